@@ -41,7 +41,14 @@ def key(name: str, **fields: Any) -> dict[str, Any]:
         "deployments": None,
         "internal": False,
     }
-    given |= {"limits": [], "budget": None, "queue": None, "priority": "normal", "expires_at": None}
+    given |= {
+        "limits": [],
+        "budget": None,
+        "each_user": None,
+        "queue": None,
+        "priority": "normal",
+        "expires_at": None,
+    }
     return {"name": name, "previous_until": None, "revoked_at": None, **given, **fields}
 
 
@@ -76,9 +83,11 @@ def test_limits_and_spend_are_listed(run: Run, api: AdminApi) -> None:
     limits = [{"what": "requests", "limit": 600, "used": 12}, {"what": "concurrency", "limit": 5, "used": 1}]
     budget = {"usd": 12.0, "per": "month", "spent_usd": 3.4, "ends_at": "2026-12-01T00:00:00Z"}
     more = {"limits": limits, "budget": budget, "priority": "low", "expires_at": "2026-12-31T00:00:00Z"}
+    more["each_user"] = {"limits": {"requests_per_minute": 1000, "concurrency": None}}
     api.answers["GET", "/api/v1/keys"] = {"keys": [key("web", **more)]}
     out = " ".join(run("keys", "list", "--url", api.url)[1].split())
     assert "12 of 600 requests/min" in out
+    assert "1,000 requests/min each user" in out
     assert "3.40 of 12.00 USD a month" in out
     assert "low priority, until 2026-12-31 00:00:00" in out
 
@@ -88,15 +97,23 @@ def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
     api.answers["POST", "/api/v1/keys"] = {"name": "x", "key": SECRET, "deployments": None}
     said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "day"]
     said += ["--priority", "high", "--expires", "2026-12-31T00:00Z"]
+    said += ["--user-requests-per-minute", "10", "--user-concurrency", "2"]
     assert run("keys", "create", "x", *said, "--url", api.url)[0] == 0
     assert api.asked[-1][3] == {
         "name": "x",
         "limits": {"requests_per_minute": 60, "concurrency": 2},
         "budget": {"usd": 1.5, "per": "day"},
+        "each_user": {"limits": {"requests_per_minute": 10, "concurrency": 2}},
         "priority": "high",
         "expires_at": "2026-12-31T00:00:00+00:00",
     }
-    for wrong in (["--concurrency", "few"], ["--budget", "much"], ["--expires", "soon"], ["--per", "day"]):
+    for wrong in (
+        ["--concurrency", "few"],
+        ["--budget", "much"],
+        ["--expires", "soon"],
+        ["--per", "day"],
+        ["--user-tokens-per-minute", "few"],
+    ):
         code, _, err = run("keys", "create", "x", *wrong, "--url", api.url)
         assert (code, err.startswith("airboss: --")) == (2, True), err
 
@@ -106,7 +123,10 @@ def test_a_key_is_told_other_terms(run: Run, api: AdminApi) -> None:
     queue = {"size": 10, "wait_s": 1.0}
     limits = [{"what": "tokens", "limit": 9, "used": 0}, {"what": "concurrency", "limit": 5, "used": 1}]
     budget = {"usd": 12.0, "per": "month", "spent_usd": 3.4, "ends_at": "2026-12-01T00:00:00Z"}
-    held = key("web", limits=limits, queue=queue, budget=budget)
+    each_user = {
+        "limits": {"requests_per_minute": 10, "tokens_per_minute": None, "concurrency": 2, "queue": None}
+    }
+    held = key("web", limits=limits, queue=queue, budget=budget, each_user=each_user)
     api.answers["GET", "/api/v1/keys"] = {"keys": [held]}
     api.answers["POST", "/api/v1/keys/web/set"] = held
     for said, sent in (
@@ -124,6 +144,11 @@ def test_a_key_is_told_other_terms(run: Run, api: AdminApi) -> None:
             },
         ),
         (("--expires", "never"), {"expires_at": None}),
+        (
+            ("--user-requests-per-minute", "5"),
+            {"each_user": {"limits": each_user["limits"] | {"requests_per_minute": 5}}},
+        ),
+        (("--user-requests-per-minute", "none", "--user-concurrency", "none"), {"each_user": None}),
     ):
         assert run("keys", "set", "web", *said, "--url", api.url)[0] == 0
         assert api.asked[-1][3] == sent

@@ -12,6 +12,7 @@ from airboss.domain.errors import WrongCall
 NONE: dict[str, Any] = {
     "deployments": None,
     "limits": {},
+    "each_user": {},
     "held": {},
     "budget": None,
     "per": None,

@@ -199,6 +199,23 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
         (SMALL + 'aliases = [""]\n', '"" cannot be sent as a model'),
         (SMALL.replace("models.m]", 'models."../m"]'), '"../m" cannot be a name'),
         (SMALL + '[keys."a/b"]\n', '"a/b" cannot be a name'),
+        (
+            SMALL + "[keys.k]\neach_user = { limit = { concurrency = 1 } }\n",
+            'airboss.toml:11: "limit" is not a key of [keys.k.each_user]; did you mean "limits"?',
+        ),
+        (
+            SMALL + "[keys.k]\neach_user = { limits = { requests_per_minute = 0 } }\n",
+            "airboss.toml:11: keys.k.each_user.limits.requests_per_minute is 0; expected 1 to 100,000,000",
+        ),
+        (SMALL + "[keys.k]\neach_user = {}\n", "airboss.toml:11: keys.k.each_user limits nothing"),
+        (
+            SMALL + "[keys.k]\neach_user = { limits = { concurrency = 1, queue = { size = 3 } } }\n",
+            "keys.k.each_user.limits.queue is for calls that wait",
+        ),
+        (
+            SMALL + '[keys.k]\nrole = "viewer"\neach_user = { limits = { concurrency = 1 } }\n',
+            "airboss.toml:12: keys.k.each_user is about calls of models",
+        ),
     ],
 )
 def test_names_must_lead_somewhere_and_mean_one_thing(text: str, message: str) -> None:

@@ -185,6 +185,7 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
     asked = {
         "limits": {"requests_per_minute": 5},
         "budget": {"usd": 1.5},
+        "each_user": {"limits": {"requests_per_minute": 2}},
         "priority": "low",
         "expires_at": end,
     }
@@ -195,6 +196,8 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
     noted = read_leaf(site.audit.newest(limit=1)[0].leaf.content).detail
     assert noted["limits"] == {"requests_per_minute": 5}
     assert noted["budget"] == "1.5 USD a month"
+    assert noted["each_user"] == {"limits": {"requests_per_minute": 2}}
+    assert shown["each_user"]["limits"]["requests_per_minute"] == 2
     site.clock.forward(86_401)
     assert who(site, made["key"]) is None
     (shown,) = [key for key in site.program().get("/api/v1/keys").json()["keys"] if key["name"] == "bounded"]
@@ -204,6 +207,9 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
         ({"limits": {"requests_per_minute": 0}}, "limits.requests_per_minute is 0; expected 1 to"),
         ({"limits": {"rpm": 5}}, "unknown field `rpm`"),
         ({"limits": {"queue": {"size": 5}}}, "give concurrency too"),
+        ({"each_user": {}}, "each_user limits nothing"),
+        ({"each_user": {"limits": {"tokens_per_minute": 0}}}, "each_user.limits.tokens_per_minute is 0"),
+        ({"each_user": {"rpm": 5}}, "unknown field `rpm`"),
         ({"budget": {"usd": "much"}}, "$.budget.usd"),
         ({"budget": {"usd": -1}}, "budget.usd is -1"),
         ({"priority": "urgent"}, "$.priority"),
@@ -216,10 +222,13 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
 
 def test_a_key_is_told_other_terms(site: Governed) -> None:
     """What is left out stays, null takes away, and what the configuration says is changed there."""
-    post(site, "", {"name": "x", "limits": {"concurrency": 2}, "budget": {"usd": 1}})
+    each_user = {"limits": {"concurrency": 1}}
+    post(site, "", {"name": "x", "limits": {"concurrency": 2}, "budget": {"usd": 1}, "each_user": each_user})
     status, told = post(site, "/x/set", {"budget": None, "priority": "high"})
     assert (status, told["budget"], told["priority"]) == (200, None, "high")
     assert told["limits"] == [{"what": "concurrency", "limit": 2, "used": 0}]
+    assert told["each_user"]["limits"]["concurrency"] == 1
+    assert post(site, "/x/set", {"each_user": None})[1]["each_user"] is None
     assert actions(site)[0] == "keys.set"
     site.ledger.publish("[keys.x]\nlimits = { concurrency = 9 }\n", seed_plan(site.clock.now()))
     status, refused = post(site, "/x/set", {"limits": None})

@@ -13,7 +13,7 @@ import pytest
 
 from airboss.console import views_keys
 from airboss.console.api_keys import BudgetShown, LimitShown
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, EachUser, Limits
 from airboss.domain.ports import ApiKey
 from airboss.telemetry.metrics import LimitUse
 from tests.console.governed import Governed, governed
@@ -46,6 +46,7 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
         deployments=("support", HOSTILE),
         limits=Limits(requests_per_minute=1200, concurrency=4),
         budget=Budget(usd=Decimal(25)),
+        each_user=EachUser(limits=Limits(requests_per_minute=1500, concurrency=2)),
     )
     site.ledger.put_key(limited)
     site.uses = lambda: [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
@@ -57,6 +58,7 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
             "30 of 1,200 requests a minute",
             "0 of 4 at once",
             "$0.00 of $25.00 this month",
+            "1,500 requests a minute, 2 at once",
         ):
             assert words in page.text, (path, words)
         assert kept.sha256[:12] not in page.text
@@ -84,6 +86,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     deployment = seed_plan(NOW).deployments[0].name
     fields = {"name": "team-a", "scope": "some", "deployments": deployment, "requests_per_minute": "1,200"}
     fields |= {"usd": "$12.50", "per": "day", "priority": "high", "expires": "30"}
+    fields |= {"user_requests_per_minute": "10", "user_tokens_per_minute": "20,000"}
     answer = pressed(person, "/governance/keys", **fields)
     assert answer.status_code == 200
     (secret,) = set(SECRET.findall(answer.text))
@@ -93,6 +96,10 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     assert (made.deployments, made.limits) == ((deployment,), Limits(requests_per_minute=1200))
     assert (made.budget, made.priority) == (Budget(usd=Decimal("12.50"), per="day"), "high")
     assert made.expires_at is not None
+    assert made.each_user == EachUser(limits=Limits(requests_per_minute=10, tokens_per_minute=20_000))
+    assert 'name="user_tokens_per_minute" inputmode="numeric" autocomplete="off" value="20000"' in (
+        person.get("/governance/keys/team-a").text
+    )
     again = pressed(person, "/governance/keys", name="team-a")
     assert (again.status_code, "there is a key" in again.text) == (400, True)
     wrong = pressed(person, "/governance/keys", name="team-b", concurrency="few")
@@ -115,6 +122,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
         ({"usd": "1.250,00"}, "no amount in USD"),
         ({"usd": "1,,000"}, "no amount in USD"),
         ({"requests_per_minute": "1,5"}, "no whole number"),
+        ({"user_concurrency": "0"}, "each_user.limits.concurrency is 0"),
     ],
 )
 def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:
@@ -127,16 +135,17 @@ def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str
 def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     """What is empty goes, what the configuration says stays as it says, and each word is in the audit log."""
     person = site.person()
-    config = "[keys.web]\nlimits = { concurrency = 9 }\n"
+    config = "[keys.web]\nlimits = { concurrency = 9 }\neach_user = { limits = { concurrency = 3 } }\n"
     site.ledger.publish(config, seed_plan(NOW))
     fixed = shown(person, "/governance/keys/web")
-    assert "What [keys.web] says stands fast here: limits" in fixed.text
+    assert "What [keys.web] says stands fast here: limits, each_user" in fixed.text
     answer = pressed(
         person, "/governance/keys/web/set", scope="all", usd="$1,003.50", concurrency="1", expires=""
     )
     assert (answer.status_code, answer.headers["location"]) == (303, "/governance/keys/web")
     changed = key(site, "web")
     assert changed.limits == Limits(concurrency=9)
+    assert changed.each_user == EachUser(limits=Limits(concurrency=3))
     assert changed.budget == Budget(usd=Decimal("1003.50"))
     rotated = pressed(person, "/governance/keys/web/rotate", grace_s="3600")
     assert len(set(SECRET.findall(rotated.text))) == 1

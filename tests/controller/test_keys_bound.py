@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, EachUser, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms, bound, made
 from tests.controller.test_publish import LOCAL, House
@@ -70,7 +70,13 @@ def test_limits_and_budget_bind_at_once_and_go_again(house: House) -> None:
     assert key(house).limits == Limits(requests_per_minute=5)
     assert key(house).budget == Budget(usd=Decimal("1.5"), per="month")
     assert key(house).priority == "low"
+    house.apply(f"{LOCAL}[keys.team-a]\neach_user = {{ limits = {{ concurrency = 2 }} }}\n")
+    assert (key(house).limits, key(house).each_user) == (
+        Limits(concurrency=3),
+        EachUser(limits=Limits(concurrency=2)),
+    )
     house.apply(f'{LOCAL}[keys.team-a]\npriority = "high"\n')
     assert (key(house).limits, key(house).priority) == (Limits(concurrency=3), "high")
     house.apply(LOCAL)
     assert (key(house).limits, key(house).budget, key(house).priority) == (Limits(concurrency=3), None, "low")
+    assert key(house).each_user is None

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from airboss.domain.errors import Unavailable
-from airboss.domain.plan import Budget, DeploymentPlan, Limits, Price, ServingPlan, Target
+from airboss.domain.plan import Budget, DeploymentPlan, EachUser, Limits, Price, ServingPlan, Target
 from airboss.domain.ports import ApiKey, Snapshot, Spent
 from airboss.domain.record import ClosedCall
 from airboss.domain.release import ModelVersion, Release
@@ -102,6 +102,7 @@ class House:
         deployment: Limits | None = None,
         everybody: Limits | None = None,
         budget: Budget | None = None,
+        each_user: EachUser | None = None,
     ) -> None:
         self.clock = HeldClock()
         self.owner = Owner(None, now=self.clock.epoch())
@@ -127,15 +128,22 @@ class House:
             )
             for name, price in (("d", PRICE), ("unpriced", None))
         }
-        self.bind(key=key, everybody=everybody, budget=budget)
+        self.bind(key=key, everybody=everybody, budget=budget, each_user=each_user)
         for port, limiter in zip(self.ports, self.limiters, strict=True):
             self.owner.hello(port.worker, limiter.held(), now=self.clock.epoch())
 
     def bind(
-        self, *, key: Limits | None = None, everybody: Limits | None = None, budget: Budget | None = None
+        self,
+        *,
+        key: Limits | None = None,
+        everybody: Limits | None = None,
+        budget: Budget | None = None,
+        each_user: EachUser | None = None,
     ) -> None:
         """Another plan and keys: `a` with these limits, `b` without."""
-        a = ApiKey(name="a", sha256="0" * 64, created_at=START, limits=key, budget=budget)
+        a = ApiKey(
+            name="a", sha256="0" * 64, created_at=START, limits=key, budget=budget, each_user=each_user
+        )
         b = ApiKey(name="b", sha256="1" * 64, created_at=START)
         plan = ServingPlan(
             number=1, created_at=START, deployments=tuple(self.deployments.values()), limits=everybody
@@ -152,7 +160,9 @@ class House:
         plan = ServingPlan(number=1, created_at=START, deployments=())
         return branch_of(plan, "stable", self.release, self.deployments[deployment].target)
 
-    async def enter(self, worker: int = 0, key: str = "a", *, size: int = 40) -> Held | None:
+    async def enter(
+        self, worker: int = 0, key: str = "a", *, size: int = 40, user: str | None = None
+    ) -> Held | None:
         """A call on its way in. Raises ApiError."""
         self.made += 1
         request = InferenceRequest(
@@ -165,6 +175,7 @@ class House:
             stream=False,
             wants_usage=False,
             body=b" " * size,
+            user=user,
         )
         return await self.limiters[worker].enter(request, self.deployments["d"])
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from airboss.domain.plan import Budget, Limits, Queue, Timeouts
+from airboss.domain.plan import Budget, EachUser, Limits, Queue, Timeouts
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
@@ -61,6 +61,7 @@ def limited(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
         deployment(fake_process.url, name="unpriced", aliases=()),
     )
     keys = [key(name, limits=LIMITS, budget=BUDGET) for name in (*ROUTES, "counting", "poor")]
+    keys += [key("app", each_user=EachUser(limits=Limits(requests_per_minute=3)))]
     with Gateway(tmp_path_factory.mktemp("limited"), *plans, keys=tuple(keys)) as running:
         yield running
 
@@ -94,6 +95,31 @@ def test_every_route_counts(limited: Gateway, name: str) -> None:
     assert error["error"]["code"] == "rate_limit_exceeded"
     assert "has had 2 requests in the last minute" in error["error"]["message"]
     until(lambda: used_tokens(limited, name) == used)
+
+
+def test_a_user_is_the_same_on_every_route(limited: Gateway) -> None:
+    """By whatever name a dialect has for it; who is over is told so in its shape, and others are served."""
+    named: dict[str, dict[str, Any]] = {
+        "chat": {"user": "ana"},
+        "text": {"safety_identifier": "ana"},
+        "responses": {"user": "ana"},
+        "messages": {"metadata": {"user_id": "ana"}},
+        "chat-streamed": {"user": "ana"},
+        "embeddings": {"user": "ana"},
+    }
+    said = [call(limited, "app", ROUTES[name][0], ROUTES[name][1] | who) for name, who in named.items()]
+    assert [each.status_code for each in said] == [200, 200, 200, 429, 429, 429]
+    assert said[2].headers["x-ratelimit-remaining-requests"] == "0"
+    for refused in said[3:]:
+        assert int(refused.headers["retry-after"]) in range(55, 62)
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert "this user of key 'app' has had 3 requests" in refused.json()["error"]["message"]
+        assert "ana" not in refused.text
+    chat, body = ROUTES["chat"]
+    assert call(limited, "app", chat, body | {"user": "bea"}).status_code == 200
+    assert [call(limited, "app", chat, body).status_code for _ in range(4)] == [200, 200, 200, 429]
+    text = httpx2.get(f"{limited.url}/metrics").text
+    assert 'airboss_limit_refusals_total{limit="requests",name="app",scope="user"} 4.0' in text
 
 
 def used_tokens(gateway: Gateway, name: str) -> int:

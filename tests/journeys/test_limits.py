@@ -44,9 +44,10 @@ class Calls:
         url = f"{self.base_url}/chat/completions"
         return httpx2.post(url, json=body, headers=self.headers, timeout=30.0, verify=False)
 
-    def flood(self, calls: int, *, rate: float = 400.0) -> Counter[int]:
+    def flood(self, calls: int, *, rate: float = 400.0, **members: Any) -> Counter[int]:
         """So many, on a timetable, by status."""
-        return Flood(self.base_url, self.key, content=SHORT).run(rate=rate, seconds=calls / rate).statuses
+        flood = Flood(self.base_url, self.key, content=SHORT, **members)
+        return flood.run(rate=rate, seconds=calls / rate).statuses
 
     def cut_short(self) -> None:
         """A stream that the provider breaks off."""
@@ -111,6 +112,8 @@ limits = {{ requests_per_minute = {LIMIT} }}
 limits = {{ concurrency = 3 }}
 [keys.hanging]
 limits = {{ concurrency = 3 }}
+[keys.app]
+each_user = {{ limits = {{ requests_per_minute = {LIMIT} }} }}
 [keys.poor]
 budget = {{ usd = 0.003, per = "day" }}
 """
@@ -151,6 +154,23 @@ def test_a_flood_gets_the_limit_of_one_worker(fake_process: FakeProvider, tmp_pa
 def test_a_flood_gets_the_limit_of_four_workers(four: Airboss) -> None:
     """Another process counts, and a kill gives no more."""
     gets_the_limit(four, "counters")
+
+
+def test_each_user_gets_the_limit_of_one_worker(four: Airboss) -> None:
+    """One after the other, and who names no user; with the owner killed in between nobody gets more, and no
+    name is where limits are counted, nor in any log."""
+    calls = key_of(four, "app")
+    everybody: list[dict[str, Any]] = [{"user": "ana@example.com"}, {"user": "bea@example.com"}, {}]
+    for members in everybody:
+        counts = calls.flood(CALLS // 3, **members)
+        kill(four, "counters")
+        until(lambda: calls.chat(user="cec").status_code in {200, 429}, timeout_s=10)
+        counts += calls.flood(CALLS // 3, **members)
+        assert LIMIT * 0.98 - 4 <= counts[200] <= LIMIT * 1.01 + 1, counts
+    counted = b"".join(path.read_bytes() for path in (four.data / "counters").iterdir())
+    assert b"user/app/" in counted
+    assert b"@example.com" not in counted
+    assert "@example.com" not in four.log
 
 
 def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
@@ -297,6 +317,10 @@ def test_limits_are_counted_in_valkey(
         counts = key_of(airboss, "flooding").flood(CALLS)
         assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
         assert set(counts) == {200, 429}
+        app = key_of(airboss, "app")
+        for user in ("ana", "bea"):
+            counts = app.flood(CALLS // 2, user=user)
+            assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
         poor, free, placed = (key_of(airboss, name) for name in ("poor", "free", "placed"))
         valkey.hang()
         try:

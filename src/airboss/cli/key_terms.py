@@ -11,11 +11,15 @@ from airboss.config.types import Role
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Priority
 
+NAMES = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}
+"""Settings of `limits`, by what they limit."""
+
 
 def terms(
     *,
     deployments: str | None,
     limits: dict[str, str | None],
+    each_user: dict[str, str | None],
     held: dict[str, Any],
     budget: str | None,
     per: str | None,
@@ -30,6 +34,8 @@ def terms(
         body["deployments"] = None if names == ["all"] else names
     if any(each is not None for each in limits.values()):
         body["limits"] = limits_from(limits, held)
+    if any(each is not None for each in each_user.values()):
+        body["each_user"] = each_user_from(each_user, held)
     if budget is not None or per is not None:
         body["budget"] = budget_from(budget, per, held)
     if priority is not None:
@@ -50,16 +56,28 @@ def terms(
 
 def limits_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, Any] | None:
     """The limits that a key has, with those that are said."""
-    names = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}
-    found: dict[str, Any] = {names[each["what"]]: each["limit"] for each in held.get("limits", ())}
+    found: dict[str, Any] = {NAMES[each["what"]]: each["limit"] for each in held.get("limits", ())}
     if held.get("queue"):
         found["queue"] = held["queue"]
-    for name, value in said.items():
-        if value is not None:
-            found[name] = None if value == "none" else number(value, int, f"--{name.replace('_', '-')}")
+    found |= amounts(said, option="--")
     if found.get("concurrency") is None:
         found.pop("queue", None)
     return found if any(each is not None for each in found.values()) else None
+
+
+def each_user_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, Any] | None:
+    """What each user of a key may have, with what is said."""
+    limits = ((held.get("each_user") or {}).get("limits") or {}) | amounts(said, option="--user-")
+    return {"limits": limits} if any(each is not None for each in limits.values()) else None
+
+
+def amounts(said: dict[str, str | None], *, option: str) -> dict[str, int | float | None]:
+    """What options say of limits; those that say nothing are left out. Raises WrongCall."""
+    return {
+        name: None if value == "none" else number(value, int, option + name.replace("_", "-"))
+        for name, value in said.items()
+        if value is not None
+    }
 
 
 def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
-from airboss.cli.key_terms import terms
+from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json, table_of
 from airboss.cli.status import age
@@ -29,6 +29,11 @@ TokensOption = Annotated[str | None, typer.Option(help="Tokens in any minute, in
 ConcurrencyOption = Annotated[str | None, typer.Option(help="Calls under way, or `none`.")]
 BudgetOption = Annotated[str | None, typer.Option(help="US dollars that it may spend, or `none`.")]
 PerOption = Annotated[str | None, typer.Option(help="What the budget is for: `month` or `day`.")]
+UserRequestsOption = Annotated[
+    str | None, typer.Option(help="Calls of each user in any minute, or `none`; a user is who a call names.")
+]
+UserTokensOption = Annotated[str | None, typer.Option(help="Tokens of each user in any minute, or `none`.")]
+UserConcurrencyOption = Annotated[str | None, typer.Option(help="Calls of each user under way, or `none`.")]
 PriorityOption = Annotated[
     str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
 ]
@@ -53,6 +58,9 @@ def create(
     concurrency: ConcurrencyOption = None,
     budget: BudgetOption = None,
     per: PerOption = None,
+    user_requests_per_minute: UserRequestsOption = None,
+    user_tokens_per_minute: UserTokensOption = None,
+    user_concurrency: UserConcurrencyOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -67,9 +75,15 @@ def create(
         "tokens_per_minute": tokens_per_minute,
         "concurrency": concurrency,
     }
+    each_user = {
+        "requests_per_minute": user_requests_per_minute,
+        "tokens_per_minute": user_tokens_per_minute,
+        "concurrency": user_concurrency,
+    }
     body = {"name": name} | terms(
         deployments=deployments,
         limits=limits,
+        each_user=each_user,
         held={},
         budget=budget,
         per=per,
@@ -95,6 +109,9 @@ def set_terms(
     concurrency: ConcurrencyOption = None,
     budget: BudgetOption = None,
     per: PerOption = None,
+    user_requests_per_minute: UserRequestsOption = None,
+    user_tokens_per_minute: UserTokensOption = None,
+    user_concurrency: UserConcurrencyOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -108,11 +125,17 @@ def set_terms(
         "tokens_per_minute": tokens_per_minute,
         "concurrency": concurrency,
     }
+    each_user = {
+        "requests_per_minute": user_requests_per_minute,
+        "tokens_per_minute": user_tokens_per_minute,
+        "concurrency": user_concurrency,
+    }
     with reach(data_dir, url) as api:
         held = {each["name"]: each for each in api.get("/api/v1/keys")["keys"]}.get(name, {})
         body = terms(
             deployments=deployments,
             limits=limits,
+            each_user=each_user,
             held=held,
             budget=budget,
             per=per,
@@ -161,7 +184,7 @@ def show(found: list[dict[str, Any]]) -> None:
             state += f", until {local_time(each['expires_at'])}"
         if each["previous_until"]:
             state += f", its last secret until {local_time(each['previous_until'])}"
-        limits, budget = said_limits(each["limits"]), said_budget(each["budget"])
+        limits, budget = said_limits(each["limits"], each["each_user"]), said_budget(each["budget"])
         table.add_row(escape(each["name"]), escape(may), limits, budget, state, age(each["created_at"]))
     console().print(table)
 
@@ -169,9 +192,11 @@ def show(found: list[dict[str, Any]]) -> None:
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
 
 
-def said_limits(limits: list[dict[str, Any]]) -> str:
-    """Each limit with how much of it is used."""
+def said_limits(limits: list[dict[str, Any]], each_user: dict[str, Any] | None) -> str:
+    """Each limit with how much of it is used, and what each user may."""
     lines = [f"{each['used']:,} of {each['limit']:,} {LIMITS[each['what']]}" for each in limits]
+    users = (each_user or {}).get("limits") or {}
+    lines += [f"{users[name]:,} {LIMITS[what]} each user" for what, name in NAMES.items() if users.get(name)]
     return "\n".join(lines) or "none"
 
 

@@ -20,6 +20,7 @@ from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
 from airboss.config.types import (
+    CALLS_ONLY,
     NO_PERSON,
     Config,
     DeploymentConfig,
@@ -416,7 +417,7 @@ def _check_keys(config: Config, wrong: Wrong) -> None:
 
 def _check_role(name: str, key: KeyConfig, wrong: Wrong) -> None:
     """A console key calls no models: what is about calls means nothing beside a role."""
-    for each in ("deployments", "limits", "budget", "priority"):
+    for each in CALLS_ONLY:
         if getattr(key, each) is not None:
             path = ("keys", name, each)
             raise wrong(

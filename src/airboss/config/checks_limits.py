@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from airboss.config.rules import check_range
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, EachUser, Limits
 
 _USD_MAX = 900_000
 """What a double can hold of our unit, 10^-10 USD: Valkey's scripts count in doubles."""
@@ -20,6 +20,23 @@ def check_limits(config: Config, wrong: Wrong) -> None:
     for name, key in config.keys.items():
         if key.budget is not None:
             check_budget(("keys", name, "budget"), key.budget, wrong)
+        if key.each_user is not None:
+            check_each_user(("keys", name, "each_user"), key.each_user, wrong)
+
+
+def check_each_user(path: Path, each: EachUser, wrong: Wrong) -> None:
+    """The rules of one `each_user`."""
+    if each.limits in (None, Limits()):
+        raise wrong(path, f"{dotted(path)} limits nothing; give it limits, or take it out")
+    assert each.limits is not None
+    path = (*path, "limits")
+    check_limit(path, each.limits, wrong)
+    if each.limits.queue is not None:
+        raise wrong(
+            (*path, "queue"),
+            f"{dotted(path)}.queue is for calls that wait, and one beyond its user's limit does not; take it "
+            "out, or give it to [deployments.NAME], the key or [gateway]",
+        )
 
 
 def check_limit(path: Path, limits: Limits, wrong: Wrong) -> None:

@@ -11,6 +11,7 @@ from airboss.domain.plan import (
     Budget,
     Caching,
     Continuation,
+    EachUser,
     Hedge,
     Limits,
     Price,
@@ -226,15 +227,19 @@ Role = Literal["viewer", "reader", "operator", "admin"]
 NO_PERSON = frozenset({"airboss", "console", "default", "local"})
 """Names that mean no person in the audit log, or that a key without a role has."""
 
+CALLS_ONLY = ("deployments", "limits", "budget", "each_user", "priority")
+"""Settings of a key that are about calls of models, which one with a role makes none of."""
+
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, and how soon
-    where calls wait; or the `role` of a console key. What is None is as the key was made: else every
-    deployment, and no limits."""
+    """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, how much
+    each of its users may have, and how soon where calls wait; or the `role` of a console key. What is None is
+    as the key was made: else every deployment, and no limits."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    each_user: EachUser | None = None
     priority: Priority | None = None
     role: Role | None = None
 

@@ -18,6 +18,7 @@ from airboss.config.types import Role
 from airboss.console.desk import Desk
 from airboss.console.key_terms import (
     BudgetAsked,
+    EachUserAsked,
     LimitsAsked,
     Moment,
     check_terms,
@@ -27,7 +28,7 @@ from airboss.console.key_terms import (
 )
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
-from airboss.domain.plan import Limits, Priority, Queue
+from airboss.domain.plan import EachUser, Limits, Priority, Queue
 from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.budgets import period_end, spent_of
 from airboss.governance.keys import (
@@ -73,8 +74,8 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
 
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret. `previous_until` is until when the secret before a rotation is good too.
-    `configured` are the settings that stand in `[keys.NAME]`, and are changed there. A key with a `role`
-    opens the console, and calls nothing."""
+    `each_user` is what each of its users may have. `configured` are the settings that stand in `[keys.NAME]`,
+    and are changed there. A key with a `role` opens the console, and calls nothing."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -88,6 +89,7 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue | None = None
     limits: tuple[LimitShown, ...] = ()
     budget: BudgetShown | None = None
+    each_user: EachUser | None = None
     configured: tuple[str, ...] = ()
     role: str | None = None
 
@@ -106,6 +108,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deployments: tuple[str, ...] | None = None
     limits: LimitsAsked | None = None
     budget: BudgetAsked | None = None
+    each_user: EachUserAsked | None = None
     priority: Priority = "normal"
     expires_at: Moment | None = None
     role: Role | None = None
@@ -117,6 +120,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deployments: tuple[str, ...] | UnsetType | None = UNSET
     limits: LimitsAsked | UnsetType | None = UNSET
     budget: BudgetAsked | UnsetType | None = UNSET
+    each_user: EachUserAsked | UnsetType | None = UNSET
     priority: Priority | UnsetType = UNSET
     expires_at: Moment | UnsetType | None = UNSET
     role: Role | UnsetType = UNSET
@@ -204,6 +208,7 @@ def shown(key: ApiKey, now: datetime) -> KeyShown:
         expires_at=key.expires_at,
         priority=key.priority,
         queue=key.limits.queue if key.limits is not None else None,
+        each_user=key.each_user,
         role=key.role,
     )
 
@@ -223,6 +228,7 @@ def create_key(desk: Desk, call: Call) -> Secret:
         deployments=asked.deployments,
         limits=asked.limits,
         budget=asked.budget,
+        each_user=asked.each_user,
         priority=asked.priority,
         expires_at=asked.expires_at,
         role=asked.role,
@@ -353,7 +359,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/api/v1/keys/{name}/set",
-        summary="Change what a key may: deployments, limits, budget, priority, end, role; within a second",
+        summary="Change what a key may: deployments, limits, budget, users, priority, end, role; in a second",
         answer=KeyShown,
         handle=set_key,
         role="admin",

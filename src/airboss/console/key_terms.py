@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from airboss.config import KeyConfig, parse_config
-from airboss.config.checks_limits import check_budget, check_limit
+from airboss.config.checks_limits import check_budget, check_each_user, check_limit
+from airboss.config.types import CALLS_ONLY
 from airboss.console.desk import Desk
 from airboss.domain.errors import ConfigError, InvalidRequest, WrongCall
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, EachUser, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms
 
-SETTINGS = ("deployments", "limits", "budget", "priority", "role")
+SETTINGS = (*CALLS_ONLY, "role")
 """Of `[keys.NAME]`."""
 
 
@@ -25,6 +26,12 @@ class LimitsAsked(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class BudgetAsked(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`budget`, as `[keys.NAME]` takes it."""
+
+
+class EachUserAsked(EachUser, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`each_user`, as `[keys.NAME]` takes it."""
+
+    limits: LimitsAsked | None = None
 
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -57,6 +64,8 @@ def check_terms(desk: Desk, terms: Terms, named: KeyConfig | None) -> None:
             check_limit(("limits",), terms.limits, _wrong)
         if terms.budget is not None:
             check_budget(("budget",), terms.budget, _wrong)
+        if terms.each_user is not None:
+            check_each_user(("each_user",), terms.each_user, _wrong)
     except ConfigError as error:
         raise InvalidRequest(str(error)) from None
 
@@ -64,7 +73,7 @@ def check_terms(desk: Desk, terms: Terms, named: KeyConfig | None) -> None:
 def check_role(terms: Terms, named: KeyConfig | None) -> None:
     """A console key calls no models: what is about calls means nothing beside its role. Raises
     InvalidRequest."""
-    for name in ("deployments", "limits", "budget", "priority"):
+    for name in CALLS_ONLY:
         usual = "normal" if name == "priority" else None
         in_file = getattr(named, name, None) is not None
         if in_file or getattr(terms, name) != usual:
@@ -82,14 +91,23 @@ def noted(key: ApiKey) -> dict[str, object]:
     if key.role is not None:
         said = {"role": key.role}
     if key.limits is not None:
-        said["limits"] = {k: v for k, v in msgspec.to_builtins(key.limits).items() if v is not None}
+        said["limits"] = _said(msgspec.to_builtins(key.limits))
     if key.budget is not None:
         said["budget"] = f"{key.budget.usd} USD a {key.budget.per}"
+    if key.each_user is not None:
+        said["each_user"] = _said(msgspec.to_builtins(key.each_user))
     if key.priority != "normal":
         said["priority"] = key.priority
     if key.expires_at is not None:
         said["expires_at"] = key.expires_at.isoformat()
     return said
+
+
+def _said(terms: Any) -> Any:
+    """For the audit log, without what is not said."""
+    if isinstance(terms, dict):
+        return {name: _said(value) for name, value in terms.items() if value is not None}
+    return terms
 
 
 def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:

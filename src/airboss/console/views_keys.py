@@ -15,11 +15,13 @@ from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.domain.plan import EachUser
 from airboss.governance.budgets import money
 from airboss.governance.roles import MAY
 
 WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
-LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
+NAMES = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}
+LIMITS = tuple(NAMES.values())
 EXPIRIES = ("7", "30", "90", "365")
 """Days that a form offers."""
 GRACES = (
@@ -66,11 +68,18 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
     return (*found, *([budget_bar(key.budget)] if key.budget is not None else []))
 
 
+def each_may(each: EachUser | None) -> tuple[str, ...]:
+    """What each user of a key may have, in words."""
+    limits = each.limits if each is not None else None
+    said = [] if limits is None else [(getattr(limits, name), WORDS[what]) for what, name in NAMES.items()]
+    return tuple(f"{most:,} {words}" for most, words in said if most is not None)
+
+
 def listing(desk: Desk, seen: Visit) -> View:
     """Every key, those that open nothing last."""
     found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
     rows = [(key, bars(key)) for key in found]
-    return View("keys.html", keys=rows, **choices(desk))
+    return View("keys.html", keys=rows, each_may=each_may, **choices(desk))
 
 
 def one(desk: Desk, seen: Visit) -> View:
@@ -80,6 +89,7 @@ def one(desk: Desk, seen: Visit) -> View:
         "key.html",
         k=key,
         bars=bars(key),
+        each_may=each_may(key.each_user),
         limits=dict(zip(LIMITS, (limit_of(key, what) for what in WORDS), strict=True)),
         preset=key.name == api_keys.STARTER and desk.keep_starter is None,
         graces=GRACES,
@@ -151,11 +161,13 @@ def terms(form: Form) -> dict[str, Any]:
     size, wait_s = form.text("queue_size"), form.text("queue_wait_s")
     if limits["concurrency"] is not None and size and wait_s:
         limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
+    each = {name: whole(form, f"user_{name}") for name in LIMITS}
     usd = money_said(form)
     return {
         "deployments": chosen(form) if form.text("scope") == "some" else None,
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
+        "each_user": {"limits": each} if any(most is not None for most in each.values()) else None,
         "priority": form.text("priority") or "normal",
         **ends(form),
     }

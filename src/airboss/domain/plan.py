@@ -97,6 +97,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     per: Literal["month", "day"] = "month"
 
 
+class EachUser(msgspec.Struct, frozen=True, kw_only=True):
+    """How much each user of a key may have, beside what binds the key; `limits` without a `queue`."""
+
+    limits: Limits | None = None
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model is reached.
 

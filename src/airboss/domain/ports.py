@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from airboss.domain.plan import Budget, Exposure, Limits, Priority, ServingPlan, Standing
+from airboss.domain.plan import Budget, EachUser, Exposure, Limits, Priority, ServingPlan, Standing
 from airboss.domain.record import Found, InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
@@ -35,10 +35,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is kept: `sha256` is the hex digest of the secret, 256 random bits, which need no salt.
 
     With a `role` (`config.types.Role`) it opens the console, without one it calls models. `internal`: our
-    own, for evaluations and probes; no other may name its release. `deployments`, `limits`, `budget` and
-    `priority` hold now; `given` (deployments) and what else begins so is what the key was made for, and
-    holds where the configuration says nothing. A rotation leaves `previous_sha256` good until
-    `previous_until`. From `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s."""
+    own, for evaluations and probes; no other may name its release. `deployments` to `priority` hold now;
+    `given` (deployments) and what else begins so is what the key was made for, and holds where the
+    configuration says nothing. A rotation leaves `previous_sha256` good until `previous_until`. From
+    `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s."""
 
     name: str
     sha256: str
@@ -51,9 +51,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    each_user: EachUser | None = None
     priority: Priority = "normal"
     given_limits: Limits | None = None
     given_budget: Budget | None = None
+    given_each_user: EachUser | None = None
     given_priority: Priority = "normal"
     expires_at: datetime | None = None
     role: str | None = None
@@ -102,17 +104,6 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int
     reason: str
     since: datetime
-
-
-class ReplicaHost(Protocol):
-    """Where engines run: as processes of this machine, or on a Ray cluster."""
-
-    def want(self, placements: Sequence[Placement]) -> None:
-        """These shall run and no others. Returns at once; an engine that is no longer wanted may be cut off,
-        because it was drained before. Wanting the same again changes nothing."""
-
-    def replicas(self) -> Sequence[Replica]:
-        """How each engine stands that runs or should, in any order."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,11 +27,11 @@ Bound = tuple[Stock, ...]
 class Held:
     """What one call holds, until it is settled or released; either happens once, and the first one counts."""
 
-    __slots__ = ("_bound", "_limiter", "_refused", "_settled", "request", "taken")
+    __slots__ = ("_limiter", "_refused", "_settled", "bound", "request", "taken")
 
     def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
         self._limiter = limiter
-        self._bound = bound
+        self.bound = bound
         self._settled = False
         self._refused = False
         self.request = request
@@ -42,7 +42,7 @@ class Held:
         """Reserve the tokens and the money that the call may use; returns why that cannot be. Raises
         Unavailable."""
         limiter, request = self._limiter, self.request
-        tokens = [stock for stock in self._bound if stock.what == "tokens"]
+        tokens = [stock for stock in self.bound if stock.what == "tokens"]
         money = limiter._money(request.principal.key, request.started_at)
         of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
         if not tokens and money is None and not of_candidate:
@@ -50,7 +50,7 @@ class Held:
         guess = estimate(body, len(request.body), branch.release, branch.target)
         for stock in tokens:
             if guess.input > stock.limit:
-                limiter.refusals[stock.scope, stock.what] += 1
+                limiter.refusals[stock.scope.metered, stock.what] += 1
                 self._refused = True
                 return too_long(stock, guess.input)
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
@@ -97,12 +97,12 @@ class Held:
 
     @property
     def headers(self) -> bytes:
-        """The lines of an answer about the limits of a minute: the key's, else the deployment's, else all
-        calls'. A refusal has its own."""
+        """The lines of an answer about the limits of a minute: the user's, else the key's, else the
+        deployment's, else all calls'. A refusal has its own."""
         if self._refused:
             return b""
         lines = {}
-        for stock in self._bound:
+        for stock in self.bound:
             if stock.kind == "minute" and stock.what not in lines:
                 lines[stock.what] = limit_headers(stock, stock.remaining, WINDOW_S)
         return b"".join(lines.values())

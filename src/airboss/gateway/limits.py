@@ -24,6 +24,7 @@ from airboss.gateway.stock import (
     LimitReached,
     Scope,
     Stock,
+    What,
     counted,
     of_candidate,
     refusal,
@@ -32,6 +33,7 @@ from airboss.gateway.stock import (
 from airboss.gateway.waiting import Refusal, Room
 from airboss.governance.budgets import period_end, period_of, period_start
 from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
+from airboss.governance.users import Users, salt_of
 from airboss.governance.windows import WINDOW_S
 from airboss.telemetry.metrics import LimitUse
 
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.5
 IDLE_S: Final = 1.0
 """A lease that nobody has spent from for so long is given back."""
+FORGET_S: Final = 5.0
+"""A user who has not called for so long is forgotten here, not by who counts."""
 LINGER_S: Final = 0.02
 """So long what need not be known at once waits for more to tell."""
 LINGER_MAX: Final = 256
@@ -74,7 +78,12 @@ class Limiter:
         self._rooms: dict[str, Room] = {}
         """Where calls wait, by the counter that they wait for."""
         self._shut: dict[str, tuple[float, float, Stock]] = {}
-        """Until when a key is refused without asking, when there will be room, and in which stock."""
+        """Until when a key, or a user by their counter, is refused without asking, when there will be room,
+        and in which stock."""
+        self._users: dict[str, tuple[Users, dict[What, int]]] = {}
+        """Of keys whose users are limited each: who they are, and how far."""
+        self._of_users: dict[Scope, Bound] = {}
+        """What binds users who called lately."""
         self._untold: list[Change] = []
         self._lingering: asyncio.TimerHandle | None = None
         self._read: deque[tuple[float, dict[str, int]]] = deque()
@@ -113,7 +122,15 @@ class Limiter:
             room.dissolve()
         self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
         self._budgets = {key.name: key.budget for key in keys if key.budget is not None}
-        return bool(self._scopes or self._budgets)
+        self._of_users.clear()
+        known, self._users = self._users, {}
+        for key in keys:
+            if key.each_user is not None:
+                users = known[key.name][0] if key.name in known else None
+                if users is None or users.salt != salt_of(key):
+                    users = Users(key)
+                self._users[key.name] = (users, counted(key.each_user.limits))
+        return bool(self._scopes or self._budgets or self._users)
 
     def _stock(self, fresh: Stock) -> Stock:
         """The stock of that counter, with the limit of now."""
@@ -128,6 +145,20 @@ class Limiter:
             scopes = (Scope("key", key), Scope("deployment", deployment), Scope("all"))
             bound = tuple(stock for scope in scopes for stock in self._scopes.get(scope, ()))
             self._bound[key, deployment] = bound
+        return bound
+
+    def _of_user(self, request: InferenceRequest) -> Bound:
+        """What binds the user of a call alone. Raises LimitReached, as `check`."""
+        key, now = request.principal.key, self._clock.monotonic()
+        users, limits = self._users[key]
+        scope = Scope("user", key, users.counted_as(request.user, now))
+        self.check(scope.counter)
+        bound = self._of_users.get(scope)
+        if bound is None:
+            bound = tuple(self._stock(Stock(scope, *each)) for each in limits.items())
+            self._of_users[scope] = bound
+        for stock in bound:
+            stock.seen_at = now  # not forgotten while this call asks
         return bound
 
     def of_candidate(self, deployment: str) -> Bound:
@@ -147,35 +178,50 @@ class Limiter:
 
     # -- the rungs
 
-    def check(self, key: str) -> None:
-        """Turn a call away before anything is read of it, where its key's requests are known to be used up.
-        Raises LimitReached."""
-        shut = self._shut.get(key)
+    def check(self, whose: str) -> None:
+        """Turn a call away before anything is read of it, where its key's requests are known to be used up;
+        or its user's, before anything is asked. Raises LimitReached."""
+        shut = self._shut.get(whose)
         if shut is None:
             return
         until, room_at, stock = shut
         now = self._clock.monotonic()
         if now < until:
-            self.refusals[stock.scope, stock.what] += 1
+            self.refusals[stock.scope.metered, stock.what] += 1
             raise refusal(stock, Denied(0, room_at - now, 0), None, self._clock.now())
-        del self._shut[key]
+        del self._shut[whose]
 
     async def enter(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
         """Count the call, and let it in; None if nothing limits it. What asks a shadow is let in only while
         callers can spare it. Raises LimitReached, and Unavailable if nobody counts now."""
         key = request.principal.key
         bound = self._of(key, deployment.name)
-        if not bound and key not in self._budgets:
+        own = self._of_user(request) if key in self._users else ()
+        if not bound and not own and key not in self._budgets:
             return None
         if request.principal.internal and SHADOW_TAG in request.tags:
             spared(bound)
-        held = Held(self, request, bound)
-        wanted = [(stock, 1) for stock in bound if stock.what != "tokens"]
+        held = Held(self, request, (*own, *bound) if own else bound)
+        wanted = [(stock, 1) for stock in held.bound if stock.what != "tokens"]
         room = self._waiting_at(bound) if self._rooms else None
         refused = await self.take(wanted, held) if room is None else None
         if refused is not None or room is not None:
-            await self._wait(room, refused, wanted, held)
+            if own and (refused is None or refused.stock.counter in self._rooms):
+                await self._enter_alone(own, held)
+                wanted = [each for each in wanted if each[0] not in own]
+            try:
+                await self._wait(room, refused, wanted, held)
+            except BaseException:
+                held.release()
+                raise
         return held
+
+    async def _enter_alone(self, own: Bound, held: Held) -> None:
+        """Count the call as its user's before it waits for a place: what waits is one of their calls under
+        way, so that no user fills the room. Raises LimitReached, Unavailable."""
+        refused = await self.take([(stock, 1) for stock in own if stock.what != "tokens"], held)
+        if refused is not None:
+            raise self._counted(refused)
 
     def _waiting_at(self, bound: Bound) -> Room | None:
         """Where others wait already for what this call needs."""
@@ -211,7 +257,7 @@ class Limiter:
                 room.wake()
 
     def _counted(self, refused: Refusal) -> ApiError:
-        self.refusals[refused.stock.scope, refused.stock.what] += 1
+        self.refusals[refused.stock.scope.metered, refused.stock.what] += 1
         return refused.error
 
     async def take(self, wanted: Sequence[tuple[Stock, int]], held: Held) -> Refusal | None:
@@ -280,9 +326,11 @@ class Limiter:
 
     def _refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
         stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
-        if stock.what == "requests" and stock.scope.kind == "key" and denied.retry_after_s is not None:
+        scope = stock.scope
+        if stock.what == "requests" and scope.kind in {"key", "user"} and denied.retry_after_s is not None:
             now, wait_s = self._clock.monotonic(), denied.retry_after_s
-            self._shut[stock.scope.name] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
+            whose = scope.counter if scope.user else scope.name
+            self._shut[whose] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
         budget = self._budgets.get(request.principal.key)
         return refusal(stock, denied, budget, request.started_at)
 
@@ -345,12 +393,17 @@ class Limiter:
         self._counters.tick()
         if not self._counters.here:
             return  # what was leased is all that there is
-        late = self._clock.monotonic() - IDLE_S
+        now = self._clock.monotonic()
+        for whose in [whose for whose, (until, *_) in self._shut.items() if until <= now]:
+            del self._shut[whose]
         for stock in list(self._stocks.values()):
-            if stock.seen_at < late:
+            if stock.seen_at < now - IDLE_S:
                 self._tell(stock.returned())
+                if stock.scope.user and stock.seen_at >= now - FORGET_S:
+                    continue
                 if not stock.in_use and stock.counter not in self._limited:
                     del self._stocks[stock.counter]
+                    self._of_users.pop(stock.scope, None)
                     purse = self._purses.get(stock.scope.name)
                     if purse is not None and purse[2] is stock:
                         del self._purses[stock.scope.name]

@@ -13,6 +13,7 @@ from airboss.domain.errors import ApiError, RateLimited
 from airboss.domain.plan import Budget, DeploymentPlan, Limits
 from airboss.governance.budgets import money, period_end
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
+from airboss.governance.users import NOBODY, REST, USERS_MAX
 from airboss.governance.windows import WINDOW_S
 
 What = Literal["requests", "tokens", "concurrency", "usd"]
@@ -36,14 +37,18 @@ SHADOW_TAG = "shadow_of"
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose limits: a key's, a deployment's, its candidate's, or those of all calls together."""
+    """Whose limits: a key's, those of one `user` of the key (as `governance.users` names them), a
+    deployment's, its candidate's, or those of all calls together."""
 
-    kind: Literal["key", "deployment", "candidate", "all"]
+    kind: Literal["key", "user", "deployment", "candidate", "all"]
     name: str = ""
+    user: str = ""
 
     @property
     def counter(self) -> str:
         """How its counters begin."""
+        if self.user:
+            return f"user/{self.name}/{self.user}"
         return f"{self.kind}/{self.name}" if self.name else self.kind
 
     @property
@@ -51,13 +56,24 @@ class Scope(msgspec.Struct, frozen=True):
         """For a message."""
         if self.kind == "candidate":
             return f"the candidate of {self.name!r}"
+        if self.user == NOBODY:
+            return f"the one user that calls of key {self.name!r} without 'user' count as"
+        if self.user == REST:
+            return f"the one user that key {self.name!r}'s users beyond {USERS_MAX:,} an hour count as"
+        if self.user:
+            return f"this user of key {self.name!r}"
         return f"{self.kind} {self.name!r}" if self.name else "this Airboss"
 
     @property
     def table(self) -> str:
         """Where its limits stand."""
-        kind = "deployment" if self.kind == "candidate" else self.kind
+        kind = {"candidate": "deployment", "user": "key"}.get(self.kind, self.kind)
         return f"[{kind}s.{self.name}]" if self.name else "[gateway]"
+
+    @property
+    def metered(self) -> Scope:
+        """Under what its refusals are counted: no metric names a user."""
+        return Scope("user", self.name) if self.user else self
 
 
 class Stock:
@@ -157,6 +173,11 @@ class Stock:
         return self.returned()
 
     @property
+    def setting(self) -> str:
+        """What says how much, in its table."""
+        return ("each_user." if self.scope.user else "") + SETTINGS[self.what]
+
+    @property
     def remaining(self) -> int:
         """What is left for everybody, as far as is known here."""
         return max(0, min(self.limit, self.beyond + self.left))
@@ -193,7 +214,7 @@ def spared(bound: Iterable[Stock]) -> None:
         if 2 * stock.remaining < stock.limit:
             raise LimitReached(
                 f"{stock.scope.said} has {stock.remaining} of {stock.limit} {stock.what} left, and a shadow "
-                f"leaves half to callers: to have it asked more often raise {SETTINGS[stock.what]} under "
+                f"leaves half to callers: to have it asked more often raise {stock.setting} under "
                 f"{stock.scope.table}"
             )
 
@@ -202,7 +223,7 @@ def too_long(stock: Stock, tokens: int) -> LimitReached:
     """The refusal of a call whose prompt alone is more than a minute's tokens."""
     error = LimitReached(
         f"the prompt is about {tokens} tokens, and {stock.scope.said} has {stock.limit} a minute: send less, "
-        f"or raise {SETTINGS['tokens']} under {stock.scope.table}"
+        f"or raise {stock.setting} under {stock.scope.table}"
     )
     error.headers = limit_headers(stock, stock.remaining, WINDOW_S) + b"x-should-retry: false\r\n"
     return error
@@ -221,8 +242,7 @@ def refusal(stock: Stock, denied: Denied, budget: Budget | None, at: datetime) -
         "concurrency": f"has {limit} calls under way, which is its limit",
     }[stock.what]
     error = LimitReached(
-        f"{scope.said} {done}: try again in {duration(wait_s)}, or raise {SETTINGS[stock.what]} under "
-        f"{scope.table}",
+        f"{scope.said} {done}: try again in {duration(wait_s)}, or raise {stock.setting} under {scope.table}",
         retry_after_s=wait_s,
     )
     if stock.what != "concurrency":

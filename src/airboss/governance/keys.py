@@ -13,7 +13,7 @@ import msgspec
 from airboss.config import KeyConfig
 from airboss.config.types import NO_PERSON, Role
 from airboss.domain.errors import WrongCall
-from airboss.domain.plan import Budget, Limits, Priority
+from airboss.domain.plan import Budget, EachUser, Limits, Priority
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
 
@@ -50,6 +50,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    each_user: EachUser | None = None
     priority: Priority = "normal"
     expires_at: datetime | None = None
     role: Role | None = None
@@ -79,6 +80,7 @@ def terms_of(key: ApiKey) -> Terms:
         deployments=key.given,
         limits=key.given_limits,
         budget=key.given_budget,
+        each_user=key.given_each_user,
         priority=key.given_priority,
         expires_at=key.expires_at,
     )
@@ -100,6 +102,7 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
         given=() if key.role is not None else terms.deployments,
         given_limits=terms.limits,
         given_budget=terms.budget,
+        given_each_user=terms.each_user,
         given_priority=terms.priority,
         expires_at=terms.expires_at,
     )
@@ -164,6 +167,7 @@ def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
         deployments=key.given if named.deployments is None else named.deployments,
         limits=named.limits or key.given_limits,
         budget=named.budget or key.given_budget,
+        each_user=named.each_user or key.given_each_user,
         priority=named.priority or key.given_priority,
     )
 

@@ -17,7 +17,7 @@ SWEEP_S: Final = 30.0
 ABSENT_MAX: Final = 256
 """Of so many workers that are not there it is known what they told last: they may come back."""
 REWRITE_BYTES: Final = 1024 * 1024
-"""After so much a new snapshot is shorter to read than what happened."""
+"""After so much, and as much as the snapshot before, a new one is shorter to read than what happened."""
 
 
 class Kept(Protocol):
@@ -84,6 +84,7 @@ class Owner:
         """What is written lacks something that happened; nothing is given until it does not."""
         self._waits_until: float | None = now + GRACE_S
         self._sweeps_at = now + SWEEP_S
+        self._rewrite_at = REWRITE_BYTES
         with suppress(SetupError):  # as above
             self._snapshot()
 
@@ -135,7 +136,7 @@ class Owner:
             absent = [worker for worker in self._seqs if worker not in self.workers]
             for worker in absent[:-ABSENT_MAX]:
                 del self._seqs[worker]
-        if self._kept is not None and self._kept.size > REWRITE_BYTES:
+        if self._kept is not None and self._kept.size > self._rewrite_at:
             self._snapshot()
 
     def _happened(self, event: _Event) -> None:
@@ -163,5 +164,7 @@ class Owner:
 
     def _snapshot(self) -> None:
         if self._kept is not None:
-            self._kept.rewrite(_encode(_Snapshot(self._book.state(), self._seqs)))
+            snapshot = _encode(_Snapshot(self._book.state(), self._seqs))
+            self._kept.rewrite(snapshot)
+            self._rewrite_at = 2 * len(snapshot) + REWRITE_BYTES
         self._behind = False

@@ -257,9 +257,7 @@ def _access(facts: Facts) -> Found:
 
 
 def _bounded(facts: Facts) -> Found:
-    limited = [
-        name for name, key in facts.config.keys.items() if key.limits is not None or key.budget is not None
-    ]
+    limited = [name for name, key in facts.config.keys.items() if key.limits or key.budget or key.each_user]
     if facts.config.gateway.limits is not None:
         limited.append("all calls together")
 

@@ -7,8 +7,9 @@ old one drains once no plan points to it any more (`replicas.swap` says when tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
@@ -21,6 +22,17 @@ SETTLE_S = 2.0
 
 Engine = tuple[str, str]
 """A model's name and `Placement.engine`: replicas that have both alike are interchangeable."""
+
+
+class ReplicaHost(Protocol):
+    """Where engines run: as processes of this machine, or on a Ray cluster."""
+
+    def want(self, placements: Sequence[Placement]) -> None:
+        """These shall run and no others. Returns at once; an engine that is no longer wanted may be cut off,
+        because it was drained before. Wanting the same again changes nothing."""
+
+    def replicas(self) -> Sequence[Replica]:
+        """How each engine stands that runs or should, in any order."""
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Engines on a Ray cluster: `domain.ports.ReplicaHost` by Ray Serve. Needs the extra `ray`.
+"""Engines on a Ray cluster: `replicas.placing.ReplicaHost` by Ray Serve. Needs the extra `ray`.
 
 Each placement is a Serve application of its own with one replica, so that how many there are, which of them
 gets a call and when one is taken out stay Airboss's to decide, as on one machine. Ray decides on which node

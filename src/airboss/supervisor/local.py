@@ -1,4 +1,4 @@
-"""Engines as child processes of `airboss up`: `domain.ports.ReplicaHost` on this machine."""
+"""Engines as child processes of `airboss up`: `replicas.placing.ReplicaHost` on this machine."""
 
 from __future__ import annotations
 

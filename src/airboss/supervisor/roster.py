@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from airboss.config import Config, parse_config
-from airboss.domain.ports import Ledger, Placement, Replica, ReplicaHost
-from airboss.replicas.placing import engine_of, engines_of
+from airboss.domain.ports import Ledger, Placement, Replica
+from airboss.replicas.placing import ReplicaHost, engine_of, engines_of
 
 log = logging.getLogger(__name__)
 

@@ -228,7 +228,7 @@ def _named(counts: Mapping[str, int]) -> Mapping[str, int]:
     found: Counter[str] = Counter()
     for which, n in counts.items():
         scope, _, what = which.split("\n")
-        found[f"key\n{OTHER}\n{what}" if scope == "key" else which] += n
+        found[f"{scope}\n{OTHER}\n{what}" if scope in {"key", "user"} else which] += n
     return found
 
 
