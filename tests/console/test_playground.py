@@ -211,6 +211,31 @@ def test_variables_of_a_prompt_can_be_given(rolled: LoopSite, gateway: Gateway) 
     assert "shop = Ann's" in shown(person, f"/playground?record={record.id}").text
 
 
+def test_a_conversation_goes_on_after_an_answer(rolled: LoopSite, gateway: Gateway) -> None:
+    """What was said so far is shown and sent once more, with the next message; of an answer that is not
+    there, or that failed, there is nothing to go on after."""
+    person = rolled.person()
+    sent = pressed(person, "/playground", **FORM, release1="stable", release2="canary")
+    where = sent.headers["location"]
+    until(lambda: "being answered" not in shown(person, where).text)
+    assert {f"{where}&on=1", f"{where}&on=2"} <= set(hrefs(shown(person, where)))
+    page = safe(shown(person, f"{where}&on=2"))
+    for words in ("Where is it?", "answer 1", "Next message"):
+        assert words in page.text, words
+    assert "go on after it" not in page.text
+    form = unescape(person.get(f"{where}&on=2").text)
+    said = form.partition('class="mono">')[2].partition("</textarea></label>")[0]
+    more = {**FORM, "messages": said, "message": "And when?"}
+    sent = pressed(person, "/playground", **more, release1="canary")
+    until(lambda: len(gateway.asked) == 3)
+    roles = [(each["role"], each["content"]) for each in gateway.asked[2].input.messages]
+    assert roles == [("user", FORM["message"]), ("assistant", f"answer 1 {HOSTILE}"), ("user", "And when?")]
+    after = shown(person, sent.headers["location"])
+    assert "And when?" in after.text
+    for wrong in ("0", "3", "-1", "x", "9" * 30):
+        assert person.get(f"{where}&on={wrong}").status_code == 404, wrong
+
+
 def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
     """With a word on what is wrong."""
     person = rolled.person()
@@ -224,7 +249,7 @@ def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
         ({"release1": ""}, "choose one release"),
         ({"release1": "f" * 64}, "not in the plan in force"),
         ({"messages": "[1]"}, "no JSON list of objects"),
-        ({"messages": "[]"}, "there are no messages"),
+        ({"messages": "[]", "message": ""}, "message is empty"),
     ):
         answer = pressed(person, "/playground", **{**good, **changed})
         assert answer.status_code == 400, changed
@@ -249,7 +274,7 @@ def test_a_record_fills_the_form(rolled: LoopSite) -> None:
     assert link in hrefs(shown(person, f"/records/{record.id}"))
     page = safe(shown(person, link))
     assert "makes new calls" in page.text
-    assert '"content": "Hello?"' in page.text
+    assert "Hello?" in page.text
     assert "messages" in page.values("name")
     assert f"/playground?record={bare.id}" not in hrefs(shown(person, f"/records/{bare.id}"))
     assert "nothing to fill in" in shown(person, f"/playground?record={bare.id}").text

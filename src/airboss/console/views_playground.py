@@ -1,4 +1,5 @@
-"""The playground: the same messages to several releases, side by side, and a record's messages once more."""
+"""The playground: the same conversation to several releases, side by side, begun anew or with a record's
+messages, and gone on with after any answer."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ import msgspec
 
 from airboss.console import views_draft as drafts
 from airboss.console.api_releases import DeploymentView
+from airboss.console.conversation import TURNS_TAIL, message_turn
 from airboss.console.desk import Desk
 from airboss.console.fleet import deployment_views, release_names
 from airboss.console.page import Action, Form, Page, View, current_plan
 from airboss.console.plays import Play
 from airboss.console.render import Visit
+from airboss.console.text import DECEPTIVE
 from airboss.console.views import one
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -54,10 +57,10 @@ def playground(desk: Desk, seen: Visit) -> View:
     play = played(desk, seen)
     messages, asked_of, unread = replayed(desk, seen)
     if play is not None:
-        messages, asked_of = play.calls[0].input.messages, play.calls[0].target.deployment
+        messages, asked_of = went_on(play, seen), play.calls[0].target.deployment
     names = release_names(desk)
     views = deployment_views(desk, seen.now)
-    simple = one_message(messages)
+    before, message = parted(messages)
     draft, start = drafts.tried(play), drafts.served(desk).get(seen.params.get("prompt_of", ""))
     return View(
         "playground.html",
@@ -72,10 +75,12 @@ def playground(desk: Desk, seen: Visit) -> View:
         prompts=drafts.beginnings(desk),
         draft=draft,
         kept=drafts.kept(desk, seen.params.get("kept", "")),
-        message=simple if simple is not None else "",
-        messages=msgspec.json.format(msgspec.json.encode(messages), indent=2).decode()
-        if messages and simple is None
-        else None,
+        message=message,
+        messages=as_json(before) if before else None,
+        turns=[message_turn(each, answer=False) for each in before[-TURNS_TAIL:]],
+        earlier=max(0, len(before) - TURNS_TAIL),
+        needed=not before or before[-1].get("role") == "assistant",
+        goes_on="on" in seen.params,
         record=seen.params.get("record"),
         wants=wants(desk),
         variables=written(play.calls[0].input.variables if play is not None else told(desk, seen)),
@@ -182,12 +187,32 @@ def wants(desk: Desk) -> list[tuple[str, list[str]]]:
     return [(name, needed) for name, needed in sorted(asked.items()) if needed]
 
 
-def one_message(messages: tuple[Any, ...]) -> str | None:
-    """The text, where there is just one message of a user."""
-    if len(messages) == 1 and set(messages[0]) == {"role", "content"} and messages[0]["role"] == "user":
-        content = messages[0]["content"]
-        return content if isinstance(content, str) else None
-    return None
+def went_on(play: Play, seen: Visit) -> tuple[Any, ...]:
+    """The messages of a play, with the answer after which it is gone on with if the address names one. Raises
+    NotFound for an answer that is not there, or has no text."""
+    asked, wanted = play.calls[0].input.messages, seen.params.get("on")
+    if wanted is None:
+        return asked
+    places = {str(place): each.text for place, each in enumerate(play.answers or (), start=1)}
+    text = places.get(wanted)
+    if not text:
+        raise NotFound(f"this play has no answer {wanted[:20]!r} to go on after", param="on")
+    return (*asked, {"role": "assistant", "content": text})
+
+
+def as_json(messages: tuple[Any, ...]) -> str:
+    """Messages to be edited; characters that hide or reorder others are escaped, which JSON reads back."""
+    text = msgspec.json.format(msgspec.json.encode(messages), indent=2).decode()
+    return DECEPTIVE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def parted(messages: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
+    """A conversation without its last message, and the text of that, where it is a user's and plain."""
+    *before, last = messages or ({},)
+    content = last.get("content")
+    if set(last) == {"role", "content"} and last["role"] == "user" and isinstance(content, str):
+        return tuple(before), content
+    return messages, ""
 
 
 def offered(desk: Desk) -> list[tuple[str, str]]:
@@ -237,17 +262,15 @@ def ask(desk: Desk, form: Form) -> str:
 
 
 def messages_of(form: Form) -> tuple[Any, ...]:
-    """The messages: a conversation as JSON, or one message."""
+    """The messages: a conversation as JSON, what is said next, or both."""
     text = form.text("messages", most=2 * MESSAGES_MAX)
-    if not text:
-        return ({"role": "user", "content": form.needed("message", most=MESSAGE_MAX)},)
     try:
-        found = msgspec.json.decode(text, type=list[dict[str, Any]])
+        found = msgspec.json.decode(text or "[]", type=list[dict[str, Any]])
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidRequest(f"the messages are no JSON list of objects: {error}", param="messages") from None
-    if not found:
-        raise InvalidRequest("there are no messages; give one at least", param="messages")
-    return tuple(found)
+    if found and not form.text("message", most=MESSAGE_MAX):
+        return tuple(found)
+    return (*found, {"role": "user", "content": form.needed("message", most=MESSAGE_MAX)})
 
 
 def chosen_targets(desk: Desk, view: DeploymentView, form: Form) -> list[Target]:
@@ -289,7 +312,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/playground",
         draw=playground,
-        params=("play", "record", "deployment", "prompt_of", "kept"),
+        params=("play", "on", "record", "deployment", "prompt_of", "kept"),
         role="operator",
         room="deployments",
         tab="Playground",
