@@ -417,6 +417,28 @@ def test_a_segment_that_is_taken_away_is_followed_by_another(
     assert not any(map(owner_is_locked, tmp_path.glob("0-*")))
 
 
+@pytest.mark.parametrize("left", [0, 20, GROWTH_BYTES - 1])
+def test_a_segment_that_is_cut_is_followed_by_another(
+    tmp_path: Path, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next frame is written whole, to another, where touching this one would end the process; and it is
+    told which was cut."""
+    writer = JournalWriter(tmp_path, "0")
+    writer.open(redacted("first"))
+    (segment,) = writer.directory.glob("*.seg")
+    gone = writer.directory
+    os.truncate(segment, left)
+    writer.open(redacted("second"))
+    assert f"{segment} was cut by somebody else" in caplog.text
+    assert [frame.payload for frame in frames_of(writer.directory)] == [redacted("second")]
+    assert owner_is_locked(gone)
+    (segment,) = writer.directory.glob("*.seg")
+    os.truncate(segment, 0)
+    writer.stop()
+    assert segment.stat().st_size == 0
+    assert f"{segment} was cut by somebody else" in caplog.text
+
+
 def test_a_folder_that_is_gone_refuses_no_call_for_want_of_room(tmp_path: Path) -> None:
     """Nor does it when a segment is full, or grows."""
     writer = JournalWriter(tmp_path, "0", segment_bytes=GROWTH_BYTES)

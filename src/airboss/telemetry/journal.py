@@ -176,6 +176,7 @@ class JournalWriter:
             self._written.set()
         self._flusher.join()
         with self._lock:
+            self._look()
             if self._segment >= 0:
                 os.ftruncate(self._segment, self._size)
                 self._leave()
@@ -192,7 +193,7 @@ class JournalWriter:
         size = sum(map(len, pieces))
         with self._lock:
             self._promised -= promised
-            if self._size + self._promised + size > self._room:
+            if self._size + self._promised + size > self._room or self._is_cut():
                 self._make_room(size)
             if not size:
                 return
@@ -209,6 +210,11 @@ class JournalWriter:
             if not self._dirty:
                 self._dirty = True
                 self._written.set()
+
+    def _is_cut(self) -> bool:
+        """Whether the file is shorter than was made room for: to touch the mapping there would be the end of
+        the process, by SIGBUS."""
+        return self._segment >= 0 and os.lseek(self._segment, 0, os.SEEK_END) < self._room
 
     def _write(self, pieces: list[bytes]) -> None:
         try:
@@ -293,14 +299,17 @@ class JournalWriter:
         self._size, self._room, self._filled, self._held_from = 0, room, room, 0
 
     def _look(self) -> None:
-        """Give a segment up that lies no more where it is read. The caller holds the lock."""
+        """Give a segment up that lies no more where it is read, or not whole. The caller holds the lock."""
         path = self.directory / f"{self._number:06d}{SEGMENT_SUFFIX}"
         if self._segment < 0:
             return
+        what = "was deleted or moved away"
         with suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(self._segment)):
-                return
-        log.error("%s was deleted or moved away: what was written to it just now may be lost", path)
+                if not self._is_cut():
+                    return
+                what = "was cut by somebody else"
+        log.error("%s %s: what was written to it just now may be lost", path, what)
         self._leave()
 
     def _leave(self) -> None:
