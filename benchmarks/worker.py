@@ -30,6 +30,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 from benchmarks import peers
 from benchmarks.gateway import ANSWER_TOKENS, answer_of
@@ -39,6 +40,8 @@ from benchmarks.stats import keep, machine, quantile, table
 KEY = "ab_" + "k" * 43
 SECRET = "sk-upstream-0123456789"
 SEGMENTS_KEPT = 4
+SCREENED = "screened"
+"""The model under a policy that masks."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -191,6 +194,7 @@ class Still:
     def __init__(self, upstream: str) -> None:
         from airboss.domain import plan, ports, release  # noqa: PLC0415 - see `serve_on`
         from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
+        from airboss.governance.policies import policy_of  # noqa: PLC0415 - as above
 
         model = release.ModelVersion(provider="fake", kind="openai-compatible", model=MODEL)
         price = plan.Price(input_usd_per_mtok=Decimal("0.15"), output_usd_per_mtok=Decimal("0.60"))
@@ -204,10 +208,11 @@ class Still:
         )
         stable = release.Release(digest="d" * 64, name=MODEL, model=model)
         deployment = plan.DeploymentPlan(name=MODEL, aliases=(), stable=stable, target=target)
+        screened = msgspec.structs.replace(deployment, name=SCREENED, policy=policy_of("mask", None))
         now = datetime.now(UTC)
         self._snapshot = ports.Snapshot(
             revision=1,
-            plan=plan.ServingPlan(number=1, created_at=now, deployments=(deployment,)),
+            plan=plan.ServingPlan(number=1, created_at=now, deployments=(deployment, screened)),
             keys=(ports.ApiKey(name="app", sha256=hash_key(KEY), created_at=now),),
         )
 

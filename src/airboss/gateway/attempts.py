@@ -126,6 +126,16 @@ class Try(msgspec.Struct, eq=False):
     request: bytes | Pieces = b""
     sent: bool = False
     told: Usage | None = None
+    safe_until: float = 0.0
+    """No deadline passes before, whatever comes."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether a deadline has passed."""
+        due = self.due()
+        if not self.answer.paused:  # else a nearer one may come back at any moment
+            # What comes brings no deadlines but those that are counted from then.
+            self.safe_until = min(due, now + min(self.timeout.idle_s, LAST_WORDS_S))
+        return now >= due
 
     def due(self) -> float:
         """When the nearest deadline is. Of one that is not read, it is the client that is slow."""

@@ -488,7 +488,7 @@ class Executor:
             await asyncio.sleep(TICK_S)
             now = time.perf_counter()
             for tried in tuple(self._watched):
-                if now >= tried.due():
+                if now >= tried.safe_until and tried.is_due(now):
                     ran_out(tried.answer, tried.ran_out(now))
 
     def close(self) -> None:
