@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -28,6 +29,19 @@ from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
 
 COMMAND = [sys.executable, "-m", "airboss.cli.main"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("airboss ro", "rollout"), ("airboss keys cr", "create"), ("airboss up --wo", "--workers")],
+)
+def test_the_shell_completes_verbs_and_options(words: str, found: str) -> None:
+    """As the lines ask that `airboss --install-completion` writes."""
+    env = {"_AIRBOSS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        COMMAND, env=os.environ | env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [found]
 
 
 def test_version_is_quick_and_light() -> None:

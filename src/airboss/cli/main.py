@@ -54,7 +54,6 @@ app = typer.Typer(
     help="LLMOps in one command: deploy, monitor, maintain, scale and govern LLMs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
