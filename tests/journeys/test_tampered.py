@@ -99,6 +99,21 @@ def test_records_and_journals_that_are_deleted_under_it(provider: FakeProvider, 
         assert airboss.stop() == 0
 
 
+def test_a_lock_file_that_is_deleted_lets_nobody_in(provider: FakeProvider, tmp_path: Path) -> None:
+    """Verbs ask the Airboss that runs, and leave what it says of itself alone; a second one is refused."""
+    airboss = Airboss(tmp_path / "a", fake(provider.url))
+    with closing(airboss.start()):
+        (airboss.data / "lock").unlink()
+        assert airboss.verb("keys", "list")
+        done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)
+        assert done.returncode == 2, done.stderr
+        assert f"{airboss.data} is open in another Airboss" in done.stderr
+        assert airboss.chat(QUICK, model="support").status_code == 200
+        airboss.settled()
+        assert len(airboss.records()) == 1
+        assert airboss.stop() == 0, airboss.log[-5000:]
+
+
 def test_a_data_directory_that_is_moved_away_can_be_moved_back(
     provider: FakeProvider, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import stat
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.errors import DataDirLocked, SetupError
-from airboss.store import datadir
+from airboss.store import datadir_lock
 from airboss.store.datadir import MAX_SECRET_BYTES, DataDir, Secret, read_secret, socket_path
 from tests.support.wait import until
 
@@ -186,22 +188,43 @@ def test_one_can_wait_for_it(data: DataDir) -> None:
     os.close(got[0])
 
 
-def test_a_lock_file_that_was_removed_holds_nobody_off(data: DataDir) -> None:
-    """Removing the directory's lock while it is held gives a new file, and a lock on that one counts."""
-    first = data.lock()
+@pytest.mark.parametrize("how", ["self", "child"])
+def test_a_lock_whose_file_was_removed_holds_others_off(data: DataDir, how: str) -> None:
+    """Also after the one that took it has gone, while a child lives that got it; and the file is not made
+    anew."""
+    process = holder(data, how)
+    if how == "child":
+        process.wait(timeout=10)
     data.lock_path.unlink()
-    with data.lock() as second:
-        assert second.fd != first.fd
+    with pytest.raises(DataDirLocked, match="is open in another Airboss"):
+        data.lock()
+    assert not data.lock_path.exists()
+    let_go(process)
+    data.lock(wait_s=10).release()
+
+
+def test_where_folders_cannot_be_locked_the_file_is(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS, which wants a descriptor that may write for that."""
+    flock = fcntl.flock
+
+    def refused(fd: int, how: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EBADF, "as NFS says")
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with data.lock() as lock:
+        assert stat.S_ISREG(os.fstat(lock.fd).st_mode)
         with pytest.raises(DataDirLocked):
             data.lock()
-    first.release()
+    data.lock().release()
 
 
 def test_a_lock_file_that_goes_while_it_is_taken_is_not_enough(
     data: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who locks a file that has just been removed has locked nothing, and tries again."""
-    flocked, opened = datadir._flocked, []
+    flocked, opened = datadir_lock._flocked, []
 
     def remove_first(fd: int) -> bool:
         opened.append(fd)
@@ -209,10 +232,10 @@ def test_a_lock_file_that_goes_while_it_is_taken_is_not_enough(
             data.lock_path.unlink()
         return flocked(fd)
 
-    monkeypatch.setattr(datadir, "_flocked", remove_first)
+    monkeypatch.setattr(datadir_lock, "_flocked", remove_first)
     with data.lock(wait_s=5) as lock:
         assert len(opened) == 2
-        assert os.path.samestat(os.fstat(lock.fd), data.lock_path.stat())
+        assert os.path.samestat(os.fstat(lock.file), data.lock_path.stat())
 
 
 def test_a_lock_is_no_link(data: DataDir, tmp_path: Path) -> None:

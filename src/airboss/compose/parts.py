@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import msgspec
 from airboss.config import Config, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, read_secret
+from airboss.store.datadir_lock import flock_folder
 from airboss.supervisor import runfiles
 from airboss.supervisor.lifeline import LIFELINE_ENV
 from airboss.supervisor.listen import check_free
@@ -68,8 +69,13 @@ def role_lock(data: DataDir) -> Iterator[None]:
         yield
         return
     data.create()
-    with os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
+    with (
+        os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file,
+        ExitStack() as held,
+    ):
         try:
+            if (folder := flock_folder(data.path, fcntl.LOCK_SH)) >= 0:
+                held.callback(os.close, folder)
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.ftruncate(file.fileno(), 0)
             os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
@@ -264,9 +270,14 @@ def running(data_dir: Path) -> runfiles.UpFile | None:
 
 def _locked(data: DataDir) -> bool:
     """Whether one process has the data directory for itself."""
+    # Shared and given back at once: an `airboss up` that starts just now waits longer than this.
+    try:
+        if (folder := flock_folder(data.path, fcntl.LOCK_SH)) >= 0:
+            os.close(folder)
+    except BlockingIOError:
+        return True
     with suppress(OSError), data.lock_path.open("rb") as file:
         try:
-            # Shared and given back at once: an `airboss up` that starts just now waits longer than this.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -36,7 +36,8 @@ from airboss.compose.servers import check_servers
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, DataDirLock
+from airboss.store.datadir import DataDir
+from airboss.store.datadir_lock import DataDirLock
 from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone

@@ -17,7 +17,6 @@ run/                     up.json, metrics/PROCESS.json, store.sock: nothing that
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -28,12 +27,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
 from airboss.domain.errors import DataDirLocked, SetupError
+from airboss.store.datadir_lock import DataDirLock, take
 
 MAX_SECRET_BYTES = 64 * 1024
 """No secret file is longer."""
@@ -54,28 +52,6 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Says nothing of the value, so that no log or trace can."""
         return f"Secret(preset={self.preset})"
-
-
-class DataDirLock:
-    """The right to have a data directory open, held until every process that has `fd` open has closed it."""
-
-    def __init__(self, fd: int, path: Path) -> None:
-        self.fd = fd
-        self.path = path
-
-    def release(self) -> None:
-        """Give up our part of it; children that got `fd` keep theirs."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 class DataDir:
@@ -246,7 +222,7 @@ class DataDir:
         """
         deadline = time.monotonic() + wait_s
         while True:
-            held = self._try_lock()
+            held = take(self.path, self.lock_path)
             if held is not None:
                 return held
             if time.monotonic() >= deadline:
@@ -293,29 +269,6 @@ class DataDir:
         if not _SECRET_NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot be the name of a secret")
         return self.secrets_dir / name
-
-    def _try_lock(self) -> DataDirLock | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fd = os.open(self.lock_path, flags, 0o600)
-        except OSError as error:
-            raise SetupError(
-                f"{self.lock_path} cannot be opened: {error.strerror}; make the directory writable for this "
-                "user, or choose another with --data-dir"
-            ) from error
-        if not _flocked(fd) or not _still_at(self.lock_path, fd):
-            os.close(fd)
-            return None
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            os.close(fd)
-            raise SetupError(
-                f"{self.lock_path} cannot be written: {error.strerror}; make room on its disk, or choose "
-                "another with --data-dir"
-            ) from error
-        return DataDirLock(fd, self.lock_path)
 
     def _lock_message(self) -> str:
         pid = self.holder()
@@ -447,22 +400,6 @@ def _sync_dir(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _flocked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _still_at(path: Path, fd: int) -> bool:
-    """Whether the open file is still the one of that name: a lock on a removed file holds nobody off."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False
 
 
 def _alive(pid: int) -> bool:
