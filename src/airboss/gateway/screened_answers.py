@@ -105,6 +105,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     _said: list[str] | None
     """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
     _lookout: AnswerLookout | None = None
+    _next: KnownEvent | None = None
+    """The kind of which the next event likely is, where it may be told by its bytes alone."""
     _waiting: Waiting | None = None
     """Of a call in which names are looked for."""
 
@@ -167,6 +169,12 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             self._waiting.add(error, self)
 
     def _take(self, data: bytes) -> None:
+        known = self._next
+        text = None if known is None else known.text_of(data)
+        if known is not None and text is not None:
+            self._take_known(known, text)
+            return
+        self._next = None
         if self.status != 200:
             super()._take(data)
             return
@@ -175,10 +183,37 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
             events = self.seam.joined(events)
         if self._waiting is None:
             self._read(events)
+            if self.committed and self.seam is None and not self.events.rest:
+                self._next = self.screen.next
             return
         self.progress_at = time.perf_counter()
         for event in events:
             self._waiting.add(event, self)
+
+    def _take_known(self, known: KnownEvent, text: str) -> None:
+        """Read a piece that is one event of a known kind, of a stream under way, and pass on what goes on of
+        it: what `_read` comes to."""
+        self.progress_at = time.perf_counter()
+        if self._said is not None:
+            self._said.append(text)
+            if self.assembly.output_chars > OUTPUT_CHARS_MAX:
+                self._said = None
+        recorded, given = known.text.feed(text)
+        if known.text.screen.blocked:
+            self._pass_cut(known, recorded, given)
+        elif recorded or known.silent:
+            self.assembly.add_text(known.index, known.name, recorded)
+            self._client.stream(b"data: %s\n\n" % known.saying(given))
+
+    def _pass_cut(self, known: KnownEvent, recorded: str, given: str) -> None:
+        """Pass on the end of a choice that is blocked by such an event. Raises PolicyRefused."""
+        self._next = None
+        out: list[bytes] = []
+        self._add(self.screen.cut(known, recorded, given), out)
+        if out:
+            self._pass_on(b"".join(out))
+        if self.screen.over:
+            raise PolicyRefused(BLOCKED)
 
     def _read(self, events: Sequence[bytes]) -> None:
         """Read events, and pass on what goes on of them."""

@@ -307,6 +307,12 @@ class AnswerScreen:
         text = known.text_in(data) if known is not None and not known.choice.ended else None
         return None if known is None or text is None else (known, text)
 
+    @property
+    def next(self) -> KnownEvent | None:
+        """The kind of which the next event likely is, where something may be done about its text."""
+        known = self._known
+        return None if known is None or known.choice.ended or not self._policy.acting else known
+
     def _learn(self, data: bytes, top: Members, choice: ChoiceScreen, rest: Members) -> None:
         if self._learnt < LEARNT_MAX and not choice.ended:
             self._learnt += 1
@@ -314,18 +320,21 @@ class AnswerScreen:
 
     def more(self, data: bytes, known: KnownEvent, text: str) -> list[Passed]:
         """As `event`, of one of a known kind that says this text."""
-        self._head = known.head
-        recorded, given = known.choice.say(known.name, text)
+        recorded, given = known.text.feed(text)
         if not self._policy.acting:
             return [Passed(data, data, text)]
-        if known.choice.blocked:
-            self.blocked = True
-            begun, cut = known.choice.cut({known.name: (recorded, given)})
-            return [*([self._event(self._head, begun)] if begun else ()), self._event(known.rest, cut)]
+        if known.text.screen.blocked:
+            return self.cut(known, recorded, given)
         if not recorded and not known.silent:
             return []
         said = known.saying(recorded)
         return [Passed(said, said if given is recorded else known.saying(given), recorded)]
+
+    def cut(self, known: KnownEvent, recorded: str, given: str) -> list[Passed]:
+        """What goes on of an event of a known kind that is blocked by its text, of which this goes on."""
+        self.blocked = known.choice.blocked = True
+        begun, cut = known.choice.cut({known.name: (recorded, given)})
+        return [*([self._event(known.head, begun)] if begun else ()), self._event(known.rest, cut)]
 
     def end(self) -> list[Passed]:
         """The stream has ended: look at what is still held of choices that have not. They broke off, and none

@@ -17,6 +17,7 @@ from airboss.governance.screening_stream import (
     TEXTS,
     ChoiceScreen,
     Members,
+    StreamedText,
     read_list,
     read_number,
     read_object,
@@ -50,10 +51,12 @@ _encode = msgspec.json.Encoder().encode
 
 class KnownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Events in which one choice says a text and nothing else. `comes` and `goes` are the bytes before and
-    behind that text, as they come and as they go on; `rest` are the members beside the choices that do, and
-    `head` those of them that any event has. `silent`: they go on without any text, too."""
+    behind that text, as they come, with its quotes, and as they go on, without; `rest` are the members beside
+    the choices that do, and `head` those of them that any event has. `silent`: they go on without any text,
+    too."""
 
     choice: ChoiceScreen
+    text: StreamedText
     index: int
     name: str
     head: Members
@@ -61,6 +64,10 @@ class KnownEvent(msgspec.Struct, frozen=True, kw_only=True):
     comes: tuple[bytes, bytes]
     goes: tuple[bytes, bytes]
     silent: bool
+
+    def text_of(self, piece: bytes) -> str | None:
+        """The text of a piece of a stream that is one of these and no more; None of any other."""
+        return self.text_in(piece[6:-2]) if piece.startswith(b"data: ") and piece.endswith(b"\n\n") else None
 
     def text_in(self, data: bytes) -> str | None:
         """The text of an event that is one of these; None of any other."""
@@ -72,7 +79,8 @@ class KnownEvent(msgspec.Struct, frozen=True, kw_only=True):
             if not data.endswith(behind):
                 return None
         try:
-            return _string.decode(data[len(before) : len(data) - len(behind)])
+            # With its quotes, which `comes` has too: no line ends between them.
+            return _string.decode(data[len(before) - 1 : len(data) - len(behind) + 1])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
@@ -99,11 +107,12 @@ def learn(
         return None
     return KnownEvent(
         choice=choice,
+        text=choice.text(name),
         index=read_number(members[0].get("index")),
         name=name,
         head=head,
         rest=rest,
-        comes=comes,
+        comes=(comes[0] + b'"', b'"' + comes[1]),
         goes=(goes[0], goes[1]),
         silent=silent,
     )

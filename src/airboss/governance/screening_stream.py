@@ -128,12 +128,9 @@ class ChoiceScreen:
         kept["finish_reason"] = reason if _WORD.fullmatch(bytes(reason)) else msgspec.Raw(b'"stop"')
         return rest, self._given({}, kept)
 
-    def say(self, name: str, text: str) -> tuple[str, str]:
-        """What goes on of a text that is all that an event says: for the record, and for the client."""
-        stream = self._texts[name]
-        said = stream.feed(text)
-        self.blocked = stream.screen.blocked
-        return said
+    def text(self, name: str) -> StreamedText:
+        """One of its texts, of which something has come."""
+        return self._texts[name]
 
     def saying(self, member: Members, name: str, text: str) -> tuple[Members, bool]:
         """The choice as an event that says this text, and is `member` otherwise, goes on; whether it does
