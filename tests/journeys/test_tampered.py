@@ -64,6 +64,10 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         (airboss.data / "secrets" / "audit_head").unlink()
         until(lambda: airboss.api("status")["audit_trouble"] is None, timeout_s=20)
         assert asked(airboss, "audit", "verify")[0] == 0
+        with closing(sqlite3.connect(ledger)) as file, file:
+            file.execute("update plans set config = config || '#' where number = 1")
+        code, said = asked(airboss, "audit", "verify")
+        assert (code, "the configuration of plan 1 is not what leaf" in said) == (1, True)
         assert airboss.stop() == 0
     ledger.unlink()
     done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)

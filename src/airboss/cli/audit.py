@@ -112,7 +112,14 @@ def verify(
 
     kept = read_checkpoint(checkpoint) if checkpoint is not None else None
     with found(data_dir, url) as log:
-        verdict = check(log.data, public_key=log.public_key, checkpoint=kept, own=log.kept, begun=log.begun)
+        verdict = check(
+            log.data,
+            public_key=log.public_key,
+            checkpoint=kept,
+            own=log.kept,
+            begun=log.begun,
+            plans=log.plans,
+        )
     if as_json:
         import msgspec  # noqa: PLC0415 - with the check
 

@@ -12,18 +12,20 @@ from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, open_audit
 from airboss.store.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
+    from airboss.governance.audit_verify import Plans
     from airboss.governance.checkpoint import Checkpoint
     from airboss.store.audit_rows import AuditData
 
 
 class Found(NamedTuple):
-    """The log, the public key that should have signed it (hex), whether anything was ever done here, and the
-    checkpoint that is kept beside the key, if there is one."""
+    """The log, the public key that should have signed it (hex), whether anything was ever done here, the
+    checkpoint that is kept beside the key, if there is one, and the plans, where they can be had."""
 
     data: AuditData
     public_key: str
     begun: bool
     kept: Checkpoint | None = None
+    plans: Plans | None = None
 
 
 @contextmanager
@@ -35,4 +37,5 @@ def found_audit(data_dir: Path) -> Iterator[Found]:
     kept = read_kept(data.kept_secret(AUDIT_HEAD))  # first, or one that is newer than the log may be read
     public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
     with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
-        yield Found(data=whole, public_key=public_key, begun=ledger.config() is not None, kept=kept)
+        begun = ledger.config() is not None
+        yield Found(data=whole, public_key=public_key, begun=begun, kept=kept, plans=log.plan)

@@ -110,7 +110,9 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
             public_key=public_key,
             signature=head.signature,
         )
-        checked = verify(data, public_key=public_key) if whole or head.size <= CHECKED_MAX else None
+        plans = desk.audit.plan if whole else None  # prompts are in them: many are long
+        small = head.size <= CHECKED_MAX
+        checked = verify(data, public_key=public_key, plans=plans) if whole or small else None
     return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
 
 

@@ -3,17 +3,14 @@ killed."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
-
-import msgspec
 
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Clock, Ledger
-from airboss.governance.audit import read_leaf
-from airboss.store.audit_rows import AuditLog
+from airboss.governance.audit import PLAN, read_leaf
+from airboss.governance.audit_verify import text_digest
+from airboss.store.audit_rows import AuditLog, PlanTexts
 
-ACTION: Final = "plan.publish"
 AT_ONCE: Final = 50
 NAMED_MAX: Final = 40
 """Deployments that a leaf names; of a plan with more it has their number and the digest of the whole."""
@@ -37,13 +34,13 @@ class PlanNotes:
         newest = snapshot.plan.number if snapshot is not None else 0
         noted = self._noted()
         for number in range(noted + 1, min(newest, noted + AT_ONCE) + 1):
-            plan = self._ledger.plan(number)
-            if plan is not None:
+            plan, texts = self._ledger.plan(number), self._audit.plan(number)
+            if plan is not None and texts is not None:
                 self._audit.append(
-                    ACTION,
+                    PLAN,
                     actor="airboss",
                     subject=f"plan {number}",
-                    detail=detail_of(plan),
+                    detail=detail_of(plan, texts),
                     at=self._clock.now(),
                 )
         if newest <= noted + AT_ONCE:
@@ -51,15 +48,16 @@ class PlanNotes:
 
     def _noted(self) -> int:
         """The number of the newest plan in the log."""
-        for named in self._audit.newest(limit=1, action=ACTION):
+        for named in self._audit.newest(limit=1, action=PLAN):
             number = read_leaf(named.leaf.content).detail.get("plan")
             if isinstance(number, int):
                 return number
         return 0
 
 
-def detail_of(plan: ServingPlan) -> dict[str, Any]:
-    """What a leaf says of a plan: enough to see which release served which share of what, and when."""
+def detail_of(plan: ServingPlan, texts: PlanTexts) -> dict[str, Any]:
+    """What a leaf says of a plan: enough to see which release served which share of what, and when, and
+    whether it was edited since (`audit_verify`)."""
     served: dict[str, Any] = {}
     for deployment in plan.deployments[:NAMED_MAX]:
         served[deployment.name] = {"stable": deployment.stable.digest}
@@ -69,7 +67,8 @@ def detail_of(plan: ServingPlan) -> dict[str, Any]:
     return {
         "plan": plan.number,
         "published_at": plan.created_at.isoformat(),
-        "sha256": hashlib.sha256(msgspec.json.encode(plan)).hexdigest(),
+        "sha256": text_digest(texts.content),
+        "config_sha256": text_digest(texts.config),
         "deployments": len(plan.deployments),
         "served": served,
     }

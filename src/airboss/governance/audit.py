@@ -22,6 +22,8 @@ from airboss.governance.merkle import HASH_BYTES, Tree, leaf_hash
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NameField, NameRow, Sealed
 
 BEGIN: Final = "audit.begin"
+PLAN: Final = "plan.publish"
+"""A leaf of a plan, with digests of its text and its configuration's."""
 """The first leaf's action: it holds the public key, so that another key does not fit the log."""
 
 FORGOT: Final = "erase.done"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
-from airboss.governance.audit import BEGIN, FIELDS, Leaf, commitment, erased_names, read_leaf, unsigned
+from airboss.governance.audit import BEGIN, FIELDS, PLAN, Leaf, commitment, erased_names, read_leaf, unsigned
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_sealed, is_signed
 from airboss.governance.merkle import Tree, leaf_hash
-from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf
+from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, PlanTexts
 
 NAMES_MISSING_MAX: Final = 1_000_000
 """Erased names kept in mind while reading; more than any log has."""
+
+
+Plans = Callable[[int], PlanTexts | None]
+"""A plan by its number, as it is kept."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +51,11 @@ def verify(
     checkpoint: Checkpoint | None = None,
     own: Checkpoint | None = None,
     begun: bool = True,
+    plans: Plans | None = None,
 ) -> Verdict:
     """Check the whole log: each leaf, each name, each root, the head and its signature by `public_key`, and
-    that it extends `checkpoint` and its `own` one, which is kept beside its key.
+    that it extends `checkpoint` and its `own` one, which is kept beside its key; with `plans`, also that
+    these are as it tells of them.
 
     `begun` False: nothing was ever done here, so an empty log is right. Never raises for what stands in the
     data.
@@ -61,7 +68,9 @@ def verify(
         for name, each in kept.items():
             _check_checkpoint(name, each, public_key)
         for leaf in data.leaves():
-            walk.take(leaf)
+            said = walk.take(leaf)
+            if plans is not None:
+                _check_plan(said, plans)
         walk.end(data, begun=begun)
     except _Tampered as found:
         return Verdict(
@@ -94,8 +103,8 @@ class _Walk:
         self._public_key = public_key
         self._checkpoints = checkpoints
 
-    def take(self, named: NamedLeaf) -> None:
-        """Check the next leaf."""
+    def take(self, named: NamedLeaf) -> Leaf:
+        """Check the next leaf, and return what it says."""
         row, number = named.leaf, self.tree.size
         if row.number != number:
             what = "is missing" if row.number > number else "stands where none can"
@@ -119,6 +128,7 @@ class _Walk:
         self._check_names(leaf, named)
         self.erased |= erased_names(leaf)
         self._check_extends(number)
+        return leaf
 
     def end(self, data: AuditData, *, begun: bool) -> None:
         """Check what only the whole can show."""
@@ -216,6 +226,27 @@ class _Walk:
                 f"the head of {size} leaves is not signed by the key in secrets/audit_key: it was edited, or "
                 f"what came after leaf {size - 1} was cut off",
             )
+
+
+def _check_plan(leaf: Leaf, plans: Plans) -> None:
+    """Check that a plan is kept as it was when the leaf was written."""
+    number = leaf.detail.get("plan")
+    if leaf.action != PLAN or not isinstance(number, int):
+        return
+    kept = plans(number)
+    if kept is None:
+        raise _Tampered(leaf.number, f"plan {number}, which leaf {leaf.number} tells of, is gone")
+    texts = {"sha256": ("", kept.content), "config_sha256": ("the configuration of ", kept.config)}
+    for name, (what, text) in texts.items():
+        digest = text_digest(text)
+        if leaf.detail.get(name, digest) != digest:
+            problem = f"{what}plan {number} is not what leaf {leaf.number} tells of: the ledger was edited"
+            raise _Tampered(leaf.number, problem)
+
+
+def text_digest(text: object) -> str:
+    """The sha256 of a text as it is kept, in hex; of anything else, that of how it is written."""
+    return hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check_tables(data: AuditData) -> None:

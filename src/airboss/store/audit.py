@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, inspect, select, update
 
-from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, Seal, Sealed
+from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, PlanTexts, Seal, Sealed
 from airboss.store.ledger_open import any_text
 from airboss.store.ledger_part import LedgerPart
-from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names
+from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names, plans
 
 PAGE: Final = 1_000
 
@@ -89,6 +89,12 @@ class SqlAuditLog(LedgerPart):
         with self._read() as connection:
             yield _Whole(connection)
 
+    def plan(self, number: int) -> PlanTexts | None:
+        """As `AuditLog.plan`."""
+        with self._read() as connection:
+            row = connection.execute(select(plans).where(plans.c.number == number)).first()
+            return None if row is None else _read(row, PlanTexts)
+
     def _add(self, connection: Connection, entry: AuditEntry) -> int:
         sealed: Sealed = self._seal(_head(connection), entry)
         for leaf in sealed.leaves:
@@ -110,7 +116,7 @@ class _Whole:
         self.heads = 0
         self.strays: Sequence[int] = ()
         there = inspect(connection)
-        tables = (audit_leaves, audit_names, audit_head)
+        tables = (audit_leaves, audit_names, audit_head, plans)
         self.gone: Sequence[str] = [each.name for each in tables if not there.has_table(each.name)]
         if self.gone:
             return

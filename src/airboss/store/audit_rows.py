@@ -82,6 +82,13 @@ class NamedLeaf(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[NameRow, ...]
 
 
+class PlanTexts(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan as it is kept beside the log: JSON, and the configuration that it was made of."""
+
+    content: str
+    config: str
+
+
 class AuditData(Protocol):
     """The whole log as it was at one moment."""
 
@@ -135,6 +142,9 @@ class AuditLog(Protocol):
 
     def whole(self) -> AbstractContextManager[AuditData]:
         """The log as it is now, to be read to its end within the block."""
+
+    def plan(self, number: int) -> PlanTexts | None:
+        """The plan of this number as it is kept, if it is."""
 
     def close(self) -> None:
         """Give back connections. The log is not used after."""
