@@ -8,7 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from airboss.console import exports
-from tests.console.site import Site
+from airboss.governance.erasure import Tombstones
+from tests.console.site import Site, busy_log
 
 PATH = "/api/v1/transfer"
 
@@ -81,3 +82,22 @@ def test_a_leaf_holds_nothing_of_a_person(site: Site) -> None:
     for name in ("user", "session", "tag", "text"):
         assert program.get(PATH, params={name: "alice=1"}).status_code == 400
     assert "alice" not in str(site.audit.entries)
+
+
+def test_who_is_forgotten_is_asked_once_for_all_rows() -> None:
+    """Not once a row: thousands of them come at once, and each question is one to the ledger."""
+
+    class People:
+        asked = 0
+
+        def tombstones(self) -> Tombstones:
+            self.asked += 1
+            return Tombstones("key", {})
+
+    people = People()
+    program = Site(people=people, log=busy_log()).program()
+    rows = page(program)["rows"]
+    answer = program.post(PATH, json={"rows": rows})
+    assert answer.status_code == 200, answer.text
+    assert len(rows) > 2
+    assert people.asked == 2, "before they are stored, and after"

@@ -226,6 +226,42 @@ def test_drain_finishes_what_was_begun(own_root: Path, provider: FakeProvider) -
         assert [c["status"] for c in closed.values()] == ["ok"]
 
 
+def test_who_calls_on_while_a_worker_stops_is_answered(own_root: Path, provider: FakeProvider) -> None:
+    """Kept connections that are in use end with an answer that says so, not with a cut call: their clients
+    cannot know of the SIGTERM, and may not repeat what was sent."""
+    with Gateway(own_root, deployment(provider.url)) as gateway, contextlib.ExitStack() as opened:
+        kept = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=5))
+            for _ in range(3)
+        ]
+        for raw in kept:
+            raw.sendall(_post())
+            assert b"connection: close" not in _answer_of(raw)
+        gateway.process.send_signal(signal.SIGTERM)
+        while kept:
+            raw = kept.pop(0)
+            raw.sendall(_post())
+            answer = _answer_of(raw)
+            assert _status(answer) == 200
+            if b"connection: close" not in answer:
+                kept.append(raw)
+        assert gateway.process.wait(10) == 0
+
+
+def _answer_of(raw: socket.socket) -> bytes:
+    """One whole answer, read off a connection that may stay open."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        piece = raw.recv(65536)
+        assert piece, f"closed after {got!r}"
+        got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += raw.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
 def test_kill_leaves_an_open_frame(own_root: Path, provider: FakeProvider) -> None:
     """A worker killed in mid-call leaves the open frame that recovery needs, and serves when restarted."""
     provider.script("ok;words=500;tokens_per_s=20")

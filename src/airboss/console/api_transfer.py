@@ -80,7 +80,8 @@ def take(desk: Desk, call: Call) -> Transferred:
         return Transferred(records=0, scores=0)
     if len(ids) > ROWS_MAX:
         raise InvalidRequest(f"{len(ids)} rows at once; send {ROWS_MAX:,} at most", param="rows")
-    rows = [blanked(row, desk.people.tombstones()) for row in given.rows]
+    forgotten_before = desk.people.tombstones()
+    rows = [blanked(row, forgotten_before) for row in given.rows]
     segment = f"transfer/{uuid.uuid4().hex}"
     payloads = tuple(encode(msgspec.structs.replace(row.record, scores={})) for row in rows)
     try:

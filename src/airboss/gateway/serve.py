@@ -41,6 +41,10 @@ log = logging.getLogger("airboss.gateway")
 PLAN_POLL_S = 0.25
 SWEEP_S = 1.0
 DRAIN_S = 30.0
+TAKEN_S = 0.01
+"""Time for the loop to accept who waits, and to read what has come."""
+LAST_CALLS_S = 0.25
+"""So long after SIGTERM calls are still taken, where somebody is connected."""
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 """Counts are shared every second: no call of a last life began so long after the last that are there."""
@@ -119,6 +123,7 @@ async def serve(
         defect = await _over(stopped, chores)
         log.info("draining", extra={"connections": len(server.connections)})
         router.draining = True
+        await _last_calls(server)
         listener.close()
         server.drain()
         await _drained(server)
@@ -251,6 +256,16 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         server.sweep()
         free_memory.bound()
         await worker.share(settings.metrics_dir)
+
+
+async def _last_calls(server: Server) -> None:
+    """Take what was sent before its client could know of the stop: to close at once what waits to be accepted
+    or read would reset it. Each answer closes its connection from here on, so that those in use come to an
+    end by themselves."""
+    server.draining = True
+    await asyncio.sleep(TAKEN_S)
+    if server.connections:
+        await asyncio.sleep(LAST_CALLS_S)
 
 
 async def _drained(server: Server) -> None:
