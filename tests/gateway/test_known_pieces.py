@@ -16,6 +16,7 @@ from airboss.domain.errors import UpstreamFailed
 from airboss.domain.record import PolicyFinding
 from airboss.gateway.answer import StreamedAnswer
 from airboss.gateway.screened_answers import ScreenedStreamedAnswer
+from airboss.gateway.seam import Seam
 from airboss.governance.screening import one_action, screen_text
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.governance.tokens import Tokens
@@ -60,7 +61,7 @@ class Came(NamedTuple):
     recorded: bytes | None
     error: str | None
     raw: str
-    counts: tuple[int, int]
+    counts: tuple[int, int, bool]
     findings: tuple[PolicyFinding, ...]
 
 
@@ -105,7 +106,7 @@ def came(action: str, pieces: list[bytes], *, several: bool = True) -> Came:
             answer.assembly.response(),
             None if error is None else f"{type(error).__name__}: {error}",
             answer.raw_text,
-            (answer.assembly.pieces, answer.assembly.output_chars),
+            (answer.assembly.pieces, answer.assembly.output_chars, answer.assembly.settled),
             answer.screen.findings if isinstance(answer, ScreenedStreamedAnswer) else (),
         )
     finally:
@@ -173,12 +174,62 @@ def test_values_in_a_usual_stream(action: str, end: list[bytes], several: bool) 
 def test_behind_a_part_of_an_event(action: str, part: bytes) -> None:
     """What looks like a whole event is the rest of another."""
     texts = [event({"content": text}) for text in ("So ", "it ", "goes ", "on ", "and ", "on ")]
-    stream = [*texts[:4], part, *texts[4:], event({}, reason="stop"), DONE]
+    for before in ([*texts[:4], part], [*texts[:3], texts[3] + part]):
+        stream = [*before, *texts[4:], event({}, reason="stop"), DONE]
+        assert came(action, stream) == came(action, astride(stream))
+
+
+USED = {"prompt_tokens": 1, "completion_tokens": 2}
+ODD = {
+    "goes on after its end": [event({}, reason="stop"), event({"content": "on "})],
+    "two that end apart": [event({}, index=1, reason="stop"), event({"content": "on "})],
+    "usage beside the text": [
+        event({"content": "on "}, usage=USED),
+        b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n',
+        event({"content": "and "}, usage=USED),
+    ],
+    "sound beside the text": [event({"content": each, "audio": {"id": "x"}}) for each in ("on ", "and ")],
+    "an error": [event({"content": "on "}, error={"message": "no"})],
+    "a reason": [event({"content": each}, reason="length") for each in ("on ", "and ")],
+    "several choices": [
+        b'data: {"choices":[{"delta":{"content":"%s"}},{"index":1,"delta":{"content":"b"}}]}\n\n' % each
+        for each in (b"on ", b"and ")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_odd_streams(action: str, odd: str) -> None:
+    """What is more than a text is read."""
+    stream = [*(event({"content": text}) for text in ("So ", "it ", "goes ")), *ODD[odd] * 2]
     assert came(action, stream) == came(action, astride(stream))
 
 
+@pytest.mark.parametrize("action", ["none", "mask"])
+def test_where_another_attempt_goes_on(action: str) -> None:
+    """What it says again is not told by its bytes, which are like those of the first."""
+    loop = asyncio.new_event_loop()
+    client = Client(loop)
+    first, second = answer_of(action, client), answer_of(action, client)
+    texts = [event({"content": text}) for text in ("So ", "it ", "goes ", "on ")]
+    for answer, events in ((first, texts[:3]), (second, [b": hello\n\n", *texts])):
+        answer.head(200, {})
+        if answer is second:
+            named = first.assembly.first
+            assert named is not None
+            text = first.raw_text
+            second.go_on(first, Seam(named, text, tokens=3, prompt_tokens=None, blank="", exact=False))
+        for each in events:
+            answer.body(each)
+        answer.fail(UpstreamFailed("broke"))
+        assert str(answer.finished.exception()) == "broke"
+    assert [client.got.count(b'"%s "' % each) for each in (b"So", b"it", b"goes", b"on")] == [1, 1, 1, 1]
+    loop.close()
+
+
 @pytest.mark.parametrize("more", [{}, {"obfuscation": "aB3"}, {"usage": None}])
-@pytest.mark.parametrize("action", ["mask", "tokenize", "block"])
+@pytest.mark.parametrize("action", ["none", "mask", "tokenize", "block"])
 def test_usual_events_are_read_no_other_way(action: str, more: dict[str, Any]) -> None:
     """Once two texts have come, of which one may be held back."""
     loop = asyncio.new_event_loop()

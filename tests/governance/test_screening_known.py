@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from airboss.governance.screening import Action, one_action, screen_text
 from airboss.governance.screening_chat import AnswerScreen
-from airboss.governance.screening_known import LEARNT_MAX
 from airboss.governance.tokens import Tokens
+from airboss.providers.known_text import LEARNT_MAX
 
 KEY = b"the key of one call"
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}

@@ -36,6 +36,7 @@ from airboss.providers.compatible import (
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
+from airboss.providers.known_text import LEARNT_MAX, KnownText, only_text
 from airboss.providers.lenient import without_halves
 from airboss.providers.usage import Usage, UsageSum
 
@@ -265,7 +266,10 @@ class StreamedAnswer(_Answer):
 
     _over = False
     """Whether the upstream has said that there is no more."""
-    _held_bytes = 0
+    _held_bytes = _error_bytes = _looked_at = 0
+    _known: KnownText | None = None
+    _next: KnownText | None = None
+    """The kind of which the next event likely is, where it may be told by its bytes alone."""
     _ending: list[Choice] | None = None
     """What the last event said that told why a choice ended."""
 
@@ -294,7 +298,6 @@ class StreamedAnswer(_Answer):
         self.events = Splitter()
         self._held: list[bytes] = []
         self._error_body: list[bytes] = []
-        self._error_bytes = 0
         self.assembly = Assembly(operation)
         if answers is not None:
             self.assembly.usage_sum = UsageSum(answers)
@@ -357,6 +360,16 @@ class StreamedAnswer(_Answer):
         return self.assembly.usage_short
 
     def _take(self, data: bytes) -> None:
+        known = self._next
+        if known is None or (text := known.comes.text_of(data)) is None:
+            self._next = None
+            self._take_any(data)
+        else:
+            self.progress_at = time.perf_counter()
+            self.assembly.add_text(known.index, known.name, text)
+            self._client.stream(data)
+
+    def _take_any(self, data: bytes) -> None:
         if self.status != 200:
             self._error_bytes += len(data)
             if self._error_bytes <= ANSWER_BYTES_MAX:
@@ -380,6 +393,16 @@ class StreamedAnswer(_Answer):
                 self._pass_on(data if same else b"".join(out))
         if self._over:
             self._judge()
+        elif out:
+            self._expect(out[-1])
+
+    def _expect(self, event: bytes) -> None:
+        """Make the next event known by its bytes, if it is like the last one or one before it."""
+        if self.seam is None and not (self.assembly.over or self.events.rest):
+            if self._looked_at < LEARNT_MAX:
+                self._looked_at += 1
+                self._known = only_text(event_data(event)) or self._known
+            self._next = self._known
 
     def _event(self, event: bytes) -> bool:
         """Read one event; whether it is to be passed on."""

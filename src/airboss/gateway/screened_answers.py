@@ -106,7 +106,6 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     """The upstream's own text, of which the screen may hold some back; None where there is more than text."""
     _lookout: AnswerLookout | None = None
     _next: KnownEvent | None = None
-    """The kind of which the next event likely is, where it may be told by its bytes alone."""
     _waiting: Waiting | None = None
     """Of a call in which names are looked for."""
 
@@ -170,13 +169,12 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
 
     def _take(self, data: bytes) -> None:
         known = self._next
-        text = None if known is None else known.text_of(data)
-        if known is not None and text is not None:
+        if known is not None and (text := known.comes.text_of(data)) is not None:
             self._take_known(known, text)
             return
         self._next = None
         if self.status != 200:
-            super()._take(data)
+            self._take_any(data)
             return
         events = self.events.feed(data)
         if self.seam is not None:

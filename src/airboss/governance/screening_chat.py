@@ -15,7 +15,7 @@ from airboss.domain.record import PolicyFinding
 from airboss.governance.findings import Findings
 from airboss.governance.screening import ScreeningPolicy, masking, masking_again, screen_text
 from airboss.governance.screening_json import Names, identifier, restore_json, screen_json
-from airboss.governance.screening_known import LEARNT_MAX, KnownEvent, learn
+from airboss.governance.screening_known import KnownEvent, learn
 from airboss.governance.screening_stream import (
     BLOCKED,
     NULL,
@@ -32,6 +32,7 @@ from airboss.governance.screening_stream import (
     read_text,
 )
 from airboss.governance.tokens import Tokens
+from airboss.providers.known_text import LEARNT_MAX
 from airboss.providers.lenient import without_halves
 
 SPARED: frozenset[Names] = frozenset(
@@ -304,7 +305,7 @@ class AnswerScreen:
     def known(self, data: bytes) -> tuple[KnownEvent, str] | None:
         """The kind and the text of an event like one before it; None of any other."""
         known = self._known
-        text = known.text_in(data) if known is not None and not known.choice.ended else None
+        text = known.comes.text_in(data) if known is not None and not known.choice.ended else None
         return None if known is None or text is None else (known, text)
 
     @property
