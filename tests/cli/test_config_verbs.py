@@ -20,12 +20,14 @@ LINES = '~ deployments.a.model: "small" -> "large"\n+ deployments.b.aliases = ["
 
 
 def test_apply_shows_the_difference_and_the_plan(run: Run, api: AdminApi, tmp_path: Path) -> None:
-    """The whole text is sent with its name; what changed and the new plan's number are printed."""
+    """The whole text is sent with its name; what changed, the plan's number and what waits are printed."""
     file = tmp_path / "airboss.toml"
     file.write_text("x = 1\n")
-    api.answers["POST", "/api/v1/config"] = {"plan": 42, **CHANGES}
+    served = [{"name": "a", "candidate": "1e82a5bb0dee" + "f" * 52}, {"name": "b", "candidate": None}]
+    api.answers["POST", "/api/v1/config"] = {"plan": 42, "deployments": served, **CHANGES}
     code, out, err = run("apply", str(file), "--url", api.url)
-    assert (code, out) == (0, f"{LINES}applied as plan 42\n")
+    waits = "a: 1e82a5bb0dee is a candidate, which no caller gets before `airboss rollout start a`\n"
+    assert (code, out) == (0, f"{LINES}applied as plan 42\n{waits}")
     assert err == "airboss: providers.x has a literal key\n"
     assert api.asked[0][3] == {"config": "x = 1\n", "source": str(file)}
     assert json.loads(run("apply", str(file), "--url", api.url, "--json")[1])["plan"] == 42

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from airboss.console import api
-from airboss.domain.ports import RecordFilter
+from airboss.domain.plan import Budget, Standing
+from airboss.domain.ports import ApiKey, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.store.memory import MemoryRecordLog
@@ -276,8 +278,50 @@ def test_apply_applies_and_says_what_changed(site: Site) -> None:
     assert site.applied == [(CONFIG, "airboss.toml")]
     body = answer.json()
     assert body["plan"] == 43
-    assert {"name", "aliases", "release", "model"} == set(body["deployments"][0])
+    assert {"name", "aliases", "release", "model", "candidate"} == set(body["deployments"][0])
+    assert {each["candidate"] for each in body["deployments"]} == {None}
     assert {"path": "models.small.model", "kind": "added", "before": None, "after": "tiny"} in body["changes"]
+
+
+def test_apply_says_what_nobody_gets_yet(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed release that waits for its rollout stands beside the one that serves."""
+    assert site.ledger.served is not None
+    served = site.ledger.served.deployments[0]
+    standing = Standing(deployment=served.name, wanted="c" * 64, stable=served.stable.digest)
+    monkeypatch.setattr(site.ledger, "standings", {served.name: standing}.copy)
+    body = site.program().post("/api/v1/config", json={"config": CONFIG}).json()
+    waits = {each["name"]: each["candidate"] for each in body["deployments"] if each["candidate"] is not None}
+    assert waits == {served.name: "c" * 64}
+
+
+def test_apply_warns_of_keys_that_it_refuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a budget, at what nobody knows the cost of; not those that have none, or are revoked."""
+    assert site.ledger.served is not None
+    unknown = [each.name for each in site.ledger.served.deployments if each.target.price is None]
+    some: dict[str, Any] = {"sha256": "0" * 64, "created_at": NOW}
+    keys = (
+        ApiKey(name="nightly", budget=Budget(usd=Decimal(5)), **some),
+        ApiKey(name="free", **some),
+        ApiKey(name="gone", budget=Budget(usd=Decimal(5)), revoked_at=NOW, **some),
+    )
+    monkeypatch.setattr(site.ledger, "all_keys", lambda: keys)
+    warnings = site.program().post("/api/v1/config", json={"config": CONFIG}).json()["warnings"]
+    (said,) = [each for each in warnings if "budget" in each]
+    assert said.startswith(f"key 'nightly' has a budget in USD, and is refused at {', '.join(unknown)}: ")
+
+
+def test_a_difference_of_numbers_is_of_numbers(site: Site) -> None:
+    """Not of texts, whatever they were written like."""
+    priced = CONFIG.replace(
+        'model = "tiny"\n',
+        'model = "tiny"\nprice = { input_usd_per_mtok = 0.150, output_usd_per_mtok = 1 }\n',
+    )
+    site.ledger.text = priced
+    same = site.program().post("/api/v1/config/diff", json={"config": priced.replace("0.150", "0.15")})
+    assert same.json()["changes"] == []
+    raised = site.program().post("/api/v1/config/diff", json={"config": priced.replace("0.150", "0.30")})
+    path = "models.small.price.input_usd_per_mtok"
+    assert raised.json()["changes"] == [{"path": path, "kind": "changed", "before": 0.15, "after": 0.3}]
 
 
 def test_a_difference_with_a_wrong_scorer_is_none(site: Site) -> None:

@@ -62,6 +62,18 @@ def test_a_new_key_opens_what_it_was_made_for(site: Governed) -> None:
     assert actions(site)[0] == "keys.create"
 
 
+def test_a_key_with_a_budget_tells_where_it_is_refused(site: Governed) -> None:
+    """At deployments whose price nobody knows; before its programs are told, at night."""
+    unknown = [each.name for each in seed_plan(site.clock.now()).deployments if each.target.price is None]
+    assert unknown
+    assert post(site, "", {"name": "nightly"})[0] == 200
+    status, shown = post(site, "/nightly/set", {"budget": {"usd": 5}})
+    assert (status, shown["unpriced"]) == (200, unknown)
+    page = " ".join(site.person().get("/governance/keys/nightly").text.split())
+    assert f"refused at {', '.join(unknown)}" in page
+    assert post(site, "/nightly/set", {"budget": None})[1]["unpriced"] == []
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

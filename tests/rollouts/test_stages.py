@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import WrongCall
-from airboss.domain.verdict import Verdict
+from airboss.domain.verdict import MetricEvidence, Verdict
 from airboss.rollouts.stages import (
     FINAL,
     Decision,
@@ -54,6 +54,36 @@ def play(events: list[Event], rules: Rules = RULES, stage: Stage = PENDING) -> D
 
 
 START = Start(at=NOON)
+
+
+def test_scores_that_have_not_counted_yet_are_told_of() -> None:
+    """They count later than all else, and were taken for scores that do not come."""
+    none = MetricEvidence(
+        metric="score:helpfulness",
+        finding="open",
+        higher_is_better=True,
+        stable_n=0,
+        canary_n=0,
+        stable_mean=None,
+        canary_mean=None,
+        effect=None,
+        low=-1.0,
+        high=1.0,
+        margin=0.05,
+        alpha_harm=0.05,
+        alpha_promote=0.05,
+        harm_e=1.0,
+        promote_e=1.0,
+    )
+    words = {}
+    for counted in (0, 7):
+        evidence = (msgspec.structs.replace(none, stable_n=counted),)
+        seen = msgspec.structs.replace(look(20, units=3), evidence=evidence)
+        verdict = play([START, seen]).verdict
+        assert verdict is not None
+        words[counted] = verdict.reason
+    assert words[7] == "3 of 20 units of this step"
+    assert words[0] == f"{words[7]}; no score:helpfulness has counted yet (each does late_s after its call)"
 
 
 def test_a_rollout_that_goes_well() -> None:

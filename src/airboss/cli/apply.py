@@ -30,3 +30,8 @@ def apply(
         return
     show_changes(done)
     sys.stdout.write(f"applied as plan {done['plan']}\n")
+    for each in done["deployments"]:
+        if each["candidate"] is not None:
+            candidate = f"{each['name']}: {each['candidate'][:12]} is a candidate"
+            start = f"`airboss rollout start {each['name']}`"
+            sys.stdout.write(f"{candidate}, which no caller gets before {start}\n")

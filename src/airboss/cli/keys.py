@@ -184,8 +184,12 @@ def show(found: list[dict[str, Any]]) -> None:
             state += f", until {local_time(each['expires_at'])}"
         if each["previous_until"]:
             state += f", its last secret until {local_time(each['previous_until'])}"
+        if each.get("unpriced"):
+            state += f"; refused at {', '.join(each['unpriced'])}, whose price nobody knows"
         limits, budget = said_limits(each["limits"], each["each_user"]), said_budget(each["budget"])
-        table.add_row(escape(each["name"]), escape(may), limits, budget, state, age(each["created_at"]))
+        table.add_row(
+            escape(each["name"]), escape(may), limits, budget, escape(state), age(each["created_at"])
+        )
     console().print(table)
 
 

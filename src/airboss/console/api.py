@@ -40,6 +40,7 @@ from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
+from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
 from airboss.domain.record import InferenceRecord
 from airboss.domain.status import SystemStatus
@@ -106,12 +107,14 @@ class ConfigIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment of a plan; `release` is the digest."""
+    """A deployment of a plan; `release` is the digest, and so is `candidate`: of what nobody gets before a
+    rollout, None where there is nothing of the kind."""
 
     name: str
     aliases: tuple[str, ...]
     release: str
     model: str
+    candidate: str | None
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,6 +321,7 @@ def apply(desk: Desk, call: Call) -> Applied:
             desk.note(call, "config.apply", "configuration", {"plan": plan.number, **detail})
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
+    standings = desk.ledger.standings()
     return Applied(
         plan=plan.number,
         created_at=plan.created_at,
@@ -327,12 +331,26 @@ def apply(desk: Desk, call: Call) -> Applied:
                 aliases=each.aliases,
                 release=each.stable.digest,
                 model=each.stable.model.model,
+                candidate=waiting(each, standings.get(each.name)),
             )
             for each in plan.deployments
         ),
         changes=found.changes,
-        warnings=(*found.warnings, *desk.lacking(plan, parsed(intent.config))),
+        warnings=(
+            *found.warnings,
+            *desk.lacking(plan, parsed(intent.config)),
+            *api_keys.refusals(desk, plan),
+        ),
     )
+
+
+def waiting(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
+    """The digest of what a configuration says and no caller gets, nor a rollout's canary."""
+    if standing is None or standing.wanted == deployment.stable.digest:
+        return None
+    canary = deployment.canary
+    exposed = canary is not None and canary.served.release.digest == standing.wanted
+    return None if exposed else standing.wanted
 
 
 TIME_PARAMS = {

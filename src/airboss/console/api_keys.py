@@ -6,7 +6,7 @@ A secret is shown once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from airboss.console.key_terms import (
 )
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
-from airboss.domain.plan import EachUser, Limits, Priority, Queue
+from airboss.domain.plan import EachUser, Limits, Priority, Queue, ServingPlan
 from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.budgets import period_end, spent_of
 from airboss.governance.keys import (
@@ -75,7 +75,8 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret. `previous_until` is until when the secret before a rotation is good too.
     `each_user` is what each of its users may have. `configured` are the settings that stand in `[keys.NAME]`,
-    and are changed there. A key with a `role` opens the console, and calls nothing."""
+    and are changed there. A key with a `role` opens the console, and calls nothing. `unpriced` are
+    deployments that refuse its calls, for it has a budget and nobody knows what their model costs."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -92,6 +93,7 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     each_user: EachUser | None = None
     configured: tuple[str, ...] = ()
     role: str | None = None
+    unpriced: tuple[str, ...] = ()
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +151,7 @@ def list_keys(desk: Desk, call: Call) -> Keys:
 
 def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
     """Every key, with what it uses and spends."""
-    keys, uses = desk.ledger.all_keys(), desk.uses()
+    keys, uses, served = desk.ledger.all_keys(), desk.uses(), desk.ledger.snapshot()
     named = configured(desk)
     limited = any(key.budget is not None for key in keys)
     spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
@@ -159,9 +161,31 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
             limits=limits_shown(key, uses),
             budget=budget_shown(key, spent, now),
             configured=settings_in(named.get(key.name)),
+            unpriced=unpriced(key, served.plan) if served is not None else (),
         )
         for key in keys
     )
+
+
+def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:
+    """Deployments that a key may call and that refuse it for its budget: nobody knows what they cost."""
+    if key.budget is None or key.revoked_at is not None:
+        return ()
+    return tuple(
+        each.name
+        for each in plan.deployments
+        if each.target.price is None and (key.deployments is None or each.name in key.deployments)
+    )
+
+
+def refusals(desk: Desk, plan: ServingPlan) -> Iterator[str]:
+    """What to say of keys that a plan refuses somewhere for their budget, before their programs are told."""
+    for key in desk.ledger.all_keys():
+        if names := unpriced(key, plan):
+            yield (
+                f"key {key.name!r} has a budget in USD, and is refused at {', '.join(names)}: nobody knows "
+                "what that costs; give the model a price under [models]"
+            )
 
 
 def limits_shown(key: ApiKey, uses: Iterable[LimitUse]) -> tuple[LimitShown, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -47,7 +48,7 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
         old = parse_config(applied, source="the configuration in force") if applied is not None else Config()
     except ConfigError as error:
         raise InternalError(f"the configuration in force cannot be read: {error}") from None
-    before, after = dict(flat(msgspec.to_builtins(old))), dict(flat(msgspec.to_builtins(new)))
+    before, after = (dict(flat(msgspec.to_builtins(each, builtin_types=(Decimal,)))) for each in (old, new))
     # Of what comes or goes whole nobody wants to read every default.
     said = {path for text in (applied or "", wanted) for path, _ in flat(tomllib.loads(text))}
     differing = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]

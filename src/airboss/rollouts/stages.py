@@ -183,7 +183,7 @@ def _between(rules: Rules, stage: Stage, look: Look) -> Decision:
     bound = (look.at - stage.since).total_seconds() >= rules.step_s_max
     if look.conclusion == "promote" or bound or seen >= rules.step_units:
         return _rise(rules, stage, look)
-    return _hold(rules, stage, look, reason=f"{seen} of {rules.step_units} units of this step")
+    return _hold(rules, stage, look, reason=f"{seen} of {rules.step_units} units of this step{_unseen(look)}")
 
 
 def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
@@ -194,7 +194,17 @@ def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
     if (look.at - stage.since).total_seconds() >= rules.step_s_max:
         reason = f"no verdict within the last step's {rules.step_s_max:g} s"
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
-    return _hold(rules, stage, look, reason="the evidence is open")
+    return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}")
+
+
+def _unseen(look: Look) -> str:
+    """Of which scores nothing has counted, which people take for scores that do not arrive."""
+    names = [
+        each.metric
+        for each in look.evidence
+        if each.metric.startswith("score:") and not each.stable_n and not each.canary_n
+    ]
+    return f"; no {', '.join(names)} has counted yet (each does late_s after its call)" if names else ""
 
 
 def _hold(rules: Rules, stage: Stage, look: Look, *, reason: str) -> Decision:
