@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
+from airboss.domain.record import PolicyFinding
 from tests.store.samples import SEGMENT, START, call_id, move_of, record_json
 
 UNTIL = START + timedelta(hours=1)
@@ -105,6 +106,22 @@ def test_an_answer_of_no_time_has_no_speed(record_log: RecordLog) -> None:
     assert speeds() == [None, None]
     record_log.apply(move_of([{"latency_ms": 81.0, "ttft_ms": 80.0}], len(calls)))
     assert speeds() == [pytest.approx(8_000.0)] * 2
+
+
+def test_calls_are_found_by_what_a_policy_found(record_log: RecordLog) -> None:
+    """By its whole kind, whatever its letters, wherever it stood; listed, counted and summed alike."""
+
+    def found(*kinds: str) -> tuple[PolicyFinding, ...]:
+        return tuple(PolicyFinding(kind=each, action="mask", count=1, where="request") for each in kinds)
+
+    given = [(), found("email"), found("email_work", "card"), found("card", "email"), found('q"\\é')]
+    record_log.apply(move_of([{"policy": each} for each in given]))
+    for kind, numbers in (("email", [3, 1]), ("card", [3, 2]), ('q"\\é', [4]), ("mail", []), ("mask", [])):
+        where = RecordFilter(policy=kind)
+        listed = [each.id for each in record_log.records(where, limit=9, bodies=False)]
+        assert listed == [call_id(each) for each in numbers], kind
+        assert record_log.count(where) == len(numbers)
+        assert sum(row.requests for row in record_log.usage(asked(where=where))) == len(numbers)
 
 
 def test_usage_is_narrowed_and_ordered(used: RecordLog) -> None:

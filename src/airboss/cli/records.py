@@ -62,6 +62,9 @@ ScoreOption = Annotated[
 ReleaseOption = Annotated[
     str | None, typer.Option(help="Only calls answered by this release: its digest, or the first 8 digits.")
 ]
+PolicyOption = Annotated[
+    str | None, typer.Option(help="Only calls in which a policy found this kind: email, card, …")
+]
 IdOption = Annotated[str | None, typer.Option("--id", help="One record in full, with its bodies.")]
 TraceOption = Annotated[
     str | None, typer.Option(help="The trace of this id as a tree: agents, tools and calls with their times.")
@@ -86,6 +89,7 @@ def show(
     key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
+    policy: PolicyOption = None,
     arm: Annotated[
         str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")
     ] = None,
@@ -121,6 +125,7 @@ def show(
         key=key,
         session=session,
         tag=tag,
+        policy=policy,
         arm=arm,
         error_type=error_type,
         sort=sort,

@@ -376,6 +376,7 @@ RECORD_PARAMS = {
     "arm": "stable, canary, preview, shadow, override or external",
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
+    "policy": "only those in which a policy found something of this kind, such as email",
     "sort": "slowest, costliest or longest first, or shuffled, instead of the newest; not paged",
     "search": "(for readers) words that stand in the bodies, in any case, a phrase in quotes; the last stored"
     " first, a page ends after a second of looking, maybe empty: `next` leads on",

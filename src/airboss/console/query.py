@@ -52,7 +52,7 @@ VALUE_MAX = 300
 
 FILTER_NAMES = (
     "deployment", "status", "model", "user", "key", "id", "text", "score", "release", "session", "arm",
-    "error_type", "tag", "sort",
+    "error_type", "tag", "policy", "sort",
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 

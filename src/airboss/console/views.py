@@ -67,6 +67,7 @@ UNSHOWN = {
     "release": "any release",
     "session": "any session",
     "tag": "any tag",
+    "policy": "whatever policies found",
     "arm": "any arm",
     "error_type": "any error",
     "id": "any id",

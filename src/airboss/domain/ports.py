@@ -219,9 +219,9 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     later than that one, in that order (a long call that began earlier and ended later is not missed). An
     id that is not there has nothing before or after it; after "" come all. `score` is a condition on the
     record's `scores` (`score.read_condition`); `release` is a digest. `text` is looked for in id, user,
-    session and error_type, case-insensitively. `tag` is `NAME=VALUE`. With `sort` the list starts with the
-    slowest or costliest calls, those with the longest answers, or as chance orders them, alike for one
-    `seed`, and is not paged."""
+    session and error_type, case-insensitively. `tag` is `NAME=VALUE`, `policy` a kind that one found. With
+    `sort` the list starts with the slowest or costliest calls, those with the longest answers, or as chance
+    orders them, alike for one `seed`, and is not paged."""
 
     deployment: str | None = None
     status: str | None = None
@@ -240,6 +240,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     arm: str | None = None
     error_type: str | None = None
     tag: str | None = None
+    policy: str | None = None
     sort: RecordSort | None = None
     seed: int | None = None
 

@@ -60,7 +60,7 @@ from airboss.store.clickhouse_rows import (
     started,
 )
 from airboss.store.clickhouse_schema import migrate
-from airboss.store.filters import CONDITIONS, ORDERS
+from airboss.store.filters import CONDITIONS, ORDERS, found_kind
 from airboss.store.joining import (
     ORPHANS_MAX,
     StoredRecord,
@@ -488,6 +488,9 @@ def _conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
         name, value = read_tag(where.tag)
         conditions.append("JSONHas(tags, $tag_name) and JSONExtractString(tags, $tag_name) = $tag_value")
         asked |= {"tag_name": name, "tag_value": value}
+    if where.policy is not None:
+        conditions.append("position(policy, $found_kind) > 0")
+        asked["found_kind"] = found_kind(where.policy)
     if where.score is not None:
         text, more = clickhouse_scores.condition(read_condition(where.score))
         conditions.append(text)

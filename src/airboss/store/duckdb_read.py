@@ -17,7 +17,7 @@ from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
 from airboss.store import duckdb_scores
 from airboss.store.duckdb_run import Connection, query, run
-from airboss.store.filters import CONDITIONS, ORDERS
+from airboss.store.filters import CONDITIONS, ORDERS, found_kind
 from airboss.store.rollups import Question
 from airboss.store.rows import COLUMNS, from_row, naive, whole
 from airboss.store.usage import pointer, read_tag
@@ -140,6 +140,9 @@ def conditions(where: RecordFilter) -> tuple[str, dict[str, Any]]:
         name, value = read_tag(where.tag)
         conditions.append("json_extract_string(tags, $tag_at) = $tag_value")
         asked |= {"tag_at": pointer(name), "tag_value": value}
+    if where.policy is not None:
+        conditions.append("contains(policy, $found_kind)")
+        asked["found_kind"] = found_kind(where.policy)
     if where.score is not None:
         text, more = duckdb_scores.condition(read_condition(where.score))
         conditions.append(text)

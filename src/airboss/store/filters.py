@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from airboss.domain.usage import RecordSort
 
 CONDITIONS: Final[Mapping[str, str]] = {
@@ -29,3 +31,8 @@ ORDERS: Final[Mapping[RecordSort | None, str]] = {
     "costliest": "cost_usd desc nulls last, id desc",
     "longest": "output_chars desc, id desc",
 }
+
+
+def found_kind(kind: str) -> str:
+    """What stands in a record's `policy`, which is JSON of ours, where something of that kind was found."""
+    return f'"kind":{msgspec.json.encode(kind).decode()},'
