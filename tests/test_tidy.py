@@ -153,6 +153,7 @@ TOUCHES: Mapping[str, str] = {
     "store/migrations/versions/v0003_loop.py": "alembic sqlalchemy",
     "store/migrations/versions/v0004_monitoring.py": "alembic sqlalchemy",
     "store/migrations/versions/v0005_body_keys.py": "alembic sqlalchemy",
+    "store/migrations/versions/v0006_user_spends.py": "alembic sqlalchemy",
     "store/parquet.py": "duckdb tempfile",
     "store/views.py": "sqlalchemy",
     "store/service.py": "os signal socket",

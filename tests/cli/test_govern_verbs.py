@@ -83,11 +83,15 @@ def test_limits_and_spend_are_listed(run: Run, api: AdminApi) -> None:
     limits = [{"what": "requests", "limit": 600, "used": 12}, {"what": "concurrency", "limit": 5, "used": 1}]
     budget = {"usd": 12.0, "per": "month", "spent_usd": 3.4, "ends_at": "2026-12-01T00:00:00Z"}
     more = {"limits": limits, "budget": budget, "priority": "low", "expires_at": "2026-12-31T00:00:00Z"}
-    more["each_user"] = {"limits": {"requests_per_minute": 1000, "concurrency": None}}
+    more["each_user"] = {
+        "limits": {"requests_per_minute": 1000, "concurrency": None},
+        "budget": {"usd": 0.5, "per": "day"},
+    }
     api.answers["GET", "/api/v1/keys"] = {"keys": [key("web", **more)]}
     out = " ".join(run("keys", "list", "--url", api.url)[1].split())
     assert "12 of 600 requests/min" in out
     assert "1,000 requests/min each user" in out
+    assert "0.50 USD a day each user" in out
     assert "3.40 of 12.00 USD a month" in out
     assert "low priority, until 2026-12-31 00:00:00" in out
 
@@ -97,13 +101,16 @@ def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
     api.answers["POST", "/api/v1/keys"] = {"name": "x", "key": SECRET, "deployments": None}
     said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "day"]
     said += ["--priority", "high", "--expires", "2026-12-31T00:00Z"]
-    said += ["--user-requests-per-minute", "10", "--user-concurrency", "2"]
+    said += ["--user-requests-per-minute", "10", "--user-concurrency", "2", "--user-budget", "0.5"]
     assert run("keys", "create", "x", *said, "--url", api.url)[0] == 0
     assert api.asked[-1][3] == {
         "name": "x",
         "limits": {"requests_per_minute": 60, "concurrency": 2},
         "budget": {"usd": 1.5, "per": "day"},
-        "each_user": {"limits": {"requests_per_minute": 10, "concurrency": 2}},
+        "each_user": {
+            "limits": {"requests_per_minute": 10, "concurrency": 2},
+            "budget": {"usd": 0.5},
+        },
         "priority": "high",
         "expires_at": "2026-12-31T00:00:00+00:00",
     }
@@ -113,6 +120,8 @@ def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
         ["--expires", "soon"],
         ["--per", "day"],
         ["--user-tokens-per-minute", "few"],
+        ["--user-budget", "much"],
+        ["--user-per", "day"],
     ):
         code, _, err = run("keys", "create", "x", *wrong, "--url", api.url)
         assert (code, err.startswith("airboss: --")) == (2, True), err
@@ -149,6 +158,10 @@ def test_a_key_is_told_other_terms(run: Run, api: AdminApi) -> None:
             {"each_user": {"limits": each_user["limits"] | {"requests_per_minute": 5}}},
         ),
         (("--user-requests-per-minute", "none", "--user-concurrency", "none"), {"each_user": None}),
+        (
+            ("--user-budget", "1", "--user-per", "day"),
+            {"each_user": {"limits": each_user["limits"], "budget": {"usd": 1.0, "per": "day"}}},
+        ),
     ):
         assert run("keys", "set", "web", *said, "--url", api.url)[0] == 0
         assert api.asked[-1][3] == sent

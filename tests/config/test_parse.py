@@ -209,6 +209,14 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
         ),
         (SMALL + "[keys.k]\neach_user = {}\n", "airboss.toml:11: keys.k.each_user limits nothing"),
         (
+            SMALL + "[keys.k]\neach_user = { budget = { usd = -1 } }\n",
+            "airboss.toml:11: keys.k.each_user.budget.usd is -1; expected 0 to 900,000",
+        ),
+        (
+            SMALL + '[keys.k]\neach_user = { budget = { usd = 1, per = "dai" } }\n',
+            'keys.k.each_user.budget.per is "dai"; expected month | day; did you mean "day"?',
+        ),
+        (
             SMALL + "[keys.k]\neach_user = { limits = { concurrency = 1, queue = { size = 3 } } }\n",
             "keys.k.each_user.limits.queue is for calls that wait",
         ),

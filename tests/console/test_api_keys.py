@@ -72,6 +72,8 @@ def test_a_key_with_a_budget_tells_where_it_is_refused(site: Governed) -> None:
     page = " ".join(site.person().get("/governance/keys/nightly").text.split())
     assert f"refused at {', '.join(unknown)}" in page
     assert post(site, "/nightly/set", {"budget": None})[1]["unpriced"] == []
+    each_user = {"budget": {"usd": 0.5}}
+    assert post(site, "/nightly/set", {"each_user": each_user})[1]["unpriced"] == unknown
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
     asked = {
         "limits": {"requests_per_minute": 5},
         "budget": {"usd": 1.5},
-        "each_user": {"limits": {"requests_per_minute": 2}},
+        "each_user": {"limits": {"requests_per_minute": 2}, "budget": {"usd": 0.5, "per": "day"}},
         "priority": "low",
         "expires_at": end,
     }
@@ -208,7 +210,10 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
     noted = read_leaf(site.audit.newest(limit=1)[0].leaf.content).detail
     assert noted["limits"] == {"requests_per_minute": 5}
     assert noted["budget"] == "1.5 USD a month"
-    assert noted["each_user"] == {"limits": {"requests_per_minute": 2}}
+    assert noted["each_user"] == {
+        "limits": {"requests_per_minute": 2},
+        "budget": {"usd": "0.5", "per": "day"},
+    }
     assert shown["each_user"]["limits"]["requests_per_minute"] == 2
     site.clock.forward(86_401)
     assert who(site, made["key"]) is None
@@ -222,6 +227,7 @@ def test_a_key_has_the_terms_that_it_is_made_for(site: Governed) -> None:
         ({"each_user": {}}, "each_user limits nothing"),
         ({"each_user": {"limits": {"tokens_per_minute": 0}}}, "each_user.limits.tokens_per_minute is 0"),
         ({"each_user": {"rpm": 5}}, "unknown field `rpm`"),
+        ({"each_user": {"budget": {"usd": -1}}}, "each_user.budget.usd is -1"),
         ({"budget": {"usd": "much"}}, "$.budget.usd"),
         ({"budget": {"usd": -1}}, "budget.usd is -1"),
         ({"priority": "urgent"}, "$.priority"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
         deployments=("support", HOSTILE),
         limits=Limits(requests_per_minute=1200, concurrency=4),
         budget=Budget(usd=Decimal(25)),
-        each_user=EachUser(limits=Limits(requests_per_minute=1500, concurrency=2)),
+        each_user=EachUser(
+            limits=Limits(requests_per_minute=1500, concurrency=2),
+            budget=Budget(usd=Decimal("0.5"), per="day"),
+        ),
     )
     site.ledger.put_key(limited)
     site.uses = lambda: [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
@@ -58,10 +62,12 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
             "30 of 1,200 requests a minute",
             "0 of 4 at once",
             "$0.00 of $25.00 this month",
-            "1,500 requests a minute, 2 at once",
+            "1,500 requests a minute, 2 at once, $0.50 a day",
         ):
             assert words in page.text, (path, words)
         assert kept.sha256[:12] not in page.text
+    (most,) = re.findall(r'<a href="([^"]*)">Who spends most', site.person().get("/governance/keys/web").text)
+    assert site.person().get(unescape(most)).status_code == 200
     page = shown(site.person(), "/governance/keys")
     for words in ("old", "revoked", "our own calls", "all deployments"):
         assert words in page.text
@@ -86,7 +92,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     deployment = seed_plan(NOW).deployments[0].name
     fields = {"name": "team-a", "scope": "some", "deployments": deployment, "requests_per_minute": "1,200"}
     fields |= {"usd": "$12.50", "per": "day", "priority": "high", "expires": "30"}
-    fields |= {"user_requests_per_minute": "10", "user_tokens_per_minute": "20,000"}
+    fields |= {"user_requests_per_minute": "10", "user_tokens_per_minute": "20,000", "user_usd": "$0.50"}
     answer = pressed(person, "/governance/keys", **fields)
     assert answer.status_code == 200
     (secret,) = set(SECRET.findall(answer.text))
@@ -96,7 +102,9 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     assert (made.deployments, made.limits) == ((deployment,), Limits(requests_per_minute=1200))
     assert (made.budget, made.priority) == (Budget(usd=Decimal("12.50"), per="day"), "high")
     assert made.expires_at is not None
-    assert made.each_user == EachUser(limits=Limits(requests_per_minute=10, tokens_per_minute=20_000))
+    assert made.each_user == EachUser(
+        limits=Limits(requests_per_minute=10, tokens_per_minute=20_000), budget=Budget(usd=Decimal("0.50"))
+    )
     assert 'name="user_tokens_per_minute" inputmode="numeric" autocomplete="off" value="20000"' in (
         person.get("/governance/keys/team-a").text
     )
@@ -123,6 +131,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
         ({"usd": "1,,000"}, "no amount in USD"),
         ({"requests_per_minute": "1,5"}, "no whole number"),
         ({"user_concurrency": "0"}, "each_user.limits.concurrency is 0"),
+        ({"user_usd": "0,50"}, "no amount in USD"),
     ],
 )
 def test_a_form_that_means_nothing_makes_no_key(site: Governed, fields: dict[str, str], words: str) -> None:

@@ -108,7 +108,9 @@ class House:
         self.owner = Owner(None, now=self.clock.epoch())
         self.spent: list[Spent] = []
         self.ports = [Shared(self.owner, self.clock, f"w{n}") for n in range(workers)]
-        self.limiters = [Limiter(p, clock=self.clock, spending=self.spending) for p in self.ports]
+        self.limiters = [
+            Limiter(p, clock=self.clock, spending=self.spending, of_users=self.of_users) for p in self.ports
+        ]
         self.made = 0
         version = ModelVersion(provider="p", kind="openai-compatible", model="m")
         self.release = Release(digest="r", name="r", model=version)
@@ -154,6 +156,15 @@ class House:
     def spending(self, since: date) -> Iterable[Spent]:
         """What records say."""
         return [each for each in self.spent if each.day >= since]
+
+    def of_users(self, key: str, users: Sequence[str], since: date) -> dict[str, Decimal]:
+        """What records say of users, by their names for counters."""
+        found: dict[str, Decimal] = {}
+        for each in self.spent:
+            user = each.user or ""
+            if each.key == key and user in users and each.day >= since:
+                found[user] = found.get(user, Decimal(0)) + each.usd
+        return found
 
     def branch(self, deployment: str = "d") -> Branch:
         """The stable branch of a deployment."""

@@ -15,7 +15,7 @@ from airboss.domain.errors import ApiError, PermissionDenied
 from airboss.domain.plan import Budget
 from airboss.domain.ports import Spent
 from airboss.gateway.heads import error_response
-from airboss.gateway.limits import RIPE_S
+from airboss.gateway.spending import RIPE_S
 from airboss.gateway.stock import BudgetExceeded, LimitReached
 from airboss.governance.counting import units
 from tests.gateway.limited import START, House, body, came_in, closed, run
@@ -188,7 +188,7 @@ def test_a_budget_may_go_while_records_are_read() -> None:
         house.bind()
         return read(since)
 
-    house.limiters[0]._spending = goes
+    house.limiters[0]._keys_spent._spending = goes
     run(house.limiters[0].refresh())
     assert house.owner._book.state().holdings["key/a/usd/2026-11"].spent == units(Decimal("0.4"))
 

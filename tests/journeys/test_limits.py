@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,14 @@ class Calls:
         assert "data: [DONE]" not in self.chat(cut, stream=True).text
 
     @contextmanager
-    def under_way(self, n: int, seconds: float = 20.0) -> Iterator[None]:
+    def under_way(self, n: int, seconds: float = 20.0, **members: Any) -> Iterator[None]:
         """So many calls that last, until the end of the block at most."""
         slow = f'fake:{{"words": {int(seconds * 10)}, "tokens_per_s": 10}}'
         with httpx2.Client(headers=self.headers, timeout=60.0) as client:
             streams = []
             try:
                 for _ in range(n):
-                    body = {"model": "support", "stream": True}
+                    body: dict[str, Any] = {"model": "support", "stream": True} | members
                     body |= {"messages": [{"role": "user", "content": slow}]}
                     request = client.build_request("POST", f"{self.base_url}/chat/completions", json=body)
                     stream = client.send(request, stream=True)
@@ -116,6 +117,8 @@ limits = {{ concurrency = 3 }}
 each_user = {{ limits = {{ requests_per_minute = {LIMIT} }} }}
 [keys.poor]
 budget = {{ usd = 0.003, per = "day" }}
+[keys.people]
+each_user = {{ budget = {{ usd = 0.002, per = "day" }} }}
 """
 
 
@@ -245,6 +248,57 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
 
 
+def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
+    """Each of them overspends by their calls under way at most, through kills of workers, the controller and
+    the owner, and though the owner loses its memory; the others go on meanwhile."""
+    calls = key_of(four, "people")
+    whose: list[dict[str, Any]] = [{"user": "ana@example.com"}, {"user": "bea@example.com"}, {}]
+    ana, *others = whose
+    counts = calls.flood(10, **ana)
+    kill(four, "gateway-1")
+    with calls.under_way(2, user="ana@example.com"):
+        kill(four, "controller")
+        kill(four, "gateway-2")
+    kill(four, "counters")
+    until(lambda: calls.chat(user="cec").status_code in {200, 429}, timeout_s=10)
+    while (more := calls.flood(60, **ana))[200] + more[503]:
+        counts += more
+    refused = calls.chat(**ana)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["type"]) == (
+        429,
+        "budget_exceeded",
+        "insufficient_quota",
+    )
+    assert error["message"].startswith("this user of key 'people' has spent 0.00")
+    assert "of 0.002 USD today" in error["message"]
+    for members in others:
+        assert calls.chat(**members).status_code == 200
+        while (more := calls.flood(60, **members))[200] + more[503]:
+            counts += more
+    four.settled()
+    records = four.records("--key", "people")
+    sums = []
+    for members in whose:
+        costs = [
+            Decimal(str(each["cost_usd"]))
+            for each in records
+            if each["user"] == members.get("user") and each["cost_usd"] is not None
+        ]
+        sums.append(sum(costs, Decimal(0)))
+        most = Decimal("0.002") + 32 * max(costs)
+        assert Decimal("0.002") <= sums[-1] <= most, (members, sums, dict(counts))
+    until(lambda: spent_by_users(four)[-3:] == sorted(sums), timeout_s=20)
+    for path in (four.data / "counters").iterdir():
+        assert b"@example.com" not in path.read_bytes()
+
+
+def spent_by_users(airboss: Airboss) -> list[Decimal]:
+    """What each user has spent, as the ledger knows it; the least first."""
+    with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger:
+        return sorted(Decimal(usd) for (usd,) in ledger.execute("select usd from user_spends"))
+
+
 def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -> None:
     """While one key floods, its calls get 200 or 429 and nothing else; liveness and another key's calls are
     answered as before; the worker's memory stays."""
@@ -332,7 +386,12 @@ def test_limits_are_counted_in_valkey(
             valkey.go_on()
         until(lambda: placed.chat().status_code == 200, timeout_s=20)
         until(lambda: poor.flood(100)[200] == 0, timeout_s=60)
+        people = key_of(airboss, "people")
+        until(lambda: people.flood(60, user="ana")[200] == 0, timeout_s=60)
         airboss.settled()
+        until(lambda: [usd for usd in spent_by_users(airboss) if usd >= Decimal("0.002")], timeout_s=20)
         valkey.restart()
         until(lambda: poor.chat().status_code == 429, timeout_s=30)
         assert [poor.chat().status_code for _ in range(10)] == [429] * 10
+        assert [people.chat(user="ana").status_code for _ in range(10)] == [429] * 10
+        assert people.chat(user="bea").status_code == 200

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, Spent
+from airboss.domain.ports import JournalMove, RecordFilter, RecordLog
 from airboss.store.sealed_log import SealedLog
 from tests.store.keys import in_memory
 from tests.store.samples import (
@@ -465,27 +465,6 @@ def test_traffic_tells_who_answered(record_log: RecordLog) -> None:
     assert list(record_log.traffic(START, START, step_s=60)) == []
     assert record_log.count(RecordFilter(release="d2")) == 2
     assert record_log.count(RecordFilter(release="d")) == 0
-
-
-def test_spent_is_the_sum_of_known_costs_by_key_and_day(record_log: RecordLog) -> None:
-    """Each key's, exactly, by the day (UTC) on which a call began; a cost that nobody knows is none."""
-    evening = START.replace(hour=23, minute=59, second=59)
-    calls = [
-        (evening, "team-a", Decimal("0.1000000001")),
-        (evening, "team-a", Decimal("0.2")),
-        (evening + timedelta(seconds=1), "team-a", Decimal(3)),
-        (evening, "team-b", None),
-        (START - timedelta(seconds=1), "team-a", Decimal(7)),
-    ]
-    told = [{"started_at": at, "key": key, "cost_usd": cost} for at, key, cost in calls]
-    record_log.apply(move_of(told[:2]))
-    record_log.apply(move_of(told[2:], 2))
-    day = START.date()
-    assert list(record_log.spent(START)) == [
-        Spent(key="team-a", day=day, usd=Decimal("0.3000000001")),
-        Spent(key="team-a", day=day + timedelta(days=1), usd=Decimal(3)),
-    ]
-    assert list(record_log.spent(evening + timedelta(seconds=2))) == []
 
 
 def test_a_closed_log_says_so(record_log: RecordLog) -> None:

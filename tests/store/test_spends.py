@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from airboss.store.state_log import StateLog
 DAY = date(2026, 11, 30)
 
 
-def spent(usd: str, key: str = "team-a", day: date = DAY) -> Spent:
-    """So much by a key on a day."""
-    return Spent(key=key, day=day, usd=Decimal(usd))
+def spent(usd: str, key: str = "team-a", day: date = DAY, user: str | None = None) -> Spent:
+    """So much by a key on a day, or by a user of it."""
+    return Spent(key=key, day=day, usd=Decimal(usd), user=user)
 
 
 def test_spend_only_grows(address: str) -> None:
@@ -30,6 +30,29 @@ def test_spend_only_grows(address: str) -> None:
     assert spends.since(DAY) == (spent("2"), spent("3", day=date(2026, 12, 1)), spent("5", key="team-b"))
     assert spends.since(date(2026, 12, 1)) == (spent("3", day=date(2026, 12, 1)),)
     assert spends.raise_to([]) == 0
+    spends.close()
+
+
+def test_what_users_spent_is_kept_by_key_user_and_day(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put stands in place of what was; sums are of the days asked for; old days go."""
+    monkeypatch.setattr("airboss.store.spends.AT_ONCE", 2)
+    spends = SqlSpends(address)
+    before = DAY - timedelta(days=1)
+    spends.put_users([spent("1.5", user="u"), spent("2", user="u", day=before), spent("3", user="v")])
+    spends.put_users([spent("1.0000000001", user="u"), spent("9", key="team-b", user="u")])
+    assert spends.of_users("team-a", ["u", "v", "w"], DAY) == {"u": Decimal("1.0000000001"), "v": Decimal(3)}
+    assert spends.of_users("team-a", ["u"], before) == {"u": Decimal("3.0000000001")}
+    assert spends.of_users("team-a", [], before) == {}
+    found = spends.users_since(["team-a"], before)
+    assert sorted((each.user, each.day, each.usd) for each in found) == [
+        ("u", before, Decimal(2)),
+        ("u", DAY, Decimal("1.0000000001")),
+        ("v", DAY, Decimal(3)),
+    ]
+    spends.drop_users_before(DAY)
+    spends.drop_users_before(DAY)
+    assert spends.of_users("team-a", ["u"], before) == {"u": Decimal("1.0000000001")}
+    assert spends.since(before) == ()
     spends.close()
 
 

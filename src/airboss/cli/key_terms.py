@@ -67,8 +67,16 @@ def limits_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, 
 
 def each_user_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, Any] | None:
     """What each user of a key may have, with what is said."""
-    limits = ((held.get("each_user") or {}).get("limits") or {}) | amounts(said, option="--user-")
-    return {"limits": limits} if any(each is not None for each in limits.values()) else None
+    before = held.get("each_user") or {}
+    limits = {name: said[name] for name in NAMES.values() if name in said}
+    limits = (before.get("limits") or {}) | amounts(limits, option="--user-")
+    found: dict[str, Any] = {"budget": before.get("budget")}
+    if said.get("budget") is not None or said.get("per") is not None:
+        found["budget"] = budget_from(said.get("budget"), said.get("per"), found, option="--user-")
+    if any(each is not None for each in limits.values()):
+        found["limits"] = limits
+    found = {name: each for name, each in found.items() if each is not None}
+    return found or None
 
 
 def amounts(said: dict[str, str | None], *, option: str) -> dict[str, int | float | None]:
@@ -80,19 +88,21 @@ def amounts(said: dict[str, str | None], *, option: str) -> dict[str, int | floa
     }
 
 
-def budget_from(usd: str | None, per: str | None, held: dict[str, Any]) -> dict[str, Any] | None:
+def budget_from(
+    usd: str | None, per: str | None, held: dict[str, Any], *, option: str = "--"
+) -> dict[str, Any] | None:
     """The budget that a key has, with what is said."""
     if usd == "none":
         return None
     found = {each: held["budget"][each] for each in ("usd", "per")} if held.get("budget") else {}
     if usd is not None:
-        found["usd"] = number(usd, float, "--budget")
+        found["usd"] = number(usd, float, f"{option}budget")
     if per is not None:
         if per not in ("day", "month"):
-            raise WrongCall(f"--per is {per!r}; a budget is per `day` or `month`")
+            raise WrongCall(f"{option}per is {per!r}; a budget is per `day` or `month`")
         found["per"] = per
     if "usd" not in found:
-        raise WrongCall("--per is of a budget, and the key has none; give --budget too")
+        raise WrongCall(f"{option}per is of a budget, and there is none; give {option}budget too")
     return found
 
 

@@ -34,6 +34,8 @@ UserRequestsOption = Annotated[
 ]
 UserTokensOption = Annotated[str | None, typer.Option(help="Tokens of each user in any minute, or `none`.")]
 UserConcurrencyOption = Annotated[str | None, typer.Option(help="Calls of each user under way, or `none`.")]
+UserBudgetOption = Annotated[str | None, typer.Option(help="US dollars that each user may spend, or `none`.")]
+UserPerOption = Annotated[str | None, typer.Option(help="What that is for: `month` or `day`.")]
 PriorityOption = Annotated[
     str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
 ]
@@ -61,6 +63,8 @@ def create(
     user_requests_per_minute: UserRequestsOption = None,
     user_tokens_per_minute: UserTokensOption = None,
     user_concurrency: UserConcurrencyOption = None,
+    user_budget: UserBudgetOption = None,
+    user_per: UserPerOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -79,6 +83,8 @@ def create(
         "requests_per_minute": user_requests_per_minute,
         "tokens_per_minute": user_tokens_per_minute,
         "concurrency": user_concurrency,
+        "budget": user_budget,
+        "per": user_per,
     }
     body = {"name": name} | terms(
         deployments=deployments,
@@ -112,6 +118,8 @@ def set_terms(
     user_requests_per_minute: UserRequestsOption = None,
     user_tokens_per_minute: UserTokensOption = None,
     user_concurrency: UserConcurrencyOption = None,
+    user_budget: UserBudgetOption = None,
+    user_per: UserPerOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -129,6 +137,8 @@ def set_terms(
         "requests_per_minute": user_requests_per_minute,
         "tokens_per_minute": user_tokens_per_minute,
         "concurrency": user_concurrency,
+        "budget": user_budget,
+        "per": user_per,
     }
     with reach(data_dir, url) as api:
         held = {each["name"]: each for each in api.get("/api/v1/keys")["keys"]}.get(name, {})
@@ -186,7 +196,7 @@ def show(found: list[dict[str, Any]]) -> None:
             state += f", its last secret until {local_time(each['previous_until'])}"
         if each.get("unpriced"):
             state += f"; refused at {', '.join(each['unpriced'])}, whose price nobody knows"
-        limits, budget = said_limits(each["limits"], each["each_user"]), said_budget(each["budget"])
+        limits, budget = said_limits(each["limits"], each["each_user"]), said_budget(each)
         table.add_row(
             escape(each["name"]), escape(may), limits, budget, escape(state), age(each["created_at"])
         )
@@ -204,14 +214,18 @@ def said_limits(limits: list[dict[str, Any]], each_user: dict[str, Any] | None) 
     return "\n".join(lines) or "none"
 
 
-def said_budget(budget: dict[str, Any] | None) -> str:
-    """What is spent of how much, and until when."""
-    if budget is None:
-        return "none"
+def said_budget(key: dict[str, Any]) -> str:
+    """What is spent of how much, and until when; and what each user may spend."""
     from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
 
-    spent, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
-    return f"{spent} of {usd} USD a {budget['per']}"
+    budget, each = key["budget"], (key["each_user"] or {}).get("budget")
+    lines = []
+    if budget is not None:
+        spent, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
+        lines.append(f"{spent} of {usd} USD a {budget['per']}")
+    if each is not None:
+        lines.append(f"{money(Decimal(str(each['usd'])))} USD a {each['per']} each user")
+    return "\n".join(lines) or "none"
 
 
 @keys.command("revoke")

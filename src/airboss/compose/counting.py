@@ -23,11 +23,11 @@ from airboss.supervisor.lifeline import on_parent_gone
 from airboss.telemetry import logs
 
 if TYPE_CHECKING:
-    from airboss.domain.ports import RecordLog
+    from airboss.compose.stores import Stores
+    from airboss.domain.ports import Ledger, RecordLog
     from airboss.gateway.limits import Limiter
     from airboss.governance.counters_valkey import ValkeyCounters
     from airboss.governance.counting import Counters
-    from airboss.store.spends import SqlSpends
 
 
 @contextmanager
@@ -39,19 +39,19 @@ def limiting(data: DataDir, store: StoreConfig, name: str) -> Iterator[Limiter]:
     with ExitStack() as stack:
         spends = stack.enter_context(open_spends(data))
         counters = counters_of(data, store, worker, stack)
-        yield Limiter(counters, clock=SystemClock(), spending=spends.since)
+        yield Limiter(counters, clock=SystemClock(), spending=spends.since, of_users=spends.of_users)
 
 
 @contextmanager
 def adding_up(
-    records: RecordLog, spends: SqlSpends, moved: Callable[[], int], *, broke: Callable[[], None]
+    records: RecordLog, stores: Stores, ledger: Ledger, moved: Callable[[], int], broke: Callable[[], None]
 ) -> Iterator[None]:
     """What keys have spent is added up from the records until the end of the block; `moved` is how many of
     them have been moved so far."""
     from airboss.compose.governing import looking_after  # noqa: PLC0415 - the controller's own
     from airboss.controller.spending import Spending  # noqa: PLC0415 - as above
 
-    chore = Spending(records, spends, moved=moved, clock=SystemClock())
+    chore = Spending(records, stores.spends, moved=moved, keys=ledger.all_keys, clock=SystemClock())
     with looking_after({"what keys have spent": chore}, broke=broke):
         yield
 

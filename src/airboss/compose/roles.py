@@ -171,7 +171,7 @@ def run_controller(
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
             looking_after(chores(ledger, data, stores, redact, retention, audit, kept), broke=terminate_self),
-            adding_up(records, stores.spends, lambda: controller.journal.moved_records, broke=terminate_self),
+            adding_up(records, stores, ledger, lambda: controller.journal.moved_records, terminate_self),
             exporting(ledger, data, stores, records, broke=terminate_self),
             watching(
                 ledger,

@@ -26,9 +26,12 @@ def check_limits(config: Config, wrong: Wrong) -> None:
 
 def check_each_user(path: Path, each: EachUser, wrong: Wrong) -> None:
     """The rules of one `each_user`."""
-    if each.limits in (None, Limits()):
-        raise wrong(path, f"{dotted(path)} limits nothing; give it limits, or take it out")
-    assert each.limits is not None
+    if each.limits in (None, Limits()) and each.budget is None:
+        raise wrong(path, f"{dotted(path)} limits nothing; give it limits or a budget, or take it out")
+    if each.budget is not None:
+        check_budget((*path, "budget"), each.budget, wrong)
+    if each.limits is None:
+        return
     path = (*path, "limits")
     check_limit(path, each.limits, wrong)
     if each.limits.queue is not None:

@@ -30,7 +30,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
 from airboss.domain.plan import EachUser, Limits, Priority, Queue, ServingPlan
 from airboss.domain.ports import ApiKey, Spent
-from airboss.governance.budgets import period_end, spent_of
+from airboss.governance.budgets import period_end, spent_of, user_budget
 from airboss.governance.keys import (
     Terms,
     bound,
@@ -169,7 +169,7 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
 
 def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:
     """Deployments that a key may call and that refuse it for its budget: nobody knows what they cost."""
-    if key.budget is None or key.revoked_at is not None:
+    if (key.budget is None and user_budget(key) is None) or key.revoked_at is not None:
         return ()
     return tuple(
         each.name

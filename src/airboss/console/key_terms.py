@@ -32,6 +32,7 @@ class EachUserAsked(EachUser, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`each_user`, as `[keys.NAME]` takes it."""
 
     limits: LimitsAsked | None = None
+    budget: BudgetAsked | None = None
 
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]

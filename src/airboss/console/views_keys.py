@@ -70,9 +70,10 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
 
 def each_may(each: EachUser | None) -> tuple[str, ...]:
     """What each user of a key may have, in words."""
-    limits = each.limits if each is not None else None
+    limits, budget = (each.limits, each.budget) if each is not None else (None, None)
     said = [] if limits is None else [(getattr(limits, name), WORDS[what]) for what, name in NAMES.items()]
-    return tuple(f"{most:,} {words}" for most, words in said if most is not None)
+    found = [f"{most:,} {words}" for most, words in said if most is not None]
+    return (*found, *([f"${money(budget.usd)} a {budget.per}"] if budget is not None else []))
 
 
 def listing(desk: Desk, seen: Visit) -> View:
@@ -162,12 +163,15 @@ def terms(form: Form) -> dict[str, Any]:
     if limits["concurrency"] is not None and size and wait_s:
         limits["queue"] = {"size": whole(form, "queue_size"), "wait_s": number(form, "queue_wait_s")}
     each = {name: whole(form, f"user_{name}") for name in LIMITS}
-    usd = money_said(form)
+    usd, user_usd = money_said(form, "usd"), money_said(form, "user_usd")
+    each_user: dict[str, Any] = {"limits": each} if any(most is not None for most in each.values()) else {}
+    if user_usd:
+        each_user["budget"] = {"usd": user_usd, "per": form.text("user_per") or "month"}
     return {
         "deployments": chosen(form) if form.text("scope") == "some" else None,
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
-        "each_user": {"limits": each} if any(most is not None for most in each.values()) else None,
+        "each_user": each_user or None,
         "priority": form.text("priority") or "normal",
         **ends(form),
     }
@@ -193,16 +197,16 @@ def chosen(form: Form) -> list[str]:
     return list(form.every["deployments"])
 
 
-def money_said(form: Form) -> str:
-    """The budget, an exact number of dollars; empty where there is none. Raises InvalidRequest."""
-    text = ungrouped(form.text("usd").lstrip("$").strip())
+def money_said(form: Form, name: str) -> str:
+    """A budget, an exact number of dollars; empty where there is none. Raises InvalidRequest."""
+    text = ungrouped(form.text(name).lstrip("$").strip())
     try:
         if not text or Decimal(text).is_finite():
             return text
     except InvalidOperation:
         pass
     raise InvalidRequest(
-        f"the budget is {form.text('usd')[:40]!r}, and no amount in USD; write it as 12.50", param="usd"
+        f"the budget is {form.text(name)[:40]!r}, and no amount in USD; write it as 12.50", param=name
     )
 
 

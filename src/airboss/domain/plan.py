@@ -101,6 +101,7 @@ class EachUser(msgspec.Struct, frozen=True, kw_only=True):
     """How much each user of a key may have, beside what binds the key; `limits` without a `queue`."""
 
     limits: Limits | None = None
+    budget: Budget | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -375,11 +375,12 @@ class WatchedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calls of one key cost that began on one day (UTC), as far as their costs are known."""
+    """What calls of a key, or of a `user` of it, cost that began on one day (UTC), as far as is known."""
 
     key: str
     day: date
     usd: Decimal
+    user: str | None = None
 
 
 class RecordLog(Protocol):
@@ -436,9 +437,9 @@ class RecordLog(Protocol):
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
         """What was used, by whom and when. Raises ValueError for a group, order or bound there is not."""
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """What each key spent on each day, by calls that began then or later; days without a known cost are
-        left out."""
+        left out. Of the keys `each_user` by user, None for calls that name none."""
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

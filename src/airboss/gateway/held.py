@@ -12,8 +12,10 @@ from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.estimate import Estimate, estimate
 from airboss.gateway.serving import Branch
-from airboss.gateway.stock import Stock, limit_headers, too_long
-from airboss.governance.counting import units
+from airboss.gateway.spending import Purse
+from airboss.gateway.stock import Scope, Stock, limit_headers, too_long
+from airboss.gateway.waiting import Refusal
+from airboss.governance.counting import Denied, units
 from airboss.governance.windows import WINDOW_S
 from airboss.providers.pricing import Buckets, cost_usd
 
@@ -27,11 +29,15 @@ Bound = tuple[Stock, ...]
 class Held:
     """What one call holds, until it is settled or released; either happens once, and the first one counts."""
 
-    __slots__ = ("_limiter", "_refused", "_settled", "bound", "request", "taken")
+    __slots__ = ("_limiter", "_refused", "_settled", "_user", "bound", "request", "taken")
 
-    def __init__(self, limiter: Limiter, request: InferenceRequest, bound: Bound) -> None:
+    def __init__(
+        self, limiter: Limiter, request: InferenceRequest, bound: Bound, user: Scope | None = None
+    ) -> None:
         self._limiter = limiter
         self.bound = bound
+        self._user = user
+        """Whose call it is, where each user of the key is limited."""
         self._settled = False
         self._refused = False
         self.request = request
@@ -43,9 +49,13 @@ class Held:
         Unavailable."""
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self.bound if stock.what == "tokens"]
-        money = limiter._money(request.principal.key, request.started_at)
+        money = limiter.money(request.principal.key, request.started_at)
+        purses = [] if money is None else [money]
+        purse = limiter.purse(self._user, request.started_at) if self._user is not None else None
+        if purse is not None:
+            purses.append(purse.stock)
         of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
-        if not tokens and money is None and not of_candidate:
+        if not tokens and not purses and not of_candidate:
             return None
         guess = estimate(body, len(request.body), branch.release, branch.target)
         for stock in tokens:
@@ -55,15 +65,28 @@ class Held:
                 return too_long(stock, guess.input)
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
         wanted += [(stock, 1) for stock in of_candidate]
-        if money is not None:
+        if purses:
             unknown = isinstance(body, wire.RelayedBody) and not body.free
             usd = None if unknown else price(guess, branch.target)
             if usd is None:
-                return price_unknown(money, branch.target)
-            wanted.append((money, units(usd)))
+                return price_unknown(purses[0], branch.target)
+            wanted += [(stock, units(usd)) for stock in purses]
         refused = await limiter.take(wanted, self)
+        if refused is None and purse is not None:
+            refused = await self._unknown_before(purse)
         self._refused = refused is not None
-        return limiter._counted(refused) if refused is not None else None
+        return limiter.error_of(refused) if refused is not None else None
+
+    async def _unknown_before(self, purse: Purse) -> Refusal | None:
+        """Of a user of whom nothing is known where money is counted, records are asked; returns why the call
+        cannot be after all."""
+        stock = purse.stock
+        if purse.read is not None or stock.beyond + stock.left + stock.in_use != stock.limit:
+            return None
+        spent = await self._limiter.users_spent.learn(purse)
+        if spent < stock.limit:
+            return None
+        return Refusal(stock, self._limiter.refused(stock, Denied(0, None, 0, spent), self.request))
 
     def settle(self, closed: ClosedCall) -> None:
         """The call has ended, and this is its record."""

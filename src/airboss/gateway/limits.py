@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final, NoReturn
 
 from airboss.domain.errors import AirbossError, ApiError, Unavailable
 from airboss.domain.plan import Budget, DeploymentPlan
-from airboss.domain.ports import Clock, Snapshot, Spent
+from airboss.domain.ports import Clock, Snapshot
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.held import Bound, Held
+from airboss.gateway.spending import KeySpending, KeysSpent, Purse, UserSpending, UsersSpent
 from airboss.gateway.stock import (
     SHADOW_TAG,
     LimitReached,
@@ -49,24 +50,23 @@ LINGER_S: Final = 0.02
 LINGER_MAX: Final = 256
 SHUT_S: Final = 1.0
 """A key whose requests are used up is refused without asking for so long, or until there is room."""
-SAY_AGAIN: Final = 20
-"""Every so many refreshes what records say of spending is told again, changed or not."""
-
-RIPE_S: Final = 3.0
-"""What records say of spending is told so long after it was read, with the owner there all the while: by then
-every worker has told of the calls itself. One that is told of by records first would count twice."""
-
-Spending = Callable[[date], Iterable[Spent]]
-"""What keys spent on that day and later, as the ledger has it."""
 
 
 class Limiter:
     """The limits of one worker's plan, and what it holds of them. One a worker, one event loop."""
 
-    def __init__(self, counters: Counters, *, clock: Clock, spending: Spending | None = None) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        clock: Clock,
+        spending: KeySpending | None = None,
+        of_users: UserSpending | None = None,
+    ) -> None:
         self._counters = counters
         self._clock = clock
-        self._spending = spending
+        self._keys_spent = KeysSpent(counters, clock, spending)
+        self.users_spent = UsersSpent(counters, clock, of_users)
         self._stocks: dict[str, Stock] = {}
         self._bound: dict[tuple[str, str], Bound] = {}
         self._scopes: dict[Scope, Bound] = {}
@@ -80,18 +80,12 @@ class Limiter:
         self._shut: dict[str, tuple[float, float, Stock]] = {}
         """Until when a key, or a user by their counter, is refused without asking, when there will be room,
         and in which stock."""
-        self._users: dict[str, tuple[Users, dict[What, int]]] = {}
-        """Of keys whose users are limited each: who they are, and how far."""
+        self._users: dict[str, tuple[Users, dict[What, int], Budget | None]] = {}
+        """Of keys whose users are limited each: who they are, how far, and for how much money."""
         self._of_users: dict[Scope, Bound] = {}
         """What binds users who called lately."""
         self._untold: list[Change] = []
         self._lingering: asyncio.TimerHandle | None = None
-        self._read: deque[tuple[float, dict[str, int]]] = deque()
-        """When records were read, the oldest first, and what they said by counter."""
-        self._ripe: dict[str, int] = {}
-        self._spent: dict[str, int] = {}
-        """What they said last."""
-        self._refreshed = 0
         self.refusals: Counter[tuple[Scope, str]] = Counter()
         """How often a limit said no, by whose and which it was."""
 
@@ -129,7 +123,7 @@ class Limiter:
                 users = known[key.name][0] if key.name in known else None
                 if users is None or users.salt != salt_of(key):
                     users = Users(key)
-                self._users[key.name] = (users, counted(key.each_user.limits))
+                self._users[key.name] = (users, counted(key.each_user.limits), key.each_user.budget)
         return bool(self._scopes or self._budgets or self._users)
 
     def _stock(self, fresh: Stock) -> Stock:
@@ -147,12 +141,10 @@ class Limiter:
             self._bound[key, deployment] = bound
         return bound
 
-    def _of_user(self, request: InferenceRequest) -> Bound:
-        """What binds the user of a call alone. Raises LimitReached, as `check`."""
-        key, now = request.principal.key, self._clock.monotonic()
-        users, limits = self._users[key]
-        scope = Scope("user", key, users.counted_as(request.user, now))
+    def _of_user(self, scope: Scope) -> Bound:
+        """What binds a user alone, but for money. Raises LimitReached, as `check`."""
         self.check(scope.counter)
+        now, limits = self._clock.monotonic(), self._users[scope.name][1]
         bound = self._of_users.get(scope)
         if bound is None:
             bound = tuple(self._stock(Stock(scope, *each)) for each in limits.items())
@@ -165,7 +157,18 @@ class Limiter:
         """What binds calls of the deployment's candidate beside all else."""
         return self._scopes.get(Scope("candidate", deployment), ())
 
-    def _money(self, key: str, at: datetime) -> Stock | None:
+    def purse(self, user: Scope, at: datetime) -> Purse | None:
+        """What the money of a user is taken from, where each has a budget."""
+        limited = self._users.get(user.name)
+        budget = limited[2] if limited is not None else None
+        if budget is None:
+            return None
+        stock = self._stock(Stock(user, "usd", units(budget.usd), period_of(budget, at)))
+        stock.seen_at = self._clock.monotonic()
+        return self.users_spent.purse(stock, budget, period_start(budget, at).date())
+
+    def money(self, key: str, at: datetime) -> Stock | None:
+        """What the money of a key is taken from, where it has a budget."""
         known = self._purses.get(key)
         if known is not None and known[0] <= at < known[1]:
             return known[2]
@@ -196,12 +199,17 @@ class Limiter:
         callers can spare it. Raises LimitReached, and Unavailable if nobody counts now."""
         key = request.principal.key
         bound = self._of(key, deployment.name)
-        own = self._of_user(request) if key in self._users else ()
-        if not bound and not own and key not in self._budgets:
+        user: Scope | None = None
+        own: Bound = ()
+        if key in self._users:
+            name = self._users[key][0].counted_as(request.user, self._clock.monotonic())
+            user = Scope("user", key, name)
+            own = self._of_user(user)
+        elif not bound and key not in self._budgets:
             return None
         if request.principal.internal and SHADOW_TAG in request.tags:
             spared(bound)
-        held = Held(self, request, (*own, *bound) if own else bound)
+        held = Held(self, request, (*own, *bound) if own else bound, user)
         wanted = [(stock, 1) for stock in held.bound if stock.what != "tokens"]
         room = self._waiting_at(bound) if self._rooms else None
         refused = await self.take(wanted, held) if room is None else None
@@ -221,7 +229,7 @@ class Limiter:
         way, so that no user fills the room. Raises LimitReached, Unavailable."""
         refused = await self.take([(stock, 1) for stock in own if stock.what != "tokens"], held)
         if refused is not None:
-            raise self._counted(refused)
+            raise self.error_of(refused)
 
     def _waiting_at(self, bound: Bound) -> Room | None:
         """Where others wait already for what this call needs."""
@@ -237,7 +245,7 @@ class Limiter:
             if refused is not None:
                 room = self._rooms.get(refused.stock.counter)
                 if room is None:
-                    raise self._counted(refused)
+                    raise self.error_of(refused)
             assert room is not None  # either there is a refusal, or others wait
             try:
                 refused = await room.until_in(
@@ -256,7 +264,8 @@ class Limiter:
             if room is not None:
                 room.wake()
 
-    def _counted(self, refused: Refusal) -> ApiError:
+    def error_of(self, refused: Refusal) -> ApiError:
+        """What the caller is told; the refusal is counted."""
         self.refusals[refused.stock.scope.metered, refused.stock.what] += 1
         return refused.error
 
@@ -279,7 +288,7 @@ class Limiter:
                         stock.untake(need)
             if isinstance(answer, Denied):
                 stock = lacking[answer.index][0]
-                return Refusal(stock, self._refused(stock, answer, held.request))
+                return Refusal(stock, self.refused(stock, answer, held.request))
             taken += [(stock, need, grant.slot) for (stock, need), grant in zip(lacking, answer, strict=True)]
         held.taken += taken
         return None
@@ -324,7 +333,8 @@ class Limiter:
         if not isinstance(grants, Denied):
             self._counters.tell(given_back(wants, grants))
 
-    def _refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
+    def refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
+        """What a call is told that a stock has nothing for."""
         stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
         scope = stock.scope
         if stock.what == "requests" and scope.kind in {"key", "user"} and denied.retry_after_s is not None:
@@ -332,6 +342,8 @@ class Limiter:
             whose = scope.counter if scope.user else scope.name
             self._shut[whose] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
         budget = self._budgets.get(request.principal.key)
+        if scope.user and stock.what == "usd":
+            budget = self.users_spent.budget_of(stock)
         return refusal(stock, denied, budget, request.started_at)
 
     # -- what is told
@@ -364,8 +376,8 @@ class Limiter:
         """What this worker holds, after all has been told. Who asks may be another, or have forgotten all:
         what records say is told again too."""
         self.flush(now=True)
-        self._read.clear()
-        self._refreshed = 0  # all is told again
+        self._keys_spent.again()
+        self.users_spent.again()
         return {
             stock.counter: stock.left + stock.in_use
             for stock in self._stocks.values()
@@ -404,6 +416,7 @@ class Limiter:
                 if not stock.in_use and stock.counter not in self._limited:
                     del self._stocks[stock.counter]
                     self._of_users.pop(stock.scope, None)
+                    self.users_spent.forget(stock)
                     purse = self._purses.get(stock.scope.name)
                     if purse is not None and purse[2] is stock:
                         del self._purses[stock.scope.name]
@@ -411,45 +424,8 @@ class Limiter:
 
     async def refresh(self) -> None:
         """Tell the owner what records say has been spent: it may have missed some."""
-        if self._spending is None or not self._budgets or not self._counters.here:
-            return
-        now = self._clock.now()
-        starts = {key: period_start(budget, now) for key, budget in self._budgets.items()}
-        # Put together here: by the time that records are read there may be another plan.
-        counters = {key: f"key/{key}/usd/{period_of(budget, now)}" for key, budget in self._budgets.items()}
-        try:
-            spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
-        except AirbossError as error:  # the owner knows what we told it; records can wait
-            log.warning("cannot read what has been spent: %s", error)
-            return
-        self._refreshed += 1
-        sums = dict.fromkeys(starts, 0)
-        for each in spent:
-            start = starts.get(each.key)
-            if start is not None and each.day >= start.date():
-                sums[each.key] += units(each.usd)
-        read = {counters[key]: total for key, total in sums.items()}
-        before, self._spent = self._spent, read
-        told, self._ripe = self._ripe, self._ripened(read)
-        again = self._refreshed % SAY_AGAIN == 1
-        changes = []
-        for counter, total in read.items():
-            ripe = self._ripe.get(counter)
-            if counter not in before and total:
-                changes.append(Change(counter, at_first=total))
-            elif ripe and (again or told.get(counter) != ripe):
-                changes.append(Change(counter, at_least=ripe))
-        if changes:
-            self._counters.tell(changes)
-
-    def _ripened(self, read: dict[str, int]) -> dict[str, int]:
-        """What can be told for good, now that this is read."""
-        now = self._clock.monotonic()
-        self._read.append((now, read))
-        ripe = self._ripe
-        while self._read and self._read[0][0] <= now - RIPE_S:
-            ripe = self._read.popleft()[1]
-        return {counter: ripe[counter] for counter in read if counter in ripe}
+        await self._keys_spent.refresh(self._budgets)
+        await self.users_spent.refresh()
 
     async def close(self) -> None:
         """Give everything back."""
@@ -479,7 +455,7 @@ class Limiter:
             found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
         for key, budget in self._budgets.items():
             counter = f"key/{key}/usd/{period_of(budget, self._clock.now())}"
-            spent = usd_of(self._spent.get(counter, 0))
+            spent = usd_of(self._keys_spent.of(counter))
             found.append(LimitUse("key", key, "usd", float(budget.usd), float(spent), 0.0))
         return found
 

@@ -256,12 +256,12 @@ def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> ApiErr
     if denied.retry_after_s is not None:
         return LimitReached(
             f"{stock.scope.said} has spent {of}, and calls under way may cost the rest: try again in "
-            f"{duration(denied.retry_after_s)}, or raise budget under {stock.scope.table}",
+            f"{duration(denied.retry_after_s)}, or raise {stock.setting} under {stock.scope.table}",
             code="budget_reserved",
             retry_after_s=denied.retry_after_s,
         )
     return BudgetExceeded(
-        f"{stock.scope.said} has spent {of}: raise budget under {stock.scope.table}, or wait until "
+        f"{stock.scope.said} has spent {of}: raise {stock.setting} under {stock.scope.table}, or wait until "
         f"{when:%Y-%m-%d} (UTC)",
         retry_after_s=(when - at).total_seconds(),
     )

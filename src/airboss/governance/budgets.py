@@ -34,6 +34,11 @@ def with_budget(keys: Iterable[ApiKey]) -> dict[str, Budget]:
     return {key.name: key.budget for key in keys if key.budget is not None and key.revoked_at is None}
 
 
+def user_budget(key: ApiKey) -> Budget | None:
+    """The budget of each user of a key that is not revoked, if there is one."""
+    return key.each_user.budget if key.each_user is not None and key.revoked_at is None else None
+
+
 def spent_of(key: str, budget: Budget, at: datetime, spent: Iterable[Spent]) -> Decimal:
     """What a key has spent of its budget in the period of that moment."""
     since, until = period_start(budget, at).date(), period_end(budget, at).date()

@@ -8,6 +8,7 @@ local SLOTS = 240        -- a minute's, as in windows.py
 local SLOT_S = 0.25
 local MINUTE_MS = 61000  -- a window says nothing any more
 local FORGET_S = 259200  -- nor does a budget's counter after so long, as in counting.py
+local FORGET_USER_S = 3600  -- and a user's after so long
 local SEQ_S = 86400      -- a worker that is gone for so long does not come back
 local BACK_MS = 1000     -- who remembers another server's life comes back within it
 local GONE_S = 10        -- a worker that is not heard of for so long is gone
@@ -165,7 +166,7 @@ local function keep(counter)
   if total == 0 and spent == 0 then
     redis.call('DEL', key)
   else
-    redis.call('EXPIRE', key, FORGET_S)
+    redis.call('EXPIRE', key, string.sub(counter, 1, 5) == 'user/' and FORGET_USER_S or FORGET_S)
   end
 end
 

@@ -27,6 +27,8 @@ LEASE_SHARE: Final = 100
 MONEY_LEASE_SHARE: Final = 1000
 FORGET_S: Final = 3 * 86_400.0
 """So long after its last use a budget's counter is dropped; its period is over by then, or it is idle."""
+FORGET_USER_S: Final = 3600.0
+"""And that of a user's: there are many. Whoever counts is told again what records say when they come back."""
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True):
@@ -232,7 +234,8 @@ class Book:
         for name in [name for name, window in self._windows.items() if not window.taken(now)]:
             del self._windows[name]
         for name, holding in list(self._holdings.items()):
-            if not holding.by_worker and (not holding.spent or holding.used_at + FORGET_S < now):
+            forget_s = FORGET_USER_S if name.startswith("user/") else FORGET_S
+            if not holding.by_worker and (not holding.spent or holding.used_at + forget_s < now):
                 del self._holdings[name]
 
     def _window(self, name: str) -> Window:

@@ -369,9 +369,10 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         """As `RecordLog.usage`; quantiles of many calls are within 2 %."""
         return clickhouse_usage.usage(self._ask, asked, *_conditions(narrowed(asked.where)))
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
-        return [clickhouse_watch.spent(row) for row in self._rows("spent", {"since": since})]
+        asked = {"since": since, "each_user": list(each_user)}
+        return [clickhouse_watch.spent(row) for row in self._rows("spent", asked)]
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

@@ -56,8 +56,8 @@ def traffic(rows: Ask, since: datetime, until: datetime, step_s: int) -> list[Re
 
 def spent(row: list[Any]) -> Spent:
     """A row of `spent`."""
-    key, day, usd = row
-    return Spent(key=key, day=date.fromisoformat(day), usd=plain(Decimal(usd)))
+    key, user, day, usd = row
+    return Spent(key=key, day=date.fromisoformat(day), usd=plain(Decimal(usd)), user=user)
 
 
 def watched(rows: list[list[Any]], scores: Mapping[str, dict[str, ScoreValue | None]]) -> list[WatchedCall]:

@@ -149,9 +149,9 @@ class StoreClient:
         """As `RecordLog.usage`."""
         return self._ask(Usage(asked=asked), list[UsageRow])
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
-        return self._ask(SpentSince(since=since), list[Spent])
+        return self._ask(SpentSince(since=since, each_user=tuple(each_user)), list[Spent])
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

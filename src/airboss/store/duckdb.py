@@ -281,10 +281,10 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         with self._reading() as connection:
             return duckdb_usage.usage(connection, asked, conditions, given)
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
         with self._reading() as connection:
-            return duckdb_watch.spent(connection, since)
+            return duckdb_watch.spent(connection, since, each_user)
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

@@ -3,6 +3,7 @@ by budgets, what they cost."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -54,10 +55,10 @@ def watched(
     return sorted((*closed, *still_open), key=lambda call: call.id)[:limit]
 
 
-def spent(connection: Connection, since: datetime) -> list[Spent]:
+def spent(connection: Connection, since: datetime, each_user: Collection[str]) -> list[Spent]:
     """As `RecordLog.spent`."""
-    rows = run(connection, query("spent"), {"since": naive(since)})
-    return [Spent(key=key, day=day, usd=plain(usd)) for key, day, usd in rows]
+    rows = run(connection, query("spent"), {"since": naive(since), "each_user": list(each_user)})
+    return [Spent(key=key, day=day, usd=plain(usd), user=user) for key, user, day, usd in rows]
 
 
 def _opened(text: str) -> OpenedCall | None:

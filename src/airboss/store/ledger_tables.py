@@ -344,6 +344,17 @@ spends = Table(
     Column("usd", String(40), nullable=False),
 )
 
+# Of keys whose users have a budget each: what each spent, by the name that counters know them by.
+
+user_spends = Table(
+    "user_spends",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("user", String(32), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("usd", String(40), nullable=False),
+)
+
 # Tuning, which `store.tunes` reads and writes.
 
 tune_calls = Table(

@@ -233,18 +233,22 @@ class MemoryRecordLog(MemorySpans):
             found = list(filter(holds, shown))
         return memory_usage.usage(found, asked, quantile)
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
-        sums: dict[tuple[str, date], Decimal] = {}
+        sums: dict[tuple[str, date, str], Decimal] = {}
         with self._lock:
             self._check()
             for record in self._records.values():
                 if record.arm == EXTERNAL:
                     continue
                 if record.cost_usd is not None and record.started_at >= since:
-                    day = record.started_at.astimezone(UTC).date()
-                    sums[record.key, day] = sums.get((record.key, day), Decimal(0)) + record.cost_usd
-        return [Spent(key=key, day=day, usd=usd) for (key, day), usd in sorted(sums.items())]
+                    user = (record.user or "") if record.key in each_user else ""
+                    of = (record.key, record.started_at.astimezone(UTC).date(), user)
+                    sums[of] = sums.get(of, Decimal(0)) + record.cost_usd
+        return [
+            Spent(key=key, day=day, usd=usd, user=user or None)
+            for (key, day, user), usd in sorted(sums.items())
+        ]
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

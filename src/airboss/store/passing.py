@@ -79,9 +79,9 @@ class Passing:
         """As `RecordLog.usage`."""
         return self.inner.usage(asked)
 
-    def spent(self, since: datetime) -> Sequence[Spent]:
+    def spent(self, since: datetime, *, each_user: Collection[str] = ()) -> Sequence[Spent]:
         """As `RecordLog.spent`."""
-        return self.inner.spent(since)
+        return self.inner.spent(since, each_user=each_user)
 
     def watched(
         self, deployment: str, *, after: str, until: str, without_key: str, limit: int

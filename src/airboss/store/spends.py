@@ -1,4 +1,4 @@
-"""What each key spent on each day, in SQL, in the ledger's database.
+"""What each key spent on each day, in SQL, in the ledger's database; and each user of some keys.
 
 The controller writes it from the records. It only ever grows: a record that retention has deleted was paid
 for all the same.
@@ -6,15 +6,19 @@ for all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from airboss.domain.ports import Spent
 from airboss.store.ledger_part import LedgerPart
-from airboss.store.ledger_tables import spends
+from airboss.store.ledger_tables import spends, user_spends
+
+AT_ONCE: Final = 500
+"""Rows that are written or asked for together."""
 
 
 class SqlSpends(LedgerPart):
@@ -51,3 +55,49 @@ class SqlSpends(LedgerPart):
                 Spent(key=row.key, day=date.fromisoformat(row.day), usd=Decimal(row.usd))
                 for row in connection.execute(later.order_by(spends.c.key, spends.c.day))
             )
+
+    def users_since(self, keys: Collection[str], day: date) -> list[Spent]:
+        """What users of these keys spent that day and later, as it was put. Users as counters name them."""
+        with self._read() as connection:
+            later = (user_spends.c.day >= day.isoformat()) & user_spends.c.key.in_(keys)
+            return [
+                Spent(key=row.key, day=date.fromisoformat(row.day), usd=Decimal(row.usd), user=row.user)
+                for row in connection.execute(select(user_spends).where(later))
+            ]
+
+    def put_users(self, spent: Iterable[Spent]) -> None:
+        """Let users have spent so much, in place of what they had."""
+        c = user_spends.c
+        mine = (c.key == bindparam("k")) & (c.user == bindparam("u")) & (c.day == bindparam("d"))
+        every = list(spent)
+        for at in range(0, len(every), AT_ONCE):
+            some = every[at : at + AT_ONCE]
+            rows = [{"k": each.key, "u": each.user, "d": each.day.isoformat()} for each in some]
+            added = [
+                {"key": each.key, "user": each.user, "day": each.day.isoformat(), "usd": str(each.usd)}
+                for each in some
+            ]
+            with self._write() as connection:
+                connection.execute(delete(user_spends).where(mine), rows)
+                connection.execute(insert(user_spends), added)
+
+    def drop_users_before(self, day: date) -> None:
+        """Drop what users spent before that day: no budget's period goes back so far."""
+        with self._read() as connection:
+            old = user_spends.c.day < day.isoformat()
+            if connection.execute(select(user_spends.c.day).where(old).limit(1)).first() is None:
+                return
+        with self._write() as connection:
+            connection.execute(delete(user_spends).where(old))
+
+    def of_users(self, key: str, users: Sequence[str], since: date) -> dict[str, Decimal]:
+        """What these users of a key spent that day and later; who spent nothing is not there."""
+        found: dict[str, Decimal] = {}
+        c = user_spends.c
+        for at in range(0, len(users), AT_ONCE):
+            some = users[at : at + AT_ONCE]
+            theirs = (c.key == key) & c.user.in_(some) & (c.day >= since.isoformat())
+            with self._read() as connection:
+                for row in connection.execute(select(c.user, c.usd).where(theirs)):
+                    found[row.user] = found.get(row.user, Decimal(0)) + Decimal(row.usd)
+        return found

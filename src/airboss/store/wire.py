@@ -200,10 +200,11 @@ class SpentSince(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`RecordLog.spent`."""
 
     since: datetime
+    each_user: tuple[str, ...] = ()
 
     def ask(self, log: RecordLog) -> list[Spent]:
         """The answer."""
-        return list(log.spent(self.since))
+        return list(log.spent(self.since, each_user=self.each_user))
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True, tag=True):

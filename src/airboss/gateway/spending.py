@@ -1,0 +1,196 @@
+"""What records say that keys and their users have spent, told to who counts: it may have missed some.
+
+It may have been lost with a worker that was killed, or spent before there was a budget; or all is forgotten.
+What is told for good is told RIPE_S after it was read: by then every worker has told of its calls itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from airboss.domain.errors import AirbossError
+from airboss.domain.plan import Budget
+from airboss.domain.ports import Clock, Spent
+from airboss.gateway.stock import Stock
+from airboss.governance.budgets import period_of, period_start
+from airboss.governance.counting import Change, Counters, units
+
+log = logging.getLogger(__name__)
+
+SAY_AGAIN: Final = 20
+"""Every so many refreshes what records say of spending is told again, changed or not."""
+RIPE_S: Final = 3.0
+"""With the owner there all the while. What records tell of first would count twice."""
+READ_AGAIN_S: Final = 5.0
+"""So often what a user has spent is read while they call."""
+PURSES_MAX: Final = 1000
+"""Of so many users at once."""
+
+KeySpending = Callable[[date], Iterable[Spent]]
+"""What keys spent on that day and later, as the ledger has it."""
+UserSpending = Callable[[str, Sequence[str], date], Mapping[str, Decimal]]
+"""What users of a key (by their names for counters) spent on that day and later, as the ledger has it."""
+
+
+class KeysSpent:
+    """Of keys with budgets. One a worker, one event loop."""
+
+    def __init__(self, counters: Counters, clock: Clock, spending: KeySpending | None) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._spending = spending
+        self._read: deque[tuple[float, dict[str, int]]] = deque()
+        """When records were read, the oldest first, and what they said by counter."""
+        self._ripe: dict[str, int] = {}
+        self._spent: dict[str, int] = {}
+        """What they said last."""
+        self._refreshed = 0
+
+    def again(self) -> None:
+        """Who is told may be another, or have forgotten all."""
+        self._read.clear()
+        self._refreshed = 0
+
+    def of(self, counter: str) -> int:
+        """What records said last."""
+        return self._spent.get(counter, 0)
+
+    async def refresh(self, budgets: Mapping[str, Budget]) -> None:
+        """Tell what has been spent of these, by keys."""
+        if self._spending is None or not budgets or not self._counters.here:
+            return
+        now = self._clock.now()
+        starts = {key: period_start(budget, now) for key, budget in budgets.items()}
+        # Put together here: by the time that records are read there may be another plan.
+        counters = {key: f"key/{key}/usd/{period_of(budget, now)}" for key, budget in budgets.items()}
+        try:
+            spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
+        except AirbossError as error:  # the owner knows what we told it; records can wait
+            log.warning("cannot read what has been spent: %s", error)
+            return
+        self._refreshed += 1
+        sums = dict.fromkeys(starts, 0)
+        for each in spent:
+            start = starts.get(each.key)
+            if start is not None and each.day >= start.date():
+                sums[each.key] += units(each.usd)
+        read = {counters[key]: total for key, total in sums.items()}
+        before, self._spent = self._spent, read
+        told, self._ripe = self._ripe, self._ripened(read)
+        again = self._refreshed % SAY_AGAIN == 1
+        changes = []
+        for counter, total in read.items():
+            ripe = self._ripe.get(counter)
+            if counter not in before and total:
+                changes.append(Change(counter, at_first=total))
+            elif ripe and (again or told.get(counter) != ripe):
+                changes.append(Change(counter, at_least=ripe))
+        if changes:
+            self._counters.tell(changes)
+
+    def _ripened(self, read: dict[str, int]) -> dict[str, int]:
+        """What can be told for good, now that this is read."""
+        now = self._clock.monotonic()
+        self._read.append((now, read))
+        ripe = self._ripe
+        while self._read and self._read[0][0] <= now - RIPE_S:
+            ripe = self._read.popleft()[1]
+        return {counter: ripe[counter] for counter in read if counter in ripe}
+
+
+class Purse:
+    """A user's money of one period, as this worker has it: `stock` is what it takes from, `since` the
+    period's first day, `read` what records said at `read_at`, None before; `told` whether that was told for
+    good."""
+
+    __slots__ = ("budget", "read", "read_at", "since", "stock", "told")
+
+    def __init__(self, stock: Stock, budget: Budget, since: date) -> None:
+        self.stock = stock
+        self.budget = budget
+        self.since = since
+        self.read: int | None = None
+        self.read_at = 0.0
+        self.told = False
+
+
+class UsersSpent:
+    """Of users who called lately. One a worker, one event loop."""
+
+    def __init__(self, counters: Counters, clock: Clock, spending: UserSpending | None) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._spending = spending
+        self._purses: dict[str, Purse] = {}
+
+    def purse(self, stock: Stock, budget: Budget, since: date) -> Purse:
+        """The purse with that stock."""
+        known = self._purses.get(stock.counter)
+        if known is None or known.stock is not stock:
+            known = self._purses[stock.counter] = Purse(stock, budget, since)
+        known.budget = budget
+        return known
+
+    def budget_of(self, stock: Stock) -> Budget:
+        """The budget that a user's stock is of."""
+        return self._purses[stock.counter].budget
+
+    def forget(self, stock: Stock) -> None:
+        """The user has not called for a while."""
+        self._purses.pop(stock.counter, None)
+
+    def again(self) -> None:
+        """As `KeysSpent.again`."""
+        for purse in self._purses.values():
+            purse.read, purse.told = None, False
+
+    async def learn(self, purse: Purse) -> int:
+        """What records say that a user has spent of whom who counts knows nothing; that is told it."""
+        await self._look_up([purse])
+        return purse.read or 0
+
+    async def refresh(self) -> None:
+        """Tell what users spent who call."""
+        if self._spending is None or not self._counters.here:
+            return
+        now = self._clock.monotonic()
+        ripe, due = [], []
+        for purse in self._purses.values():
+            if purse.read is None or (purse.told and now - purse.read_at >= READ_AGAIN_S):
+                due.append(purse)
+            elif not purse.told and now - purse.read_at >= RIPE_S:
+                purse.told = True
+                if purse.read:
+                    ripe.append(Change(purse.stock.counter, at_least=purse.read))
+        if ripe:
+            self._counters.tell(ripe)
+        await self._look_up(due[:PURSES_MAX])
+
+    async def _look_up(self, due: Sequence[Purse]) -> None:
+        """Read what these have spent, and tell where nothing may be known."""
+        if self._spending is None:
+            return
+        alike: dict[tuple[str, date], list[Purse]] = defaultdict(list)
+        for purse in due:
+            alike[purse.stock.scope.name, purse.since].append(purse)
+        first = []
+        for (key, since), purses in alike.items():
+            users = [purse.stock.scope.user for purse in purses]
+            try:
+                found = await asyncio.to_thread(self._spending, key, users, since)
+            except AirbossError as error:  # the owner knows what we told it; records can wait
+                log.warning("cannot read what users have spent: %s", error)
+                return
+            for user, purse in zip(users, purses, strict=True):
+                total = units(found.get(user, Decimal(0)))
+                if purse.read is None and total:
+                    first.append(Change(purse.stock.counter, at_first=total))
+                purse.read, purse.read_at, purse.told = total, self._clock.monotonic(), False
+        if first:
+            self._counters.tell(first)
