@@ -189,6 +189,11 @@ ODD = {
         event({"content": "and "}, usage=USED),
     ],
     "sound beside the text": [event({"content": each, "audio": {"id": "x"}}) for each in ("on ", "and ")],
+    "thoughts, then words": [
+        event({name: text}, index=index)
+        for name, index in (("reasoning_content", 0), ("content", 0), ("content", 1), ("content", 0))
+        for text in ("on ", "and ", "on ")
+    ],
     "an error": [event({"content": "on "}, error={"message": "no"})],
     "a reason": [event({"content": each}, reason="length") for each in ("on ", "and ")],
     "several choices": [

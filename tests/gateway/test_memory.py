@@ -1,9 +1,16 @@
-"""What a worker keeps of the memory that large bodies took."""
+"""What a worker keeps of the memory that large bodies took, and how what streams use lies in it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
+
+from airboss.gateway.http1 import Connection as ClientConnection
+from airboss.governance.screening_stream import StreamedText
+from airboss.providers.assembly import Assembly
+from airboss.providers.connection import Connection as UpstreamConnection
 
 SCENE = """
 from pathlib import Path
@@ -39,3 +46,9 @@ def test_much_is_given_back_and_little_is_kept() -> None:
     assert many > 100 << 20
     assert after_many < 20 << 20
     assert given_of_few < 1 << 20
+
+
+@pytest.mark.parametrize("kind", [ClientConnection, UpstreamConnection, Assembly, StreamedText])
+def test_what_every_event_asks_has_no_dictionary(kind: type) -> None:
+    """Of a thousand streams it would be out of the processor's caches at each event."""
+    assert "__dict__" not in dir(kind)

@@ -17,8 +17,8 @@ def test_the_text_of_another(text: bytes) -> None:
     assert (known.index, known.name) == (2, "content")
     escaped = text.replace(b'"', b'\\"')
     data = LIKE % escaped
-    assert known.comes.text_in(data) == text.decode().replace("\\n", "\n")
-    assert known.comes.text_of(b"data: %s\n\n" % data) == known.comes.text_in(data)
+    assert known.text_in(data) == text.decode().replace("\\n", "\n")
+    assert known.text_of(b"data: %s\n\n" % data) == known.text_in(data)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_another_event(other: bytes) -> None:
     """What differs by more than its text is not told by its bytes, nor what must be read to be told."""
     known = only_text(LIKE % b"So")
     assert known is not None
-    assert known.comes.text_in(other) is None
-    assert known.comes.text_of(b"data: %s\n\n" % other) is None
+    assert known.text_in(other) is None
+    assert known.text_of(b"data: %s\n\n" % other) is None
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_texts_by_name(name: str) -> None:
     known = only_text(b'{"x":{"%s":"a"},"choices":[%s]}' % (name.encode(), choice))
     assert known is not None
     assert known.name == name
-    assert known.comes.before.startswith(b'{"x":{"%s":"a"}' % name.encode())
+    assert known.before.startswith(b'{"x":{"%s":"a"}' % name.encode())

@@ -361,7 +361,7 @@ class StreamedAnswer(_Answer):
 
     def _take(self, data: bytes) -> None:
         known = self._next
-        if known is None or (text := known.comes.text_of(data)) is None:
+        if known is None or (text := known.text_of(data)) is None:
             self._next = None
             self._take_any(data)
         else:

@@ -18,12 +18,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from airboss.domain.errors import (
-    ApiError,
-    InternalError,
-    InvalidRequest,
-    RequestTimeout,
-)
+from airboss.domain.errors import ApiError, InternalError, InvalidRequest, RequestTimeout
 from airboss.gateway.client_bounds import (
     BODY_GRACE_S,
     BODY_RATE_MIN,
@@ -59,6 +54,15 @@ STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in 
 class Connection(asyncio.Protocol):
     """One client connection."""
 
+    # A dictionary of so many would lie in a dozen lines of the cache, which an event finds elsewhere again.
+    __slots__ = (
+        "_body", "_body_bytes", "_current", "_deadline", "_dropped_bytes", "_has_read", "_headers",
+        "_http_1_0", "_in_head", "_in_message", "_known", "_known_request", "_length", "_next", "_parser",
+        "_paused_reading", "_promised", "_read_by", "_refused", "_server", "_task", "_unparsed",
+        "_unread_bytes", "_url", "_waiting", "_waiting_bytes", "began", "chunked", "finished", "loop",
+        "on_writable", "transport", "writable",
+    )  # fmt: skip
+
     def __init__(self, server: Server) -> None:
         self._server = server
         self.loop = server.loop
@@ -77,19 +81,15 @@ class Connection(asyncio.Protocol):
         self._has_read: asyncio.Future[None] | None = None
         """What waits until the client has read its answers, which is to be by `_read_by`."""
         self._read_by = 0.0
-        self._refused = False
-        self._paused_reading = False
-        self.chunked = False
-        self.began = False
-        self.finished = False
+        self._refused = self._paused_reading = False
+        self.chunked = self.began = self.finished = False
         self.on_writable: Callable[[bool], None] | None = None
         self.writable = True
         """Whether the client has not fallen behind."""
-        self._in_message = False
+        self._in_message = self._in_head = self._http_1_0 = False
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._dropped_bytes = self._unread_bytes = 0
-        self._in_head = self._http_1_0 = False
         self._body: list[bytes] = []
         self._body_bytes = self._length = 0
         self._known: KnownHead | None = None

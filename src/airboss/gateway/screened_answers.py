@@ -169,7 +169,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
 
     def _take(self, data: bytes) -> None:
         known = self._next
-        if known is not None and (text := known.comes.text_of(data)) is not None:
+        if known is not None and (text := known.text_of(data)) is not None:
             self._take_known(known, text)
             return
         self._next = None

@@ -305,7 +305,7 @@ class AnswerScreen:
     def known(self, data: bytes) -> tuple[KnownEvent, str] | None:
         """The kind and the text of an event like one before it; None of any other."""
         known = self._known
-        text = known.comes.text_in(data) if known is not None and not known.choice.ended else None
+        text = known.text_in(data) if known is not None and not known.choice.ended else None
         return None if known is None or text is None else (known, text)
 
     @property

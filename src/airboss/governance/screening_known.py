@@ -63,7 +63,8 @@ def learn(
         name=name,
         head=head,
         rest=rest,
-        comes=comes,
+        before=comes[0],
+        behind=comes[1],
         goes=(goes[0], goes[1]),
         silent=silent,
     )

@@ -60,6 +60,8 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class StreamedText:
     """One text, as it comes. `screen` knows what was found."""
 
+    __slots__ = ("_restorer", "screen")
+
     def __init__(self, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
         self.screen = Screen(policy, tokens)
         self._restorer = Restorer(tokens) if tokens is not None and tokens.originals else None

@@ -35,11 +35,19 @@ class _AssembledChoice:
 class Assembly:
     """Puts the pieces of a stream together again, for its record and its usage."""
 
+    __slots__ = (
+        "_choices", "_first", "_kept", "_text", "_text_as", "_text_of", "expected", "operation",
+        "output_chars", "over", "pieces", "usage", "usage_sum", "went_on",
+    )  # fmt: skip
+
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self._choices: dict[int, _AssembledChoice] = {}
         self._first: Reply | None = None
         self._kept = 0
+        self._text: list[str] = []
+        """Where the last event that said a text and nothing else added it; others are likely to follow."""
+        self._text_of, self._text_as = -1, ""
         self.over = False
         """Whether some choice has said why it ended."""
         self.went_on = False
@@ -76,8 +84,12 @@ class Assembly:
 
     def add_text(self, index: int, field: str, text: str) -> None:
         """Add what an event says that is like one before it, and has nothing but this text of this choice."""
-        if text:
-            self._add_text(self._choice(index), field, text)
+        if not text:
+            return
+        if index != self._text_of or field != self._text_as:
+            self._text_of, self._text_as = index, field
+            self._text = self._choice(index).text.setdefault(field, [])
+        self._count_text(self._text, field, text)
 
     def _choice(self, index: int) -> _AssembledChoice:
         into = self._choices.get(index)
@@ -107,12 +119,15 @@ class Assembly:
             into.more = True
 
     def _add_text(self, into: _AssembledChoice, field: str, text: str) -> None:
+        self._count_text(into.text.setdefault(field, []), field, text)
+
+    def _count_text(self, parts: list[str], field: str, text: str) -> None:
         self.pieces += 1
         if field != "reasoning_content":
             self.output_chars += len(text)
         if self._kept < OUTPUT_CHARS_MAX:
             self._kept += len(text)
-            into.text.setdefault(field, []).append(text)
+            parts.append(text)
 
     def _add_call(self, into: _AssembledChoice, call: dict[str, Any]) -> None:
         function, custom = call.get("function"), call.get("custom")

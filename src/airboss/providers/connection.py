@@ -95,6 +95,11 @@ class Origin(msgspec.Struct, frozen=True):
 class Connection(asyncio.Protocol):
     """One connection; it carries one exchange at a time."""
 
+    __slots__ = (
+        "_answer", "_finished", "_head_bytes", "_headers", "_keep", "_parser", "_paused", "_pool",
+        "_sent_at", "_status", "idle_since", "transport",
+    )  # fmt: skip
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)

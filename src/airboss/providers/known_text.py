@@ -37,14 +37,17 @@ _event = msgspec.json.Decoder(_Event)
 _string = msgspec.json.Decoder(str)
 
 
-class Around(msgspec.Struct, frozen=True):
-    """What stands in an event before and behind the text of its only choice, the text's quotes among it."""
+class KnownText(msgspec.Struct, frozen=True, kw_only=True):
+    """Events in which one choice says a text and nothing else: which choice, what the text is called, and
+    what stands before and behind it, its quotes among that."""
 
+    index: int
+    name: str
     before: bytes
     behind: bytes
 
     def text_in(self, data: bytes) -> str | None:
-        """The text of an event's data where the same stands around it; None of any other."""
+        """The text of an event's data that is one of these; None of any other."""
         before, behind = self.before, self.behind
         if not data.startswith(before):
             return None
@@ -63,8 +66,9 @@ class Around(msgspec.Struct, frozen=True):
         return self.text_in(piece[6:-2]) if piece.startswith(b"data: ") and piece.endswith(b"\n\n") else None
 
 
-def around(data: bytes, name: str) -> Around | None:
-    """What stands around the text of this name of an event's only choice; None where that is not found."""
+def around(data: bytes, name: str) -> tuple[bytes, bytes] | None:
+    """What stands before and behind the text of this name of an event's only choice, its quotes among that;
+    None where it is not found."""
     if len(data) > BYTES_MAX:
         return None
     data = _PADDING.sub(b"}", data)
@@ -76,16 +80,8 @@ def around(data: bytes, name: str) -> Around | None:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         if (choice.text if name == "text" else (choice.delta or {}).get(name)) == MARK:
-            return Around(before + b'"', b'"' + behind)
+            return before + b'"', b'"' + behind
     return None
-
-
-class KnownText(msgspec.Struct, frozen=True, kw_only=True):
-    """Events in which one choice says a text and nothing else: which choice, and what the text is called."""
-
-    index: int
-    name: str
-    comes: Around
 
 
 _NOTHING = Delta()
@@ -107,4 +103,6 @@ def only_text(data: bytes | None) -> KnownText | None:
     if choice.message is not None or choice.finish_reason or said != _NOTHING:
         return None
     comes = around(data, name)
-    return None if comes is None else KnownText(index=choice.index, name=name, comes=comes)
+    if comes is None:
+        return None
+    return KnownText(index=choice.index, name=name, before=comes[0], behind=comes[1])
