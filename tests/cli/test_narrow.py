@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.table import Table
@@ -27,6 +28,30 @@ def test_an_id_is_never_cut(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyP
     head, note = out.splitlines()[0], " ".join(out.split("no room here for ")[1].split())
     assert ("latency" in head) != ("latency" in note)
     assert "release" in note
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit"),
+    [
+        ([], "50"),
+        (["--per", "month"], "1000"),
+        (["--per", "day"], None),
+        (["--per", "day", "--limit", "9"], "9"),
+    ],
+)
+def test_sums_of_months_are_whole(run: Run, api: AdminApi, flags: list[str], limit: str | None) -> None:
+    """Who adds them up gets every group, unless a limit is asked for; the month stands before the group."""
+    row: dict[str, Any] = dict.fromkeys(("error_rate", "latency_p50_ms", "latency_p95_ms", "ttft_p95_ms"))
+    row |= {"group": ["web"], "start": "2026-11-01T00:00:00Z", "requests": 7, "tokens_per_s": None}
+    row |= {"input_tokens": 1, "output_tokens": 2, "cost_usd": 0.5, "users": 3, "approximate": False}
+    per = flags[1] if flags else None
+    answer = {"group_by": ["key"], "against": None, "per": per, "rows": [row]}
+    api.answers["GET", "/api/v1/usage"] = answer
+    code, out, _ = run("records", "--by", "key", *flags, "--url", api.url)
+    assert code == 0
+    assert api.asked[-1][2].get("limit") == limit
+    words = out.splitlines()[1].split()[:2]
+    assert words == {None: ["web", "7"], "month": ["2026-11", "web"], "day": ["2026-11-01", "web"]}[per]
 
 
 @pytest.mark.parametrize("width", [60, 80])

@@ -100,10 +100,47 @@ def test_usage_over_time_has_steps(site: Site) -> None:
     assert sum(row["requests"] for row in found["rows"]) == ask(site, range="24h")["rows"][0]["requests"]
 
 
+def test_usage_is_told_by_calendar_month_and_day(site: Site) -> None:
+    """In UTC, the oldest first, each group in each month that it has calls in; a file says which it is."""
+    log = MemoryRecordLog()
+    (one,) = make_records(1, seed=1, until=NOW)
+    last = NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    times = [last, last - timedelta(microseconds=1), last - timedelta(days=1), NOW - timedelta(minutes=1)]
+    fill(
+        log,
+        [
+            msgspec.structs.replace(one, id=f"r{n}", key=f"team-{n % 2}", started_at=at)
+            for n, at in enumerate(times)
+        ],
+    )
+    site = Site(log=log)
+    before = (last - timedelta(days=1)).replace(day=1)
+    asked = {"group_by": "key", "since": "70d"}
+    rows = ask(site, **asked, per="month")["rows"]
+    told = [(row["start"][:10], row["group"][0], row["requests"]) for row in rows]
+    assert sorted(told) == sorted(
+        [
+            (f"{before:%Y-%m-%d}", "team-0", 1),
+            (f"{before:%Y-%m-%d}", "team-1", 1),
+            (f"{last:%Y-%m-%d}", "team-0", 1),
+            (f"{last:%Y-%m-%d}", "team-1", 1),
+        ]
+    )
+    assert [row["start"] for row in rows] == sorted(row["start"] for row in rows)
+    text = site.program().get("/api/v1/usage", params={**asked, "per": "month", "format": "csv"}).text
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["start"][:10], row["key"], int(row["requests"])) for row in read] == told
+    days = ask(site, since="70d", per="day")["rows"]
+    assert {row["start"][:10] for row in days} == {f"{at:%Y-%m-%d}" for at in times}
+
+
 @pytest.mark.parametrize(
     ("params", "param"),
     [
         ({"group_by": "colour"}, "group_by"),
+        ({"per": "year"}, "per"),
+        ({"per": "day", "step_s": "60"}, "per"),
+        ({"per": "month", "compare": "week"}, "compare"),
         ({"group_by": "user,key,model"}, "group_by"),
         ({"metric": "luck"}, "metric"),
         ({"compare": "yesterday"}, "compare"),

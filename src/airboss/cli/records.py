@@ -55,6 +55,7 @@ CompareOption = Annotated[
     str | None, typer.Option(help="With --by: beside previous, week, or the digest of another release.")
 ]
 MostOption = Annotated[str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")]
+PerOption = Annotated[str | None, typer.Option(help="With --by: for each day or month, in UTC.")]
 OutOption = Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")]
 ScoreOption = Annotated[
     str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
@@ -100,6 +101,7 @@ def show(
     by: ByOption = None,
     compare: CompareOption = None,
     most: MostOption = None,
+    per: PerOption = None,
     out: OutOption = None,
     search: SearchOption = None,
     record_id: IdOption = None,
@@ -131,14 +133,15 @@ def show(
         sort=sort,
         search=search,
     )
-    check_by(by, sums=bool(compare or most or out), calls=bool(search or sort or record_id or follow))
+    check_by(by, sums=bool(compare or most or per or out), calls=bool(search or sort or record_id or follow))
     if trace is not None and (query or by or record_id or follow):
         raise WrongCall("--trace shows a trace whole; leave out what chooses among records.")
     with reach(data_dir, url) as api:
         if trace is not None:
             show_trace(api, trace, as_json=as_json)
         elif by is not None:
-            asked = {"group_by": by, "compare": compare, "metric": most, "limit": str(min(limit, USAGE_MAX))}
+            asked = {"group_by": by, "compare": compare, "metric": most, "per": per}
+            asked["limit"] = rows_asked(context, limit, per, out)
             given = {name: value for name, value in asked.items() if value is not None}
             show_usage(api, {**query, **given}, out=out, as_json=as_json)
         elif record_id is not None:
@@ -147,10 +150,19 @@ def show(
             show_records(api, query, limit, follow=follow, as_json=as_json)
 
 
+def rows_asked(context: typer.Context, limit: int, per: str | None, out: Path | None) -> str | None:
+    """How many groups to ask for. Who adds up months, or in a file, needs all that there are, unless a limit
+    is given; of days that is so without one."""
+    given = context.get_parameter_source("limit")
+    if (per is None and out is None) or given is None or given.name != "DEFAULT":
+        return str(min(limit, USAGE_MAX))
+    return None if per == "day" else str(USAGE_MAX)
+
+
 def check_by(by: str | None, *, sums: bool, calls: bool) -> None:
     """Raise WrongCall for flags that go with `--by` where it is not given, or do not where it is."""
     if by is None and sums:
-        raise WrongCall("--compare, --most and --out go with --by.")
+        raise WrongCall("--compare, --most, --per and --out go with --by.")
     if by is not None and calls:
         raise WrongCall(
             "--by adds calls up; leave out --search, --sort, --id and --follow; --most says what comes first."

@@ -16,6 +16,7 @@ SUMS = ("requests", "errors %", "p50", "p95", "TTFT p95", "tok/s", "tokens in/ou
 LEAST = ("users", "tok/s", "TTFT p95", "p50", "tokens in/out", "cost", "p95")
 """What goes first where a terminal is narrow; who it is about never does."""
 
+LETTERS = {"day": len("2026-11-30"), "month": len("2026-11")}
 FORMS = {".csv": "csv", ".parquet": "parquet"}
 
 
@@ -46,11 +47,12 @@ def show_usage(api: Api, query: dict[str, str], *, out: Path | None, as_json: bo
             row = now if now is not None else {"group": (before or {}).get("group")}
             print_json(row if found["against"] is None else {**row, "before": before})
     else:
-        show_table(found["group_by"], pairs)
+        show_table(found["group_by"], pairs, per=found.get("per"))
 
 
-def show_table(by: list[str], pairs: list[tuple[Any, Any]]) -> None:
-    """Groups as a table; a change against what is compared with stands in brackets."""
+def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None = None) -> None:
+    """Groups as a table, after the day or month that `per` names; a change against what is compared with
+    stands in brackets."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
@@ -59,6 +61,9 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]]) -> None:
         return
     out = console()
     rows = [cells(now, before) for now, before in pairs]
+    if per is not None:
+        by = [per, *by]
+        rows = [[now["start"][: LETTERS[per]], *row] for row, (now, _) in zip(rows, pairs, strict=True)]
     columns = {name: [row[number] for row in rows] for number, name in enumerate((*by, *SUMS))}
     kept = fitting(columns, out.width, least=LEAST, folded=by)
     table = Table(box=None, padding=(0, 2, 0, 0))

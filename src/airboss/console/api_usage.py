@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, get_args, get_type_hints
 from urllib.parse import parse_qsl, urlsplit
@@ -26,6 +26,8 @@ LIMIT: Final = Limit(100, 1_000)
 STEPS_MAX: Final = 5_000
 SERIES_ROWS_MAX: Final = 20_000
 WEEK: Final = timedelta(days=7)
+DAY_S: Final = 86_400
+PERS: Final = ("day", "month")
 VIEW_NAME_MAX: Final = 60
 VIEW_QUERY_MAX: Final = 2_000
 VIEWS_MAX: Final = 200
@@ -79,14 +81,16 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage in `[since, until)`: `rows` by group (and step), those with most of `metric` first, or the oldest
-    steps; with `compare` the same groups side by side in `compared`. `marks` is what changed meanwhile."""
+    """Usage in `[since, until)`: `rows` by group (and step, or `per`), those with most of `metric` first, or
+    the oldest steps; with `compare` the same groups side by side in `compared`. `marks` is what changed
+    meanwhile."""
 
     since: datetime
     until: datetime
     group_by: tuple[str, ...]
     metric: str
     step_s: int | None
+    per: str | None
     rows: tuple[Used, ...]
     against: Against | None
     compared: tuple[Compared, ...]
@@ -133,12 +137,16 @@ def usage(desk: Desk, call: Call) -> UsageAnswer | Download:
 
 def read(desk: Desk, call: Call, period: Period, asked: UsageQuery) -> UsageAnswer:
     """The answer to a question, compared where that is asked for."""
-    rows = [used(row) for row in desk.log.usage(asked)]
+    per = call.params.get("per") or None
     other = against(call.params.get("compare"), period)
+    if other is not None and (per or asked.step_s is not None):
+        raise InvalidRequest("steps are not compared; leave out step_s and per, or compare", param="compare")
+    if per == "month":
+        rows = list(of_months(desk, asked, period))
+    else:
+        rows = [used(row) for row in desk.log.usage(asked)]
     compared: tuple[Compared, ...] = ()
     if other is not None:
-        if asked.step_s is not None:
-            raise InvalidRequest("steps are not compared; leave out step_s or compare", param="compare")
         compared = side_by_side(desk, asked, rows, other)
     return UsageAnswer(
         since=period.since,
@@ -146,6 +154,7 @@ def read(desk: Desk, call: Call, period: Period, asked: UsageQuery) -> UsageAnsw
         group_by=asked.by,
         metric=asked.order,
         step_s=asked.step_s,
+        per=per,
         rows=tuple(rows),
         against=other,
         compared=compared,
@@ -160,8 +169,10 @@ def question(call: Call, period: Period) -> UsageQuery:
     filters = {name: params[name] for name in FILTER_NAMES if params.get(name) and name != "sort"}
     where = read_filter(filters, now=call.now, local=UTC)
     step_s = None
-    if params.get("step_s"):
-        text = params["step_s"]
+    per = params.get("per")
+    if per and (per not in PERS or params.get("step_s")):
+        raise InvalidRequest(f"per={per[:60]!r}; ask for day or month, without step_s", param="per")
+    if text := params.get("step_s") or (str(DAY_S) if per == "day" else ""):
         step_s = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
         if step_s < 1 or period.seconds / step_s > STEPS_MAX:
             least = int(period.seconds / STEPS_MAX) + 1
@@ -182,6 +193,17 @@ def question(call: Call, period: Period) -> UsageQuery:
         name = "metric" if asked.order not in USAGE_ORDERS and len(by) <= BY_MAX else "group_by"
         raise InvalidRequest(str(error), param=name) from None
     return asked
+
+
+def of_months(desk: Desk, asked: UsageQuery, period: Period) -> Iterator[Used]:
+    """The rows of each calendar month (UTC) of a period, the oldest first; its ends may cut months short."""
+    begin = period.since.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while begin < period.until:
+        end = (begin + timedelta(days=32)).replace(day=1)
+        within = (max(begin, period.since), min(end, period.until))
+        for row in desk.log.usage(msgspec.structs.replace(asked, since=within[0], until=within[1])):
+            yield msgspec.structs.replace(used(row), start=begin)
+        begin = end
 
 
 def against(text: str | None, period: Period) -> Against | None:
@@ -240,7 +262,8 @@ def table(found: UsageAnswer) -> Table:
     hints = get_type_hints(Used)
     names = {name: kind_of(hints[name]) for name in Used.__struct_fields__ if name not in ("group", "start")}
     columns: dict[str, type] = dict.fromkeys(found.group_by, str)
-    columns |= {"start": datetime} if found.step_s is not None else {}
+    over_time = found.step_s is not None or found.per is not None
+    columns |= {"start": datetime} if over_time else {}
     columns |= names
     columns |= {f"before_{name}": kind for name, kind in names.items()} if found.against is not None else {}
     pairs = (
@@ -253,7 +276,7 @@ def table(found: UsageAnswer) -> Table:
         one = now or before
         assert one is not None  # a group is there because it used something
         row: dict[str, object] = dict(zip(found.group_by, one.group, strict=True))
-        if found.step_s is not None:
+        if over_time:
             row["start"] = one.start
         row |= {name: getattr(now, name) if now is not None else None for name in names}
         if found.against is not None:
@@ -337,11 +360,12 @@ USAGE_PARAMS = {
     "metric": f"rows with most of it come first: {', '.join(USAGE_ORDERS)}; requests unless given",
     "compare": "previous (the time of the same length before), week (a week ago), or the digest of a release",
     "step_s": "over time, in steps of so many seconds",
+    "per": "over time: by `day`, or by calendar `month`, both in UTC; instead of step_s",
     "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
     "until": "before this: RFC 3339, or so long ago; now unless given",
     "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 24h unless given",
     **{name: "as of records" for name in FILTER_NAMES if name != "sort"},
-    "limit": f"{LIMIT.told(' rows')}, with step_s all",
+    "limit": f"{LIMIT.told(' rows')}, of each month; with step_s or by day all",
     "format": "csv or parquet: a file instead of JSON",
 }
 ROUTES: tuple[Route, ...] = (
