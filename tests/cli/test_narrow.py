@@ -9,6 +9,8 @@ import pytest
 from rich.table import Table
 
 from airboss.cli.narrow import WholeConsole, without
+from airboss.cli.output import usd
+from airboss.cli.report import spanned
 from tests.cli.admin_api import AdminApi, record
 from tests.cli.conftest import Run
 from tests.cli.test_records import paged
@@ -114,3 +116,25 @@ def test_columns_that_go_are_told() -> None:
     assert without(table, out, ("pid", "reason")) == ["pid"]
     out.print(table)
     assert "http://127.0.0.1:37325/v1" in out.file.getvalue()  # type: ignore[attr-defined]  # as above
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (0, "$0"),
+        (1.4e-7, "$0.00000014"),
+        (0.0000123, "$0.000012"),
+        (0.25, "$0.25"),
+        (1234.5, "$1,234.50"),
+        (None, "-"),
+    ],
+)
+def test_what_costs_little_does_not_cost_nothing(amount: float | None, words: str) -> None:
+    """An embedding of a few tokens is a fraction of a millionth."""
+    assert usd(amount) == words
+
+
+@pytest.mark.parametrize(("leaves", "words"), [((17, 17), "leaf 17"), ((17, 19), "leaves 17 to 19")])
+def test_leaves_of_the_audit_log_are_spanned(leaves: tuple[int, int], words: str) -> None:
+    """One is one."""
+    assert spanned(*leaves) == words

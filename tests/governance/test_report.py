@@ -84,6 +84,8 @@ def test_each_fact_is_evidence_of_its_clause() -> None:
     assert "nothing shown" in found["NIST AI 600-1 MS-2.11-001, -002"].evidence[0].what
     assert "1 firing" in found["AI Act Art. 72"].evidence[0].what
     assert found["GDPR Art. 17"].note == "1 pending"
+    assert found["GDPR Art. 17"].evidence[0].what.startswith("2 people forgotten")
+    assert said(erasures_done=1)["GDPR Art. 17"].evidence[0].what.startswith("1 person forgotten")
     screened = found["OWASP LLM 2026 02"]
     assert (screened.state, screened.note) == ("evidenced", "without a policy of its own: b")
 

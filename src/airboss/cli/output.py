@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -116,13 +117,15 @@ def milliseconds(value: float | None) -> str:
 
 
 def usd(value: object) -> str:
-    """Money with as many decimals as a single call needs; a dash where the price is unknown."""
+    """Money with as many decimals as a single call needs, of a cheap one two digits that count; a dash where
+    the price is unknown."""
     if value is None:
         return "-"
     amount = float(str(value))
-    return (
-        "$0" if amount == 0 else f"${amount:.6f}".rstrip("0").rstrip(".") if amount < 1 else f"${amount:,.2f}"
-    )
+    if amount == 0 or amount >= 1:
+        return f"${amount:,.2f}" if amount else "$0"
+    decimals = max(6, 1 - math.floor(math.log10(amount)))
+    return f"${amount:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def size(value: int) -> str:

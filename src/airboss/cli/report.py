@@ -75,8 +75,13 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield from ("", f"**{row['clause']}** {row['asks']}: {row['state']}" + note(row))
         for each in row["evidence"]:
             leaves = each["leaves"]
-            where = f"; leaves {leaves[0]} to {leaves[1]} of the audit log" if leaves is not None else ""
+            where = f"; {spanned(*leaves)} of the audit log" if leaves is not None else ""
             yield f"- {each['what']} (`{each['command']}`{where})"
+
+
+def spanned(first: int, last: int) -> str:
+    """Leaves of the audit log, from the first to the last of them."""
+    return f"leaf {first}" if first == last else f"leaves {first} to {last}"
 
 
 def note(row: dict[str, Any]) -> str:

@@ -217,10 +217,12 @@ def _screened(facts: Facts) -> Found:
 
 
 def _erased(facts: Facts) -> Found:
+    who = "person" if facts.erasures_done == 1 else "people"
+
     def found() -> Iterator[Evidence]:
         if facts.erasures_done:
             yield Evidence(
-                what=f"{facts.erasures_done} people forgotten; the log still verifies",
+                what=f"{facts.erasures_done} {who} forgotten; the log still verifies",
                 command="airboss audit list --action erase.done",
             )
 
