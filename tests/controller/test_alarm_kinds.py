@@ -19,7 +19,7 @@ from airboss.controller.alarms import Reading, begun, broken, decide
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
-from airboss.store.alert_rows import AlarmRule
+from airboss.store.alert_rows import AlarmRule, calls_of
 from airboss.store.alert_rules import in_maintenance, rule_of
 from airboss.store.memory import MemoryRecordLog
 from tests.store.samples import call_id, record_json
@@ -101,6 +101,24 @@ def test_metrics_are_of_their_deployment(log: Log, metric: str, expected: float)
     log.calls(at, 99, deployment="other", status="error", latency_ms=9e9)
     log.calls(at, 5, key="airboss", status="error")
     assert read(log, rule(metric=metric, above=0.0)).value == pytest.approx(expected)
+
+
+def test_what_fallbacks_answer_is_a_rate(log: Log) -> None:
+    """Of all answers: an outage that fallbacks cover fails no call, and somebody wants to know. Its calls are
+    those that a fallback answered."""
+    asked = rule(metric="fallback_rate", above=0.2)
+    at = NOW - timedelta(minutes=1)
+    log.calls(at, status="error")
+    assert read(log, asked) == Reading(why="no answers in the last 5m")
+    log.calls(at, 6)
+    assert read(log, asked).value == 0.0
+    log.calls(at, 2, error_type="answered_by_fallback")
+    log.calls(at, 9, deployment="other", error_type="answered_by_fallback")
+    log.calls(NOW - timedelta(days=7, minutes=1), 8)
+    assert read(log, asked).value == 0.25
+    assert read(log, rule(metric="error_rate", above=0.2)).value == pytest.approx(1 / 9)
+    assert calls_of(asked, NOW, None)["error_type"] == "answered_by_fallback"
+    assert broken(asked, read(log, asked))
 
 
 def test_nothing_to_measure_says_why(log: Log) -> None:

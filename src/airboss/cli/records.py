@@ -66,6 +66,7 @@ ReleaseOption = Annotated[
 PolicyOption = Annotated[
     str | None, typer.Option(help="Only calls in which a policy found this kind: email, card, …")
 ]
+ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="One record in full, with its bodies.")]
 TraceOption = Annotated[
     str | None, typer.Option(help="The trace of this id as a tree: agents, tools and calls with their times.")
@@ -91,9 +92,7 @@ def show(
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
     policy: PolicyOption = None,
-    arm: Annotated[
-        str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")
-    ] = None,
+    arm: ArmOption = None,
     error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")
@@ -140,10 +139,9 @@ def show(
         if trace is not None:
             show_trace(api, trace, as_json=as_json)
         elif by is not None:
-            asked = {"group_by": by, "compare": compare, "metric": most, "per": per}
-            asked["limit"] = rows_asked(context, limit, per, out)
-            given = {name: value for name, value in asked.items() if value is not None}
-            show_usage(api, {**query, **given}, out=out, as_json=as_json)
+            rows = rows_asked(context, limit, per, out)
+            asked = {"group_by": by, "compare": compare, "metric": most, "per": per, "limit": rows}
+            show_usage(api, query, asked, out=out, as_json=as_json)
         elif record_id is not None:
             show_record(api, record_id, as_json=as_json)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,12 @@ LETTERS = {"day": len("2026-11-30"), "month": len("2026-11")}
 FORMS = {".csv": "csv", ".parquet": "parquet"}
 
 
-def show_usage(api: Api, query: dict[str, str], *, out: Path | None, as_json: bool) -> None:
-    """Ask, and show it or write it into a file. Raises WrongCall for a file of another kind."""
+def show_usage(
+    api: Api, query: dict[str, str], asked: Mapping[str, str | None], *, out: Path | None, as_json: bool
+) -> None:
+    """Ask of the calls of `query`, and show it or write it into a file; what is None is not asked. Raises
+    WrongCall for a file of another kind."""
+    query = {**query, **{name: value for name, value in asked.items() if value is not None}}
     if out is not None:
         form = FORMS.get(out.suffix.lower())
         if form is None:

@@ -13,10 +13,13 @@ from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 from airboss.domain.score import SCORE_NAME
 
 METRICS: Final = (
-    "error_rate", "refused_rate", "latency_p50", "latency_p95", "ttft_p50", "ttft_p95", "tokens_per_s",
-    "input_tokens", "output_tokens", "cost_usd", "requests",
+    "error_rate", "refused_rate", "fallback_rate", "latency_p50", "latency_p95", "ttft_p50", "ttft_p95",
+    "tokens_per_s", "input_tokens", "output_tokens", "cost_usd", "requests",
 )  # fmt: skip
 """What an alarm may watch, beside `score:NAME`."""
+
+RATES: Final = ("error_rate", "refused_rate", "fallback_rate")
+"""Those of them that are shares, 0 to 1."""
 
 SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "cost_usd")
 """What a sequential test may watch, beside scores between 0 and 1."""
@@ -97,7 +100,7 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
         raise wrong((*path, "below"), f"[{dotted(path)}] of kind {quoted(kind)} has no below")
     if not bounded and kind != "budget" and (alarm.above, alarm.below) != (None, None):
         raise wrong(path, f"[{dotted(path)}] of kind {quoted(kind)} has neither above nor below")
-    rate = kind == "budget" or (kind == "threshold" and alarm.metric in ("error_rate", "refused_rate"))
+    rate = kind == "budget" or (kind == "threshold" and alarm.metric in RATES)
     least, most = (0.0, 1.0) if rate else (-1e12, 1e12)
     for field in ("above", "below"):
         check_range((*path, field), getattr(alarm, field), least, most, wrong)

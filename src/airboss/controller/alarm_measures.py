@@ -12,7 +12,8 @@ import msgspec
 from airboss.controller.alarms import Reading, shown
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Budget
-from airboss.domain.ports import RecordLog, ScoreStats, UsageQuery
+from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import money, period_end
 from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good
@@ -61,6 +62,9 @@ class Probing(Protocol):
         """How it ended; None while it has not."""
 
 
+Asked = tuple[float, float, float | None, str | None]
+"""What was measured: the window, how long ago, what is slow, and of which kind of failure alone."""
+
 Drifted = Callable[[str], "tuple[int, str] | None"]
 """How much of a deployment has drifted, and in words; None while too little is known."""
 
@@ -97,7 +101,7 @@ class Measures:
         self._log = log
         self._drifted = drifted
         self._probing = probing
-        self._used: dict[tuple[float, float, float | None], tuple[datetime, Mapping[str, UsageRow]]] = {}
+        self._used: dict[Asked, tuple[datetime, Mapping[str, UsageRow]]] = {}
         self._scored: dict[tuple[float, float], tuple[datetime, Sequence[ScoreStats]]] = {}
 
     def forget_old(self, now: datetime) -> None:
@@ -119,14 +123,15 @@ class Measures:
 
     def used(
         self, deployment: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
-        slow_ms: float | None = None,
+        slow_ms: float | None = None, error_type: str | None = None,
     ) -> UsageRow | None:  # fmt: skip
         """What came to its end at the deployment in the window that ended so long ago; None: nothing. By when
         calls began, those that hang would be told late, or by a short window never."""
-        key = (window_s, ago.total_seconds(), slow_ms)
+        key = (window_s, ago.total_seconds(), slow_ms, error_type)
         if key not in self._used:
             until = now - ago
             asked = UsageQuery(
+                where=RecordFilter(error_type=error_type),
                 since=until - timedelta(seconds=window_s),
                 until=until,
                 by=("deployment",),
@@ -150,7 +155,12 @@ class Measures:
             return _cost(own, window)
         if own is None:
             return Reading(why=f"no calls in the last {window}")
-        value = metric_of(own, rule.metric)
+        if rule.metric == "fallback_rate":
+            kind = ANSWERED_BY_FALLBACK
+            theirs = self.used(rule.deployment, rule.window_s, now, ago=ago, error_type=kind)
+            value = (theirs.answered if theirs is not None else 0) / own.answered if own.answered else None
+        else:
+            value = metric_of(own, rule.metric)
         return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
 
     def _score(self, rule: AlarmRule, now: datetime, ago: timedelta, window: str) -> Reading:
@@ -220,7 +230,7 @@ class Measures:
         rate, bound, over = next(
             (each for each in shown if each[2]), max(shown, key=lambda each: each[0] / each[1])
         )
-        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms)
+        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, None)
         if over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
             del self._used[budget_key]
         n, bad = not_good(

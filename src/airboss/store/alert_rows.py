@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.store.usage import LATE
 
 AlarmPhase = Literal["ok", "pending", "firing", "resolved", "no_data"]
@@ -175,6 +176,8 @@ def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[s
         asked["status"] = "error"
     elif rule.metric == "refused_rate":
         asked["status"] = "refused"
+    elif rule.metric == "fallback_rate":
+        asked["error_type"] = ANSWERED_BY_FALLBACK
     elif rule.metric.startswith("score:"):
         sign = "<" if rule.below or rule.kind == "sequential" else ">"
         name = rule.metric.removeprefix("score:")
