@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -259,3 +260,38 @@ def test_long_jobs_keep_no_others_waiting(store: SqlJobStore) -> None:
         leave.set()
         for job in (*long, *short):
             reached(store, job, "done")
+
+
+@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
+def test_a_runner_does_not_claim_its_own_job_when_the_clock_is_set(
+    store: SqlJobStore, step: timedelta
+) -> None:
+    """By the wall clock its lease has run out at once; it lives all the same, and does the job once."""
+    begun, leave, ahead = [0], threading.Event(), [timedelta()]
+
+    class Stepping(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + ahead[0]
+
+    def wait(_job: Job, progress: Progress) -> object:
+        begun[0] += 1
+        while not leave.wait(0.01):
+            progress.check()
+        return {}
+
+    made = JobRunner(
+        store, {"slow": wait}, clock=Stepping(), name="here", lease_s=5.0, beat_s=0.5, poll_s=0.01
+    )
+    job, stop = store.add("slow", {}, "ann", CLOCK.now()), threading.Event()
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: begun[0])
+        ahead[0] = step
+        until(lambda: (held := store.get(job.id)) and abs(held.updated_at - CLOCK.now()) > timedelta(hours=1))
+        leave.set()
+        reached(store, job, "done")
+    finally:
+        stop.set()
+        thread.join(10)
+    assert begun == [1]

@@ -16,11 +16,11 @@ import msgspec
 import pytest
 
 from airboss.config import NotifierConfig
-from airboss.controller.notify import AT_ONCE, BACK_OFF_S_MAX, GIVE_UP, Deliveries, settle
+from airboss.controller.notify import AT_ONCE, GIVE_UP, Deliveries, settle
 from airboss.controller.reaching import reachable
 from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
-from airboss.store.alert_rows import Notification
+from airboss.store.alert_rows import BACK_OFF_S_MAX, Notification
 from airboss.store.alerts import SqlAlertStore
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note

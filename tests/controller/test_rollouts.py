@@ -96,6 +96,31 @@ def test_a_fold_goes_on_after_a_kill(house: House) -> None:
     assert metric.stable_n + metric.canary_n == 40
 
 
+def test_a_clock_that_was_a_day_ahead_leaves_no_harm_unseen(house: House) -> None:
+    """A rollout that was begun then ends and everybody gets stable again, where the canary would have stayed
+    unwatched for a day; the next one sees its calls at once, and harm in them."""
+    house.apply("New.")
+    house.clock.at += timedelta(days=1)
+    house.rollouts.start("support", None, by="ann")
+    house.serve(4, canary_errors=False)
+    house.rollouts.tick()
+    house.clock.at -= timedelta(days=1)
+    house.serve(4, canary_errors=True)
+    house.rollouts.tick()
+    ended = house.rollouts.list()[0]
+    assert ended.stage.state == "inconclusive"
+    assert ended.verdict is not None
+    assert "the clock was set back by 24.0 h" in ended.verdict.reason
+    assert house.plan().deployments[0].canary is None
+    next_one = house.rollouts.start("support", None, by="ann").id
+    assert house.rollouts.list()[0].id == next_one
+    house.serve(60, canary_errors=True)
+    house.rollouts.tick()
+    found = house.rollouts.get(next_one)
+    assert found is not None
+    assert found.stage.state == "aborted"
+
+
 def test_a_clock_that_steps_back_neither_loses_nor_doubles_calls(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.verdict import MetricEvidence, Verdict
+from airboss.gateway.ids import STEP_MS_MAX
 from airboss.rollouts.stages import (
     FINAL,
+    SET_BACK_S_MAX,
     Decision,
     Event,
     GateAnswer,
@@ -84,6 +86,23 @@ def test_scores_that_have_not_counted_yet_are_told_of() -> None:
         words[counted] = verdict.reason
     assert words[7] == "3 of 20 units of this step"
     assert words[0] == f"{words[7]}; no score:helpfulness has counted yet (each does late_s after its call)"
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_clock_that_was_days_ahead_ends_a_rollout(state) -> None:
+    """Set back by more than ids go on for, the evidence is in no order: everybody is sent back to stable, but
+    after harm, which is known."""
+    assert 1000 * SET_BACK_S_MAX == STEP_MS_MAX
+    begun = Stage(state=state, since=NOON, paused_at=NOON if state == "paused" else None)
+    ahead = msgspec.structs.replace(look(50), ahead_s=7200.0)
+    ended = decide(RULES, begun, ahead)
+    assert (ended.stage.state, ended.weight) == ("inconclusive", 0.0)
+    assert ended.verdict is not None
+    assert "set back by 2.0 h" in ended.verdict.reason
+    assert decide(RULES, begun, look(-7200)).stage.state == "inconclusive", "the step began ahead"
+    assert decide(RULES, begun, look(-3000)).stage == begun, "it is waited for"
+    harm = msgspec.structs.replace(ahead, conclusion="abort")
+    assert decide(RULES, begun, harm).stage.state == "aborted"
 
 
 def test_a_rollout_that_goes_well() -> None:

@@ -106,6 +106,12 @@ def test_a_silence_is_replaced_and_taken_off(store: SqlAlertStore) -> None:
     assert store.silences() == {}
 
 
+def test_a_notification_that_was_to_be_tried_while_the_clock_was_ahead_is_due(store: SqlAlertStore) -> None:
+    """What is due later than any pause lasts is due now: the clock was set back."""
+    store.add_notification(note(1, due_at=NOW + timedelta(days=1)))
+    assert [each.id for each in store.due(NOW, limit=10)] == ["n1"]
+
+
 def test_notifications_of_one_alarm_are_due_in_order(store: SqlAlertStore) -> None:
     """A younger one waits for the older, to the same notifier; others do not."""
     later = NOW + timedelta(minutes=5)

@@ -86,6 +86,16 @@ def test_a_beat_keeps_the_lease_and_says_how_far_it_is(store: SqlJobStore) -> No
     assert store.beat(job.id, "two", done=5, total=9, note="", now=later(20))
 
 
+def test_a_job_whose_owner_died_before_the_clock_was_set_back_is_claimed(store: SqlJobStore) -> None:
+    """It is not waited for until the same hour comes again; one that was beaten since is its owner's."""
+    job = add(store)
+    assert store.claim("one", later(86_400), LEASE_S) is not None
+    assert store.beat(job.id, "one", done=0, total=9, note="", now=NOW)
+    assert store.claim("two", NOW, LEASE_S) is None
+    assert store.beat(job.id, "one", done=0, total=9, note="", now=later(86_400))
+    assert store.claim("two", NOW, LEASE_S) is not None
+
+
 def test_only_the_owner_ends_a_job(store: SqlJobStore) -> None:
     """Who lost a job can neither finish it, nor fail it, nor give it back."""
     job = add(store)

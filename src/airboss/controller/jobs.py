@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.domain.errors import AirbossError, SetupError
@@ -105,14 +106,18 @@ class JobRunner:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; jobs under way are then given back. A ledger that does not answer is
         waited for."""
-        beaten_at = self._clock.monotonic()
+        beaten_at, wall = self._clock.monotonic(), self._clock.now()
+        lease = timedelta(seconds=self._lease_s)
         broken = False
         while not stop.is_set():
             try:
-                if self._clock.monotonic() - beaten_at >= self._beat_s:
-                    beaten_at = self._clock.monotonic()
-                    self._beat()
-                while not stop.is_set() and self._begin():
+                # Where the wall clock was set, our leases have run out by it: we would claim our own jobs.
+                now = self._clock.now()
+                stepped = not timedelta() <= now - wall < lease
+                if stepped or self._clock.monotonic() - beaten_at >= self._beat_s:
+                    beaten_at, wall = self._clock.monotonic(), now
+                    self._beat(now)
+                while not stop.is_set() and self._begin(now):
                     pass
                 broken = False
             except SetupError as error:
@@ -122,7 +127,7 @@ class JobRunner:
             stop.wait(self._poll_s)
         self._give_back()
 
-    def _begin(self) -> bool:
+    def _begin(self, now: datetime) -> bool:
         """Claim a job of a kind that has a place left and start it; whether there was one."""
         kinds = [each.job.kind in LONG for each in self._here()]
         long, other = (kinds.count(each) >= AT_ONCE_MAX for each in (True, False))
@@ -132,7 +137,7 @@ class JobRunner:
         self._claims += 1
         # One name a claim: should we lose a job and claim it anew, our first thread is not its owner.
         owner = f"{self._name}-{self._claims}"
-        job = self._store.claim(owner, self._clock.now(), self._lease_s, but=but)
+        job = self._store.claim(owner, now, self._lease_s, but=but)
         if job is None:
             return False
         running = _Running(job, owner)
@@ -144,13 +149,13 @@ class JobRunner:
         thread.start()
         return True
 
-    def _beat(self) -> None:
+    def _beat(self, now: datetime) -> None:
         """Keep the leases of all jobs here, write down how far they are, and stop those that are not ours."""
         for running in self._here():
-            if not self._say(running):
+            if not self._say(running, now):
                 running.progress.stop()
 
-    def _say(self, running: _Running) -> bool:
+    def _say(self, running: _Running, now: datetime) -> bool:
         said = running.progress
         return self._store.beat(
             running.job.id,
@@ -158,14 +163,14 @@ class JobRunner:
             done=said.done,
             total=said.total,
             note=said.note,
-            now=self._clock.now(),
+            now=now,
         )
 
     def _work(self, running: _Running) -> None:
         job = running.job
         try:
             result = self._handler(job.kind)(job, running.progress)
-            if self._say(running):
+            if self._say(running, self._clock.now()):
                 self._store.finish(job.id, running.owner, result, self._clock.now())
                 log.info("job %s is done", job.id, extra={"job": job.id})
         except JobCancelled:

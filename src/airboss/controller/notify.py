@@ -17,10 +17,9 @@ import msgspec
 
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.ports import Clock
-from airboss.store.alert_rows import AlertStore, Notification
+from airboss.store.alert_rows import BACK_OFF_S_MAX, AlertStore, Notification
 
 BACK_OFF_S: Final = 1.0
-BACK_OFF_S_MAX: Final = 300.0
 GIVE_UP: Final = timedelta(hours=24)
 """After that a notification is `failed`, which `airboss monitor show` tells."""
 

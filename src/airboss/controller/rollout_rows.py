@@ -36,6 +36,11 @@ def first_id(moment: datetime) -> str:
     return f"{text[:8]}-{text[8:]}-"
 
 
+def began_at(record_id: str) -> float:
+    """When a call was admitted, by its id, or by as much of one as `first_id` gives; seconds since 1970."""
+    return int(record_id[:8] + record_id[9:13], 16) / 1000
+
+
 def unit_key(rollout: Rollout, unit: str) -> str:
     """A unit's name in the ledger: nobody's user id stands there."""
     text = f"{rollout.salt}/{unit}".encode("utf-8", "surrogatepass")

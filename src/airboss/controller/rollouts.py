@@ -21,7 +21,7 @@ from airboss.config import Config, parse_config
 from airboss.config.edit import pointing, with_model, with_release
 from airboss.config.types import GateConfig, RolloutConfig
 from airboss.controller.placement import PUBLISHING
-from airboss.controller.rollout_rows import first_id, read, row_of, superseded, unit_key
+from airboss.controller.rollout_rows import began_at, first_id, read, row_of, superseded, unit_key
 from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
@@ -264,6 +264,7 @@ class Rollouts:
                     conclusion=analysis.conclude(rollout.analysis),
                     evidence=analysis.evidence(rollout.analysis),
                     units=analysis.canary_units(rollout.analysis),
+                    ahead_s=max(began_at(lane.after) for lane in rollout.lanes) - now.timestamp(),
                 ),
             )
 

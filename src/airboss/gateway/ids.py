@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Final
+
+STEP_MS_MAX: Final = 3_600_000
+"""A clock that steps back further was wrong, and its time is forgotten."""
 
 
 class RecordIds:
-    """Makes ids that grow, even within a millisecond and when the clock steps back."""
+    """Makes ids that grow, even within a millisecond and when the clock steps back, but for a step of more
+    than STEP_MS_MAX: ids that stayed ahead of the clock for days would keep all that goes by them waiting."""
 
     def __init__(self) -> None:
         self._last_ms = 0
@@ -25,8 +30,9 @@ class RecordIds:
 
     def next(self, unix_ms: int) -> str:
         """A new id. The 12 bits after the time count the ids of one millisecond; 62 bits are random."""
-        if unix_ms > self._last_ms or self._counter == 0xFFF:
-            self._last_ms = max(unix_ms, self._last_ms + 1)
+        wrong = unix_ms < self._last_ms - STEP_MS_MAX
+        if unix_ms > self._last_ms or self._counter == 0xFFF or wrong:
+            self._last_ms = unix_ms if wrong else max(unix_ms, self._last_ms + 1)
             self._time = _time_of(self._last_ms)
             self._counter = 0
         else:

@@ -20,6 +20,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection
+from airboss.gateway.ids import STEP_MS_MAX
 from airboss.gateway.intake import Intake
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
@@ -48,8 +49,6 @@ LAST_CALLS_S = 0.25
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 """Counts are shared every second: no call of a last life began so long after the last that are there."""
-STEP_MAX = timedelta(hours=1)
-"""A clock that steps back further was wrong, and its time is forgotten."""
 
 
 def _ignored(_secrets: tuple[str, ...]) -> None:
@@ -91,7 +90,7 @@ async def serve(
         worker.metrics.resume(held)
         worker.executor.places.resume(held.targets)
         last_life = held.written_at + COUNTS_AGE
-        if last_life - clock.now() < STEP_MAX:
+        if last_life - clock.now() < timedelta(milliseconds=STEP_MS_MAX):
             worker.ids.begin_after(int(last_life.timestamp() * 1000))
     worker.limiter = limiter or _own_limiter(clock)
     worker.cache = cache

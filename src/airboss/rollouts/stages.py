@@ -2,7 +2,7 @@
 
     pending ──► gate ──► running (step 0, 1, …) ──► promoted
                   │          │  ▲      │
-                  │          ▼  │      ├──► inconclusive   the last step's bound came first
+                  │          ▼  │      ├──► inconclusive   the last step's bound came first; a wrong clock
                   │         paused ────┤
                   └────────────────────┴──► aborted        harm, a gate that refused, a person
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 import msgspec
 
@@ -28,6 +28,12 @@ State = Literal["pending", "gate", "running", "paused", "promoted", "aborted", "
 """Where a rollout stands."""
 
 FINAL: frozenset[State] = frozenset({"promoted", "aborted", "inconclusive"})
+
+
+SET_BACK_S_MAX: Final = 3600.0
+"""With the clock set back by more, ids of calls begin anew, and are in no order with those before
+(`gateway.ids.STEP_MS_MAX`). With less they go on from where they were, and are looked at once it has caught
+up."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +91,15 @@ class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Time has passed or outcomes have come: what `analysis` says now.
 
-    `units` is how many units have counted on the canary in all, by the metric that has counted most.
+    `units` is how many units have counted on the canary in all, by the metric that has counted most. The
+    newest call that has counted lies `ahead_s` seconds ahead of the clock; negative where it is past.
     """
 
     at: datetime
     conclusion: Conclusion
     evidence: tuple[MetricEvidence, ...]
     units: int
+    ahead_s: float = 0.0
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,10 +176,17 @@ def _look(rules: Rules, stage: Stage, look: Look) -> Decision:
     if look.conclusion == "abort":
         reason = f"harm in {_named(look.evidence, 'harm')}"
         return _end(rules, stage, "abort", look.at, reason=reason, evidence=look.evidence)
-    if stage.state == "paused":
-        return _hold(rules, stage, look, reason="paused; only harm decides")
-    if (look.at - stage.since).total_seconds() < rules.step_s_min:
-        return _hold(rules, stage, look, reason=f"a step lasts {rules.step_s_min:g} s at least")
+    back_s = max(look.ahead_s, (stage.since - look.at).total_seconds())
+    if back_s > SET_BACK_S_MAX:
+        reason = (
+            f"the clock was set back by {back_s / 3600:.1f} h: what calls show since then is in no order with"
+            " what they had shown; start another one"
+        )
+        return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
+    paused = stage.state == "paused"
+    if paused or (look.at - stage.since).total_seconds() < rules.step_s_min:
+        shortest = f"a step lasts {rules.step_s_min:g} s at least"
+        return _hold(rules, stage, look, reason="paused; only harm decides" if paused else shortest)
     if stage.step < len(rules.steps) - 1:
         return _between(rules, stage, look)
     return _last(rules, stage, look)

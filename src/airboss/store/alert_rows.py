@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -17,6 +17,9 @@ is well again since a short while. `no_data`: there is nothing to measure."""
 
 Told = Literal["ok", "firing", "no_data"]
 """What those to be notified were told last."""
+
+BACK_OFF_S_MAX: Final = 300.0
+"""The longest pause between two tries to tell somebody."""
 
 Metric = str
 """`error_rate`, `latency_p95`, `requests`, … or `score:NAME` (`config.checks_alarms.METRICS`)."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
 
-from airboss.store.alert_rows import AlarmEvent, AlarmRow, Notification, Silence
+from airboss.store.alert_rows import BACK_OFF_S_MAX, AlarmEvent, AlarmRow, Notification, Silence
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
 from airboss.store.ledger_unchanged import unchanged
@@ -103,9 +103,12 @@ class SqlAlertStore(LedgerPart):
                 older.c.state == "waiting",
             )
         )
+        # No pause is that long: the clock was set back, and nobody is told a day late for it.
+        beyond = notifications.c.due_at > _text(now + timedelta(seconds=BACK_OFF_S_MAX))
+        due = (notifications.c.due_at <= _text(now)) | beyond
         query = (
             select(notifications)
-            .where((notifications.c.state == "waiting") & (notifications.c.due_at <= _text(now)) & ~preceded)
+            .where((notifications.c.state == "waiting") & due & ~preceded)
             .where(notifications.c.alarm.not_in(without))
             .order_by(notifications.c.number)
             .limit(limit)

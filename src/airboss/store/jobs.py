@@ -65,7 +65,10 @@ class SqlJobStore(LedgerPart):
         """As `JobStore.claim`."""
         if not self._unfinished():
             return None
-        silent = and_(jobs.c.state == "running", jobs.c.updated_at < _text(now - timedelta(seconds=lease_s)))
+        lease = timedelta(seconds=lease_s)
+        # Later than now: the owner died before the clock was set back.
+        lapsed = or_(jobs.c.updated_at < _text(now - lease), jobs.c.updated_at > _text(now + lease))
+        silent = and_(jobs.c.state == "running", lapsed)
         query = (
             select(jobs)
             .where(or_(jobs.c.state == "queued", silent), jobs.c.kind.not_in(but))

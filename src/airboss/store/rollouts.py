@@ -90,8 +90,10 @@ class SqlRolloutStore(LedgerPart):
         return found[0] if found else None
 
     def newest(self, *, deployment: str | None = None, limit: int = 100) -> tuple[RolloutRow, ...]:
-        """Rollouts, the newest first."""
-        asked = select(rollouts).order_by(rollouts.c.started_at.desc()).limit(limit)
+        """Rollouts, the newest first, but what is live before all: one begun while the clock was ahead would
+        stand before it."""
+        order = (rollouts.c.live.desc(), rollouts.c.started_at.desc())
+        asked = select(rollouts).order_by(*order).limit(limit)
         return self._rows(asked if deployment is None else asked.where(rollouts.c.deployment == deployment))
 
     def units(self, rollout_id: str, lane: str, units: Sequence[str]) -> dict[str, bytes]:
