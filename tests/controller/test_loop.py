@@ -40,6 +40,8 @@ class Clock:
 class Moves:
     """A mover that reports once, waits, and drains at the end."""
 
+    heard_at = 0.0
+
     def __init__(self, fault: Exception | None = None) -> None:
         self.fault = fault
         self.now = BEHIND
@@ -123,6 +125,9 @@ def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:
     clock.seconds = 30.0
     told = controller.journal
     assert (told.store_up, told.store_detail) == (False, "the record store has not answered for 30 s")
+    moves.heard_at = 29.0  # it catches up: one long tick of many moves
+    assert (controller.journal.store_up, controller.journal.store_detail) == (True, None)
+    moves.heard_at = 0.0
     moves.now = msgspec.structs.replace(DONE, store_up=False, store_detail="it does not answer")
     assert controller.journal == moves.now
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from airboss.controller.status import deployment_status, local_state
+from airboss.controller.status import SILENT, deployment_status, local_state, with_silence
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Replica, ReplicaState
 from airboss.domain.release import ModelVersion, ProviderKind, Release
-from airboss.domain.status import DeploymentState
+from airboss.domain.status import DeploymentState, ProcessStatus
+from airboss.telemetry.metrics import Counts
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 URL = "http://127.0.0.1:9001/v1"
@@ -73,3 +74,17 @@ def test_a_hosted_deployment_needs_a_key_of_its_provider() -> None:
     assert deployment_status(plan, [], missing=["no A", "no B"]).state == "down"
     found = deployment_status(plan, [], missing=["no B"])
     assert (found.state, found.detail) == ("ready", "no B")
+
+
+def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
+    """One that has just begun, one that tells, and a process that tells nothing of itself do not."""
+    now = datetime(2026, 11, 30, 9, tzinfo=UTC)
+    late, soon = now - SILENT - timedelta(seconds=1), now - timedelta(seconds=2)
+    processes = [
+        ProcessStatus(name=name, state="ready", restarts=0, since=since)
+        for name, since in (("gateway-0", late), ("gateway-1", late), ("gateway-2", soon), ("store", late))
+    ]
+    counts = {f"gateway-{number}": Counts(written_at=at) for number, at in enumerate((late, soon, late))}
+    found = with_silence(processes, counts, now)
+    assert [each.state for each in found] == ["silent", "ready", "ready", "ready"]
+    assert found[0].detail == "has said nothing of itself since 08:59:49 UTC: it hangs, or its disk does"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +33,31 @@ def test_twenty_rounds_of_kill(fake_process: FakeProvider, tmp_path: Path) -> No
             "no round interrupted a call: the kills came too late to mean much"
         )
         assert sum(1 for each in outcomes if each.ended and each.status == 200) > 100
+
+
+def test_a_gateway_that_hangs(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """`airboss status` names it, other workers serve, and what it had begun goes on with it."""
+    with Airboss(tmp_path / "a", fake(fake_process.url), "--workers", "2") as airboss:
+        pid = until(lambda: airboss.pid("gateway-0"))
+        with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load:
+            until(lambda: load.good > 8, timeout_s=20)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+
+                def hangs() -> bool:
+                    states = {each["name"]: each["state"] for each in airboss.status()["processes"]}
+                    return (states["gateway-0"], states["gateway-1"]) == ("silent", "ready")
+
+                until(hangs, timeout_s=40)
+                assert airboss.chat(model="support").status_code == 200
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            until(
+                lambda: all(each["state"] == "ready" for each in airboss.status()["processes"]), timeout_s=20
+            )
+        assert airboss.pid("gateway-0") == pid
+        airboss.settled()
+        check(airboss, load.outcomes)
 
 
 def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def status_over(
 ) -> Callable[[], SystemStatus]:
     """How everything stands, asked again at each call."""
     from airboss.controller.scaling import calls_of, gauge_of  # noqa: PLC0415 - not for gateways
-    from airboss.controller.status import gather  # noqa: PLC0415 - as above
+    from airboss.controller.status import gather, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import target_uses  # noqa: PLC0415 - as above
 
@@ -69,7 +69,7 @@ def status_over(
             journal=journal(),
             processes=[
                 msgspec.structs.replace(each, rss_bytes=rss_bytes(each.pid)) if each.pid is not None else each
-                for each in processes
+                for each in with_silence(processes, counts, now)
             ],
             data_dir=str(data.path),
             started_at=up.started_at if up is not None else None,

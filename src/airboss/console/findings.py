@@ -108,6 +108,9 @@ def process_findings(status: SystemStatus) -> Iterator[Finding]:
         if process.state == "backing_off":
             detail = process.detail or f"It was restarted {process.restarts} times and is tried again."
             yield Finding(level="bad", title=f"{process.name} died.", detail=detail)
+        if process.state == "silent":
+            detail = f"It {process.detail}. Calls that it had begun wait; the others go to the next gateway."
+            yield Finding(level="bad", title=f"{process.name} does not answer.", detail=detail)
     if status.counters_away:
         detail = "Calls under a limit or a budget get 503 until it is; `airboss doctor` says more."
         yield Finding(level="bad", title="Who counts limits cannot be reached.", detail=detail)

@@ -27,6 +27,10 @@ DOWN_S = 30.0
 class Moves(Protocol):
     """What the loop needs of `controller.mover.Mover`."""
 
+    @property
+    def heard_at(self) -> float:
+        """When the record store answered a move last: a tick that catches up is many of them."""
+
     def run(self, stop: threading.Event, on_status: Callable[[JournalStatus], None]) -> None:
         """Move until `stop` is set."""
 
@@ -98,7 +102,7 @@ class Controller:
         """The status as of now, for who has just been answered; any thread may ask, and gets one while the
         record store is silent too, and before the first look."""
         status = self._mover.status()
-        silent_s = self._clock.monotonic() - self._taken_at
+        silent_s = self._clock.monotonic() - max(self._taken_at, self._mover.heard_at)
         if silent_s >= STALE_S and status.store_up:
             why = f"the record store has not answered for {silent_s:.0f} s"
             return msgspec.structs.replace(status, store_up=silent_s < DOWN_S, store_detail=why)

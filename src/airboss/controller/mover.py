@@ -130,10 +130,9 @@ class Mover:
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
-        self._moved_records = 0
-        self._moved = False
+        self._moved_records, self.heard_at = 0, 0.0  # when a move was answered last; any thread may ask
         self._settle_at, self._settle_s = 0.0, SETTLE_EVERY_S
-        self._behind = False
+        self._behind = self._moved = False
         self._store_detail: str | None = None
 
     def run(
@@ -374,6 +373,7 @@ class Mover:
         """One move; whether it was taken. If the log has another offset than we thought, that counts."""
         self._letters.sync()  # from then on nobody reads what they lay in
         held = self._log.apply(move)
+        self.heard_at = self._clock.monotonic()
         if held == move.end:
             self._moved_records += len(move.closed)
         self._taken[move.segment] = held

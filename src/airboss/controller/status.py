@@ -5,8 +5,9 @@ The types are in `domain.status`, so that the console can read them without impo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -26,7 +27,10 @@ from airboss.domain.status import (
 )
 from airboss.releases.build import local_models
 from airboss.replicas.placing import engine_of
-from airboss.telemetry.metrics import BREAKERS, TargetUse
+from airboss.telemetry.metrics import BREAKERS, Counts, TargetUse
+
+SILENT: Final = timedelta(seconds=10)
+"""A process that tells of itself every second, and has not for so long, hangs."""
 
 
 def gather(
@@ -82,6 +86,23 @@ def gather(
         breakers=tuple(open_breakers(targets)),
         counters_away=counters_away,
     )
+
+
+def with_silence(
+    processes: Sequence[ProcessStatus], counts: Mapping[str, Counts], now: datetime
+) -> list[ProcessStatus]:
+    """The processes; those of them that tell of themselves every second, and have not for SILENT, hang."""
+    found = []
+    for each in processes:
+        said = counts.get(each.name)
+        if each.state == "ready" and said is not None and now - max(said.written_at, each.since) > SILENT:
+            why = (
+                f"has said nothing of itself since {said.written_at:%H:%M:%S} UTC: it hangs, or its disk does"
+            )
+            found.append(msgspec.structs.replace(each, state="silent", since=said.written_at, detail=why))
+        else:
+            found.append(each)
+    return found
 
 
 def open_breakers(targets: Sequence[TargetUse]) -> Iterator[BreakerStatus]:

@@ -10,9 +10,9 @@ import msgspec
 from airboss.domain.ports import Replica, Scaling
 from airboss.domain.release import ProviderKind
 
-ProcessState = Literal["starting", "ready", "backing_off", "failed", "stopping", "stopped"]
-"""Where a supervised process stands. `backing_off`: it died and waits before the next start. `failed`: it
-will not get ready, and is left alone."""
+ProcessState = Literal["starting", "ready", "silent", "backing_off", "failed", "stopping", "stopped"]
+"""Where a supervised process stands. `silent`: it runs, and seems to hang. `backing_off`: it died and waits
+before the next start. `failed`: it will not get ready, and is left alone."""
 
 DeploymentState = Literal["ready", "starting", "down"]
 """`ready`: a call would be sent on; a hosted provider's is if its key is there: nobody asks it but calls do.
