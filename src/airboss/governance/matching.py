@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
+from typing import Any
 
 import re2
 
@@ -31,13 +32,19 @@ _Search = Callable[[bytes, int], tuple[int, int]]
 """The first match at a place or behind it; (-1, -1) if there is none."""
 
 
-def _search(pattern: str, options: re2.Options) -> _Search:
+_UNANCHORED = re2._Anchor.UNANCHORED
+
+
+def _matching(pattern: str, options: re2.Options) -> Any:
     # What re2's own `search` calls: the generator and the match that it makes take four times as long.
-    match = re2.compile(pattern.encode("latin-1"), options)._regexp.Match
-    unanchored = re2._Anchor.UNANCHORED
+    return re2.compile(pattern.encode("latin-1"), options)._regexp.Match
+
+
+def _search(pattern: str, options: re2.Options) -> _Search:
+    match = _matching(pattern, options)
 
     def search(shadow: bytes, place: int) -> tuple[int, int]:
-        found: tuple[int, int] = match(unanchored, shadow, place, len(shadow))[0]
+        found: tuple[int, int] = match(_UNANCHORED, shadow, place, len(shadow))[0]
         return found
 
     return search
@@ -52,23 +59,20 @@ class Matcher:
         self.searches = tuple(_search(detector.shape.exact, options) for detector in self.detectors)
         self.longest = max((detector.longest for detector in self.detectors), default=0)
         openings = "|".join(detector.opening for detector in self.detectors)
-        self._open_end = _search(f"(?:{openings})\\z", options)
+        self._open_end = _matching(f"(?:{openings})\\z", options)
         hints = re2.Set.SearchSet(options)
         for detector in self.detectors:
             hints.Add(detector.shape.loose.encode("latin-1"))
         hints.Compile()
-        self._hints = hints.Match
+        self.hints: Callable[[bytes], Sequence[int]] = hints._set.Match  # the set's own, for the same reason
+        """Which detectors may have a candidate in a shadow, by their places; most text has none."""
 
     def decided(self, shadow: bytes, base: int) -> int:
         """The place before which no candidate can change by what follows; at least `base`."""
         # A candidate that began earlier than the longest one would have to has ended, whatever is open.
-        start, _ = self._open_end(shadow, base)
-        open_from = start if start >= 0 else len(shadow)
-        return max(open_from, len(shadow) - self.longest, base)
-
-    def hints(self, shadow: bytes) -> Sequence[int]:
-        """Which detectors may have a candidate in it, by their places; most text has none."""
-        return self._hints(shadow) or ()
+        size = len(shadow)
+        start: int = self._open_end(_UNANCHORED, shadow, base, size)[0][0]
+        return max(start if start >= 0 else size, size - self.longest, base)
 
 
 @lru_cache(maxsize=128)  # as many as there are sets of kinds

@@ -228,7 +228,8 @@ class Screen:
             self._observer.feed(text)
         self._take(text)
         # Nothing is lost by waiting for the rest of a word, and much looking is saved.
-        waits = 0 < self.held - len(text) < _SHORT > len(text) and text.isalnum() and text.isascii()
+        new = len(text)
+        waits = 0 < len(self._raw) - self._sent - new < _SHORT > new and text.isalnum() and text.isascii()
         released = "" if waits else self._advance(self._decided())
         return text if self._observes else released
 
@@ -375,7 +376,7 @@ class Screen:
 
     def _forget(self, horizon: int) -> None:
         """Drops the text before `horizon`, but for what detectors may look back at."""
-        cut = self._raw_at(horizon)
+        cut = self._raw_at(horizon) if self._gaps else horizon - self._base
         self._raw = self._raw[cut:]
         self._dropped += cut
         self._sent = max(0, self._sent - cut)
