@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
@@ -64,6 +65,13 @@ def killing(monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> None:
             raise Killed
 
     monkeypatch.setattr(ClickHouse, "insert", insert)
+
+
+def test_threads_that_ask_first_together_make_the_schema_once(url: str) -> None:
+    """Beside each other each would drop tables that another has made, and fail at those that are there."""
+    with closing(ClickHouseRecordLog(url)) as log, ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(log.offset, f"w/{number}") for number in range(4)]
+        assert [each.result() for each in asked] == [0] * 4
 
 
 def both() -> JournalMove:

@@ -118,7 +118,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
 
     def __init__(self, url: str) -> None:
         self._house = ClickHouse(read_url(url))
-        self._writing = threading.Lock()
+        self._writing, self._beginning = threading.Lock(), threading.Lock()
         self._tag_sums = clickhouse_tags.TagSums(self._house, clickhouse_rollups.numbers())
         self._ready = False
         self._next_seq = 0
@@ -458,12 +458,13 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         self._house.close()
 
     def _begin(self) -> None:
-        """Have the schema there, once."""
-        if not self._ready:
-            migrate(self._house)
-            ((last,),) = self._house.rows("select max(seq) from records")
-            self._next_seq = max(self._next_seq, last + 1)
-            self._ready = True
+        """Have the schema there, once: threads that ask first together would drop what another one makes."""
+        with self._beginning:
+            if not self._ready:
+                migrate(self._house)
+                ((last,),) = self._house.rows("select max(seq) from records")
+                self._next_seq = max(self._next_seq, last + 1)
+                self._ready = True
 
     def _rows(self, name: str, asked: Mapping[str, Any]) -> list[list[Any]]:
         return self._ask(query(name), asked)
