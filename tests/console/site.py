@@ -120,9 +120,9 @@ class Ledger:
         number, at = self.served.number, self.served.created_at
         return tuple(KeptRelease(release=each.release, plan=number, at=at) for each in self.served.served())
 
-    def config(self) -> str | None:
+    def config(self, plan: int | None = None) -> str | None:
         """As `ports.Ledger`."""
-        return self.text
+        return self.text if plan in (None, self.revision()) else None
 
     def __getattr__(self, name: str) -> Any:
         """The console asks the ledger for nothing else."""

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from airboss.console import api
+from airboss.console import api, api_config
 from airboss.domain.plan import Budget, Standing
 from airboss.domain.ports import ApiKey, RecordFilter
 from airboss.domain.record import InferenceRecord
@@ -369,7 +369,7 @@ def test_a_wrong_body_is_refused(site: Site, body: bytes) -> None:
 
 def test_bodies_are_bounded(site: Site) -> None:
     """Beyond the limit: 413, and nothing is applied."""
-    answer = site.program().post("/api/v1/config", content=b"x" * (api.CONFIG_MAX + 1))
+    answer = site.program().post("/api/v1/config", content=b"x" * (api_config.CONFIG_MAX + 1))
     assert answer.status_code == 413
     assert site.applied == []
     long = msgspec.json.encode({"config": "#" * (3 << 20)})

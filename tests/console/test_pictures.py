@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.console.changes import Change
-from airboss.console.difference import compared, one
+from airboss.console.difference import COMPARED_MAX, LINES_MAX, compared, one
 from airboss.console.marks import LETTER, beside
 from airboss.console.picture import Spread, marks, picture
 from airboss.console.query import Period
@@ -119,6 +119,22 @@ def test_shares_stack_to_the_whole() -> None:
     assert f"v{0.1 * HEIGHT:.2f}" in canary.path
     assert math.isclose(sum(each.share for each in found.parts), 1.0)
     assert shares([], HOUR, step_s=600).requests == 0
+
+
+def test_of_a_very_long_text_what_comes_first_is_compared() -> None:
+    """From the first line that differs on, wherever that is; what may follow is said; matching is bounded."""
+    same = ["same"] * (20 * COMPARED_MAX)
+    found = compared("\n".join([*same, "old", "end"]), "\n".join([*same, "new", "end"]))
+    assert [(each.mark, each.text) for each in found] == [
+        ("gap", f"{len(same):,} lines are the same"),
+        ("removed", "old"),
+        ("added", "new"),
+        ("same", "end"),
+    ]
+    grown = compared("\n".join(same), "\n".join(same * 2))
+    assert (len(grown), grown[0].mark, grown[1].mark, grown[-1].text) == (LINES_MAX + 1, "gap", "added", "…")
+    odd = "\n".join("x" if n % 2 else "" for n in range(200_000))
+    assert compared(odd, odd.replace("x", "y"))[-1].text == "…"
 
 
 def test_a_long_text_is_compared_line_by_line() -> None:

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from airboss.config.types import Role
-from airboss.console import api, pages_table
+from airboss.console import api, api_config, pages_table
 from airboss.console.api import ROUTES
 from airboss.console.page import Action, Page
 from airboss.governance.roles import ROLES, allows, only_admins
@@ -143,6 +143,7 @@ PAGES: dict[str, Role] = {
     "/rollouts/{id}": "viewer",
     "/session": "reader",
     "/system": "viewer",
+    "/system/configuration": "viewer",
     "/system/providers": "viewer",
     "/traces": "viewer",
     "/traces/{id}": "viewer",
@@ -171,6 +172,8 @@ FORMS: dict[str, Role] = {
     "/review/judge": "reader",
     "/review/start": "reader",
     "/review/undo": "reader",
+    "/system/configuration": "operator",
+    "/system/configuration/compare": "operator",
     "/system/providers/test": "operator",
 }
 
@@ -382,7 +385,7 @@ def test_an_operator_changes_what_is_served_and_no_more(old: str, new: str, what
     """Who may do what, where calls go, what is kept and masked, and references to secrets are an admin's."""
     assert old in OPERATED
     wanted = OPERATED.replace(old, new, 1)
-    assert only_admins(api.parsed(OPERATED), api.parsed(wanted)) == what
+    assert only_admins(api_config.parsed(OPERATED), api_config.parsed(wanted)) == what
     site = Site()
     site.ledger.text = OPERATED
     answer = site.program("operator").post("/api/v1/config", json={"config": wanted})

@@ -50,6 +50,7 @@ def test_the_newest_plan_is_served(ledger: SqlLedger) -> None:
     assert snapshot.keys == (key("a", deployments=("a", "b")), key("z"))
     assert snapshot.revision == ledger.revision()
     assert ledger.config() == "two"
+    assert [ledger.config(number) for number in (0, 1, 2, 3)] == [None, "one", "two", None]
 
 
 def test_a_change_that_gateways_must_see_raises_the_revision(ledger: SqlLedger) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from airboss.compose import evals, finetuning, playing, probes, tuning
 from airboss.compose.governing import with_governance
+from airboss.compose.own_file import own_file
 from airboss.compose.parts import (
     API_KEY_ENV,
     SystemClock,
@@ -150,6 +151,7 @@ def desk_over(
         finetuning=finetuning.orders(ledger, data, stores),
         plays=playing.plays(ledger, data),
         parquet=parquet,
+        own_file=partial(own_file, ledger, data, up.config if up is not None else ""),
         keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     )
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airboss.compose.governing import looking_after
+from airboss.compose.own_file import differs
 from airboss.compose.parts import (
     ADMIN_KEY_ENV,
     API_KEY_ENV,
@@ -139,7 +140,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             runfiles.forget_starting(data.run_dir)
             announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
 
-        tell_where(data, places, places.console_url, config)
+        tell_where(data, places, places.console_url, config, file=options.config)
         by_ray = config.replicas.host == "ray"
         host = LocalHost(places, fetched=lambda model: weights_at_hand(model, data))
         session = Session(
@@ -171,8 +172,10 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     )
 
 
-def tell_where(data: DataDir, places: fleet.Places, console_url: str, config: Config) -> None:
-    """Say where we listen, for the verbs and processes of this data directory."""
+def tell_where(
+    data: DataDir, places: fleet.Places, console_url: str, config: Config, *, file: Path | None = None
+) -> None:
+    """Say where we listen, and which file was given, for the verbs and processes of this data directory."""
     up = runfiles.UpFile(
         pid=os.getpid(),
         base_url=places.base_url,
@@ -181,6 +184,7 @@ def tell_where(data: DataDir, places: fleet.Places, console_url: str, config: Co
         started_at=datetime.now(UTC),
         workers=places.workers,
         tls=config.tls,
+        config=str(file.absolute()) if file is not None else "",
     )
     runfiles.write_up(data.run_dir, up)
 
@@ -277,16 +281,6 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
             raise unwritable(path, error) from error
         log.info("wrote the starter configuration to %s", path)
     return text, str(path)
-
-
-def differs(applied: str, text: str, data: DataDir, source: str) -> bool:
-    """Whether two configurations say something else; one that cannot be read does."""
-    from airboss.controller.publish import without_literal_keys  # noqa: PLC0415 - later starts only
-
-    try:
-        return without_literal_keys(text, source=source, data=data)[1] != parse_config(applied, source="")
-    except ConfigError:
-        return True
 
 
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:

@@ -46,7 +46,9 @@ def check_release(path: Path, release: ReleaseConfig, config: Config, wrong: Wro
     """Raise what `wrong` makes of the first rule that is broken. Its model is known to be there."""
     prompt = release.prompt
     if prompt is not None and _PROMPT_FILE.fullmatch(prompt):
-        message = f"{quoted(prompt)} names a file, and only its text can be applied; use `airboss apply FILE`"
+        message = (
+            f"{quoted(prompt)} names a file: write its text here, or use `airboss apply FILE`, which reads it"
+        )
         raise wrong((*path, "prompt"), message)
     begun = unclosed(prompt or "")
     if begun is not None:

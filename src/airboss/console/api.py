@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 
 import msgspec
 
-from airboss.config import Config, parse_config
 from airboss.console import (
     api_alarms,
     api_audit,
+    api_config,
     api_datasets,
     api_drift,
     api_erase,
@@ -32,29 +31,21 @@ from airboss.console import (
     api_tune,
     api_usage,
 )
-from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
 from airboss.console.named import whole
 from airboss.console.query import Limit, read_filter
 from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
-from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
-from airboss.domain.plan import DeploymentPlan, Standing
+from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
 from airboss.domain.record import InferenceRecord
 from airboss.domain.status import SystemStatus
-from airboss.governance.roles import only_admins
 
 __all__ = ["OWN", "ROUTES", "Call", "Route", "answer"]
 
 LIMIT = Limit(100, 1_000)
 BUCKETS_MAX = 5_000
-CONFIG_MAX = 4 * 1024 * 1024
-"""The longest configuration, in the JSON of a client that escapes what it need not."""
-
-NOTED_PATHS_MAX = 50
-
 BODIES_SLICE = 8
 """Records read at once where bodies come along, at first: each may be tens of megabytes. As long as they are
 short, twice as many are read the next time."""
@@ -90,41 +81,6 @@ class SeriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     step_s: int
     buckets: tuple[StatsBucket, ...]
-
-
-class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration in force, as text, and the plan it gave; both None before the first."""
-
-    config: str | None
-    plan: int | None
-
-
-class ConfigIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A configuration to apply or to compare. `source` names it in messages."""
-
-    config: str
-    source: str = "the request's config"
-
-
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment of a plan; `release` is the digest, and so is `candidate`: of what nobody gets before a
-    rollout, None where there is nothing of the kind."""
-
-    name: str
-    aliases: tuple[str, ...]
-    release: str
-    model: str
-    candidate: str | None
-
-
-class Applied(msgspec.Struct, frozen=True, kw_only=True):
-    """What an applied configuration gave."""
-
-    plan: int
-    created_at: datetime
-    deployments: tuple[Served, ...]
-    changes: tuple[Change, ...]
-    warnings: tuple[str, ...]
 
 
 def records(desk: Desk, call: Call) -> RecordPage | bytes:
@@ -271,88 +227,6 @@ def status(desk: Desk, call: Call) -> SystemStatus:
     return desk.status_for(call.caller)
 
 
-def config(desk: Desk, _call: Call) -> ConfigAnswer:
-    """GET /api/v1/config."""
-    snapshot = desk.ledger.snapshot()
-    return ConfigAnswer(
-        config=desk.ledger.config(), plan=snapshot.plan.number if snapshot is not None else None
-    )
-
-
-def read_intent(call: Call) -> ConfigIntent:
-    """The body of a write; raises InvalidRequest."""
-    try:
-        intent = msgspec.json.decode(call.body, type=ConfigIntent)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = (
-            f'the body is not {{"config": "…the text of airboss.toml…", "source": "airboss.toml"}}: {error}'
-        )
-        raise InvalidRequest(message, code="invalid_body") from None
-    # Some editors put a mark before UTF-8; it is no part of the text.
-    return msgspec.structs.replace(intent, config=intent.config.removeprefix("\ufeff"))
-
-
-def diff(desk: Desk, call: Call) -> Difference:
-    """POST /api/v1/config/diff."""
-    intent = read_intent(call)
-    return difference(desk.ledger.config(), intent.config, source=intent.source[:200])
-
-
-def parsed(text: str | None) -> Config:
-    """A configuration that is known to be right, or none yet."""
-    return parse_config(text, source="a configuration") if text is not None else Config()
-
-
-def apply(desk: Desk, call: Call) -> Applied:
-    """POST /api/v1/config."""
-    intent = read_intent(call)
-    before = desk.ledger.config()
-    found = difference(before, intent.config, source=intent.source[:200])
-    if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
-        call.need(desk, "admin", f"to change {what}")
-    detail = {
-        "sha256": hashlib.sha256(intent.config.encode("utf-8", "surrogatepass")).hexdigest(),
-        "changes": len(found.changes),
-        "paths": [each.path for each in found.changes[:NOTED_PATHS_MAX]],
-    }
-    try:
-        with desk.rollouts.together():
-            plan = desk.apply(intent.config, intent.source[:200])
-            desk.note(call, "config.apply", "configuration", {"plan": plan.number, **detail})
-    except ConfigError as error:
-        raise InvalidRequest(str(error), code="invalid_config", param="config") from None
-    standings = desk.ledger.standings()
-    return Applied(
-        plan=plan.number,
-        created_at=plan.created_at,
-        deployments=tuple(
-            Served(
-                name=each.name,
-                aliases=each.aliases,
-                release=each.stable.digest,
-                model=each.stable.model.model,
-                candidate=waiting(each, standings.get(each.name)),
-            )
-            for each in plan.deployments
-        ),
-        changes=found.changes,
-        warnings=(
-            *found.warnings,
-            *desk.lacking(plan, parsed(intent.config)),
-            *api_keys.refusals(desk, plan),
-        ),
-    )
-
-
-def waiting(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
-    """The digest of what a configuration says and no caller gets, nor a rollout's canary."""
-    if standing is None or standing.wanted == deployment.stable.digest:
-        return None
-    canary = deployment.canary
-    exposed = canary is not None and canary.served.release.digest == standing.wanted
-    return None if exposed else standing.wanted
-
-
 TIME_PARAMS = {
     "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
     "until": "before this: RFC 3339, or so long ago; now unless given",
@@ -431,39 +305,12 @@ OWN: tuple[Route, ...] = (
         handle=status,
         role="viewer",
     ),
-    Route(
-        method="GET",
-        path="/api/v1/config",
-        summary="The configuration in force",
-        answer=ConfigAnswer,
-        handle=config,
-        role="operator",
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/config",
-        summary="Apply a configuration: checked whole, published in one transaction",
-        answer=Applied,
-        handle=apply,
-        role="operator",
-        body=ConfigIntent,
-        body_max=CONFIG_MAX,
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/config/diff",
-        summary="What a configuration would change; changes nothing",
-        answer=Difference,
-        handle=diff,
-        role="operator",
-        body=ConfigIntent,
-        body_max=CONFIG_MAX,
-    ),
 )
 """The routes of this module."""
 
 ROUTES: tuple[Route, ...] = (
     *OWN,
+    *api_config.ROUTES,
     *api_releases.ROUTES,
     *api_jobs.ROUTES,
     *api_datasets.ROUTES,

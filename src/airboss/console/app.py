@@ -45,9 +45,6 @@ from airboss.domain.ports import Clock
 from airboss.governance.keys import same_secret
 
 FORM_MAX = 16 * 1024
-ACTION_MAX = 512 * 1024
-"""Bytes of a form that does something: a prompt may be in it."""
-
 FIELDS_MAX = 64
 DONE_S = 60
 YEAR_S = 31_536_000
@@ -156,7 +153,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
     """Carries out what a form asks and goes on to a page; a refusal is a page that leads back."""
 
     async def handler(request: Request) -> Response:
-        every = await read_fields(request, limit=ACTION_MAX)
+        every = await read_fields(request, limit=action.body_max)
         form = Form(
             fields={name: values[0] for name, values in every.items()},
             every=every,
@@ -186,7 +183,8 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
                 visit(request, desk.clock.now()), room=wanted.room, tab=wanted.tab, path=wanted.tab
             )
             once = wanted
-            return html(await desk.run(lambda: drawn(desk, templates, seen, once.view)))
+            shown = await desk.run(lambda: drawn(desk, templates, seen, once.view))
+            return html(shown, status=once.status)
         # A script that sent the form goes on itself: what was done is said on the page that a person sees.
         script = request.headers.get("accept") == "application/json"
         response: Response = RedirectResponse(own_path(wanted), status_code=303)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -61,6 +61,13 @@ def nothing_spent(_since: date) -> Sequence[Spent]:
 def nothing_lacks(_plan: ServingPlan, _config: Config) -> Sequence[str]:
     """As `Desk.lacking`, where nobody knows with which environment gateways run."""
     return ()
+
+
+class OwnFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration's file on the machine that leads, and how it stands to what is in force."""
+
+    path: str
+    state: Literal["same", "differs", "gone", "unreadable"]
 
 
 class Asked(Protocol):
@@ -170,6 +177,8 @@ class Desk:
     """Waits until gateways serve what was changed."""
     lacking: Callable[[ServingPlan, Config], Sequence[str]] = nothing_lacks
     """What to say of each secret that a plan and its configuration need and that is not there."""
+    own_file: Callable[[], OwnFile | None] = lambda: None
+    """How the operator's file stands; None where it is not known which that is."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)

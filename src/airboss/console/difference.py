@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +13,8 @@ from airboss.console.changes import Change
 
 LINES_MAX = 400
 VALUE_MAX = 2_000
+COMPARED_MAX = 600
+"""Lines of a text that are matched with another's: of many that are alike, matching would take minutes."""
 CONTEXT = 2
 """Lines shown around a change."""
 
@@ -57,22 +60,31 @@ def written(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, list):
-        return "\n".join(json.dumps(each, ensure_ascii=False) for each in value)
-    return json.dumps(value, ensure_ascii=False)
+        return "\n".join(json.dumps(each, ensure_ascii=False, default=float) for each in value)
+    return json.dumps(value, ensure_ascii=False, default=float)
 
 
 def compared(before: str, after: str) -> list[Line]:
     """Both texts line by line, with a little of what is the same around what is not."""
     old, new = before.splitlines(), after.splitlines()
     found: list[Line] = []
+    if max(len(old), len(new)) > COMPARED_MAX:
+        pairs = enumerate(zip(old, new, strict=False))
+        same = next((n for n, (a, b) in pairs if a != b), min(len(old), len(new)))
+        found += [Line("gap", f"{same:,} lines are the same")] if same else []
+        old, new = old[same:], new[same:]
+    more = max(len(old), len(new)) > COMPARED_MAX
+    old, new = old[:COMPARED_MAX], new[:COMPARED_MAX]
     for tag, a0, a1, b0, b1 in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if tag == "equal":
             found += around(old[a0:a1], first=not found, last=a1 == len(old) and b1 == len(new))
             continue
         found += [Line("removed", text[:VALUE_MAX]) for text in old[a0:a1]]
         found += [Line("added", text[:VALUE_MAX]) for text in new[b0:b1]]
-    return found[:LINES_MAX] + ([Line("gap", "…")] if len(found) > LINES_MAX else [])
+    return found[:LINES_MAX] + ([Line("gap", "…")] if more or len(found) > LINES_MAX else [])
 
 
 def around(same: list[str], *, first: bool, last: bool) -> list[Line]:

@@ -25,6 +25,8 @@ from airboss.domain.plan import ServingPlan
 
 FIELD_CHARS_MAX = 500
 """Of one field of a form, unless its action takes more."""
+ACTION_MAX = 512 * 1024
+"""Bytes of a form that does something, unless its action takes more: a prompt may be in it."""
 
 RoomName = Literal[
     "overview", "deployments", "records", "quality", "tuning", "governance", "system", "alerts"
@@ -111,19 +113,21 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Once(msgspec.Struct, frozen=True, kw_only=True):
-    """A page that an action ends with because it cannot be shown again: it holds a secret, which must stand
-    in no address."""
+    """A page that an action ends with because it cannot be shown again: it holds a secret, or a text that is
+    not kept, which must stand in no address. `status` is the answer's: that of an error where one is told."""
 
     view: View
     room: RoomName
     tab: str
+    status: int = 200
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """What one form does. `act` returns the path to go on to, where `done` is said, once; or the page itself.
 
     It runs in a thread. What it raises on purpose (ApiError, WrongCall, ConfigError) is shown as a page that
-    says that nothing was changed and leads back. `role` is the least that may do it.
+    says that nothing was changed and leads back. `role` is the least that may do it; `body_max` bounds the
+    form, in bytes.
     """
 
     name: str
@@ -131,6 +135,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     act: Callable[[Desk, Form], str | Once]
     done: str
     role: Role = "admin"
+    body_max: int = ACTION_MAX
 
 
 def asking(seen: Visit, **params: str) -> Call:

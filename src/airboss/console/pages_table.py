@@ -8,6 +8,7 @@ from airboss.console import (
     views,
     views_alerts,
     views_bias,
+    views_config,
     views_deployments,
     views_drift,
     views_explore,
@@ -54,6 +55,7 @@ PAGES: tuple[Page, ...] = (
     *views_keys.PAGES,
     *views_alerts.PAGES,
     *views_providers.PAGES,
+    *views_config.PAGES,
 )
 """Every page. A room's module adds its rows here."""
 
@@ -67,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_keys.ACTIONS,
     *views_alerts.ACTIONS,
     *views_providers.ACTIONS,
+    *views_config.ACTIONS,
 )
 """Every form but those of the frame itself (login, logout, theme)."""
 

@@ -134,8 +134,8 @@ class Ledger(Protocol):
     def snapshot(self) -> Snapshot | None:
         """The newest plan with the keys, or None before the first plan."""
 
-    def config(self) -> str | None:
-        """The text of the configuration last applied, or None before the first."""
+    def config(self, plan: int | None = None) -> str | None:
+        """The text of the configuration in force, or that of a `plan`; None if there is none."""
 
     def publish(self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()) -> ServingPlan:
         """Store these and the plan's releases; returns the plan with its number, one above the last."""

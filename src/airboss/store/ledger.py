@@ -46,12 +46,11 @@ class SqlLedger(ScalingRows):
             )
 
     @unchanged
-    def config(self) -> str | None:
-        """The text of the configuration last applied, or None before the first."""
+    def config(self, plan: int | None = None) -> str | None:
+        """As `Ledger.config`."""
+        asked = select(plans.c.config).order_by(plans.c.number.desc()).limit(1)
         with self._read() as connection:
-            return connection.execute(
-                select(plans.c.config).order_by(plans.c.number.desc()).limit(1)
-            ).scalar()
+            return connection.execute(asked if plan is None else asked.where(plans.c.number == plan)).scalar()
 
     def publish(self, config: str, plan: ServingPlan, *, standings: Iterable[Standing] = ()) -> ServingPlan:
         """Store `config`, the plan's releases and `standings`, and number `plan` one above the last; returns

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     """`run/up.json`. `base_url` ends with `/v1`; `elsewhere` is what other machines say for it. `tls` is what
-    both speak, as long as this run lasts.
+    both speak, as long as this run lasts; `config` is the path of the configuration's file.
 
     The file may outlive its Airboss by `kill -9`; only the lock says who runs.
     """
@@ -33,6 +33,7 @@ class UpFile(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     workers: int = 1
     tls: TlsConfig | None = None
+    config: str = ""
 
 
 def trust(cert: str) -> ssl.SSLContext:

@@ -359,6 +359,18 @@
     document.addEventListener("htmx:after:swap", () => { if (asked) slow = performance.now() - asked; drawCharts(); showCopy(); });
     listen();
   }
+  // Where a text is wrong, that line is chosen; leaving the field and coming back brings it into view.
+  const wrong = $("textarea[data-line]");
+  if (wrong) {
+    const lines = wrong.value.split("\n"), at = Number(wrong.dataset.line) - 1;
+    const start = lines.slice(0, at).reduce((sum, line) => sum + line.length + 1, 0);
+    wrong.focus({ preventScroll: true });
+    wrong.setSelectionRange(start, start + (lines[at] || "").length);
+    wrong.scrollTop = Math.max(0, (wrong.scrollHeight * at) / lines.length - wrong.clientHeight / 3);
+  }
+  // A piece that a link leads to is open.
+  const piece = location.hash.startsWith("#piece-") && $(`details${location.hash.replace(/[^#\w-]/g, "")}`);
+  if (piece) piece.open = true;
   measure();
   showCopy();
   drawCharts();
