@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import SetupError
 from airboss.governance import owner as owner_module
-from airboss.governance.counting import Book, Change, Denied, Grant, Want, units, usd_of
+from airboss.governance.counting import (
+    FORGET_USER_S,
+    SWEEP_MAX,
+    Book,
+    Change,
+    Denied,
+    Grant,
+    Want,
+    units,
+    usd_of,
+)
 from airboss.governance.owner import GRACE_S, Owner
 from airboss.store.state_log import StateLog
 from tests.support.small_disk import fill, small_disk
@@ -306,3 +316,19 @@ def test_counters_that_say_nothing_are_dropped() -> None:
     assert list(book.state().holdings) == ["key/a/usd/2026-11"]
     book.sweep(NOW + 4 * 86_400)
     assert list(book.state().holdings) == []
+
+
+def test_many_counters_are_dropped_some_at_a_time() -> None:
+    """So that nobody waits for it; what is used stays, and a user's money goes after an hour."""
+    book, after = Book(), NOW + FORGET_USER_S + 1
+    for n in range(SWEEP_MAX):
+        of_user = Want(f"user/a/{n}/usd/2026-11", "money", 10, 1)
+        given_to(book, minute(counter=f"user/a/{n}/requests"), of_user)
+        book.change("w", [Change(of_user.counter, freed=1, spent=1)], now=NOW)
+    given_to(book, minute(counter="used"), now=after)
+    sizes = []
+    for _ in range(4):
+        book.sweep(after)
+        sizes.append(len(book.state().windows) + len(book.state().holdings))
+    assert sizes == [SWEEP_MAX + 1, 2, 1, 1]
+    assert list(book.state().windows) == ["used"]

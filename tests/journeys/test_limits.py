@@ -234,7 +234,7 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     assert "of 0.003 USD today" in error["message"]
     assert answer.headers["x-should-retry"] == "false"
     four.settled()
-    records = [record for record in four.records() if record["key"] == "poor"]
+    records = four.records("--key", "poor")
     costs = [Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None]
     spent = sum(costs, Decimal(0))
     ends = Counter((each["status"], each["cost_usd"], each["error_type"]) for each in records)
@@ -288,7 +288,7 @@ def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Air
         sums.append(sum(costs, Decimal(0)))
         most = Decimal("0.002") + 32 * max(costs)
         assert Decimal("0.002") <= sums[-1] <= most, (members, sums, dict(counts))
-    until(lambda: spent_by_users(four)[-3:] == sorted(sums), timeout_s=20)
+    until(lambda: spent_by_users(four)[-3:] == sorted(sums), timeout_s=60)
     for path in (four.data / "counters").iterdir():
         assert b"@example.com" not in path.read_bytes()
 
@@ -389,7 +389,7 @@ def test_limits_are_counted_in_valkey(
         people = key_of(airboss, "people")
         until(lambda: people.flood(60, user="ana")[200] == 0, timeout_s=60)
         airboss.settled()
-        until(lambda: [usd for usd in spent_by_users(airboss) if usd >= Decimal("0.002")], timeout_s=20)
+        until(lambda: [usd for usd in spent_by_users(airboss) if usd >= Decimal("0.002")], timeout_s=60)
         valkey.restart()
         until(lambda: poor.chat().status_code == 429, timeout_s=30)
         assert [poor.chat().status_code for _ in range(10)] == [429] * 10

@@ -13,7 +13,7 @@ from airboss.governance.users import NOBODY, pseudonym, salt_of
 
 ALL_S: Final = 600.0
 """So often all of the month is looked at: records may arrive days late."""
-REST: Final = 20
+REST: Final = 5
 """So many times as long as adding up users took, nothing is done about them: there may be many."""
 
 

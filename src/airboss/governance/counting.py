@@ -27,6 +27,8 @@ LEASE_SHARE: Final = 100
 MONEY_LEASE_SHARE: Final = 1000
 FORGET_S: Final = 3 * 86_400.0
 """So long after its last use a budget's counter is dropped; its period is over by then, or it is idle."""
+SWEEP_MAX: Final = 2000
+"""So many counters at once are looked at, whether they say something."""
 FORGET_USER_S: Final = 3600.0
 """And that of a user's: there are many. Whoever counts is told again what records say when they come back."""
 
@@ -142,6 +144,7 @@ class Book:
     def __init__(self, state: BookState | None = None) -> None:
         self._windows = {name: Window(slots) for name, slots in state.windows.items()} if state else {}
         self._holdings = state.holdings if state is not None else {}
+        self._unswept: list[str] = []
 
     def state(self) -> BookState:
         """What a book made from it would go on with."""
@@ -230,13 +233,20 @@ class Book:
         return {worker for holding in self._holdings.values() for worker in holding.by_worker}
 
     def sweep(self, now: float) -> None:
-        """Drop counters that say nothing any more."""
-        for name in [name for name, window in self._windows.items() if not window.taken(now)]:
-            del self._windows[name]
-        for name, holding in list(self._holdings.items()):
+        """Drop counters that say nothing any more, of the SWEEP_MAX that were looked at longest ago: of many
+        users all at once would keep callers waiting."""
+        if not self._unswept:
+            self._unswept = [*self._windows, *self._holdings]
+        for name in self._unswept[-SWEEP_MAX:]:
+            window, holding = self._windows.get(name), self._holdings.get(name)
+            if window is not None and not window.taken(now):
+                del self._windows[name]
             forget_s = FORGET_USER_S if name.startswith("user/") else FORGET_S
-            if not holding.by_worker and (not holding.spent or holding.used_at + forget_s < now):
+            if holding is None or holding.by_worker:
+                continue
+            if not holding.spent or holding.used_at + forget_s < now:
                 del self._holdings[name]
+        del self._unswept[-SWEEP_MAX:]
 
     def _window(self, name: str) -> Window:
         window = self._windows.get(name)

@@ -13,7 +13,6 @@ from airboss.governance.counting import Answer, Book, BookState, Change, Denied,
 
 GRACE_S: Final = 3.0
 """After a restart a worker has so long to come back; what it held is free then."""
-SWEEP_S: Final = 30.0
 ABSENT_MAX: Final = 256
 """Of so many workers that are not there it is known what they told last: they may come back."""
 REWRITE_BYTES: Final = 1024 * 1024
@@ -83,7 +82,6 @@ class Owner:
         self._behind = True
         """What is written lacks something that happened; nothing is given until it does not."""
         self._waits_until: float | None = now + GRACE_S
-        self._sweeps_at = now + SWEEP_S
         self._rewrite_at = REWRITE_BYTES
         with suppress(SetupError):  # as above
             self._snapshot()
@@ -130,12 +128,10 @@ class Owner:
             self._waits_until = None
             for worker in self._book.holders() - self.workers:
                 self._happened(_Event(now, worker, gone=True))
-        if now >= self._sweeps_at:
-            self._sweeps_at = now + SWEEP_S
-            self._book.sweep(now)
-            absent = [worker for worker in self._seqs if worker not in self.workers]
-            for worker in absent[:-ABSENT_MAX]:
-                del self._seqs[worker]
+        self._book.sweep(now)
+        absent = [worker for worker in self._seqs if worker not in self.workers]
+        for worker in absent[:-ABSENT_MAX]:
+            del self._seqs[worker]
         if self._kept is not None and self._kept.size > self._rewrite_at:
             self._snapshot()
 
