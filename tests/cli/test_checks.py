@@ -27,6 +27,7 @@ from airboss.cli.checks import (
 from airboss.cli.doctor import data
 from airboss.cli.tls_checks import check_tls
 from airboss.config import TlsConfig
+from airboss.domain.errors import SetupError
 from airboss.governance import policies
 from airboss.store.datadir import DataDir
 from tests.cli.conftest import Run
@@ -79,6 +80,27 @@ def test_a_data_directory_is_written_to(tmp_path: Path, short_of: str) -> None:
         said = {"room": "No space left", "inodes": "no inode is left", "nothing": str(disk)}[short_of]
         assert said in found.seen
         assert sorted(disk.iterdir()) == there
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_a_file_in_the_data_directory_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    """By the doctor, and by `up`, which said that of the directory."""
+    with tempfile.TemporaryDirectory() as made:
+        data = DataDir(Path(made) / "a")
+        data.create()
+        for path in (Path(made), data.path, *data.path.rglob("*")):
+            os.chown(path, 12345, 12345)
+        data.ledger_path.chmod(0o400)
+        try:
+            os.seteuid(12345)
+            found = check_writable(data.path)
+            with pytest.raises(SetupError, match=rf"cannot be used: {data.ledger_path}: Permission denied"):
+                data.create()
+        finally:
+            os.seteuid(0)
+    assert (found.verdict, found.seen) == ("fail", f"{data.ledger_path} cannot be read and written")
+    assert found.advice is not None
+    assert f"chmod u+rw {data.ledger_path}" in found.advice
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")

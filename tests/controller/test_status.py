@@ -82,9 +82,15 @@ def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
     late, soon = now - SILENT - timedelta(seconds=1), now - timedelta(seconds=2)
     processes = [
         ProcessStatus(name=name, state="ready", restarts=0, since=since)
-        for name, since in (("gateway-0", late), ("gateway-1", late), ("gateway-2", soon), ("store", late))
+        for name, since in (
+            ("gateway-0", late),
+            ("gateway-1", late),
+            ("gateway-2", soon),
+            ("controller", late),
+        )
     ]
     counts = {f"gateway-{number}": Counts(written_at=at) for number, at in enumerate((late, soon, late))}
+    counts["controller"] = Counts(written_at=late)  # on a disk that takes nothing, say
     found = with_silence(processes, counts, now)
     assert [each.state for each in found] == ["silent", "ready", "ready", "ready"]
-    assert found[0].detail == "has said nothing of itself since 08:59:49 UTC: it hangs, or its disk does"
+    assert found[0].detail == "has said nothing of itself since 08:59:49 UTC: it hangs, or cannot write"

@@ -152,7 +152,11 @@ def check_writable(data_dir: Path) -> Check:
         if isinstance(error, PermissionError):
             advice = "run airboss as a user who may write there, or choose another with --data-dir"
         return fail("data directory", f"{place} cannot be written: {why}", advice)
-    return ok("data directory", str(data_dir.absolute()))
+    for path in sorted(whole.iterdir()) if place == whole else ():
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            advice = f"run airboss as the user who may, or let this one: chmod u+rw {path}"
+            return fail("data directory", f"{path} cannot be read and written", advice)
+    return ok("data directory", str(whole))
 
 
 def check_port(name: str, host: str, port: int, *, flag: str, ours: bool) -> Check:

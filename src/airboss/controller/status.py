@@ -30,7 +30,7 @@ from airboss.replicas.placing import engine_of
 from airboss.telemetry.metrics import BREAKERS, Counts, TargetUse
 
 SILENT: Final = timedelta(seconds=10)
-"""A process that tells of itself every second, and has not for so long, hangs."""
+"""A gateway tells of itself every second; one that has not for so long hangs, or cannot write."""
 
 
 def gather(
@@ -91,13 +91,14 @@ def gather(
 def with_silence(
     processes: Sequence[ProcessStatus], counts: Mapping[str, Counts], now: datetime
 ) -> list[ProcessStatus]:
-    """The processes; those of them that tell of themselves every second, and have not for SILENT, hang."""
+    """The processes; gateways that have not told of themselves for SILENT hang. Who answers is no such one,
+    whatever it could write."""
     found = []
     for each in processes:
-        said = counts.get(each.name)
+        said = counts.get(each.name) if each.name.startswith("gateway-") else None
         if each.state == "ready" and said is not None and now - max(said.written_at, each.since) > SILENT:
             why = (
-                f"has said nothing of itself since {said.written_at:%H:%M:%S} UTC: it hangs, or its disk does"
+                f"has said nothing of itself since {said.written_at:%H:%M:%S} UTC: it hangs, or cannot write"
             )
             found.append(msgspec.structs.replace(each, state="silent", since=said.written_at, detail=why))
         else:

@@ -210,8 +210,9 @@ class DataDir:
                 # SQLite gives the files beside it the same mode, and keys' digests are nobody's business.
                 os.close(os.open(self.ledger_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
+            what = f"{error.filename}: " if error.filename not in (None, str(self.path)) else ""
             raise SetupError(
-                f"the data directory {self.path} cannot be used: {error.strerror or error}; "
+                f"the data directory {self.path} cannot be used: {what}{error.strerror or error}; "
                 "choose another with --data-dir"
             ) from error
 
