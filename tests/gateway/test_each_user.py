@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airboss.domain.errors import RateLimited
+from airboss.domain.errors import RateLimited, Unavailable
 from airboss.domain.plan import EachUser, Limits, Queue
 from airboss.gateway.limits import FORGET_S
 from airboss.gateway.stock import LimitReached
@@ -166,6 +166,22 @@ def test_a_user_does_not_fill_the_room_where_others_wait() -> None:
             await asyncio.gather(gone, return_exceptions=True)
             leaving.settle(closed())
             assert house.limiters[0].held() == {}  # who left while waiting holds nothing
+
+    run(body_())
+
+
+def test_who_is_sent_away_from_the_room_has_not_called() -> None:
+    """As with a key's requests: what is answered 503 takes nothing of a user's minute."""
+    queue = Queue(size=1, wait_s=0.05)
+    house = House(key=Limits(concurrency=1, queue=queue), each_user=each(requests_per_minute=3))
+
+    async def body_() -> None:
+        inside = await came_in(house, user="bea")
+        for _ in range(4):
+            with pytest.raises(Unavailable, match="no place came free"):
+                await house.enter(user="ana")
+        inside.settle(closed())
+        assert await let_in(house, 5, user="ana") == 3
 
     run(body_())
 

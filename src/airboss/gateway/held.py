@@ -15,7 +15,7 @@ from airboss.gateway.serving import Branch
 from airboss.gateway.spending import Purse
 from airboss.gateway.stock import Scope, Stock, limit_headers, too_long
 from airboss.gateway.waiting import Refusal
-from airboss.governance.counting import Denied, units
+from airboss.governance.counting import Change, Denied, units
 from airboss.governance.windows import WINDOW_S
 from airboss.providers.pricing import Buckets, cost_usd
 
@@ -96,6 +96,14 @@ class Held:
     def release(self) -> None:
         """The call went nowhere; that it was made still counts."""
         self._end(0, 0)
+
+    def withdraw(self) -> None:
+        """The call was not let in after all, so that it was made does not count either."""
+        for stock, amount, slot in self.taken:
+            if stock.what == "requests":
+                stock.beyond += amount
+                self._limiter._tell(Change(stock.counter, back=amount, slot=slot))
+        self.release()
 
     def _end(self, tokens: int, cost: int) -> None:
         if self._settled:

@@ -220,7 +220,7 @@ class Limiter:
             try:
                 await self._wait(room, refused, wanted, held)
             except BaseException:
-                held.release()
+                held.withdraw()
                 raise
         return held
 
