@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from airboss.governance.counting import (
     units,
     usd_of,
 )
-from airboss.governance.owner import GRACE_S, Owner
+from airboss.governance.owner import GRACE_S, REWRITE_S, Owner
 from airboss.store.state_log import StateLog
 from tests.support.small_disk import fill, small_disk
 
@@ -249,6 +250,28 @@ def test_a_snapshot_and_what_happened_since_say_the_same(
     owner = Owner(StateLog(tmp_path / "state"), now=NOW + 20)
     grants = given_to(owner, minute(limit=100), money(0, 1000), worker="a", now=NOW + 20)
     assert [grant.left for grant in grants] == [79, 960]
+
+
+def test_what_is_written_of_a_user_is_gone_after_an_hour(tmp_path: Path) -> None:
+    """Though too little happens to be worth another snapshot."""
+    with closing(StateLog(tmp_path / "state")) as log:
+        owner = Owner(log, now=NOW)
+        owner.hello("a", {}, now=NOW)
+        given_to(owner, Want("user/app/5eb63bbb/requests", "minute", 9, 1), worker="a")
+        for later in (100.0, REWRITE_S / 2, REWRITE_S):
+            assert b"5eb63bbb" in (tmp_path / "state").read_bytes()
+            owner.tick(NOW + later)
+        assert b"5eb63bbb" not in (tmp_path / "state").read_bytes()
+
+
+def test_a_snapshot_that_the_disk_refuses_ends_nobody() -> None:
+    """What is written already says the same."""
+    disk = FullDisk()
+    owner = Owner(disk, now=NOW)
+    disk.full = True
+    owner.tick(NOW + REWRITE_S)
+    disk.full = False
+    assert given_to(owner, minute())
 
 
 class FullDisk:

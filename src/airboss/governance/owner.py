@@ -17,6 +17,8 @@ ABSENT_MAX: Final = 256
 """Of so many workers that are not there it is known what they told last: they may come back."""
 REWRITE_BYTES: Final = 1024 * 1024
 """After so much, and as much as the snapshot before, a new one is shorter to read than what happened."""
+REWRITE_S: Final = 3600.0
+"""So old what is written gets at most: it has hashes of users, who may have been forgotten since."""
 
 
 class Kept(Protocol):
@@ -83,6 +85,7 @@ class Owner:
         """What is written lacks something that happened; nothing is given until it does not."""
         self._waits_until: float | None = now + GRACE_S
         self._rewrite_at = REWRITE_BYTES
+        self._rewrite_by = now + REWRITE_S
         with suppress(SetupError):  # as above
             self._snapshot()
 
@@ -132,8 +135,10 @@ class Owner:
         absent = [worker for worker in self._seqs if worker not in self.workers]
         for worker in absent[:-ABSENT_MAX]:
             del self._seqs[worker]
-        if self._kept is not None and self._kept.size > self._rewrite_at:
-            self._snapshot()
+        if self._kept is not None and (self._kept.size > self._rewrite_at or now >= self._rewrite_by):
+            self._rewrite_by = now + REWRITE_S
+            with suppress(SetupError):  # what is written says the same
+                self._snapshot()
 
     def _happened(self, event: _Event) -> None:
         """What happened has happened, whether or not it can be written down; nothing is given until it is."""
