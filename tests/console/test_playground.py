@@ -249,6 +249,7 @@ def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
         ({"release1": ""}, "choose one release"),
         ({"release1": "f" * 64}, "not in the plan in force"),
         ({"messages": "[1]"}, "no JSON list of objects"),
+        ({"messages": f'[{{"content": {"[" * 5000}{"]" * 5000}}}]'}, "no JSON list of objects"),
         ({"messages": "[]", "message": ""}, "message is empty"),
     ):
         answer = pressed(person, "/playground", **{**good, **changed})

@@ -19,7 +19,7 @@ from airboss.console.fleet import deployment_views, release_names
 from airboss.console.page import Action, Form, Page, View, current_plan
 from airboss.console.plays import Play
 from airboss.console.render import Visit
-from airboss.console.text import DECEPTIVE
+from airboss.console.text import escaped_json
 from airboss.console.views import one
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -201,9 +201,8 @@ def went_on(play: Play, seen: Visit) -> tuple[Any, ...]:
 
 
 def as_json(messages: tuple[Any, ...]) -> str:
-    """Messages to be edited; characters that hide or reorder others are escaped, which JSON reads back."""
-    text = msgspec.json.format(msgspec.json.encode(messages), indent=2).decode()
-    return DECEPTIVE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    """Messages to be edited."""
+    return escaped_json(msgspec.json.format(msgspec.json.encode(messages), indent=2).decode())
 
 
 def parted(messages: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
@@ -266,7 +265,7 @@ def messages_of(form: Form) -> tuple[Any, ...]:
     text = form.text("messages", most=2 * MESSAGES_MAX)
     try:
         found = msgspec.json.decode(text or "[]", type=list[dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(f"the messages are no JSON list of objects: {error}", param="messages") from None
     if found and not form.text("message", most=MESSAGE_MAX):
         return tuple(found)
