@@ -92,12 +92,16 @@ class House:
         self.ids = RecordIds()
         self.fail_publish: Exception | None = None
         self.unmoved_since: datetime | None = None
+        self.opened: list[SqlLedger | SqlRolloutStore] = []
         self.again()
 
     def again(self) -> None:
         """Open everything anew, as after a kill."""
+        while self.opened:  # what a process that is killed has open is closed, too
+            self.opened.pop().close()
         self.ledger = SqlLedger(self.data.ledger_url)
         self.store = SqlRolloutStore(self.data.ledger_url)
+        self.opened += [self.ledger, self.store]
         self.rollouts = Rollouts(
             ledger=self.ledger,
             store=self.store,

@@ -194,6 +194,7 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "state": "firing",
         "kind": "threshold",
         "deployment": "support",
+        "key": "",
         "metric": "error_rate",
         "value": 0.5,
         "comparison": "above",

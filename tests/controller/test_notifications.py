@@ -165,7 +165,7 @@ def test_the_name_of_a_host_is_told_without_its_port_in_it(
 def test_a_host_that_http_has_no_form_for_is_a_failed_try() -> None:
     """Also where a resolver finds it."""
     to = sender("http://hooks..example.com/hook", lookup=lambda *_: ["127.0.0.1"])
-    assert sent(to) == "the connection failed: UnicodeError"
+    assert (sent(to) or "").startswith("the connection failed: Unicode")
 
 
 @pytest.mark.parametrize(

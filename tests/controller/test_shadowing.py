@@ -63,6 +63,7 @@ class Shadowed:
                 found.append(len(self.asked) - before)
 
         asyncio.run(until_done())
+        self.asked.sort(key=lambda each: each[2])  # those of a page are asked at once, in any order
         return found
 
 
