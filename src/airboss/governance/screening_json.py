@@ -35,7 +35,9 @@ Names = tuple[str, ...]
 Place = Literal["name", "member", "item"]
 """What a string is: the name of a member, all of a member's value, or in a list."""
 
-_TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d{7}[\d.eE+-]*+', re.DOTALL)
+_TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d[\d.eE+-]{6,}+', re.DOTALL)
+_WHOLE = re.compile(rb"-?\d{7,}(?:\.0*)?")
+"""A number that may be somebody's: fractions, such as a log-probability's, are measures."""
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
 _SHORTEST_NAME = 4
 _TEXTS = frozenset(
@@ -263,7 +265,7 @@ def _spans(raw: bytes, shortest: int) -> Iterator[tuple[Names, int, int, Place]]
         elif first in (b"}", b"]"):
             names = inside
             inside = around.pop()
-        elif len(mark) >= shortest:
+        elif (len(mark) >= shortest) if first == b'"' else _WHOLE.fullmatch(mark):
             yield names, *token.span(), "member" if names is not inside else "item"
 
 
