@@ -68,6 +68,8 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
         assert kept.sha256[:12] not in page.text
     (most,) = re.findall(r'<a href="([^"]*)">Who spends most', site.person().get("/governance/keys/web").text)
     assert site.person().get(unescape(most)).status_code == 200
+    site.ledger.put_key(msgspec.structs.replace(limited, limits=None, budget=None))
+    assert "as much as comes is served" not in shown(site.person(), "/governance/keys/web").text
     page = shown(site.person(), "/governance/keys")
     for words in ("old", "revoked", "our own calls", "all deployments"):
         assert words in page.text
