@@ -424,14 +424,17 @@ def test_what_the_ledger_does_not_have_yet_is_sent_from_memory(
     monkeypatch.setattr("airboss.controller.notify.POLL_S", 0.01)
     sending = Deliveries(store, sender(receiver.url), clock, untaken=lambda: tuple(untaken))
 
+    def both_taken() -> bool:
+        clock.at += timedelta(seconds=5)  # also where the failure is noted only now
+        return len(receiver.taken) == 2
+
     async def told() -> None:
         running = asyncio.create_task(sending.run())
         try:
             receiver.answer(503)
             await asyncio.to_thread(until, lambda: len(receiver.got) == 1)
             receiver.answer(204)
-            clock.at += timedelta(seconds=5)
-            await asyncio.to_thread(until, lambda: len(receiver.taken) == 2)
+            await asyncio.to_thread(until, both_taken)
             for each in untaken:
                 store.add_notification(each)
             untaken.clear()
