@@ -68,7 +68,9 @@ def test_who_names_no_user_escapes_nothing() -> None:
 
     async def body_() -> None:
         assert await let_in(house, 8, user=None) + await let_in(house, 8, user="") == 5
-        with pytest.raises(LimitReached, match="calls of key 'a' without 'user' count as has had 5 requests"):
+        with pytest.raises(
+            LimitReached, match="whoever calls with key 'a' and names no user has had 5 requests"
+        ):
             await house.enter()
         assert await let_in(house, 8, user="ana") == 5
 

@@ -67,7 +67,7 @@ def test_who_has_spent_theirs_takes_nothing_from_others() -> None:
             assert await pays(house, "0.7", 1, user=user) is None
         refused = await pays(house, "1", user=None)
         assert refused is not None
-        assert "the one user that calls of key 'a' without 'user' count as has spent 0.70" in refused.message
+        assert "whoever calls with key 'a' and names no user has spent 0.70 " in refused.message
         assert house.limiters[1].said_no() == {}
         assert house.limiters[3].said_no() == {"user\na\nusd": 1}
         assert await pays(house, "0.2", user="cec") is None

@@ -57,9 +57,9 @@ class Scope(msgspec.Struct, frozen=True):
         if self.kind == "candidate":
             return f"the candidate of {self.name!r}"
         if self.user == NOBODY:
-            return f"the one user that calls of key {self.name!r} without 'user' count as"
+            return f"whoever calls with key {self.name!r} and names no user"
         if self.user == REST:
-            return f"the one user that key {self.name!r}'s users beyond {USERS_MAX:,} an hour count as"
+            return f"whoever comes after the first {USERS_MAX:,} users an hour of key {self.name!r}"
         if self.user:
             return f"this user of key {self.name!r}"
         return f"{self.kind} {self.name!r}" if self.name else "this Airboss"
