@@ -67,7 +67,7 @@ def test_streams_count_stalls_and_whole_ones(provider: FakeProvider) -> None:
     assert result["whole"] == 4
     assert result["tokens"] == 43
     assert result["gap_max_ms"] >= 390
-    assert 5 < result["gap_p50_ms"] < 100 or result["gap_p50_ms"] == 0
+    assert 0 <= result["gap_p50_ms"] < 100  # of a reader that is held up tokens come at once
 
 
 def test_the_slope_is_that_of_the_line() -> None:

@@ -25,6 +25,11 @@ ERROR_CHARS_MAX: Final = 4_000
 RESULT_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
+SET_BACK_MIN: Final = timedelta(hours=1)
+"""An owner who was heard of so long after now was heard of by a clock that has been set back. Less is no sign
+of it: whoever claims may have been held up since it looked at its own."""
+
+
 class SqlJobStore(LedgerPart):
     """`JobStore`. Safe to use by threads, and by several processes on one database."""
 
@@ -66,8 +71,8 @@ class SqlJobStore(LedgerPart):
         if not self._unfinished():
             return None
         lease = timedelta(seconds=lease_s)
-        # Later than now: the owner died before the clock was set back.
-        lapsed = or_(jobs.c.updated_at < _text(now - lease), jobs.c.updated_at > _text(now + lease))
+        # Much later than now: the owner died before the clock was set back.
+        lapsed = or_(jobs.c.updated_at < _text(now - lease), jobs.c.updated_at > _text(now + SET_BACK_MIN))
         silent = and_(jobs.c.state == "running", lapsed)
         query = (
             select(jobs)
