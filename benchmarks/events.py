@@ -102,7 +102,7 @@ def round_us(peer: Peer, streams: list[Stream], at_once: int) -> float:
             stream.say()
         for stream in some:
             stream.hear()
-    time.sleep(max(0.0, began + ROUND_S - time.monotonic()))  # what it does beside them counts
+    time.sleep(max(0.0, began + ROUND_S - time.monotonic()))  # at most 20 a second, as streams come
     return (cpu_ns(peer.worker[0]) - before) / len(streams) / 1e3
 
 
