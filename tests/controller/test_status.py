@@ -12,7 +12,7 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Replica, ReplicaState
 from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.domain.status import DeploymentState, ProcessStatus
-from airboss.telemetry.metrics import Counts
+from airboss.telemetry.metrics import Counts, TargetUse, shut_places
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 URL = "http://127.0.0.1:9001/v1"
@@ -68,9 +68,8 @@ def test_a_hosted_deployment_needs_no_replica() -> None:
 def test_a_hosted_deployment_needs_a_key_of_its_provider() -> None:
     """Without any it is down, as no call is sent on; where some of several are missing, that is told."""
     refs = ("env:A", "env:B")
-    plan = msgspec.structs.replace(
-        deployment("openai"), target=msgspec.structs.replace(deployment("openai").target, key_refs=refs)
-    )
+    target = msgspec.structs.replace(deployment("openai").target, base_urls=(URL, URL), key_refs=refs)
+    plan = msgspec.structs.replace(deployment("openai"), target=target)
     assert deployment_status(plan, [], missing=["no A", "no B"]).state == "down"
     found = deployment_status(plan, [], missing=["no B"])
     assert (found.state, found.detail) == ("ready", "no B")
@@ -94,3 +93,47 @@ def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
     found = with_silence(processes, counts, now)
     assert [each.state for each in found] == ["silent", "ready", "ready", "ready"]
     assert found[0].detail == "has said nothing of itself since 08:59:49 UTC: it hangs, or cannot write"
+
+
+def use(url: str, state: int, error: str = "") -> TargetUse:
+    """A place as one worker has seen it."""
+    return TargetUse("p", "m", url, "", state, last_error=error)
+
+
+@pytest.mark.parametrize(
+    ("workers", "shut"),
+    [
+        ([[use(URL, 2, "timeout")]], {"timeout"}),
+        ([[use(URL, 2, "timeout")], [use(URL, 2)], []], {"timeout"}),
+        ([[use(URL, 2, "timeout")], [use(URL, 0)]], set()),
+        ([[use(URL, 1, "timeout")]], set()),
+    ],
+    ids=["one worker", "all that know it", "another lets calls through", "half open"],
+)
+def test_a_place_is_shut_where_no_worker_would_ask_it(workers: list[list[TargetUse]], shut: set[str]) -> None:
+    """One whose breaker is half open lets a call through, and a worker that never asked knows no better."""
+    counts = [Counts(written_at=NOW, targets=targets) for targets in workers]
+    assert set(shut_places(counts).values()) == shut
+
+
+def test_a_deployment_is_down_while_its_places_are_left_alone() -> None:
+    """All of them; and not where a fallback would answer."""
+    hosted = deployment("openai")
+    other = msgspec.structs.replace(hosted.target, provider="q", base_urls=("http://user:word@q/v1",))
+    with_fallback = msgspec.structs.replace(
+        hosted, target=msgspec.structs.replace(hosted.target, fallbacks=(other,))
+    )
+    own, elsewhere = ("p", "m", URL, ""), ("q", "m", "http://q/v1", "")
+    found = deployment_status(hosted, [], shut={own: "timeout"})
+    assert (found.state, found.detail) == (
+        "down",
+        "its breaker is open after timeout: it is left alone for some seconds",
+    )
+    found = deployment_status(with_fallback, [], shut={own: "timeout"})
+    assert found.state == "ready"
+    assert (found.detail or "").endswith("; q/m answers instead")
+    assert deployment_status(with_fallback, [], shut={own: "", elsewhere: ""}).state == "down"
+    two = msgspec.structs.replace(
+        hosted, target=msgspec.structs.replace(hosted.target, base_urls=(URL, URL + "/2"))
+    )
+    assert deployment_status(two, [], shut={own: "timeout"}).state == "ready"

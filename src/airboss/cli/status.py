@@ -37,6 +37,7 @@ def well(found: dict[str, Any]) -> bool:
     return bool(
         found["running"]
         and found["journal"]["store_up"]
+        and not found.get("unrecordable")
         and not found.get("counters_away")
         and not found.get("audit_trouble")
         and not found.get("retention", {}).get("disk_full")
@@ -59,6 +60,8 @@ def show(found: dict[str, Any]) -> None:
     out.print(f"[bold]airboss {found['version']}[/] {state}, {plan}, data in {escape(found['data_dir'])}")
     if found["running"]:
         out.print(f"serves {found['base_url']}\nconsole {found['console_url']}")
+    for each in found.get("unrecordable", ()):
+        out.print(f"[red]no call is served[/] by {escape(each)}")
     deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")
     for each in found["deployments"]:
         shown = [

@@ -54,10 +54,10 @@ def status_over(
     nodes: Nodes,
 ) -> Callable[[], SystemStatus]:
     """How everything stands, asked again at each call."""
-    from airboss.controller.scaling import calls_of, gauge_of  # noqa: PLC0415 - not for gateways
+    from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - not for gateways
     from airboss.controller.status import gather, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import target_uses  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import shut_places, target_uses  # noqa: PLC0415 - as above
 
     everywhere = counts_of(data, nodes)
 
@@ -65,6 +65,7 @@ def status_over(
         up = running(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
         counts, now = everywhere() if up is not None else {}, datetime.now(UTC)
+        alive = living(counts, now)
         return gather(
             ledger=ledger,
             journal=journal(),
@@ -79,7 +80,11 @@ def status_over(
             calls=calls_of(counts, now) if up else None,
             targets=target_uses(counts.values()),
             missing=missing_keys if up is not None else lambda _: (),
+            shut=shut_places(alive.values()),
             counters_away=gauge_of(counts, "counters_away", now),
+            unrecordable=[
+                f"{name}: {each.unrecordable}" for name, each in alive.items() if each.unrecordable
+            ],
         )
 
     return with_letters(

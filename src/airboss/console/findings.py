@@ -104,6 +104,9 @@ def alarm_findings(firing: Mapping[str, datetime]) -> Iterator[Finding]:
 
 def process_findings(status: SystemStatus) -> Iterator[Finding]:
     """Those that die, and a server that they cannot reach."""
+    for each in status.unrecordable:
+        name, _, why = each.partition(": ")
+        yield Finding(level="bad", title=f"{name} serves no call.", detail=f"{why[:1].upper()}{why[1:]}.")
     for process in status.processes:
         if process.state == "backing_off":
             detail = process.detail or f"It was restarted {process.restarts} times and is tried again."

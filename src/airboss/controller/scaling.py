@@ -242,8 +242,12 @@ def calls_of(counts: Mapping[str, Counts], now: datetime) -> Calls | None:
 
 def gauge_of(counts: Mapping[str, Counts], name: str, now: datetime) -> int:
     """The sum of a gauge over all gateways that live."""
-    live = (each for each in counts.values() if (now - each.written_at).total_seconds() <= GONE_S)
-    return int(sum(each.gauges.get(name, 0.0) for each in live))
+    return int(sum(each.gauges.get(name, 0.0) for each in living(counts, now).values()))
+
+
+def living(counts: Mapping[str, Counts], now: datetime) -> dict[str, Counts]:
+    """What those have told that are not dead."""
+    return {k: v for k, v in counts.items() if (now - v.written_at).total_seconds() <= GONE_S}
 
 
 def loads_of(placements: list[Placement], calls: Calls | None) -> tuple[Load, ...] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -27,10 +28,11 @@ from airboss.domain.status import (
 )
 from airboss.releases.build import local_models
 from airboss.replicas.placing import engine_of
-from airboss.telemetry.metrics import BREAKERS, Counts, TargetUse
+from airboss.telemetry.metrics import BREAKERS, Counts, ShownPlace, TargetUse, shown_places
 
 SILENT: Final = timedelta(seconds=10)
 """A gateway tells of itself every second; one that has not for so long hangs, or cannot write."""
+NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
 
 
 def gather(
@@ -45,11 +47,14 @@ def gather(
     calls: Calls | None = None,
     targets: Sequence[TargetUse] = (),
     missing: Callable[[Target], Sequence[str]] = lambda _: (),
+    shut: Mapping[ShownPlace, str] = NONE_SHUT,
     counters_away: int = 0,
+    unrecordable: Sequence[str] = (),
 ) -> SystemStatus:
     """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
     are what gateways count at each replica, where that is known, `targets` how each place does, `missing` why
-    keys of a target cannot be had, and `counters_away` as `SystemStatus` has it."""
+    keys of a target cannot be had, `shut` the places that are left alone by all gateways, and why;
+    `counters_away` and `unrecordable` as `SystemStatus` has them."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -73,6 +78,7 @@ def gather(
                     replicas,
                     successors(each, config, placements, replicas),
                     missing=missing(each.target),
+                    shut=shut,
                 ),
                 each,
                 ledger.standings().get(each.name),
@@ -85,6 +91,7 @@ def gather(
         journal=journal,
         breakers=tuple(open_breakers(targets)),
         counters_away=counters_away,
+        unrecordable=tuple(unrecordable),
     )
 
 
@@ -142,15 +149,22 @@ def deployment_status(
     successors: Sequence[Replica] = (),
     *,
     missing: Sequence[str] = (),
+    shut: Mapping[ShownPlace, str] = NONE_SHUT,
 ) -> DeploymentStatus:
     """Where one deployment stands, by the replicas that serve it; `successors` are to take over from them.
-    `missing` says why keys of its provider cannot be had: without any nothing is sent on."""
+    `missing` says why keys of its provider cannot be had: without any nothing is sent on; nor is it where all
+    places are `shut`, but to a fallback."""
     own = [each for each in replicas if each.url in deployment.target.base_urls]
     state: DeploymentState = "ready"
     if deployment.target.kind == "local":
         state = local_state(own)
     elif missing and len(missing) == len(set(deployment.target.refs())):
         state = "down"
+    alone = left_alone(deployment.target, shut)
+    if alone is not None and state == "ready":
+        other = next((one for one in deployment.target.fallbacks if left_alone(one, shut) is None), None)
+        state = "down" if other is None else "ready"
+        alone += f"; {other.provider}/{other.upstream_model} answers instead" if other is not None else ""
     return DeploymentStatus(
         name=deployment.name,
         aliases=deployment.aliases,
@@ -162,8 +176,19 @@ def deployment_status(
         state=state,
         detail=replacement(successors)
         or next((each.detail for each in own if each.detail and each.state != "ready"), None)
-        or next(iter(missing), None),
+        or next(iter(missing), None)
+        or alone,
     )
+
+
+def left_alone(target: Target, shut: Mapping[ShownPlace, str]) -> str | None:
+    """Why no place of a target is asked now; None: one is."""
+    places = shown_places(target)
+    if not places or any(each not in shut for each in places):
+        return None
+    why = next((f" after {shut[each]}" for each in places if shut[each]), "")
+    which = "its breaker is" if len(places) == 1 else f"the breakers of its {len(places)} places are"
+    return f"{which} open{why}: it is left alone for some seconds"
 
 
 def with_rollout(

@@ -16,7 +16,7 @@ before the next start. `failed`: it will not get ready, and is left alone."""
 
 DeploymentState = Literal["ready", "starting", "down"]
 """`ready`: a call would be sent on; a hosted provider's is if its key is there: nobody asks it but calls do.
-`starting`: no replica of a local model is ready, but one is on its way. `down`: none is, or no key is."""
+`starting`: no replica of a local model is ready; one comes. `down`: none, no key, or all breakers open."""
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +86,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure: of
-    a `sequential` one the share of calls that are worse than usual. `silenced_until` None: nobody has
-    silenced it."""
+    a `sequential` one the share of calls that are worse than usual. `silenced_until` None: it is not."""
 
     name: str
     kind: str
@@ -127,8 +126,8 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan. `running`
     False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url` ends with
-    `/v1`. `erasures_pending` are people who are to be forgotten and are not yet, `counters_away` gateways
-    that do not reach who counts limits, `audit_trouble` shows that the audit log was edited."""
+    `/v1`. `erasures_pending` are people to be forgotten, `counters_away` gateways that do not reach who
+    counts limits, `unrecordable` which can record no call; `audit_trouble`: the audit log was edited."""
 
     version: str
     running: bool
@@ -148,4 +147,5 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     erasures_pending: int = 0
     breakers: tuple[BreakerStatus, ...] = ()
     counters_away: int = 0
+    unrecordable: tuple[str, ...] = ()
     audit_trouble: str | None = None

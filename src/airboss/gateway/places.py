@@ -16,14 +16,13 @@ import random
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import Breaker
 from airboss.providers.connection import Origin, Pool, Pools
-from airboss.telemetry.metrics import TargetUse
+from airboss.telemetry.metrics import ShownPlace, TargetUse, shown_places, shown_url
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
@@ -134,9 +133,6 @@ tells one place from another."""
 Known = dict[int, tuple[Target, tuple[Place, ...]]]
 """The places of targets, by the target's id."""
 
-ShownKey = tuple[str, str, str, str]
-"""The same as `TargetUse` has it: provider, model, address, reference."""
-
 
 class Places:
     """Every place that has been asked. Owns the connection pools."""
@@ -145,7 +141,7 @@ class Places:
         self._pools = pools
         self._places: dict[PlaceKey, Place] = {}
         self._of_target: tuple[Known, Known] = ({}, {})
-        self._before: dict[ShownKey, TargetUse] = {}
+        self._before: dict[ShownPlace, TargetUse] = {}
         """What lives of this worker before this one have seen."""
 
     def __iter__(self) -> Iterator[Place]:
@@ -179,7 +175,7 @@ class Places:
     def uses(self, now: float) -> list[TargetUse]:
         """How each place does, to be shared. Where it is also for calls on trial, these are counted in, and
         the breaker is that of all others."""
-        found: dict[ShownKey, TargetUse] = {}
+        found: dict[ShownPlace, TargetUse] = {}
         for place in sorted(self, key=lambda each: each.trial):
             use = place.use(now)
             known = found.setdefault((use.provider, use.model, use.url, use.key), use)
@@ -199,7 +195,7 @@ class Places:
         self._places = {
             key: place for key, place in self._places.items() if key in there or place.outstanding
         }
-        kept = {(provider, model, shown_url(url), ref or "") for provider, url, ref, model, _ in there}
+        kept = {shown for target in every for shown in shown_places(target)}
         self._before = {shown: use for shown, use in self._before.items() if shown in kept}
         self._pools.keep({place.pool for place in self})
 
@@ -222,12 +218,6 @@ def _keys(target: Target, *, trial: bool) -> list[PlaceKey]:
         (target.provider, url, ref, target.upstream_model, trial)
         for url, ref in zip(target.base_urls, refs, strict=True)
     ]
-
-
-def shown_url(url: str) -> str:
-    """The URL without what it may hold of credentials."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def choose(

@@ -145,6 +145,16 @@ class Recording:
                 log.exception("the end of a call cannot be recorded")
             self._owed.popleft()
 
+    def trouble(self) -> str:
+        """Why the journal takes no more calls now; empty where it does. It need not have been told of any:
+        who waits until this is ready sends none."""
+        try:
+            self._journal.promise(PROMISED_BYTES)
+        except Unavailable as error:
+            return error.message
+        self._journal.append_pieces((), promised=PROMISED_BYTES)
+        return ""
+
     def _promise(self, frame: OpenedCall | ClosedCall, long: int = 0) -> None:
         """Have room for a frame, and for others after it if the disk is not as good as full; `long` bytes are
         for it alone."""

@@ -207,8 +207,10 @@ async def _healthz(router: Router, client: Connection, http: HttpRequest) -> Non
 async def _readyz(router: Router, client: Connection, http: HttpRequest) -> None:
     del http
     serving, head = router.worker.serving, JSON + router.id_header()
-    if serving is None or router.draining:
-        reason = b"draining" if router.draining else b"no plan yet"
+    unwritable = bool(router.worker.recording.trouble())
+    if serving is None or router.draining or unwritable:
+        # No more of why: who asks need not have a key.
+        reason = b"draining" if router.draining else b"journal unwritable" if unwritable else b"no plan yet"
         client.respond(503, head, b'{"status":"%s"}' % reason)
         return
     client.respond(200, head, msgspec.json.encode({"status": "ok", "plan": serving.plan.number}))

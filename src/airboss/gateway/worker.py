@@ -77,6 +77,8 @@ class Worker:
         if self.limiter is not None:
             counts.limits = self.limiter.uses()
             counts.gauges["counters_away"] = float(self.limiter.away)
+        counts.unrecordable = self.recording.trouble()
+        counts.gauges["journal_unwritable"] = float(bool(counts.unrecordable))
         return counts
 
     def close(self) -> None:

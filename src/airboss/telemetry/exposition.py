@@ -237,6 +237,7 @@ ALARM_STATES = ("ok", "pending", "firing", "resolved", "no_data")
 GAUGES = {
     "requests_in_flight": "Calls being answered.",
     "counters_away": "Gateway workers that do not reach who counts limits, and refuse limited calls.",
+    "journal_unwritable": "Gateway workers that can record no call, and so serve none.",
     "plan_number": "The plan being served.",
     "plan_age_seconds": "Since the plan being served was published.",
     "journal_unmoved_bytes": "Journal bytes that the record store has not taken yet.",

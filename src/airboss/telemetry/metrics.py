@@ -15,9 +15,11 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.telemetry import semconv
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
@@ -173,6 +175,25 @@ class TargetUse(msgspec.Struct, array_like=True):
             self.failures[error] = self.failures.get(error, 0) + count
 
 
+ShownPlace = tuple[str, str, str, str]
+"""A place as `TargetUse` names it: provider, model, address, reference to its key."""
+
+
+def shown_places(target: Target) -> list[ShownPlace]:
+    """Where a target is asked."""
+    refs = target.key_refs or (target.api_key_ref,) * len(target.base_urls)
+    return [
+        (target.provider, target.upstream_model, shown_url(url), ref or "")
+        for url, ref in zip(target.base_urls, refs, strict=True)
+    ]
+
+
+def shown_url(url: str) -> str:
+    """The URL without what it may hold of credentials."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 class Counts(msgspec.Struct):
     """All that one process shares. `gauges` of several processes are added up."""
 
@@ -201,6 +222,8 @@ class Counts(msgspec.Struct):
     """A gateway's, of each limit in the plan."""
     compared: dict[str, int] = {}
     """Questions that a cache has compared by their meaning, by deployment and outcome, a line end between."""
+    unrecordable: str = ""
+    """Why a gateway can record no call, and so serves none; empty: it can."""
     limited: dict[str, int] = {}
     """How often a limit said no, by scope, name and what is limited, with line ends between them."""
 
@@ -231,6 +254,18 @@ def target_uses(counts: Iterable[Counts]) -> list[TargetUse]:
         into.state = max(into.state, use.state)
         into.add(use)
     return [found[key] for key in sorted(found)]
+
+
+def shut_places(counts: Iterable[Counts]) -> dict[ShownPlace, str]:
+    """The places where no worker that knows them lets a call through now, each with its newest failure."""
+    found: dict[ShownPlace, list[TargetUse]] = {}
+    for use in (use for each in counts for use in each.targets):
+        found.setdefault((use.provider, use.model, use.url, use.key), []).append(use)
+    return {
+        place: next((use.last_error for use in uses if use.last_error), "")
+        for place, uses in found.items()
+        if all(BREAKERS[use.state] == "open" for use in uses)
+    }
 
 
 class WorkerMetrics:
@@ -326,7 +361,9 @@ class WorkerMetrics:
 def of_the_dead(counts: Counts) -> Counts:
     """What is left of a worker that writes no more: its counters go on, and nothing of it is under way."""
     targets = [msgspec.structs.replace(each, state=0, outstanding=0) for each in counts.targets]
-    return msgspec.structs.replace(counts, gauges={}, limits=[], outstanding={}, targets=targets)
+    return msgspec.structs.replace(
+        counts, gauges={}, limits=[], outstanding={}, targets=targets, unrecordable=""
+    )
 
 
 def write_counts(path: Path, counts: Counts) -> None:
