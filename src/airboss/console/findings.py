@@ -72,7 +72,7 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         yield Finding(level="warn", title="Records arrive late.", detail=detail + slow)
     if journal.corrupt_frames:
         detail = "They were put away as dead letters, which the System page lists."
-        title = f"{journal.corrupt_frames} journal frames could not be read."
+        title = f"{journal.corrupt_frames} pieces of the journal could not become records."
         yield Finding(level="warn", title=title, detail=detail)
     if status.retention.disk_full:
         n = status.retention.dropped

@@ -42,7 +42,7 @@ Retried = tuple[int, list[DeadLetter]]
 
 
 class Opening(Protocol):
-    """What is asked about people and what is sealed (`mover.People`)."""
+    """What is asked about people and what is sealed (`moving.People`)."""
 
     def arriving(self, frame: Frame) -> Frame:
         """The frame as it may be taken."""

@@ -16,17 +16,19 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters
+from airboss.controller.gaps import Gaps
 from airboss.controller.letter_retry import READERS, LetterRetry
+from airboss.controller.moving import Elsewhere, People
 from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
@@ -38,6 +40,7 @@ from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import Frame, Stretch, read_frames
 from airboss.telemetry.journal import (
+    OWNER,
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
     fsync_directory,
@@ -63,40 +66,6 @@ FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
 """The boundaries between two lasting steps, where a test kills the mover."""
 
 log = logging.getLogger(__name__)
-
-
-class People(Protocol):
-    """What the mover asks about people who were forgotten (`controller.erasing`)."""
-
-    def begin(self) -> bool:
-        """Know everybody who was forgotten by now; whether more are than before. Raises SetupError."""
-
-    def arriving(self, frame: Frame) -> Frame:
-        """The frame as it may be taken."""
-
-    def taken(self, path: Path, base: int, frames: Sequence[Frame]) -> None:
-        """The log has these frames of a segment, from `base` on: they may be blanked there."""
-
-    def kept(self, segment: str, payload: bytes) -> bytes:
-        """What of a dead letter's payload may be kept."""
-
-    def letter(self, segment: str, payload: bytes) -> bytes:
-        """It again in the clear, or as it is where it does not open. Raises StoreUnavailable."""
-
-    def settle(self, segments: Mapping[Path, int], letters: DeadLetters, sure: datetime | None) -> None:
-        """Nothing waits in the segments, of which so many bytes were taken: do what is pending. Other
-        machines have brought all that was there by `sure`; None: there are none."""
-
-
-class Elsewhere(Protocol):
-    """What the mover asks about machines that bring their journals (`telemetry.remote.Nodes`)."""
-
-    def clear_at(self, *, silent: bool = True) -> datetime | None:
-        """All that any had written by then is here; None: there are none. Not `silent`: but for those that
-        have not been heard of for long."""
-
-    def waiting_since(self) -> datetime | None:
-        """Since when something may wait there; None: nothing does."""
 
 
 class Mover:
@@ -127,6 +96,7 @@ class Mover:
         self._strays = StrayFeedback(record_log, clock, self._letters)
         self.letters = LetterRetry(root, self._letters, record_log, clock, people)
         self._quiet = Quiet(root, clock)
+        self._gaps = Gaps()
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
@@ -233,6 +203,9 @@ class Mover:
                 self._delete_directory(path)
             else:
                 directories.append(path)
+        if self._root.exists():  # a data directory that was moved away comes back
+            for name, numbers in self._gaps.vanished([each.name for each in directories]):
+                self._lost(name, numbers)
         return directories
 
     def _clear_unborn(self, path: Path) -> None:
@@ -247,6 +220,7 @@ class Mover:
             for done in sorted(directory.glob(f"*{DONE_SUFFIX}")):
                 self._delete_segment(done)
             segments = sorted(directory.glob(f"*{SEGMENT_SUFFIX}"))
+            self._look_for_gaps(directory, segments)
             for segment, successor in zip_longest(segments, segments[1:]):
                 # The writer never returns to a segment that has a successor.
                 final = dead or successor is not None
@@ -256,8 +230,29 @@ class Mover:
                     self._delete_segment(_renamed(segment, segment.with_suffix(DONE_SUFFIX), self._fault))
             if dead:
                 self._close_orphans(directory, segments[-1] if segments else directory / "none")
+                self._gaps.forget(directory.name)
                 done = directory.with_name(directory.name + DONE_SUFFIX)
                 self._delete_directory(_renamed(directory, done, self._fault))
+
+    def _look_for_gaps(self, directory: Path, segments: Sequence[Path]) -> None:
+        numbers = [int(path.stem) for path in segments if path.stem.isdecimal()]
+        missing = self._gaps.missing(
+            directory.name,
+            numbers,
+            may_be_new=not (directory / OWNER).exists(),
+            begun=lambda number: self._offset(f"{directory.name}/{number:06d}") > 0,
+        )
+        self._lost(directory.name, missing)
+
+    def _lost(self, journal: str, numbers: Sequence[int]) -> None:
+        """Segments that somebody deleted are told of as dead letters, which cannot be tried again."""
+        for number in numbers:
+            name = f"{journal}/{number:06d}"
+            if (self._root / f"{name}{SEGMENT_SUFFIX}").exists():  # made while its neighbours were listed
+                continue
+            taken = self._offset(name)
+            why = f"deleted by somebody when {taken} bytes of it were taken; calls in the rest are lost"
+            self._letters.add(name, taken, why, b"")
 
     def _move_segment(self, path: Path, *, final: bool) -> bool:
         """Move what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
@@ -413,6 +408,8 @@ class Mover:
         return {k: v for k, v in self._log.orphans(f"{directory.name}/").items() if k not in tried}
 
     def _delete_segment(self, done: Path) -> None:
+        if done.stem.isdecimal():
+            self._gaps.done(done.parent.name, int(done.stem))
         self._forget(segment_name(done))
         done.unlink()
         self._fault("deleted")

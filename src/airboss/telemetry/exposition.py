@@ -243,7 +243,7 @@ GAUGES = {
     "journal_unmoved_bytes": "Journal bytes that the record store has not taken yet.",
     "journal_lag_seconds": "Age of the oldest record that the record store has not taken yet.",
     "journal_moved_records": "Records moved since the controller started.",
-    "journal_corrupt_frames": "Journal frames that could not be read.",
+    "journal_corrupt_frames": "Journal frames that could not be read, and segments that somebody deleted.",
     "feedback_dead_letters": "Feedback put away since the controller started: no record of its key came.",
     "bodies_dropped": "Records that lost their bodies, for want of room, since the controller started.",
     "disk_nearly_full": "1 while under 256 MiB are left on the disk: the oldest bodies make room.",
