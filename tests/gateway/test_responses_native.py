@@ -389,6 +389,26 @@ def test_a_model_that_is_not_known_has_the_route(gateway: Gateway, provider: Fak
     assert sent(provider)[0] == "/responses"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Item with id 'rs_0d4f' not found. Items are not persisted when `store` is set to false.",
+        "File cfile_68628828 not found on container cntr_686287a8",
+    ],
+)
+def test_something_that_is_not_there_has_the_route(
+    gateway: Gateway, provider: FakeProvider, message: str
+) -> None:
+    """What a request names and the provider does not know is the caller's to mend: they are told, and nobody
+    is asked for chat for it, now or later."""
+    provider.script(f"status;status=404;message={message}")
+    refused = ask(gateway, "x")
+    assert (refused.status_code, error("responses", refused)["message"]) == (404, message)
+    assert provider.stats().requests == 1
+    assert ask(gateway, "x", tools=[SEARCH]).status_code == 200
+    assert sent(provider)[0] == "/responses"
+
+
 FAULTS = [
     "reset", "close", "cut-reset", "cut-close", "cut-end", "stall", "malformed-event", "malformed-chunk",
     "html", "error-200", "error-mid-stream", "truncated-body", "500", "503", "529", "429", "context-length",

@@ -15,6 +15,7 @@ from typing import Literal
 from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
 from airboss.domain.request import Operation
 from airboss.governance.policies import NAMES_AWAY
+from airboss.providers.compatible import names_what_is_missing, read_error
 from airboss.providers.connection import ConnectFailed, ConnectionStale
 
 Class = Literal["caller", "elsewhere", "again"]
@@ -93,10 +94,12 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
 
 def is_no_route(status: int | None, said: bytes) -> bool:
     """Whether an upstream has not got the route that was asked, or not for that model, by what it said; one
-    that does not know the model has."""
+    that does not know the model, or something that the request names, has."""
     if status == 400:
         return _NOT_THERE in said
-    return status in {404, 405, 501} and not any(each in said for each in _NO_MODEL)
+    if status == 404 and (names_what_is_missing(read_error(said)) or any(each in said for each in _NO_MODEL)):
+        return False
+    return status in {404, 405, 501}
 
 
 def is_starting(error: ApiError, status: int | None) -> bool:

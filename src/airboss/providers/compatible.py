@@ -332,6 +332,19 @@ def read_error(body: bytes) -> UpstreamError:
     return error
 
 
+_MISSING = re.compile(
+    r"\bwith id\b|\b(?:[a-z]{2,8}_|file-)[a-z\d]{6,}.{0,100} (?:not found|does not exist)", re.IGNORECASE
+)
+
+
+def names_what_is_missing(said: UpstreamError) -> bool:
+    """Whether a 404 is about something that the request names (an item, a file, a store of OpenAI's), and
+    not about the route or the model."""
+    if isinstance(said.param, str) and said.param:
+        return said.param != "model"
+    return isinstance(said.message, str) and _MISSING.search(said.message) is not None
+
+
 def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after_s: float | None) -> ApiError:
     """What an upstream's error is for our caller.
 
@@ -353,12 +366,13 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
         )
     if status in {400, 413, 422} and code != "context_length_exceeded" and _TOO_LONG.search(message):
         code = "context_length_exceeded"
-    if status in {400, 409, 413, 415, 422}:
+    missing = status == 404 and names_what_is_missing(said)
+    if missing or status in {400, 409, 413, 415, 422}:
         return UpstreamRefused(
             message,
             upstream_status=status,
             error_type=type_ or "invalid_request_error",
-            code=code,
+            code=code or ("not_found" if missing else None),
             param=param,
         )
     if status == 429:
