@@ -115,6 +115,37 @@ def test_an_answer_is_read(case: str) -> None:
     }
 
 
+STEPS = [
+    {"type": "compaction", "input_tokens": 1000, "output_tokens": 300, "cache_creation_input_tokens": 20,
+     "cache_creation": {"ephemeral_1h_input_tokens": 5}},
+    {"type": "advisor_message", "model": "other", "input_tokens": 100, "output_tokens": 30,
+     "cache_read_input_tokens": 7},
+    {"type": "message", "input_tokens": 1, "output_tokens": 8},
+    {"type": "of tomorrow", "input_tokens": 5, "output_tokens": 5},
+]  # fmt: skip
+"""What an answer was made in, as its usage tells beside its totals."""
+WITH_STEPS = {
+    "prompt_tokens": 1 + 1000 + 20 + 100 + 7,
+    "completion_tokens": 8 + 300 + 30,
+    "total_tokens": 1128 + 338,
+    "prompt_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 20, "cache_write_1h_tokens": 5},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
+
+
+def test_what_a_compaction_used_is_counted() -> None:
+    """A conversation that was made shorter on the way costs that too, though the totals are without it."""
+    usage = {"input_tokens": 1, "output_tokens": 8, "iterations": STEPS}
+    said = {"content": [{"type": "compaction", "content": "s"}], "stop_reason": "end_turn", "usage": usage}
+    assert json.loads(reader().whole(json.dumps(said).encode()))["usage"] == WITH_STEPS
+    *_, end = streamed(
+        {"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1}}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    )
+    assert end == {"usage": WITH_STEPS}
+
+
 def streamed(*events: Json) -> list[Json]:
     """What a stream's events become, without what they have in common."""
     found = []

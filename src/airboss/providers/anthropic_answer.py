@@ -49,6 +49,9 @@ STATUS: Mapping[str, int] = {
     "overloaded_error": 529,
 }
 """The status of an error that comes inside of a stream, by its type."""
+BESIDE = frozenset({"compaction", "advisor_message"})
+"""Steps whose tokens are billed and are not in the totals of `usage`. An adviser has a price of its own,
+which nothing tells: the model's is nearer than none."""
 _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
 
 
@@ -62,13 +65,23 @@ class _Written(msgspec.Struct):
     ephemeral_1h_input_tokens: Tokens = 0
 
 
-class _Usage(msgspec.Struct):
+class _Counts(msgspec.Struct):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
     cache_creation: _Written | None = None
+
+
+class _Step(_Counts):
+    """What one of the steps that an answer took has used."""
+
+    type: str = ""
+
+
+class _Usage(_Counts):
     output_tokens_details: _Output | None = None
+    iterations: list[_Step] | None = None
 
 
 class _Block(msgspec.Struct):
@@ -190,14 +203,18 @@ class AnthropicReader:
                 setattr(self._usage, name, told)
 
     def _told(self) -> Json:
+        parts: list[_Counts] = [self._usage]
+        parts += [each for each in self._usage.iterations or () if each.type in BESIDE]
         return usage_of(
-            uncached=self._usage.input_tokens or 0,
-            output=self._usage.output_tokens or 0,
-            cached=self._usage.cache_read_input_tokens or 0,
-            written=self._usage.cache_creation_input_tokens or 0,
-            written_1h=self._usage.cache_creation.ephemeral_1h_input_tokens
-            if self._usage.cache_creation is not None
-            else 0,
+            uncached=sum(each.input_tokens or 0 for each in parts),
+            output=sum(each.output_tokens or 0 for each in parts),
+            cached=sum(each.cache_read_input_tokens or 0 for each in parts),
+            written=sum(each.cache_creation_input_tokens or 0 for each in parts),
+            written_1h=sum(
+                each.cache_creation.ephemeral_1h_input_tokens
+                for each in parts
+                if each.cache_creation is not None
+            ),
             reasoning=self._usage.output_tokens_details.thinking_tokens
             if self._usage.output_tokens_details is not None
             else 0,
