@@ -93,6 +93,15 @@ def test_limits_and_spend_are_listed(run: Run, api: AdminApi) -> None:
     assert "1,000 requests/min each user" in out
     assert "0.50 USD a day each user" in out
     assert "3.40 of 12.00 USD a month" in out
+    assert "team" not in out
+    team = {"name": "ops", "limits": limits[:1], "budget": budget | {"per": "day"}}
+    api.answers["GET", "/api/v1/keys"] = {"keys": [key("web", team=team)]}
+    out = " ".join(run("keys", "list", "--url", api.url)[1].split())
+    assert "in team ops" in out
+    assert "team ops: 12 of 600 requests/min" in out
+    assert "team ops: 3.40 of 12.00 USD a day" in out
+    api.answers["GET", "/api/v1/keys"] = {"keys": [key("web", **more)]}
+    out = " ".join(run("keys", "list", "--url", api.url)[1].split())
     assert "low priority, until 2026-12-31 00:00:00" in out
 
 
@@ -100,7 +109,7 @@ def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
     """Every option goes into the call; what is no number is refused before it."""
     api.answers["POST", "/api/v1/keys"] = {"name": "x", "key": SECRET, "deployments": None}
     said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "day"]
-    said += ["--priority", "high", "--expires", "2026-12-31T00:00Z"]
+    said += ["--team", "ops", "--priority", "high", "--expires", "2026-12-31T00:00Z"]
     said += ["--user-requests-per-minute", "10", "--user-concurrency", "2", "--user-budget", "0.5"]
     assert run("keys", "create", "x", *said, "--url", api.url)[0] == 0
     assert api.asked[-1][3] == {
@@ -111,6 +120,7 @@ def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
             "limits": {"requests_per_minute": 10, "concurrency": 2},
             "budget": {"usd": 0.5},
         },
+        "team": "ops",
         "priority": "high",
         "expires_at": "2026-12-31T00:00:00+00:00",
     }
@@ -153,6 +163,8 @@ def test_a_key_is_told_other_terms(run: Run, api: AdminApi) -> None:
             },
         ),
         (("--expires", "never"), {"expires_at": None}),
+        (("--team", "ops"), {"team": "ops"}),
+        (("--team", "none"), {"team": None}),
         (
             ("--user-requests-per-minute", "5"),
             {"each_user": {"limits": each_user["limits"] | {"requests_per_minute": 5}}},

@@ -16,6 +16,7 @@ NONE: dict[str, Any] = {
     "held": {},
     "budget": None,
     "per": None,
+    "team": None,
     "priority": None,
     "expires": None,
     "role": None,

@@ -224,6 +224,41 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
             SMALL + '[keys.k]\nrole = "viewer"\neach_user = { limits = { concurrency = 1 } }\n',
             "airboss.toml:12: keys.k.each_user is about calls of models",
         ),
+        (
+            SMALL + '[teams.support]\nbudget = { usd = 5 }\n[keys.k]\nteam = "suport"\n',
+            'airboss.toml:13: keys.k.team: there is no team "suport"; did you mean "support"?',
+        ),
+        (
+            SMALL + '[keys.k]\nteam = "ops"\n',
+            'airboss.toml:11: keys.k.team: there is no team "ops"; there are none',
+        ),
+        (
+            SMALL + "[teams.ops]\nlimit = { concurrency = 1 }\n",
+            'airboss.toml:11: "limit" is not a key of [teams.ops]; did you mean "limits"?',
+        ),
+        (
+            SMALL + "[teams.ops]\nlimits = { requests_per_minute = 0 }\n",
+            "airboss.toml:11: teams.ops.limits.requests_per_minute is 0; expected 1 to 100,000,000",
+        ),
+        (
+            SMALL + "[teams.ops]\nbudget = { usd = -1 }\n",
+            "airboss.toml:11: teams.ops.budget.usd is -1; expected 0 to 900,000",
+        ),
+        (
+            SMALL + "[teams.ops]\nlimits = { queue = { size = 3 } }\n",
+            "teams.ops.limits.queue is for calls that wait for a place; give concurrency too",
+        ),
+        (SMALL + "[teams.ops]\n", "airboss.toml:10: teams.ops limits nothing"),
+        (SMALL + '[teams."a/b"]\nbudget = { usd = 1 }\n', '"a/b" cannot be a name'),
+        (SMALL + "[teams.none]\nbudget = { usd = 1 }\n", '"none" is what a key without a team is told'),
+        (
+            SMALL + '[teams.ops]\nbudget = { usd = 1 }\n[keys.k]\nrole = "viewer"\nteam = "ops"\n',
+            "airboss.toml:14: keys.k.team is about calls of models",
+        ),
+        (
+            SMALL + '[teams.ops]\nbudget = { usd = 1 }\n[keys.k]\nteam = ["ops", "dev"]\n',
+            "airboss.toml:13: keys.k.team is a list; expected text in quotes",
+        ),
     ],
 )
 def test_names_must_lead_somewhere_and_mean_one_thing(text: str, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from airboss.console.desk import Desk
 from airboss.console.live import Live
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.plan import ServingPlan, Standing
-from airboss.domain.ports import ApiKey, KeptRelease, RecordLog, Snapshot
+from airboss.domain.ports import ApiKey, KeptRelease, RecordLog, Snapshot, Spent
 from airboss.domain.record import InferenceRecord
 from airboss.domain.release import Release
 from airboss.governance.keys import hash_key, new_key
@@ -260,6 +260,7 @@ class Site:
     redact: Any = str
     keep_starter: Any = None
     uses: Any = tuple
+    spent: Sequence[Spent] = ()
     targets: Any = tuple
     taken: Any = tuple
     plays: Any = None
@@ -297,6 +298,7 @@ class Site:
             prices=self.prices,
             alerts=self.alerts,
             uses=self.uses,
+            spent=lambda _since: self.spent,
             targets=self.targets,
             taken=self.taken,
             plays=self.plays,

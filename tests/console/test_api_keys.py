@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
-from airboss.domain.ports import ApiKey
+from airboss.domain.plan import Allowance, Budget, Limits
+from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.audit import read_leaf
 from airboss.governance.keys import Keyring
 from tests.console.governed import DATA_KEY, Governed, governed
@@ -254,3 +257,38 @@ def test_a_key_is_told_other_terms(site: Governed) -> None:
     assert post(site, "/x/set", {"deployments": ["nowhere"]})[0] == 400
     assert post(site, "/nobody/set", {"priority": "low"})[0] == 404
     assert post(site, "/airboss/set", {"priority": "low"})[0] == 400
+
+
+def test_a_key_is_put_into_a_team_and_taken_out(site: Governed) -> None:
+    """Which the configuration has; what the keys of the team spend together is shown, and all of it noted."""
+    teams = {"ops": Allowance(limits=Limits(concurrency=3), budget=Budget(usd=Decimal(5)))}
+    text = "[teams.ops]\nlimits = { concurrency = 3 }\nbudget = { usd = 5 }\n"
+    plan = msgspec.structs.replace(seed_plan(site.clock.now()), teams=teams)
+    site.ledger.publish(text, plan)
+    today = site.clock.now().date()
+    site.spent = [
+        Spent(key=name, day=today, usd=Decimal(usd)) for name, usd in (("x", 1), ("y", 2), ("z", 4))
+    ]
+    post(site, "", {"name": "x", "team": "ops"})
+    assert read_leaf(site.audit.newest(limit=1)[0].leaf.content).detail["team"] == "ops"
+    post(site, "", {"name": "y"})
+    status, told = post(site, "/y/set", {"team": "ops"})
+    assert (status, told["team"]["name"], told["budget"]) == (200, "ops", None)
+    assert told["team"]["limits"] == [{"what": "concurrency", "limit": 3, "used": 0}]
+    assert told["team"]["budget"]["spent_usd"] == 3
+    assert told["unpriced"]  # a budget of the team's wants prices, as the key's does
+    assert post(site, "/x/revoke")[0] == 200
+    assert post(site, "/y/set", {"priority": "high"})[1]["team"]["budget"]["spent_usd"] == 3
+    status, told = post(site, "/y/set", {"team": None})
+    assert (status, told["team"]) == (200, None)
+    assert "team" not in read_leaf(site.audit.newest(limit=1)[0].leaf.content).detail
+    for path, body in (("", {"name": "w", "team": "op"}), ("/y/set", {"team": "op"})):
+        status, answer = post(site, path, body)
+        words = "there is no team 'op' in the configuration; did you mean \"ops\"?"
+        assert (status, answer["error"]["message"]) == (400, words)
+    assert (
+        "team is about calls"
+        in post(site, "", {"name": "w", "role": "viewer", "team": "ops"})[1]["error"]["message"]
+    )
+    site.ledger.publish(f'{text}[keys.y]\nteam = "ops"\n', plan)
+    assert "[keys.y] says team" in post(site, "/y/set", {"team": None})[1]["error"]["message"]

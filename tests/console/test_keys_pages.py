@@ -14,7 +14,7 @@ import pytest
 
 from airboss.console import views_keys
 from airboss.console.api_keys import BudgetShown, LimitShown
-from airboss.domain.plan import Budget, EachUser, Limits
+from airboss.domain.plan import Allowance, Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.telemetry.metrics import LimitUse
 from tests.console.governed import Governed, governed
@@ -47,7 +47,7 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
         deployments=("support", HOSTILE),
         limits=Limits(requests_per_minute=1200, concurrency=4),
         budget=Budget(usd=Decimal(25)),
-        each_user=EachUser(
+        each_user=Allowance(
             limits=Limits(requests_per_minute=1500, concurrency=2),
             budget=Budget(usd=Decimal("0.5"), per="day"),
         ),
@@ -104,7 +104,7 @@ def test_a_key_is_made_and_its_secret_shown_once(site: Governed) -> None:
     assert (made.deployments, made.limits) == ((deployment,), Limits(requests_per_minute=1200))
     assert (made.budget, made.priority) == (Budget(usd=Decimal("12.50"), per="day"), "high")
     assert made.expires_at is not None
-    assert made.each_user == EachUser(
+    assert made.each_user == Allowance(
         limits=Limits(requests_per_minute=10, tokens_per_minute=20_000), budget=Budget(usd=Decimal("0.50"))
     )
     assert 'name="user_tokens_per_minute" inputmode="numeric" autocomplete="off" value="20000"' in (
@@ -156,7 +156,7 @@ def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/governance/keys/web")
     changed = key(site, "web")
     assert changed.limits == Limits(concurrency=9)
-    assert changed.each_user == EachUser(limits=Limits(concurrency=3))
+    assert changed.each_user == Allowance(limits=Limits(concurrency=3))
     assert changed.budget == Budget(usd=Decimal("1003.50"))
     rotated = pressed(person, "/governance/keys/web/rotate", grace_s="3600")
     assert len(set(SECRET.findall(rotated.text))) == 1

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from airboss.domain.plan import Budget, EachUser, Limits
+from airboss.domain.errors import ConfigError
+from airboss.domain.plan import Allowance, Budget, Limits
 from airboss.domain.ports import ApiKey
-from airboss.governance.keys import Terms, bound, made
+from airboss.governance.keys import Terms, bound, living, made, revoked, with_terms
 from tests.controller.test_publish import LOCAL, House
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -73,10 +74,55 @@ def test_limits_and_budget_bind_at_once_and_go_again(house: House) -> None:
     house.apply(f"{LOCAL}[keys.team-a]\neach_user = {{ limits = {{ concurrency = 2 }} }}\n")
     assert (key(house).limits, key(house).each_user) == (
         Limits(concurrency=3),
-        EachUser(limits=Limits(concurrency=2)),
+        Allowance(limits=Limits(concurrency=2)),
     )
     house.apply(f'{LOCAL}[keys.team-a]\npriority = "high"\n')
     assert (key(house).limits, key(house).priority) == (Limits(concurrency=3), "high")
     house.apply(LOCAL)
     assert (key(house).limits, key(house).budget, key(house).priority) == (Limits(concurrency=3), None, "low")
     assert key(house).each_user is None
+
+
+TEAMS = f"{LOCAL}[teams.ops]\nbudget = {{ usd = 5 }}\n[teams.dev]\nbudget = {{ usd = 5 }}\n"
+
+
+def test_a_key_is_in_the_team_that_the_configuration_says(house: House) -> None:
+    """Else in the one that it was made for; how often it has left which is kept, whoever has its name."""
+    house.apply(f'{TEAMS}[keys.team-a]\nteam = "ops"\n')
+    assert (key(house).team, key(house).left) == ("ops", {})
+    house.apply(f'{TEAMS}[keys.team-a]\nteam = "dev"\n')
+    assert (key(house).team, key(house).left) == ("dev", {"ops": 1})
+    house.apply(TEAMS)
+    assert (key(house).team, key(house).left) == (None, {"ops": 1, "dev": 1})
+    told = Terms(team="ops")
+    house.ledger.change_key(
+        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+    )
+    house.apply(TEAMS)
+    assert (key(house).team, key(house).left) == ("ops", {"ops": 1, "dev": 1})
+    house.ledger.change_key("team-a", lambda was: revoked(was, "team-a", now=NOW))
+    assert key(house).team == "ops"  # where what it has spent counts
+    new = Terms(team="dev")
+    house.ledger.change_key("team-a", lambda was: bound(made(was, "team-a", "y", terms=new, now=NOW), None))
+    assert (key(house).team, key(house).left) == ("dev", {"ops": 2, "dev": 1})
+
+
+def test_a_team_with_keys_is_not_taken_away(house: House) -> None:
+    """Nothing would limit them any more; once they have left, or are revoked, it may go."""
+    house.apply(TEAMS)
+    told = Terms(team="ops")
+    house.ledger.change_key(
+        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+    )
+    for gone in (LOCAL, f"{LOCAL}[teams.op]\nbudget = {{ usd = 5 }}\n"):
+        with pytest.raises(ConfigError) as refused:
+            house.apply(gone)
+        hint = "there are none" if gone == LOCAL else 'did you mean "op"?'
+        assert str(refused.value).endswith(
+            f"key 'team-a' is in team 'ops', and there is no [teams.ops]; {hint} Keep it, or first "
+            "`airboss keys set team-a --team none`"
+        )
+    house.apply(f'{TEAMS.replace("teams.ops", "teams.op")}[keys.team-a]\nteam = "dev"\n')
+    assert key(house).team == "dev"
+    house.ledger.change_key("team-a", lambda was: revoked(was, "team-a", now=NOW))
+    house.apply(LOCAL)

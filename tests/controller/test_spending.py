@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from airboss.controller.spending import ALL_S, Spending
-from airboss.domain.plan import Budget, EachUser
+from airboss.domain.plan import Allowance, Budget
 from airboss.domain.ports import ApiKey, RecordLog, Spent
 from airboss.governance.users import NOBODY, pseudonym, salt_of
 from airboss.store.memory import MemoryRecordLog
@@ -22,7 +22,7 @@ KEY = ApiKey(
     name="app",
     sha256="0" * 64,
     created_at=datetime(2026, 11, 1, tzinfo=UTC),
-    each_user=EachUser(budget=Budget(usd=Decimal(1), per="day")),
+    each_user=Allowance(budget=Budget(usd=Decimal(1), per="day")),
 )
 OTHER = msgspec.structs.replace(KEY, name="other", each_user=None)
 ANA, BEA = (pseudonym(salt_of(KEY), each) for each in ("ana", "bea"))

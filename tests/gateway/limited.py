@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from airboss.domain.errors import Unavailable
-from airboss.domain.plan import Budget, DeploymentPlan, EachUser, Limits, Price, ServingPlan, Target
+from airboss.domain.plan import Allowance, Budget, DeploymentPlan, Limits, Price, ServingPlan, Target
 from airboss.domain.ports import ApiKey, Snapshot, Spent
 from airboss.domain.record import ClosedCall
 from airboss.domain.release import ModelVersion, Release
@@ -102,7 +104,8 @@ class House:
         deployment: Limits | None = None,
         everybody: Limits | None = None,
         budget: Budget | None = None,
-        each_user: EachUser | None = None,
+        each_user: Allowance | None = None,
+        team: Allowance | None = None,
     ) -> None:
         self.clock = HeldClock()
         self.owner = Owner(None, now=self.clock.epoch())
@@ -130,7 +133,7 @@ class House:
             )
             for name, price in (("d", PRICE), ("unpriced", None))
         }
-        self.bind(key=key, everybody=everybody, budget=budget, each_user=each_user)
+        self.bind(key=key, everybody=everybody, budget=budget, each_user=each_user, team=team)
         for port, limiter in zip(self.ports, self.limiters, strict=True):
             self.owner.hello(port.worker, limiter.held(), now=self.clock.epoch())
 
@@ -140,18 +143,35 @@ class House:
         key: Limits | None = None,
         everybody: Limits | None = None,
         budget: Budget | None = None,
-        each_user: EachUser | None = None,
+        each_user: Allowance | None = None,
+        team: Allowance | None = None,
+        members: Collection[str] = ("a", "c"),
+        left: Collection[str] = (),
+        revoked: Collection[str] = (),
     ) -> None:
-        """Another plan and keys: `a` with these limits, `b` without."""
-        a = ApiKey(
-            name="a", sha256="0" * 64, created_at=START, limits=key, budget=budget, each_user=each_user
-        )
-        b = ApiKey(name="b", sha256="1" * 64, created_at=START)
+        """Another plan and keys: `a` with these limits, `b` and `c` without; `members` are in team `ops`,
+        `left` have been."""
+        keys = [
+            ApiKey(
+                name=name,
+                sha256=f"{ord(name):064x}",
+                created_at=START,
+                team="ops" if team is not None and name in members else None,
+                left={"ops": 1} if name in left else {},
+                revoked_at=START if name in revoked else None,
+            )
+            for name in "abc"
+        ]
+        keys[0] = msgspec.structs.replace(keys[0], limits=key, budget=budget, each_user=each_user)
         plan = ServingPlan(
-            number=1, created_at=START, deployments=tuple(self.deployments.values()), limits=everybody
+            number=1,
+            created_at=START,
+            deployments=tuple(self.deployments.values()),
+            limits=everybody,
+            teams={} if team is None else {"ops": team},
         )
         for limiter in self.limiters:
-            limiter.bind(Snapshot(revision=1, plan=plan, keys=(a, b)))
+            limiter.bind(Snapshot(revision=1, plan=plan, keys=tuple(keys)))
 
     def spending(self, since: date) -> Iterable[Spent]:
         """What records say."""

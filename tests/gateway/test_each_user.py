@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import RateLimited, Unavailable
-from airboss.domain.plan import EachUser, Limits, Queue
+from airboss.domain.plan import Allowance, Limits, Queue
 from airboss.gateway.limits import FORGET_S
 from airboss.gateway.stock import LimitReached
 from airboss.governance.windows import WINDOW_S
 from tests.gateway.limited import House, body, came_in, closed, run
 
 
-def each(**limits: Any) -> EachUser:
+def each(**limits: Any) -> Allowance:
     """What each user may have."""
-    return EachUser(limits=Limits(**limits))
+    return Allowance(limits=Limits(**limits))
 
 
 async def let_in(house: House, calls: int, **call: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from airboss.domain.plan import Budget, EachUser, Limits, Queue, Timeouts
+from airboss.domain.plan import Allowance, Budget, Limits, Queue, Timeouts
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
@@ -61,7 +61,7 @@ def limited(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
         deployment(fake_process.url, name="unpriced", aliases=()),
     )
     keys = [key(name, limits=LIMITS, budget=BUDGET) for name in (*ROUTES, "counting", "poor")]
-    keys += [key("app", each_user=EachUser(limits=Limits(requests_per_minute=3)))]
+    keys += [key("app", each_user=Allowance(limits=Limits(requests_per_minute=3)))]
     with Gateway(tmp_path_factory.mktemp("limited"), *plans, keys=tuple(keys)) as running:
         yield running
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import ApiError, PermissionDenied, SetupError
-from airboss.domain.plan import Budget, EachUser
+from airboss.domain.plan import Allowance, Budget
 from airboss.domain.ports import ApiKey, Spent
 from airboss.gateway.limits import FORGET_S
 from airboss.gateway.spending import READ_AGAIN_S, RIPE_S
@@ -25,9 +25,9 @@ KEY = ApiKey(name="a", sha256="0" * 64, created_at=START)
 ANA = pseudonym(salt_of(KEY), "ana")
 
 
-def each(usd: str, **terms: Any) -> EachUser:
+def each(usd: str, **terms: Any) -> Allowance:
     """So much for each user."""
-    return EachUser(budget=Budget(usd=Decimal(usd), **terms))
+    return Allowance(budget=Budget(usd=Decimal(usd), **terms))
 
 
 async def pays(house: House, usd: str, worker: int = 0, *, user: str | None = "ana") -> ApiError | None:
@@ -268,7 +268,7 @@ def test_a_budget_may_go_while_it_is_asked_for(gone: str) -> None:
 
     async def body_() -> None:
         held = await came_in(house, user="ana")
-        house.bind(each_user=None if gone == "the key's users" else EachUser())
+        house.bind(each_user=None if gone == "the key's users" else Allowance())
         assert await held.reserve(body(), house.branch()) is None
         held.settle(closed(cost="0.1"))
         house.clock.s += FORGET_S + 1

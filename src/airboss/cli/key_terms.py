@@ -23,6 +23,7 @@ def terms(
     held: dict[str, Any],
     budget: str | None,
     per: str | None,
+    team: str | None,
     priority: str | None,
     expires: str | None,
     role: str | None,
@@ -38,20 +39,23 @@ def terms(
         body["each_user"] = each_user_from(each_user, held)
     if budget is not None or per is not None:
         body["budget"] = budget_from(budget, per, held)
+    if team is not None:
+        body["team"] = None if team == "none" else team
     if priority is not None:
-        if priority not in get_args(Priority):
-            raise WrongCall(
-                f"--priority is {priority!r}; it is {' or '.join(f'`{p}`' for p in get_args(Priority))}"
-            )
-        body["priority"] = priority
+        body["priority"] = one_of(priority, get_args(Priority), "--priority")
     if expires is not None:
         at = parse_until(expires, now=datetime.now(UTC), option="--expires") if expires != "never" else None
         body["expires_at"] = at.isoformat() if at is not None else None
     if role is not None:
-        if role not in get_args(Role):
-            raise WrongCall(f"--role is {role!r}; it is {' or '.join(f'`{r}`' for r in get_args(Role))}")
-        body["role"] = role
+        body["role"] = one_of(role, get_args(Role), "--role")
     return body
+
+
+def one_of(said: str, choices: tuple[str, ...], option: str) -> str:
+    """What an option says that takes one of a few words. Raises WrongCall."""
+    if said not in choices:
+        raise WrongCall(f"{option} is {said!r}; it is {' or '.join(f'`{each}`' for each in choices)}")
+    return said
 
 
 def limits_from(said: dict[str, str | None], held: dict[str, Any]) -> dict[str, Any] | None:

@@ -36,6 +36,9 @@ UserTokensOption = Annotated[str | None, typer.Option(help="Tokens of each user 
 UserConcurrencyOption = Annotated[str | None, typer.Option(help="Calls of each user under way, or `none`.")]
 UserBudgetOption = Annotated[str | None, typer.Option(help="US dollars that each user may spend, or `none`.")]
 UserPerOption = Annotated[str | None, typer.Option(help="What that is for: `month` or `day`.")]
+TeamOption = Annotated[
+    str | None, typer.Option(help="Whose limits and budget it shares, of [teams.NAME], or `none`.")
+]
 PriorityOption = Annotated[
     str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
 ]
@@ -65,6 +68,7 @@ def create(
     user_concurrency: UserConcurrencyOption = None,
     user_budget: UserBudgetOption = None,
     user_per: UserPerOption = None,
+    team: TeamOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -93,6 +97,7 @@ def create(
         held={},
         budget=budget,
         per=per,
+        team=team,
         priority=priority,
         expires=expires,
         role=role,
@@ -120,6 +125,7 @@ def set_terms(
     user_concurrency: UserConcurrencyOption = None,
     user_budget: UserBudgetOption = None,
     user_per: UserPerOption = None,
+    team: TeamOption = None,
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
@@ -149,6 +155,7 @@ def set_terms(
             held=held,
             budget=budget,
             per=per,
+            team=team,
             priority=priority,
             expires=expires,
             role=role,
@@ -188,6 +195,8 @@ def show(found: list[dict[str, Any]]) -> None:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
         may = f"the console, as {each['role']}" if each.get("role") else may
         state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
+        if each.get("team"):
+            state += f", in team {each['team']['name']}"
         if each["priority"] != "normal":
             state += f", {each['priority']} priority"
         if each["expires_at"] and each["state"] == "active":
@@ -196,7 +205,7 @@ def show(found: list[dict[str, Any]]) -> None:
             state += f", its last secret until {local_time(each['previous_until'])}"
         if each.get("unpriced"):
             state += f"; refused at {', '.join(each['unpriced'])}, whose price nobody knows"
-        limits, budget = said_limits(each["limits"], each["each_user"]), said_budget(each)
+        limits, budget = said_limits(each), said_budget(each)
         table.add_row(
             escape(each["name"]), escape(may), limits, budget, escape(state), age(each["created_at"])
         )
@@ -206,25 +215,35 @@ def show(found: list[dict[str, Any]]) -> None:
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
 
 
-def said_limits(limits: list[dict[str, Any]], each_user: dict[str, Any] | None) -> str:
-    """Each limit with how much of it is used, and what each user may."""
-    lines = [f"{each['used']:,} of {each['limit']:,} {LIMITS[each['what']]}" for each in limits]
-    users = (each_user or {}).get("limits") or {}
+def said_limits(key: dict[str, Any]) -> str:
+    """Each limit with how much of it is used, what each user may, and what the team uses."""
+    lines = [used(each) for each in key["limits"]]
+    users = (key["each_user"] or {}).get("limits") or {}
     lines += [f"{users[name]:,} {LIMITS[what]} each user" for what, name in NAMES.items() if users.get(name)]
+    if key.get("team"):
+        lines += [f"team {key['team']['name']}: {used(each)}" for each in key["team"]["limits"]]
     return "\n".join(lines) or "none"
 
 
+def used(limit: dict[str, Any]) -> str:
+    """How much of a limit."""
+    return f"{limit['used']:,} of {limit['limit']:,} {LIMITS[limit['what']]}"
+
+
 def said_budget(key: dict[str, Any]) -> str:
-    """What is spent of how much, and until when; and what each user may spend."""
+    """What is spent of how much, and until when; what each user may spend, and what the team has."""
     from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
 
-    budget, each = key["budget"], (key["each_user"] or {}).get("budget")
-    lines = []
-    if budget is not None:
-        spent, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
-        lines.append(f"{spent} of {usd} USD a {budget['per']}")
+    def spent(budget: dict[str, Any]) -> str:
+        so_far, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
+        return f"{so_far} of {usd} USD a {budget['per']}"
+
+    each, team = (key["each_user"] or {}).get("budget"), key.get("team") or {}
+    lines = [spent(key["budget"])] if key["budget"] is not None else []
     if each is not None:
         lines.append(f"{money(Decimal(str(each['usd'])))} USD a {each['per']} each user")
+    if team.get("budget") is not None:
+        lines.append(f"team {team['name']}: {spent(team['budget'])}")
     return "\n".join(lines) or "none"
 
 

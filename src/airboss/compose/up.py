@@ -350,7 +350,14 @@ def weights_at_hand(model: ModelConfig, data: DataDir) -> bool:
 def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
     """Make or find the keys, and let the ledger know the data plane's."""
     from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
-    from airboss.governance.keys import Terms, bound, hash_key, terms_of, with_terms  # noqa: PLC0415 - as above
+    from airboss.governance.keys import (  # noqa: PLC0415 - as above
+        Terms,
+        bound,
+        followed,
+        hash_key,
+        terms_of,
+        with_terms,
+    )
 
     named = parse_config(ledger.config() or "", source="the configuration in force").keys.get(STARTER_KEY)
     admin = preset_admin_key(data)
@@ -366,7 +373,7 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
             return before
         made = ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC))
         terms = Terms() if before is None else terms_of(before)  # another preset secret changes nothing else
-        return bound(with_terms(made, terms, now=made.created_at), named)
+        return bound(with_terms(followed(before, made), terms, now=made.created_at), named)
 
     held = ledger.change_key(STARTER_KEY, starter)
     if held.revoked_at is not None:

@@ -176,7 +176,7 @@ def budgets(ledger: Ledger, stores: Stores, now: datetime) -> dict[str, BudgetUs
 
     spent = stores.spends.since(now.astimezone(UTC).date().replace(day=1))
     return {
-        name: BudgetUse(budget=budget, spent_usd=spent_of(name, budget, now, spent))
+        name: BudgetUse(budget=budget, spent_usd=spent_of((name,), budget, now, spent))
         for name, budget in with_budget(ledger.all_keys()).items()
     }
 

@@ -50,6 +50,8 @@ _FALLBACKS_MAX = 8
 _TARGETS_MAX = 64
 _RESERVED_KEY = "airboss"
 """The name of the key of our own calls."""
+_NO_TEAM = "none"
+"""What `airboss keys set --team` takes a key out of its team with."""
 _METRIC = re.compile(r"error_rate|cost|(latency|ttft)_p[1-9]\d|score:[^\s:][^\s]{0,99}")
 _METRICS = (
     "error_rate",
@@ -151,6 +153,7 @@ def _check_names(config: Config, wrong: Wrong) -> None:
         "releases": config.releases,
         "policies": config.policies,
         "keys": config.keys,
+        "teams": config.teams,
         "alarms": config.alarms,
         "notifiers": config.notifiers,
         "maintenance": config.maintenance,
@@ -404,9 +407,15 @@ def _check_keys(config: Config, wrong: Wrong) -> None:
         raise wrong(
             ("keys", _RESERVED_KEY), f"{quoted(_RESERVED_KEY)} is the key of our own calls; use another name"
         )
+    if _NO_TEAM in config.teams:
+        raise wrong(
+            ("teams", _NO_TEAM), f"{quoted(_NO_TEAM)} is what a key without a team is told; use another name"
+        )
     for name, key in config.keys.items():
         if key.role is not None:
             _check_role(name, key, wrong)
+        if key.team is not None:
+            _check_known(("keys", name, "team"), key.team, config.teams, "team", wrong)
         path = ("keys", name, "deployments")
         for deployment in key.deployments or ():
             if deployment in owner:

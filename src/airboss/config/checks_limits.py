@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from airboss.config.rules import check_range
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted
-from airboss.domain.plan import Budget, EachUser, Limits
+from airboss.domain.plan import Allowance, Budget, Limits
 
 _USD_MAX = 900_000
 """What a double can hold of our unit, 10^-10 USD: Valkey's scripts count in doubles."""
@@ -22,24 +22,29 @@ def check_limits(config: Config, wrong: Wrong) -> None:
             check_budget(("keys", name, "budget"), key.budget, wrong)
         if key.each_user is not None:
             check_each_user(("keys", name, "each_user"), key.each_user, wrong)
+    for name, team in config.teams.items():
+        _check_allowance(("teams", name), team, wrong)
 
 
-def check_each_user(path: Path, each: EachUser, wrong: Wrong) -> None:
+def check_each_user(path: Path, each: Allowance, wrong: Wrong) -> None:
     """The rules of one `each_user`."""
-    if each.limits in (None, Limits()) and each.budget is None:
-        raise wrong(path, f"{dotted(path)} limits nothing; give it limits or a budget, or take it out")
-    if each.budget is not None:
-        check_budget((*path, "budget"), each.budget, wrong)
-    if each.limits is None:
-        return
-    path = (*path, "limits")
-    check_limit(path, each.limits, wrong)
-    if each.limits.queue is not None:
+    _check_allowance(path, each, wrong)
+    if each.limits is not None and each.limits.queue is not None:
+        path = (*path, "limits")
         raise wrong(
             (*path, "queue"),
             f"{dotted(path)}.queue is for calls that wait, and one beyond its user's limit does not; take it "
             "out, or give it to [deployments.NAME], the key or [gateway]",
         )
+
+
+def _check_allowance(path: Path, most: Allowance, wrong: Wrong) -> None:
+    if most.limits in (None, Limits()) and most.budget is None:
+        raise wrong(path, f"{dotted(path)} limits nothing; give it limits or a budget, or take it out")
+    if most.budget is not None:
+        check_budget((*path, "budget"), most.budget, wrong)
+    if most.limits is not None:
+        check_limit((*path, "limits"), most.limits, wrong)
 
 
 def check_limit(path: Path, limits: Limits, wrong: Wrong) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.domain.plan import (
+    Allowance,
     Budget,
     Caching,
     Continuation,
-    EachUser,
     Hedge,
     Limits,
     Price,
@@ -227,19 +227,20 @@ Role = Literal["viewer", "reader", "operator", "admin"]
 NO_PERSON = frozenset({"airboss", "console", "default", "local"})
 """Names that mean no person in the audit log, or that a key without a role has."""
 
-CALLS_ONLY = ("deployments", "limits", "budget", "each_user", "priority")
+CALLS_ONLY = ("deployments", "limits", "budget", "each_user", "team", "priority")
 """Settings of a key that are about calls of models, which one with a role makes none of."""
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, how much
-    each of its users may have, and how soon where calls wait; or the `role` of a console key. What is None is
-    as the key was made: else every deployment, and no limits."""
+    each of its users may have, whose team's it is, and how soon where calls wait; or the `role` of a console
+    key. What is None is as the key was made: else every deployment, no limits, and no team."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
-    each_user: EachUser | None = None
+    each_user: Allowance | None = None
+    team: str | None = None
     priority: Priority | None = None
     role: Role | None = None
 
@@ -419,6 +420,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deployments: dict[str, DeploymentConfig] = {}
     policies: dict[str, PolicyConfig] = {}
     keys: dict[str, KeyConfig] = {}
+    teams: dict[str, Allowance] = {}
     alarms: dict[str, AlarmConfig] = {}
     notifiers: dict[str, NotifierConfig] = {}
     maintenance: dict[str, MaintenanceConfig] = {}

@@ -6,7 +6,7 @@ A secret is shown once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -28,9 +28,9 @@ from airboss.console.key_terms import (
 )
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
-from airboss.domain.plan import EachUser, Limits, Priority, Queue, ServingPlan
+from airboss.domain.plan import Allowance, Budget, Limits, Priority, Queue, ServingPlan
 from airboss.domain.ports import ApiKey, Spent
-from airboss.governance.budgets import period_end, spent_of, user_budget
+from airboss.governance.budgets import members, period_end, spent_of, user_budget
 from airboss.governance.keys import (
     Terms,
     bound,
@@ -56,7 +56,8 @@ OWN = "airboss"
 
 
 class LimitShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of a key: of `requests` or `tokens` a minute, or of `concurrency`; and how much is used."""
+    """A limit of a key or a team: of `requests` or `tokens` a minute, or of `concurrency`; and how much is
+    used."""
 
     what: str
     limit: int
@@ -64,7 +65,8 @@ class LimitShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's budget, what its calls have cost in this period by their records, and when the next begins."""
+    """A budget of a key or a team, what its calls have cost in this period by their records, and when the
+    next begins."""
 
     usd: Decimal
     per: Literal["month", "day"]
@@ -72,11 +74,20 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: datetime
 
 
+class TeamShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A team, with what its keys use and spend together; those that are revoked have spent, too."""
+
+    name: str
+    limits: tuple[LimitShown, ...] = ()
+    budget: BudgetShown | None = None
+
+
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret. `previous_until` is until when the secret before a rotation is good too.
     `each_user` is what each of its users may have. `configured` are the settings that stand in `[keys.NAME]`,
     and are changed there. A key with a `role` opens the console, and calls nothing. `unpriced` are
-    deployments that refuse its calls, for it has a budget and nobody knows what their model costs."""
+    deployments that refuse its calls, for it or its team has a budget, and nobody knows what their model
+    costs."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -90,7 +101,8 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue | None = None
     limits: tuple[LimitShown, ...] = ()
     budget: BudgetShown | None = None
-    each_user: EachUser | None = None
+    each_user: Allowance | None = None
+    team: TeamShown | None = None
     configured: tuple[str, ...] = ()
     role: str | None = None
     unpriced: tuple[str, ...] = ()
@@ -111,6 +123,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: LimitsAsked | None = None
     budget: BudgetAsked | None = None
     each_user: EachUserAsked | None = None
+    team: str | None = None
     priority: Priority = "normal"
     expires_at: Moment | None = None
     role: Role | None = None
@@ -123,6 +136,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limits: LimitsAsked | UnsetType | None = UNSET
     budget: BudgetAsked | UnsetType | None = UNSET
     each_user: EachUserAsked | UnsetType | None = UNSET
+    team: str | UnsetType | None = UNSET
     priority: Priority | UnsetType = UNSET
     expires_at: Moment | UnsetType | None = UNSET
     role: Role | UnsetType = UNSET
@@ -152,15 +166,25 @@ def list_keys(desk: Desk, call: Call) -> Keys:
 def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
     """Every key, with what it uses and spends."""
     keys, uses, served = desk.ledger.all_keys(), desk.uses(), desk.ledger.snapshot()
-    named = configured(desk)
-    limited = any(key.budget is not None for key in keys)
+    config = configured(desk)
+    limited = any(each.budget for each in keys) or any(each.budget for each in config.teams.values())
     spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
+    of_team = members(keys)
+    teams = {
+        name: TeamShown(
+            name=name,
+            limits=limits_shown("team", name, team.limits, uses),
+            budget=budget_shown(of_team.get(name, ()), team.budget, spent, now),
+        )
+        for name, team in config.teams.items()
+    }
     return tuple(
         msgspec.structs.replace(
             shown(key, now),
-            limits=limits_shown(key, uses),
-            budget=budget_shown(key, spent, now),
-            configured=settings_in(named.get(key.name)),
+            limits=limits_shown("key", key.name, key.limits, uses),
+            budget=budget_shown((key.name,), key.budget, spent, now),
+            team=teams.get(key.team) if key.team is not None else None,
+            configured=settings_in(config.keys.get(key.name)),
             unpriced=unpriced(key, served.plan) if served is not None else (),
         )
         for key in keys
@@ -168,8 +192,10 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
 
 
 def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:
-    """Deployments that a key may call and that refuse it for its budget: nobody knows what they cost."""
-    if (key.budget is None and user_budget(key) is None) or key.revoked_at is not None:
+    """Deployments that a key may call and that refuse it for a budget: nobody knows what they cost."""
+    team = plan.teams.get(key.team, Allowance()) if key.team is not None else Allowance()
+    limited = any(each is not None for each in (key.budget, user_budget(key), team.budget))
+    if not limited or key.revoked_at is not None:
         return ()
     return tuple(
         each.name
@@ -182,16 +208,20 @@ def refusals(desk: Desk, plan: ServingPlan) -> Iterator[str]:
     """What to say of keys that a plan refuses somewhere for their budget, before their programs are told."""
     for key in desk.ledger.all_keys():
         if names := unpriced(key, plan):
+            own = key.budget is not None or user_budget(key) is not None
+            has = "has" if own else f"is in team {key.team!r}, which has"
             yield (
-                f"key {key.name!r} has a budget in USD, and is refused at {', '.join(names)}: nobody knows "
+                f"key {key.name!r} {has} a budget in USD, and is refused at {', '.join(names)}: nobody knows "
                 "what that costs; give the model a price under [models]"
             )
 
 
-def limits_shown(key: ApiKey, uses: Iterable[LimitUse]) -> tuple[LimitShown, ...]:
-    """The limits of a key, with their use."""
-    used = {use.what: int(use.used) for use in uses if (use.scope, use.name) == ("key", key.name)}
-    limits = key.limits or Limits()
+def limits_shown(
+    scope: Literal["key", "team"], name: str, limits: Limits | None, uses: Iterable[LimitUse]
+) -> tuple[LimitShown, ...]:
+    """The limits of a key or a team, with their use."""
+    used = {use.what: int(use.used) for use in uses if (use.scope, use.name) == (scope, name)}
+    limits = limits or Limits()
     said = {
         "requests": limits.requests_per_minute,
         "tokens": limits.tokens_per_minute,
@@ -204,15 +234,16 @@ def limits_shown(key: ApiKey, uses: Iterable[LimitUse]) -> tuple[LimitShown, ...
     )
 
 
-def budget_shown(key: ApiKey, spent: Iterable[Spent], now: datetime) -> BudgetShown | None:
-    """The budget of a key, with its spend."""
-    budget = key.budget
+def budget_shown(
+    keys: Collection[str], budget: Budget | None, spent: Iterable[Spent], now: datetime
+) -> BudgetShown | None:
+    """A budget, with what these keys have spent of it."""
     if budget is None:
         return None
     return BudgetShown(
         usd=budget.usd,
         per=budget.per,
-        spent_usd=spent_of(key.name, budget, now, spent),
+        spent_usd=spent_of(keys, budget, now, spent),
         ends_at=period_end(budget, now),
     )
 
@@ -253,14 +284,16 @@ def create_key(desk: Desk, call: Call) -> Secret:
         limits=asked.limits,
         budget=asked.budget,
         each_user=asked.each_user,
+        team=asked.team,
         priority=asked.priority,
         expires_at=asked.expires_at,
         role=asked.role,
     )
-    named = configured(desk).get(asked.name)
+    config = configured(desk)
+    named = config.keys.get(asked.name)
     if named is not None and named.role is not None:
         terms = msgspec.structs.replace(terms, role=named.role)
-    check_terms(desk, terms, named)
+    check_terms(desk, terms, asked.name, config)
     secret = new_key()
 
     def make(before: ApiKey | None) -> ApiKey:
@@ -287,7 +320,8 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/set."""
     name = called(desk, call)
     asked = call.intent(KeyChange)
-    named = configured(desk).get(name)
+    config = configured(desk)
+    named = config.keys.get(name)
     changes: dict[str, Any] = {
         each: getattr(asked, each) for each in asked.__struct_fields__ if getattr(asked, each) is not UNSET
     }
@@ -303,7 +337,7 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
         key = living(before, name)
         if said.role is not None:
             key = with_role(key, said.role)
-        check_terms(desk, msgspec.structs.replace(said, role=key.role), named)
+        check_terms(desk, msgspec.structs.replace(said, role=key.role), name, config)
         return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
 
     with desk.ledger.together():

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from airboss.config import KeyConfig, parse_config
+from airboss.config import Config, KeyConfig, parse_config
 from airboss.config.checks_limits import check_budget, check_each_user, check_limit
 from airboss.config.types import CALLS_ONLY
+from airboss.config.wording import nearest
 from airboss.console.desk import Desk
 from airboss.domain.errors import ConfigError, InvalidRequest, WrongCall
-from airboss.domain.plan import Budget, EachUser, Limits
+from airboss.domain.plan import Allowance, Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms
 
@@ -28,7 +29,7 @@ class BudgetAsked(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`budget`, as `[keys.NAME]` takes it."""
 
 
-class EachUserAsked(EachUser, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EachUserAsked(Allowance, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`each_user`, as `[keys.NAME]` takes it."""
 
     limits: LimitsAsked | None = None
@@ -39,9 +40,9 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone."""
 
 
-def configured(desk: Desk) -> dict[str, KeyConfig]:
-    """What `[keys]` says, by the configuration in force."""
-    return parse_config(desk.ledger.config() or "", source="the configuration in force").keys
+def configured(desk: Desk) -> Config:
+    """The configuration in force, whose `[keys]` and `[teams]` count here."""
+    return parse_config(desk.ledger.config() or "", source="the configuration in force")
 
 
 def settings_in(named: KeyConfig | None) -> tuple[str, ...]:
@@ -53,12 +54,17 @@ def _wrong(_: tuple[str, ...], message: str) -> ConfigError:
     return ConfigError(message)
 
 
-def check_terms(desk: Desk, terms: Terms, named: KeyConfig | None) -> None:
-    """What a key is made for must make sense, beside what `[keys.NAME]` says. Raises InvalidRequest,
-    WrongCall."""
+def check_terms(desk: Desk, terms: Terms, name: str, config: Config) -> None:
+    """What the key of that name is made for must make sense, beside what the configuration says. Raises
+    InvalidRequest, WrongCall."""
     if terms.role is not None:
-        check_role(terms, named)
+        check_role(terms, config.keys.get(name))
     check_deployments(desk, terms.deployments)
+    if terms.team is not None and terms.team not in config.teams:
+        raise WrongCall(
+            f"there is no team {terms.team[:80]!r} in the configuration; "
+            f"{nearest(terms.team[:80], config.teams)}"
+        )
 
     try:
         if terms.limits is not None:
@@ -97,6 +103,8 @@ def noted(key: ApiKey) -> dict[str, object]:
         said["budget"] = f"{key.budget.usd} USD a {key.budget.per}"
     if key.each_user is not None:
         said["each_user"] = _said(msgspec.to_builtins(key.each_user))
+    if key.team is not None:
+        said["team"] = key.team
     if key.priority != "normal":
         said["priority"] = key.priority
     if key.expires_at is not None:

@@ -15,7 +15,7 @@ from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound
-from airboss.domain.plan import EachUser
+from airboss.domain.plan import Allowance
 from airboss.governance.budgets import money
 from airboss.governance.roles import MAY
 
@@ -68,7 +68,7 @@ def bars(key: KeyShown) -> tuple[Bar, ...]:
     return (*found, *([budget_bar(key.budget)] if key.budget is not None else []))
 
 
-def each_may(each: EachUser | None) -> tuple[str, ...]:
+def each_may(each: Allowance | None) -> tuple[str, ...]:
     """What each user of a key may have, in words."""
     limits, budget = (each.limits, each.budget) if each is not None else (None, None)
     said = [] if limits is None else [(getattr(limits, name), WORDS[what]) for what, name in NAMES.items()]
@@ -132,7 +132,7 @@ def create(desk: Desk, form: Form) -> Once:
 def change(desk: Desk, form: Form) -> str:
     """Change what a key may, but for what the configuration says."""
     name = form.parts["name"]
-    fixed = key_terms.settings_in(key_terms.configured(desk).get(name))
+    fixed = key_terms.settings_in(key_terms.configured(desk).keys.get(name))
     said = role_said(form) if form.text("console") else terms(form)
     api_keys.set_key(desk, form.call({k: v for k, v in said.items() if k not in fixed}))
     return f"/governance/keys/{name}"

@@ -18,9 +18,8 @@ import msgspec
 from airboss.controller.dead_letters import DeadLetters, Letter, Place, shown
 from airboss.domain.errors import AirbossError, Unavailable
 from airboss.domain.ports import Clock, JournalMove, RecordFilter
-from airboss.domain.record import interrupted
 from airboss.domain.status import DeadLetter
-from airboss.store.joining import call_of, read_closed, read_opened, read_score, read_span
+from airboss.store.joining import call_of, interrupted, read_closed, read_opened, read_score, read_span
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import Frame, FrameKind
 

@@ -33,9 +33,8 @@ from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
-from airboss.domain.record import interrupted
 from airboss.domain.status import JournalStatus
-from airboss.store.joining import call_of, read_opened
+from airboss.store.joining import call_of, interrupted, read_opened
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.frames import Frame, Stretch, read_frames

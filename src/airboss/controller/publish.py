@@ -16,6 +16,7 @@ from airboss.config import Config, ModelConfig, ScoringConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.embedders import is_onnx
 from airboss.config.locate import line_of, statement_of
+from airboss.config.wording import nearest
 from airboss.controller.placement import Placed, one_at_a_time
 from airboss.controller.price_list import PriceList
 from airboss.controller.starter import starter_config
@@ -74,7 +75,7 @@ def apply_config(
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
     _check_files(config, data, text, source, before=ledger.config())
-    _check_roles(ledger, config, text, source)
+    _check_keys(ledger, config, text, source)
     data.check_ledger(config.store.ledger)
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
@@ -274,9 +275,9 @@ def _bind_keys(ledger: Ledger, config: Config) -> None:
         ledger.change_key(key.name, change)
 
 
-def _check_roles(ledger: Ledger, config: Config, text: str, source: str) -> None:
+def _check_keys(ledger: Ledger, config: Config, text: str, source: str) -> None:
     """A key that calls models is not made one of the console: what has its secret was given it for something
-    else. Raises ConfigError, naming the line."""
+    else. Nor is one left in a team that is gone: nothing would limit it as that did. Raises ConfigError."""
     roles = {name: key.role for name, key in config.keys.items() if key.role is not None}
     for key in ledger.all_keys() if roles else ():
         if key.role is None and key.revoked_at is None and key.name in roles:
@@ -284,6 +285,13 @@ def _check_roles(ledger: Ledger, config: Config, text: str, source: str) -> None
             raise ConfigError(
                 f"{source}:{line}: keys.{key.name}.role: {key.name!r} is a key that calls models, and gets "
                 f"no role; `airboss keys revoke {key.name}` and make it anew, or use another name"
+            )
+    for key in ledger.all_keys():
+        team = bound(key, config.keys.get(key.name)).team
+        if team is not None and team not in config.teams and key.revoked_at is None:
+            raise ConfigError(
+                f"{source}: key {key.name!r} is in team {team!r}, and there is no [teams.{team}]; "
+                f"{nearest(team, config.teams)} Keep it, or first `airboss keys set {key.name} --team none`"
             )
 
 

@@ -97,8 +97,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     per: Literal["month", "day"] = "month"
 
 
-class EachUser(msgspec.Struct, frozen=True, kw_only=True):
-    """How much each user of a key may have, beside what binds the key; `limits` without a `queue`."""
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the keys of a team may have together, or each user of a key, beside what binds each key."""
 
     limits: Limits | None = None
     budget: Budget | None = None
@@ -250,8 +250,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records, `sealed` has
-    them encrypted there. `limits` are of all calls together. `others` are releases that no caller is assigned
-    to, which our own calls may name: candidates, and each served model without anything around it."""
+    them encrypted there. `limits` are of all calls together, `teams` by name. `others` are releases that no
+    caller is assigned to, which our own calls may name: candidates, and each served model without anything
+    around it."""
 
     number: int
     created_at: datetime
@@ -260,6 +261,7 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     bodies: bool = True
     sealed: bool = False
     limits: Limits | None = None
+    teams: dict[str, Allowance] = {}
 
     def served(self) -> Iterator[Served]:
         """Every release that can answer under this plan, and where; one of two deployments comes twice."""

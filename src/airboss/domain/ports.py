@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from airboss.domain.plan import Budget, EachUser, Exposure, Limits, Priority, ServingPlan, Standing
+from airboss.domain.plan import Allowance, Budget, Exposure, Limits, Priority, ServingPlan, Standing
 from airboss.domain.record import Found, InferenceRecord, Status
 from airboss.domain.release import Release
 from airboss.domain.score import Score, ScoreValue
@@ -38,7 +38,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     own, for evaluations and probes; no other may name its release. `deployments` to `priority` hold now;
     `given` (deployments) and what else begins so is what the key was made for, and holds where the
     configuration says nothing. A rotation leaves `previous_sha256` good until `previous_until`. From
-    `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s."""
+    `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s. `left`: how often it has
+    left which team."""
 
     name: str
     sha256: str
@@ -51,15 +52,18 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None = None
     limits: Limits | None = None
     budget: Budget | None = None
-    each_user: EachUser | None = None
+    each_user: Allowance | None = None
+    team: str | None = None
     priority: Priority = "normal"
     given_limits: Limits | None = None
     given_budget: Budget | None = None
-    given_each_user: EachUser | None = None
+    given_each_user: Allowance | None = None
+    given_team: str | None = None
     given_priority: Priority = "normal"
     expires_at: datetime | None = None
     role: str | None = None
     owner: str | None = None
+    left: dict[str, int] = {}
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

@@ -188,18 +188,3 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     records: tuple[InferenceRecord, ...]
     looked_to: str | None
-
-
-def interrupted(opened: OpenedCall, *, latency_ms: float) -> ClosedCall:
-    """The close of a call whose worker died: an error of type `interrupted`, its usage unknown.
-
-    `latency_ms` is the longest the call can have run, as the caller of this knows it.
-    """
-    return ClosedCall(
-        id=opened.id,
-        status="error",
-        error_type="interrupted",
-        usage_estimated=True,
-        latency_ms=latency_ms,
-        overhead_ms=0.0,
-    )

@@ -13,7 +13,7 @@ from airboss.gateway import wire
 from airboss.gateway.estimate import Estimate, estimate
 from airboss.gateway.serving import Branch
 from airboss.gateway.spending import Purse
-from airboss.gateway.stock import Scope, Stock, limit_headers, too_long
+from airboss.gateway.stock import Scope, Stock, What, limit_headers, too_long
 from airboss.gateway.waiting import Refusal
 from airboss.governance.counting import Change, Denied, units
 from airboss.governance.windows import WINDOW_S
@@ -49,8 +49,7 @@ class Held:
         Unavailable."""
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self.bound if stock.what == "tokens"]
-        money = limiter.money(request.principal.key, request.started_at)
-        purses = [] if money is None else [money]
+        purses = [*limiter.money(request.principal.key, request.started_at)]
         purse = limiter.purse(self._user, request.started_at) if self._user is not None else None
         if purse is not None:
             purses.append(purse.stock)
@@ -128,15 +127,17 @@ class Held:
 
     @property
     def headers(self) -> bytes:
-        """The lines of an answer about the limits of a minute: the user's, else the key's, else the
-        deployment's, else all calls'. A refusal has its own."""
+        """The lines of an answer about the limits of a minute: of each kind the one with the least left. A
+        refusal has its own."""
         if self._refused:
             return b""
-        lines = {}
+        least: dict[What, tuple[int, Stock]] = {}
         for stock in self.bound:
-            if stock.kind == "minute" and stock.what not in lines:
-                lines[stock.what] = limit_headers(stock, stock.remaining, WINDOW_S)
-        return b"".join(lines.values())
+            if stock.kind == "minute":
+                left = stock.remaining
+                if stock.what not in least or left < least[stock.what][0]:
+                    least[stock.what] = (left, stock)
+        return b"".join([limit_headers(stock, left, WINDOW_S) for left, stock in least.values()])
 
 
 def price(guess: Estimate, target: Target) -> Decimal | None:

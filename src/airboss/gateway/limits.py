@@ -19,7 +19,17 @@ from airboss.domain.plan import Budget, DeploymentPlan
 from airboss.domain.ports import Clock, Snapshot
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.held import Bound, Held
-from airboss.gateway.spending import KeySpending, KeysSpent, Purse, UserSpending, UsersSpent
+from airboss.gateway.spending import (
+    KeySpending,
+    KeysSpent,
+    Payer,
+    Purse,
+    UserSpending,
+    UsersSpent,
+    Wallet,
+    by_key,
+    payers,
+)
 from airboss.gateway.stock import (
     SHADOW_TAG,
     LimitReached,
@@ -72,14 +82,18 @@ class Limiter:
         self._scopes: dict[Scope, Bound] = {}
         self._limited: set[str] = set()
         """Counters of limits in the plan; others are forgotten when nothing is held of them."""
-        self._budgets: dict[str, Budget] = {}
-        self._purses: dict[str, tuple[datetime, datetime, Stock]] = {}
-        """The stock that a key's money of now is taken from, with the period that it is of."""
+        self._teams: dict[str, str] = {}
+        """The team of each key that is in one."""
+        self._budgets: dict[Scope, Payer] = {}
+        self._paid_by: dict[str, tuple[Scope, ...]] = {}
+        """The budgets that bind a key: its own and its team's."""
+        self._wallets: dict[str, Wallet] = {}
+        """What a key's money of now is taken from."""
         self._rooms: dict[str, Room] = {}
         """Where calls wait, by the counter that they wait for."""
         self._shut: dict[str, tuple[float, float, Stock]] = {}
-        """Until when a key, or a user by their counter, is refused without asking, when there will be room,
-        and in which stock."""
+        """Until when a key, for itself or its team, or a user by their counter, is refused without asking,
+        when there will be room, and in which stock."""
         self._users: dict[str, tuple[Users, dict[What, int], Budget | None]] = {}
         """Of keys whose users are limited each: who they are, how far, and for how much money."""
         self._of_users: dict[Scope, Bound] = {}
@@ -94,7 +108,7 @@ class Limiter:
     def bind(self, snapshot: Snapshot) -> bool:
         """Limit as this snapshot says; returns whether anything is limited at all."""
         self._bound.clear()
-        self._purses.clear()
+        self._wallets.clear()
         self._shut.clear()
         rooms, self._rooms = self._rooms, {}
         limited = [(Scope("all"), snapshot.plan.limits)]
@@ -102,6 +116,8 @@ class Limiter:
         limited += [(Scope("candidate", each.name), of_candidate(each)) for each in snapshot.plan.deployments]
         keys = [key for key in snapshot.keys if key.revoked_at is None]
         limited += [(Scope("key", key.name), key.limits) for key in keys]
+        limited += [(Scope("team", name), team.limits) for name, team in snapshot.plan.teams.items()]
+        self._teams = {key.name: key.team for key in keys if key.team is not None}
         self._scopes = {}
         for scope, limits in limited:
             wanted = counted(limits)
@@ -115,7 +131,8 @@ class Limiter:
         for room in rooms.values():
             room.dissolve()
         self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
-        self._budgets = {key.name: key.budget for key in keys if key.budget is not None}
+        self._budgets = {payer.scope: payer for payer in payers(snapshot)}
+        self._paid_by = by_key(self._budgets)
         self._of_users.clear()
         known, self._users = self._users, {}
         for key in keys:
@@ -136,7 +153,9 @@ class Limiter:
     def _of(self, key: str, deployment: str) -> Bound:
         bound = self._bound.get((key, deployment))
         if bound is None:
-            scopes = (Scope("key", key), Scope("deployment", deployment), Scope("all"))
+            scopes = [Scope("key", key), Scope("deployment", deployment), Scope("all")]
+            if key in self._teams:
+                scopes.insert(1, Scope("team", self._teams[key]))
             bound = tuple(stock for scope in scopes for stock in self._scopes.get(scope, ()))
             self._bound[key, deployment] = bound
         return bound
@@ -167,17 +186,20 @@ class Limiter:
         stock.seen_at = self._clock.monotonic()
         return self.users_spent.purse(stock, budget, period_start(budget, at).date())
 
-    def money(self, key: str, at: datetime) -> Stock | None:
-        """What the money of a key is taken from, where it has a budget."""
-        known = self._purses.get(key)
-        if known is not None and known[0] <= at < known[1]:
-            return known[2]
-        budget = self._budgets.get(key)
-        if budget is None:
-            return None
-        stock = self._stock(Stock(Scope("key", key), "usd", units(budget.usd), period_of(budget, at)))
-        self._purses[key] = (period_start(budget, at), period_end(budget, at), stock)
-        return stock
+    def money(self, key: str, at: datetime) -> tuple[Stock, ...]:
+        """What the money of a key is taken from, for each budget that binds it."""
+        known = self._wallets.get(key)
+        if known is not None and known.since <= at < known.until:
+            return known.stocks
+        paid_by = [self._budgets[scope] for scope in self._paid_by.get(key, ())]
+        if not paid_by:
+            return ()
+        self._wallets[key] = Wallet(
+            max(period_start(payer.budget, at) for payer in paid_by),
+            min(period_end(payer.budget, at) for payer in paid_by),
+            tuple(self._stock(payer.stock(at)) for payer in paid_by),
+        )
+        return self._wallets[key].stocks
 
     # -- the rungs
 
@@ -205,7 +227,7 @@ class Limiter:
             name = self._users[key][0].counted_as(request.user, self._clock.monotonic())
             user = Scope("user", key, name)
             own = self._of_user(user)
-        elif not bound and key not in self._budgets:
+        elif not bound and key not in self._paid_by:
             return None
         if request.principal.internal and SHADOW_TAG in request.tags:
             spared(bound)
@@ -337,13 +359,15 @@ class Limiter:
         """What a call is told that a stock has nothing for."""
         stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
         scope = stock.scope
-        if stock.what == "requests" and scope.kind in {"key", "user"} and denied.retry_after_s is not None:
+        own = scope.kind in {"key", "user", "team"}
+        if stock.what == "requests" and own and denied.retry_after_s is not None:
             now, wait_s = self._clock.monotonic(), denied.retry_after_s
-            whose = scope.counter if scope.user else scope.name
+            whose = scope.counter if scope.user else request.principal.key
             self._shut[whose] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
-        budget = self._budgets.get(request.principal.key)
-        if scope.user and stock.what == "usd":
-            budget = self.users_spent.budget_of(stock)
+        payer, budget = self._budgets.get(scope), None
+        if stock.what == "usd":  # which may be gone since it was asked for
+            budget = payer.budget if payer is not None else Budget(usd=usd_of(stock.limit))
+            budget = self.users_spent.budget_of(stock) if scope.user else budget
         return refusal(stock, denied, budget, request.started_at)
 
     # -- what is told
@@ -417,14 +441,13 @@ class Limiter:
                     del self._stocks[stock.counter]
                     self._of_users.pop(stock.scope, None)
                     self.users_spent.forget(stock)
-                    purse = self._purses.get(stock.scope.name)
-                    if purse is not None and purse[2] is stock:
-                        del self._purses[stock.scope.name]
+                    if stock.what == "usd" and not stock.scope.user:
+                        self._wallets.clear()  # some have it, and are made again
         self.flush(now=True)
 
     async def refresh(self) -> None:
         """Tell the owner what records say has been spent: it may have missed some."""
-        await self._keys_spent.refresh(self._budgets)
+        await self._keys_spent.refresh(list(self._budgets.values()))
         await self.users_spent.refresh()
 
     async def close(self) -> None:
@@ -453,10 +476,10 @@ class Limiter:
         for room in self._rooms.values():
             scope, size = room.stock.scope, room.queue.size
             found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
-        for key, budget in self._budgets.items():
-            counter = f"key/{key}/usd/{period_of(budget, self._clock.now())}"
-            spent = usd_of(self._keys_spent.of(counter))
-            found.append(LimitUse("key", key, "usd", float(budget.usd), float(spent), 0.0))
+        for scope, payer in self._budgets.items():
+            spent = usd_of(self._keys_spent.of(payer.stock(self._clock.now()).counter))
+            usd = float(payer.budget.usd)
+            found.append(LimitUse(scope.kind, scope.name, "usd", usd, float(spent), 0.0))
         return found
 
     def said_no(self) -> dict[str, int]:

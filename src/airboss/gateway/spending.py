@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from airboss.domain.errors import AirbossError
 from airboss.domain.plan import Budget
-from airboss.domain.ports import Clock, Spent
-from airboss.gateway.stock import Stock
-from airboss.governance.budgets import period_of, period_start
+from airboss.domain.ports import Clock, Snapshot, Spent
+from airboss.gateway.stock import Scope, Stock
+from airboss.governance.budgets import members, period_of, period_start
 from airboss.governance.counting import Change, Counters, units
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SAY_AGAIN: Final = 20
 """Every so many refreshes what records say of spending is told again, changed or not."""
@@ -38,8 +42,64 @@ UserSpending = Callable[[str, Sequence[str], date], Mapping[str, Decimal]]
 """What users of a key (by their names for counters) spent on that day and later, as the ledger has it."""
 
 
+class Payer(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget, whose it is, and the keys that spend of it: one, or those of a team.
+
+    A team's spend is what its keys have spent. It falls when one leaves, which what is counted cannot: so
+    another counter goes on then, from the records, told apart by `left`, how often a key has left."""
+
+    scope: Scope
+    budget: Budget
+    keys: frozenset[str]
+    left: int = 0
+
+    def stock(self, at: datetime) -> Stock:
+        """What money of then is taken from."""
+        period = period_of(self.budget, at) + (f"/{self.left}" if self.left else "")
+        return Stock(self.scope, "usd", units(self.budget.usd), period)
+
+
+def payers(snapshot: Snapshot) -> list[Payer]:
+    """Every budget of a plan, of keys and of teams."""
+    found = [
+        Payer(scope=Scope("key", key.name), budget=key.budget, keys=frozenset([key.name]))
+        for key in snapshot.keys
+        if key.budget is not None and key.revoked_at is None
+    ]
+    of_team, left = members(snapshot.keys), Counter[str]()
+    for key in snapshot.keys:
+        left.update(key.left)
+    return found + [
+        Payer(
+            scope=Scope("team", name),
+            budget=team.budget,
+            keys=of_team.get(name, frozenset()),
+            left=left[name],
+        )
+        for name, team in snapshot.plan.teams.items()
+        if team.budget is not None
+    ]
+
+
+def by_key(payers: Mapping[T, Payer]) -> dict[str, tuple[T, ...]]:
+    """What they are called, by the keys that spend of each."""
+    found: dict[str, tuple[T, ...]] = defaultdict(tuple)
+    for called, payer in payers.items():
+        for key in payer.keys:
+            found[key] += (called,)
+    return dict(found)
+
+
+class Wallet(msgspec.Struct, frozen=True):
+    """What a key's money is taken from, by each budget that binds it, from `since` until `until`."""
+
+    since: datetime
+    until: datetime
+    stocks: tuple[Stock, ...]
+
+
 class KeysSpent:
-    """Of keys with budgets. One a worker, one event loop."""
+    """Of keys and teams with budgets. One a worker, one event loop."""
 
     def __init__(self, counters: Counters, clock: Clock, spending: KeySpending | None) -> None:
         self._counters = counters
@@ -61,26 +121,25 @@ class KeysSpent:
         """What records said last."""
         return self._spent.get(counter, 0)
 
-    async def refresh(self, budgets: Mapping[str, Budget]) -> None:
-        """Tell what has been spent of these, by keys."""
-        if self._spending is None or not budgets or not self._counters.here:
+    async def refresh(self, payers: Sequence[Payer]) -> None:
+        """Tell what has been spent of these."""
+        if self._spending is None or not payers or not self._counters.here:
             return
         now = self._clock.now()
-        starts = {key: period_start(budget, now) for key, budget in budgets.items()}
         # Put together here: by the time that records are read there may be another plan.
-        counters = {key: f"key/{key}/usd/{period_of(budget, now)}" for key, budget in budgets.items()}
+        starts = {payer.stock(now).counter: period_start(payer.budget, now).date() for payer in payers}
         try:
-            spent = await asyncio.to_thread(self._spending, min(starts.values()).date())
+            spent = await asyncio.to_thread(self._spending, min(starts.values()))
         except AirbossError as error:  # the owner knows what we told it; records can wait
             log.warning("cannot read what has been spent: %s", error)
             return
         self._refreshed += 1
-        sums = dict.fromkeys(starts, 0)
+        read = dict.fromkeys(starts, 0)
+        paid_by = by_key(dict(zip(starts, payers, strict=True)))
         for each in spent:
-            start = starts.get(each.key)
-            if start is not None and each.day >= start.date():
-                sums[each.key] += units(each.usd)
-        read = {counters[key]: total for key, total in sums.items()}
+            for counter in paid_by.get(each.key, ()):
+                if each.day >= starts[counter]:
+                    read[counter] += units(each.usd)
         before, self._spent = self._spent, read
         told, self._ripe = self._ripe, self._ripened(read)
         again = self._refreshed % SAY_AGAIN == 1

@@ -37,10 +37,10 @@ SHADOW_TAG = "shadow_of"
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose limits: a key's, those of one `user` of the key (as `governance.users` names them), a
+    """Whose limits: a key's, those of one `user` of the key (as `governance.users` names them), a team's, a
     deployment's, its candidate's, or those of all calls together."""
 
-    kind: Literal["key", "user", "deployment", "candidate", "all"]
+    kind: Literal["key", "user", "team", "deployment", "candidate", "all"]
     name: str = ""
     user: str = ""
 
@@ -190,8 +190,8 @@ class LimitReached(RateLimited):
 
 
 class BudgetExceeded(RateLimited):
-    """The key's money is spent; the next period brings more. Trying again at once is no use, and client
-    libraries are told so."""
+    """The money of the key, its user or its team is spent; the next period brings more. Trying again at once
+    is no use, and client libraries are told so."""
 
     type = "insufficient_quota"
     default_code = "budget_exceeded"

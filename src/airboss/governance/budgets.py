@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -39,10 +39,19 @@ def user_budget(key: ApiKey) -> Budget | None:
     return key.each_user.budget if key.each_user is not None and key.revoked_at is None else None
 
 
-def spent_of(key: str, budget: Budget, at: datetime, spent: Iterable[Spent]) -> Decimal:
-    """What a key has spent of its budget in the period of that moment."""
+def members(keys: Iterable[ApiKey]) -> dict[str, frozenset[str]]:
+    """Which keys are in each team, by their names; revoked ones too, which have spent."""
+    found: dict[str, set[str]] = {}
+    for key in keys:
+        if key.team is not None:
+            found.setdefault(key.team, set()).add(key.name)
+    return {team: frozenset(names) for team, names in found.items()}
+
+
+def spent_of(keys: Collection[str], budget: Budget, at: datetime, spent: Iterable[Spent]) -> Decimal:
+    """What these keys, one or those of a team, have spent in the period of that moment."""
     since, until = period_start(budget, at).date(), period_end(budget, at).date()
-    return sum((each.usd for each in spent if each.key == key and since <= each.day < until), Decimal(0))
+    return sum((each.usd for each in spent if each.key in keys and since <= each.day < until), Decimal(0))
 
 
 def money(usd: Decimal) -> str:

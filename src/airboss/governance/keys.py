@@ -13,7 +13,7 @@ import msgspec
 from airboss.config import KeyConfig
 from airboss.config.types import NO_PERSON, Role
 from airboss.domain.errors import WrongCall
-from airboss.domain.plan import Budget, EachUser, Limits, Priority
+from airboss.domain.plan import Allowance, Budget, Limits, Priority
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
 
@@ -50,7 +50,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
     budget: Budget | None = None
-    each_user: EachUser | None = None
+    each_user: Allowance | None = None
+    team: str | None = None
     priority: Priority = "normal"
     expires_at: datetime | None = None
     role: Role | None = None
@@ -65,13 +66,19 @@ def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: da
             "gives it another secret, or choose another name"
         )
     owner = f"{name} {now.isoformat()}" if before is not None else None  # no name has a blank
-    key = ApiKey(name=name, sha256=hash_key(secret), created_at=now, owner=owner)
+    key = followed(before, ApiKey(name=name, sha256=hash_key(secret), created_at=now, owner=owner))
     if terms.role is not None:
         if name in NO_PERSON:
             raise WrongCall(f"{name!r} is nobody's name in the audit log; use another for a key with a role")
         # No deployment: a gateway of an earlier version, which knows no roles, lets it call nothing either.
         key = msgspec.structs.replace(key, role=terms.role, deployments=())
     return with_terms(key, terms, now=now)
+
+
+def followed(before: ApiKey | None, key: ApiKey) -> ApiKey:
+    """A key that takes the place of one of its name. Spend goes by names, so that it is in the same team
+    until `bound` says otherwise."""
+    return key if before is None else msgspec.structs.replace(key, team=before.team, left=before.left)
 
 
 def terms_of(key: ApiKey) -> Terms:
@@ -81,6 +88,7 @@ def terms_of(key: ApiKey) -> Terms:
         limits=key.given_limits,
         budget=key.given_budget,
         each_user=key.given_each_user,
+        team=key.given_team,
         priority=key.given_priority,
         expires_at=key.expires_at,
     )
@@ -103,6 +111,7 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
         given_limits=terms.limits,
         given_budget=terms.budget,
         given_each_user=terms.each_user,
+        given_team=terms.team,
         given_priority=terms.priority,
         expires_at=terms.expires_at,
     )
@@ -160,14 +169,19 @@ def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
     """The key with what `[keys.NAME]` says of it: what that leaves open is as the key was made, but for the
     role, which stays as it was last."""
     named = named or KeyConfig()
+    team = named.team or key.given_team if key.role is None else None
+    if key.team not in (None, team):
+        left = {**key.left, key.team: key.left.get(key.team, 0) + 1}
+        key = msgspec.structs.replace(key, left=left)
     if key.role is not None:
-        return msgspec.structs.replace(key, role=named.role or key.role)
+        return msgspec.structs.replace(key, role=named.role or key.role, team=None)
     return msgspec.structs.replace(
         key,
         deployments=key.given if named.deployments is None else named.deployments,
         limits=named.limits or key.given_limits,
         budget=named.budget or key.given_budget,
         each_user=named.each_user or key.given_each_user,
+        team=team,
         priority=named.priority or key.given_priority,
     )
 

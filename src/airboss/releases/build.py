@@ -283,6 +283,7 @@ def build_plan(
         bodies=config.store.bodies != "off",
         sealed=config.store.bodies == "sealed",
         limits=config.gateway.limits,
+        teams=config.teams,
     )
     shown_already = {served.release.digest for served in plan.served()}
     others = tuple(
