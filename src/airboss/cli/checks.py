@@ -116,6 +116,17 @@ def check_memory(meminfo: str) -> Check:
     return ok("memory", seen)
 
 
+def check_limits() -> Check:
+    """Open files, and how large they may get."""
+    from airboss.compose.process_limits import trouble  # noqa: PLC0415 - only here
+
+    found = trouble()
+    if found is None:
+        return ok("limits", "open files and their size suffice")
+    seen, _, advice = found.partition(": ")
+    return fail("limits", seen, advice)
+
+
 def nearest(data_dir: Path) -> Path:
     """The data directory, or what is there above it."""
     exists = os.path.exists  # which, unlike `Path.exists`, does not raise below what may not be entered

@@ -81,6 +81,7 @@ def machine(data_dir: Path) -> Iterator[Check]:
     yield checks.check_avx2(checks.read("/proc/cpuinfo"), platform.machine())
     yield checks.check_engine()
     yield checks.check_memory(checks.read("/proc/meminfo"))
+    yield checks.check_limits()
     yield checks.check_disk(data_dir)
     yield checks.check_writable(data_dir)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
@@ -31,6 +30,7 @@ from airboss.compose.parts import (
     role_lock,
     tls_context,
 )
+from airboss.compose.process_limits import raise_limits
 from airboss.compose.rollouts import rollouts
 from airboss.compose.scaling import scaling
 from airboss.compose.sealing import kept_responses, open_ring, sealed
@@ -50,8 +50,6 @@ from airboss.telemetry import logs
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
 
-OPEN_FILES = 65_536
-
 
 def run_gateway(
     data_dir: Path, *, host: str, port: int, worker: int, insecure: bool, log_format: str | None
@@ -66,6 +64,7 @@ def run_gateway(
 
     name = f"gateway-{worker}"
     logs.configure(name, log_format=log_format)
+    raise_limits()
     data = DataDir(data_dir)
     with (
         role_lock(data),
@@ -80,7 +79,6 @@ def run_gateway(
         logs.configure(name, log_format=log_format, redact=redact)
         listener = inherited_listener() or listen(host, port, flag="--port")
         on_parent_gone(terminate_self)
-        raise_file_limit()
         context = tls_context(config.tls)
         journal = JournalWriter(data.journal_dir, name, fsync_interval_s=config.gateway.fsync_ms / 1000)
         settings = GatewaySettings(
@@ -127,6 +125,7 @@ def run_controller(
     from airboss.store.ledger_lead import leading  # noqa: PLC0415 - as above
 
     logs.configure("controller", log_format=log_format)
+    raise_limits()
     data = DataDir(data_dir)
     with (
         role_lock(data),
@@ -194,6 +193,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     from airboss.store.service import serve  # noqa: PLC0415 - as above
 
     logs.configure("store", log_format=log_format)
+    raise_limits()
     data = DataDir(data_dir)
     with role_lock(data):
         on_parent_gone(terminate_self)
@@ -280,13 +280,6 @@ async def serve_console(
         server.should_exit = True
         stopping.cancel()
         await serving
-
-
-def raise_file_limit() -> None:
-    """As many open files as we may have: a stream takes two, and the usual 1,024 would end at 500 of them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def inherited_listener() -> socket.socket | None:

@@ -1,0 +1,59 @@
+"""What the system lets a process have, and what `airboss up` and the doctor say of it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMITS = {
+    "open files": (resource.RLIMIT_NOFILE, 64, "a process may have 64 open files here", "`ulimit -n 65536`"),
+    "size": (resource.RLIMIT_FSIZE, 1024, "a file may have 1,024 bytes here", "`ulimit -f unlimited`"),
+}
+
+
+def limited(which: int, most: int, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A verb, in a process that may have no more; what it says goes through a pipe."""
+    return subprocess.run(
+        [sys.executable, "-m", "airboss.cli.main", *command],
+        preexec_fn=lambda: resource.setrlimit(which, (most, most)),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_too_little_is_told_at_the_start(tmp_path: Path, name: str) -> None:
+    """With what there is and what to do, before anything is made; by the doctor too."""
+    which, most, seen, advice = LIMITS[name]
+    done = limited(which, most, "up", "--port", "0", "--console-port", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert seen in done.stderr
+    assert advice in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    done = limited(which, most, "doctor", "--json", "--port", "0", "--console-port", "0", cwd=tmp_path)
+    (found,) = [each for each in map(json.loads, done.stdout.splitlines()) if each["name"] == "limits"]
+    assert (done.returncode, found["verdict"]) == (1, "fail")
+    assert (seen in found["seen"], advice in found["advice"]) == (True, True), found
+
+
+def test_what_may_be_had_is_taken(tmp_path: Path) -> None:
+    """A low limit that this process may raise is no hindrance, for those that it starts neither."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "from airboss.compose.process_limits import raise_limits\n"
+        "raise_limits()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    assert int(done.stdout) >= 256

@@ -1,0 +1,54 @@
+"""A gateway that may open no more files."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+
+from airboss.testing import FakeProvider
+from tests.support.gateway import Gateway, deployment
+from tests.support.wait import until
+
+CALL = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+MORE = 10
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Whether the other side has closed it."""
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider, own_root: Path) -> None:
+    """Those that cannot be accepted are closed at once; with room new ones are served."""
+    with Gateway(own_root, deployment(provider.url)) as gateway, ExitStack() as opened:
+        client = opened.enter_context(gateway.client())
+        assert client.post("/v1/chat/completions", json=CALL).status_code == 200
+        pid = gateway.process.pid
+        most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + MORE
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+        others = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(5 * MORE)]
+        for each in others:
+            each.setblocking(False)
+        until(lambda: sum(map(is_closed, others)) >= 4 * MORE, timeout_s=10)
+        for _ in range(3):
+            assert client.post("/v1/chat/completions", json=CALL).status_code == 200
+        for each in others:
+            each.close()
+
+        def served() -> bool:
+            try:
+                return gateway.chat().status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        until(served, timeout_s=10)
