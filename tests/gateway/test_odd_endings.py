@@ -52,7 +52,7 @@ def said(dialect: str, response: httpx2.Response) -> str:
         return text(dialect, response, stream=True)
     events = [json.loads(each[6:]) for each in response.text.split("\n\n") if each.startswith("data: {")]
     choices = [choice for each in events for choice in each.get("choices", ())]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
+    return "".join(choice.get("delta", {}).get("content") or "" for choice in choices)
 
 
 def each_ended(upstream: SaidUpstream) -> None:
@@ -220,3 +220,24 @@ def test_a_last_event_sent_again_with_more_says_its_text_once(
     assert said("chat", response) == "".join(PIECES)
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["status"], end["usage_estimated"]) == ("ok", False)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("finish", [None, "content_filter"])
+def test_what_azures_filter_says_behind_the_end_is_heard(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str, finish: str | None
+) -> None:
+    """Where it looks at an answer that is out already: what it found, and that it would have cut it."""
+    upstream.stream([{"content": piece} for piece in PIECES])
+    found = {"index": 0, "finish_reason": finish, "content_filter_results": {"hate": {"filtered": True}}}
+    upstream.events.insert(-1, json.dumps({"id": "", "choices": [found]}))
+    response = ask(gateway, dialect, stream=True)
+    assert said(dialect, response) == "".join(PIECES)
+    reason = gateway.closed(response.headers["x-request-id"])["finish_reason"]
+    assert reason == (finish or "stop")
+    if dialect == "chat":
+        assert upstream.events[-2] in response.text
+    else:
+        assert is_whole(dialect, response)
+        cut = {"messages": '"refusal"', "responses": '"content_filter"'}[dialect]
+        assert (cut in response.text) == (finish is not None)

@@ -154,6 +154,20 @@ def test_a_stream_comes_as_it_is(gateway: Gateway, upstream: SaidUpstream, write
     assert (closed["input_tokens"], closed["output_tokens"], closed["status"]) == (15, 11, "ok")
 
 
+def test_what_comes_behind_the_reason_to_stop_is_heard(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A block that begins there too: a client could not tell what its pieces are of."""
+    late: list[dict[str, Any]] = [
+        {"type": "content_block_start", "index": 9, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": "More."}},
+        {"type": "content_block_stop", "index": 9},
+        {"type": "of_tomorrow"},
+    ]
+    upstream.events = [json.dumps(each) for each in (*EVENTS[:-1], *late, EVENTS[-1])]
+    heard = [data for _, data in streamed(say(gateway, "messages", stream=True))]
+    assert [each for each in heard if each in late] == late
+    assert [each["type"] for each in heard[-2:]] == ["message_delta", "message_stop"]
+
+
 def test_a_policy_that_only_looks_changes_nothing(gateway: Gateway, upstream: SaidUpstream) -> None:
     """Under it a stream comes as it is, too."""
     upstream.events, upstream.done = [json.dumps(event) for event in EVENTS], False

@@ -16,6 +16,9 @@ from airboss.dialects.speech import encode
 NOTHING: Final = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
 """A piece of chat that says nothing, to carry what was heard."""
 MARK: Final = b'"heard":'
+BEHIND_THE_END: Final = (MARK, b'"content_filter_')
+"""What marks events that are the client's though they come behind an answer's end: those in a provider's own
+words, and those of Azure's filter, where it looks at what is out already."""
 
 
 class _Heard(msgspec.Struct):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from airboss.dialects.chat_said import TOO_LARGE
+from airboss.dialects.heard import BEHIND_THE_END
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
 from airboss.gateway.inflate import Inflate, unpacks
@@ -419,7 +420,7 @@ class StreamedAnswer(_Answer):
         self.progress_at = time.perf_counter()
         if (reply.error is not None or reply.choices is None) and reply.says_error:
             raise error_in(self.provider, payload)
-        if self.assembly.over and reply.choices and not self._says_more(reply):
+        if self.assembly.over and reply.choices and not self._says_more(reply, payload):
             return False
         if reply.finish_reason:
             check_whole(self.provider, reply)
@@ -440,9 +441,9 @@ class StreamedAnswer(_Answer):
             )
         return False
 
-    def _says_more(self, reply: Reply) -> bool:
+    def _says_more(self, reply: Reply, payload: bytes) -> bool:
         """Whether an event says what has not been said, after some choice has ended."""
-        if not self.assembly.has_ended(reply):
+        if not self.assembly.has_ended(reply) or any(mark in payload for mark in BEHIND_THE_END):
             return True
         # Some give a reason to stop with every piece, others send the last one again.
         if reply.goes_on and (reply.choices != self._ending or self.assembly.went_on):
@@ -485,11 +486,8 @@ class StreamedAnswer(_Answer):
     def _judge(self) -> None:
         """The stream has ended: succeed, or raise ApiError where it is not whole."""
         if not self.assembly.complete:
-            seen = (
-                f"after {self.assembly.output_chars} characters"
-                if self.first_output_at
-                else "before its first token"
-            )
+            chars = self.assembly.output_chars
+            seen = f"after {chars} characters" if self.first_output_at else "before its first token"
             raise UpstreamFailed(
                 f"provider {self.provider!r} ended its stream {seen}, without a finish_reason",
                 code="stream_cut",
