@@ -181,6 +181,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"conversation": "c"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
     ({"include": ["file_search_call.results"]}, "include"),
+    ({"reasoning": {"effort": "low", "mode": "pro"}}, "reasoning.mode"),
+    ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
     ({"truncation": "some"}, "truncation"),
     ({"max_output_tokens": 0}, "max_output_tokens"),
 ]

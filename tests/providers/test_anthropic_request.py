@@ -360,6 +360,15 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
             "output_config": {"effort": "low"},
         },
     ),
+    "all the thinking that there is": (
+        {"model": NEW, "reasoning_effort": "max"},
+        {
+            "max_tokens": 4096 + 32768,
+            "messages": HI_SAID,
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "max"},
+        },
+    ),
     "no thinking": ({"reasoning_effort": "none"}, {"max_tokens": 4096, "messages": HI_SAID}),
     "no thinking of one who does": (
         {"model": NEW, "reasoning_effort": "none"},
@@ -405,6 +414,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
         "reasoning_effort",
     ),
     "thinking in too little": ({"max_tokens": 1024, "reasoning_effort": "low"}, "reasoning_effort"),
+    "a form by a grammar": ({"response_format": {"type": "regex", "regex": "a+"}}, "response_format"),
     "thinking that is warm": ({"temperature": 0.5, "reasoning_effort": "low"}, "temperature"),
 }
 

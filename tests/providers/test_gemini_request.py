@@ -188,6 +188,14 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
         {"model": THREE, "reasoning_effort": "minimal"},
         thinking(includeThoughts=True, thinkingLevel="MINIMAL"),
     ),
+    "more than its most": (
+        {"model": THREE, "reasoning_effort": "xhigh"},
+        thinking(includeThoughts=True, thinkingLevel="HIGH"),
+    ),
+    "more than its largest budget": (
+        {"reasoning_effort": "max"},
+        thinking(includeThoughts=True, thinkingBudget=24576),
+    ),
     "the least level of a large model": (
         {"model": "gemini-3-pro-preview", "reasoning_effort": "minimal"},
         thinking(includeThoughts=True, thinkingLevel="LOW"),
@@ -252,6 +260,7 @@ def test_a_request_is_said(case: str) -> None:
             "messages[0].content[0]",
         ),
         ({"tools": [F], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"response_format": {"type": "grammar", "grammar": "root ::= x"}}, "response_format"),
     ],
 )
 def test_what_cannot_be_said_is_named_or_dropped(request_: Json, name: str) -> None:
@@ -267,7 +276,7 @@ def test_what_cannot_be_said_is_named_or_dropped(request_: Json, name: str) -> N
     [
         ({"messages": [*HI, {"role": "tool", "tool_call_id": "z", "content": "1"}]}, "messages[1]"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
-        ({"reasoning_effort": "xhigh"}, "reasoning_effort"),
+        ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ],
 )
 def test_mistakes_are_refused_whatever_may_be_dropped(request_: Json, name: str) -> None:

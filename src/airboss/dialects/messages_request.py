@@ -167,7 +167,7 @@ def _put_thinking(value: Json, request: MessagesRequest) -> None:
         budget = thinking.budget_tokens or 0
         effort = effort or next((name for most, name in EFFORTS if budget <= most), "high")
     if effort is not None and (thinking is None or thinking.type != "disabled"):
-        value["reasoning_effort"] = "high" if effort == "max" else effort
+        value["reasoning_effort"] = effort
     wanted = config.format or request.output_format
     if wanted is None:
         return

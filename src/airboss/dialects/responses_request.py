@@ -111,6 +111,8 @@ class Reasoning(msgspec.Struct, kw_only=True):
 
     effort: str | None = None
     summary: str | None = None
+    mode: str | None = None
+    context: str | None = None
 
 
 class ResponsesRequest(msgspec.Struct, kw_only=True):
@@ -186,6 +188,7 @@ def read_responses(body: bytes) -> Asked:
         if name not in INCLUDED and name != "reasoning.encrypted_content":
             said = f"'include' asks for {name[:80]!r}; there is {', '.join(sorted(INCLUDED))}"
             unsaid.append(Unsaid(said, param="include"))
+    unsaid += _thinking_of_theirs(request.reasoning or Reasoning())
     if request.truncation not in {None, "disabled", "auto"}:
         raise InvalidRequest(
             f"'truncation' is {request.truncation!r}; it is 'auto' or 'disabled'", param="truncation"
@@ -223,6 +226,14 @@ def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
     _put_text(value, request.text)
     _put_tools(value, asked)
     return encode(value)
+
+
+def _thinking_of_theirs(wanted: Reasoning) -> Iterator[Unsaid]:
+    """What is asked of thinking besides its effort; thoughts of earlier turns are not given back here."""
+    for name, said in (("mode", wanted.mode), ("context", wanted.context)):
+        if said not in {None, "standard", "auto", "current_turn"}:
+            what = f"'reasoning.{name}' is {str(said)[:40]!r}, which OpenAI alone can heed; leave it out"
+            yield Unsaid(what, param=f"reasoning.{name}")
 
 
 class _Conversation(msgspec.Struct):

@@ -15,7 +15,14 @@ from airboss.providers.dialect import Unsaid
 
 ANSWER_TOKENS = 4096
 """The most tokens of an answer where nobody says: the most that every model of theirs can give."""
-BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
+BUDGETS: Mapping[str, int] = {
+    "minimal": 1024,
+    "low": 1024,
+    "medium": 4096,
+    "high": 16384,
+    "xhigh": 32768,
+    "max": 32768,
+}
 """Tokens of thinking by effort; 1024 is the least that is taken."""
 EFFORTS: Mapping[str, str] = {
     "minimal": "low",
@@ -23,6 +30,7 @@ EFFORTS: Mapping[str, str] = {
     "medium": "medium",
     "high": "high",
     "xhigh": "xhigh",
+    "max": "max",
 }
 """Efforts as they name them."""
 _VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")

@@ -205,6 +205,8 @@ _DEFAULTS: dict[str, frozenset[bytes]] = {
     "verbosity": frozenset({b'"medium"'}),
 }
 """Values that ask for nothing: a client that always sends them is served."""
+_FORMATS = frozenset({"text", "json_object", "json_schema"})
+"""OpenAI's; others (`grammar`, `regex`) are of servers that decode by them."""
 SCHEME_CHARS_MAX = 16
 """Within so many characters a URL has shown that it is one."""
 _MEDIA_TYPES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
@@ -223,7 +225,12 @@ def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRe
         nothing = written in _NOTHING and not (written == b"{}" and name in _ASKED_BY_BEING_THERE)
         if not nothing and written not in _DEFAULTS.get(name, ()):
             unsaid.add(name)
-    return _request.decode(body)
+    request = _request.decode(body)
+    wanted = request.response_format
+    if wanted is not None and wanted.type not in _FORMATS:
+        unsaid.add("response_format", f"its type is {wanted.type[:40]!r}")
+        request.response_format = None
+    return request
 
 
 def offered(request: ChatRequest, unsaid: Unsaid) -> Iterator[tuple[Tool, OfferedFunction]]:

@@ -40,14 +40,25 @@ from airboss.providers.chat_request import (
 )
 from airboss.providers.dialect import Unsaid
 
-BUDGETS: Mapping[str, int] = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
-"""Tokens of thinking by effort; the last two as Google's own OpenAI endpoint has them."""
+BUDGETS: Mapping[str, int] = {
+    "none": 0,
+    "minimal": 512,
+    "low": 1024,
+    "medium": 8192,
+    "high": 24576,
+    "xhigh": 24576,
+    "max": 24576,
+}
+"""Tokens of thinking by effort; `medium` and `high` as Google's own OpenAI endpoint has them, and that is the
+most that all of its models take."""
 LEVELS: Mapping[str, str] = {
     "none": "MINIMAL",
     "minimal": "MINIMAL",
     "low": "LOW",
     "medium": "MEDIUM",
     "high": "HIGH",
+    "xhigh": "HIGH",
+    "max": "HIGH",
 }
 """The same from Gemini 3 on. Its largest models always think: LOW and LEAST_BUDGET are their least."""
 LEAST_BUDGET = 128
