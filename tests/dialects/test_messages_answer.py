@@ -156,6 +156,17 @@ def test_usage_that_nobody_told_is_the_estimate() -> None:
     assert dict(events(made.end()))["message_delta"]["usage"]["input_tokens"] == 5
 
 
+@pytest.mark.parametrize("odd", [-5, 10**30, True, 1.5])
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
+def test_usage_that_cannot_be_true_is_the_estimate(name: str, odd: object) -> None:
+    """The client hears what the record says, and no count of nothing."""
+    made = speech()
+    made.estimate = Counts(input=5, output=2)
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, name: odd}
+    told = json.loads(made.whole(whole(content="x", usage=usage)))["usage"]
+    assert (told["input_tokens"], told["output_tokens"]) == (5, 2)
+
+
 def test_a_stream() -> None:
     """The events are Anthropic's, in its order."""
     made = speech()

@@ -48,13 +48,21 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
             "messages": [
                 {
                     "role": "system",
-                    "content": [part("text", text="one", cache_control={"type": "ephemeral"})],
+                    "content": [
+                        part("text", text="one", cache_control={"type": "ephemeral", "ttl": "1h"}),
+                        part("text", text="two", cache_control={"type": "ephemeral"}),
+                    ],
                 },
                 *HI,
             ]
         },
         {
-            "system": [{"text": "one"}, POINT],
+            "system": [
+                {"text": "one"},
+                {"cachePoint": {"type": "default", "ttl": "1h"}},
+                {"text": "two"},
+                POINT,
+            ],
             "messages": HI_SAID,
             "inferenceConfig": {"maxTokens": 4096},
         },

@@ -55,6 +55,13 @@ def test_any_bytes_are_an_error_with_words(data: bytes) -> None:
     assert "provider 'p' answered 500" in error.message
 
 
+def test_an_error_in_a_list_is_one() -> None:
+    """As Google's own OpenAI endpoint has it."""
+    said = read_error(b'[{"error": {"code": 400, "message": "API key not valid"}}]')
+    assert (said.message, said.code) == ("API key not valid", 400)
+    assert read_error(b"[]").message == "'[]'"
+
+
 def test_odd_parts_do_not_hide_the_rest() -> None:
     """A count that cannot be true is no count; the text beside it is still counted."""
     reply = read_reply(

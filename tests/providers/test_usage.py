@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airboss.dialects.chat_said import read_said
 from airboss.domain.plan import LongPrompt, Price, Target
+from airboss.providers.bedrock_answer import BedrockReader
 from airboss.providers.pricing import Buckets, cost_usd
 from airboss.providers.usage import Usage
 
@@ -43,6 +47,30 @@ RATES: dict[str, Any] = {
     "cache_write_usd_per_mtok": Decimal("12.5"),
     "cache_write_1h_usd_per_mtok": Decimal(20),
 }
+
+
+@pytest.mark.parametrize("name", ["cached_tokens", "prompt_cache_hit_tokens"])
+@pytest.mark.parametrize("details", [None, {}, {"cached_tokens": None}])
+def test_what_was_read_from_the_cache_by_other_names(name: str, details: dict[str, Any] | None) -> None:
+    """Moonshot's and DeepSeek's; it is paid as such, and told to clients of other dialects."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, name: 4, "prompt_tokens_details": details}
+    used = msgspec.convert(usage, Usage).buckets()
+    assert (used.uncached, used.cache_read) == (5, 4)
+    counts = read_said(json.dumps({"usage": usage}).encode()).counts
+    assert counts is not None
+    assert (counts.input, counts.cached) == (9, 4)
+
+
+def test_what_bedrock_keeps_for_an_hour() -> None:
+    """It tells so of what was written to the cache, and has another price for it."""
+    usage: dict[str, Any] = {"inputTokens": 3, "outputTokens": 1, "cacheWriteInputTokens": 10}
+    usage |= {"cacheDetails": [{"ttl": "5m", "inputTokens": 4}, {"ttl": "1h", "inputTokens": 6}]}
+    content = [{"text": "hi"}]
+    said = {"output": {"message": {"content": content}}, "stopReason": "end_turn", "usage": usage}
+    read = BedrockReader(7, id="b", model="m", answer_tool=None)
+    told = json.loads(read.whole(json.dumps(said).encode()))["usage"]
+    used = msgspec.convert(told, Usage).buckets()
+    assert (used.uncached, used.cache_write, used.cache_write_1h) == (3, 10, 6)
 
 
 @given(usages)

@@ -136,27 +136,33 @@ def _call(number: int | None, call: Json) -> CallPiece:
 
 
 def _counts(usage: Any) -> Counts | None:
-    if not isinstance(usage, dict) or not isinstance(whole_number(usage.get("completion_tokens")), int):
+    if not isinstance(usage, dict):
         return None
+    prompt = 0 if usage.get("prompt_tokens") is None else _count(usage["prompt_tokens"])
+    output = _count(usage.get("completion_tokens"))
+    if prompt is None or output is None:
+        return None  # a count that cannot be true is none, as for the record
     spent = usage.get("prompt_tokens_details")
     spent = spent if isinstance(spent, dict) else {}
     made = usage.get("completion_tokens_details")
     made = made if isinstance(made, dict) else {}
-    # Parts never come to more than the whole, whatever was said: clients subtract them from it.
-    prompt, output = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    cached = min(_count(spent.get("cached_tokens")), prompt)
+    # Parts never come to more than the whole, whatever was said: clients subtract them from it. The second
+    # and third names are Moonshot's and DeepSeek's.
+    told = (spent.get("cached_tokens"), usage.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"))
+    cached = min(next((count for each in told if (count := _count(each))), 0), prompt)
     return Counts(
         input=prompt,
         output=output,
         cached=cached,
-        written=min(_count(spent.get("cache_write_tokens")), prompt - cached),
-        reasoning=min(_count(made.get("reasoning_tokens")), output),
+        written=min(_count(spent.get("cache_write_tokens")) or 0, prompt - cached),
+        reasoning=min(_count(made.get("reasoning_tokens")) or 0, output),
     )
 
 
-def _count(value: Any) -> int:
+def _count(value: Any) -> int | None:
     value = whole_number(value)
-    return value if isinstance(value, int) and 0 <= value <= COUNT_MAX else 0
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_MAX
+    return value if known else None
 
 
 def _images(said: Any) -> tuple[str, ...]:

@@ -85,11 +85,19 @@ class _Block(msgspec.Struct, rename="camel"):
     citations_content: _Cited | None = None
 
 
+class _Written(msgspec.Struct, rename="camel"):
+    """Of what was written to the cache, what stays for so long (`5m`, `1h`)."""
+
+    ttl: str = ""
+    input_tokens: Tokens = 0
+
+
 class _Usage(msgspec.Struct, rename="camel"):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     cache_write_input_tokens: Tokens | None = None
+    cache_details: list[_Written] | None = None
 
 
 class _Message(msgspec.Struct):
@@ -314,6 +322,11 @@ def _usage(said: _Usage | None) -> Json | None:
         "output_tokens": said.output_tokens,
         "cache_read_input_tokens": said.cache_read_input_tokens or 0,
         "cache_creation_input_tokens": said.cache_write_input_tokens or 0,
+        "cache_creation": {
+            "ephemeral_1h_input_tokens": sum(
+                each.input_tokens for each in said.cache_details or () if each.ttl == "1h"
+            )
+        },
     }
 
 

@@ -33,7 +33,6 @@ _DOCUMENTS = {
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
 NAME_CHARS_MAX = 180
 """Of a document's name, of the 200 that are taken: a number may follow."""
-_POINT: Json = {"cachePoint": {"type": "default"}}
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,9 +103,15 @@ def _blocks(blocks: list[Json], unsaid: Unsaid) -> list[Json]:
                 "a thinking block is not as Anthropic has it; send it back as it came, or leave it out",
                 param="messages",
             ) from None
-        if block.get("cache_control"):
-            found.append(_POINT)
+        if mark := block.get("cache_control"):
+            found.append(_point(mark))
     return found
+
+
+def _point(mark: Json) -> Json:
+    """A mark of Anthropic's, `{"type": "ephemeral", "ttl": "1h"}`."""
+    ttl = {"ttl": mark["ttl"]} if isinstance(mark.get("ttl"), str) else {}
+    return {"cachePoint": {"type": "default", **ttl}}
 
 
 def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each kind of block
@@ -194,8 +199,8 @@ def _tools(said: Json, unsaid: Unsaid) -> Json:
         if tool.get("description"):
             spec["description"] = tool["description"]
         specs.append({"toolSpec": spec})
-        if tool.get("cache_control"):
-            specs.append(_POINT)
+        if mark := tool.get("cache_control"):
+            specs.append(_point(mark))
     config: Json = {"tools": specs}
     choice: dict[str, Any] | None = said.get("tool_choice")
     if choice is None:

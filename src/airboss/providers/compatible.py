@@ -320,15 +320,17 @@ def name_in(said: object) -> str | None:
 def read_error(body: bytes) -> UpstreamError:
     """What an error answer says; never raises. Without a readable message the start of the body is shown."""
     try:
-        envelope = msgspec.json.decode(body, type=ErrorEnvelope)
+        said = msgspec.json.decode(body, type=ErrorEnvelope | list[ErrorEnvelope])
+        # Google's own OpenAI endpoint has errors in a list.
+        envelope = said if isinstance(said, ErrorEnvelope) else said[0] if said else ErrorEnvelope()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = " ".join(beginning(body, 200).split())
         return UpstreamError(message=f"an answer that is not JSON: {text!r}" if text else "an empty answer")
     error = envelope.error if isinstance(envelope.error, UpstreamError) else UpstreamError()
     if envelope.object == "error" and envelope.error is None:
         error = UpstreamError(type=envelope.type, code=envelope.code, param=envelope.param)
-    said = error.message or envelope.error or envelope.message or envelope.detail
-    error.message = said if isinstance(said, str) else f"{beginning(body, 200)!r}"
+    message = error.message or envelope.error or envelope.message or envelope.detail
+    error.message = message if isinstance(message, str) else f"{beginning(body, 200)!r}"
     return error
 
 

@@ -37,11 +37,16 @@ class Usage(msgspec.Struct):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     total_tokens: Any = None
+    cached_tokens: Tokens | None = None
+    """Where Moonshot has it."""
+    prompt_cache_hit_tokens: Tokens | None = None
+    """DeepSeek's own name of the same."""
 
     @property
     def cached(self) -> int:
         """Input tokens read from the provider's cache."""
-        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+        told = self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens
+        return told or self.cached_tokens or self.prompt_cache_hit_tokens or 0
 
     @property
     def reasoning(self) -> int:
@@ -59,10 +64,11 @@ class Usage(msgspec.Struct):
             missing = self.total_tokens - prompt - output
             output, thought = output + missing, max(thought, missing)
         thought = min(thought, output)
-        details = self.prompt_tokens_details
+        details, read = self.prompt_tokens_details, min(self.cached, prompt)
         if details is None:
-            return Buckets(uncached=prompt, output=output - thought, reasoning=thought)
-        read = min(details.cached_tokens or 0, prompt)
+            return Buckets(
+                uncached=prompt - read, cache_read=read, output=output - thought, reasoning=thought
+            )
         write = min(details.cache_write_tokens or 0, prompt - read)
         return Buckets(
             uncached=prompt - read - write,
