@@ -219,7 +219,10 @@ def test_a_budgets_alarm_is_of_a_key_and_of_most_of_it() -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ('kind = "budget"', 'lacks "key"'),
+        ('kind = "budget"', 'lacks "key" or "team"'),
+        ('kind = "budget"\nkey = "app"\nteam = "ops"', "has both key and team; keep one"),
+        ('kind = "budget"\nteam = "op"', 'there is no team "op"; did you mean "ops"?'),
+        ('metric = "cost_usd"\nabove = 5\ndeployment = "support"\nteam = "ops"', "has no team"),
         ('kind = "budget"\nkey = "app"\ndeployment = "support"', "has no deployment"),
         ('kind = "budget"\nkey = "app"\nbelow = 0.5', "has no below"),
         ('kind = "budget"\nkey = "app"\nabove = 80', "above is 80"),
@@ -230,7 +233,17 @@ def test_a_budgets_alarm_is_of_a_key_and_of_most_of_it() -> None:
 def test_wrong_alarms_of_budgets_are_refused(lines: str, words: str) -> None:
     """What they lack, and what they cannot have."""
     with pytest.raises(ConfigError, match=re.escape(words)):
-        parse_config(f"{BASE}[alarms.a]\n{lines}\n", source="x")
+        parse_config(f"{BASE}[alarms.a]\n{lines}\n[teams.ops]\nbudget = {{ usd = 5 }}\n", source="x")
+
+
+def test_a_team_with_a_budget_has_an_alarm() -> None:
+    """Of a name that no key's alarm has, whatever the key is called; one without a budget has none."""
+    teams = "[teams.ops]\nbudget = { usd = 5 }\n[teams.dev]\nlimits = { concurrency = 5 }\n"
+    config = parse_config(f"{BASE}default_alarms = []\n{teams}{NOTIFIER}", source="x")
+    found = all_alarms(config, ["ops", "ops.team"])
+    assert set(found) == {"ops.budget", "ops.team.budget", "ops.team-budget"} | OWN
+    rule = rule_of("x", found["ops.team-budget"])
+    assert (rule.team, rule.key, rule.bound, rule.notify) == ("ops", "", 0.8, ("ops",))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,15 @@ def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
             assert words in text, path
         assert any(each.startswith("/records?key=app&") and "costliest" in each for each in hrefs(page)), path
     assert "free.budget" not in shown(fresh.person(), "/alerts").text
+    fresh.loop.apply(OLD_PROMPT, text=f"{CONFIG}\n[teams.ops]\nbudget = {{ usd = 20 }}\n")
+    rule = msgspec.structs.replace(rule, name="ops.team-budget", key="", team="ops")
+    fresh.loop.alerts.put_alarms([msgspec.structs.replace(spent, rule=rule)], notifications=[])
+    for path in ("/alerts", "/alerts/ops.team-budget"):
+        page = shown(fresh.person(), path)
+        assert "88 %" in page.text.replace("\u00a0", " ")
+        assert "Show its keys" in page.text
+        assert "Show what was lost" not in page.text
+        assert "/governance/keys" in hrefs(page)
 
 
 def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite) -> None:

@@ -41,3 +41,21 @@ def test_a_budget_that_is_nearly_spent_is_told_until_the_next_begins(tmp_path: P
     row = [watched.tick(40.0), watched.tick()][1]
     assert (row.phase, row.why) == ("no_data", "there is no key 'app' with a budget")
     watched.store.close()
+
+
+def test_a_teams_budget_is_told_as_a_keys_is(tmp_path: Path) -> None:
+    """Of the team, and not of a key of its name; the link leads to the keys, as no question is of several."""
+    watched = Watched(tmp_path)
+    watched.alarms = {"errors": AlarmConfig(kind="budget", team="ops", hold="0s", notify=("ops",))}
+    use = BudgetUse(budget=Budget(usd=Decimal(20)), spent_usd=Decimal(17))
+    watched.budgets = {"ops": msgspec.structs.replace(use, spent_usd=Decimal(1)), "team/ops": use}
+    row = watched.tick()
+    assert (row.phase, row.value, row.records) == ("firing", 0.85, ())
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert "of the budget of team ops 85 % is spent; the alarm is for over 80 %" in note.body["text"]
+    assert (note.body["team"], note.body["key"]) == ("ops", "")
+    assert note.body["link"].endswith("/governance/keys")
+    del watched.budgets["team/ops"]
+    row = [watched.tick(40.0), watched.tick()][1]
+    assert row.why == "there is no team 'ops' with a budget"
+    watched.store.close()

@@ -115,6 +115,7 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
     spent = sum(costs, Decimal(0))
     assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs), costs
     until(lambda: team_spend(four, "web") == spent, timeout_s=20)
+    until(lambda: (four.api("alarms/poor.team-budget") or {}).get("alarm", {}).get("state") == "firing")
     four.verb("keys", "revoke", "mail")
     until(lambda: shown(four, "mail").get("state") == "revoked", timeout_s=10)
     assert team_spend(four, "web") == spent

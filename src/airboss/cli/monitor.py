@@ -207,7 +207,8 @@ def bound(alarm: dict[str, Any]) -> str:
     than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {amount(alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
-    return f"{alarm['metric']} of {alarm['deployment'] or alarm['key'] or 'Airboss'}{than}{over}{kind}"
+    whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or "Airboss"
+    return f"{alarm['metric']} of {whose}{than}{over}{kind}"
 
 
 def because(note: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
-from airboss.governance.budgets import spent_of, with_budget
+from airboss.governance.budgets import members, spent_of, with_budget
 from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
@@ -170,14 +170,22 @@ def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
     }
 
 
-def budgets(ledger: Ledger, stores: Stores, now: datetime) -> dict[str, BudgetUse]:
-    """The budgets of keys, with what is spent of them. Raises SetupError."""
+def budgets(ledger: Ledger, stores: Stores, config: Config, now: datetime) -> dict[str, BudgetUse]:
+    """The budgets of keys, and of teams by `team/NAME`, with what is spent of them. Raises SetupError."""
     from airboss.controller.alarm_measures import BudgetUse  # noqa: PLC0415 - the controller's own
 
     spent = stores.spends.since(now.astimezone(UTC).date().replace(day=1))
+    keys = ledger.all_keys()
+    of_team = members(keys)
+    found = [(name, frozenset((name,)), budget) for name, budget in with_budget(keys).items()]
+    found += [
+        (f"team/{name}", of_team.get(name, frozenset()), team.budget)
+        for name, team in config.teams.items()
+        if team.budget is not None
+    ]
     return {
-        name: BudgetUse(budget=budget, spent_usd=spent_of((name,), budget, now, spent))
-        for name, budget in with_budget(ledger.all_keys()).items()
+        name: BudgetUse(budget=budget, spent_usd=spent_of(paying, budget, now, spent))
+        for name, paying, budget in found
     }
 
 
@@ -211,7 +219,7 @@ def watching(
         record_log=records,
         journal=journal,
         lost=lost,
-        budgets=lambda: budgets(ledger, stores, clock.now()),
+        budgets=lambda: budgets(ledger, stores, force.config(), clock.now()),
         less_is_better=lambda: {
             name: less_is_better(each.scoring) for name, each in force.config().deployments.items()
         },

@@ -1,4 +1,5 @@
-"""The alarms that every deployment, every key with a budget, and Airboss itself have without writing one."""
+"""The alarms that every deployment, every key and team with a budget, and Airboss itself have without writing
+one."""
 
 from __future__ import annotations
 
@@ -31,9 +32,9 @@ TRAFFIC_GONE: Final = -0.95
 
 
 def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
-    """Those of the file, the defaults of each deployment and of `keys`, which have a budget, and, where there
-    is a deployment, those of Airboss itself; one of the file that has a default's name takes its place.
-    Defaults tell every notifier there is."""
+    """Those of the file, the defaults of each deployment, of `keys`, which have a budget, of teams with one,
+    and, where there is a deployment, those of Airboss itself; one of the file that has a default's name takes
+    its place. Defaults tell every notifier there is."""
     notify = tuple(config.notifiers)[:10]
     found = {}
     for deployment, called in _called(config.deployments).items():
@@ -41,6 +42,11 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
             found[f"{called}.{name}"] = msgspec.structs.replace(_default(deployment, name), notify=notify)
     for key in keys:
         found[f"{key}.budget"] = AlarmConfig(kind="budget", key=key, window="1d", hold="0s", notify=notify)
+    for team, may in config.teams.items():
+        if may.budget is not None:  # no key's alarm is called so, whatever the key is
+            found[f"{team}.team-budget"] = AlarmConfig(
+                kind="budget", team=team, window="1d", hold="0s", notify=notify
+            )
     if config.deployments:
         for own, (metric, hold) in OWN.items():
             found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold=hold, notify=notify)

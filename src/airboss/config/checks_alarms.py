@@ -70,17 +70,21 @@ def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
 
 
 def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
-    """Of a key, of Airboss itself, or else of a deployment. A key may be made without the configuration."""
+    """Of a key or a team, of Airboss itself, or else of a deployment. A key may be made without the
+    configuration."""
     kind = alarm.compares
-    needed = {"budget": "key", "recording": None}.get(kind, "deployment")
-    for field in ("deployment", "key"):
-        said = getattr(alarm, field)
-        if field == needed and not said:
-            raise wrong(path, f'[{dotted(path)}] lacks "{field}"')
-        if field != needed and said:
+    fits = {"budget": ("key", "team"), "recording": ()}.get(kind, ("deployment",))
+    said = [field for field in ("deployment", "key", "team") if getattr(alarm, field)]
+    for field in said:
+        if field not in fits:
             raise wrong((*path, field), f"[{dotted(path)}] of kind {quoted(kind)} has no {field}")
-    if alarm.deployment:
-        check_known((*path, "deployment"), alarm.deployment, config.deployments, "deployment", wrong)
+    if fits and not said:
+        raise wrong(path, f"[{dotted(path)}] lacks {' or '.join(quoted(field) for field in fits)}")
+    if len(said) > 1:
+        raise wrong((*path, said[1]), f"[{dotted(path)}] has both {' and '.join(said)}; keep one")
+    for field, known in (("deployment", config.deployments), ("team", config.teams)):
+        if field in said:
+            check_known((*path, field), getattr(alarm, field), known, field, wrong)
 
 
 def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:

@@ -304,7 +304,7 @@ AlarmKind = Literal[
 ]  # fmt: skip
 """What an alarm compares with: a number, the budget of an SLO, the same hour last week, a deployment's own
 past (with an anytime-valid test), the outcome of a probe of bias, what is known of drift, the budget of a
-key, or losses."""
+key or a team, or losses."""
 
 
 class AlarmConfig(
@@ -321,7 +321,8 @@ class AlarmConfig(
     - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
     - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
-    - budget: `key` has spent more than the part `above` of its budget (0.8 where it is left out).
+    - budget: `key`, or `team`, has spent more than the part `above` of its budget (0.8 where it is left
+      out).
     - recording: there were dead letters, or bodies dropped for want of room, within the last `window`, of
       whatever deployment; or the disk is nearly full.
 
@@ -331,6 +332,7 @@ class AlarmConfig(
 
     deployment: str = ""
     key: str = ""
+    team: str = ""
     kind: AlarmKind | None = None
     metric: str | None = None
     above: float | None = None

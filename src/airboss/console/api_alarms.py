@@ -31,8 +31,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
-    that broke it. `default`: nobody wrote it, every deployment, or key with a budget, has it. `key` is of
-    kind `budget`, which has no `deployment`.
+    that broke it. `default`: nobody wrote it, every deployment, or key or team with a budget, has it. `key`
+    or `team` is of kind `budget`, which has no `deployment`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     kind: AlarmKind
     deployment: str
     key: str = ""
+    team: str = ""
     metric: str
     value: float | None
     why: str | None
@@ -154,6 +155,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "state": "test",
         "deployment": alarm.deployment,
         "key": alarm.key,
+        "team": alarm.team,
         "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
@@ -228,6 +230,7 @@ def shown(
         kind=alarm.compares,
         deployment=alarm.deployment,
         key=alarm.key,
+        team=alarm.team,
         metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,

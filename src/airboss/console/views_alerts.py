@@ -153,6 +153,8 @@ def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
         return "/quality/drift"
     if alarm.kind == "recording":
         return "/system"
+    if alarm.team:
+        return "/governance/keys"
     rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
     since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)

@@ -79,7 +79,7 @@ class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's budget, and what its calls have cost in the period of now."""
+    """A budget of a key or a team, and what its calls have cost in the period of now."""
 
     budget: Budget
     spent_usd: Decimal
@@ -300,10 +300,11 @@ def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: dat
 
 
 def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> Reading:
-    """What part of its budget a key has spent."""
-    use = uses.get(rule.key)
+    """What part of its budget a key or a team has spent."""
+    use = uses.get(f"team/{rule.team}" if rule.team else rule.key)
     if use is None:
-        return Reading(why=f"there is no key {rule.key!r} with a budget")
+        whose = f"team {rule.team!r}" if rule.team else f"key {rule.key!r}"
+        return Reading(why=f"there is no {whose} with a budget")
     budget, spent = use.budget, use.spent_usd
     share = float(spent / budget.usd) if budget.usd else 1.0
     period = "today" if budget.per == "day" else "this month"

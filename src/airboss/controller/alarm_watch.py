@@ -79,8 +79,8 @@ class AlarmWatch:
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
-    `budgets` are those of keys, with what is spent of them. `less_is_better` gives, by deployment, the scores
-    of which less is better.
+    `budgets` are those of keys, and of teams by `team/NAME`, with what is spent of them. `less_is_better`
+    gives, by deployment, the scores of which less is better.
     """
 
     def __init__(
@@ -263,6 +263,7 @@ class AlarmWatch:
             decision.event is None
             or row.phase not in ("pending", "firing")
             or row.rule.kind in ("probe", "drift", "recording")
+            or row.rule.team  # no question is of the calls of several keys
         ):
             return decision
         since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
@@ -307,8 +308,9 @@ def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now:
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken. Of
-    drift, and of what could not be recorded, the page that tells of it."""
+    drift, of what could not be recorded, and of a team, the page that tells of it."""
     page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
+    page = "governance/keys" if row.rule.team else page
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)

@@ -260,6 +260,7 @@ def _access(facts: Facts) -> Found:
 
 def _bounded(facts: Facts) -> Found:
     limited = [name for name, key in facts.config.keys.items() if key.limits or key.budget or key.each_user]
+    limited += [f"team {name}" for name in facts.config.teams]
     if facts.config.gateway.limits is not None:
         limited.append("all calls together")
 

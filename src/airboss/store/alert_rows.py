@@ -36,7 +36,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
     one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
-    `key` is of kind `budget`, which has no `deployment`."""
+    `key` or `team` is of kind `budget`, which has no `deployment`."""
 
     name: str
     metric: Metric
@@ -54,6 +54,7 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     notify_no_data: bool = False
     less_is_better: bool = False
     key: str = ""
+    team: str = ""
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
