@@ -15,7 +15,7 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from airboss.cli.main import app
+from airboss.cli.main import command as cli
 from airboss.config import Config, parse_config
 from airboss.config.inline import inlined
 from airboss.domain.errors import ApiError
@@ -97,7 +97,7 @@ def verbs() -> dict[str, TyperCommand | TyperGroup]:
         elif isinstance(command, TyperCommand) and not command.hidden:
             found[" ".join(words)] = command
 
-    visit(typer.main.get_command(app), ())
+    visit(typer.main.get_command(cli()), ())
     return found
 
 

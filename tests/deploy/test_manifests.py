@@ -20,7 +20,7 @@ import yaml
 from typer.core import TyperGroup
 
 from airboss import __version__
-from airboss.cli.main import app
+from airboss.cli.main import command
 from airboss.compose.joining import check_joins
 from airboss.compose.parts import ADMIN_KEY_CHARS_MIN
 from airboss.config import Config, parse_config, warnings_of
@@ -62,7 +62,7 @@ STARTS = {
 
 def up(args: list[str]) -> dict[str, Any]:
     """What `airboss up` understands. Raises click's errors for what it does not know."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(command())
     assert isinstance(root, TyperGroup)
     assert args[0] == "up"
     return root.commands["up"].make_context("up", args[1:]).params

@@ -12,7 +12,7 @@ from airboss.cli.api import place, reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
-from airboss.cli.records import filters
+from airboss.cli.records_filters import filters
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 

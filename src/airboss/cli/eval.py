@@ -14,13 +14,13 @@ from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
 
-evals = typer.Typer(help="Releases compared over a dataset, item by item.", no_args_is_help=True)
+eval = typer.Typer(help="Releases compared over a dataset, item by item.", no_args_is_help=True)
 
 
-evals.command("judges")(judges)
+eval.command("judges")(judges)
 
 
-@evals.command("run")
+@eval.command("run")
 def run(
     *,
     dataset: Annotated[str, typer.Option(help="The dataset, by name or digest.")],
@@ -76,7 +76,7 @@ def run(
         raise typer.Exit(1)
 
 
-@evals.command("list")
+@eval.command("list")
 def list_evals(
     *,
     limit: LimitOption = 50,
@@ -88,7 +88,7 @@ def list_evals(
     listed("evals", limit, data_dir=data_dir, url=url, as_json=as_json, show=show_evals)
 
 
-@evals.command("show")
+@eval.command("show")
 def show(
     eval_id: Annotated[str, typer.Argument(metavar="ID", help="The evaluation, as `eval list` names it.")],
     *,

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -27,9 +26,12 @@ from airboss.cli.output import (
     short_time,
     usd,
 )
+from airboss.cli.records_dead import dead
+from airboss.cli.records_files import export, import_
+from airboss.cli.records_filters import Query, filters
+from airboss.cli.records_score import score as score_record
 from airboss.cli.show_trace import show_trace
 from airboss.cli.usage import show_usage
-from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
 LIMIT_MAX = 1_000_000
@@ -41,12 +43,12 @@ SORTED_MAX = 1_000
 FOLLOW_S = 0.5
 USAGE_MAX = 1_000
 
-Query = dict[str, str]
-"""Filters by their name in the admin API, which is the flag's name."""
-
-
 records = typer.Typer(no_args_is_help=False)
-"""`airboss records`, and `export` and `import` under it (`records_files`)."""
+"""`airboss records`, and what stands under it."""
+records.command("export")(export)
+records.command("import")(import_)
+records.command("score")(score_record)
+records.command("dead")(dead)
 
 ByOption = Annotated[
     str | None, typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …")
@@ -195,19 +197,6 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
         show_as_found(pages(api, query, limit, bodies=False))
     else:
         show_table(list(pages(api, query, limit, bodies=False)))
-
-
-def filters(**given: str | None) -> Query:
-    """The filters given, times as ISO in UTC. Raises WrongCall for a status or a time that is none."""
-    status = given["status"]
-    if status is not None and status not in ("ok", "error", "cancelled", "refused"):
-        raise WrongCall(f"--status {status!r} is none; it is ok, error, cancelled or refused.")
-    query = {name: value for name, value in given.items() if value is not None}
-    now = datetime.now(UTC)
-    for name in ("since", "until"):
-        if name in query:
-            query[name] = parse_when(query[name], now=now, option=f"--{name}").isoformat()
-    return query
 
 
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import typer
 from airboss.cli.api import Api, patiently, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
-from airboss.cli.records import filters
+from airboss.cli.records_filters import filters
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
