@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from airboss.cli import role
 from airboss.domain.ports import Placement
 from airboss.supervisor.fleet import Places, core, replica
 from airboss.supervisor.process import Command
+from tests.cli.running import CONFIG
+from tests.support.airboss import Airboss
 
 PLACES = Places(
     data_dir=Path("data"),
@@ -80,3 +83,38 @@ def test_what_is_wrong_is_told_and_loads_no_parser_of_verbs(tmp_path: Path) -> N
     assert done.stderr == (
         "airboss: no configuration has been applied yet; run `airboss apply airboss.toml` first.\n"
     )
+
+
+TELLING = """
+import atexit, json, sys
+from pathlib import Path
+
+def tell():
+    role = next((each for each in ("gateway", "controller", "store") if each in sys.orig_argv), "up")
+    loaded = sorted({name.partition(".")[0] for name in sys.modules})
+    Path(__file__).with_name(role + ".json").write_text(json.dumps(loaded))
+
+atexit.register(tell)
+"""
+VERBS_ONLY = {"typer", "pydantic", "rich"}
+SELDOM = {"alembic", "phonenumbers", "stdnum", "jinja2", "httpx2", "prometheus_client", "google", "numpy"}
+"""For a new schema, policies, pages, calls of our own, scrapes, OTLP and vectors."""
+OTHERS = {
+    "up": {"duckdb", "starlette", "uvicorn", "uvloop", "re2", *SELDOM},
+    "store": {"sqlalchemy", "cryptography", "starlette", "uvicorn", "uvloop", *SELDOM, *VERBS_ONLY},
+    "controller": {"duckdb", "uvloop", *SELDOM, *VERBS_ONLY},
+    "gateway": {"duckdb", "starlette", "uvicorn", "cryptography", "re2", *SELDOM, *VERBS_ONLY},
+}
+"""What each process does without from its start to its end, where nobody asks for anything."""
+
+
+def test_a_process_loads_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    """Not what others need, nor what few ask for: each of these takes tens of milliseconds of every start."""
+    (tmp_path / "sitecustomize.py").write_text(TELLING)
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    with Airboss(tmp_path / "up", CONFIG, env=env):
+        pass
+    for role_name, others in OTHERS.items():
+        loaded = set(json.loads((tmp_path / f"{role_name}.json").read_text()))
+        assert {"airboss", "asyncio"} <= loaded
+        assert sorted(others & loaded) == [], role_name

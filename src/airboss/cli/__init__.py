@@ -17,4 +17,4 @@ def end_at_once() -> None:
 # What is loaded stays. To look through it for garbage again and again while the rest is being loaded, and
 # once more at the end, took a quarter of the processor time of a verb, and of a role's start and stop. This
 # module is loaded before all that.
-gc.set_threshold(10_000)
+gc.set_threshold(10_000, 50)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def embedder(ledger: Ledger) -> Engine | None:
     """The first local model that embeds, if any is deployed."""
-    from airboss.controller.embed_http import Engine  # noqa: PLC0415 - 60 ms, where needed
-
     snapshot = ledger.snapshot()
     for each in snapshot.plan.deployments if snapshot is not None else ():
         if each.target.embeds:
+            from airboss.controller.embed_http import Engine  # noqa: PLC0415 - 60 ms, where needed
+
             urls = each.target.base_urls
             return Engine(each.target.upstream_model, urls[0] if urls else None)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
@@ -45,6 +44,9 @@ def is_onnx(source: str) -> bool:
 
 def installed_engine() -> str:
     """The version of the engine as a release names it; without it, its name alone."""
+    # Every process reads a configuration, and few have such a model: this loads the parsers of e-mail.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return f"{ENGINE} {version(ENGINE)}"
     except PackageNotFoundError:

@@ -7,6 +7,7 @@ import tomllib
 import types
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -85,9 +86,7 @@ def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
 
 def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: Wrong) -> msgspec.Struct:
     table = _table(value, path, wrong)
-    # `encode_name` is the key as it is written, where Python keeps the word (`for`) to itself.
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    hints = get_type_hints(kind)
+    fields, hints = _shape(kind)
     for key in table:
         if key not in fields:
             inside = f"[{dotted(path)}]" if path else "the file"
@@ -101,6 +100,15 @@ def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: W
             beside = ", ".join(f"{each.encode_name} = …" for each in fields.values() if each.required)
             raise wrong(path, f'[{dotted(path)}] lacks "{name}"; it needs {beside}')
     return kind(**given)
+
+
+@lru_cache
+def _shape(kind: type[msgspec.Struct]) -> tuple[dict[str, msgspec.structs.FieldInfo], dict[str, Any]]:
+    """The fields of a kind, by their keys, and their types, by name. To find them takes longer than to read a
+    table, and a list of prices has dozens of one kind."""
+    # `encode_name` is the key as it is written, where Python keeps the word (`for`) to itself.
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    return fields, get_type_hints(kind)
 
 
 def _table(value: object, path: Path, wrong: Wrong) -> dict[str, object]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import jinja2
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -17,6 +17,9 @@ from starlette.responses import HTMLResponse, Response
 from airboss.console import text
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.query import RANGES, filled, iso, zone
+
+if TYPE_CHECKING:
+    import jinja2
 
 HERE = Path(__file__).parent
 PAGES = HERE / "pages"
@@ -99,9 +102,16 @@ class Templates:
     """
 
     def __init__(self, frame: Mapping[str, Any] | None = None) -> None:
-        self._notes: Mapping[str, str] = (frame or {}).get("notes", {})
+        self._frame: Mapping[str, Any] = {"rail": (), "tabs": {}, "paths": (), **(frame or {})}
+        self._notes: Mapping[str, str] = self._frame.get("notes", {})
+
+    @cached_property
+    def _env(self) -> jinja2.Environment:
+        """Made for the first page: most controllers, most of the time, show none."""
+        import jinja2  # noqa: PLC0415 - as above
+
         version = static_version()
-        self._env = jinja2.Environment(
+        env = jinja2.Environment(
             loader=jinja2.FileSystemLoader(PAGES),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
@@ -109,7 +119,7 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._env.globals.update(
+        env.globals.update(
             url=url,
             share=share,
             static=lambda name: f"/static/{name}?v={version}",
@@ -130,7 +140,8 @@ class Templates:
             percent=text.percent,
             size=text.size,
         )
-        self._env.globals.update({"rail": (), "tabs": {}, "paths": (), **(frame or {})})
+        env.globals.update(self._frame)
+        return env
 
     def page(self, name: str, seen: Visit, **values: Any) -> str:
         """One page as HTML. Times are shown in the visitor's zone, relative to now."""

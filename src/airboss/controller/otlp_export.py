@@ -19,8 +19,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-import httpx2
-
 from airboss import __version__
 from airboss.controller.online_scoring import Cursors
 from airboss.controller.otlp_settings import PREFIX, ExportSettings, Signal, Way
@@ -33,6 +31,8 @@ from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.span_rows import TracedLog
 
 if TYPE_CHECKING:
+    import httpx2
+
     from airboss.telemetry.otlp_write import Parent
 
 CURSOR: Final = "otlp"
@@ -200,7 +200,9 @@ class OtlpExport:
         """Begin anew where the settings have changed."""
         if settings == self._held:
             return
-        from airboss.telemetry.otlp_write import Totals  # noqa: PLC0415 - protobuf, where something is sent
+        import httpx2  # noqa: PLC0415 - 60 ms, where something is sent
+
+        from airboss.telemetry.otlp_write import Totals  # noqa: PLC0415 - protobuf, as above
 
         await self._hang_up()
         self._held = settings
@@ -335,6 +337,8 @@ class OtlpExport:
 
     async def _post(self, signal: Signal, body: bytes, settings: ExportSettings) -> bytes | None:
         """The backend's answer; None where it will never take this. Raises Refused, TooLarge."""
+        import httpx2  # noqa: PLC0415 - as above
+
         assert self._client is not None  # made by `_use`
         way: Way = settings.own.get(signal, settings)
         url: str = getattr(settings, f"{signal}_url")

@@ -24,7 +24,6 @@ from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, Ledger
 from airboss.domain.release import ModelVersion, Release
-from airboss.evaluations.online import check_scoring
 from airboss.governance.keys import bound
 from airboss.governance.policies import unfindable
 from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
@@ -102,7 +101,7 @@ def apply_config(
         over=ledger.exposures(over=True),
         now=now,
         before=before.plan if before is not None else None,
-        prices=PriceList(data).in_force(),
+        prices=PriceList(data).in_force,
     )
     plan = placed.settle(plan, before.plan if before is not None else None)
     with ledger.together():  # until here nothing has been written
@@ -344,7 +343,10 @@ def _check_files(config: Config, data: DataDir, text: str, source: str, *, befor
         return
     was = (_reread(before, source) if before is not None else None) or Config()
     kept = {name for name, each in config.deployments.items() if each.scoring == _scoring(was, name)}
-    check_scoring(config, data.path.absolute() / "scorers", source=source, kept=kept)
+    if any(each.scoring is not None for each in config.deployments.values()):
+        from airboss.evaluations.online import check_scoring  # noqa: PLC0415 - all scorers, where there is one
+
+        check_scoring(config, data.path.absolute() / "scorers", source=source, kept=kept)
     _check_policies(config, was, text, source)
     for name, model in config.models.items():
         if model.adapter is None or config.replicas.host != "local" or model == was.models.get(name):

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx2
 import msgspec
 
 from airboss import __version__
@@ -51,6 +50,8 @@ class WebhookSender:
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
         """As `Sender.send`."""
+        import httpx2  # noqa: PLC0415 - 60 ms, where something is told
+
         notifier = self._notifiers().get(notification.notifier)
         if notifier is None:
             return f"the configuration has no notifier {notification.notifier!r} any more"
@@ -80,6 +81,8 @@ class WebhookSender:
     async def _post(
         self, url: str, secret: str | None, notification: Notification, content: Any, now: datetime
     ) -> str | None:
+        import httpx2  # noqa: PLC0415 - as above
+
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -28,7 +28,6 @@ from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.governance.roles import allows
 from airboss.store.disk import FREE_BYTES_MIN, free_bytes
-from airboss.telemetry.exposition import Exposition
 from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 
 JSON = b"content-type: application/json\r\n"
@@ -252,6 +251,8 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         for name, each in others.items()
     ]
     accept = http.headers.get(b"accept", b"").decode("latin-1")
+    from airboss.telemetry.exposition import Exposition  # noqa: PLC0415 - an HTTP server and more, for who asks
+
     shown = Exposition([own, *theirs], gauges)
     async with router.scraping:  # one at a time, beside the calls
         text, kind = await asyncio.to_thread(shown.written, accept)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from airboss.config import Config, ProviderConfig, ReleaseConfig, embedders
 from airboss.config.embedders import embedder
-from airboss.config.prices import PriceTable, shipped
+from airboss.config.prices import PRICED, PriceTable, shipped
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import (
     Canary,
@@ -240,7 +241,7 @@ def build_plan(
     over: Mapping[str, Exposure] = MappingProxyType({}),
     now: datetime,
     before: ServingPlan | None = None,
-    prices: PriceTable | None = None,
+    prices: Callable[[], PriceTable] = shipped,
 ) -> ServingPlan:
     """The plan that serves this configuration; its number is 0 until a ledger gives one.
 
@@ -248,12 +249,13 @@ def build_plan(
     local model that is not in it cannot). `stable` is the release that each deployment serves, `exposed` what
     rollouts show of another, `over` what the newest rollouts showed that have ended: who is named in a
     preview gets it no more either. `before` is the plan in force: a hosted model that the configuration has
-    forgotten, but a release still needs, is reached as it was there. `prices` are of hosted models that the
-    configuration gives none; the shipped ones if left out.
+    forgotten, but a release still needs, is reached as it was there. `prices` has those of hosted models that
+    the configuration gives none, and is asked only where there is such a model.
     Raises KeyError for a local model without URLs, ConfigError for a release whose model is gone.
     """
-    table = shipped() if prices is None else prices
-    targets = _Targets(config, catalog, replica_urls=replica_urls, tools=tools, before=before, prices=table)
+    targets = _Targets(
+        config, catalog, replica_urls=replica_urls, tools=tools, before=before, prices=cache(prices)
+    )
     deployments = []
     for name, deployment in config.deployments.items():
         canary = _canary(*exposed[name], targets) if name in exposed else None
@@ -356,7 +358,7 @@ class _Targets:
         replica_urls: Mapping[str, tuple[str, ...]],
         tools: Mapping[str, bool],
         before: ServingPlan | None,
-        prices: PriceTable,
+        prices: Callable[[], PriceTable],
     ) -> None:
         self._config = config
         self._urls = replica_urls
@@ -433,7 +435,7 @@ def _target(
     *,
     replica_urls: Mapping[str, tuple[str, ...]],
     tools: Mapping[str, bool],
-    prices: PriceTable,
+    prices: Callable[[], PriceTable],
 ) -> Target:
     model = config.models[name]
     provider = config.providers[model.provider]
@@ -454,8 +456,9 @@ def _target(
             embeds=vectors is not None,
         )
     price, priced_by = model.price, "config"
-    if price is None:
-        price, priced_by = prices.price(provider.kind, model.model), prices.version
+    if price is None and provider.kind in PRICED:
+        table = prices()
+        price, priced_by = table.price(provider.kind, model.model), table.version
     return Target(
         provider=model.provider,
         kind=provider.kind,

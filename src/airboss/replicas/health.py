@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 
@@ -25,6 +24,9 @@ def moving(url: str, *, timeout_s: float) -> bool:
 
 
 def _answers(url: str, path: str, timeout_s: float) -> bool:
+    # Every process knows of engines, and few ask one.
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415
+
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:

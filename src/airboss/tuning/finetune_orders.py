@@ -16,7 +16,6 @@ from airboss.evaluations.orders import judges_of
 from airboss.evaluations.ports import EvalStore
 from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
-from airboss.tuning.examples import lines_of
 from airboss.tuning.finetune_plan import (
     KIND,
     FinetuneOrder,
@@ -87,6 +86,8 @@ class FinetuneOrders:
         self._ready(place)
         policy = served.deployment(order.deployment).policy
         items = self._library.items(dataset, "train")
+        from airboss.tuning.examples import lines_of  # noqa: PLC0415 - what finds personal data
+
         check_examples(dataset.name, lines_of(items, base, policy=policy, people=order.people))
         return FinetuneTask(
             deployment=target.deployment,

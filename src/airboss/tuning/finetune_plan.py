@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,9 +13,11 @@ from airboss.evaluations.datasets import Json
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.spec import Spec
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
-from airboss.tuning.examples import Lines
 from airboss.tuning.plan import CONCURRENCY, CONCURRENCY_MAX
 from airboss.tuning.ports import Trained
+
+if TYPE_CHECKING:
+    from airboss.tuning.examples import Lines
 
 KIND: Final = "finetune"
 """Of the job."""

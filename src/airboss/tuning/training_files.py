@@ -9,11 +9,12 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from airboss.tuning.examples import Line
+if TYPE_CHECKING:
+    from airboss.tuning.examples import Line
 
 Part = Literal["training", "validation"]
 
