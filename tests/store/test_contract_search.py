@@ -46,6 +46,7 @@ TEXTS = [
     "Москва слезам не верит",
     "the \u201cquoted\u201d word",
     "nothing of that kind",
+    "ทำไมพัสดุยังไม่มา, ຂອບໃຈຫຼາຍ, တန်ဖိုးထားပါ, សូមអរគុណ",
 ]
 WORDS: list[tuple[str, list[int]]] = [
     ("order", [0]),
@@ -71,6 +72,10 @@ WORDS: list[tuple[str, list[int]]] = [
     ("quoted", [6]),
     ("role", []),
     ("hello-world", []),
+    ("พัสดุ", [8]),
+    ("ไม่มา ໃຈ ဖိုး អរគុណ", [8]),
+    ("ดุพัส", []),
+    ("nothing พัสดุ", []),
 ]
 
 

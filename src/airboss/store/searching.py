@@ -5,7 +5,8 @@ A search is terms apart by spaces, or in quotes; each must stand in the texts of
 quoted term there may be any white space. Scripts without spaces between words match anywhere.
 
 Logs narrow down by *tokens*: runs of letters and digits of the JSON text as it was stored, each character by
-itself in scripts without spaces. JSON may be written with escapes for what is not ASCII, so a term has
+itself in most scripts without spaces (those of `UNSPACED` are runs of their own there, so that what is looked
+for in them narrows nothing down). JSON may be written with escapes for what is not ASCII, so a term has
 several *spellings*, and a record that holds the term has all tokens of one of them.
 """
 
@@ -35,6 +36,9 @@ TOKEN: Final = re.compile(
     r"\\u[0-9a-f]{4}|[0-9a-z\u00c0-\u1fff\u2c00-\u2dff]+|[\u2e80-\ud7ff\uf900-\U0010ffff]"
 )
 """The same as Python writes it."""
+UNSPACED: Final = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf"
+"""Thai, Lao, Tibetan, Burmese, Khmer and their neighbours: no spaces between words, and yet runs of a token. A
+run is longer than what is looked for, so that no index tells where that is."""
 _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -99,15 +103,20 @@ def _spellings(term: str) -> tuple[tuple[str, ...], ...]:
         text = form[1:-1].lower()
         for escape in ESCAPES:
             text = text.replace(escape, " ")
-        tokens = tuple(sorted({each for each in TOKEN.findall(text) if len(each) <= WORD_CHARS_MAX}))
+        tokens = tuple(sorted({each for each in TOKEN.findall(text) if _looked_up(each)}))
         if tokens not in found:
             found.append(tokens)
     return tuple(found)
 
 
+def _looked_up(token: str) -> bool:
+    return len(token) <= WORD_CHARS_MAX and not re.search(f"[{UNSPACED}]", token)
+
+
 def _pattern(term: str) -> re.Pattern[str]:
     """What matches the term in a text."""
     words = r"\s+".join(re.escape(word) for word in term.split())
-    before = f"(?<![{_WORD}])" if re.match(f"[{_WORD}]", term) else ""
-    after = f"(?![{_WORD}])" if re.search(f"[{_WORD}]$", term) else ""
+    bound = f"(?![{UNSPACED}])[{_WORD}]"
+    before = f"(?<![{_WORD}])" if re.match(bound, term) else ""
+    after = f"(?![{_WORD}])" if re.search(f"{bound}$", term) else ""
     return re.compile(f"{before}{words}{after}", re.IGNORECASE)
