@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,28 @@ def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
     assert params.pop("until") == "2026-11-23T12:00:00+00:00"
     wanted = {"deployment": "d", "status": "error", "model": "m", "user": "u"}
     assert params == {**wanted, "limit": "50", "bodies": "false"}
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_days_begin_where_their_dates_say(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """Days and months are those of UTC, and so are the dates that a question by them is bounded with: with
+    ours the first one would be a part of the day before. A time with a zone means what it says."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    api.answers["GET", "/api/v1/usage"] = {"group_by": ["model"], "rows": [], "against": None, "per": "day"}
+    times = ["--since", "2026-11-28", "--until", "2026-11-30T00:00+05:00"]
+    try:
+        assert run("records", "--url", api.url, "--by", "model", "--per", "day", *times)[0] == 0
+        assert run("records", "--url", api.url, "--by", "model", *times)[0] == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (_, _, whole, _), (_, _, ours, _) = api.asked
+    assert whole["since"] == "2026-11-28T00:00:00+00:00"
+    assert ours["since"] != whole["since"]
+    assert whole["until"] == ours["until"] == "2026-11-29T19:00:00+00:00"
 
 
 def test_a_file_of_what_was_used_is_told_of_in_json_too(run: Run, api: AdminApi, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def show(
         error_type=error_type,
         sort=sort,
         search=search,
+        whole_days=per is not None,
     )
     check_by(by, sums=bool(compare or most or per or out), calls=bool(search or sort or record_id or follow))
     if trace is not None and (query or by or record_id or follow):

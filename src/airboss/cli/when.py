@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from airboss.domain.errors import WrongCall
 
@@ -34,17 +34,18 @@ def parse_until(text: str, *, now: datetime, option: str) -> datetime:
         ) from None
 
 
-def parse_when(text: str, *, now: datetime, option: str) -> datetime:
+def parse_when(text: str, *, now: datetime, option: str, zone: tzinfo | None = None) -> datetime:
     """A moment, aware, in UTC.
 
-    A duration counts back from `now`; a time without a zone is this machine's local time. Raises WrongCall,
-    naming `option`, for anything else.
+    A duration counts back from `now`; a time without a zone is in `zone`, this machine's if None. Raises
+    WrongCall, naming `option`, for anything else.
     """
     match = _DURATION.fullmatch(text.strip())
     try:
         if match is not None:
             return now - timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()])
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WrongCall(
             f"{option} {text!r} is no time. Write how long ago, as in 15m, 2h or 7d, or a time, as in"

@@ -37,8 +37,8 @@ TOKEN: Final = re.compile(
 )
 """The same as Python writes it."""
 UNSPACED: Final = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf"
-"""Thai, Lao, Tibetan, Burmese, Khmer and their neighbours: no spaces between words, and yet runs of a token. A
-run is longer than what is looked for, so that no index tells where that is."""
+"""Thai, Lao, Tibetan, Burmese, Khmer and their neighbours: no spaces between words, and yet runs of a token.
+A run is longer than what is looked for, so that no index tells where that is."""
 _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
