@@ -15,7 +15,7 @@ import pytest
 from airboss.console import views_keys
 from airboss.console.api_keys import BudgetShown, LimitShown
 from airboss.domain.plan import Allowance, Budget, Limits
-from airboss.domain.ports import ApiKey
+from airboss.domain.ports import ApiKey, Spent
 from airboss.telemetry.metrics import LimitUse
 from tests.console.governed import Governed, governed
 from tests.console.looped import pressed
@@ -166,3 +166,35 @@ def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     assert key(site, "web").revoked_at is not None
     said: list[Any] = [each.leaf.action for each in site.audit.newest(limit=3)]
     assert said == ["keys.revoke", "keys.rotate", "keys.set"]
+
+
+def test_teams_stand_with_their_keys(site: Governed) -> None:
+    """What each uses together, and who is in it; the form of a key puts it into one, and takes it out."""
+    teams = {
+        "ops": Allowance(limits=Limits(requests_per_minute=100), budget=Budget(usd=Decimal(5))),
+        "later": Allowance(limits=Limits(concurrency=2)),
+    }
+    text = (
+        "[teams.ops]\nlimits = { requests_per_minute = 100 }\nbudget = { usd = 5 }\n"
+        "[teams.later]\nlimits = { concurrency = 2 }\n"
+    )
+    assert "Teams" not in shown(site.person(), "/governance/keys").text
+    site.ledger.publish(text, msgspec.structs.replace(seed_plan(NOW), teams=teams))
+    site.uses = lambda: [LimitUse("team", "ops", "requests", 100, 95, 0.1)]
+    site.spent = [Spent(key="web", day=NOW.date(), usd=Decimal("4.5"))]
+    person = site.person()
+    pressed(person, "/governance/keys/web/set", scope="all", team="ops", priority="normal")
+    assert (key(site, "web").team, key(site, "web").left) == ("ops", {})
+    pressed(person, "/governance/keys/web/set", scope="all", priority="high")
+    assert key(site, "web").team == "ops"  # of a page without the field
+    for path in ("/governance/keys", "/governance/keys/web"):
+        page = shown(person, path).text
+        assert "95 of 100 requests a minute" in page, path
+        assert "$4.50 of $5.00 this month" in page, path
+    page = shown(person, "/governance/keys").text
+    assert "team ops" in page
+    assert "none yet" in page  # of `later`
+    assert "<option selected>ops</option>" in person.get("/governance/keys/web").text
+    pressed(person, "/governance/keys/web/set", scope="all", team="", priority="normal")
+    assert (key(site, "web").team, key(site, "web").left) == (None, {"ops": 1})
+    assert "Team ops" not in shown(person, "/governance/keys/web").text

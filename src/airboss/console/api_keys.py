@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airboss.config.types import Role
+from airboss.config.types import Config, Role
 from airboss.console.desk import Desk
 from airboss.console.key_terms import (
     BudgetAsked,
@@ -164,20 +164,11 @@ def list_keys(desk: Desk, call: Call) -> Keys:
 
 
 def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
-    """Every key, with what it uses and spends."""
-    keys, uses, served = desk.ledger.all_keys(), desk.uses(), desk.ledger.snapshot()
-    config = configured(desk)
+    """Every key, with what it uses and spends, and its team's."""
+    config, keys, uses, served = configured(desk), desk.ledger.all_keys(), desk.uses(), desk.ledger.snapshot()
     limited = any(each.budget for each in keys) or any(each.budget for each in config.teams.values())
     spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
-    of_team = members(keys)
-    teams = {
-        name: TeamShown(
-            name=name,
-            limits=limits_shown("team", name, team.limits, uses),
-            budget=budget_shown(of_team.get(name, ()), team.budget, spent, now),
-        )
-        for name, team in config.teams.items()
-    }
+    teams = teams_of(config, keys, uses, spent, now)
     return tuple(
         msgspec.structs.replace(
             shown(key, now),
@@ -189,6 +180,29 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
         )
         for key in keys
     )
+
+
+def teams_shown(desk: Desk, now: datetime) -> tuple[TeamShown, ...]:
+    """Every team, by name, with what its keys use and spend."""
+    config = configured(desk)
+    spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if config.teams else ()
+    found = teams_of(config, desk.ledger.all_keys(), desk.uses(), spent, now)
+    return tuple(found[name] for name in sorted(found))
+
+
+def teams_of(
+    config: Config, keys: Iterable[ApiKey], uses: Iterable[LimitUse], spent: Iterable[Spent], now: datetime
+) -> dict[str, TeamShown]:
+    """The same by name."""
+    of_team = members(keys)
+    return {
+        name: TeamShown(
+            name=name,
+            limits=limits_shown("team", name, team.limits, uses),
+            budget=budget_shown(of_team.get(name, ()), team.budget, spent, now),
+        )
+        for name, team in config.teams.items()
+    }
 
 
 def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:

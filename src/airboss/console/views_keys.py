@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from airboss.console import api_keys, key_terms
-from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret
+from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret, TeamShown
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
@@ -62,10 +62,10 @@ def budget_bar(budget: BudgetShown) -> Bar:
     return bar(float(budget.spent_usd), float(budget.usd), words)
 
 
-def bars(key: KeyShown) -> tuple[Bar, ...]:
-    """All of a key's."""
-    found = [limit_bar(each) for each in key.limits]
-    return (*found, *([budget_bar(key.budget)] if key.budget is not None else []))
+def bars(whose: KeyShown | TeamShown) -> tuple[Bar, ...]:
+    """All of a key's, or of a team's."""
+    found = [limit_bar(each) for each in whose.limits]
+    return (*found, *([budget_bar(whose.budget)] if whose.budget is not None else []))
 
 
 def each_may(each: Allowance | None) -> tuple[str, ...]:
@@ -80,7 +80,11 @@ def listing(desk: Desk, seen: Visit) -> View:
     """Every key, those that open nothing last."""
     found = sorted(api_keys.keys_shown(desk, seen.now), key=lambda key: (key.state != "active", key.name))
     rows = [(key, bars(key)) for key in found]
-    return View("keys.html", keys=rows, each_may=each_may, **choices(desk))
+    teams = [
+        (team, bars(team), [key for key in found if key.team is not None and key.team.name == team.name])
+        for team in api_keys.teams_shown(desk, seen.now)
+    ]
+    return View("keys.html", **choices(desk) | {"keys": rows, "teams": teams, "each_may": each_may})
 
 
 def one(desk: Desk, seen: Visit) -> View:
@@ -90,6 +94,7 @@ def one(desk: Desk, seen: Visit) -> View:
         "key.html",
         k=key,
         bars=bars(key),
+        team_bars=bars(key.team) if key.team is not None else (),
         each_may=each_may(key.each_user),
         limits=dict(zip(LIMITS, (limit_of(key, what) for what in WORDS), strict=True)),
         preset=key.name == api_keys.STARTER and desk.keep_starter is None,
@@ -119,6 +124,7 @@ def choices(desk: Desk) -> dict[str, Any]:
         "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
         "expiries": EXPIRIES,
         "roles": MAY,
+        "team_names": sorted(plan.teams) if plan is not None else [],
     }
 
 
@@ -172,6 +178,7 @@ def terms(form: Form) -> dict[str, Any]:
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
         "each_user": each_user or None,
+        **({"team": form.text("team") or None} if "team" in form.fields else {}),
         "priority": form.text("priority") or "normal",
         **ends(form),
     }
