@@ -19,7 +19,7 @@ TEXTS = {
     .replace("support.rollout]", 'support".rollout]')
     .replace('[releases.support"]', "[releases.support]"),
 }
-NAMES = ("alarm", "judge", "budget", "fallback", "policy", "rollout")
+NAMES = ("alarm", "judge", "budget", "team", "fallback", "policy", "rollout")
 
 
 def piece(text: str, name: str) -> Snippet:
@@ -33,6 +33,7 @@ def has(config: Config, name: str) -> bool:
         "alarm": any(each.metric == "latency_p95" and each.above == 5000 for each in config.alarms.values()),
         "judge": any(each.scoring is not None for each in config.deployments.values()),
         "budget": any(each.budget is not None for each in config.keys.values()),
+        "team": any(each.team is not None for each in config.keys.values()),
         "fallback": any(each.fallbacks for each in config.releases.values()),
         "policy": any(each.policy is not None for each in config.deployments.values()),
         "rollout": any(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,3 +127,25 @@ def test_a_team_with_keys_is_not_taken_away(house: House) -> None:
     assert key(house).team == "dev"
     house.ledger.change_key("team-a", lambda was: revoked(was, "team-a", now=NOW))
     house.apply(LOCAL)
+
+
+def test_a_key_that_comes_into_a_team_while_that_is_taken_away_keeps_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes second is refused: here the configuration, and nothing of it is in force."""
+    plan = house.apply(TEAMS)
+    publish = house.ledger.publish
+
+    def late(*args: Any, **options: Any) -> Any:
+        told = Terms(team="ops")
+        house.ledger.change_key(
+            "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+        )
+        return publish(*args, **options)
+
+    monkeypatch.setattr(house.ledger, "publish", late)
+    with pytest.raises(ConfigError, match="is in team 'ops', and there is no"):
+        house.apply(LOCAL)
+    found = house.ledger.snapshot()
+    assert found is not None
+    assert (found.plan.number, set(found.plan.teams)) == (plan.number, {"ops", "dev"})

@@ -250,6 +250,27 @@ def test_what_a_key_has_spent_goes_with_it() -> None:
     run(body_())
 
 
+def test_what_is_held_of_a_teams_money_is_told_after_a_rest() -> None:
+    """A counter that nobody used for a while is forgotten here for every key of the team, not for one."""
+    house = House(team=CENT)
+
+    async def body_() -> None:
+        for key in "ac":
+            assert await paid(house, "0", key=key) is None
+        house.clock.s += 2.0
+        house.limiters[0].tick()
+        assert house.limiters[0].held() == {}
+        for key in "ac":
+            held = await came_in(house, key=key)
+            assert await held.reserve(body(max_tokens=10), house.branch()) is None
+            assert house.limiters[0].held().get("team/ops/usd/2026-11", 0) > 0
+            held.settle(closed(cost="0"))
+            house.clock.s += 2.0
+            house.limiters[0].tick()
+
+    run(body_())
+
+
 def test_a_budget_that_is_gone_while_it_was_asked_refuses_in_words() -> None:
     """What who counts says of it can still be told."""
     house = House(team=CENT)

@@ -303,15 +303,15 @@ def create_key(desk: Desk, call: Call) -> Secret:
         expires_at=asked.expires_at,
         role=asked.role,
     )
-    config = configured(desk)
-    named = config.keys.get(asked.name)
-    if named is not None and named.role is not None:
-        terms = msgspec.structs.replace(terms, role=named.role)
-    check_terms(desk, terms, asked.name, config)
     secret = new_key()
 
     def make(before: ApiKey | None) -> ApiKey:
-        return bound(made(before, asked.name, secret, terms=terms, now=call.now), named)
+        config = configured(desk)  # as it is by now: another may have been applied meanwhile
+        named, given = config.keys.get(asked.name), terms
+        if named is not None and named.role is not None:
+            given = msgspec.structs.replace(terms, role=named.role)
+        check_terms(desk, given, asked.name, config)
+        return bound(made(before, asked.name, secret, terms=given, now=call.now), named)
 
     with desk.ledger.together():
         key = desk.ledger.change_key(asked.name, make)
@@ -334,20 +334,20 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/set."""
     name = called(desk, call)
     asked = call.intent(KeyChange)
-    config = configured(desk)
-    named = config.keys.get(name)
     changes: dict[str, Any] = {
         each: getattr(asked, each) for each in asked.__struct_fields__ if getattr(asked, each) is not UNSET
     }
-    for each in settings_in(named):
-        if each in changes:
-            raise WrongCall(
-                f"[keys.{name}] says {each}, and goes before what a key is told; change it there, and "
-                "`airboss apply`"
-            )
     said = Terms(**changes)
 
     def change(before: ApiKey | None) -> ApiKey:
+        config = configured(desk)  # as for a new key
+        named = config.keys.get(name)
+        for each in settings_in(named):
+            if each in changes:
+                raise WrongCall(
+                    f"[keys.{name}] says {each}, and goes before what a key is told; change it there, and "
+                    "`airboss apply`"
+                )
         key = living(before, name)
         if said.role is not None:
             key = with_role(key, said.role)

@@ -39,6 +39,7 @@ def snippets(config: Config) -> tuple[Snippet, ...]:
         _alarm(config),
         _judge(config),
         _budget(config),
+        _team(config),
         _fallback(config),
         _policy(config),
         _rollout(config),
@@ -85,6 +86,20 @@ def _budget(config: Config) -> Snippet:
         title="A budget for a key",
         why="Calls with this key are refused once they have cost so much in a month.",
         parts=((("keys", keys[0] if keys else "default"), ('budget = { usd = 50, per = "month" }',)),),
+    )
+
+
+def _team(config: Config) -> Snippet:
+    keys = [name for name, key in config.keys.items() if key.role is None and key.team is None]
+    team = _free("research", config.teams)
+    return Snippet(
+        name="team",
+        title="A budget that keys share",
+        why="Calls with any key of the team are refused once they have cost so much in a month together.",
+        parts=(
+            (("teams", team), ('budget = { usd = 500, per = "month" }',)),
+            (("keys", keys[0] if keys else "default"), (f"team = {_quoted(team)}",)),
+        ),
     )
 
 

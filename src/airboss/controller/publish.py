@@ -117,7 +117,7 @@ def apply_config(
         else:
             published = ledger.publish(text, plan, standings=changed.values())
         placed.retire(published)
-        _bind_keys(ledger, config)
+        _bind_keys(ledger, config, source)
     return published
 
 
@@ -263,12 +263,13 @@ def _keep_literal(data: DataDir, provider: str, value: str) -> bool:
     return True
 
 
-def _bind_keys(ledger: Ledger, config: Config) -> None:
-    """A key may call what `[keys]` says; one that is not named there, what it was made for."""
+def _bind_keys(ledger: Ledger, config: Config, source: str) -> None:
+    """A key may call what `[keys]` says; one that is not named there, what it was made for. Raises
+    ConfigError, as `_check_keys`, where one has come into a team since that looked."""
 
     def change(key: ApiKey | None) -> ApiKey:
         assert key is not None  # keys are never deleted
-        return bound(key, config.keys.get(key.name))
+        return _in_team(bound(key, config.keys.get(key.name)), config, source)
 
     for key in ledger.all_keys():
         ledger.change_key(key.name, change)
@@ -286,12 +287,17 @@ def _check_keys(ledger: Ledger, config: Config, text: str, source: str) -> None:
                 f"no role; `airboss keys revoke {key.name}` and make it anew, or use another name"
             )
     for key in ledger.all_keys():
-        team = bound(key, config.keys.get(key.name)).team
-        if team is not None and team not in config.teams and key.revoked_at is None:
-            raise ConfigError(
-                f"{source}: key {key.name!r} is in team {team!r}, and there is no [teams.{team}]; "
-                f"{nearest(team, config.teams)} Keep it, or first `airboss keys set {key.name} --team none`"
-            )
+        _in_team(bound(key, config.keys.get(key.name)), config, source)
+
+
+def _in_team(key: ApiKey, config: Config, source: str) -> ApiKey:
+    if key.team is not None and key.team not in config.teams and key.revoked_at is None:
+        hint = nearest(key.team, config.teams)
+        raise ConfigError(
+            f"{source}: key {key.name!r} is in team {key.team!r}, and there is no [teams.{key.team}]; {hint} "
+            f"Keep it, or first `airboss keys set {key.name} --team none`"
+        )
+    return key
 
 
 def _scoring(config: Config, deployment: str) -> ScoringConfig | None:
