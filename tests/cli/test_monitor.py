@@ -9,7 +9,7 @@ import pytest
 
 from airboss.cli.status import alarm as status_line
 from airboss.cli.status import alarms as status_lines
-from airboss.cli.status import made_room, put_away, well
+from airboss.cli.status import made_room, put_away, unserved, well
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -191,6 +191,19 @@ def test_alarms_without_anything_to_measure_are_one_calm_line() -> None:
     assert shown[-1] == "3 alarms have nothing to measure yet: d.cost, d.errors, d.traffic"
     assert ["firing" in shown[0], "0" in shown[1], len(shown)] == [True, True, 3]
     assert list(status_lines(new[:1])) == ["1 alarm has nothing to measure yet: d.cost"]
+
+
+def test_status_begins_with_gateways_that_serve_nothing() -> None:
+    """Those that say that they can record no call, and those that have not said anything for long."""
+    silent = {"name": "gateway-1", "state": "silent", "detail": "has said nothing of itself since 9:00"}
+    found = {
+        "unrecordable": ["gateway-0: it cannot"],
+        "processes": [{"name": "store", "state": "ready"}, silent],
+    }
+    assert list(unserved(found)) == [
+        "[red]no call is served[/] by gateway-0: it cannot",
+        "[red]gateway-1[/] has said nothing of itself since 9:00",
+    ]
 
 
 def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -101,6 +101,45 @@ def test_a_worker_that_starts_on_a_full_disk_refuses_calls(provider: FakeProvide
         done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)
         assert done.returncode == 2, done.stderr
         assert f"{airboss.data / 'run'} cannot be written: No space left" in done.stderr
+
+
+def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path: Path) -> None:
+    """Where no file can be made any more, what is open serves on; a worker that begins refuses calls, and
+    says what is lacking. With room it serves, and what was answered is all there."""
+    with (
+        small_disk(tmp_path / "disk", 200, inodes=300) as disk,
+        closing(Airboss(disk / "a", fake(provider.url))) as airboss,
+    ):
+        airboss.start()
+        made: list[Path] = []
+
+        def call() -> httpx2.Response:
+            return airboss.chat(QUICK, model="support")
+
+        answered = [call().headers["x-request-id"] for _ in range(5)]
+        with suppress(OSError):
+            while len(made) < 1_000:
+                made.append(disk / f"{len(made)}")
+                made[-1].touch()
+        made.pop()
+        answered += [call().headers["x-request-id"] for _ in range(5)]
+        killed = airboss.pid("gateway-0")
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        refused = until(lambda: answer if (answer := call()).status_code == 503 else None, timeout_s=30)
+        message = refused.json()["error"]["message"]
+        assert "no inode is left on its disk" in message, message
+        for each in made:
+            each.unlink()
+        answered.append(
+            until(
+                lambda: answer.headers["x-request-id"] if (answer := call()).status_code == 200 else "",
+                timeout_s=20,
+            )
+        )
+        airboss.settled()
+        assert sorted(record["id"] for record in airboss.records()) == sorted(answered)
+        assert airboss.stop() == 0, airboss.log[-5000:]
 
 
 LOST = """

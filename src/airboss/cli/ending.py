@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from airboss.cli.output import print_error
 from airboss.domain.errors import AirbossError, SetupError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Of a write: there is no room."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Of a write: there is no room, or the disk has failed us."""
 
 
 @contextmanager
@@ -23,13 +23,14 @@ def told(*, as_json: bool) -> Iterator[None]:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in FULL or error.filename is not None:
-            raise  # a defect of ours: who writes a file tells of it
+        if error.errno not in DISK:
+            raise  # a defect of ours
         with suppress(OSError):
             sys.stdout.close()  # else the interpreter tries what is left once more, and complains
-        full = SetupError(
-            f"the output, or a file of Airboss, cannot be written: {error.strerror}; make room on the disk "
-            "that it goes to, or that of the data directory."
+        what = error.filename or "the output, or a file of Airboss,"
+        lacks = SetupError(
+            f"{what} cannot be written: {error.strerror}; make room on the disk that it goes to, or that of"
+            " the data directory, or make that writable: a disk that fails is often mounted read-only."
         )
-        print_error(full, as_json=as_json)
-        sys.exit(full.exit_code)
+        print_error(lacks, as_json=as_json)
+        sys.exit(lacks.exit_code)

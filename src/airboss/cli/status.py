@@ -60,8 +60,8 @@ def show(found: dict[str, Any]) -> None:
     out.print(f"[bold]airboss {found['version']}[/] {state}, {plan}, data in {escape(found['data_dir'])}")
     if found["running"]:
         out.print(f"serves {found['base_url']}\nconsole {found['console_url']}")
-    for each in found.get("unrecordable", ()):
-        out.print(f"[red]no call is served[/] by {escape(each)}")
+    for each in unserved(found):
+        out.print(each)
     deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")
     for each in found["deployments"]:
         shown = [
@@ -97,6 +97,17 @@ def show(found: dict[str, Any]) -> None:
         out.print(breaker(each))
     for line in alarms(found.get("alarms", ())):
         out.print(line)
+
+
+def unserved(found: dict[str, Any]) -> Iterator[str]:
+    """Gateways that answer no call, whatever else is well."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    for each in found.get("unrecordable", ()):
+        yield f"[red]no call is served[/] by {escape(each)}"
+    for each in found["processes"]:
+        if each["state"] == "silent":
+            yield f"[red]{escape(each['name'])}[/] {escape(each['detail'])}"
 
 
 def troubles(found: dict[str, Any]) -> Iterator[str]:

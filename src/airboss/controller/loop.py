@@ -92,7 +92,11 @@ class Controller:
             # Gateways have ended before us, so what they wrote last is there now.
             self._take(self._mover.drain())
         except BaseException as error:
-            log.exception("the mover failed; the controller ends")
+            if isinstance(error, OSError):
+                why = "what gateways wrote last is moved at the next start: %s"
+                log.error(why, error)  # noqa: TRY400 - a disk that fails us is no defect of ours
+            else:
+                log.exception("the mover failed; the controller ends")
             self._failure = error
             self._looked.set()
             loop.call_soon_threadsafe(stop.set)

@@ -260,6 +260,8 @@ class JournalWriter:
     def _refused(self, error: OSError) -> Unavailable:
         reason = error.strerror or str(error)
         what = "free space on the disk of the data directory, or make it writable"
+        if error.errno == errno.ENOSPC and _inodes_left(self._root) == 0:
+            reason, what = "no inode is left on its disk", "delete files there, so that new ones can be made"
         if isinstance(error, FileNotFoundError):
             what = f"put {self._root.parent} back, which was deleted or moved away"
         return Unavailable(
@@ -376,6 +378,14 @@ def _write(segment: int, pieces: list[bytes], at: int) -> None:
             at += written
             written = os.pwrite(segment, rest, at)
             rest = rest[written:]
+
+
+def _inodes_left(path: Path) -> int | None:
+    """How many files can be made there; None where that has no bound, or nobody says."""
+    with suppress(OSError):
+        held = os.statvfs(path)
+        return held.f_favail if held.f_files else None
+    return None
 
 
 def fsync_directory(path: Path) -> None:
