@@ -31,6 +31,8 @@ def test_apply_shows_the_difference_and_the_plan(run: Run, api: AdminApi, tmp_pa
     assert err == "airboss: providers.x has a literal key\n"
     assert api.asked[0][3] == {"config": "x = 1\n", "source": str(file)}
     assert json.loads(run("apply", str(file), "--url", api.url, "--json")[1])["plan"] == 42
+    run("apply", str(file), "--url", api.url, "--reason", "prices rose")
+    assert api.asked[-1][3] == {"config": "x = 1\n", "source": str(file), "reason": "prices rose"}
 
 
 def test_apply_of_a_wrong_file_is_a_wrong_call(run: Run, api: AdminApi, tmp_path: Path) -> None:

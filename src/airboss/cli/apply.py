@@ -17,6 +17,7 @@ from airboss.cli.output import print_json
 def apply(
     file: Annotated[Path, typer.Argument(help="The configuration, as airboss.toml.")],
     *,
+    reason: Annotated[str | None, typer.Option(help="Why; the audit log keeps it.")] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -24,7 +25,8 @@ def apply(
     """Check a configuration whole, show what it changes, and serve from it."""
     text = read_config(file)
     with reach(data_dir, url) as api:
-        done = api.post("/api/v1/config", {"config": text, "source": str(file)})
+        given = {"config": text, "source": str(file)}
+        done = api.post("/api/v1/config", given if reason is None else {**given, "reason": reason})
     if as_json:
         print_json(done)
         return
