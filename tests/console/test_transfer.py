@@ -8,10 +8,23 @@ import pytest
 from starlette.testclient import TestClient
 
 from airboss.console import exports
+from airboss.domain.ports import JournalMove
 from airboss.governance.erasure import Tombstones
+from airboss.store.brought import Brought
 from tests.console.site import Site, busy_log
 
 PATH = "/api/v1/transfer"
+
+
+class People:
+    """Nobody was forgotten."""
+
+    asked = 0
+
+    def tombstones(self) -> Tombstones:
+        """As `Forgetting.tombstones`."""
+        self.asked += 1
+        return Tombstones("key", {})
 
 
 def page(program: TestClient, **params: str) -> Any:
@@ -38,6 +51,25 @@ def test_an_export_is_one_leaf(site: Site) -> None:
             page(program, **each, before=cursor)["next"] for each, cursor in zip(asked, cursors, strict=True)
         ]
     assert len(details(site)) == 2
+
+
+def test_what_is_brought_is_known_before_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or who follows the log might take it for calls of just now."""
+    site = Site(people=People(), log=busy_log())
+    program, stored = site.program(), site.log.apply
+    order: list[Any] = []
+    rows = page(program)["rows"][:2]
+    ids = [row["record"]["id"] for row in rows]
+    monkeypatch.setattr(Brought, "note", lambda _, ids: order.append(ids))
+
+    def apply(move: JournalMove) -> int:
+        order.append("stored")
+        return int(stored(move))
+
+    monkeypatch.setattr(site.log, "apply", apply)
+    answer = program.post(PATH, json={"rows": rows})
+    assert answer.status_code == 200, answer.text
+    assert order == [ids, "stored"]
 
 
 def test_what_begins_in_the_middle_is_noted(site: Site) -> None:
@@ -86,14 +118,6 @@ def test_a_leaf_holds_nothing_of_a_person(site: Site) -> None:
 
 def test_who_is_forgotten_is_asked_once_for_all_rows() -> None:
     """Not once a row: thousands of them come at once, and each question is one to the ledger."""
-
-    class People:
-        asked = 0
-
-        def tombstones(self) -> Tombstones:
-            self.asked += 1
-            return Tombstones("key", {})
-
     people = People()
     program = Site(people=people, log=busy_log()).program()
     rows = page(program)["rows"]

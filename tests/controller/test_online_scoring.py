@@ -73,12 +73,14 @@ class Scored:
         self.clock.at = START + timedelta(minutes=10)
         self.judge = Judge()
         self.rules: dict[str, OnlineRule] = {}
+        self.brought: set[str] = set()
         self.moved = 0
         self.restart()
 
     def restart(self) -> None:
         """A new process on what the old one left."""
         self.scoring = OnlineScoring(
+            brought=self.brought,
             rules=lambda: self.rules,
             record_log=self.log,
             cursors=self.store,
@@ -230,6 +232,14 @@ def test_calls_from_long_ago_are_unscored(scored: Scored) -> None:
     scored.run()
     (found,) = scored.scores()
     assert found.unscored == "scoring was more than 1 h behind"
+
+
+def test_calls_that_an_import_brought_are_left_alone(scored: Scored) -> None:
+    """They are no live ones: neither scored nor, for being old, unscored."""
+    scored.brought.update({call_id(1), call_id(2)})
+    scored.calls(1, 2, 3)
+    scored.run()
+    assert {each.subject_id for each in scored.scores()} == {call_id(3)}
 
 
 def test_a_store_that_is_away_is_asked_again(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,20 @@ def test_a_call_is_a_span_in_its_callers_trace(backend: Backend) -> None:
     assert backend.headers[0]["x-scope"] == "team"
 
 
+def test_what_an_import_brought_is_not_sent(backend: Backend) -> None:
+    """Whoever recorded these calls has sent them: again they would be twice there, and cost today what they
+    did then."""
+    log, given = log_of(1, 2, 3, 4), settings(backend.url)
+    brought = {call_id(2), call_id(3)}
+    export = OtlpExport(
+        settings=lambda: given, record_log=log, cursors=Cursors(), clock=Clock(), brought=brought
+    )
+    follow(export)
+    assert [attributes(span)["airboss.record.id"] for span in backend.spans] == [call_id(1), call_id(4)]
+    (counted,) = backend.metrics["gen_ai.client.operation.duration"].histogram.data_points
+    assert counted.count == export.sent == 2
+
+
 def test_what_was_said_is_sent_where_that_is_asked_for(backend: Backend) -> None:
     """As messages of parts, from the record's bodies."""
     answer = {"choices": [{"message": {"role": "assistant", "content": "b"}, "finish_reason": "stop"}]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -61,9 +61,11 @@ def exporting(
     stores: Stores,
     records: TracedLog,
     *,
+    brought: Container[str],
     broke: Callable[[], None],
 ) -> Iterator[None]:
-    """Calls are sent until the end of the block. `broke` is called if that ends by a defect."""
+    """Calls are sent until the end of the block, but those `brought` by imports. `broke` is called if that
+    ends by a defect."""
     from airboss.controller.otlp_export import OtlpExport  # noqa: PLC0415 - the controller's own
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
@@ -73,6 +75,7 @@ def exporting(
         record_log=records,
         cursors=stores.alerts,
         clock=clock,
+        brought=brought,
     )
 
     async def report() -> None:

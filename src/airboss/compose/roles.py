@@ -171,18 +171,14 @@ def run_controller(
             scaling(ledger, data, nodes, broke=terminate_self),
             looking_after(chores(ledger, data, stores, redact, retention, audit, kept), broke=terminate_self),
             adding_up(records, stores, ledger, lambda: controller.journal.moved_records, terminate_self),
-            exporting(ledger, data, stores, records, broke=terminate_self),
+            exporting(ledger, data, stores, records, brought=desk.brought, broke=terminate_self),
             watching(
-                ledger,
-                data,
-                stores,
-                records,
+                ledger, data, stores, records,
                 journal=lambda: controller.journal,
                 lost=lambda: lost(controller.journal, retention.status()),
-                redact=redact.text,
-                broke=terminate_self,
+                redact=redact.text, brought=desk.brought, broke=terminate_self,
             ),
-        ):
+        ):  # fmt: skip
             asyncio.run(main())
         records.close()
 

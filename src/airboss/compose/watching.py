@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,6 +199,7 @@ def watching(
     journal: Callable[[], JournalStatus],
     lost: Callable[[], dict[str, int]],
     redact: Callable[[str], str],
+    brought: Container[str],
     broke: Callable[[], None],
 ) -> Iterator[None]:
     """Calls are scored, alarms watched and notifications sent until the end of the block. `lost` is as of
@@ -226,7 +227,9 @@ def watching(
         clock=clock,
         console_url=lambda: console_url(data),
     )
-    scoring = OnlineScoring(rules=rules, record_log=records, cursors=store, clock=clock, redact=redact)
+    scoring = OnlineScoring(
+        rules=rules, record_log=records, cursors=store, clock=clock, redact=redact, brought=brought
+    )
     deliveries = _deliveries(store, force, clock, watch)
 
     async def score() -> None:

@@ -83,6 +83,8 @@ def take(desk: Desk, call: Call) -> Transferred:
     forgotten_before = desk.people.tombstones()
     rows = [blanked(row, forgotten_before) for row in given.rows]
     segment = f"transfer/{uuid.uuid4().hex}"
+    # Known before they are there, or who follows the log would take them for calls of just now.
+    desk.brought.note(ids)
     payloads = tuple(encode(msgspec.structs.replace(row.record, scores={})) for row in rows)
     try:
         desk.log.apply(JournalMove(segment=segment, start=0, end=1, records=payloads))

@@ -35,6 +35,7 @@ from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
 from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
+from airboss.store.brought import Brought
 from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
 from airboss.store.span_rows import TracedLog
@@ -182,6 +183,8 @@ class Desk:
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
     attempts: Attempts = field(default_factory=Attempts)
+    brought: Brought = field(default_factory=Brought)
+    """What imports have stored, for those who follow the log."""
     exports: Exports = field(default_factory=Exports)
     readings: Readings = field(default_factory=Readings)
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))

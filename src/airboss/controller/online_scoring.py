@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -61,8 +61,8 @@ class Cursors(Protocol):
 class OnlineScoring:
     """Follows the record log. One event loop calls it.
 
-    `rules` are those in force, by deployment. `redact` takes secrets out of what scorers say. `counts` may be
-    read by any thread.
+    `rules` are those in force, by deployment. `redact` takes secrets out of what scorers say. Calls that were
+    `brought` by an import are no live ones, and left alone. `counts` may be read by any thread.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class OnlineScoring:
         cursors: Cursors,
         clock: Clock,
         redact: Callable[[str], str] = lambda text: text,
+        brought: Container[str] = (),
     ) -> None:
         self._rules = rules
         self._log = record_log
         self._cursors = cursors
         self._clock = clock
         self._redact = redact
+        self._brought = brought
         self._minutes: dict[str, tuple[datetime, int]] = {}
         self._looked_for_loss_at = 0.0
         self.lag_s = 0.0
@@ -143,7 +145,7 @@ class OnlineScoring:
 
     async def _chunk(self, records: Sequence[InferenceRecord], rules: Mapping[str, OnlineRule]) -> None:
         """Score what is drawn of these calls, but what was scored before."""
-        wanted = [record for record in records if _counts(record, rules)]
+        wanted = [record for record in records if _counts(record, rules) and record.id not in self._brought]
         if not wanted:
             return
         known = {each.id for each in await asyncio.to_thread(self._log.scores_of, [r.id for r in wanted])}

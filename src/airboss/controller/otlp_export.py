@@ -14,7 +14,7 @@ import logging
 import random
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -96,7 +96,9 @@ class Pause:
 class OtlpExport:
     """Follows the record log. One event loop calls it; `counts` may be read by any thread.
 
-    `settings` are those in force, read at every page; None: nothing is sent. Raises SetupError, ConfigError.
+    `settings` are those in force, read at every page; None: nothing is sent. Calls that were `brought` by an
+    import are passed over: whoever recorded them has sent them, and they are none of today's. Raises
+    SetupError, ConfigError.
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class OtlpExport:
         record_log: TracedLog,
         cursors: Cursors,
         clock: Clock,
+        brought: Container[str] = (),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._log = record_log
         self._cursors = cursors
         self._clock = clock
+        self._brought = brought
         self._held: ExportSettings | None = None
         self._client: httpx2.AsyncClient | None = None
         self._totals: object = None
@@ -239,7 +243,7 @@ class OtlpExport:
     async def _page(self, page: Sequence[InferenceRecord], settings: ExportSettings) -> None:
         from airboss.telemetry import otlp_write as write  # noqa: PLC0415 - as above
 
-        calls = [settings.named(record) for record in page if ours(record)]
+        calls = [settings.named(record) for record in page if ours(record) and record.id not in self._brought]
         traced = [record.id for record in calls if record.trace_id is not None]
         found = await asyncio.to_thread(self._log.spans_of, traced) if traced else []
         parents = {each.id: write.Parent(each.parent_id, each.sampled) for each in found}
