@@ -69,6 +69,10 @@ CONTENT: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     ),
     (
         {"content": "x", "reasoning_content": "hm"},
+        [{"type": "thinking", "thinking": "hm", "signature": "reasoning_content"}, text("x")],
+    ),
+    (
+        {"content": "x", "reasoning": "hm"},
         [{"type": "thinking", "thinking": "hm", "signature": ""}, text("x")],
     ),
     (
@@ -257,6 +261,19 @@ def test_signed_thoughts_in_a_stream() -> None:
     out += made.event(chunk(content="x")) + made.event(chunk(finish="stop")) + made.end()
     said = put_together(out)["content"]
     assert said == [signed, {"type": "redacted_thinking", "data": "d"}, text("x")]
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"), [("reasoning_content", "reasoning_content"), ("reasoning", "")]
+)
+def test_unsigned_thoughts_in_a_stream(name: str, signature: str) -> None:
+    """They say in place of a signature by which name they came: some servers want them back by it."""
+    made = speech()
+    said: list[dict[str, Any]] = [{name: "h"}, {name: "m"}, {"content": "x"}, {"finish": "stop"}]
+    out = b"".join(made.event(chunk(**each)) for each in said) + made.end()
+    signature = name if name == "reasoning_content" else ""
+    thought = {"type": "thinking", "thinking": "hm", "signature": signature}
+    assert put_together(out)["content"] == [thought, text("x")]
 
 
 def test_names_in_pieces() -> None:

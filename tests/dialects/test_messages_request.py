@@ -160,6 +160,11 @@ TURNS: list[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = [
         [{"role": "assistant", "content": "Yes.", "thinking_blocks": [THOUGHT]}],
     ),
     (
+        "thoughts that came unsigned",
+        [assistant({**THOUGHT, "signature": "reasoning_content"}, text("Yes."))],
+        [{"role": "assistant", "content": "Yes.", "reasoning_content": "Well."}],
+    ),
+    (
         "marks",
         [user(text("a", cache_control=MARK), text("b"))],
         [{"role": "user", "content": [text("a", cache_control=MARK), text("b")]}],
@@ -344,6 +349,11 @@ def test_plain_takes_out_what_openai_does_not_know() -> None:
     assert b"thinking_blocks" not in plain
     assert b"cache_control" not in plain
     assert json.loads(plain)["max_tokens"] == 9
+    unsigned = assistant({**THOUGHT, "signature": "reasoning_content"}, text("a"))
+    thought = messages_as_chat(json.dumps(asked(messages=[unsigned])).encode())
+    assert thought.rich
+    assert b'"reasoning_content":"Well."' in plain_chat(thought.body, "openai-compatible", rich=True)
+    assert b"reasoning_content" not in plain_chat(thought.body, "azure", rich=True)
     openai = json.loads(plain_chat(said.body, "openai", rich=True))
     assert openai["max_completion_tokens"] == 9
     assert "max_tokens" not in openai

@@ -30,6 +30,8 @@ CHARS_MAX = 64 * 1024 * 1024
 """Of one streamed answer that is put together here: as much as a whole answer may have."""
 MODEL_LENGTH = "model_length"
 """How Mistral says that the model's own limit ended an answer."""
+REASONING = "reasoning_content"
+"""The name under which DeepSeek, Moonshot and others say thoughts, and want them back with their calls."""
 CALL_CHARS = 8
 """What a call counts for beside what it says; as JSON it is longer, so that no whole answer is too long."""
 
@@ -48,14 +50,16 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, or one event of a stream.
 
-    `images` are URLs of pictures, `thoughts` Anthropic's thinking blocks as they were signed; `stopped_at` is
-    the stop sequence where the server tells which; `counts` None where no usage was told.
+    `images` are URLs of pictures, `thoughts` Anthropic's thinking blocks as they were signed; `thought_as` is
+    REASONING where the reasoning came by that name; `stopped_at` is the stop sequence where the server tells
+    which; `counts` None where no usage was told.
     """
 
     model: str = ""
     text: str = ""
     refusal: str = ""
     reasoning: str = ""
+    thought_as: str = ""
     thoughts: tuple[Json, ...] = ()
     calls: tuple[CallPiece, ...] = ()
     images: tuple[str, ...] = ()
@@ -93,7 +97,8 @@ def _choice(head: Said, choice: Json) -> Said:
     if not isinstance(said, dict):
         said = {}
     logprobs = choice.get("logprobs")
-    reasoning = said.get("reasoning_content")
+    reasoning = said.get(REASONING)
+    thought_as = REASONING if text_of(reasoning) else ""
     if reasoning is None:
         reasoning = said.get("reasoning")
     finish = text_of(choice.get("finish_reason"))
@@ -103,6 +108,7 @@ def _choice(head: Said, choice: Json) -> Said:
         text=_flat(said.get("content")),
         refusal=text_of(said.get("refusal")),
         reasoning=text_of(reasoning) or _thoughts(said.get("content")),
+        thought_as=thought_as,
         thoughts=tuple(
             unnumbered(each) for each in list_of(said.get("thinking_blocks")) if isinstance(each, dict)
         ),

@@ -161,7 +161,8 @@ class MessagesSpeech:
             text = text.removeprefix(self._asked.begun)
         content: list[Json] = list(said.thoughts)
         if not content and said.reasoning:
-            content.append({"type": "thinking", "thinking": said.reasoning, "signature": ""})
+            signature = said.thought_as  # by which it finds its way back (`messages_turns`)
+            content.append({"type": "thinking", "thinking": said.reasoning, "signature": signature})
         content += [{"type": "text", "text": each} for each in (text, said.refusal) if each]
         content += [self._use(call) for call in joined.calls.values()]
         reason, at = _stopped(said, calls=bool(joined.calls))
@@ -264,6 +265,8 @@ class _Stream:
         """What came while arguments did: words of a kind, and whole blocks of thoughts."""
         self._held_chars = 0
         self._closed: set[int] = set()
+        self._thought_as = ""
+        """What stands for a signature of the thoughts that are open."""
         self._last: Said = Said()
         self._counts: Counts | None = None
 
@@ -273,6 +276,7 @@ class _Stream:
         if said.counts is not None:
             self._counts = said.counts
         if said.reasoning:
+            self._thought_as = said.thought_as
             self._text(out, "thinking", said.reasoning)
         for block in said.thoughts:
             self._sign(out, block)
@@ -341,6 +345,7 @@ class _Stream:
                 self._flow(out, over=True)
                 self._text(out, "thinking", str(block.get("thinking") or ""))
             self._delta(out, {"type": "signature_delta", "signature": block["signature"]})
+            self._thought_as = ""
             self._close(out)
         elif block.get("type") == "redacted_thinking":
             self._flow(out, over=True)
@@ -383,6 +388,8 @@ class _Stream:
 
     def _close(self, out: list[bytes]) -> None:
         if self._open is not None:
+            if self._open == "thinking" and self._thought_as:
+                self._delta(out, {"type": "signature_delta", "signature": self._thought_as})
             self._open = None
             out.append(sse("content_block_stop", {"type": "content_block_stop", "index": self._index}))
 

@@ -28,6 +28,8 @@ class Block(msgspec.Struct, kw_only=True):
     tool_use_id: str | None = None
     content: str | list[msgspec.Raw] | None = None
     is_error: bool | None = None
+    thinking: str | None = None
+    signature: str | None = None
     cache_control: Json | None = None
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from airboss.dialects.chat_said import REASONING
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
 from airboss.dialects.speech import Json, Unsaid
 from airboss.domain.errors import InvalidRequest
@@ -213,6 +214,7 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
     texts: list[str] = []
     calls: list[Json] = []
     thoughts: list[msgspec.Raw] = []
+    told: list[str] = []
     mark: Json | None = None
     for number, (block, raw) in enumerate(blocks):
         at = f"{where}.content[{number}]"
@@ -222,6 +224,8 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
                 texts.append(block.text)
             case "tool_use":
                 calls.append(_call(block, at))
+            case "thinking" if block.signature == REASONING:
+                told.append(block.thinking or "")
             case "thinking" | "redacted_thinking" if raw is not None:
                 thoughts.append(raw)
             case _:
@@ -231,8 +235,10 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
     if calls:
         message["tool_calls"] = calls
     if thoughts:
-        turns.rich = True
         message["thinking_blocks"] = thoughts
+    if told:
+        message[REASONING] = "".join(told)
+    turns.rich = turns.rich or bool(thoughts or told)
     turns.messages.append(turns.marked(message, mark))
 
 

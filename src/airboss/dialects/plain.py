@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.chat_said import REASONING
 from airboss.dialects.speech import Json, encode
 
 _OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images")
@@ -21,18 +22,20 @@ def plain_chat(chat: bytes, kind: str, *, rich: bool) -> bytes:
     if not (rich or renamed):
         return chat
     members: Json = dict(_members.decode(chat))
+    # OpenAI's own refuse thoughts; others may want them back.
+    own = frozenset((*_OWN, REASONING) if renamed else _OWN)
     if rich:
         for name in ("messages", "tools"):
             if name in members:
-                members[name] = [_without(each) for each in _listed.decode(members[name])]
+                members[name] = [_without(each, own) for each in _listed.decode(members[name])]
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
 
 
-def _without(value: Json) -> Json:
-    kept = {name: each for name, each in value.items() if name not in _OWN}
+def _without(value: Json, own: frozenset[str]) -> Json:
+    kept = {name: each for name, each in value.items() if name not in own}
     for name in ("content", "tool_calls"):
         if isinstance(listed := kept.get(name), list):
-            kept[name] = [_without(each) if isinstance(each, dict) else each for each in listed]
+            kept[name] = [_without(each, own) if isinstance(each, dict) else each for each in listed]
     return kept
