@@ -173,6 +173,9 @@ def test_the_budget_that_ends_later_is_told() -> None:
         assert refused is not None
         assert refused.message.startswith("key 'a' has spent 0.001 of 0.001 USD today")
         assert await paid(house, "0.01", key="c") is None
+        refused = await paid(house, "0")
+        assert refused is not None
+        assert refused.retry_after_s == 6.5 * 86_400  # of the month, and not of the day
         house.clock.s += 12.5 * 3600  # the next day
         refused = await paid(house, "0")
         assert refused is not None

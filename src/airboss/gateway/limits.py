@@ -194,9 +194,11 @@ class Limiter:
         paid_by = [self._budgets[scope] for scope in self._paid_by.get(key, ())]
         if not paid_by:
             return ()
+        # Of several that are spent the first is told: the one that is so for longest.
+        paid_by.sort(key=lambda payer: period_end(payer.budget, at), reverse=True)
         self._wallets[key] = Wallet(
             max(period_start(payer.budget, at) for payer in paid_by),
-            min(period_end(payer.budget, at) for payer in paid_by),
+            period_end(paid_by[-1].budget, at),
             tuple(self._stock(payer.stock(at)) for payer in paid_by),
         )
         return self._wallets[key].stocks
