@@ -61,6 +61,29 @@ def lines(run: Run, data_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("which", "count"),
+    [
+        (["--user", "u3"], 64),
+        (["--user", "nobody"], 0),
+        (["--status", "error"], 0),
+        (["--score", "helpfulness=rude"], 15),
+        (["--user", "u3", "--model", "none"], 0),
+    ],
+)
+def test_an_export_is_narrowed_as_a_list_is(
+    run: Run, data: Path, tmp_path: Path, which: list[str], count: int
+) -> None:
+    """By the same filters, to the same records."""
+    file = tmp_path / "records.parquet"
+    code, out, err = run("records", "export", str(file), *which, "--json", "--data-dir", str(data))
+    assert (code, json.loads(out)["records"]) == (0, count), err
+    listed = run("records", "--json", "--limit", "10000", *which, "--data-dir", str(data))[1].splitlines()
+    assert len(listed) == count
+    found = duckdb.execute("select id from read_parquet(?)", [str(file)]).fetchall()
+    assert sorted(each for (each,) in found) == sorted(json.loads(line)["id"] for line in listed)
+
+
 def test_what_is_exported_and_imported_is_the_same(run: Run, data: Path, tmp_path: Path) -> None:
     """Every field, body and score; twice adds nothing."""
     file = tmp_path / "records.parquet"

@@ -111,8 +111,10 @@ def test_a_leaf_holds_nothing_of_a_person(site: Site) -> None:
     program = site.program()
     assert program.get(PATH, params={"before": "alice@example.com"}).status_code == 200
     assert details(site) == [{"resumed": True}]
-    for name in ("user", "session", "tag", "text"):
-        assert program.get(PATH, params={name: "alice=1"}).status_code == 400
+    for name in ("user", "session", "tag", "score"):
+        assert program.get(PATH, params={name: "alice=1"}).status_code == 200
+        assert details(site)[-1] == {"only_some": [name]}
+    assert program.get(PATH, params={"text": "alice=1"}).status_code == 400
     assert "alice" not in str(site.audit.entries)
 
 

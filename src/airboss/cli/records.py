@@ -28,7 +28,24 @@ from airboss.cli.output import (
 )
 from airboss.cli.records_dead import dead
 from airboss.cli.records_files import export, import_
-from airboss.cli.records_filters import Query, filters
+from airboss.cli.records_filters import (
+    ArmOption,
+    DeploymentOption,
+    ErrorTypeOption,
+    KeyOption,
+    ModelOption,
+    PolicyOption,
+    Query,
+    ReleaseOption,
+    ScoreOption,
+    SessionOption,
+    SinceOption,
+    StatusOption,
+    TagOption,
+    UntilOption,
+    UserOption,
+    filters,
+)
 from airboss.cli.records_score import score as score_record
 from airboss.cli.show_trace import show_trace
 from airboss.cli.usage import show_usage
@@ -59,16 +76,6 @@ CompareOption = Annotated[
 MostOption = Annotated[str | None, typer.Option(help="With --by: errors, latency_p95_ms, cost_usd, … first.")]
 PerOption = Annotated[str | None, typer.Option(help="With --by: for each day or month, in UTC.")]
 OutOption = Annotated[Path | None, typer.Option(help="With --by: write a .csv or .parquet file.")]
-ScoreOption = Annotated[
-    str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
-]
-ReleaseOption = Annotated[
-    str | None, typer.Option(help="Only calls answered by this release: its digest, or the first 8 digits.")
-]
-PolicyOption = Annotated[
-    str | None, typer.Option(help="Only calls in which a policy found this kind: email, card, …")
-]
-ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="One record in full, with its bodies.")]
 TraceOption = Annotated[
     str | None, typer.Option(help="The trace of this id as a tree: agents, tools and calls with their times.")
@@ -82,20 +89,20 @@ SearchOption = Annotated[
 def show(
     context: typer.Context,
     *,
-    deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
-    status: Annotated[str | None, typer.Option(help="ok, error, cancelled or refused.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
+    deployment: DeploymentOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    model: ModelOption = None,
+    user: UserOption = None,
     score: ScoreOption = None,
     release: ReleaseOption = None,
-    key: Annotated[str | None, typer.Option(help="Only calls by the key of this name.")] = None,
-    session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")] = None,
+    key: KeyOption = None,
+    session: SessionOption = None,
+    tag: TagOption = None,
     policy: PolicyOption = None,
     arm: ArmOption = None,
-    error_type: Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")] = None,
+    error_type: ErrorTypeOption = None,
     sort: Annotated[
         str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")
     ] = None,

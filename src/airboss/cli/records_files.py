@@ -14,7 +14,23 @@ import typer
 from airboss.cli.api import Api, patiently, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
-from airboss.cli.records_filters import filters
+from airboss.cli.records_filters import (
+    ArmOption,
+    DeploymentOption,
+    ErrorTypeOption,
+    KeyOption,
+    ModelOption,
+    PolicyOption,
+    ReleaseOption,
+    ScoreOption,
+    SessionOption,
+    SinceOption,
+    StatusOption,
+    TagOption,
+    UntilOption,
+    UserOption,
+    filters,
+)
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
@@ -24,9 +40,20 @@ BATCH_BYTES = 8 * 1024 * 1024
 def export(
     file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
     *,
-    deployment: Annotated[str | None, typer.Option(help="Only calls to this deployment.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
+    deployment: DeploymentOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    model: ModelOption = None,
+    user: UserOption = None,
+    score: ScoreOption = None,
+    release: ReleaseOption = None,
+    key: KeyOption = None,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    policy: PolicyOption = None,
+    arm: ArmOption = None,
+    error_type: ErrorTypeOption = None,
     opened: Annotated[
         bool, typer.Option("--open", help="Open what is sealed: anybody can read it then.")
     ] = False,
@@ -38,7 +65,22 @@ def export(
     from airboss.store.joining import Row  # noqa: PLC0415 - as below
     from airboss.store.record_file import RecordFileWriter  # noqa: PLC0415 - DuckDB, where it is needed
 
-    query = filters(deployment=deployment, since=since, until=until, status=None)
+    query = filters(
+        deployment=deployment,
+        status=status,
+        since=since,
+        until=until,
+        model=model,
+        user=user,
+        score=score,
+        release=release,
+        key=key,
+        session=session,
+        tag=tag,
+        policy=policy,
+        arm=arm,
+        error_type=error_type,
+    )
     if opened:
         query["open"] = "true"
     done = scores = 0

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from airboss.cli.when import parse_when
 from airboss.domain.errors import WrongCall
 
 Query = dict[str, str]
 """Filters by their name in the admin API, which is the flag's name."""
+
+DeploymentOption = Annotated[str | None, typer.Option(help="Only calls to this deployment.")]
+StatusOption = Annotated[str | None, typer.Option(help="ok, error, cancelled or refused.")]
+SinceOption = Annotated[str | None, typer.Option(help="From this time on: 15m, 2h, 7d or ISO 8601.")]
+UntilOption = Annotated[str | None, typer.Option(help="Before this time, written as for --since.")]
+ModelOption = Annotated[str | None, typer.Option(help="Only calls answered by this model.")]
+UserOption = Annotated[str | None, typer.Option(help="Only calls of this user.")]
+KeyOption = Annotated[str | None, typer.Option(help="Only calls by the key of this name.")]
+SessionOption = Annotated[str | None, typer.Option(help="Only calls of this session.")]
+TagOption = Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")]
+ErrorTypeOption = Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")]
+ScoreOption = Annotated[
+    str | None, typer.Option(help="Only calls with such a score: 'helpfulness<0.5', 'tone=rude'.")
+]
+ReleaseOption = Annotated[
+    str | None, typer.Option(help="Only calls answered by this release: its digest, or the first 8 digits.")
+]
+PolicyOption = Annotated[
+    str | None, typer.Option(help="Only calls in which a policy found this kind: email, card, …")
+]
+ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
 
 
 def filters(*, whole_days: bool = False, **given: str | None) -> Query:

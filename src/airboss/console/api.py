@@ -33,7 +33,7 @@ from airboss.console import (
 )
 from airboss.console.desk import Desk
 from airboss.console.named import whole
-from airboss.console.query import Limit, read_filter
+from airboss.console.query import NARROWING, TIME_PARAMS, Limit, read_filter
 from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
@@ -227,34 +227,19 @@ def status(desk: Desk, call: Call) -> SystemStatus:
     return desk.status_for(call.caller)
 
 
-TIME_PARAMS = {
-    "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
-    "until": "before this: RFC 3339, or so long ago; now unless given",
-}
 PERIOD_PARAMS = {
     **TIME_PARAMS,
     "range": "instead of both: 15m, 1h, 6h, 24h, 7d or 30d; 24h unless given",
     "deployment": "only this one",
 }
 RECORD_PARAMS = {
-    "deployment": "only of this deployment",
-    "status": "ok, error, cancelled or refused",
+    **NARROWING,
     **TIME_PARAMS,
-    "model": "only of this model",
-    "user": "only of this user",
-    "key": "only by the data-plane key of this name",
-    "release": "only answered by the release of this digest, or of its first 8 digits or more",
     "id": "only this record",
     "text": "found in id, user, session or error_type, whatever the case",
-    "session": "only of this session",
-    "arm": "stable, canary, preview, shadow, override or external",
-    "error_type": "only failed so",
-    "tag": "only with this tag, as NAME=VALUE",
-    "policy": "only those in which a policy found something of this kind, such as email",
     "sort": "slowest, costliest or longest first, or shuffled, instead of the newest; not paged",
     "search": "(for readers) words that stand in the bodies, in any case, a phrase in quotes; the last stored"
     " first, a page ends after a second of looking, maybe empty: `next` leads on",
-    "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
     "limit": LIMIT.told(),
     "before": "only records older than this id (paging, newest first)",
     "after": "only records newer than this id, oldest first (following)",

@@ -10,7 +10,7 @@ import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.named import whole
-from airboss.console.query import read_filter
+from airboss.console.query import NARROWING, TIME_PARAMS, read_filter
 from airboss.console.route import Call, Route
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest
@@ -24,7 +24,7 @@ PAGE: Final = 200
 ROWS_MAX: Final = 10_000
 IMPORT_BYTES_MAX: Final = 64 * 1024 * 1024
 NOTED: Final = ("since", "until", "deployment")
-"""What of an export's conditions stands in the audit log."""
+"""What of an export's conditions stands in the audit log; of others it has the names."""
 
 
 class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,8 @@ def give(desk: Desk, call: Call) -> TransferPage:
     if not desk.exports.take(call.actor, call.params, call.now):
         # What may name a person stays out of it: a leaf is for ever.
         detail: dict[str, Any] = {name: call.params[name] for name in NOTED if name in call.params}
+        if others := sorted(name for name in NARROWING if name in call.params and name not in NOTED):
+            detail["only_some"] = others
         if where.before is not None:
             detail["resumed"] = True
         if call.params.get("open") == "true":
@@ -130,9 +132,8 @@ ROUTES: tuple[Route, ...] = (
         handle=give,
         role="reader",
         params={
-            "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
-            "until": "before this: RFC 3339, or so long ago",
-            "deployment": "only of this deployment",
+            **NARROWING,
+            **TIME_PARAMS,
             "before": "only records older than this id (paging, newest first)",
             "open": "`true`: what is sealed is opened; else it stays readable here alone",
         },

@@ -56,6 +56,26 @@ FILTER_NAMES = (
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 
+TIME_PARAMS = {
+    "since": "from here on: RFC 3339, or `15m`, `6h`, `7d` for so long ago",
+    "until": "before this: RFC 3339, or so long ago; now unless given",
+}
+NARROWING = {
+    "deployment": "only of this deployment",
+    "status": "ok, error, cancelled or refused",
+    "model": "only of this model",
+    "user": "only of this user",
+    "key": "only by the data-plane key of this name",
+    "release": "only answered by the release of this digest, or of its first 8 digits or more",
+    "session": "only of this session",
+    "arm": "stable, canary, preview, shadow, override or external",
+    "error_type": "only failed so",
+    "tag": "only with this tag, as NAME=VALUE",
+    "policy": "only those in which a policy found something of this kind, such as email",
+    "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
+}
+"""What filters say in the API's description, where no words are looked for and nothing is ordered."""
+
 EXPLORE_FILTERS = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "text"))
 PAGE_NAMES = {
     "/": (*TIME_NAMES, "deployment", "sort"),
