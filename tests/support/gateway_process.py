@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 import uvloop
 
+import airboss.cli  # noqa: F401 - as in every process: what is loaded is not looked through for garbage
 from airboss.config.prices import shipped
 from airboss.domain.plan import Target
 from airboss.domain.ports import Clock, Ledger, Snapshot

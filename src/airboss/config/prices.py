@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from datetime import date
 from functools import lru_cache
-from importlib import resources
 
 import msgspec
 
@@ -59,6 +58,8 @@ def parse_prices(text: str, *, source: str) -> PriceTable:
 @lru_cache(maxsize=1)
 def shipped() -> PriceTable:
     """The table that comes with Airboss."""
+    from importlib import resources  # noqa: PLC0415 - few ask for prices
+
     text = (resources.files("airboss.config") / "prices.toml").read_text()
     return parse_prices(text, source="prices.toml")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, get_args
 
 from airboss.domain.release import PiiAction, PiiKind, Policy
@@ -67,6 +66,9 @@ def unfindable(kinds: Collection[str] | None) -> str | None:
 
 def names_version() -> str | None:
     """What finds names here, with its version; None where that is not installed."""
+    # Every process knows of policies, and few look for names: this loads the parsers of e-mail.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return " ".join(f"{name} {version(name)}" for name in (READER, MODEL))
     except PackageNotFoundError:
