@@ -161,7 +161,11 @@ TURNS: list[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     ),
     (
         "thoughts that came unsigned",
-        [assistant({**THOUGHT, "signature": "reasoning_content"}, text("Yes."))],
+        [
+            assistant(
+                {**THOUGHT, "signature": "reasoning_content"}, {**THOUGHT, "signature": ""}, text("Yes.")
+            )
+        ],
         [{"role": "assistant", "content": "Yes.", "reasoning_content": "Well."}],
     ),
     (

@@ -249,6 +249,26 @@ def test_the_release_is_put_among_them(gateway: Gateway, upstream: SaidUpstream)
     assert say(gateway, "messages", model="shaped").status_code == 400  # without the variable
 
 
+@pytest.mark.parametrize("signature", ["", "reasoning_content"])
+def test_thoughts_of_other_models_stay_away(gateway: Gateway, upstream: SaidUpstream, signature: str) -> None:
+    """Anthropic would refuse them, and the conversation with them; what stands beside passes as it is."""
+    upstream.body = ANSWER
+    raw = (
+        b'{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":"hi"},{"role":"assistant",'
+        b'"content":[{"type":"thinking","thinking":"other","signature": "%s"},{"type":"thinking",'
+        b'"thinking":"own","signature":"c2ln"},{"type":"text","text":"\\"signature\\":\\"\\"","odd": 1.50}]},'
+        b'{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"%s"}]},'
+        b'{"role":"user","content":"on"}]}'
+    ) % (signature.encode(), signature.encode())
+    with gateway.client() as client:
+        assert client.post("/v1/messages", content=raw).status_code == 200
+    sent = upstream.seen[-1]
+    assert [len(turn["content"]) for turn in json.loads(sent)["messages"]] == [2, 2, 2]
+    assert b'"thinking":"own","signature":"c2ln"' in sent
+    assert b'"odd": 1.50' in sent
+    assert b"other" not in sent
+
+
 def test_what_chat_cannot_say_is_refused_where_it_must_be_chat(
     gateway: Gateway, upstream: SaidUpstream
 ) -> None:

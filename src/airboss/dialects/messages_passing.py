@@ -6,11 +6,13 @@ for record, usage and deadlines. What the client gets are the bytes that were re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from airboss.dialects.chat_said import REASONING
 from airboss.dialects.heard import NOTHING, as_event, before, carrying
 from airboss.dialects.messages_shape import Typed
 from airboss.dialects.speech import Json, Passing, encode
@@ -37,6 +39,9 @@ OURS = ("prompt_variables", "release_variant")
 _LAST = frozenset({"message_delta", "message_stop"})
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
+_turns = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_blocks = msgspec.json.Decoder(list[msgspec.Raw])
+_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:%s)?"' % REASONING.encode())
 _NULL = b"null"
 
 
@@ -54,6 +59,7 @@ def pass_on(
     members = _members.decode(written)
     changes: dict[str, bytes | None] = {name: None for name in OURS if name in members}
     _put_lead(changes, members, lead)
+    _put_turns(changes, bytes(changes.get("messages") or members["messages"]))
     _put_parameters(changes, members, release)
     _put_labels(changes, members)
     outgoing = Outgoing(
@@ -80,6 +86,35 @@ def _put_lead(
         changes["system"] = before(system, said)
     if turns:
         changes["messages"] = before(turns, bytes(members["messages"]))
+
+
+class _Block(msgspec.Struct):
+    type: Any = ""
+    signature: Any = None
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether it is what another model thought."""
+        return self.type == "thinking" and self.signature in {"", REASONING}
+
+
+_block = msgspec.json.Decoder(_Block)
+
+
+def _put_turns(changes: dict[str, bytes | None], listed: bytes) -> None:
+    """Anthropic refuses thoughts that are not signed, as those of another model are, whose conversation
+    this was."""
+    if _UNSIGNED.search(listed) is None:
+        return
+    kept: list[dict[str, msgspec.Raw]] = []
+    for turn in _turns.decode(listed):
+        if bytes(turn.get("content", b""))[:1] == b"[":
+            blocks = [each for each in _blocks.decode(turn["content"]) if not _block.decode(each).unsigned]
+            if not blocks:
+                continue
+            turn["content"] = msgspec.Raw(encode(blocks))
+        kept.append(turn)
+    changes["messages"] = encode(kept)
 
 
 def _put_parameters(

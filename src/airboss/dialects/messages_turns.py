@@ -226,6 +226,8 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
                 calls.append(_call(block, at))
             case "thinking" if block.signature == REASONING:
                 told.append(block.thinking or "")
+            case "thinking" if block.signature == "":
+                pass  # nobody's: no model takes such thoughts back
             case "thinking" | "redacted_thinking" if raw is not None:
                 thoughts.append(raw)
             case _:
