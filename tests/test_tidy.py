@@ -117,6 +117,7 @@ TOUCHES: Mapping[str, str] = {
     "replicas/weights.py": "fcntl os",
     "replicas/weights_http.py": "httpx2 shutil ssl",
     "replicas/weights_pypi.py": "httpx2 os shutil subprocess",
+    "store/__init__.py": "os",
     "store/answers.py": "sqlite3",
     "store/audit.py": "sqlalchemy",
     "store/body_keys.py": "sqlalchemy",
