@@ -85,7 +85,7 @@ class Limiter:
         self._teams: dict[str, str] = {}
         """The team of each key that is in one."""
         self._budgets: dict[Scope, Payer] = {}
-        self._paid_by: dict[str, tuple[Scope, ...]] = {}
+        self._paid_by: dict[str, tuple[Payer, ...]] = {}
         """The budgets that bind a key: its own and its team's."""
         self._wallets: dict[str, Wallet] = {}
         """What a key's money of now is taken from."""
@@ -132,7 +132,7 @@ class Limiter:
             room.dissolve()
         self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
         self._budgets = {payer.scope: payer for payer in payers(snapshot)}
-        self._paid_by = by_key(self._budgets)
+        self._paid_by = by_key(self._budgets.values())
         self._of_users.clear()
         known, self._users = self._users, {}
         for key in keys:
@@ -191,11 +191,10 @@ class Limiter:
         known = self._wallets.get(key)
         if known is not None and known.since <= at < known.until:
             return known.stocks
-        paid_by = [self._budgets[scope] for scope in self._paid_by.get(key, ())]
-        if not paid_by:
+        if key not in self._paid_by:
             return ()
         # Of several that are spent the first is told: the one that is so for longest.
-        paid_by.sort(key=lambda payer: period_end(payer.budget, at), reverse=True)
+        paid_by = sorted(self._paid_by[key], key=lambda payer: period_end(payer.budget, at), reverse=True)
         self._wallets[key] = Wallet(
             max(period_start(payer.budget, at) for payer in paid_by),
             period_end(paid_by[-1].budget, at),

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -24,8 +24,6 @@ from airboss.governance.budgets import members, period_of, period_start
 from airboss.governance.counting import Change, Counters, units
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 SAY_AGAIN: Final = 20
 """Every so many refreshes what records say of spending is told again, changed or not."""
@@ -50,30 +48,34 @@ class Payer(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: Scope
     budget: Budget
-    keys: frozenset[str]
+    keys: Collection[str]
     left: int = 0
 
     def stock(self, at: datetime) -> Stock:
         """What money of then is taken from."""
-        period = period_of(self.budget, at) + (f"/{self.left}" if self.left else "")
-        return Stock(self.scope, "usd", units(self.budget.usd), period)
+        return Stock(self.scope, "usd", units(self.budget.usd), self.named(period_of(self.budget, at)))
+
+    def named(self, period: str) -> str:
+        """How its counter of a period ends."""
+        return f"{period}/{self.left}" if self.left else period
 
 
 def payers(snapshot: Snapshot) -> list[Payer]:
     """Every budget of a plan, of keys and of teams."""
     found = [
-        Payer(scope=Scope("key", key.name), budget=key.budget, keys=frozenset([key.name]))
+        Payer(scope=Scope("key", key.name), budget=key.budget, keys=(key.name,))
         for key in snapshot.keys
         if key.budget is not None and key.revoked_at is None
     ]
     of_team, left = members(snapshot.keys), Counter[str]()
     for key in snapshot.keys:
-        left.update(key.left)
+        if key.left:
+            left.update(key.left)
     return found + [
         Payer(
             scope=Scope("team", name),
             budget=team.budget,
-            keys=of_team.get(name, frozenset()),
+            keys=of_team.get(name, ()),
             left=left[name],
         )
         for name, team in snapshot.plan.teams.items()
@@ -81,13 +83,31 @@ def payers(snapshot: Snapshot) -> list[Payer]:
     ]
 
 
-def by_key(payers: Mapping[T, Payer]) -> dict[str, tuple[T, ...]]:
-    """What they are called, by the keys that spend of each."""
-    found: dict[str, tuple[T, ...]] = defaultdict(tuple)
-    for called, payer in payers.items():
+def by_key(payers: Iterable[Payer]) -> dict[str, tuple[Payer, ...]]:
+    """The same by the keys that spend of each."""
+    found: dict[str, tuple[Payer, ...]] = {}
+    for payer in payers:
         for key in payer.keys:
-            found[key] += (called,)
-    return dict(found)
+            found[key] = (*found[key], payer) if key in found else (payer,)
+    return found
+
+
+def counters_of(payers: Iterable[Payer], at: datetime) -> tuple[dict[str, date], dict[str, list[str]]]:
+    """The counter of each then, with its period's first day; and which count what a key spends. There may be
+    thousands, twice a second: a period is told once for all."""
+    starts: dict[str, date] = {}
+    paid_by: dict[str, list[str]] = {}
+    periods: dict[str, tuple[str, date]] = {}
+    for payer in payers:
+        per = payer.budget.per
+        if per not in periods:
+            periods[per] = period_of(payer.budget, at), period_start(payer.budget, at).date()
+        period, start = periods[per]
+        counter = f"{payer.scope.counter}/usd/{payer.named(period)}"
+        starts[counter] = start
+        for key in payer.keys:
+            paid_by.setdefault(key, []).append(counter)
+    return starts, paid_by
 
 
 class Wallet(msgspec.Struct, frozen=True):
@@ -125,9 +145,8 @@ class KeysSpent:
         """Tell what has been spent of these."""
         if self._spending is None or not payers or not self._counters.here:
             return
-        now = self._clock.now()
         # Put together here: by the time that records are read there may be another plan.
-        starts = {payer.stock(now).counter: period_start(payer.budget, now).date() for payer in payers}
+        starts, paid_by = counters_of(payers, self._clock.now())
         try:
             spent = await asyncio.to_thread(self._spending, min(starts.values()))
         except AirbossError as error:  # the owner knows what we told it; records can wait
@@ -135,7 +154,6 @@ class KeysSpent:
             return
         self._refreshed += 1
         read = dict.fromkeys(starts, 0)
-        paid_by = by_key(dict(zip(starts, payers, strict=True)))
         for each in spent:
             for counter in paid_by.get(each.key, ()):
                 if each.day >= starts[counter]:
