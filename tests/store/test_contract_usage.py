@@ -88,12 +88,13 @@ def test_usage_counts_answers_beyond_bounds(used: RecordLog) -> None:
 
 def test_an_answer_of_no_time_has_no_speed(record_log: RecordLog) -> None:
     """Tokens a second are told of answers that took a millisecond to write; of one with its first token at
-    its end, or of a span of no time, there is no data."""
+    its end, of a span of no time, or of embeddings, which write none, there is no data."""
     calls: list[dict[str, Any]] = [
         {"latency_ms": 80.0, "ttft_ms": 80.0 - 1e-11},
         {"latency_ms": 0.0, "ttft_ms": 0.0},
         {"latency_ms": 0.999, "ttft_ms": None, "stream": False},
         {"latency_ms": 30.0, "ttft_ms": 50.0},
+        {"latency_ms": 30.0, "ttft_ms": None, "stream": False, "output_tokens": 0, "operation": "embeddings"},
     ]
     record_log.apply(move_of(calls))
 

@@ -241,7 +241,7 @@ def record(desk: Desk, seen: Visit) -> View:
         ],
         talk=conversation(found),
         fall=waterfall(found),
-        speed=tokens_per_s(found) or None,
+        speed=tokens_per_s(found),
         curl=curl(found, base_url=desk.base_url),
         needs_file=len(body.encode()) > INLINE_MAX,
         unsent=OWN if isinstance(found.request, dict) and OWN in found.request else None,

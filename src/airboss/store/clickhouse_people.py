@@ -52,8 +52,8 @@ NUMBERS: Final = {
         f"if({_RATED}, {_OUTPUT} / ({_WRITING}) * 1000, 0)",
     ),
     "rated": (
-        f"countIf(records.output_tokens is not null and {_RATED})",
-        f"toUInt64(records.output_tokens is not null and {_RATED})",
+        f"countIf({_OUTPUT} > 0 and {_RATED})",
+        f"toUInt64({_OUTPUT} > 0 and {_RATED})",
     ),
     "first_at": ("min(started_at)", "started_at"),
     "last_at": ("max(started_at)", "started_at"),

@@ -54,9 +54,10 @@ def tokens_per_s(record: InferenceRecord) -> float | None:
     """Output tokens by the time after the first one of a stream, by the whole time otherwise.
 
     None where either is unknown, or the time under a millisecond (`writing_ms >= 1` in queries): what came at
-    once, and spans of no time, would be told as billions."""
+    once, and spans of no time, would be told as billions. None too where nothing was written: embeddings are
+    no slow answers."""
     writing_ms = record.latency_ms - ((record.ttft_ms or 0.0) if record.stream else 0.0)
-    if record.output_tokens is None or writing_ms < 1:
+    if not record.output_tokens or writing_ms < 1:
         return None
     return record.output_tokens / writing_ms * 1000
 

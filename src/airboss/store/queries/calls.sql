@@ -9,7 +9,7 @@ select
     (cost_usd is null)::bigint as cost_unknown,
     (status = 'ok' and cost_usd is not null)::bigint as priced,
     (status = 'ok' and ttft_ms is not null)::bigint as started,
-    if(status = 'ok' and writing_ms >= 1, output_tokens / writing_ms * 1000, null) as rates,
+    if(status = 'ok' and output_tokens > 0 and writing_ms >= 1, output_tokens / writing_ms * 1000, null) as rates,
     (rates is not null)::bigint as rated,
     started_at as first_at,
     started_at as last_at,

@@ -63,7 +63,7 @@ with counts as (
                     status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
                 ) as rates,
                 countIf(
-                    records.output_tokens is not null
+                    ifNull(records.output_tokens, 0) > 0
                     and status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
                 ) as rated,
                 count(ttft_ms) as started,

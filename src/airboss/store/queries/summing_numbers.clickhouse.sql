@@ -8,7 +8,7 @@
         ifNull(records.output_tokens, 0) / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
         status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
     ) as rates,
-    countIf(records.output_tokens is not null and status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1)
+    countIf(ifNull(records.output_tokens, 0) > 0 and status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1)
         as rated,
     countIf(status = 'ok' and ttft_ms is not null) as started,
     min(started_at) as first_at,

@@ -16,7 +16,8 @@ select
     quantilesExactInclusiveIf(0.5, 0.95)(ttft_ms, status = 'ok')[2] as ttft_p95_ms,
     avgOrNullIf(
         output_tokens / (latency_ms - if(stream, ifNull(ttft_ms, 0), 0)) * 1000,
-        status = 'ok' and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
+        status = 'ok' and ifNull(records.output_tokens, 0) > 0
+            and latency_ms - if(stream, ifNull(ttft_ms, 0), 0) >= 1
     ) as tokens_per_s,
     sum(ifNull(input_tokens, 0)) as input_tokens,
     sum(ifNull(output_tokens, 0)) as output_tokens,

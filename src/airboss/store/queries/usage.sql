@@ -11,7 +11,7 @@ with used as (
         count(*) filter (status = 'ok') as answered,
         quantile_cont(latency_ms, [0.5, 0.95, 0.99]) filter (status = 'ok') as latencies,
         quantile_cont(ttft_ms, [0.5, 0.95]) filter (status = 'ok') as ttfts,
-        avg(output_tokens / writing_ms * 1000) filter (status = 'ok' and writing_ms >= 1) as tokens_per_s,
+        avg(output_tokens / writing_ms * 1000) filter (status = 'ok' and output_tokens > 0 and writing_ms >= 1) as tokens_per_s,
         coalesce(sum(input_tokens), 0)::bigint as input_tokens,
         coalesce(sum(output_tokens), 0)::bigint as output_tokens,
         sum(cost_usd)::double as cost_usd,
