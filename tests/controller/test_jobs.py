@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -295,3 +295,66 @@ def test_a_runner_does_not_claim_its_own_job_when_the_clock_is_set(
         stop.set()
         thread.join(10)
     assert begun == [1]
+
+
+class Held(SqlJobStore):
+    """A store in which a claim takes long: `meanwhile` happens between its write and the answer."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def claim(self, owner: str, now: datetime, lease_s: float, *, but: Collection[str] = ()) -> Job | None:
+        """As a store."""
+        found = super().claim(owner, now, lease_s, but=but)
+        if found is not None:
+            self.meanwhile()
+        return found
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_claim_that_took_longer_than_a_lease_is_made_anew(url: str, *, taken: bool) -> None:
+    """So that nobody takes the job while its owner lives; whom it was taken from meanwhile does not begin."""
+    ahead, begun, went, go = [timedelta()], [], [], threading.Event()
+
+    class Ahead:
+        def now(self) -> datetime:
+            return CLOCK.now() + ahead[0]
+
+        def monotonic(self) -> float:
+            return CLOCK.monotonic() + ahead[0].total_seconds()
+
+    store, other = Held(url), SqlJobStore(url)
+    lease_s = 5.0
+
+    def long_after() -> None:
+        store.meanwhile = lambda: None
+        ahead[0] += timedelta(seconds=2 * lease_s)
+        if taken:
+            assert other.claim("other", Ahead().now(), lease_s) is not None
+        went.append(1)
+
+    def slow(_job: Job, _progress: Progress) -> object:
+        begun.append(1)
+        go.wait(20)
+        return {}
+
+    store.meanwhile = long_after
+    job = store.add("slow", {}, "ann", CLOCK.now())
+    made = JobRunner(
+        store, {"slow": slow}, clock=Ahead(), name="here", lease_s=lease_s, beat_s=3e3, poll_s=0.01
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: went if taken else begun)
+        assert other.claim("another", Ahead().now(), lease_s) is None
+        go.set()
+        if not taken:
+            reached(store, job, "done")
+    finally:
+        go.set()
+        stop.set()
+        thread.join(10)
+        assert len(begun) == (not taken)
+        store.close()
+        other.close()

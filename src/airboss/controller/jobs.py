@@ -141,6 +141,12 @@ class JobRunner:
         if job is None:
             return False
         running = _Running(job, owner)
+        # A write may have taken longer than a lease: by its end the claim is as old, and another's. So it is
+        # made as of now, by an owner that is still one, before anything begins. The claim itself goes by the
+        # time of the beats: later than they, it would take the jobs that are under way here for silent.
+        if not self._say(running, self._clock.now()):
+            log.info("job %s is another's by now", job.id, extra={"job": job.id})
+            return True
         thread = threading.Thread(target=self._work, args=(running,), name=f"job-{job.id}", daemon=True)
         running.thread = thread
         with self._lock:
