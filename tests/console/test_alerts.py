@@ -48,6 +48,18 @@ def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
     assert "errors since" in text
 
 
+@pytest.mark.parametrize(("value", "well"), [(0.2, False), (0.05, True), (0.01, True), (None, False)])
+def test_one_that_fires_and_is_well_again_says_so(fresh: LoopSite, value: float | None, well: bool) -> None:
+    """Until it has been well for long enough it fires; that 1 % were above 5 % is not said."""
+    fresh.loop.apply(OLD_PROMPT)
+    at = fresh.loop.clock.at
+    given = row(fresh.loop, "errors", "error_rate", bound=0.05, phase="firing", since=at, value=value)
+    fresh.loop.alerts.put_alarms([given], notifications=[])
+    text = shown(fresh.person(), "/alerts").text.replace("\u00a0", " ")
+    assert ("no longer above 5.00 %" in text) == well
+    assert ("It ends once that has lasted" in text) == well
+
+
 def test_the_overview_tells_of_alarms_that_fire(week: LoopSite) -> None:
     """Nothing is said to be well beside a bell that has one; its page is one link away."""
     page = shown(week.person(), "/")

@@ -31,13 +31,15 @@ LENGTHS = ("30m", "2h", "8h", "24h", "7d")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm with its numbers in words; `records` leads to the calls it is about."""
+    """An alarm with its numbers in words; `records` leads to the calls it is about. `well`: it fires, and its
+    value is within the bound again, not yet for long enough."""
 
     alarm: Alarm
     value: str | None
     threshold: str | None
     measures: str
     records: str
+    well: bool
 
 
 def listing(desk: Desk, seen: Visit) -> View:
@@ -85,7 +87,17 @@ def shown(alarm: Alarm, config: AlarmConfig, now: datetime) -> Shown:
         threshold=words(alarm, alarm.threshold),
         measures=measures(alarm, config),
         records=records(alarm, config, now),
+        well=alarm.state == "firing" and within(alarm),
     )
+
+
+def within(alarm: Alarm) -> bool:
+    """Whether the bound alone says that it is well now; others than these two take more than a bound."""
+    if alarm.kind not in ("threshold", "change") or alarm.value is None or alarm.threshold is None:
+        return False
+    if alarm.comparison == "below":
+        return alarm.value >= alarm.threshold
+    return alarm.value <= alarm.threshold
 
 
 def words(alarm: Alarm, value: float | None) -> str | None:
