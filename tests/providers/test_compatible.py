@@ -95,12 +95,22 @@ def test_whose_mistake_it_is(status: int, kind: type[ApiError], http_status: int
     assert error.http_status == http_status
 
 
+AT_HALF_PAST = b"Wed, 21 Oct 2026 07:30:00 GMT"
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({b"retry-after": b"3"}, 3.0),
         ({b"retry-after-ms": b"1500", b"retry-after": b"9"}, 1.5),
         ({b"retry-after": b"Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({b"retry-after": AT_HALF_PAST, b"date": b"Wed, 21 Oct 2026 07:29:30 GMT"}, 30.0),
+        ({b"retry-after": AT_HALF_PAST, b"date": b"Wednesday, 21-Oct-26 07:29:30 GMT"}, 30.0),
+        ({b"retry-after": AT_HALF_PAST, b"date": AT_HALF_PAST}, 0.0),
+        ({b"retry-after": AT_HALF_PAST, b"date": b"Wed, 21 Oct 2026 07:31:00 GMT"}, None),
+        ({b"retry-after": AT_HALF_PAST, b"date": b"now"}, None),
+        ({b"retry-after": AT_HALF_PAST, b"date": b"Tue, 21 Oct 1986 07:30:00 GMT"}, 7 * 86_400),
+        ({b"retry-after": b"99 Foo 99999999 99:99:99 \xff", b"date": AT_HALF_PAST}, None),
         ({b"retry-after": b"-1"}, None),
         ({b"retry-after": b"nan"}, None),
         ({b"retry-after": b"inf"}, None),

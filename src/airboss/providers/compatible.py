@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -459,7 +461,8 @@ RETRY_AFTER_S_MAX = 7 * 86_400.0
 
 
 def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
-    """The seconds that a `retry-after-ms` or `retry-after` header asks for; None for a date or nonsense."""
+    """The seconds that a `retry-after-ms` or `retry-after` header asks for, of a date those after the
+    answer's own `date`; None for nonsense."""
     for name, per_second in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
         try:
             seconds = float(headers.get(name, b"")) / per_second
@@ -467,4 +470,15 @@ def retry_after_s(headers: Mapping[bytes, bytes]) -> float | None:
             continue
         if math.isfinite(seconds) and seconds >= 0:
             return min(seconds, RETRY_AFTER_S_MAX)
-    return None
+    until, now = (_date(headers.get(name, b"")) for name in (b"retry-after", b"date"))
+    if until is None or now is None or until < now:
+        return None
+    return min((until - now).total_seconds(), RETRY_AFTER_S_MAX)
+
+
+def _date(said: bytes) -> datetime | None:
+    """A date of HTTP's (RFC 9110, 5.6.7), which is in UTC whatever it says."""
+    try:
+        return parsedate_to_datetime(said.decode("latin-1")).replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
