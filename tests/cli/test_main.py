@@ -258,7 +258,7 @@ def test_an_answer_of_another_version_is_said(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/status"] = {"running": True, "deployments": [{"name": "a"}]}
     code, out, err = run("status", "--url", api.url)
     assert (code, out) == (2, "")
-    assert "of another version than this command" in err
+    assert f"of another version than this command, which is {airboss.__version__}; " in err
 
 
 def test_an_answer_that_is_no_json_is_said(run: Run, api: AdminApi) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from airboss import __version__
 from airboss.cli.options import has_data
 from airboss.domain.errors import AirbossError, ConfigError, SetupError, WrongCall
 
@@ -291,8 +292,9 @@ class Said(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise SetupError(
-            f"the answer has no {name!r}: the Airboss that gave it is of another version than this command."
-            " Start it again with this version, or use the command that came with it."
+            f"the answer has no {name!r}: the Airboss that gave it is of another version than this command,"
+            f" which is {__version__}; the first line of `airboss status` there tells its own. Start it again"
+            " with this version, or use the command that came with it."
         )
 
 
