@@ -131,6 +131,7 @@ TOUCHES: Mapping[str, str] = {
     "store/duckdb.py": "duckdb",
     "store/spends.py": "sqlalchemy",
     "store/state_log.py": "fcntl os",
+    "store/duckdb_checkpoints.py": "duckdb",
     "store/duckdb_erase.py": "os",
     "store/duckdb_open.py": "duckdb",
     "store/erasures.py": "sqlalchemy sqlite3",

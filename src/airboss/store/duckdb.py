@@ -40,6 +40,7 @@ from airboss.store import (
     duckdb_watch,
 )
 from airboss.store import duckdb_read as read
+from airboss.store.duckdb_checkpoints import LATEST, ROWS, Checkpoints
 from airboss.store.duckdb_open import migrate, unopened
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
@@ -80,8 +81,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     finds the frame at fault. Raises SetupError when the file is of a newer Airboss.
 
     The settings were measured with 200,000 records of 3 KB: row groups of 8,192 rows and a checkpoint every
-    64 MB stall a writer for 0.2 s at most and keep the process near 200 MB. DuckDB's own row groups of
-    122,880 rows are rewritten whole at a checkpoint: stalls of 1.2 s, even with one every 512 MB.
+    64 MB keep the process near 200 MB; one waits for up to 96 MB now (`duckdb_checkpoints`). DuckDB's own row
+    groups of 122,880 rows are rewritten whole at a checkpoint: stalls of 1.2 s, even with one every 512 MB.
     """
 
     _next_seq: int
@@ -92,7 +93,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "threads": threads,
-            "checkpoint_threshold": "64MB",
+            "checkpoint_threshold": LATEST,
             "temp_directory": f"{path}.tmp",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -102,6 +103,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._root: Connection | None = None
         self._made: set[int] | None = None
         self._kept = duckdb_search.Kept(0)
+        self._checkpoints = Checkpoints(path)
         self._changes = 0  # how often records were blanked or deleted
         self._closed = False
         with self._writing:
@@ -408,7 +410,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             connection = self._connected()
             if (trouble := self._file.trouble()) is not None:
                 raise StoreUnavailable(f"the record store {trouble}")
-            next_seq = self._next_seq
+            next_seq, self._checkpoints.came = self._next_seq, 0
             try:
                 connection.begin()
                 try:
@@ -420,6 +422,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                     with suppress(duckdb.Error):  # what failed first is what must be told
                         connection.rollback()
                     raise
+                self._checkpoints.committed(connection)
             except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
                 raise ValueError(f"the record log cannot take this: {error}") from error
             except duckdb.Error as error:
@@ -445,6 +448,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         bodies = [row for number, record in numbered for row in body_rows(number, record)]
         _append(connection, "bodies", bodies)
         self._kept.add(bodies)
+        self._checkpoints.came += len(bodies)
         duckdb_scores.attach(connection, records)
 
     def _connected(self) -> Connection:
@@ -456,7 +460,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             duckdb_erase.clear_copy(self._path)
             try:
                 path = str(self._path).replace("'", "''")
-                _run(root, f"attach '{path}' as log (row_group_size 8192)")
+                _run(root, f"attach '{path}' as log (row_group_size {ROWS})")
                 _run(root, "use log")
                 migrate(root, self._path)
                 duckdb_tags.begin_anew(root)

@@ -18,6 +18,7 @@ from typing import Final
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
 from airboss.store import duckdb_rollups, duckdb_scores, duckdb_search, duckdb_spans, duckdb_sums
+from airboss.store.duckdb_checkpoints import ROWS
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
@@ -89,7 +90,7 @@ def copy_whole(root: Connection, path: Path) -> Path:
     clear_copy(path)
     quoted = str(copy).replace("'", "''")
     try:
-        run(root, f"attach '{quoted}' as fresh (row_group_size 8192)")
+        run(root, f"attach '{quoted}' as fresh (row_group_size {ROWS})")
         try:
             run(root, "copy from database log to fresh")
             run(root, "delete from fresh.rewrites_due")
