@@ -144,6 +144,7 @@ TOUCHES: Mapping[str, str] = {
     "store/ledger.py": "sqlalchemy",
     "store/ledger_scaling.py": "sqlalchemy",
     "store/ledger_lead.py": "sqlalchemy",
+    "store/ledger_move.py": "sqlalchemy",
     "store/ledger_part.py": "sqlalchemy",
     "store/ledger_open.py": "alembic sqlalchemy sqlite3",
     "store/ledger_unchanged.py": "sqlite3",

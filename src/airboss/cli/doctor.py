@@ -116,6 +116,7 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from tls_checks.check_tls(config.tls, host, datetime.now(UTC))
     yield from tried("[store]", servers(data_dir, config))
+    yield from tried("[store] ledger", where_ledger(data_dir, config))
     yield from names(config)
     yield from tried("weights", weights(data_dir, config))
     yield from provider_checks.keys_there(config, os.environ)
@@ -143,6 +144,25 @@ def servers(data_dir: Path, config: Config) -> Iterator[Check]:
             yield warn(name, seen, "let NTP set both: machines must agree within a second")
         else:
             yield ok(name, "answers, and its clock agrees")
+
+
+def where_ledger(data_dir: Path, config: Config) -> Iterator[Check]:
+    """Whether the configuration names the ledger that this Airboss has, and whether an old one is left."""
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
+
+    data, wanted = DataDir(data_dir), config.store.ledger
+    if not data.has_ledger:
+        return
+    chosen = data.ledger_choice()
+    named = [each[4:] for each in (wanted or "", chosen or "") if each.startswith("env:")]
+    if all(map(os.environ.get, named)):  # of a variable that is not set `servers` tells
+        try:
+            data.check_ledger(wanted)
+        except AirbossError as error:
+            yield fail("[store] ledger", str(error), "the next `airboss up` does not start")
+    if chosen is not None and data.has_ledger_file:
+        seen = f"{data.ledger_path} is of before it was moved; forgetting a person does not reach it"
+        yield warn("[store] ledger", seen, "delete it once you trust the new one")
 
 
 def names(config: Config) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from airboss.cli.wording import Verbs
 from airboss.domain.errors import WrongCall
 
 VERBS = {
-    "Run and look": ("up", "demo", "status", "records", "monitor", "node", "doctor", "version"),
+    "Run and look": ("up", "demo", "status", "records", "monitor", "node", "ledger", "doctor", "version"),
     "Configuration": ("apply", "diff", "export", "prices"),
     "Versions: compare, roll out, take back": ("release", "rollout"),
     "Quality: datasets, evaluations": ("dataset", "eval", "probe", "tune", "finetune", "job"),

@@ -1,4 +1,4 @@
-"""How far a download is: a bar for a person, a line at each tenth for a log."""
+"""How far a download is: a bar for a person, a line at each tenth for a log. And how far rows are."""
 
 from __future__ import annotations
 
@@ -50,3 +50,17 @@ def steps(name: str) -> Iterator[OnBytes]:
             log.info("%s: %d%% of %.0f MB", name, tenth * 10, (total or 0) / 1e6)
 
     yield on_bytes
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr, for a person, gone when it is done. It is told how many there are, and how many there
+    will be (None where nobody knows)."""
+    from rich.console import Console  # noqa: PLC0415 - as in `bar`
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - as above
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    err = Console(stderr=True)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ import typer
 from airboss.cli.api import Api, patiently, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
+from airboss.cli.progress import counted
 from airboss.cli.records_filters import (
     ArmOption,
     DeploymentOption,
@@ -84,13 +84,13 @@ def export(
     if opened:
         query["open"] = "true"
     done = scores = 0
-    with reach(data_dir, url) as api, RecordFileWriter(file) as writer, counted("exported", None) as tell:
+    with reach(data_dir, url) as api, RecordFileWriter(file) as writer, counted("records exported") as tell:
         for page in pages(api, query):
             rows = msgspec.convert(page, list[Row], strict=False)
             writer.add(rows)
             done += len(rows)
             scores += sum(len(row.scores) for row in rows)
-            tell(done)
+            tell(done, None)
         writer.finish()
     said = {"file": str(file), "records": done, "scores": scores}
     if as_json:
@@ -115,7 +115,7 @@ def import_(
     for _ in record_file.read(file):
         pass  # every row is read before the first is stored: a bad file changes nothing
     done = records = scores = 0
-    with reach(data_dir, url) as api, counted("imported", total) as tell:
+    with reach(data_dir, url) as api, counted("records imported") as tell:
         for batch in batches(record_file.read(file)):
             given = {"rows": batch}
             store = partial(api.post, "/api/v1/transfer", given)
@@ -123,7 +123,7 @@ def import_(
             done += len(batch)
             records += answer["records"]
             scores += answer["scores"]
-            tell(done)
+            tell(done, total)
     said = {"file": str(file), "records": records, "scores": scores}
     if as_json:
         print_json(said)
@@ -156,16 +156,3 @@ def batches(found: Iterator[list[Any]]) -> Iterator[list[Any]]:
             size += length
     if batch:
         yield batch
-
-
-@contextmanager
-def counted(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, for a person, gone when it is done."""
-    from rich.console import Console  # noqa: PLC0415 - 40 ms that other verbs need not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - as above
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    err = Console(stderr=True)
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(f"records {what}", total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -116,9 +116,14 @@ def open_audit(data: DataDir) -> Iterator[AuditLog]:
     if data.kept_secret(AUDIT_KEY) is None:
         with closing(SqlAuditLog(data.ledger_url, Sealer(Signer("")))) as log:
             if log.newest(limit=1):
-                raise _missing(data, AUDIT_KEY, "the audit log is signed with it", "the log is not valid")
+                raise audit_key_gone(data)
     with closing(SqlAuditLog(data.ledger_url, Sealer(Signer(data.secret(AUDIT_KEY).value)))) as log:
         yield log
+
+
+def audit_key_gone(data: DataDir) -> SetupError:
+    """That the key is gone that an audit log is signed with."""
+    return _missing(data, AUDIT_KEY, "the audit log is signed with it", "the log is not valid")
 
 
 def _missing(data: DataDir, name: str, what: str, then: str) -> SetupError:

@@ -168,7 +168,9 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
             return
     raise SetupError(
         f"the ledger of {data.path} is empty, and it was not before: put it back from a backup, or begin "
-        f"anew with another --data-dir. To go on with an empty one, delete {data.secrets_dir / AUDIT_HEAD}"
+        "anew with another --data-dir. If its URL has changed, let `[store] ledger` name the old one again, "
+        "and `airboss ledger move --to` the new one. To go on with an empty one, delete "
+        f"{data.secrets_dir / AUDIT_HEAD}"
     )
 
 

@@ -4,7 +4,7 @@ may hold a password."""
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from airboss.config.clickhouse import read_url
 from airboss.config.types import StoreConfig
@@ -40,18 +40,19 @@ def _check(path: Path, url: str, schemes: set[str], offered: str, wrong: Wrong) 
         parts = urlsplit(url)
         # PostgreSQL may be reached by a socket: `postgresql:///DATABASE?host=/run/postgresql`.
         known = parts.scheme in schemes and (parts.hostname or "host=/" in parts.query) and parts.port != 0
+        password = parts.password or {"password", "sslpassword"} & parse_qs(parts.query).keys()
     except ValueError:
         known = False
     if not known:
         raise _unknown(path, offered, wrong)
-    _refuse_password(path, parts.password, wrong)
+    _refuse_password(path, password, wrong)
 
 
 def _unknown(path: Path, offered: str, wrong: Wrong) -> ConfigError:
     return wrong(path, f'{dotted(path)} cannot be used; expected "env:NAME", "file:/PATH", {offered}')
 
 
-def _refuse_password(path: Path, password: str | None, wrong: Wrong) -> None:
+def _refuse_password(path: Path, password: object, wrong: Wrong) -> None:
     if password:
         raise wrong(
             path, f'{dotted(path)} holds a password; put the URL into a variable and write "env:NAME"'

@@ -75,7 +75,7 @@ def apply_config(
     text, config, literals = without_literal_keys(text, source=source, data=data)
     _check_files(config, data, text, source, before=ledger.config())
     _check_keys(ledger, config, text, source)
-    data.check_ledger(config.store.ledger)
+    _check_ledger(data, config, source, before=ledger.config())
     locals_served = local_models(config)
     can_call = tools or _tools_in(data)
     engine_version = installed_engine() if engine_version is None and locals_served else engine_version or ""
@@ -226,6 +226,14 @@ def without_literal_keys(text: str, *, source: str, data: DataDir) -> tuple[str,
 def provider_secret_name(provider: str) -> str:
     """The name of the secret that keeps a provider's literal key."""
     return f"provider-{provider}"
+
+
+def _check_ledger(data: DataDir, config: Config, source: str, *, before: str | None) -> None:
+    """Raise SetupError where the ledger is to be elsewhere now. What said so before may be from before it was
+    moved."""
+    was = _reread(before or "", source)
+    if was is None or was.store.ledger != config.store.ledger:
+        data.check_ledger(config.store.ledger)
 
 
 def _reread(text: str, source: str) -> Config | None:

@@ -89,24 +89,43 @@ class DataDir:
             return None
 
     def choose_ledger(self, wanted: str | None) -> None:
-        """Remember where the ledger is, at the first start. Raises SetupError as `check_ledger` does."""
+        """Remember where the ledger is, at the first start, and later how its URL is to be found. Raises
+        SetupError as `check_ledger` does."""
         if wanted is None:
             return
-        if self.ledger_choice() is None and not self._has_ledger_file():
-            self.write_secret(LEDGER_SECRET, wanted)
+        if not self.has_ledger:
+            self.put_ledger(wanted)
             self.ledger_path.unlink(missing_ok=True)  # it is empty
         self.check_ledger(wanted)
+        if wanted != self.ledger_choice():  # another variable, say, with the same URL
+            self.put_ledger(wanted)
+
+    def put_ledger(self, wanted: str) -> None:
+        """Let the ledger be there from now on, whatever was before."""
+        if resolved(wanted) == f"sqlite:///{self.ledger_path}":
+            self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)  # so the directory may be moved
+            _sync_dir(self.secrets_dir)
+        else:
+            self.write_secret(LEDGER_SECRET, wanted)
 
     def check_ledger(self, wanted: str | None) -> None:
         """Raise SetupError if the ledger is elsewhere: it does not move by itself. None is wherever it is."""
         if wanted is not None and resolved(wanted) != self.ledger_url:
             raise SetupError(
-                f"[store] ledger is another database than the one that {self.path} has had since its first "
-                "start, and a ledger does not move by itself: take the setting back, or start with another "
-                "--data-dir"
+                f"[store] ledger is {wanted}, another database than the one that {self.path} has its ledger "
+                f"in, and a ledger does not move by itself: `airboss ledger move --to '{wanted}'` brings it "
+                "over with all it holds, while Airboss is stopped. Or take the setting back, or start with "
+                "another --data-dir"
             )
 
-    def _has_ledger_file(self) -> bool:
+    @property
+    def has_ledger(self) -> bool:
+        """Whether it is settled where the ledger is: one was chosen, or there is one in here."""
+        return self.ledger_choice() is not None or self.has_ledger_file
+
+    @property
+    def has_ledger_file(self) -> bool:
+        """Whether there is a ledger in here, be it one that was moved elsewhere."""
         return self.ledger_path.exists() and self.ledger_path.stat().st_size > 0
 
     @property

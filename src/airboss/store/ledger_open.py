@@ -22,37 +22,45 @@ without loading Alembic."""
 BUSY_TIMEOUT_MS = 10_000
 """How long a write waits for another process's, which takes milliseconds."""
 
+MOVED = "moved"
+"""In place of the schema's number: all that is here was moved to another database, and goes on there."""
+
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, moved: bool = False) -> Engine:
     """An engine on a ledger with the newest schema. SQLite's file is made where there is none; a database of
     PostgreSQL must exist.
 
     `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises SetupError if it cannot be
-    opened or is of a newer Airboss.
+    opened, is of a newer Airboss, or, unless it may be `moved`, goes on in another database.
     """
-    parsed = read_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        from airboss.store.ledger_postgres import connect  # noqa: PLC0415 - an extra
-
-        engine = connect(parsed)
-    elif parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-        event.listen(engine, "connect", _on_connect)
-        event.listen(engine, "begin", _on_begin)
-    else:
-        raise SetupError(f"a ledger cannot be in {parsed.get_backend_name()}; expected {OFFERED}")
+    engine = engine_on(url)
     try:
-        _bring_up_to_date(engine)
+        _bring_up_to_date(engine, moved=moved)
     except DBAPIError as error:
         engine.dispose()
         raise cannot(error, engine) from error
     except BaseException:
         engine.dispose()
         raise
+    return engine
+
+
+def engine_on(url: str) -> Engine:
+    """An engine on a database, as it is. Raises SetupError for one that no ledger can be in."""
+    parsed = read_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        from airboss.store.ledger_postgres import connect  # noqa: PLC0415 - an extra
+
+        return connect(parsed)
+    if parsed.get_backend_name() != "sqlite":
+        raise SetupError(f"a ledger cannot be in {parsed.get_backend_name()}; expected {OFFERED}")
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
     return engine
 
 
@@ -65,6 +73,13 @@ def read_url(url: str) -> URL:
     if parsed is None or "@" in (parsed.host or ""):
         raise SetupError(f"the ledger's URL cannot be read; expected {OFFERED}; {ESCAPES}")
     return parsed.set(drivername="postgresql") if parsed.drivername == "postgres" else parsed
+
+
+def named(url: URL) -> str:
+    """What to call a database where people read it: without a user and a password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or str(url)
+    return str(URL.create("postgresql", host=url.host, port=url.port, database=url.database))
 
 
 def server_clock(url: str) -> float:
@@ -107,11 +122,10 @@ def cannot(error: DBAPIError, engine: Engine) -> SetupError:
     """What to tell when the database refuses; the statement's values, keys among them, are left out."""
     if engine.dialect.name == "postgresql":
         at = engine.url
-        name = URL.create("postgresql", host=at.host, port=at.port, database=at.database)
         # Where TLS may be left out the server was asked twice, and has said the same twice.
         lines = dict.fromkeys(str(error.orig).removeprefix("connection failed: ").splitlines())
         said = " ".join(" ".join(lines).split())[:400]
-        return SetupError(f"the ledger {name} cannot be used: {said}; {remedy(said, at)}")
+        return SetupError(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
     if any(words in str(error.orig) for words in ("malformed", "not a database", "no such table")):
@@ -173,10 +187,16 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _bring_up_to_date(engine: Engine) -> None:
+def _bring_up_to_date(engine: Engine, *, moved: bool) -> None:
     with engine.connect() as connection:
-        if _schema(connection) == SCHEMA:
-            return
+        found = _schema(connection)
+    if found == SCHEMA or (found == MOVED and moved):
+        return
+    if found == MOVED:
+        raise SetupError(
+            f"the ledger {named(engine.url)} was moved to another database by `airboss ledger move` and goes"
+            " on there: name that one in [store] ledger"
+        )
     with writing(engine).begin() as connection:
         found = _schema(connection)  # again, now that nobody else can migrate
         if found is None and not inspect(connection).get_table_names():

@@ -40,8 +40,8 @@ class LedgerPart:
     """Connections to a ledger that is brought up to date first. Safe to use by threads, and by several
     processes on one database. Raises SetupError if it cannot be opened or, later, used."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
+    def __init__(self, url: str, *, moved: bool = False) -> None:
+        self._engine = open_engine(url, moved=moved)
         self._writer = writing(self._engine)
         self._place = self._engine.url.render_as_string(hide_password=True)
         file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
