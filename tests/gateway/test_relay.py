@@ -304,7 +304,12 @@ FORM = b'--b\r\ncontent-disposition: form-data; name="%s"\r\n\r\nvoice\r\n'
         ("multipart/form-data; boundary=b", (FORM % b"a") * 300 + b"--b--", 400),
         ("multipart/form-data; boundary=" + "b" * 80, b"--b", 400),
         ("multipart/form-data; boundary*=b; boundary*1=c", FORM % b"a" + b"--b--", 400),
+        ("multipart/form-data; boundary=b; Boundary=c", FORM % b"a" + b"--b--", 400),
         ("multipart/form-data; boundary=b", FORM % b'a"; filename*1=b; filename*="c' + b"--b--", 400),
+        ("multipart/form-data; boundary=b", FORM % b'a"; filename*0="c' + b"--b--", 400),
+        ("multipart/form-data; boundary=b", FORM % b'a"; NAME="model' + b"--b--", 400),
+        ("multipart/form-data; boundary=b", FORM % b"a\"; name*=\"utf-8''model" + b"--b--", 400),
+        ("multipart/form-data; boundary=b", FORM % b"a\"; filename*=\"idna''x" + b"--b--", 400),
         ("application/xml", b"<a/>", 400),
         ("application/json", b'{"model": 5}', 400),
         ("application/json", b"[" * 100_000, 400),
@@ -328,6 +333,35 @@ def test_bodies_that_cannot_be_read(
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
     assert not provider.stats().requests
+
+
+@pytest.mark.parametrize(
+    ("content_type", "head"),
+    [
+        ("multipart/form-data; charset=utf-8; boundary=b", 'name="file"; filename="a.wav"'),
+        ("multipart/form-data; boundary=b;", """name=file; filename="a.wav"; filename*=utf-8''a.wav"""),
+        ("multipart/form-data; boundary=b", 'name="file"; filename="ä; filename*1=a.wav; name=\\"b"'),
+    ],
+)
+def test_a_file_is_named_as_its_client_does(
+    gateway: Gateway, provider: FakeProvider, content_type: str, head: str
+) -> None:
+    """Twice, in two ways, is common; what stands in quotes is its name and no more."""
+    body = (
+        f"--b\r\nContent-Disposition: form-data; {head}\r\n\r\nRIFF\r\n".encode()
+        + FORM % b"model"
+        + b"--b--\r\n"
+    )
+    answer = call(
+        gateway,
+        "POST",
+        "/v1/audio/transcriptions",
+        KEY,
+        content=body,
+        headers={"content-type": content_type},
+    )
+    assert answer.status_code == 200, answer.text
+    assert provider.stats().requests == 1
 
 
 def test_unquoted_names_are_names_too(gateway: Gateway, provider: FakeProvider) -> None:

@@ -63,7 +63,12 @@ def _chat(**changes: object) -> bytes:
         (_chat(metadata={"tags": ["a", "b"]}), "metadata[...]", "its values are texts"),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', None, "not valid JSON"),
         (b'{"model":"m","x":"\xff"}', None, "not UTF-8"),
-        (b'{"model":"m","messages":[],"x":' + b"[" * 100_000, None, "nested more than 200 levels"),
+        (
+            b'{"model":"m","messages":[],"x":' + b"[" * 9000 + b"]" * 9000 + b"}",
+            None,
+            "nested more than 200 levels",
+        ),
+        (b'{"model":"m","x":' + b"[" * 1_000_000, None, "nested more than 200 levels"),
         (b'{"model":"m\x00"}', None, "not valid JSON"),
     ],
 )

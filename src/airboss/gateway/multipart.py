@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import Message
 from email.parser import BytesHeaderParser
 
@@ -15,8 +16,7 @@ BOUNDARY_CHARS_MAX = 70
 """RFC 2046's own limit."""
 
 _parse_head = BytesHeaderParser().parsebytes
-_UNREADABLE = (TypeError, ValueError, LookupError)
-"""What Python's reader raises for parameters that contradict themselves: continuations, charsets."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +33,7 @@ def boundary_of(content_type: str) -> bytes:
     """The boundary that a content type names. Raises InvalidRequest."""
     header = Message()
     header["content-type"] = content_type
-    try:
-        boundary = header.get_param("boundary")
-    except _UNREADABLE:
-        boundary = None
+    boundary = None if _contradicts(content_type) else header.get_param("boundary")
     if not isinstance(boundary, str) or not 0 < len(boundary) <= BOUNDARY_CHARS_MAX or not boundary.isascii():
         raise _broken("its content-type names no boundary")
     return boundary.encode()
@@ -69,11 +66,13 @@ def parts_of(body: bytes, boundary: bytes) -> list[Part]:
 
 def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
     message = _parse_head(head)
+    if _contradicts(str(message.get("content-disposition", ""))):
+        raise _broken(f"part {number} has a content-disposition that contradicts itself")
     try:
         name = message.get_param("name", header="content-disposition")
         filename = message.get_filename()
-    except _UNREADABLE:
-        raise _broken(f"part {number} has a content-disposition that contradicts itself") from None
+    except ValueError:
+        raise _broken(f"part {number} has a content-disposition in a charset that cannot be") from None
     if message.get_content_disposition() != "form-data" or not isinstance(name, str):
         raise _broken(f"part {number} has no name as form-data")
     if len(message.get_all("content-disposition", [])) > 1 or message.get("content-transfer-encoding"):
@@ -86,6 +85,14 @@ def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
         start=start,
         end=end,
     )
+
+
+def _contradicts(header: str) -> bool:
+    """Whether readers may differ over its parameters: one is there twice, or in pieces or in a charset of its
+    own (RFC 2231), which each Python joins otherwise and many do not know. A file's name is often there in
+    both ways, and decides nothing."""
+    names = [part.partition("=")[0].strip().lower() for part in _QUOTED.sub("", header).split(";")[1:]]
+    return len(set(names)) < len(names) or any("*" in name and name != "filename*" for name in names)
 
 
 def _broken(why: str) -> InvalidRequest:
