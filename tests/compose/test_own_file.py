@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ LITERAL = STARTER.replace('"env:OPENAI_API_KEY"', '"sk-live-0123456789abcdef"')
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqlLedger:
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
     """The starter is in force."""
     made = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     made.publish(STARTER, seed_plan(NOW))
-    return made
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(

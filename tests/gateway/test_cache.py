@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -65,7 +66,7 @@ def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
     """The module's worker, which has kept nothing yet."""
     last = uuid4().hex
     shared.chat(last, user=last)
-    with sqlite3.connect(shared.journal.parent / "cache.db") as file:
+    with closing(sqlite3.connect(shared.journal.parent / "cache.db")) as file, file:
         # Answers are written in order: when this one is there, those of the test before are too.
         until(lambda: file.execute(WRITTEN, (sha256(last.encode()).digest(),)).fetchone()[0] == 1)
         file.executescript("delete from answers; delete from totals; delete from forgotten;")
@@ -85,7 +86,7 @@ def own(provider: FakeProvider, own_root: Path) -> Iterator[Gateway]:
 
 def kept(gateway: Gateway) -> int:
     """How many answers lie in the file."""
-    with sqlite3.connect(gateway.journal.parent / "cache.db") as file:
+    with closing(sqlite3.connect(gateway.journal.parent / "cache.db")) as file, file:
         return int(file.execute("select count(*) from answers").fetchone()[0])
 
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx2
@@ -94,7 +95,7 @@ def state(answer: httpx2.Response) -> str:
 
 def kept(airboss: Airboss) -> int:
     """How many questions can be compared."""
-    with sqlite3.connect(airboss.data / "cache.db") as file:
+    with closing(sqlite3.connect(airboss.data / "cache.db")) as file:
         made = file.execute("select count(*) from sqlite_master where name = 'vectors'").fetchone()[0]
         return int(file.execute("select count(*) from vectors").fetchone()[0]) if made else 0
 
