@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,31 @@ def test_whose_mistake_it_is(status: int, kind: type[ApiError], http_status: int
     error = as_api_error("p", status, read_error(b'{"error":{"message":"no"}}'), retry_after_s=2.0)
     assert type(error) is kind
     assert error.http_status == http_status
+
+
+@pytest.mark.parametrize(
+    ("error", "http_status"),
+    [
+        ({"message": "The model `my_finetune` does not exist.", "param": None, "code": 404}, 502),
+        (
+            {
+                "message": "The model `ft:gpt-4o:org:my_suffix1:Ab12` does not exist or you have no access",
+                "code": "model_not_found",
+            },
+            502,
+        ),
+        ({"message": "rs_0d4f17 not found", "code": "model_not_found", "param": "x"}, 502),
+        ({"message": "Model with id x not found"}, 502),
+        ({"message": "my_model1 not found", "param": "model"}, 502),
+        ({"message": "Item with id 'rs_0d4f' not found. Choose another model."}, 404),
+        ({"message": "File file-68628828 not found"}, 404),
+        ({"message": "none", "param": "previous_response_id"}, 404),
+    ],
+)
+def test_what_is_not_there(error: dict[str, Any], http_status: int) -> None:
+    """Something that the request names is the caller's to mend; the model's name there is the operator's."""
+    said = read_error(json.dumps({"error": error}).encode())
+    assert as_api_error("p", 404, said, retry_after_s=None).http_status == http_status
 
 
 AT_HALF_PAST = b"Wed, 21 Oct 2026 07:30:00 GMT"

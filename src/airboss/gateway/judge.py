@@ -15,7 +15,7 @@ from typing import Literal
 from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
 from airboss.domain.request import Operation
 from airboss.governance.policies import NAMES_AWAY
-from airboss.providers.compatible import names_what_is_missing, read_error
+from airboss.providers.compatible import NO_MODEL, names_what_is_missing, read_error
 from airboss.providers.connection import ConnectFailed, ConnectionStale
 
 Class = Literal["caller", "elsewhere", "again"]
@@ -34,8 +34,6 @@ kept connection was closed under it (RFC 9110, 9.2.2)."""
 _OURS = frozenset({"too_many_connections", "provider_key_missing", UNRECORDED})
 """Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
-_NO_MODEL = (b"model_not_found", b"DeploymentNotFound")
-"""How OpenAI and Azure say that they do not know a model."""
 _NOT_THERE = b"OperationNotSupported"
 """How Azure says that a model is not offered at a route."""
 _ELSEWHERE = frozenset(
@@ -97,7 +95,9 @@ def is_no_route(status: int | None, said: bytes) -> bool:
     that does not know the model, or something that the request names, has."""
     if status == 400:
         return _NOT_THERE in said
-    if status == 404 and (names_what_is_missing(read_error(said)) or any(each in said for each in _NO_MODEL)):
+    if status == 404 and any(code.encode() in said for code in NO_MODEL):
+        return False
+    if status == 404 and names_what_is_missing(read_error(said)):
         return False
     return status in {404, 405, 501}
 

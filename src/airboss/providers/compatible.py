@@ -339,14 +339,20 @@ def read_error(body: bytes) -> UpstreamError:
 _MISSING = re.compile(
     r"\bwith id\b|\b(?:[a-z]{2,8}_|file-)[a-z\d]{6,}.{0,100} (?:not found|does not exist)", re.IGNORECASE
 )
+_OF_A_MODEL = re.compile(r"\b(?:model|deployment)\b", re.IGNORECASE)
+NO_MODEL = ("model_not_found", "DeploymentNotFound")
+"""How OpenAI and Azure say that they do not know a model."""
 
 
 def names_what_is_missing(said: UpstreamError) -> bool:
     """Whether a 404 is about something that the request names (an item, a file, a store of OpenAI's), and
     not about the route or the model."""
+    if said.code in NO_MODEL:
+        return False
     if isinstance(said.param, str) and said.param:
         return said.param != "model"
-    return isinstance(said.message, str) and _MISSING.search(said.message) is not None
+    found = _MISSING.search(said.message) if isinstance(said.message, str) else None
+    return found is not None and _OF_A_MODEL.search(found.string, 0, found.start()) is None
 
 
 def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after_s: float | None) -> ApiError:
