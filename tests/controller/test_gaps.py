@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,41 @@ def test_what_was_taken_of_in_an_earlier_life_is_missed(tmp_path: Path) -> None:
     assert told(Mover(tmp_path, StrictLog(), FixedClock())) == ["000001"]
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_who_begins_later_does_not_tell_again(tmp_path: Path, left: int) -> None:
+    """Of the only segment of a worker that lives, nor of one that something was taken of, before one that is
+    left."""
+    log = StrictLog()
+    writer = written(tmp_path, 4)
+    mover = Mover(tmp_path, log, FixedClock())
+    assert told(mover) == []
+    if left:
+        opens(writer, 5)
+    gone, *rest = sorted(writer.directory.glob("*.seg"))
+    gone.unlink()
+    assert len(rest) == left
+    assert told(mover) == [gone.stem]
+    for _ in range(3):
+        letters = Mover(tmp_path, log, FixedClock()).tick()
+        assert [each.segment for each in letters.dead_letters] == [f"{writer.directory.name}/{gone.stem}"]
+    assert letters.corrupt_frames == 0, "told in this life too"
+
+
+def test_what_cannot_be_told_is_told_later(tmp_path: Path) -> None:
+    """The disk refuses the letter; once it takes it, it is there."""
+    writer = written(tmp_path, 3)
+    mover = Mover(tmp_path, StrictLog(), FixedClock())
+    (writer.directory / "000002.seg").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            mover.tick()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told(mover) == ["000002"]
+
+
 def test_what_the_mover_deletes_is_not_missed(tmp_path: Path) -> None:
     """Nor what it is kept from deleting, a journal whose worker is on another machine and has brought nothing
     yet, and one that was moved away with all the others and comes back."""
@@ -124,10 +160,13 @@ def test_what_the_mover_deletes_is_not_missed(tmp_path: Path) -> None:
 
 def test_numbers_that_were_done_with_are_no_gap() -> None:
     """Whatever was there first: only what lies between the oldest and the newest that were seen."""
-    gaps = Gaps()
+    gaps = Gaps(lambda _journal: ())
     assert gaps.missing("a", [7, 8], may_be_new=False, begun=nothing_begun) == []
     gaps.done("a", 7)
     assert gaps.missing("a", [8, 11], may_be_new=False, begun=nothing_begun) == [9, 10]
+    for number in (9, 10):
+        gaps.told("a", number)
     assert gaps.missing("a", [8], may_be_new=False, begun=nothing_begun) == [11]
+    gaps.told("a", 11)
     assert list(gaps.vanished(["b"])) == [("a", [8])]
     assert list(gaps.vanished(["b"])) == []

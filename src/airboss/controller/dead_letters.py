@@ -23,6 +23,8 @@ SEALED_CHARS_MAX: Final = 64 * 1024
 """So much is shown of what is sealed, so that who may open it can show how it begins."""
 TAIL_BYTES: Final = 1024 * 1024
 """So much of the file is read for the newest when a controller starts."""
+DELETED: Final = "deleted by somebody"
+"""How it begins why a whole segment is told of."""
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,21 @@ class DeadLetters:
         self._newest.append(shown(letter))
         log.error("put away as a dead letter: journal %s at %d (%s)", segment, offset, why)
         return True
+
+    def add_deleted(self, segment: str, taken: int) -> None:
+        """Tell of a segment that somebody deleted when so many bytes of it were taken. Raises OSError."""
+        why = f"{DELETED} when {taken} bytes of it were taken; calls in the rest are lost"
+        self.add(segment, taken, why, b"")
+
+    def deleted(self, journal: str) -> set[int]:
+        """The segments of a journal that letters say were deleted, of earlier processes too. Raises
+        OSError."""
+        start = f"{journal}/"
+        return {
+            int(letter.segment.removeprefix(start))
+            for letter in _read(self._path)
+            if letter.segment.startswith(start) and letter.why.startswith(DELETED)
+        }
 
     def sync(self) -> None:
         """Have all that was added on disk. Raises OSError."""

@@ -22,15 +22,17 @@ class _Journal(msgspec.Struct):
 class Gaps:
     """Of all journals under one root. One thread asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, told_before: Callable[[str], Collection[int]]) -> None:
+        """`told_before`: the segments of a journal that processes before this one told of."""
+        self._told_before = told_before
         self._journals: dict[str, _Journal] = {}
 
     def missing(
         self, journal: str, numbers: Sequence[int], *, may_be_new: bool, begun: Callable[[int], bool]
     ) -> list[int]:
-        """The segments of a journal that are not there and should be, each told once. `numbers` are there,
-        ascending; where `may_be_new`, it may still get its first. Of a `begun` segment something was taken,
-        and it was not done with."""
+        """The segments of a journal that are not there and should be, until they are `told` of. `numbers` are
+        there, ascending; where `may_be_new`, it may still get its first. Of a `begun` segment something was
+        taken, and it was not done with."""
         known = self._journals.get(journal)
         if known is None:
             if not numbers and may_be_new:
@@ -38,14 +40,23 @@ class Gaps:
             first = numbers[0] if numbers else 1
             if first > 1 and begun(first - 1):
                 first -= 1
-            known = self._journals[journal] = _Journal(first, first, set())
+            newest = first
+            if not numbers and (before := self._told_before(journal)):
+                newest = max(before)  # and with it, all that it had
+                first = newest + 1
+            known = self._journals[journal] = _Journal(first, newest, set())
         known.newest = max([known.newest, *numbers])
         gone = set(range(known.first, known.newest + 1)) - set(numbers) - known.told
-        known.told |= gone
-        return sorted(gone)
+        if gone:
+            known.told |= set(self._told_before(journal))
+        return sorted(gone - known.told)
+
+    def told(self, journal: str, number: int) -> None:
+        """It has been told that this segment is missing."""
+        self._journals[journal].told.add(number)
 
     def vanished(self, journals: Collection[str]) -> Iterator[tuple[str, list[int]]]:
-        """The journals that are not there any more, each told once, with their segments."""
+        """The journals that are not there any more, each once, with their segments."""
         for name in [each for each in self._journals if each not in journals]:
             yield name, self.missing(name, (), may_be_new=False, begun=lambda _: False)
             self.forget(name)

@@ -95,7 +95,7 @@ class Mover:
         self._strays = StrayFeedback(record_log, clock, self._letters)
         self.letters = LetterRetry(root, self._letters, record_log, clock, people)
         self._quiet = Quiet(root, clock)
-        self._gaps = Gaps()
+        self._gaps = Gaps(self._letters.deleted)
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
         self._marks: dict[str, tuple[int, datetime]] = {}
@@ -249,9 +249,8 @@ class Mover:
             name = f"{journal}/{number:06d}"
             if (self._root / f"{name}{SEGMENT_SUFFIX}").exists():  # made while its neighbours were listed
                 continue
-            taken = self._offset(name)
-            why = f"deleted by somebody when {taken} bytes of it were taken; calls in the rest are lost"
-            self._letters.add(name, taken, why, b"")
+            self._letters.add_deleted(name, self._offset(name))
+            self._gaps.told(journal, number)
 
     def _move_segment(self, path: Path, *, final: bool) -> bool:
         """Move what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
