@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.plain import plain_chat
 from airboss.domain.errors import InvalidRequest
+from airboss.domain.plan import Target
+from airboss.domain.release import ProviderKind
 from airboss.providers.anthropic_request import messages_request
 from airboss.providers.dialect import Unsaid
 
@@ -339,6 +341,12 @@ def test_dropped_members_are_named() -> None:
     assert "context_management" not in json.loads(said.body)
 
 
+def target(kind: ProviderKind, *hosts: str) -> Target:
+    """Of this kind, at these hosts."""
+    urls = tuple(f"https://{host}/v1" for host in hosts or ("x.example",))
+    return Target(provider="p", kind=kind, base_urls=urls, upstream_model="up")
+
+
 def test_plain_takes_out_what_openai_does_not_know() -> None:
     """Thoughts and marks stay away from OpenAI's dialect; OpenAI itself gets the newer name of the limit."""
     body = json.dumps(
@@ -349,19 +357,39 @@ def test_plain_takes_out_what_openai_does_not_know() -> None:
     ).encode()
     said = messages_as_chat(body)
     assert said.rich
-    plain = plain_chat(said.body, "openai-compatible", rich=True)
+    plain = plain_chat(said.body, target("openai-compatible"), rich=True)
     assert b"thinking_blocks" not in plain
     assert b"cache_control" not in plain
     assert json.loads(plain)["max_tokens"] == 9
+    openai = json.loads(plain_chat(said.body, target("openai"), rich=True))
+    assert openai["max_completion_tokens"] == 9
+    assert "max_tokens" not in openai
+    assert plain_chat(said.body, target("local"), rich=False) is said.body
+
+
+@pytest.mark.parametrize(
+    ("kind", "hosts", "wanted"),
+    [
+        ("openai-compatible", ["api.deepseek.com"], True),
+        ("openai-compatible", ["api.moonshot.ai", "api.moonshot.cn"], True),
+        ("openai-compatible", ["api.deepseek.com", "api.mistral.ai"], False),
+        ("openai-compatible", ["api.mistral.ai"], False),
+        ("openai-compatible", ["api.groq.com"], False),
+        ("openai-compatible", ["notdeepseek.com"], False),
+        ("openai-compatible", ["127.0.0.1:8000"], False),
+        ("azure", ["x.openai.azure.com"], False),
+        ("openai", ["api.openai.com"], False),
+        ("local", ["127.0.0.1:8000"], True),
+    ],
+)
+def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[str], wanted: bool) -> None:
+    """Others refuse the whole conversation for them, which may have begun elsewhere."""
     unsigned = assistant({**THOUGHT, "signature": "reasoning_content"}, text("a"))
     thought = messages_as_chat(json.dumps(asked(messages=[unsigned])).encode())
     assert thought.rich
-    assert b'"reasoning_content":"Well."' in plain_chat(thought.body, "openai-compatible", rich=True)
-    assert b"reasoning_content" not in plain_chat(thought.body, "azure", rich=True)
-    openai = json.loads(plain_chat(said.body, "openai", rich=True))
-    assert openai["max_completion_tokens"] == 9
-    assert "max_tokens" not in openai
-    assert plain_chat(said.body, "local", rich=False) is said.body
+    plain = plain_chat(thought.body, target(kind, *hosts), rich=True)
+    assert (b'"reasoning_content":"Well."' in plain) is wanted
+    assert (b"reasoning_content" in plain) is wanted
 
 
 def test_begun() -> None:

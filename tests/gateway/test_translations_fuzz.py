@@ -155,7 +155,7 @@ def go_upstream(rng: random.Random, operation: Any, raw: bytes) -> None:
 def from_messages(rng: random.Random, raw: bytes) -> None:
     """A request of Anthropic's."""
     asked = wire.read_body(messages_as_chat, raw)
-    MessagesSpeech(asked).plain(asked.body, "openai")
+    MessagesSpeech(asked).plain(asked.body, OPENAI)
     estimate(asked.body)
     go_upstream(rng, "chat", asked.body)
 

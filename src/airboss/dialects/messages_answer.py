@@ -143,9 +143,9 @@ class MessagesSpeech:
         """As `Speech.translated`."""
         self._passing = False
 
-    def plain(self, chat: bytes, kind: str) -> bytes:
+    def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
-        return plain_chat(chat, kind, rich=self._asked.rich)
+        return plain_chat(chat, target, rich=self._asked.rich)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.speech import Json, encode
+from airboss.domain.plan import Target
 
 _OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images")
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
+_WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
+"""Where thoughts are wanted back. OpenAI, Azure, Mistral and Groq refuse a request that has any."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def plain_chat(chat: bytes, kind: str, *, rich: bool) -> bytes:
+def plain_chat(chat: bytes, target: Target, *, rich: bool) -> bytes:
     """`chat` without what OpenAI does not know, if it is `rich`, and with the limit under the name that its
     newer models want: other servers may know the older one only."""
-    renamed = kind in {"openai", "azure"}
+    renamed = target.kind in {"openai", "azure"}
     if not (rich or renamed):
         return chat
     members: Json = dict(_members.decode(chat))
-    # OpenAI's own refuse thoughts; others may want them back.
-    own = frozenset((*_OWN, REASONING) if renamed else _OWN)
     if rich:
+        thinks = target.kind == "local" or is_at(target, _WANT_THOUGHTS)
+        own = frozenset(_OWN if thinks else (*_OWN, REASONING))
         for name in ("messages", "tools"):
             if name in members:
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def is_at(target: Target, domains: Sequence[str]) -> bool:
+    """Whether all of its URLs are of one of these domains."""
+    hosts = [urlsplit(url).hostname or "" for url in target.base_urls]
+    return all(any(f".{host}".endswith(f".{each}") for each in domains) for host in hosts)
 
 
 def _without(value: Json, own: frozenset[str]) -> Json:

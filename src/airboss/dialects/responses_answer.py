@@ -112,10 +112,10 @@ class ResponsesSpeech:
         """As `Speech.translated`."""
         self._passing = False
 
-    def plain(self, chat: bytes, kind: str) -> bytes:
+    def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`; OpenAI's chat has no words for pictures that a model made."""
         self._left_out = ("images",) if self._rich and b'"images":[{"type":"image_url"' in chat else ()
-        return plain_chat(chat, kind, rich=self._rich)
+        return plain_chat(chat, target, rich=self._rich)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

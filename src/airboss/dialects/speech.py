@@ -109,8 +109,8 @@ class Speech(Protocol):
     def translated(self) -> None:
         """The call goes on as chat, for whatever reason."""
 
-    def plain(self, chat: bytes, kind: str) -> bytes:
-        """`chat`, this call's request as chat, for an upstream of this kind that speaks OpenAI's dialect."""
+    def plain(self, chat: bytes, target: Target) -> bytes:
+        """`chat`, this call's request as chat, for a target that speaks OpenAI's dialect."""
 
     def whole(self, chat: bytes) -> bytes:
         """A whole chat answer, or what came of one before it was cut."""

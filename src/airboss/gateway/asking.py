@@ -65,7 +65,7 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     target = branch.target
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
     if spoken is not None and target.kind in SPEAK_CHAT:
-        plain = spoken.speech.plain(request.body, target.kind)
+        plain = spoken.speech.plain(request.body, target)
         request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody | wire.CompletionBody):
         _refuse_impossible(request, body, deployment, target, spoken)
