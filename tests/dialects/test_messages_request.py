@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.plain import plain_chat
 from airboss.domain.errors import InvalidRequest
@@ -397,6 +398,24 @@ def test_begun() -> None:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "One,"}]
     assert messages_as_chat(json.dumps(asked(messages=turns)).encode()).begun == "One,"
     assert messages_as_chat(json.dumps(asked()).encode()).begun == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "wanted"),
+    [
+        ("openai", "api.openai.com", "high"),
+        ("openai-compatible", "api.groq.com", "high"),
+        ("local", "127.0.0.1", "high"),
+        ("openai-compatible", "api.deepseek.com", "max"),
+    ],
+)
+def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, wanted: str) -> None:
+    """`max` is Anthropic's word: what speaks OpenAI's dialect gets the highest that all of it knows."""
+    said = messages_as_chat(json.dumps(asked(output_config={"effort": "max"})).encode())
+    sent = json.loads(MessagesSpeech(said).plain(said.body, target(kind, host)))
+    assert sent["reasoning_effort"] == wanted
+    more = messages_as_chat(json.dumps(asked(output_config={"effort": "xhigh"})).encode())
+    assert b'"reasoning_effort":"xhigh"' in MessagesSpeech(more).plain(more.body, target(kind, host))
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)

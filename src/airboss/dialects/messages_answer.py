@@ -145,7 +145,7 @@ class MessagesSpeech:
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
-        return plain_chat(chat, target, rich=self._asked.rich)
+        return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

@@ -52,14 +52,16 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
-    """The chat request. `rich` is whether it has members that OpenAI's dialect does not know; `dropped` names
-    what was left out; `begun` is the beginning of the answer, where the last turn is the assistant's.
-    `unsaid` is what chat has no words for, and what is not in `body`."""
+    """The chat request. `rich` is whether it has members that OpenAI's dialect does not know, `most` whether
+    it asks for the effort `max`; `dropped` names what was left out; `begun` is the beginning of the answer,
+    where the last turn is the assistant's. `unsaid` is what chat has no words for, and what is not in
+    `body`."""
 
     body: bytes
     model: str
     rich: bool
     dropped: tuple[str, ...] = ()
+    most: bool = False
     begun: str = ""
     unsaid: tuple[Unsaid, ...] = ()
 
@@ -98,6 +100,7 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         model=request.model,
         rich=turns.rich,
         dropped=dropped,
+        most=value.get("reasoning_effort") == "max",
         begun=turns.begun,
         unsaid=tuple(turns.unsaid),
     )

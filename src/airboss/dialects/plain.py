@@ -16,15 +16,18 @@ _OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", 
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
 """Where thoughts are wanted back. OpenAI, Azure, Mistral and Groq refuse a request that has any."""
+_TAKE_MAX = ("deepseek.com",)
+"""Where an effort may be `max`."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def plain_chat(chat: bytes, target: Target, *, rich: bool) -> bytes:
+def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -> bytes:
     """`chat` without what OpenAI does not know, if it is `rich`, and with the limit under the name that its
-    newer models want: other servers may know the older one only."""
+    newer models want: other servers may know the older one only. `most` is whether it asks for the effort
+    `max`, which is Anthropic's: what all models that think know is `high`."""
     renamed = target.kind in {"openai", "azure"}
-    if not (rich or renamed):
+    if not (rich or renamed or most):
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
@@ -33,6 +36,8 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool) -> bytes:
         for name in ("messages", "tools"):
             if name in members:
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
+    if most and not is_at(target, _TAKE_MAX):
+        members["reasoning_effort"] = "high"
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
