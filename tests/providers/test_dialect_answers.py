@@ -370,6 +370,24 @@ def test_a_bedrock_stream_ends_with_its_usage() -> None:
     assert silent.end()[-1] == b"[DONE]"
 
 
+def test_calls_of_an_answer_without_a_name() -> None:
+    """Not all that speaks Gemini's dialect names its answers: calls of two turns have names of their own."""
+    part = {"functionCall": {"name": "f", "args": {}}}
+    answer = {"candidates": [{"content": {"parts": [part, part]}, "finishReason": "STOP"}]}
+    user = {"role": "user", "content": "go"}
+    ids: list[str] = []
+    for turns in ([user], [user, user]):
+        read = outgoing("gemini", {"messages": turns, "tools": [F]}).reader
+        assert read is not None
+        whole = json.loads(read(1_790_000_000).whole(json.dumps(answer).encode()))
+        ids += [call["id"] for call in whole["choices"][0]["message"]["tool_calls"]]
+        streamed = read(1_790_000_000).event(json.dumps(answer).encode())
+        assert ids[-1] in streamed[-1].decode()
+        assert whole["id"] != "chatcmpl"
+    assert len(set(ids)) == 4
+    assert max(map(len, ids)) <= 40  # OpenAI takes no longer ones, to which a conversation may go on
+
+
 @pytest.mark.parametrize("three", ["3", "3.0", "3e0"])
 def test_counts_may_be_fractions(three: str) -> None:
     """In every dialect, as in OpenAI's: what is left out is not billed."""

@@ -100,13 +100,14 @@ def _anthropic(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:  # noqa
 
 def _gemini(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:
     streams = bool(_said.decode(body).stream)
+    sent = generate_request(body, unsaid)
     method = "streamGenerateContent?alt=sse" if streams else "generateContent"
     return Outgoing(
         path=f"/models/{quote(target.upstream_model, safe='')}:{method}",
-        body=generate_request(body, unsaid),
+        body=sent,
         authorise=key_in("x-goog-api-key"),
         streams=streams,
-        reader=partial(GeminiReader, model=target.upstream_model),
+        reader=partial(GeminiReader, model=target.upstream_model, asked=sent),
     )
 
 

@@ -6,6 +6,7 @@ and becomes a refusal with code `content_filter`; an answer that is cut for safe
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -155,11 +156,13 @@ _envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
 
 
 class GeminiReader:
-    """Reads one answer."""
+    """Reads one answer to `asked`, the request's body."""
 
-    def __init__(self, created: int, *, model: str) -> None:
+    def __init__(self, created: int, *, model: str, asked: bytes = b"") -> None:
         self._write = ChatWriter(created)
         self._model = model
+        self._asked = asked
+        self._named = False
         self._usage: _Usage | None = None
         self._calls: dict[int, int] = {}
         self._reasons: dict[int, FinishReason] = {}
@@ -239,7 +242,11 @@ class GeminiReader:
                 f"the upstream's answer is not one of Gemini's; it begins {shown!r}"
             ) from None
         if said.response_id:
-            self._write.id = said.response_id
+            self._write.id, self._named = said.response_id, True
+        elif not self._named:
+            # Not Gemini itself. Calls are named for it, and must be told apart over a conversation's turns.
+            name = hashlib.blake2b(self._asked, digest_size=8).hexdigest()
+            self._write.id, self._named = f"{self._write.created}-{name}", True
         self._write.model = said.model_version or self._model
         if said.usage_metadata is not None:
             self._usage = said.usage_metadata
