@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from airboss.dialects.messages_answer import MessagesSpeech
-from airboss.dialects.messages_passing import PassingReader
+from airboss.dialects.messages_passing import PassingReader, pass_on
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.domain.plan import Caching
 from airboss.domain.release import Example, ModelVersion, Policy, Release
@@ -249,24 +249,41 @@ def test_the_release_is_put_among_them(gateway: Gateway, upstream: SaidUpstream)
     assert say(gateway, "messages", model="shaped").status_code == 400  # without the variable
 
 
-@pytest.mark.parametrize("signature", ["", "reasoning_content"])
-def test_thoughts_of_other_models_stay_away(gateway: Gateway, upstream: SaidUpstream, signature: str) -> None:
-    """Anthropic would refuse them, and the conversation with them; what stands beside passes as it is."""
-    upstream.body = ANSWER
-    raw = (
-        b'{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":"hi"},{"role":"assistant",'
+def thought(signature: str) -> bytes:
+    """A conversation with thoughts that are signed so, and one of Anthropic's own."""
+    return (
+        b'{"model":"gpt-4o","max_tokens":9,"messages": [{"role":"user","content":"hi"}, {"role":"assistant",'
         b'"content":[{"type":"thinking","thinking":"other","signature": "%s"},{"type":"thinking",'
         b'"thinking":"own","signature":"c2ln"},{"type":"text","text":"\\"signature\\":\\"\\"","odd": 1.50}]},'
         b'{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"%s"}]},'
         b'{"role":"user","content":"on"}]}'
     ) % (signature.encode(), signature.encode())
+
+
+def test_thoughts_of_other_models_stay_away(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Anthropic would refuse them, and the conversation with them; what stands beside passes as it is."""
+    upstream.body = ANSWER
     with gateway.client() as client:
-        assert client.post("/v1/messages", content=raw).status_code == 200
+        assert client.post("/v1/messages", content=thought("reasoning_content")).status_code == 200
     sent = upstream.seen[-1]
     assert [len(turn["content"]) for turn in json.loads(sent)["messages"]] == [2, 2, 2]
     assert b'"thinking":"own","signature":"c2ln"' in sent
     assert b'"odd": 1.50' in sent
     assert b"other" not in sent
+
+
+def test_thoughts_that_are_signed_with_nothing(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """They stay away from Anthropic itself. They may be the own ones of another server of its dialect."""
+    upstream.body = ANSWER
+    with gateway.client() as client:
+        assert client.post("/v1/messages", content=thought("")).status_code == 200
+    assert upstream.seen[-1] == thought("").replace(b'"gpt-4o"', b'"claude-up"')
+    anthropic = deployment("https://api.anthropic.com/v1", kind="anthropic").target
+    passing = pass_on(thought(""), anthropic, release(), (), ())
+    assert passing is not None
+    messages = passing.changes["messages"]
+    assert messages is not None
+    assert [len(turn["content"]) for turn in json.loads(messages)] == [2, 2, 2]
 
 
 def test_what_chat_cannot_say_is_refused_where_it_must_be_chat(

@@ -7,7 +7,7 @@ for record, usage and deadlines. What the client gets are the bytes that were re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.heard import NOTHING, as_event, before, carrying
 from airboss.dialects.messages_shape import Typed
+from airboss.dialects.plain import is_at
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
@@ -25,6 +26,8 @@ from airboss.providers.lenient import decoded
 
 OWN_HEADERS = ("anthropic-version", "anthropic-beta")
 """Headers of a client's that go on with its words."""
+OWN_DOMAINS = ("anthropic.com",)
+"""Where Anthropic itself is."""
 PARAMETERS: Mapping[str, str] = {
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
@@ -59,7 +62,8 @@ def pass_on(
     members = _members.decode(written)
     changes: dict[str, bytes | None] = {name: None for name in OURS if name in members}
     _put_lead(changes, members, lead)
-    _put_turns(changes, bytes(changes.get("messages") or members["messages"]))
+    theirs = {"", REASONING} if is_at(target, OWN_DOMAINS) else {REASONING}
+    _put_turns(changes, bytes(changes.get("messages") or members["messages"]), theirs)
     _put_parameters(changes, members, release)
     _put_labels(changes, members)
     outgoing = Outgoing(
@@ -92,29 +96,32 @@ class _Block(msgspec.Struct):
     type: Any = ""
     signature: Any = None
 
-    @property
-    def unsigned(self) -> bool:
-        """Whether it is what another model thought."""
-        return self.type == "thinking" and self.signature in {"", REASONING}
+    def is_thought(self, signatures: Collection[str]) -> bool:
+        """Whether it is what a model thought whose thoughts are signed so."""
+        return self.type == "thinking" and isinstance(self.signature, str) and self.signature in signatures
 
 
 _block = msgspec.json.Decoder(_Block)
 
 
-def _put_turns(changes: dict[str, bytes | None], listed: bytes) -> None:
-    """Anthropic refuses thoughts that are not signed, as those of another model are, whose conversation
-    this was."""
+def _put_turns(changes: dict[str, bytes | None], listed: bytes, theirs: Collection[str]) -> None:
+    """Anthropic refuses thoughts that it has not signed, as those of another model are, whose conversation
+    this was; other servers of its dialect sign theirs with nothing. `theirs` are signatures of the others."""
     if _UNSIGNED.search(listed) is None:
         return
     kept: list[dict[str, msgspec.Raw]] = []
+    left_out = 0
     for turn in _turns.decode(listed):
         if bytes(turn.get("content", b""))[:1] == b"[":
-            blocks = [each for each in _blocks.decode(turn["content"]) if not _block.decode(each).unsigned]
-            if not blocks:
+            said = _blocks.decode(turn["content"])
+            blocks = [each for each in said if not _block.decode(each).is_thought(theirs)]
+            left_out += len(said) - len(blocks)
+            if said and not blocks:
                 continue
             turn["content"] = msgspec.Raw(encode(blocks))
         kept.append(turn)
-    changes["messages"] = encode(kept)
+    if left_out:
+        changes["messages"] = encode(kept)
 
 
 def _put_parameters(
