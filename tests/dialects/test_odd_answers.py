@@ -59,6 +59,35 @@ def test_streams(said: list[Any]) -> None:
         made.error_event(b"{}")
 
 
+@pytest.mark.parametrize("index", [0, 1, 7])
+def test_choices_that_are_counted_otherwise(index: int) -> None:
+    """An only choice is the answer, whatever its number; of several the first is, and no other."""
+    said = {"index": index, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    other = {"index": index + 1, "message": {"role": "assistant", "content": "no"}, "finish_reason": "length"}
+    for choices in ([said], [said, other], [other, said]):
+        answer = json.dumps({"model": "up", "choices": choices}).encode()
+        told = json.loads(messages().whole(answer))
+        assert (told["content"], told["stop_reason"]) == ([{"type": "text", "text": "yes"}], "end_turn")
+        assert json.loads(responses().whole(answer))["output"][0]["content"][0]["text"] == "yes"
+    for made in (messages(), responses()):
+        out = b"".join(
+            made.event(each)
+            for each in (
+                chunk(index=index, role="assistant", content="y"),
+                chunk(index=index + 1, content="no"),
+                chunk(index=index, content="es"),
+                chunk(index=index + 1, finish="length"),
+                chunk(index=index, finish="stop"),
+            )
+        )
+        out += made.end()
+        deltas = [event["delta"] for _, event in events(out) if event["type"].endswith("delta")]
+        texts = [each if isinstance(each, str) else each.get("text", "") for each in deltas]
+        assert "".join(texts) == "yes"
+        assert b"max_tokens" not in out.split(b"event: message_delta")[-1]
+        assert b"response.incomplete" not in out
+
+
 CALLS: dict[str, list[tuple[int | None, str | None, str | None, str]]] = {
     "one index for all": [(0, "a", "f", '{"x":'), (0, None, None, "1}"), (0, "b", "g", "{}")],
     "one index for all, then another": [

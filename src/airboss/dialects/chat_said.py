@@ -48,7 +48,7 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, or one event of a stream.
+    """One choice of an answer, or of an event of a stream; `choice` is its index, None where there is none.
 
     `images` are URLs of pictures, `thoughts` Anthropic's thinking blocks as they were signed; `thought_as` is
     REASONING where the reasoning came by that name; `stopped_at` is the stop sequence where the server tells
@@ -56,6 +56,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str = ""
+    choice: int | None = None
     text: str = ""
     refusal: str = ""
     reasoning: str = ""
@@ -69,27 +70,30 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts | None = None
 
 
-def read_said(data: bytes) -> Said:
-    """What an answer or an event of a stream says; nothing, where it is no JSON object."""
+def read_said(data: bytes, choice: int | None = None) -> Said:
+    """What an answer or an event of a stream says in this choice, or in its first; nothing, where it is no
+    JSON object. Not every server counts from 0."""
     try:
         value = any_json(data)
     except UnicodeDecodeError:  # in a member that nobody has read yet
-        return read_said(data.decode("utf-8", "replace").encode())
+        return read_said(data.decode("utf-8", "replace").encode(), choice)
     except (msgspec.DecodeError, RecursionError):
         mended = without_halves(data)
-        return Said() if mended == data else read_said(mended)
+        return Said() if mended == data else read_said(mended, choice)
     if not isinstance(value, dict):
         return Said()
     head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))
-    for number, choice in enumerate(list_of(value.get("choices"))):
-        if isinstance(choice, dict):
-            index = choice.get("index")
-            if (index if isinstance(index, int) else number) == 0:
-                return _choice(head, choice)
-    return head
+    choices: dict[int, Json] = {}
+    for number, each in enumerate(list_of(value.get("choices"))):
+        if isinstance(each, dict):
+            index = each.get("index")
+            choices.setdefault(index if isinstance(index, int) else number, each)
+    if choice is None:
+        choice = min(choices, default=None)
+    return head if choice is None or choice not in choices else _choice(head, choice, choices[choice])
 
 
-def _choice(head: Said, choice: Json) -> Said:
+def _choice(head: Said, index: int, choice: Json) -> Said:
     said = choice.get("delta")
     streamed = isinstance(said, dict)
     if not isinstance(said, dict):
@@ -104,6 +108,7 @@ def _choice(head: Said, choice: Json) -> Said:
     finish = text_of(choice.get("finish_reason"))
     return Said(
         model=head.model,
+        choice=index,
         counts=head.counts,
         text=_flat(said.get("content")),
         refusal=text_of(said.get("refusal")),

@@ -115,6 +115,8 @@ class MessagesSpeech:
         self.passes = False
         self.screens = False
         self._stream: _Stream | None = None
+        self._choice: int | None = None
+        """Which of the stream's choices is told: the first that came."""
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -208,7 +210,8 @@ class MessagesSpeech:
             return b"".join([event for event, last in events if not last])
         if self.passes:
             return b""
-        said = read_said(data)
+        said = read_said(data, self._choice)
+        self._choice = said.choice if self._choice is None else self._choice
         if said.images:
             raise no_pictures()
         if self._stream is not None:

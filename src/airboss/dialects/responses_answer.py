@@ -65,6 +65,8 @@ class ResponsesSpeech:
         self._heard = Heard(asked.request.previous_response_id)
         self._created_at = created_at
         self._stream: Stream | None = None
+        self._choice: int | None = None
+        """Which of the stream's choices is told: the first that came."""
 
     @property
     def response_id(self) -> str:
@@ -200,7 +202,8 @@ class ResponsesSpeech:
             return b"".join(map(self._heard.event, *both))
         if self.passes:
             return b""
-        said = read_said(data)
+        said = read_said(data, self._choice)
+        self._choice = said.choice if self._choice is None else self._choice
         begun = b""
         if self._stream is None:
             self._stream = Stream(self, said.model)
