@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,18 @@ def played(tmp_path: Path, scene: Callable[[Recording, Outbox, Sink], None]) -> 
     asyncio.run(turn())
     journal.stop()
     return sink, payloads(journal)
+
+
+def test_a_disk_that_refuses_after_the_segment_was_cut_is_told(tmp_path: Path) -> None:
+    """Nothing is raised to who only asks; with room there again, nothing is wrong."""
+    journal = JournalWriter(tmp_path, "0", fsync_interval_s=3600)
+    recording = Recording(journal, Outbox())
+    (segment,) = journal.directory.glob("*.seg")
+    os.truncate(segment, 0)
+    with no_file_longer_than(0):
+        assert ["File too large" in recording.trouble() for _ in range(2)] == [True, True]
+    assert recording.trouble() == ""
+    journal.stop()
 
 
 def test_frames_are_written_before_what_is_sent_after_them(tmp_path: Path) -> None:

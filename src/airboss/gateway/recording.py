@@ -150,9 +150,9 @@ class Recording:
         who waits until this is ready sends none."""
         try:
             self._journal.promise(PROMISED_BYTES)
+            self._journal.append_pieces((), promised=PROMISED_BYTES)
         except Unavailable as error:
             return error.message
-        self._journal.append_pieces((), promised=PROMISED_BYTES)
         return ""
 
     def _promise(self, frame: OpenedCall | ClosedCall, long: int = 0) -> None:
