@@ -14,7 +14,7 @@ from airboss.domain.errors import ConfigError
 from airboss.domain.plan import Allowance, Budget, Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms, bound, living, made, revoked, with_terms
-from tests.controller.test_publish import LOCAL, House
+from tests.controller.test_publish import HOSTED, LOCAL, House
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -145,7 +145,8 @@ def test_a_key_that_comes_into_a_team_while_that_is_taken_away_keeps_it(
 
     monkeypatch.setattr(house.ledger, "publish", late)
     with pytest.raises(ConfigError, match="is in team 'ops', and there is no"):
-        house.apply(LOCAL)
+        house.apply(LOCAL + HOSTED.format(key='"sk-literal-1234567"'))
+    assert list(house.data.secrets_dir.glob("provider-*")) == []
     found = house.ledger.snapshot()
     assert found is not None
     assert (found.plan.number, set(found.plan.teams)) == (plan.number, {"ops", "dev"})

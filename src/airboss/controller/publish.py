@@ -107,17 +107,17 @@ def apply_config(
     with ledger.together():  # until here nothing has been written
         for name, reason in ends.items():
             supersede(name, reason)
-        rekeyed = [_keep_literal(data, name, value) for name, value in literals.items()]
+        rekeyed = _rekeyed(data, literals)
         placed.write()
         changed = {name: each for name, each in standings.items() if stood.get(name) != each}
-        # A new key under the old reference is no change of the plan, but gateways read keys with a plan.
         same = before is not None and ledger.config() == text and _same(before.plan, plan)
-        if before is not None and same and not changed and not any(rekeyed):
+        if before is not None and same and not changed and not rekeyed:
             published = before.plan
         else:
             published = ledger.publish(text, plan, standings=changed.values())
         placed.retire(published)
         _bind_keys(ledger, config, source)
+        _keep(data, rekeyed)  # last, as no transaction takes a file back
     return published
 
 
@@ -261,14 +261,20 @@ def _with_reference(text: str, path: tuple[str, ...], secret: str, reference: st
     return "\n".join((*lines[: statement.start], _TOML_TEXT.sub(put, old), *lines[statement.stop :]))
 
 
-def _keep_literal(data: DataDir, provider: str, value: str) -> bool:
-    """Keep a provider's key; returns whether it is another than the one kept before."""
-    name = provider_secret_name(provider)
-    with suppress(SetupError):
-        if read_secret(data.secrets_dir / name) == value:
-            return False
-    data.write_secret(name, value)
-    return True
+def _rekeyed(data: DataDir, literals: Mapping[str, str]) -> dict[str, str]:
+    """Of these keys of providers, those that are others than the ones kept. Under the old reference that is
+    no change of the plan, but gateways read keys with a plan."""
+    found = dict(literals)
+    for provider, value in literals.items():
+        with suppress(SetupError):
+            if read_secret(data.secrets_dir / provider_secret_name(provider)) == value:
+                del found[provider]
+    return found
+
+
+def _keep(data: DataDir, rekeyed: Mapping[str, str]) -> None:
+    for provider, value in rekeyed.items():
+        data.write_secret(provider_secret_name(provider), value)
 
 
 def _bind_keys(ledger: Ledger, config: Config, source: str) -> None:
