@@ -214,17 +214,20 @@ def test_series_are_bounded_whatever_the_plan() -> None:
     assert len(counts.series) == SERIES_MAX + 1
     assert sum(sum(each.duration.counts) for each in counts.series) == len(names) ** 2
     counts.series = []
-    counts.limits = [LimitUse("key", f"k{n}", "requests", 10.0, float(n % 7), 0.0) for n in range(5_000)]
+    many = [(scope, f"n{n}", float(n % 7)) for scope in ("key", "team") for n in range(2_500)]
+    counts.limits = [LimitUse(scope, name, "requests", 10.0, used, 0.0) for scope, name, used in many]
     counts.limits.append(LimitUse("all", "", "requests", 10.0, 0.0, 0.0))
-    counts.limited = {f"key\nk{n}\nrequests": 1 for n in range(5_000)} | {"all\n\nrequests": 3}
+    counts.limited = {f"{scope}\n{name}\nrequests": 1 for scope, name, _ in many} | {"all\n\nrequests": 3}
     found = samples(read_text(Exposition([counts], {}).written()[0].decode()))
     limits = [at for at in found if at[0] == "airboss_limit_used"]
     assert len(limits) == LIMITS_MAX + 1
-    assert (
-        min(n for at, n in found.items() if at[0] == "airboss_limit_used" and ("scope", "key") in at[1]) == 5
-    )
-    refusals: dict[str, Any] = {dict(at[1])["name"]: n for at, n in found.items() if "refusals" in at[0]}
-    assert refusals == {"other": 5_000, "": 3}
+    assert min(found[at] for at in limits if ("scope", "all") not in at[1]) == 5
+    refusals = {(*dict(at[1]).values(),): n for at, n in found.items() if "refusals" in at[0]}
+    assert refusals == {
+        ("requests", "other", "key"): 2_500,
+        ("requests", "other", "team"): 2_500,
+        ("requests", "", "all"): 3,
+    }
 
 
 def ended(**fields: Any) -> tuple[OpenedCall, ClosedCall]:

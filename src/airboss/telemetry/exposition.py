@@ -31,7 +31,9 @@ from airboss.telemetry.metrics import (
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
 
 LIMITS_MAX: Final = 1_000
-"""Limits of keys that are shown: the fullest. There may be a key for each customer."""
+"""Limits of MANY that are shown: the fullest."""
+MANY: Final = ("key", "team", "user")
+"""Scopes of which there may be one for each customer."""
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -213,22 +215,22 @@ def _add(
 def _fullest(uses: Iterable[LimitUse]) -> list[LimitUse]:
     """The limits that are shown, in the order that they had."""
     listed = list(uses)
-    keys = [use for use in listed if use.scope == "key"]
-    if len(keys) <= LIMITS_MAX:
+    many = [use for use in listed if use.scope in MANY]
+    if len(many) <= LIMITS_MAX:
         return listed
-    keys.sort(key=lambda use: use.used / use.limit if use.limit else 0.0, reverse=True)
-    left_out = {id(use) for use in keys[LIMITS_MAX:]}
+    many.sort(key=lambda use: use.used / use.limit if use.limit else 0.0, reverse=True)
+    left_out = {id(use) for use in many[LIMITS_MAX:]}
     return [use for use in listed if id(use) not in left_out]
 
 
 def _named(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """Refusals by scope, name and limit; with too many names those of keys are added up."""
+    """Refusals by scope, name and limit; with too many names those of MANY are added up."""
     if len(counts) <= LIMITS_MAX:
         return counts
     found: Counter[str] = Counter()
     for which, n in counts.items():
         scope, _, what = which.split("\n")
-        found[f"{scope}\n{OTHER}\n{what}" if scope in {"key", "user"} else which] += n
+        found[f"{scope}\n{OTHER}\n{what}" if scope in MANY else which] += n
     return found
 
 

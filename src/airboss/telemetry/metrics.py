@@ -127,8 +127,8 @@ class Series(msgspec.Struct):
 class LimitUse(msgspec.Struct, array_like=True):
     """How much of a limit is used, as one worker knows it since `age_s`: of requests and tokens by everybody
     in the last minute, of calls under way (`concurrency`) and of calls that wait for a place (`waiting`) by
-    its own, of money (`usd`) by the records of the period. `scope` is `key`, `deployment`,
-    `candidate` (a deployment's) or `all`."""
+    its own, of money (`usd`) by the records of the period. `scope` is `key`, `team`,
+    `deployment`, `candidate` (a deployment's) or `all`."""
 
     scope: str
     name: str
