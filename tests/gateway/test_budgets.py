@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import ApiError, PermissionDenied
-from airboss.domain.plan import Budget
-from airboss.domain.ports import Spent
+from airboss.domain.plan import Budget, ServingPlan
+from airboss.domain.ports import ApiKey, Snapshot, Spent
+from airboss.gateway import spending
 from airboss.gateway.heads import error_response
 from airboss.gateway.spending import RIPE_S
 from airboss.gateway.stock import BudgetExceeded, LimitReached
+from airboss.governance.budgets import period_of
 from airboss.governance.counting import units
 from tests.gateway.limited import START, House, body, came_in, closed, run
 
@@ -135,6 +138,33 @@ def test_what_records_say_counts() -> None:
         assert "1.10 of 1.00 USD" in refused.message
 
     run(body_())
+
+
+def test_what_records_say_is_shown_of_every_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A period is told once for all, as there may be thousands, each second."""
+    house = House()
+    told: list[str] = []
+
+    def counted(budget: Budget, at: datetime) -> str:
+        told.append(budget.per)
+        return period_of(budget, at)
+
+    budgets = [Budget(usd=Decimal(n + 1), per="month" if n % 2 else "day") for n in range(20)]
+    keys = tuple(
+        ApiKey(name=f"k{n}", sha256=f"{n:064x}", created_at=START, budget=budget)
+        for n, budget in enumerate(budgets)
+    )
+    house.spent = [Spent(key=each.name, day=START.date(), usd=Decimal("0.5")) for each in keys]
+    plan = ServingPlan(number=1, created_at=START, deployments=())
+    (limiter,) = house.limiters
+    limiter.bind(Snapshot(revision=1, plan=plan, keys=keys))
+    run(limiter.refresh())
+    monkeypatch.setattr(spending, "period_of", counted)
+    found = limiter.uses()
+    assert [(each.name, each.limit, each.used) for each in found] == [
+        (f"k{n}", float(n + 1), 0.5) for n in range(20)
+    ]
+    assert sorted(told) == ["day", "month"]
 
 
 def test_what_records_say_first_counts_once() -> None:

@@ -1,10 +1,27 @@
-"""What is said of a path that is no route."""
+"""What is said of a path that is no route, and what the event loop is kept free of."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
 import pytest
 
-from airboss.gateway.routes import instead_of
+from airboss.compose.parts import SystemClock
+from airboss.gateway.http1 import Connection
+from airboss.gateway.request_head import HttpRequest
+from airboss.gateway.routes import Router, RouterSettings, instead_of
+from airboss.gateway.worker import Worker
+from airboss.telemetry.journal import JournalWriter
+
+EXPOSITION = "airboss.telemetry.exposition"
 
 
 @pytest.mark.parametrize(
@@ -23,3 +40,50 @@ def test_a_wrong_base_url_is_told_as_that(path: str, meant: str, words: str) -> 
     said = instead_of(path)
     assert meant in said
     assert words in said
+
+
+class Client:
+    """A connection that keeps what it is sent."""
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Keep it."""
+        self.sent = status, headers, body
+
+
+class Noted:
+    """Finds no module, and notes in which thread one was looked for."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """None."""
+        del path, target
+        if name == EXPOSITION:
+            self.threads.append(threading.current_thread())
+        return None
+
+
+def test_what_shows_metrics_is_loaded_beside_the_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a good part of a second where there is much to do, of which every call would wait."""
+    noted = Noted()
+    monkeypatch.delitem(sys.modules, EXPOSITION, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [noted, *sys.meta_path])
+    journal, client = JournalWriter(tmp_path, "0"), Client()
+    asked = HttpRequest("GET", "/metrics", b"/metrics", {}, b"", True, False, time.perf_counter())
+
+    async def scrape() -> None:
+        worker = Worker(journal=journal, clock=SystemClock(), name="gateway-0")
+        settings = RouterSettings(metrics_dir=tmp_path, metrics_open=True, admin_key="")
+        await Router(worker, settings)(cast("Connection", client), asked)
+
+    asyncio.run(scrape())
+    journal.stop()
+    assert client.sent[0] == 200
+    assert b"airboss_journal_unwritable 0.0" in client.sent[2]
+    (thread,) = noted.threads
+    assert thread is not threading.main_thread()

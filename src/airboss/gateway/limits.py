@@ -28,6 +28,7 @@ from airboss.gateway.spending import (
     UsersSpent,
     Wallet,
     by_key,
+    each_counter,
     payers,
 )
 from airboss.gateway.stock import (
@@ -477,8 +478,8 @@ class Limiter:
         for room in self._rooms.values():
             scope, size = room.stock.scope, room.queue.size
             found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
-        for scope, payer in self._budgets.items():
-            spent = usd_of(self._keys_spent.of(payer.stock(self._clock.now()).counter))
+        for payer, counter, _ in each_counter(self._budgets.values(), self._clock.now()):
+            scope, spent = payer.scope, usd_of(self._keys_spent.of(counter))
             usd = float(payer.budget.usd)
             found.append(LimitUse(scope.kind, scope.name, "usd", usd, float(spent), 0.0))
         return found

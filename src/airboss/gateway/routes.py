@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import msgspec
@@ -29,6 +30,9 @@ from airboss.gateway.worker import Worker
 from airboss.governance.roles import allows
 from airboss.store.disk import FREE_BYTES_MIN, free_bytes
 from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
+
+if TYPE_CHECKING:
+    from airboss.telemetry.exposition import Exposition
 
 JSON = b"content-type: application/json\r\n"
 WORKERS = "gateway-"
@@ -251,12 +255,17 @@ async def _metrics(router: Router, client: Connection, http: HttpRequest) -> Non
         for name, each in others.items()
     ]
     accept = http.headers.get(b"accept", b"").decode("latin-1")
-    from airboss.telemetry.exposition import Exposition  # noqa: PLC0415 - an HTTP server and more, for who asks
-
-    shown = Exposition([own, *theirs], gauges)
+    exposition = await asyncio.to_thread(_exposition)
+    shown = exposition([own, *theirs], gauges)  # here, where nothing is counted meanwhile
     async with router.scraping:  # one at a time, beside the calls
         text, kind = await asyncio.to_thread(shown.written, accept)
     client.respond(200, b"content-type: %s\r\n" % kind.encode() + router.id_header(), text)
+
+
+def _exposition() -> type[Exposition]:
+    from airboss.telemetry.exposition import Exposition  # noqa: PLC0415 - an HTTP server and more, for who asks
+
+    return Exposition
 
 
 def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
@@ -93,21 +93,26 @@ def by_key(payers: Iterable[Payer]) -> dict[str, tuple[Payer, ...]]:
 
 
 def counters_of(payers: Iterable[Payer], at: datetime) -> tuple[dict[str, date], dict[str, list[str]]]:
-    """The counter of each then, with its period's first day; and which count what a key spends. There may be
-    thousands, twice a second: a period is told once for all."""
+    """The counter of each then, with its period's first day; and which count what a key spends."""
     starts: dict[str, date] = {}
     paid_by: dict[str, list[str]] = {}
+    for payer, counter, start in each_counter(payers, at):
+        starts[counter] = start
+        for key in payer.keys:
+            paid_by.setdefault(key, []).append(counter)
+    return starts, paid_by
+
+
+def each_counter(payers: Iterable[Payer], at: datetime) -> Iterator[tuple[Payer, str, date]]:
+    """The counter of each then, with its period's first day. There may be thousands, several times a second:
+    a period is told once for all."""
     periods: dict[str, tuple[str, date]] = {}
     for payer in payers:
         per = payer.budget.per
         if per not in periods:
             periods[per] = period_of(payer.budget, at), period_start(payer.budget, at).date()
         period, start = periods[per]
-        counter = f"{payer.scope.counter}/usd/{payer.named(period)}"
-        starts[counter] = start
-        for key in payer.keys:
-            paid_by.setdefault(key, []).append(counter)
-    return starts, paid_by
+        yield payer, f"{payer.scope.counter}/usd/{payer.named(period)}", start
 
 
 class Wallet(msgspec.Struct, frozen=True):
