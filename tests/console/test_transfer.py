@@ -54,22 +54,22 @@ def test_an_export_is_one_leaf(site: Site) -> None:
 
 
 def test_what_is_brought_is_known_before_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or who follows the log might take it for calls of just now."""
+    """Or who follows the log might take it for calls of just now. What is there already may be just that."""
     site = Site(people=People(), log=busy_log())
     program, stored = site.program(), site.log.apply
     order: list[Any] = []
-    rows = page(program)["rows"][:2]
-    ids = [row["record"]["id"] for row in rows]
-    monkeypatch.setattr(Brought, "note", lambda _, ids: order.append(ids))
+    old, new = page(program)["rows"][:2]
+    new["record"]["id"] += "-of-another"
+    monkeypatch.setattr(Brought, "note", lambda _, ids: order.append(set(ids)))
 
     def apply(move: JournalMove) -> int:
         order.append("stored")
         return int(stored(move))
 
     monkeypatch.setattr(site.log, "apply", apply)
-    answer = program.post(PATH, json={"rows": rows})
+    answer = program.post(PATH, json={"rows": [old, new]})
     assert answer.status_code == 200, answer.text
-    assert order == [ids, "stored"]
+    assert order == [{new["record"]["id"]}, "stored"]
 
 
 def test_what_begins_in_the_middle_is_noted(site: Site) -> None:

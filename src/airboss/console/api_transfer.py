@@ -14,7 +14,7 @@ from airboss.console.query import NARROWING, TIME_PARAMS, read_filter
 from airboss.console.route import Call, Route
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest
-from airboss.domain.ports import JournalMove
+from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.score import Score
 from airboss.governance.erasure import Tombstones
 from airboss.store.joining import Row
@@ -85,8 +85,10 @@ def take(desk: Desk, call: Call) -> Transferred:
     forgotten_before = desk.people.tombstones()
     rows = [blanked(row, forgotten_before) for row in given.rows]
     segment = f"transfer/{uuid.uuid4().hex}"
-    # Known before they are there, or who follows the log would take them for calls of just now.
-    desk.brought.note(ids)
+    # Known before they are there, or who follows the log would take them for calls of just now; those
+    # that are there already may be just that.
+    there = desk.log.records(RecordFilter(ids=tuple(ids)), limit=len(ids), bodies=False)
+    desk.brought.note(set(ids).difference(each.id for each in there))
     payloads = tuple(encode(msgspec.structs.replace(row.record, scores={})) for row in rows)
     try:
         desk.log.apply(JournalMove(segment=segment, start=0, end=1, records=payloads))

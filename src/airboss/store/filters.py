@@ -16,6 +16,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "user": '"user" = $user',
     "key": '"key" = $key',
     "id": "id = $id",
+    "ids": "id in $ids",
     "release": "release = $release",
     "session": "session = $session",
     "arm": "arm = $arm",

@@ -447,6 +447,7 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
     )
     return (
         all(getattr(where, name) in {None, getattr(record, name)} for name in _EQUAL)
+        and (where.ids is None or record.id in where.ids)
         and (where.since is None or record.started_at >= where.since)
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()
