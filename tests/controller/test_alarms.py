@@ -195,6 +195,7 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "kind": "threshold",
         "deployment": "support",
         "key": "",
+        "team": "",
         "metric": "error_rate",
         "value": 0.5,
         "comparison": "above",
