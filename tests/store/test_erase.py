@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import threading
@@ -209,8 +210,8 @@ log.close()
 
 
 def test_nothing_of_a_person_is_left_between_what_others_said(tmp_path: Path) -> None:
-    """Of many calls: where the last page of what was compressed has room left, what stood in the store's
-    memory was written there, and that may have been theirs. In a process of its own, as the store is."""
+    """Of many calls: where the last page of what was compressed has room left, DuckDB writes what stood in
+    its memory, and that may have been theirs. In a process of its own, as the store is."""
     done = subprocess.run(
         [sys.executable, "-c", MANY, str(tmp_path / "records.duckdb")],
         capture_output=True,
@@ -247,6 +248,22 @@ def test_what_was_interrupted_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     assert in_files(tmp_path, USER.encode(), WORDS) == []
     assert again.count(ALL) == 2
     again.close()
+
+
+def test_a_copy_that_finds_no_room_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """Neither the file nor what is beside it; the reason is told."""
+    path = tmp_path / "records.duckdb"
+    record_log = DuckDBRecordLog(path)
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=9, records=(theirs(1), record_json(2))))
+    record_log.close()
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(StoreUnavailable, match=r"cannot be copied: .*File too large"):
+            duckdb_erase.copy_whole(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ([each.name for each in tmp_path.iterdir()], path.read_bytes()) == ([path.name], before)
 
 
 def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,8 +327,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             duckdb_scores.drop(connection, score_ids)
 
     def erase(self, users: Mapping[str, datetime]) -> Mapping[str, Erased]:
-        """As `RecordLog.erase`. The file is copied whole and replaced (`duckdb_erase`), which takes as much
-        room again and keeps writers out; readers wait only while the copy is put in place."""
+        """As `RecordLog.erase`. The file is copied whole and replaced (`duckdb_erase`), which takes twice as
+        much room again and keeps writers out; readers wait only while the copy is put in place."""
         with self._transaction() as connection:
             self._blanking()
             erased = duckdb_erase.blank(connection, users)
@@ -336,8 +336,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             root = self._connected()
             try:
                 if duckdb_erase.rewrite_due(root):
-                    copy = duckdb_erase.copy_whole(root, self._path)
-                    self._replace(copy)
+                    self._replace(duckdb_erase.copy_whole(self._path))
             except duckdb.Error as error:
                 raise self._failed(error) from error
         return erased

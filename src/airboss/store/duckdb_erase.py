@@ -9,8 +9,10 @@ parts of blocks that are still in use kept the old text.)
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,13 +20,13 @@ from typing import Final
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Erased
 from airboss.store import duckdb_rollups, duckdb_scores, duckdb_search, duckdb_spans, duckdb_sums
-from airboss.store.duckdb_checkpoints import ROWS
+from airboss.store.duckdb_copy import BYTES_SUFFIX, COPY_SUFFIX, ZEROED, beside
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
 
 IDS_AT_ONCE: Final = 5_000
-COPY_SUFFIX: Final = ".rewriting"
+COPY_MAX_S: Final = 3600.0
 
 
 def blank(connection: Connection, users: Mapping[str, datetime]) -> dict[str, Erased]:
@@ -83,25 +85,27 @@ def rewrite_due(connection: Connection) -> bool:
     return bool(run(connection, "select 1 from rewrites_due limit 1"))
 
 
-def copy_whole(root: Connection, path: Path) -> Path:
-    """A copy of the attached database `log`, beside it, that has only what is there; the caller lets nobody
-    write meanwhile. Raises duckdb.Error."""
-    copy = path.with_name(path.name + COPY_SUFFIX)
+def copy_whole(path: Path) -> Path:
+    """A copy of the file, beside it, that has only what is there (`duckdb_copy`); nobody writes meanwhile.
+    Raises StoreUnavailable."""
     clear_copy(path)
-    quoted = str(copy).replace("'", "''")
     try:
-        run(root, f"attach '{quoted}' as fresh (row_group_size {ROWS})")
-        try:
-            run(root, "copy from database log to fresh")
-            run(root, "delete from fresh.rewrites_due")
-            run(root, "checkpoint fresh")
-        finally:
-            run(root, "use log")
-            run(root, "detach fresh")
-    except BaseException:
+        done = subprocess.run(  # noqa: S603  # our own interpreter and module
+            [sys.executable, "-P", "-m", "airboss.store.duckdb_copy", str(path)],
+            env=os.environ | ZEROED,
+            capture_output=True,
+            text=True,
+            timeout=COPY_MAX_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
         clear_copy(path)
-        raise
-    return copy
+        raise StoreUnavailable(f"{path} cannot be copied: {error}") from error
+    if done.returncode:
+        clear_copy(path)
+        raise StoreUnavailable(f"{path} cannot be copied: {done.stderr.strip()[-600:] or done.returncode}")
+    clear_bytes(path)
+    return beside(path, COPY_SUFFIX)
 
 
 def put_in_place(copy: Path, path: Path) -> None:
@@ -132,9 +136,16 @@ def bytes_taken(connection: Connection, path: Path) -> int:
 
 def clear_copy(path: Path) -> None:
     """Delete what an interrupted copy left."""
+    clear_bytes(path)
     for suffix in (COPY_SUFFIX, f"{COPY_SUFFIX}.wal"):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).unlink()
+        beside(path, suffix).unlink(missing_ok=True)
+
+
+def clear_bytes(path: Path) -> None:
+    """Delete what a copy was made of."""
+    for suffix in (BYTES_SUFFIX, f"{BYTES_SUFFIX}.wal"):
+        beside(path, suffix).unlink(missing_ok=True)
+    shutil.rmtree(beside(path, f"{BYTES_SUFFIX}.tmp"), ignore_errors=True)
 
 
 def expire(
