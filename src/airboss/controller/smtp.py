@@ -84,11 +84,12 @@ class EmailSender:
 
     def _met(self, to: EmailConfig) -> smtplib.SMTP:
         """A client that is not connected yet, so that the server's first word can be cut off too."""
+        server: _Encrypted | _Plain
         if to.tls == "on":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(timeout=self._timeout_s, context=self._trusted())
+            server = _Encrypted(timeout=self._timeout_s, context=self._trusted())
         else:
-            server = smtplib.SMTP(timeout=self._timeout_s)
-        server._host = to.host  # type: ignore[attr-defined]  # whose certificate is wanted; `connect` leaves it out
+            server = _Plain(timeout=self._timeout_s)
+        server.wanted = to.host
         return server
 
     def _greet(
@@ -109,6 +110,25 @@ class EmailSender:
 
     def _trusted(self) -> ssl.SSLContext:
         return self._context or ssl.create_default_context()
+
+
+class _Named:
+    """A client that wants the certificate of a name, whatever address it connects to. From Python 3.14.8 on
+    `connect` notes the address as what is wanted; before, nothing."""
+
+    wanted = ""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> Any:
+        self._host = self.wanted
+        return super()._get_socket(host, port, timeout)  # type: ignore[misc]  # of smtplib
+
+
+class _Plain(_Named, smtplib.SMTP):
+    pass
+
+
+class _Encrypted(_Named, smtplib.SMTP_SSL):
+    pass
 
 
 @contextmanager
