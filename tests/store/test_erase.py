@@ -250,6 +250,20 @@ def test_what_was_interrupted_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     again.close()
 
 
+def test_the_file_is_written_anew_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom an erasure finds nothing of costs no copy, also after one that found something."""
+    record_log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=9, records=(theirs(1), record_json(2))))
+    record_log.erase({USER: LATER})
+
+    def again(*_given: object) -> None:
+        raise StoreUnavailable("written anew once more")
+
+    monkeypatch.setattr(duckdb_erase, "copy_whole", again)
+    assert record_log.erase({USER: LATER}) == {USER: Erased(records=0, scores=0)}
+    record_log.close()
+
+
 def test_a_copy_that_finds_no_room_leaves_everything_as_it_was(tmp_path: Path) -> None:
     """Neither the file nor what is beside it; the reason is told."""
     path = tmp_path / "records.duckdb"
