@@ -81,14 +81,11 @@ def test_an_answer_of_another_release_is_an_error(provider: FakeProvider) -> Non
         ("context-length", "400: This model's maximum context length"),
         ("html", "no chat completion came back"),
         ("error-200", "no chat completion came back"),
-        ("cut-reset", "the connection broke"),
-        ("truncated-body", "the connection broke"),
-        ("close", "the connection broke"),
         ("redirect-307", "307"),
     ],
 )
 def test_what_fails_is_an_answer_with_its_cause(provider: FakeProvider, fault: str, error: str) -> None:
-    """Nothing is raised, and nothing that may have been begun is asked again."""
+    """Nothing is raised, and what was answered is not asked again."""
     provider.script(fault)
     (answer,) = ask(provider, "x")
     assert answer.text is None
@@ -111,6 +108,21 @@ def test_what_was_turned_away_is_asked_again(
     provider.script(*[fault] * 9)
     assert (ask(provider, "x")[0].error or "").startswith(fault[:3])
     assert provider.stats().requests == caller_http.ATTEMPTS_MAX
+
+
+@pytest.mark.parametrize("fault", ["cut-reset", "truncated-body", "close"])
+def test_what_broke_is_asked_again_once(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A worker that ends under a call is no fault of the release; what always breaks is told."""
+    monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)
+    provider.script(fault)
+    assert ask(provider, "x")[0].text is not None
+    assert provider.stats().requests == 2
+    provider.reset()
+    provider.script(*[fault] * 9)
+    assert "the connection broke" in (ask(provider, "x")[0].error or "")
+    assert provider.stats().requests == caller_http.BROKEN_MAX
 
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,10 +36,14 @@ def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider,
         most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + MORE
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
-        others = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(5 * MORE)]
+        others = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            for _ in range(5 * MORE)
+        ]
         for each in others:
             each.setblocking(False)
-        until(lambda: sum(map(is_closed, others)) >= 4 * MORE, timeout_s=10)
+        # Not all that are too many: what the gateway had open for a moment while it was counted is room.
+        until(lambda: sum(map(is_closed, others)) >= 3 * MORE, timeout_s=10)
         for _ in range(3):
             assert client.post("/v1/chat/completions", json=CALL).status_code == 200
         for each in others:

@@ -19,6 +19,10 @@ from airboss.evaluations.ports import Answer, Call, Token
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 ERROR_CHARS_MAX: Final = 300
 ATTEMPTS_MAX: Final = 4
+BROKEN_MAX: Final = 2
+"""Attempts at a call whose connection breaks. It may have been begun and paid, but what broke is the way to
+the gateway, or a worker of it: that says nothing of the release, which would be blamed for it."""
+
 PAUSE_S: Final = 0.5
 PAUSE_S_MAX: Final = 30.0
 LOGPROBS_MAX: Final = 16
@@ -29,12 +33,15 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class _Failed(Exception):
-    """No answer, because of the text. `again_after_s` is set where asking again may help and costs nothing:
-    the call was turned away, not begun."""
+    """No answer, because of the text. `again_after_s` is set where asking again may help, until there were
+    `attempts`."""
 
-    def __init__(self, cause: str, again_after_s: float | None = None) -> None:
+    def __init__(
+        self, cause: str, again_after_s: float | None = None, *, attempts: int = ATTEMPTS_MAX
+    ) -> None:
         super().__init__(cause)
         self.again_after_s = again_after_s
+        self.attempts = attempts
 
 
 class _Message(msgspec.Struct):
@@ -80,7 +87,8 @@ class HttpCaller:
     The release goes in the header `x-airboss-release`. An answer that does not name the same release is an
     error, unless `confirm` is off (for endpoints that are no gateway): else an evaluation could compare a
     release with itself and not know. `verify` is as httpx has it. `timeout_s` spans a call with its repeats;
-    only what was turned away (429, 503, no connection) is asked again. The key never stands in an answer.
+    only what was turned away (429, 503, no connection) is asked again, and once what broke. The key never
+    stands in an answer.
     """
 
     def __init__(
@@ -144,7 +152,7 @@ class HttpCaller:
             try:
                 return await self._once(call)
             except _Failed as failed:
-                if failed.again_after_s is None or attempt == ATTEMPTS_MAX:
+                if failed.again_after_s is None or attempt >= failed.attempts:
                     raise
                 pause = max(failed.again_after_s, PAUSE_S * 2 ** (attempt - 1))
                 await asyncio.sleep(min(pause, PAUSE_S_MAX))
@@ -161,7 +169,8 @@ class HttpCaller:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _Failed(f"no connection to {self._url}: {error}", again_after_s=0.0) from error
         except httpx2.TransportError as error:
-            raise _Failed(f"the connection broke: {error or type(error).__name__}") from error
+            cause = f"the connection broke: {error or type(error).__name__}"
+            raise _Failed(cause, again_after_s=0.0, attempts=BROKEN_MAX) from error
         if status != 200:
             again = retry_after(headers.get("retry-after")) if status in {429, 503} else None
             raise _Failed(f"{status}: {error_text(body)}", again)

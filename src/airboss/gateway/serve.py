@@ -239,8 +239,8 @@ async def _follow_plan(
         try:
             await _follow_plan_once(worker, ledger, settings, provider_key)
             away = False
-        except SetupError as error:
-            if not away:  # a database may be away for an hour; that is said once
+        except (SetupError, OSError) as error:
+            if not away:  # a database may be away for an hour, or files cannot be opened; that is said once
                 log.warning("cannot read the plan; serving the one held: %s", error)
             away = True
         except Exception:
