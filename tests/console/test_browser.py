@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from airboss.store.memory import MemoryRecordLog
-from tests.console.site import ADMIN_KEY, NOW, Site, busy_log, put, sample
+from tests.console.site import ADMIN_KEY, NOW, Ledger, Site, busy_log, put, sample
 from tests.console.test_api import One
 from tests.console.test_pages import hostile_record
 from tests.support.browser import launched, served
-from tests.support.seed_records import fill, make_records
+from tests.support.seed_records import fill, make_records, seed_plan
 from tests.support.wait import until
 
 WIDE, NARROW = (1440, 900), (390, 844)
@@ -104,6 +106,43 @@ def test_every_page_looks_right(browser: Browser, address: str, size: tuple[int,
             wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             assert wide[0] <= wide[1], (path, wide)
             assert pale(page) == [], path
+
+
+def test_explore_stays_in_reach(browser: Browser, address: str) -> None:
+    """A comparison is read at 1440 without scrolling sideways; on a phone a hundred users are no long way
+    down, and each keeps its name in sight beside its numbers."""
+    inner = "(e) => [e.scrollWidth, e.clientWidth, document.documentElement.scrollHeight]"
+    compared = "/explore?range=6h&compare=previous&group_by="
+    paths = [compared + by for by in ("deployment", "user", "model,key")]
+    with visitor(browser, address) as page:
+        for path in paths:
+            page.goto(address + path)
+            wide = page.eval_on_selector(".scroll:has(.explore)", inner)
+            assert wide[0] <= wide[1], (path, wide)
+    with visitor(browser, address, NARROW) as page:
+        page.goto(f"{address}/explore?range=24h&group_by=user")
+        assert page.locator(".explore tbody tr").count() == 100
+        assert page.eval_on_selector(".scroll:has(.explore)", inner)[2] < 9000
+        page.eval_on_selector(".scroll:has(.explore)", "(e) => { e.scrollLeft = 400; }")
+        box = page.locator(".explore tbody th").first.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+
+
+def test_a_deployment_with_the_longest_name_fits_a_phone(browser: Browser) -> None:
+    """Its page does not scroll sideways."""
+    name = "a/name:that@goes+on_" + "and_on_" * 15 + "on"
+    log = MemoryRecordLog()
+    made = make_records(20, seed=3, until=NOW)
+    fill(log, [msgspec.structs.replace(each, deployment=name) for each in made])
+    plan = seed_plan(NOW)
+    one = msgspec.structs.replace(plan.deployments[0], name=name, aliases=())
+    ledger = Ledger(msgspec.structs.replace(plan, deployments=(one,)), None)
+    with served(Site(log=log, ledger=ledger).app()) as at, visitor(browser, at, NARROW) as page:
+        page.goto(f"{at}/deployments/{quote(name)}")
+        expect(page.locator("h1")).to_contain_text(name)
+        wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], wide
 
 
 def test_the_way_through_by_mouse(browser: Browser, address: str) -> None:

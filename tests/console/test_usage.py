@@ -211,6 +211,19 @@ def test_a_formula_in_a_name_stays_text() -> None:
     assert "'=HYPERLINK(1)" in answer.text
 
 
+def test_a_rate_of_few_says_of_how_many() -> None:
+    """Of those that it was made of: neither cancelled nor refused."""
+    ends = ("ok", "error", "refused", "cancelled", "ok")
+    made = [
+        msgspec.structs.replace(each, status=status, deployment="support")
+        for each, status in zip(make_records(5, seed=4, until=NOW, span_s=3600), ends, strict=True)
+    ]
+    log = MemoryRecordLog()
+    fill(log, made)
+    page = shown(Site(log=log).person(), "/explore?range=6h")
+    assert "33.33 of 3" in " ".join(page.text.split())
+
+
 def test_the_page_shows_what_the_api_says(site: Site) -> None:
     """Rows lead to their calls; what changed is marked; the shell's words are there."""
     page = shown(site.person(), "/explore?group_by=model&compare=previous&range=6h")
