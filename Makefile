@@ -62,7 +62,7 @@ other-engines:
 	@scripts/setup clickhouse
 
 other-clients:
-	@scripts/setup clients openai-node kubernetes
+	@scripts/setup clients openai-node kubernetes oidc-provider
 
 # Every worker would rewrite the assertions of every test, all at once; mypy leaves a core free for it.
 .PHONY: rewritten-tests

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "clients"
 ENVIRONMENTS = Path(__file__).parents[2] / ".clients"
 FOUND_WITHIN_S = 120
 
-OF_EVERY_RUN = ("openai-node", "kubernetes")
+OF_EVERY_RUN = ("openai-node", "kubernetes", "oidc-provider")
 """Clients that `make test` installs; the others are `make test-clients`'s."""
 
 

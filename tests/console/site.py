@@ -12,7 +12,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from airboss.config.types import Role
+from airboss.config.types import OidcConfig, Role
 from airboss.console.app import build
 from airboss.console.desk import Desk
 from airboss.console.live import Live
@@ -264,6 +264,8 @@ class Site:
     targets: Any = tuple
     taken: Any = tuple
     plays: Any = None
+    oidc: OidcConfig | None = None
+    identity: Any = None
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -302,6 +304,8 @@ class Site:
             targets=self.targets,
             taken=self.taken,
             plays=self.plays,
+            oidc=lambda: self.oidc,
+            identity=self.identity,
         )
         self.hub = desk.live
         return build(desk)

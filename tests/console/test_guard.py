@@ -12,7 +12,7 @@ from airboss.console import api, pages_table
 from airboss.domain.errors import SetupError
 from tests.console.site import ADMIN_KEY, API_KEY, BASE_URL, DownLog, Site
 
-OPEN = {"/login", "/healthz", "/readyz", "/static"}
+OPEN = {"/login", "/login/sso", "/login/sso/callback", "/healthz", "/readyz", "/static"}
 
 
 def every_route() -> list[tuple[str, str]]:

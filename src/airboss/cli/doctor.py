@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from airboss.cli import checks, provider_checks, tls_checks
+from airboss.cli import checks, oidc_checks, provider_checks, tls_checks
 from airboss.cli.checks import Check, check_port, fail, ok, warn
 from airboss.cli.options import (
     DEFAULT_DATA_DIR,
@@ -122,6 +122,7 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
     yield from provider_checks.keys_there(config, os.environ)
     if online:
         yield from provider_checks.answers(config, os.environ)
+    yield from oidc_checks.check_oidc(config.oidc, online=online)
     yield from tried("record store", data(data_dir))
 
 

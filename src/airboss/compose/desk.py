@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +25,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.sealing import in_the_clear, with_letters
 from airboss.compose.taking import wait_until_taken
-from airboss.compose.watching import with_alarms
+from airboss.compose.watching import InForce, secret, with_alarms
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airboss.controller.rollouts import Rollouts
     from airboss.domain.ports import Ledger
     from airboss.domain.status import DeadLetter, JournalStatus, SystemStatus
+    from airboss.governance.sign_in import IdentityProvider
     from airboss.store.sealed_log import SealedLog
     from airboss.telemetry.remote import Nodes
 
@@ -121,7 +122,7 @@ def desk_over(
         taken, left = letters.ask() if settle is None else letters.retry()
         return taken, [clear(each) for each in left]
 
-    up = runfiles.read_up(data.run_dir)
+    up, force = runfiles.read_up(data.run_dir), InForce(ledger)
     return Desk(
         ledger=ledger,
         log=records,
@@ -156,9 +157,18 @@ def desk_over(
         finetuning=finetuning.orders(ledger, data, stores),
         plays=playing.plays(ledger, data),
         parquet=parquet,
+        oidc=lambda: force.config().oidc,
+        identity=cache(identity),
         own_file=partial(own_file, ledger, data, up.config if up is not None else ""),
         keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     )
+
+
+def identity() -> IdentityProvider:
+    """Who is asked who somebody is that signs in without a key."""
+    from airboss.governance.oidc_http import OidcHttp  # noqa: PLC0415 - 90 ms, where somebody signs in so
+
+    return OidcHttp(secret)
 
 
 def parquet(columns: Mapping[str, type], rows: Sequence[Mapping[str, object]]) -> bytes:

@@ -177,6 +177,11 @@ def secrets_to_warn_of(plan: ServingPlan, config: Config) -> tuple[str, ...]:
                     secret(reference)
                 except SetupError as error:
                     found.append(f"notifiers.{name}: {error}; until it is there, this notifier tells nobody")
+    if config.oidc is not None and config.oidc.client_secret is not None:
+        try:
+            secret(config.oidc.client_secret)
+        except SetupError as error:
+            found.append(f"oidc.client_secret: {error}; until it is there, people sign in with keys alone")
     return (*found, *unknown(config.store))
 
 

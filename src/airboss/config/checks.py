@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from airboss.config.checks_alarms import check_alarms
 from airboss.config.checks_cache import check_cache
 from airboss.config.checks_limits import check_limits
+from airboss.config.checks_oidc import check_oidc
 from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_release import check_release, oddities_of
@@ -19,6 +18,7 @@ from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
+from airboss.config.rules import on_this_machine as _on_this_machine
 from airboss.config.types import (
     CALLS_ONLY,
     NO_PERSON,
@@ -106,6 +106,7 @@ def check(config: Config, wrong: Wrong) -> None:
     check_stores(config.store, wrong)
     check_alarms(config, wrong)
     check_telemetry(("telemetry",), config.telemetry, wrong)
+    check_oidc(("oidc",), config.oidc, wrong)
     _check_retention(("store", "retention"), config.store.retention, wrong)
     _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
     _check_range(("gateway", "fsync_ms"), config.gateway.fsync_ms, 1, 10_000, wrong)
@@ -285,7 +286,7 @@ def _check_source(at: Path, source: str, noun: str, wrong: Wrong) -> None:
     elif source.startswith("s3:"):
         if not _OBJECT.fullmatch(source):
             raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "s3://BUCKET/KEY"')
-    elif source.startswith("https:") or _loopback(source):
+    elif source.startswith("https:") or _on_this_machine(source):
         _check_url(at, source.split("?", maxsplit=1)[0], wrong)
     elif not source.startswith("file:/"):
         raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the {noun} from: {offered}")
@@ -439,14 +440,4 @@ def _check_role(name: str, key: KeyConfig, wrong: Wrong) -> None:
 
 
 def _in_clear(url: str) -> bool:
-    return url.startswith("http:") and not _loopback(url)
-
-
-def _loopback(url: str) -> bool:
-    """Whether a URL is http on this machine, where nobody listens in."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False
+    return url.startswith("http:") and not _on_this_machine(url)

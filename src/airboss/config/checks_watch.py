@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.rules import check_range
+from airboss.config.rules import check_range, check_reference
 from airboss.config.types import (
     EmailConfig,
     NotifierConfig,
@@ -72,7 +72,7 @@ def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:
         _check_email((*path, "email"), notifier.email, wrong)
     for field in ("webhook", "slack", "secret"):
         value = getattr(notifier, field)
-        if value is None or _is_reference((*path, field), value, wrong):
+        if value is None or check_reference((*path, field), value, wrong):
             continue
         if field == "secret":
             # Its value is not repeated: it is a secret that does not belong here.
@@ -112,21 +112,13 @@ def check_telemetry(path: Path, telemetry: TelemetryConfig, wrong: Wrong) -> Non
         where = (*at, "headers", name)
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
             raise wrong(where, f"{dotted((*at, 'headers'))} has {quoted(name)}, which is no header's name")
-        if _is_reference(where, value, wrong):
+        if check_reference(where, value, wrong):
             continue
         if _SECRET_HEADER.search(name):
             # Its value is not repeated: it is a secret that does not belong here.
             raise wrong(where, f'{dotted(where)} must not be written out; use "env:NAME" or "file:/PATH"')
         if not value.isprintable() or not value.isascii():
             raise wrong(where, f"{dotted(where)} holds characters that no header has")
-
-
-def _is_reference(path: Path, value: str, wrong: Wrong) -> bool:
-    if value.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value[4:]):
-        raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
-    if value.startswith("file:") and not value[5:].startswith("/"):
-        raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
-    return value.startswith(("env:", "file:"))
 
 
 def _check_email(path: Path, email: EmailConfig, wrong: Wrong) -> None:
@@ -147,7 +139,7 @@ def _check_email(path: Path, email: EmailConfig, wrong: Wrong) -> None:
         raise wrong(path, f"{dotted(path)} needs user and password, or neither")
     if email.password is not None:
         at = (*path, "password")
-        if not _is_reference(at, email.password, wrong):
+        if not check_reference(at, email.password, wrong):
             raise wrong(at, f'{dotted(at)} must not be written out; use "env:NAME" or "file:/PATH"')
         if email.tls == "off":
             raise wrong((*path, "tls"), f"{dotted(path)} would send the password unencrypted; leave out tls")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
@@ -38,3 +39,23 @@ def check_url(path: Path, url: str, wrong: Wrong) -> None:
         raise wrong(path, f"{dotted(path)} is {quoted(url)}; nothing may follow its path")
     if parts.path.rstrip("/").endswith("/chat/completions"):
         raise wrong(path, f"{dotted(path)} is {quoted(url)}; leave out /chat/completions")
+
+
+def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
+    """Whether the value says where a secret is, `env:NAME` or `file:/PATH`; one that is written wrongly is an
+    error."""
+    if value.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value[4:]):
+        raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
+    if value.startswith("file:") and not value[5:].startswith("/"):
+        raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
+    return value.startswith(("env:", "file:"))
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a URL is http on this machine, where nobody listens in."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

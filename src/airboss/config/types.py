@@ -413,6 +413,21 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key: str
 
 
+class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[oidc]`: people sign in to the console where `issuer` knows them (OpenID Connect). `client_secret` is
+    a reference; None: a public client. `roles` says by the values of `claim` who is what; `*` is everybody.
+    `scopes` are asked for beside the usual. `url` is the console's own address as browsers have it."""
+
+    issuer: str
+    client_id: str
+    roles: dict[str, Role]
+    client_secret: str | None = None
+    claim: str = "groups"
+    scopes: tuple[str, ...] = ()
+    label: str | None = None
+    url: str | None = None
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file. Names refer to each other; `parse_config` has checked that they exist."""
 
@@ -431,6 +446,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     replicas: ReplicasConfig = ReplicasConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     tls: TlsConfig | None = None
+    oidc: OidcConfig | None = None
 
     def model_of(self, deployment: str) -> str:
         """The name of the model that a deployment serves, be it through a release or not."""

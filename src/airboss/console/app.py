@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,10 +19,9 @@ from starlette.types import Scope
 
 from airboss.console import api, pages_table
 from airboss.console import views as pages
-from airboss.console.callers import ADMIN
 from airboss.console.desk import Desk, newest_of
 from airboss.console.export import Download
-from airboss.console.guard import Door, Guard, bearer, logged_in, note_login, peer_of
+from airboss.console.guard import Door, Guard, bearer, logged_in
 from airboss.console.openapi import document
 from airboss.console.page import Action, Form, Once, Page, act, current_plan, drawn
 from airboss.console.query import check_names
@@ -38,14 +35,11 @@ from airboss.console.render import (
     html,
     visit,
 )
-from airboss.console.session import COOKIE, LIFETIME_S
-from airboss.console.wire import encode, json_response, read_body
-from airboss.domain.errors import AirbossError, ApiError, InvalidRequest, StoreUnavailable
+from airboss.console.sign_in import CALLBACK, SIGN_IN, begin, finish, login, logout
+from airboss.console.wire import encode, json_response, own_path, read_body, read_fields, read_form
+from airboss.domain.errors import AirbossError, ApiError, StoreUnavailable
 from airboss.domain.ports import Clock
-from airboss.governance.keys import same_secret
 
-FORM_MAX = 16 * 1024
-FIELDS_MAX = 64
 DONE_S = 60
 YEAR_S = 31_536_000
 
@@ -126,6 +120,8 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         Door("/events", events, roles={"GET": "viewer"}),
         Door("/theme", partial(set_theme, desk), roles={"POST": "viewer"}),
         Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
+        Route(SIGN_IN, partial(begin, desk, templates), methods=["GET"]),
+        Route(CALLBACK, partial(finish, desk, templates), methods=["GET"]),
         Door("/logout", logout, roles={"POST": "viewer"}),
         Route("/healthz", healthz),
         Route("/readyz", partial(readyz, desk)),
@@ -286,60 +282,6 @@ async def readyz(desk: Desk, _request: Request) -> Response:
     return json_response(body, status=200 if ready else 503)
 
 
-async def login(desk: Desk, templates: Templates, request: Request) -> Response:
-    """The form, and what it sends: the right key gets a cookie, a wrong one costs an attempt."""
-    seen = visit(request, desk.clock.now())
-    if request.method != "POST":
-        wanted = own_path(seen.params.get("next"))
-        return html(templates.page("login.html", seen, next=wanted, problem=None))
-    form = await read_form(request)
-    wanted, peer = own_path(form.get("next")), peer_of(request)
-    given = form.get("key", "").strip()
-    # As for programs: a console key is known to be no guess, and passes where others have guessed.
-    guess = not desk.callers.seen(given)
-    wait_s = desk.attempts.wait_s(peer, desk.clock.monotonic()) if guess else 0.0
-    if wait_s > 0:
-        problem = f"Too many attempts from here. Try again in {wait_s:.0f} s."
-        response = html(templates.page("login.html", seen, next=wanted, problem=problem), status=429)
-        response.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
-        return response
-    caller, bond = ADMIN, ""
-    if not same_secret(given, desk.admin_key):
-        blocked = guess and desk.attempts.failed(peer, desk.clock.monotonic())
-        holder = await desk.run(lambda: desk.callers.holder(given))
-        if holder is None:
-            if blocked:
-                await desk.run(lambda: note_login(desk, "login.blocked", peer))
-            problem = "This is neither the admin key nor a console key."
-            if given.startswith("ab_"):
-                problem += " A key without a role calls models, and does not open the console."
-            return html(templates.page("login.html", seen, next=wanted, problem=problem), status=401)
-        caller, bond = holder
-        if guess:
-            desk.attempts.pardon(peer)
-    else:
-        desk.attempts.succeeded(peer)
-    await desk.run(lambda: note_login(desk, "login", peer, key=caller.key))
-    response = RedirectResponse(wanted, status_code=303)
-    response.set_cookie(
-        COOKIE,
-        desk.sessions.issue(desk.clock.now(), name=caller.key or "", bond=bond),
-        max_age=LIFETIME_S,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response
-
-
-async def logout(request: Request) -> Response:
-    """Forget the cookie."""
-    response = RedirectResponse("/login", status_code=303)
-    secure = request.url.scheme == "https"
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
-    return response
-
-
 async def set_theme(_desk: Desk, request: Request) -> Response:
     """Keep the choice of dark or light, for visitors without JavaScript."""
     form = await read_form(request)
@@ -347,29 +289,6 @@ async def set_theme(_desk: Desk, request: Request) -> Response:
     if form.get("theme") in THEMES:
         response.set_cookie(THEME_COOKIE, form["theme"], max_age=YEAR_S, samesite="strict")
     return response
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """A small urlencoded form."""
-    return {name: values[0] for name, values in (await read_fields(request, limit=FORM_MAX)).items()}
-
-
-async def read_fields(request: Request, *, limit: int) -> dict[str, tuple[str, ...]]:
-    """A urlencoded form of at most `limit` bytes: every value of each field. Raises InvalidRequest."""
-    body = await read_body(request, limit=limit)
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise InvalidRequest(f"the form cannot be read: {error}") from None
-    return {name: tuple(values) for name, values in fields.items()}
-
-
-def own_path(wanted: str | None) -> str:
-    """`wanted` if it is a path of ours, else the first page: a login must not lead elsewhere."""
-    if wanted is None or not wanted.startswith("/") or wanted[1:2] in ("/", "\\") or not wanted.isprintable():
-        return "/"
-    parts = urlsplit(wanted)
-    return wanted if not parts.scheme and not parts.netloc and len(wanted) < 2_000 else "/"
 
 
 def error_page(

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
 
-from airboss.config.types import Role
+from airboss.config.types import OidcConfig, Role
+from airboss.console.session import person_named
 from airboss.domain.errors import PermissionDenied
 from airboss.domain.ports import ApiKey, Clock, Ledger
 from airboss.governance.keys import Keyring, hash_key
 from airboss.governance.roles import MAY, allows, good_hashes, who_may
+from airboss.governance.sign_in import terms
 
 NAMED_MAX = 8
 """Of those who may what somebody else may not."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who was let in, and as what. `key` is the name of a console key; None: the admin key. A role
-    that is none allows nothing."""
+    """Somebody who was let in, and as what. `key` is the name of a console key, or of a person who signed in;
+    None: the admin key. A role that is none allows nothing."""
 
     role: str
     key: str | None = None
@@ -61,12 +63,15 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """The console keys of a ledger. What was read of them holds until the ledger's revision is another. Any
-    thread may ask."""
+    """The console keys of a ledger, and the people whom `oidc` lets in. What was read of keys holds until the
+    ledger's revision is another. Any thread may ask."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, oidc: Callable[[], OidcConfig | None] = lambda: None
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._oidc = oidc
         self._read: _Read | None = None
 
     def seen(self, secret: str) -> bool:
@@ -86,7 +91,12 @@ class Callers:
         return caller_of(key), bond(key, hash_key(secret))
 
     def named(self, name: str) -> tuple[Caller, tuple[str, ...]] | None:
-        """The console key of this name, and what its sessions may be bound to now. Raises SetupError."""
+        """The console key or person of this name, and what their sessions may be bound to now. A person is
+        who the name says, if a session is so bound: nothing else tells. Raises SetupError."""
+        person = person_named(name)
+        if person is not None:
+            oidc = self._oidc()
+            return (Caller(role=person.role, key=person.name), (bond_of(oidc),)) if oidc is not None else None
         now = self._clock.now()
         for key in self._now().keys:
             if key.name == name and key.role is not None:
@@ -118,3 +128,9 @@ def caller_of(key: ApiKey) -> Caller:
 def bond(key: ApiKey, sha256: str) -> str:
     """What a session is bound to: with another role, or without that secret, it ends."""
     return f"{key.role}\0{sha256}"
+
+
+def bond_of(oidc: OidcConfig) -> str:
+    """What the session of a person is bound to: where others have roles, or others say who is who, it ends.
+    It is never that of a key, which begins with a role."""
+    return f"oidc\0{terms(oidc)}"

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from airboss.config import Config
+from airboss.config import Config, OidcConfig
 from airboss.config.prices import PriceTable
 from airboss.console.callers import Caller, Callers
 from airboss.console.exports import Exports
@@ -30,6 +30,7 @@ from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import EvalOrders
 from airboss.evaluations.ports import EvalStore
 from airboss.governance.erasure import Forgetting
+from airboss.governance.sign_in import IdentityProvider
 from airboss.releases.trained import NewModel
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order
@@ -48,6 +49,7 @@ from airboss.tuning.orders import TuneOrders
 T = TypeVar("T")
 
 READERS_MAX = 8
+ASKERS_MAX = 4
 READ_S = 20.0
 """The longest one page may read. The thread may go on after that; it is bounded by the log's own client."""
 TAKEN_S = 1.0
@@ -182,6 +184,10 @@ class Desk:
     """How the operator's file stands; None where it is not known which that is."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
+    oidc: Callable[[], OidcConfig | None] = lambda: None
+    """Where people who have no key sign in; None: nowhere."""
+    identity: Callable[[], IdentityProvider] | None = None
+    """Who asks there; None where nobody can."""
     attempts: Attempts = field(default_factory=Attempts)
     brought: Brought = field(default_factory=Brought)
     """What imports have stored, for those who follow the log."""
@@ -192,15 +198,17 @@ class Desk:
     """Those that change something: they may take long, and keep nobody from reading."""
     waiters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     """Those that wait for `taken`: they keep nobody from reading."""
+    askers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(ASKERS_MAX))
+    """Those that wait for `identity`."""
     callers: Callers = field(init=False)
-    """Who has a console key."""
+    """Who has a console key, or has signed in."""
     sessions: Sessions = field(init=False)
     live: Live = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what is made of the ports and the keys."""
         made = {
-            "callers": Callers(self.ledger, self.clock),
+            "callers": Callers(self.ledger, self.clock, self.oidc),
             "sessions": Sessions(session_key=self.session_key, admin_key=self.admin_key),
             "live": Live(lambda: self.run(lambda: newest_of(self.log, self.clock.now()))),
         }

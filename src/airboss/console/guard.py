@@ -42,7 +42,7 @@ from airboss.domain.errors import (
 )
 from airboss.governance.keys import same_secret
 
-OPEN = ("/login", "/healthz", "/readyz")
+OPEN = ("/login", "/login/sso", "/login/sso/callback", "/healthz", "/readyz")
 OPEN_UNDER = "/static/"
 CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 """How paths of the data plane end, also where a base URL lacks its `/v1`."""
@@ -262,7 +262,8 @@ def note_login(
     desk: Desk, action: Literal["login", "login.blocked"], peer: str, *, key: str | None = None
 ) -> None:
     """The audit log's word on who came in, and on who guesses keys: once each time that they are shut out.
-    Who came with a console key is its `key`; with the admin key it is known only from where.
+    Who came with a console key is its `key`, who signed in their name; with the admin key it is known only
+    from where.
 
     A full disk must not keep out who comes to look at it: then this is a line in the log.
     """

@@ -1,23 +1,29 @@
-"""Who may look: the cookie that stands for a key in a browser.
+"""Who may look: the cookie that stands for a key or a person in a browser.
 
-The cookie holds no secret: an expiry, the name of a console key where it stands for one, and a signature over
-that. The signature's key is made from the session key, the admin key and what the session is bound to
-(`callers.bond`), so a changed admin key ends every session.
+The cookie holds no secret: an expiry, the name of a console key or of a person where it stands for one, and
+a signature over that. The signature's key is made from the session key, the admin key and what the session is
+bound to (`callers.bond`), so a changed admin key ends every session.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from datetime import datetime
+
+import msgspec
+
+from airboss.governance.sign_in import Person
 
 COOKIE = "airboss_session"
 LIFETIME_S = 12 * 3_600
 """A session ends after half a day, whatever happens in it."""
 
-COOKIE_CHARS_MAX = 200
+COOKIE_CHARS_MAX = 1_000
+PERSON = "~"
+"""Begins the name of a person, which no key's name begins with."""
 
 ATTEMPTS_MAX = 10
 ATTEMPTS_WINDOW_S = 60.0
@@ -31,8 +37,8 @@ class Sessions:
         self._key = hmac.digest(session_key.encode(), b"airboss console\0" + admin_key.encode(), "sha256")
 
     def issue(self, now: datetime, *, name: str = "", bond: str = "") -> str:
-        """A cookie good for `LIFETIME_S` from `now`: the admin key's, or that of the console key `name`, as
-        long as `bond` is."""
+        """A cookie good for `LIFETIME_S` from `now`: the admin key's, or that of the console key or person
+        `name`, as long as `bond` is."""
         body = f"{int(now.timestamp()) + LIFETIME_S}.{secrets.token_urlsafe(9)}" + (
             f".{name}" if name else ""
         )
@@ -56,9 +62,25 @@ class Sessions:
 
 
 def claimed(cookie: str | None) -> str | None:
-    """The name of a console key that a cookie claims to stand for, unchecked; None where it claims none."""
+    """The console key or person that a cookie claims to stand for, unchecked; None where it claims none."""
     parts = cookie.rpartition(".")[0].split(".", 2) if cookie and len(cookie) <= COOKIE_CHARS_MAX else []
     return parts[2] if len(parts) == 3 else None
+
+
+def as_name(person: Person) -> str:
+    """Somebody who signed in, as a cookie names them."""
+    return PERSON + urlsafe_b64encode(msgspec.json.encode(person)).decode().rstrip("=")
+
+
+def person_named(name: str) -> Person | None:
+    """The person whom a cookie claims to stand for, unchecked; None where it claims none."""
+    body = name.removeprefix(PERSON)
+    if body == name:
+        return None
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=Person)
+    except (ValueError, msgspec.DecodeError):
+        return None
 
 
 class Attempts:

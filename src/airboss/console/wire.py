@@ -1,15 +1,19 @@
-"""JSON on the wire: one encoder, one error body, bounded bodies."""
+"""What comes and goes: JSON with one encoder and one error body, forms, bounded bodies, paths of ours."""
 
 from __future__ import annotations
 
 import json
 from decimal import Decimal
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from airboss.domain.errors import ApiError, BodyTooLarge
+from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest
+
+FORM_MAX = 16 * 1024
+FIELDS_MAX = 64
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -53,3 +57,26 @@ async def read_body(request: Request, *, limit: int) -> bytes:
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is over {limit:,} bytes, the most that is read here")
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """A small urlencoded form."""
+    return {name: values[0] for name, values in (await read_fields(request, limit=FORM_MAX)).items()}
+
+
+async def read_fields(request: Request, *, limit: int) -> dict[str, tuple[str, ...]]:
+    """A urlencoded form of at most `limit` bytes: every value of each field. Raises InvalidRequest."""
+    body = await read_body(request, limit=limit)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError as error:
+        raise InvalidRequest(f"the form cannot be read: {error}") from None
+    return {name: tuple(values) for name, values in fields.items()}
+
+
+def own_path(wanted: str | None) -> str:
+    """`wanted` if it is a path of ours, else the first page: a login must not lead elsewhere."""
+    if wanted is None or not wanted.startswith("/") or wanted[1:2] in ("/", "\\") or not wanted.isprintable():
+        return "/"
+    parts = urlsplit(wanted)
+    return wanted if not parts.scheme and not parts.netloc and len(wanted) < 2_000 else "/"

@@ -1,0 +1,244 @@
+"""Signing in by way of who knows people: there and back, who is let in as what, and when that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx2
+import msgspec
+import pytest
+from starlette.testclient import TestClient
+
+from airboss.config import OidcConfig
+from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
+from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, SIGN_IN
+from airboss.governance.oidc_http import OidcHttp
+from airboss.governance.sign_in import Person
+from tests.console.site import Site
+from tests.support.identity import CLIENT, SAYS, SECRET, IdentityProvider
+
+ROLES: dict[str, Any] = {"ml-team": "operator", "watchers": "viewer"}
+WAYS: tuple[dict[str, str], ...] = ({}, {"state": ""}, {"state": "another"}, {"state": "é"}, {"code": "c"})
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[IdentityProvider]:
+    """One process for all."""
+    with IdentityProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running: IdentityProvider) -> IdentityProvider:
+    """It says what it usually says."""
+    running.says()
+    return running
+
+
+@pytest.fixture
+def known(site: Site, provider: IdentityProvider) -> Site:
+    """A console where people of the provider sign in."""
+    roles = {**ROLES}
+    site.oidc = OidcConfig(issuer=provider.issuer, client_id=CLIENT, client_secret="env:S", roles=roles)
+    http = OidcHttp(lambda _: SECRET)
+    site.identity = lambda: http
+    return site
+
+
+def answer_of(client: TestClient, wanted: str = "/") -> dict[str, str]:
+    """Go to the provider: what it sends back with the browser."""
+    begun = client.get(f"{SIGN_IN}?{urlencode({'next': wanted})}")
+    assert begun.status_code == 303, begun.text
+    back = urlsplit(httpx2.get(begun.headers["location"], trust_env=False).headers["location"])
+    assert back.path == CALLBACK
+    return {name: values[0] for name, values in parse_qs(back.query).items()}
+
+
+def signed_in(site: Site, wanted: str = "/") -> TestClient:
+    """A browser that has been there and back."""
+    client = site.client()
+    answer = client.get(CALLBACK, params=answer_of(client, wanted))
+    assert answer.status_code == 200, answer.text
+    assert f'content="0; url={wanted}"' in answer.text
+    return client
+
+
+def test_there_and_back(known: Site) -> None:
+    """Somebody comes in as what their group is, under their name, and goes on to where they were going."""
+    assert "Sign in with 127.0.0.1" in known.client().get("/login").text
+    client = signed_in(known, "/records")
+    assert client.get("/").status_code == 200
+    refused = client.post("/governance/keys", data={}, headers={"origin": "http://testserver"})
+    assert refused.status_code == 403
+    assert "&#39;ann@example.com&#39; has operator" in refused.text
+    assert ("login", "ann@example.com") in {entry[:2] for entry in known.audit.entries}
+
+
+def test_the_cookies(known: Site) -> None:
+    """That of the way there comes back with the provider's answer, and goes; the session's is as a key's."""
+    client = known.client()
+    begun = client.get(SIGN_IN).headers["set-cookie"].lower()
+    for part in ("httponly", "samesite=lax", "path=/login/sso", f"max-age={BEGUN_S}"):
+        assert part in begun
+    client = known.client()
+    cookies = client.get(CALLBACK, params=answer_of(client)).headers.get_list("set-cookie")
+    session = next(each.lower() for each in cookies if each.startswith("airboss_session="))
+    for part in ("httponly", "samesite=strict", f"max-age={LIFETIME_S}", "path=/"):
+        assert part in session
+    assert BEGUN_COOKIE not in client.cookies
+
+
+def test_without_it_there_is_no_way(site: Site) -> None:
+    """The form offers none, and its addresses are not there."""
+    assert "Sign in with" not in site.client().get("/login").text
+    assert site.client().get(SIGN_IN).status_code == 404
+    assert site.client().get(CALLBACK).status_code == 404
+
+
+def test_who_has_no_role_is_told(known: Site, provider: IdentityProvider) -> None:
+    """And has no session; trying again is no guessing of keys."""
+    provider.says(claims={**SAYS["claims"], "groups": ["sales"]})
+    client = known.client()
+    for _ in range(ATTEMPTS_MAX + 1):
+        answer = client.get(CALLBACK, params=answer_of(client))
+        assert answer.status_code == 401
+        assert "has none of the values that have a role here" in answer.text
+        assert "airboss_session" not in client.cookies
+
+
+def test_a_sign_in_is_finished_where_it_was_begun(known: Site) -> None:
+    """Not in another browser, not twice, not later, not with what somebody else was sent back with."""
+    client = known.client()
+    answer = answer_of(client)
+    assert known.client().get(CALLBACK, params=answer).status_code == 400
+    other = known.client()
+    answer_of(other)
+    assert other.get(CALLBACK, params=answer).status_code == 400
+    assert client.get(CALLBACK, params=answer).status_code == 200
+    assert client.get(CALLBACK, params=answer).status_code == 400
+    late = known.client()
+    answer = answer_of(late)
+    known.clock.forward(BEGUN_S)
+    assert late.get(CALLBACK, params=answer).status_code == 400
+
+
+@pytest.mark.parametrize("changed", WAYS)
+def test_a_made_up_answer(known: Site, changed: dict[str, str]) -> None:
+    """Without the state of this browser nothing is asked; what the address says is not shown."""
+    client = known.client()
+    answer_of(client)
+    made = {"error": "x", "error_description": "Call 555-1234", **changed}
+    answer = client.get(CALLBACK, params=made)
+    assert answer.status_code == 400
+    assert "555" not in answer.text
+
+
+@pytest.mark.parametrize("cookie", ["", ".", "x", "x.y", "e30=.y", "é.y", "x" * 5_000, "AAAA.", "\x7f.\x7f"])
+def test_a_forged_cookie(known: Site, cookie: str) -> None:
+    """Whatever it holds, it is as none."""
+    answer = known.client().get(CALLBACK, headers={b"cookie": f"{BEGUN_COOKIE}={cookie}".encode()})
+    assert answer.status_code == 400
+
+
+def test_what_the_provider_says_against_it(known: Site, provider: IdentityProvider) -> None:
+    """Shown as text; so is an answer of another provider, and one without a code."""
+    client = known.client()
+    state = answer_of(client)["state"]
+    said = client.get(
+        CALLBACK, params={"state": state, "error": "access_denied", "error_description": "<b>no"}
+    )
+    assert said.status_code == 401
+    assert "access_denied" in said.text
+    assert "&lt;b&gt;no" in said.text
+    client = known.client()
+    answer = {**answer_of(client), "iss": "https://evil.example"}
+    assert "the answer is of" in client.get(CALLBACK, params=answer).text
+    client = known.client()
+    assert "sent no code" in client.get(CALLBACK, params={"state": answer_of(client)["state"]}).text
+    provider.says(status={"/token": 500})
+    client = known.client()
+    assert "answered 500" in client.get(CALLBACK, params=answer_of(client)).text
+
+
+def test_bad_codes_are_counted(known: Site) -> None:
+    """Who sends made-up codes does not make the provider be asked for ever."""
+    client = known.client()
+    for _ in range(ATTEMPTS_MAX):
+        answer = {**answer_of(client), "code": "made-up"}
+        assert "invalid_grant" in client.get(CALLBACK, params=answer).text
+    assert "too many attempts" in client.get(CALLBACK, params=answer_of(client)).text
+    known.clock.forward(61)
+    assert client.get(CALLBACK, params=answer_of(client)).status_code == 200
+
+
+def test_the_provider_is_away(known: Site) -> None:
+    """That is said, and a key opens the console as ever."""
+    assert known.oidc is not None
+    known.oidc = msgspec.structs.replace(known.oidc, issuer="http://127.0.0.1:9")
+    answer = known.client().get(SIGN_IN)
+    assert answer.status_code == 503
+    assert "does not answer" in answer.text
+    assert known.person().get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wanted", ["https://evil.example/", "//evil.example", "/\\evil", "javascript:alert(1)"]
+)
+def test_it_leads_nowhere_else(known: Site, wanted: str) -> None:
+    """As with a key."""
+    client = known.client()
+    answer = client.get(CALLBACK, params=answer_of(client, wanted))
+    assert 'content="0; url=/"' in answer.text
+    assert "evil" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"roles": {"ml-team": "viewer"}}, {"claim": "teams"}, {"client_id": "x"}, {"issuer": "https://x"}, None],
+)
+def test_a_session_ends_with_what_it_rests_on(known: Site, changes: dict[str, Any] | None) -> None:
+    """Where roles are given otherwise, or by others, or by nobody. What it is called changes nothing."""
+    client = signed_in(known)
+    assert known.oidc is not None
+    known.oidc = msgspec.structs.replace(known.oidc, label="The company", url="https://airboss.example.com")
+    assert client.get("/").status_code == 200
+    known.oidc = msgspec.structs.replace(known.oidc, **changes) if changes is not None else None
+    assert client.get("/").status_code == 303
+
+
+def test_it_ends_after_half_a_day(known: Site) -> None:
+    """As every session."""
+    client = signed_in(known)
+    known.clock.forward(LIFETIME_S - 1)
+    assert client.get("/").status_code == 200
+    known.clock.forward(1)
+    assert client.get("/").status_code == 303
+
+
+def test_nobody_writes_their_own_role(known: Site) -> None:
+    """A cookie that names somebody else, or another role, is signed by nobody."""
+    client = signed_in(known)
+    expiry, nonce, _, signature = client.cookies["airboss_session"].split(".")
+    for name in (as_name(Person(name="ann@example.com", role="admin")), "anna", "~", "~é", "~e30", "~bnVsbA"):
+        other = known.client()
+        forged = f"airboss_session={expiry}.{nonce}.{name}.{signature}".encode()
+        assert other.get("/", headers={b"cookie": forged}).status_code == 303
+    # Nor by who knows what it is bound to: the session key is missing.
+    mine = Sessions(session_key="guessed", admin_key="guessed")
+    made = mine.issue(known.clock.now(), name=as_name(Person(name="x", role="admin")), bond="")
+    assert known.client().get("/", headers={"cookie": f"airboss_session={made}"}).status_code == 303
+
+
+def test_where_the_browser_comes_back_to(known: Site) -> None:
+    """The address that it used, or the one that is configured."""
+
+    def sent() -> str:
+        where = known.client().get(SIGN_IN, headers={"host": "console.example.com"}).headers["location"]
+        return parse_qs(urlsplit(where).query)["redirect_uri"][0]
+
+    assert sent() == f"http://console.example.com{CALLBACK}"
+    assert known.oidc is not None
+    known.oidc = msgspec.structs.replace(known.oidc, url="https://airboss.example.com/")
+    assert sent() == f"https://airboss.example.com{CALLBACK}"
