@@ -120,6 +120,7 @@ TOUCHES: Mapping[str, str] = {
     "replicas/weights_http.py": "httpx2 shutil ssl",
     "replicas/weights_pypi.py": "httpx2 os shutil subprocess",
     "store/answers.py": "sqlite3",
+    "store/brought.py": "os",
     "store/audit.py": "sqlalchemy",
     "store/body_keys.py": "sqlalchemy",
     "store/alerts.py": "sqlalchemy",

@@ -13,6 +13,7 @@ import pytest
 
 from airboss.cli import api as cli_api
 from airboss.cli import records_files
+from airboss.compose.stopped import stopped_desk
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.store import record_file
@@ -172,6 +173,21 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, data: Path, tmp_path: 
         )
         assert list(disk.iterdir()) == [ballast]
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "disk"])
+
+
+def test_history_is_no_news_at_the_next_start(run: Run, data: Path, tmp_path: Path) -> None:
+    """What was imported while Airboss was stopped is known to who follows the log from the next start on;
+    what was there before may be of just now."""
+    file = tmp_path / "records.parquet"
+    assert run("records", "export", str(file), "--data-dir", str(data))[0] == 0
+    other = empty(tmp_path / "to")
+    log = DuckDBRecordLog(DataDir(other).records_path)
+    log.apply(JournalMove(segment="w/1", start=0, end=1, records=(record_json(7),)))
+    log.close()
+    assert run("records", "import", str(file), "--data-dir", str(other))[0] == 0
+    with stopped_desk(other) as desk:
+        known = [number for number in range(COUNT) if call_id(number) in desk.brought]
+    assert known == [number for number in range(COUNT) if number != 7]
 
 
 def test_the_forgotten_do_not_come_back(run: Run, data: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from airboss.compose.parts import (
 from airboss.compose.sealing import in_the_clear, with_letters
 from airboss.compose.taking import wait_until_taken
 from airboss.compose.watching import InForce, secret, with_alarms
+from airboss.store.brought import Brought
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
 
@@ -145,6 +146,7 @@ def desk_over(
         settle=settle,
         jobs=stores.jobs,
         evals=stores.evals,
+        brought=Brought(data.brought_path),
         audit=stores.audit,
         people=stores.people,
         alerts=stores.alerts,

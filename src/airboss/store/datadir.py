@@ -7,6 +7,7 @@ secrets/                 0700; files 0600: admin_key, api_key, session_key, prov
 journal/WORKER-ID/       one for each gateway worker that lived
 weights/SHA256.gguf
 cache.db                 SQLite: answers that deployments with a cache keep
+brought                  ids of the calls that imports have stored lately
 node                     what this machine is called where it has joined
 nodes.json               the machines that have joined this one
 prices.toml              a table of prices that was put in place of the shipped one
@@ -67,6 +68,11 @@ class DataDir:
     def lock_path(self) -> Path:
         """Flocked by the running Airboss."""
         return self.path / "lock"
+
+    @property
+    def brought_path(self) -> Path:
+        """Which calls imports have stored lately."""
+        return self.path / "brought"
 
     @property
     def ledger_path(self) -> Path:
