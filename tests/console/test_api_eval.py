@@ -256,6 +256,8 @@ def test_a_wrong_order_is_a_400(site: Site, program: TestClient) -> None:
     answer = program.post("/api/v1/evals", json={**ORDER, "scorers": ["exakt"]})
     assert "did you mean 'exact'" in refused(answer)
     assert answer.json()["error"]["code"] == "wrong_call"
+    nested = program.post("/api/v1/evals", content=b'{"params":{"a":' + b"[" * 100_000)
+    assert "the body is wrong: " in refused(nested)
     assert program.get("/api/v1/jobs").json()["jobs"] == []
     assert len(site.audit.entries) == noted
     unknown = refused(program.get("/api/v1/evals/eval-0"), 404)

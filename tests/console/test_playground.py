@@ -249,7 +249,8 @@ def test_a_wrong_form_asks_nothing(rolled: LoopSite, gateway: Gateway) -> None:
         ({"release1": ""}, "choose one release"),
         ({"release1": "f" * 64}, "not in the plan in force"),
         ({"messages": "[1]"}, "no JSON list of objects"),
-        ({"messages": f'[{{"content": {"[" * 5000}{"]" * 5000}}}]'}, "no JSON list of objects"),
+        ({"messages": f'[{{"content": {"[" * 400}{"]" * 400}}}]'}, "nested deeper than 250 levels"),
+        ({"messages": '[{"content": ' + "[" * 100_000}, "no JSON list of objects"),
         ({"messages": "[]", "message": ""}, "message is empty"),
     ):
         answer = pressed(person, "/playground", **{**good, **changed})

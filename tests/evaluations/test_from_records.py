@@ -10,7 +10,9 @@ import msgspec
 
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.record import InferenceRecord
+from airboss.evaluations.datasets import dataset
 from airboss.evaluations.from_records import Approved, from_records, gather
+from airboss.gateway.splice import DEPTH_MAX, too_deep
 from airboss.store.memory import MemoryRecordLog
 from tests.evaluations.support import NOW
 
@@ -194,3 +196,15 @@ def test_what_builds_on_other_responses_is_left_out() -> None:
     part = record("a", request={"model": "m", "input": "and?", "previous_response_id": "resp_1"})
     found = from_records([part], limit=9)
     assert (found.items, found.left_out) == ((), {"no messages were kept": 1})
+
+
+def test_whatever_a_call_may_nest_is_an_item() -> None:
+    """One call that is nested as deep as the gateway lets it be costs no dataset."""
+    content: object = "Hi"
+    for _ in range((DEPTH_MAX - 4) // 2):
+        content = [{"type": content}]
+    deep = record("a", request={"model": "m", "messages": [{"role": "user", "content": content}]})
+    assert not too_deep(msgspec.json.encode(deep.request))
+    found = from_records([deep, record("b")])
+    assert [item.id for item in found.items] == ["a", "b"]
+    assert dataset("d", found.items).sizes()

@@ -65,6 +65,9 @@ def test_a_byte_order_mark_is_no_fault() -> None:
     assert len(read(b'\xef\xbb\xbf{"input": "x"}\r\n').items) == 1
 
 
+DEEP = "[" * 400 + "]" * 400
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -82,6 +85,9 @@ def test_a_byte_order_mark_is_no_fault() -> None:
         ('{"variables": {"x": "y"}}', "unknown field `variables`$"),
         ('["input"]', "line 1: .*object"),
         ('{"input": 3}', "line 1"),
+        (f'{{"input": [{{"role": "user", "content": {DEEP}}}]}}', "line 1: nested deeper than 250"),
+        (f'{{"id": "x", "input": [{{"role": "user", "content": {DEEP}}}]}}', "nested deeper than 250"),
+        (f'{{"input": [{{"role": "user", "content": {"[" * 200_000}}}]}}', "line 1: "),
         ("", "0 items"),
     ],
 )

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from airboss.domain.errors import WrongCall
 from airboss.releases.digest import MAX_DEPTH, canonical, digest
 
 
@@ -75,10 +76,10 @@ def test_what_is_not_json_is_refused(value: object) -> None:
 def test_depth_is_bounded() -> None:
     """A value nested too deeply is refused, not a crash."""
     value: object = 1
-    for _ in range(MAX_DEPTH):
-        value = [value]
-    assert canonical(value).startswith(b"[[")
-    with pytest.raises(ValueError, match="nested deeper"):
+    for _ in range(MAX_DEPTH // 2):
+        value = [{"a": value}]
+    assert canonical(value).startswith(b'[{"a":[{')
+    with pytest.raises(WrongCall, match="nested deeper"):
         canonical([value])
 
 

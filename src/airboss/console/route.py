@@ -47,7 +47,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The body as a `kind`. Raises InvalidRequest saying what is wrong with it."""
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest(f"the body is wrong: {error}", code="invalid_body") from None
 
 

@@ -129,7 +129,7 @@ def read_prompts(text: str, *, source: str) -> tuple[tuple[ProbePrompt, ...], di
             continue
         try:
             prompt = _read(line, number)
-        except (ValueError, WrongCall) as error:  # msgspec's errors are ValueErrors
+        except (ValueError, WrongCall, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise WrongCall(f"{source}, line {number}: {error}") from error
         if isinstance(prompt, str):
             left_out[prompt] = left_out.get(prompt, 0) + 1

@@ -59,7 +59,7 @@ def read_jsonl(stream: BinaryIO, *, name: str, source: str, shares: Shares | Non
     for number, line in _lines(stream, source):
         try:
             item = _item(line)
-        except (ValueError, WrongCall) as error:  # msgspec's errors are ValueErrors
+        except (ValueError, WrongCall, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise WrongCall(f"{source}, line {number}: {error}{_near(str(error))}") from error
         if item.id in seen:
             raise WrongCall(

@@ -24,8 +24,11 @@ import json
 import math
 from decimal import Decimal
 
-MAX_DEPTH = 100
-"""Deeper values are refused: they are mistakes, and Python's own stack is not much deeper."""
+from airboss.domain.errors import WrongCall
+
+MAX_DEPTH = 250
+"""Deeper values are refused: they are mistakes, and Python's own stack is not much deeper. The body of a
+call, whose messages stand here within other values, may have 200 levels."""
 
 
 def digest(value: object) -> str:
@@ -35,19 +38,32 @@ def digest(value: object) -> str:
 
 def canonical(value: object) -> bytes:
     """The one way to write a JSON-like value. Raises TypeError for another kind of value, or a key that is
-    no str; ValueError for a number that is not finite and for nesting deeper than MAX_DEPTH.
+    no str; ValueError for a number that is not finite; WrongCall for nesting deeper than MAX_DEPTH.
     """
-    return _written(value, MAX_DEPTH).encode("utf-8", "surrogatepass")
+    parts: list[str] = []
+    _write(value, MAX_DEPTH, parts)
+    return "".join(parts).encode("utf-8", "surrogatepass")
 
 
-def _written(value: object, depth: int) -> str:
+def _write(value: object, depth: int, into: list[str]) -> None:
+    """One call of Python's for each level, of which there may be few."""
     if depth < 0:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        raise WrongCall(f"nested deeper than {MAX_DEPTH} levels; flatten it")
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_written(item, depth - 1) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(_member(key, value[key], depth) for key in _sorted_keys(value)) + "}"
-    return _scalar(value)
+        into.append("[")
+        for number, item in enumerate(value):
+            if number:
+                into.append(",")
+            _write(item, depth - 1, into)
+        into.append("]")
+    elif isinstance(value, dict):
+        into.append("{")
+        for number, key in enumerate(_sorted_keys(value)):
+            into.append(("," if number else "") + json.dumps(key, ensure_ascii=False) + ":")
+            _write(value[key], depth - 1, into)
+        into.append("}")
+    else:
+        into.append(_scalar(value))
 
 
 def _scalar(value: object) -> str:
@@ -60,10 +76,6 @@ def _scalar(value: object) -> str:
     if isinstance(value, Decimal):
         return _decimal(value)
     raise TypeError(f"a {type(value).__name__} has no canonical form; use JSON values and Decimal")
-
-
-def _member(key: str, value: object, depth: int) -> str:
-    return json.dumps(key, ensure_ascii=False) + ":" + _written(value, depth - 1)
 
 
 def _sorted_keys(table: dict[object, object]) -> list[str]:
