@@ -379,10 +379,12 @@ def test_unquoted_names_are_names_too(gateway: Gateway, provider: FakeProvider) 
 
 
 MAIL = "mail ann@example.org"
+FINE = {"input": "hello", "prompt": "hello", "query": "hello", "documents": ["hello"]}
 READ: dict[str, dict[str, Any]] = {
     "/v1/audio/speech": {"input": MAIL, "instructions": f"as {MAIL}", "voice": "alloy"},
     "/v1/images/generations": {"prompt": MAIL},
     "/v1/moderations": {"input": [MAIL, {"type": "text", "text": MAIL}]},
+    "/v1/rerank": {"query": f"who is {MAIL}", "documents": [MAIL, {"text": MAIL}]},
 }
 
 
@@ -412,7 +414,7 @@ def test_a_policy_blocks_texts(gateway: Gateway, provider: FakeProvider, path: s
     opened, closed = record(gateway, answer)
     assert closed["status"] == "refused"
     assert "ann@example.org" not in json.dumps([opened, closed])
-    fine = call(gateway, "POST", path, json={"model": "blocks", "input": "hello", "prompt": "hello"})
+    fine = call(gateway, "POST", path, json={"model": "blocks", **FINE})
     assert fine.status_code == 200, fine.text
 
 

@@ -11,7 +11,7 @@ from airboss.domain.plan import Priority
 
 Relayed = Literal[
     "audio_speech", "audio_transcription", "audio_translation", "images", "moderations", "files", "uploads",
-    "batches", "fine_tuning", "vector_stores",
+    "batches", "fine_tuning", "vector_stores", "rerank",
 ]  # fmt: skip
 """Calls that are passed on and not understood (`gateway.relay`)."""
 Operation = Literal["chat", "text_completion", "embeddings", Relayed]

@@ -1,4 +1,5 @@
-"""What OpenAI's other routes are, and what goes upstream of a request to one. Pure."""
+"""What OpenAI's other routes are, `/rerank` of servers with its dialect too, and what goes upstream of a
+request to one. Pure."""
 
 from __future__ import annotations
 
@@ -85,6 +86,7 @@ ROUTES: Final = (
         free=True,
         texts=True,
     ),
+    Route(pattern="/v1/rerank", methods=("POST",), operation="rerank", models=True, again=True, texts=True),
     Route(pattern="/v1/files", methods=("GET", "POST"), operation="files", free=True),
     Route(pattern=f"/v1/files/{_ID}", methods=("GET", "DELETE"), operation="files", free=True),
     Route(pattern=f"/v1/files/{_ID}/content", methods=("GET",), operation="files", free=True),

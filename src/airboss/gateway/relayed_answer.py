@@ -50,10 +50,12 @@ class _Input(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    """Usage as audio and images tell it; what is not counted in tokens tells none."""
+    """Usage as audio and images tell it, and in `total_tokens` alone what ranks and writes nothing; what is
+    not counted in tokens tells none."""
 
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
     input_tokens_details: _Input | None = None
 
 
@@ -167,8 +169,11 @@ class RelayedAnswer(WholeAnswer):
             told = _told.decode(said).usage
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        if told is None or told.output_tokens is None:
+        if told is None:
             return None
+        if told.output_tokens is None:
+            total = told.total_tokens
+            return Usage(prompt_tokens=total, completion_tokens=0) if total is not None else None
         details = told.input_tokens_details
         return Usage(
             prompt_tokens=told.input_tokens or 0,

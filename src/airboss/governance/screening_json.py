@@ -44,7 +44,7 @@ _TEXTS = frozenset(
     {
         "content", "text", "refusal", "reasoning", "reasoning_content", "thinking", "input", "output",
         "prompt", "arguments", "partial_json", "code", "transcript", "part", "delta", "instructions",
-        "system",
+        "system", "query", "documents",
     }
 )  # fmt: skip
 """Members whose strings are texts, be they a word long."""

@@ -26,7 +26,7 @@ FILES_MAX = 100
 JSON = "application/json"
 _PATHS = re.compile(
     r"(?:/v1|/openai(?:/deployments/[^/]+)?)/(audio/(?:speech|transcriptions|translations)|"
-    r"images/(?:generations|edits|variations)|moderations|files(?:/[^/]+(?:/content)?)?|"
+    r"images/(?:generations|edits|variations)|moderations|rerank|files(?:/[^/]+(?:/content)?)?|"
     r"batches(?:/[^/]+(?:/cancel)?)?|fine_tuning/jobs(?:/[^/]+(?:/(?:events|cancel))?)?)"
 )
 _PIXEL = base64.b64encode(b"\x89PNG fake").decode()
@@ -85,11 +85,8 @@ class Shelf:
                 usage: Json = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
                 data = [{"b64_json": _PIXEL}] * _images(fields.get("n"))
                 return _json({"created": answers.CREATED, "data": data, "usage": usage})
-            case "moderations":
-                if "input" not in fields:
-                    raise InvalidRequest("input is missing", param="input")
-                result = {"flagged": False, "categories": {"violence": False}, "category_scores": {}}
-                return _json({"id": "modr-fake", "model": fields.get("model"), "results": [result]})
+            case "moderations" | "rerank":
+                return _json(_moderated(fields) if noun == "moderations" else _ranked(fields))
         return _batch(method, rest, fields)
 
     def _file(self, method: str, rest: str, fields: Json, files: dict[str, bytes]) -> Made:
@@ -118,6 +115,26 @@ class Shelf:
             del self._files[name]
             return _json({"id": name, "object": "file", "deleted": True})
         return _json(told)
+
+
+def _moderated(fields: Json) -> Json:
+    if "input" not in fields:
+        raise InvalidRequest("input is missing", param="input")
+    result = {"flagged": False, "categories": {"violence": False}, "category_scores": {}}
+    return {"id": "modr-fake", "model": fields.get("model"), "results": [result]}
+
+
+def _ranked(fields: Json) -> Json:
+    """Documents by how many of the query's words they have."""
+    words, documents = set(str(fields.get("query", "")).split()), fields.get("documents")
+    if not words or not isinstance(documents, list):
+        raise InvalidRequest("query and documents are needed", param="query")
+    texts = [str(each.get("text", "") if isinstance(each, dict) else each) for each in documents]
+    scores = [len(words & set(text.split())) / len(words) for text in texts]
+    best = sorted(range(len(texts)), key=lambda at: -scores[at])
+    results = [{"index": at, "relevance_score": scores[at], "document": {"text": texts[at]}} for at in best]
+    total = sum(len(text.split()) for text in texts) + len(words)
+    return {"model": fields.get("model"), "results": results, "usage": {"total_tokens": total}}
 
 
 def _audio(rest: str, fields: Json, files: dict[str, bytes]) -> Made:
