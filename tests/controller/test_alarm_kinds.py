@@ -254,6 +254,7 @@ class Watch:
         self.now += timedelta(minutes=1)
         reading = alarm_tests.look(self.rule, self.memory, self.log, self.now)
         self.memory = msgspec.json.decode(msgspec.json.encode(reading.memory))
+        self.last = reading
         return reading
 
     def until(self, answer: bool, *, within: int, **calls: Any) -> int:

@@ -48,6 +48,9 @@ HOUR_MIN: Final = 30
 HOURS_MIN: Final = 20
 """Calls in an hour, and such hours, for hours to be compared."""
 
+CALM: Final = timedelta(minutes=5)
+"""For so long it must be well after an outage."""
+
 RETRY: Final = timedelta(minutes=5)
 """How soon it is looked again for enough to learn from."""
 
@@ -225,7 +228,11 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
     words = f"usual: {epoch.usual}; evidence {_short(test.e_value)} of {_short(1 / epoch.alpha)}"
     if epoch.bound is not None:
         words += f"; bad: over {_amount(rule.metric, epoch.bound)}"
-    if broken and shares and max(shares) <= test.limit:
+    well = _well_since(epoch) if broken else None
+    if well is not None:
+        at, n, bad = well
+        share, words = bad / n, f"{words}; {bad:,} of {n:,} since {at:%H:%M} UTC"
+    if broken and (well is not None or (shares and max(shares) <= test.limit)):
         # Well again: from here on it is another test.
         fresh = Test(limit=test.limit, steps=test.steps)
         epoch, broken = msgspec.structs.replace(epoch, test=fresh), False
@@ -237,6 +244,21 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
         detail=words,
         memory=msgspec.to_builtins(epoch),
     )
+
+
+def _well_since(epoch: Epoch) -> Step | None:
+    """Since when all is well again, and what came since: an outage is over long before it is out of a window
+    of an hour. It must be well for as long as it was not, at least for CALM: one that comes and goes is told
+    once."""
+    assert epoch.test is not None
+    stretch = sequential.calm([(n, bad) for _, n, bad in epoch.arrived], epoch.test.limit)
+    if stretch is None:
+        return None
+    began, since = epoch.arrived[stretch[0]][0], epoch.arrived[stretch[1] - 1][0] + STEP
+    if epoch.until - since < max(CALM, since - began):
+        return None
+    come = epoch.arrived[stretch[1] :]
+    return since, sum(n for _, n, _ in come), sum(bad for _, _, bad in come)
 
 
 def _bound(metric: str, own: UsageRow) -> float | None:

@@ -21,6 +21,7 @@ false with a chance of at most alpha.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -36,6 +37,10 @@ SLACK: Final = 1.5
 
 NOTHING: Final = -1e9
 """The log of no wealth; JSON knows no infinity."""
+
+
+CALM_CHANCE: Final = 0.01
+"""Of what is half as bad, or just too bad, to look well again."""
 
 
 class Test(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +101,32 @@ def evidence(test: Test, *, n: int, bad: float) -> float:
     begun anew below 0, it tells since when."""
     g = betting.CAP / test.limit / 4
     return bad * math.log1p(g * (1 - test.limit)) + (n - bad) * math.log1p(-g * test.limit)
+
+
+def calm(steps: Sequence[tuple[int, float]], limit: float) -> tuple[int, int] | None:
+    """The stretch of these steps (calls, bad ones) that speaks most for more than the limit, from one up to
+    another, if all is well after it: no more are bad than the limit, and so few that a share of half the
+    stretch's, at least the limit, would do so with a chance of at most CALM_CHANCE (Chernoff). Else None."""
+    test = Test(limit=limit, steps=1)
+    best, sum_, begins, stretch = 0.0, 0.0, 0, (0, 0)
+    for at, (n, bad) in enumerate(steps):
+        if sum_ <= 0:
+            sum_, begins = 0.0, at
+        sum_ += evidence(test, n=n, bad=bad)
+        if sum_ > best:
+            best, stretch = sum_, (begins, at + 1)
+    ill, well = steps[slice(*stretch)], steps[stretch[1] :]
+    n, bad = sum(n for n, _ in well), sum(bad for _, bad in well)
+    if not ill or not n or bad > limit * n:
+        return None
+    worse = max(limit, sum(bad for _, bad in ill) / sum(n for n, _ in ill) / 2)
+    unlike = _divergence(bad / n, worse) * n
+    return stretch if unlike >= -math.log(CALM_CHANCE) else None
+
+
+def _divergence(p: float, q: float) -> float:
+    """Kullback and Leibler's, of two coins; 0 < q < 1."""
+    return (p * math.log(p / q) if p else 0.0) + (1 - p) * math.log((1 - p) / (1 - q))
 
 
 def rejected(test: Test, alpha: float) -> bool:
