@@ -20,9 +20,11 @@ from airboss.store import duckdb_sums
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasure_rows import Erasure
 from airboss.store.eval_rows import DatasetRow, ItemRow
+from airboss.store.evaluated import Evaluated, subject_of
 from tests.controller.houses import ALL, SIGNER, THEIRS, USER, WORDS, House, letters
 from tests.store.samples import call_id, record
 from tests.store.spans import TRACE, llm, span
+from tests.store.test_contract_scores import score
 from tests.support.files import holding
 
 
@@ -268,6 +270,30 @@ def test_a_call_in_a_trace_that_is_still_being_sent_stays_forgotten(house: House
     assert holding(house.root, *THEIRS) == []
     found = {each.id[-1]: each for each in house.log.records(ALL, limit=9, bodies=True)}
     assert [found[each].response for each in "1234"] == [None, None, *[{"content": "others'"}] * 2]
+
+
+def test_what_is_said_of_a_forgotten_trace_loses_its_words(house: House) -> None:
+    """An evaluation that comes later names the span alone; what it gave stays."""
+    told = llm(1, user=USER, started_at=before_start(house))
+    house.worker.span(cast("Redacted", msgspec.json.encode(told)))
+    house.mover.tick()
+    house.forgets()
+    house.mover.tick()
+    for number, trace in enumerate((TRACE, "f" * 32)):
+        subject = subject_of(Evaluated(trace_id=trace, span_id=told.span_id))
+        later = house.clock.at + timedelta(hours=1)
+        stamp = int(1000 * later.timestamp())
+        own = f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7000-8000-{number:012x}"
+        said = score(number, 1, 0.5, id=own, subject_id=subject, comment=WORDS.decode(), at=later)
+        house.worker.score(cast("Redacted", msgspec.json.encode(said)))
+    house.mover.tick()
+    waiting = house.log.stray_scores(house.clock.at + timedelta(hours=1), limit=9)
+    assert [each.comment for each in waiting] == [None, WORDS.decode()]
+    house.mover.finish()
+    house.clock.at += timedelta(seconds=9)
+    house.mover.tick()
+    (found,) = house.log.scores_of([call_id(1)])
+    assert (found.value, found.comment) == (0.5, None)
 
 
 def test_a_call_that_a_span_tells_of_counts_without_its_person(house: House) -> None:

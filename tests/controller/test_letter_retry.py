@@ -19,6 +19,7 @@ from airboss.controller.mover import DEAD_LETTERS, Mover
 from airboss.domain.errors import StoreUnavailable, Unavailable
 from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.evaluated import Evaluated, subject_of
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.houses import KEY, USER, House, letters
 from tests.controller.journals import FixedClock, StrictLog
@@ -87,6 +88,17 @@ def test_what_becomes_a_record_goes(put: Put) -> None:
     assert put.log.trace(span(1).trace_id) is not None
     assert put.log.offsets == {}
     assert put.retry.retry() == (0, [])
+
+
+def test_an_evaluation_whose_call_has_come_goes(put: Put) -> None:
+    """It names a span, and the call's record is looked for; one whose call is not there stays."""
+    put.calls(4)
+    for number, call in enumerate((call_id(4), call_id(5))):
+        subject = subject_of(Evaluated(answer_id=call))
+        put.away(msgspec.json.encode(score(number, 4, 0.5, subject_id=subject)))
+    assert put.whys() == ["its record has not come"]
+    assert [each.value for each in put.log.scores_of([call_id(4)])] == [0.5]
+    assert put.whys() == ["its record has not come"]
 
 
 def test_what_cannot_stays_with_why(put: Put) -> None:

@@ -13,7 +13,7 @@ import httpx2
 
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss, run_airboss
-from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, log, logs, request, span
+from tests.support.otlp import JSON, PROTOBUF, TRACE, as_protobuf, llm, log, logs, pairs, request, span
 from tests.support.otlp_backend import Backend, attributes
 from tests.support.wait import until
 
@@ -35,6 +35,7 @@ otlp = {{ endpoint = "{backend}" }}
 """
 
 MESSAGES = CONFIG.partition("[telemetry]")[0]
+EVALUATED = "gen_ai.evaluation.result"
 SILENT = {
     "gen_ai.operation.name": "chat",
     "gen_ai.system": "openai",
@@ -60,7 +61,12 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
     headers = {"traceparent": f"00-{TRACE}-{parent}-01"}
     record = client.post("/chat/completions", json=body, headers=headers).headers["x-request-id"]
-    spans = [span(1, attributes={"user.id": "ann"}), llm(2, 1), llm(3, 1), span(4, 1)]
+    judged = {"gen_ai.evaluation.name": "Relevance", "gen_ai.evaluation.score.value": 0.5}
+    event = {"timeUnixNano": span(1)["startTimeUnixNano"], "name": EVALUATED, "attributes": pairs(judged)}
+    spans = [
+        *(span(1, attributes={"user.id": "ann"}), llm(2, 1, events=[event])),
+        *(llm(3, 1), span(4, 1), span(5, 3, name=EVALUATED, attributes=judged)),
+    ]
     for name in ("controller", "store"):
         pid = airboss.pid(name)
         if pid is not None:
@@ -84,12 +90,12 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     (told,) = [each for each in found if each["arm"] == "external"]
     assert (told["trace_id"], told["user"], told["cost_usd"]) == (TRACE, "ann", 0.00002)
     tree = httpx2.get(f"{airboss.ready['console_url']}/api/v1/traces/{TRACE}", headers=api).json()
-    assert tree["spans"] == 5
+    assert tree["spans"] == 6
     by_span = {row["span_id"]: row["record"] for row in tree["rows"]}
     assert by_span[parent] == record
     assert by_span[f"{3:016x}"] == told["id"]
     shown = airboss.verb("records", "--trace", TRACE).splitlines()
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert told["id"] in next(line for line in shown if "span 3" in line)
     remote = ("records", "--trace", TRACE, "--json", "--url", airboss.ready["console_url"])
     done = run_airboss(*remote, cwd=airboss.root, env={"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]})
@@ -99,6 +105,10 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     assert sent[0].parent_span_id.hex() == parent
     assert attributes(sent[0])["airboss.record.id"] == record
     assert len(airboss.records()) == 2
+    until(lambda: all(each["scores"] == {"Relevance": 0.5} for each in airboss.records()), timeout_s=60.0)
+    url = f"{airboss.ready['console_url']}/api/v1/records/{record}/scores"
+    (score,) = httpx2.get(url, headers=api).json()["scores"]
+    assert (score["source"], score["by"]) == ("scorer", "default")
 
 
 def alive(pid: int | None) -> bool:

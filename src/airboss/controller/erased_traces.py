@@ -51,10 +51,13 @@ class ErasedTraces:
     def covers(self, what: Span | OpenedCall) -> bool:
         """Whether a span or call is of what was forgotten: of such a trace, and it began before or names
         nobody. One that began later and names a user is of who has come again, or of another."""
-        until = self._until.get(what.trace_id or "")
-        if until is None or self._clock.now() - until > KEPT:
-            return False
-        return what.started_at <= until or what.user is None
+        trace_id = what.trace_id or ""
+        return self.holds(trace_id) and (what.started_at <= self._until[trace_id] or what.user is None)
+
+    def holds(self, trace_id: str) -> bool:
+        """Whether what names nobody is of what was forgotten, by its trace."""
+        until = self._until.get(trace_id)
+        return until is not None and self._clock.now() - until <= KEPT
 
     def __bool__(self) -> bool:
         """Whether there may be any that something is still of."""

@@ -24,6 +24,7 @@ from airboss.governance.audit import FORGOT
 from airboss.governance.erasure import Forgetting, Tombstones
 from airboss.store.audit_rows import AuditLog
 from airboss.store.erasure_rows import Erasure
+from airboss.store.evaluated import evaluated_in
 from airboss.store.joining import (
     blank_closed,
     blank_opened,
@@ -127,7 +128,9 @@ class Erasing:
                     return Frame(kind="open", payload=blank_opened(call), start=frame.start, end=frame.end)
             elif frame.kind == "score":
                 score = read_score(frame.payload)
-                if self._tombstones.covers(score.user, score.at):
+                named = evaluated_in(score.subject_id)
+                theirs = named is not None and self._traces.holds(named.trace_id)
+                if theirs or self._tombstones.covers(score.user, score.at):
                     return Frame(kind="score", payload=blank_score(score), start=frame.start, end=frame.end)
             elif frame.kind == "span":
                 span = read_span(frame.payload)
@@ -302,7 +305,7 @@ class Erasing:
         newest = self._tombstones.newest
         if newest is None:
             return True
-        if frame.kind != "score" and self._traces:  # of a trace that goes on it may be of any time
+        if self._traces:  # of a trace that goes on it may be of any time
             return False
         stamp = _stamp(frame.payload)
         return stamp is not None and stamp > newest.timestamp() + AHEAD_S

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from airboss.controller.dead_letters import DeadLetters, Letter, Place, shown
+from airboss.controller.span_scores import record_of
 from airboss.domain.errors import AirbossError, Unavailable
 from airboss.domain.ports import Clock, JournalMove, RecordFilter
 from airboss.domain.status import DeadLetter
@@ -186,8 +187,12 @@ class LetterRetry:
     def _attach(self, segment: str, payload: bytes) -> str | None:
         """Feedback, if its record is there by now: else it would wait, and be put away again."""
         score = read_score(payload)
-        if not self._recorded(score.subject_id):
+        record = record_of(self._log, score)
+        if not record or not self._recorded(record):
             return "its record has not come"
+        if record != score.subject_id:
+            score = msgspec.structs.replace(score, subject_id=record)
+            payload = msgspec.json.encode(score)
         try:
             self._log.apply(self._move(segment, {"score": payload}))
         except ValueError as error:

@@ -30,6 +30,7 @@ from airboss.controller.gaps import Gaps
 from airboss.controller.letter_retry import READERS, LetterRetry
 from airboss.controller.moving import Elsewhere, People
 from airboss.controller.quiet import Quiet, written_end
+from airboss.controller.span_scores import SpanScores
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
@@ -93,6 +94,7 @@ class Mover:
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, self._letters)
+        self._span_scores = SpanScores(record_log, clock)
         self.letters = LetterRetry(root, self._letters, record_log, clock, people)
         self._quiet = Quiet(root, clock)
         self._gaps = Gaps(self._letters.deleted)
@@ -174,6 +176,7 @@ class Mover:
                 self._strays.put_away()
                 self.letters.answer()
                 self._settle_calls(min(began, heard or began))
+                self._span_scores.attach(moved=self._moved)
                 if self._people is not None:
                     self._people.settle(self._segments(), self._letters, sure)
             self._store_detail = None

@@ -2,7 +2,8 @@
 into the calls' spans.
 
 Such a record becomes a span of no time below the call's, and what it says goes into the call's record
-(`store.span_messages`), in whichever order they come. All other log records are taken and not kept.
+(`store.span_messages`), in whichever order they come. So does an evaluation, and becomes a score
+(`gateway.evaluations`). All other log records are taken and not kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 
 from airboss.domain.errors import NotFound
 from airboss.domain.record import PolicyFinding
+from airboss.gateway import evaluations
+from airboss.gateway.evaluations import Told
 from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer
 from airboss.gateway.request_head import HttpRequest
@@ -44,6 +47,7 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
     """Take log records: 200 once all that are kept are in the journal."""
 
     def work(sender: Sender) -> bytes:
+        from airboss.telemetry.genai_evaluations import EVENT  # noqa: PLC0415 - with the reader
         from airboss.telemetry.otlp_read_logs import (  # noqa: PLC0415 - 7 MB of protobuf
             logs_of_json,
             logs_of_protobuf,
@@ -56,13 +60,22 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
             raise unreadable("Logs", error, as_json=sender.as_json) from None
         if len(found.logs) > SPANS_MAX:
             found.rejected[f"more than {SPANS_MAX} in one request"] = len(found.logs) - SPANS_MAX
-        serving = sender.serving
+        redact = sender.serving.redactor.redact
         spans = MessageSpans(sender, "", worker.listed)
-        kept = found.logs[:SPANS_MAX] if serving.plan.bodies else ()  # they hold nothing but what was said
-        frames = [serving.redactor.redact(spans.frame(log, place)) for place, log in enumerate(kept)]
-        for frame in frames:
+        kept = found.logs[:SPANS_MAX]
+        told = [
+            Told(log.at_ns, log.trace_id, log.span_id, log.attributes) for log in kept if log.name == EVENT
+        ]
+        scores, refused = evaluations.frames(told, spans, sender.now_ns)
+        worker.metrics.evaluations(len(scores), sum(refused.values()))
+        in_traces = [each for each in enumerate(kept) if each[1].span_id] if spans.bodies else []
+        for frame in [
+            redact(spans.frame(log, place)) for place, log in in_traces
+        ]:  # what was said, all of it
             worker.journal.span(frame)
-        return answer(found.rejected, "log records", as_json=sender.as_json)
+        for frame in map(redact, scores):
+            worker.journal.score(frame)
+        return answer(found.rejected, "log records", refused=refused, as_json=sender.as_json)
 
     await answered(worker, client, http, work)
 

@@ -14,6 +14,7 @@ from airboss.domain.errors import ApiError
 from airboss.gateway.wire import error_body
 
 REASONS_MAX: Final = 8
+NONE: Final[Mapping[str, int]] = {}
 REJECTED: Final = {"spans": "rejectedSpans", "log records": "rejectedLogRecords"}
 """What each signal's answer calls how many were not kept."""
 _CODES: Final[Mapping[int, int]] = {401: 16, 403: 7, 404: 5, 405: 12, 429: 8, 500: 13, 503: 14}
@@ -25,15 +26,19 @@ def content_type(*, as_json: bool) -> bytes:
     return b"content-type: application/json\r\n" if as_json else b"content-type: application/x-protobuf\r\n"
 
 
-def answer(rejected: Mapping[str, int], what: str, *, as_json: bool) -> bytes:
+def answer(
+    rejected: Mapping[str, int], what: str, *, as_json: bool, refused: Mapping[str, int] = NONE
+) -> bytes:
     """An `ExportTraceServiceResponse` or its like, which names the reasons for which some of `what` were
-    rejected. Empty where none was, as the protocol wants it."""
+    rejected, or evaluations in those that are kept `refused`. Empty where none was, as the protocol wants."""
     count = sum(rejected.values())
-    text = "; ".join(f"{n} {what}: {reason}" for reason, n in list(rejected.items())[:REASONS_MAX])
+    told = [f"{n} {what}: {reason}" for reason, n in list(rejected.items())[:REASONS_MAX]]
+    told += [f"{n} evaluations: {reason}" for reason, n in list(refused.items())[:REASONS_MAX]]
+    text = "; ".join(told)
     if as_json:
         partial = {REJECTED[what]: str(count), "errorMessage": text}
-        return msgspec.json.encode({"partialSuccess": partial} if count else {})
-    return _text(1, _number(1, count) + _text(2, text.encode())) if count else b""
+        return msgspec.json.encode({"partialSuccess": partial} if told else {})
+    return _text(1, _number(1, count) + _text(2, text.encode())) if told else b""
 
 
 def refusal(error: ApiError, *, as_json: bool) -> bytes:

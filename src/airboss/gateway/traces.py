@@ -19,6 +19,7 @@ import msgspec
 from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest, UnsupportedMedia
 from airboss.domain.record import EXTERNAL, Attempt, InferenceRecord, PolicyFinding
 from airboss.domain.request import Principal
+from airboss.gateway import evaluations
 from airboss.gateway.heads import error_lines
 from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer, content_type, refusal
@@ -55,10 +56,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Taken(msgspec.Struct):
-    """What became of a request: frames for the journal, and the spans that are not kept, by their reason."""
+    """What became of a request: frames of spans and of scores for the journal, and how many of either are not
+    kept, by their reason."""
 
     frames: list[bytes]
     rejected: dict[str, int]
+    scores: list[bytes]
+    refused: dict[str, int]
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -84,8 +88,11 @@ async def traces(worker: Worker, client: Connection, http: HttpRequest) -> None:
         taken = take(sender, http, listed=worker.listed)
         for frame in taken.frames:
             worker.journal.span(sender.serving.redactor.redact(frame))
+        for frame in taken.scores:
+            worker.journal.score(sender.serving.redactor.redact(frame))
         worker.metrics.spans(len(taken.frames), sum(taken.rejected.values()))
-        return answer(taken.rejected, "spans", as_json=sender.as_json)
+        worker.metrics.evaluations(len(taken.scores), sum(taken.refused.values()))
+        return answer(taken.rejected, "spans", refused=taken.refused, as_json=sender.as_json)
 
     await answered(worker, client, http, work)
 
@@ -143,7 +150,7 @@ def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:
         raise unreadable("Trace", error, as_json=sender.as_json) from None
     host = http.headers.get(b"host", b"").decode("latin-1")
     spans = Spans(sender, host, listed)
-    return spans.frames(reading)
+    return spans.frames(reading, sender.now_ns)
 
 
 def unreadable(signal: str, error: ValueError, *, as_json: bool) -> InvalidRequest:
@@ -195,13 +202,13 @@ class Spans:
     def __init__(self, sender: Sender, host: str, listed: ListedPrices) -> None:
         serving, principal = sender.serving, sender.principal
         self._listed = listed
-        self._bodies = serving.plan.bodies
+        self.bodies = serving.plan.bodies
         self.key = principal.key
         self._host = host
         self._targets = [each.target for each in serving.plan.served() if each.target.price is not None]
         self.screen = _screen(serving, principal, sender.learn)
 
-    def frames(self, reading: Reading) -> Taken:
+    def frames(self, reading: Reading, now_ns: int) -> Taken:
         """What is kept of a request."""
         from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
 
@@ -223,7 +230,8 @@ class Spans:
             user = genai_spans.user_of(span.attributes) or people.get(span.trace_id)
             session = genai_spans.session_of(span.attributes) or sessions.get(span.trace_id)
             frames.append(self._frame(span, user, session))
-        return Taken(frames=frames, rejected=reading.rejected)
+        scores, refused = evaluations.frames(evaluations.told_in(kept), self, now_ns)
+        return Taken(frames=frames, rejected=reading.rejected, scores=scores, refused=refused)
 
     def _frame(self, raw: RawSpan, user: str | None, session: str | None) -> bytes:
         from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
@@ -240,8 +248,8 @@ class Spans:
                 attributes = {ANSWER_ID: told.answer_id, **attributes}
             if told.address is None or told.address != self._host:  # ours has a record already
                 call = self._record(raw, told, span_id, service, started_at, user, session)
-                awaits = self._bodies and told.silent and "openinference.span.kind" not in raw.attributes
-        if call is not None or not self._bodies:
+                awaits = self.bodies and told.silent and "openinference.span.kind" not in raw.attributes
+        if call is not None or not self.bodies:
             attributes = without_content(attributes)
         attributes = without_credentials(attributes)
         events = [
@@ -251,7 +259,7 @@ class Spans:
                 "attributes": without_credentials(each.attributes),
             }
             for each in raw.events
-            if each.name not in genai_spans.CHUNKS and (self._bodies or not each.name.startswith("gen_ai."))
+            if each.name not in genai_spans.CHUNKS and (self.bodies or not each.name.startswith("gen_ai."))
         ]
         if raw.cut:
             attributes = {"airboss.cut": raw.cut, **attributes}
@@ -261,13 +269,13 @@ class Spans:
             trace_id=raw.trace_id,
             span_id=raw.span_id,
             parent_id=raw.parent_id,
-            name=self._text(raw.name),
+            name=self.text(raw.name),
             kind=kind,
             service=service,
             started_at=started_at,
             duration_ms=(raw.end_ns - raw.start_ns) / 1e6,
             status=_STATUSES[raw.status] if 0 <= raw.status < 3 else "unset",
-            message=self._text(message) if message is not None else None,
+            message=self.text(message) if message is not None else None,
             key=self.key,
             user=user,
             session=session,
@@ -291,7 +299,7 @@ class Spans:
         """The record that a model call becomes, as JSON."""
         from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
 
-        request, response = (told.request, told.response) if self._bodies else (None, None)
+        request, response = (told.request, told.response) if self.bodies else (None, None)
         policy: tuple[PolicyFinding, ...] = ()
         if self.screen is not None:
             request, asked = self.screen.body(request, "request")
@@ -355,7 +363,8 @@ class Spans:
             priced_by=priced_by,
         )
 
-    def _text(self, text: str) -> str:
+    def text(self, text: str) -> str:
+        """A text as it may be kept."""
         return text if self.screen is None else self.screen.text(text)
 
     def json(self, value: Any, where: str) -> msgspec.Raw:

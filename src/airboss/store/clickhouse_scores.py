@@ -12,6 +12,7 @@ import msgspec
 
 from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
+from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
 
@@ -118,7 +119,7 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     for score_id, text in house.rows("select id, score from waiting_scores final where done = 0"):
         score = _scores.decode(text)
         theirs = score.user is not None and score.user == user
-        if theirs or (score.subject_id in set(record_ids) and (score.user or score.comment)):
+        if theirs or (may_be_of(score, set(record_ids)) and (score.user or score.comment)):
             blank = msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None)).decode()
             update = f"alter table waiting_scores{house.on_cluster} update score = $score where id = $id"
             house.run(update, {"score": blank, "id": score_id}, hard=True)

@@ -12,6 +12,7 @@ import msgspec
 from airboss.domain.ports import ScoreStats
 from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
+from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
 from airboss.store.rows import naive
@@ -126,7 +127,7 @@ def erase(connection: Connection, *, user: str | None, record_ids: Collection[st
         score
         for score in texts
         if (score.user is not None and score.user == user)
-        or (score.subject_id in set(record_ids) and (score.user or score.comment))
+        or (may_be_of(score, set(record_ids)) and (score.user or score.comment))
     ]
     for score in named:
         blank = msgspec.structs.replace(score, user=None, comment=None)

@@ -12,6 +12,7 @@ import msgspec
 from airboss.domain.ports import ScoreStats
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, ScoreSource, ScoreValue, as_number, latest
+from airboss.store.evaluated import may_be_of
 from airboss.store.opinions import REVIEWS, reviewed, settle
 
 
@@ -128,7 +129,7 @@ def stats_of_scores(given: Iterable[tuple[Score, InferenceRecord]]) -> list[Scor
 
 def _tells_of(score: Score, user: str, record_ids: Collection[str]) -> bool:
     """Whether there is anything of this person's in it."""
-    return (score.subject_id in record_ids or score.user == user) and bool(score.user or score.comment)
+    return (may_be_of(score, record_ids) or score.user == user) and bool(score.user or score.comment)
 
 
 def _check(scores: Iterable[Score]) -> None:

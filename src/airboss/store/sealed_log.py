@@ -91,8 +91,8 @@ class SealedLog(Passing):
         return Found(records=tuple(plain), looked_to=found.looked_to)
 
     def put_scores(self, scores: Sequence[Score]) -> int:
-        """As `RecordLog.put_scores`, sealed."""
-        return self.inner.put_scores(self._scores(scores) if self._wanted() else scores)
+        """As `RecordLog.put_scores`, sealed. What waited for its record was, for nobody in particular."""
+        return self.inner.put_scores(self._scores(self._read(scores)) if self._wanted() else scores)
 
     def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
         """As `RecordLog.scores_of`, opened."""

@@ -45,6 +45,7 @@ class Exposition(Collector):
         self._series: dict[Labels, Series] = {}
         self._refused: dict[str, int] = {}
         self._spans: dict[str, int] = {}
+        self._evaluations: dict[str, int] = {}
         self._gauges = dict(gauges)
         self._replicas: dict[str, dict[str, int]] = {}
         self._wanted: dict[str, int] = {}
@@ -67,8 +68,9 @@ class Exposition(Collector):
                 into.add(series)
             for status, n in each.refused.items():
                 self._refused[status] = self._refused.get(status, 0) + n
-            for outcome, n in each.spans.items():
-                self._spans[outcome] = self._spans.get(outcome, 0) + n
+            for into_sent, sent in ((self._spans, each.spans), (self._evaluations, each.evaluations)):
+                for outcome, n in sent.items():
+                    into_sent[outcome] = into_sent.get(outcome, 0) + n
             for name, value in each.gauges.items():
                 self._gauges[name] = self._gauges.get(name, 0.0) + value
 
@@ -105,10 +107,14 @@ class Exposition(Collector):
         for status, n in self._refused.items():
             refused.add_metric([status], n)
         yield refused
-        spans = CounterMetricFamily("airboss_spans", "Spans that apps sent.", labels=["outcome"])
-        for outcome, n in sorted(self._spans.items()):
-            spans.add_metric([outcome], n)
-        yield spans
+        for name, outcomes, what in (
+            ("airboss_spans", self._spans, "Spans that apps sent."),
+            ("airboss_evaluations", self._evaluations, "Evaluations that apps sent by OpenTelemetry."),
+        ):
+            sent = CounterMetricFamily(name, what, labels=["outcome"])
+            for outcome, n in sorted(outcomes.items()):
+                sent.add_metric([outcome], n)
+            yield sent
         compared = CounterMetricFamily(
             "airboss_cache_comparisons",
             "Questions that a cache compared by their meaning.",

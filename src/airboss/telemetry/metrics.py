@@ -203,6 +203,8 @@ class Counts(msgspec.Struct):
     """Requests answered without a record, by HTTP status: bad keys, bad bodies, unknown models."""
     spans: dict[str, int] = {}
     """Spans that apps sent, by what became of them: `accepted` or `rejected`."""
+    evaluations: dict[str, int] = {}
+    """Evaluations that apps sent by OpenTelemetry, the same way."""
     gauges: dict[str, float] = {}
     plan: int = 0
     """The plan that a gateway serves from."""
@@ -278,6 +280,7 @@ class WorkerMetrics:
         self._ended_n = 0
         self._refused: dict[str, int] = {}
         self._spans: dict[str, int] = {}
+        self._evaluations: dict[str, int] = {}
         self._compared: dict[str, int] = {}
         self._limited: dict[str, int] = {}
         """By lives of this worker before this one."""
@@ -322,6 +325,7 @@ class WorkerMetrics:
         for counts, more in (
             (self._refused, held.refused),
             (self._spans, held.spans),
+            (self._evaluations, held.evaluations),
             (self._compared, held.compared),
             (self._limited, held.limited),
         ):
@@ -338,6 +342,12 @@ class WorkerMetrics:
         for outcome, n in (("accepted", accepted), ("rejected", rejected)):
             self._spans[outcome] = self._spans.get(outcome, 0) + n
 
+    def evaluations(self, accepted: int, rejected: int) -> None:
+        """Count evaluations that an app sent by OpenTelemetry."""
+        for outcome, n in (("accepted", accepted), ("rejected", rejected)):
+            if n:
+                self._evaluations[outcome] = self._evaluations.get(outcome, 0) + n
+
     def limited(self, said_no: Mapping[str, int]) -> dict[str, int]:
         """How often limits said no, in this life (`said_no`) and before."""
         found = dict(self._limited)
@@ -353,6 +363,7 @@ class WorkerMetrics:
             series=list(self._series.values()),
             refused=self._refused,
             spans=self._spans,
+            evaluations=self._evaluations,
             compared=self._compared,
             gauges={"requests_in_flight": self.in_flight},
         )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from airboss import __version__
 from airboss.domain.score import Score
+from airboss.telemetry.genai_evaluations import EVENT
 from airboss.telemetry.otlp_write import SCOPE, fill
-
-EVENT: Final = "gen_ai.evaluation.result"
 
 
 def scores_request(

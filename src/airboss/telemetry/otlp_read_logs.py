@@ -1,4 +1,5 @@
-"""OTLP/HTTP logs, read as `otlp_read` does: the records that hold messages of model calls, each by itself."""
+"""OTLP/HTTP logs, read as `otlp_read` does: the records that hold messages of model calls, or evaluations of
+them, each by itself."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from airboss.telemetry.genai_evaluations import EVENT
 from airboss.telemetry.genai_messages import DETAILS
 from airboss.telemetry.otlp_bounds import SPANS_MAX, check_json, check_protobuf
 from airboss.telemetry.otlp_read import (
@@ -44,7 +46,8 @@ MESSAGES: Final = frozenset(
 
 
 class RawLog(msgspec.Struct, frozen=True, kw_only=True):
-    """A log record that holds messages; ids and time as in `RawSpan`. `body` is a JSON value."""
+    """A log record that holds messages, or an evaluation; ids and time as in `RawSpan`, but that an
+    evaluation may name no span: then both ids are "". `body` is a JSON value."""
 
     trace_id: str
     span_id: str
@@ -56,21 +59,28 @@ class RawLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogReading(Rejecting):
-    """What a request held: log records with messages, and why others with messages were rejected."""
+    """What a request held: log records with messages or evaluations, and why others such were rejected."""
 
     logs: list[RawLog]
 
 
 def _event(name: str, attributes: dict[str, Value]) -> str | None:
-    """Which of MESSAGES a log record is, None for none of them; some write the registry's name."""
+    """Which of MESSAGES a log record is, or EVENT; None for none of them; some write the registry's name."""
     told = name or attributes.get("event.name")
     told = told.removeprefix("event.") if isinstance(told, str) else None
-    return told if told in MESSAGES else None
+    return told if told in MESSAGES or told == EVENT else None
+
+
+def _ids(name: str, trace_id: bytes, span_id: bytes) -> tuple[str, str]:
+    """The span that a log record names. Raises Wrong."""
+    if name == EVENT and not any(span_id):
+        return "", ""
+    return checked_id(trace_id, 16, "trace_id"), checked_id(span_id, 8, "span_id")
 
 
 def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
-    """Those of MESSAGES in an `ExportLogsServiceRequest`; one that does not name its span is rejected, other
-    log records are passed over. Raises ValueError where the bytes are none, BodyTooLarge."""
+    """Those of MESSAGES and EVENT in an `ExportLogsServiceRequest`; one that does not name its span is
+    rejected, other log records are passed over. Raises ValueError where the bytes are none, BodyTooLarge."""
     check_protobuf(body)
     request = ExportLogsServiceRequest()
     try:
@@ -88,8 +98,7 @@ def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
             try:
                 at = log.time_unix_nano or log.observed_time_unix_nano
                 checked_times(at, at, now_ns)
-                trace_id = checked_id(log.trace_id, 16, "trace_id")
-                span_id = checked_id(log.span_id, 8, "span_id")
+                trace_id, span_id = _ids(name, log.trace_id, log.span_id)
             except Wrong as wrong:
                 found.reject(str(wrong))
                 continue
@@ -155,10 +164,13 @@ def logs_of_json(body: bytes, now_ns: int) -> LogReading:
                     continue
                 at = whole(log.time_unix_nano) or whole(log.observed_time_unix_nano)
                 checked_times(at, at, now_ns)
+                trace_id, span_id = _ids(
+                    name, unhex(log.trace_id or "", "traceId"), unhex(log.span_id or "", "spanId")
+                )
                 found.logs.append(
                     RawLog(
-                        trace_id=checked_id(unhex(log.trace_id or "", "traceId"), 16, "traceId"),
-                        span_id=checked_id(unhex(log.span_id or "", "spanId"), 8, "spanId"),
+                        trace_id=trace_id,
+                        span_id=span_id,
                         at_ns=at,
                         name=name,
                         attributes=attributes,
