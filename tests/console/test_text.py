@@ -86,6 +86,10 @@ def test_short_numbers(value: float, short: str) -> None:
         (12_430, "12.4 s"),
         (59_960, "1 min 00 s"),
         (125_000, "2 min 05 s"),
+        (3_599_400, "59 min 59 s"),
+        (3_599_600, "1 h 00 min"),
+        (18_000_000, "5 h 00 min"),
+        (359_999_000, "100 h 00 min"),
     ],
 )
 def test_durations(value: float, words: str) -> None:

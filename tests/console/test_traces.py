@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -210,12 +211,16 @@ def test_the_pages_show_it(traced: Site, empty: Site) -> None:
 
 
 def test_names_as_long_as_callers_may_write_them_fill_no_page() -> None:
-    """A user has up to 16,384 characters, a service up to 8,192: the list shows their beginnings."""
+    """A user has up to 16,384 characters, a service up to 8,192: the list and the card of a trace show their
+    beginnings, and no character that turns what follows around."""
     site = Site(log=log_of(at(1, user="u" * 16_384, service="s" * 8_192)))
     listed = site.person().get("/traces").text
     assert "u" * 40 in listed
     assert "u" * 301 not in listed
     assert "s" * 301 not in listed
+    site = Site(log=log_of(at(1, service="s" * 8_192), at(2, 1, service="a\u202eb")))
+    (note,) = re.findall(r'<p class="note">(.*sss.*)</p>', site.person().get(f"/traces/{TRACE}").text)
+    assert note == 'a<span class="ctl">U+202E</span>b, ' + "s" * 40
 
 
 def test_a_trace_of_10_000_spans_opens_in_a_second(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def short(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A duration with three or so significant signs: `0.42 ms`, `812 ms`, `1.84 s`, `2 min 05 s`."""
+    """A duration with three or so significant signs: `0.42 ms`, `812 ms`, `1.84 s`, `2 min 05 s`,
+    `5 h 00 min`."""
     if value is None:
         return NO_DATA
     if value < 10:
@@ -101,6 +102,9 @@ def milliseconds(value: float | None) -> str:
     if seconds < 59.95:
         return f"{seconds:.2f}{NB}s" if seconds < 9.995 else f"{seconds:.1f}{NB}s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours:,}{NB}h{NB}{minutes:02d}{NB}min"
     return f"{minutes}{NB}min{NB}{rest:02d}{NB}s"
 
 
