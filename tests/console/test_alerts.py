@@ -183,9 +183,9 @@ def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
     for path in ("/alerts", "/alerts/ops.team-budget"):
         page = shown(fresh.person(), path)
         assert "88 %" in page.text.replace("\u00a0", " ")
-        assert "Show its keys" in page.text
+        assert "Show what its keys spent" in page.text
         assert "Show what was lost" not in page.text
-        assert "/governance/keys" in hrefs(page)
+        assert "/explore?group_by=team%2Ckey&metric=cost_usd&range=30d" in hrefs(page)
 
 
 def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from airboss import console
 from airboss.console.views_explore import spread
+from airboss.domain.ports import ApiKey
 from airboss.store import rollups
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.memory import MemoryRecordLog
@@ -57,6 +58,48 @@ def test_usage_stands_beside_another_time(site: Site) -> None:
     both = ask(site, release=digests[0], compare=digests[1])
     (pair,) = both["compared"]
     assert pair["now"]["requests"] != pair["before"]["requests"]
+
+
+def test_a_team_is_what_its_keys_are_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the API beside another time, in a file and on the page; a key that changes teams takes its past with
+    it, and only a key's calls have a list."""
+    log = MemoryRecordLog()
+    (one,) = make_records(1, seed=1, until=NOW)
+    used = [("a", 5), ("a", 70), ("b", 6), ("c", 7), ("c", 8)]
+    calls = [
+        msgspec.structs.replace(one, id=f"{at}", key=key, started_at=NOW - timedelta(minutes=ago))
+        for at, (key, ago) in enumerate(used)
+    ]
+    fill(log, calls)
+    site = Site(log=log)
+    teams = {"a": "web", "b": "web", "c": None, "d": "idle"}
+
+    def keys() -> tuple[ApiKey, ...]:
+        return tuple(ApiKey(name=name, sha256="", created_at=NOW, team=of) for name, of in teams.items())
+
+    monkeypatch.setattr(site.ledger, "all_keys", lambda: (*Site().ledger.all_keys(), *keys()))
+
+    def told(**params: str) -> list[tuple[Any, int]]:
+        return [(row["group"], row["requests"]) for row in ask(site, **params)["rows"]]
+
+    assert told(group_by="team") == [(["web"], 3), ([None], 2)]
+    teams["c"] = "web"
+    assert told(group_by="team") == [(["web"], 5)]
+    assert told(group_by="team,key", key="a") == [(["web", "a"], 2)]
+    (pair,) = ask(site, group_by="team", range="1h", compare="previous")["compared"]
+    assert (pair["now"]["requests"], pair["before"]["requests"]) == (4, 1)
+    file = site.program().get("/api/v1/usage", params={"group_by": "team", "format": "csv"})
+    assert [(row["team"], row["requests"]) for row in csv.DictReader(io.StringIO(file.text))] == [
+        ("web", "5")
+    ]
+
+    def listed(path: str) -> list[str]:
+        return [each for each in hrefs(shown(site.person(), path)) if each.startswith("/records?")]
+
+    assert "web" in shown(site.person(), "/explore?group_by=team").text
+    of_keys = listed("/explore?group_by=team,key")
+    assert {name for name in "abc" if any(f"key={name}" in each for each in of_keys)} == set("abc")
+    assert not any("team=" in each for each in [*of_keys, *listed("/explore?group_by=team")])
 
 
 def test_a_comparison_knows_groups_beyond_its_limit() -> None:

@@ -44,7 +44,7 @@ def test_a_budget_that_is_nearly_spent_is_told_until_the_next_begins(tmp_path: P
 
 
 def test_a_teams_budget_is_told_as_a_keys_is(tmp_path: Path) -> None:
-    """Of the team, and not of a key of its name; the link leads to the keys, as no question is of several."""
+    """Of the team, and not of a key of its name; the link leads to what each key of each team spent."""
     watched = Watched(tmp_path)
     watched.alarms = {"errors": AlarmConfig(kind="budget", team="ops", hold="0s", notify=("ops",))}
     use = BudgetUse(budget=Budget(usd=Decimal(20)), spent_usd=Decimal(17))
@@ -54,7 +54,7 @@ def test_a_teams_budget_is_told_as_a_keys_is(tmp_path: Path) -> None:
     (note,) = watched.store.notifications("errors", limit=9)
     assert "of the budget of team ops 85 % is spent; the alarm is for over 80 %" in note.body["text"]
     assert (note.body["team"], note.body["key"]) == ("ops", "")
-    assert note.body["link"].endswith("/governance/keys")
+    assert note.body["link"].endswith("/explore?group_by=team%2Ckey&metric=cost_usd&range=30d")
     del watched.budgets["team/ops"]
     row = [watched.tick(40.0), watched.tick()][1]
     assert row.why == "there is no team 'ops' with a budget"

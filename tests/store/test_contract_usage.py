@@ -10,6 +10,7 @@ import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.record import PolicyFinding
+from airboss.domain.usage import UsageRow
 from tests.store.samples import SEGMENT, START, call_id, move_of, record_json
 
 UNTIL = START + timedelta(hours=1)
@@ -65,6 +66,27 @@ def test_usage_over_time_has_a_row_a_step(used: RecordLog) -> None:
         (START + timedelta(minutes=1), "large", 1),
         (START + timedelta(minutes=1), "small", 2),
     ]
+
+
+def test_usage_by_team_is_that_of_its_keys(used: RecordLog) -> None:
+    """By the teams that the question names, exactly; keys without one are a group, as all are without any."""
+    record = record_json(120, key="team-b", latency_ms=700.0, user="eve", cost_usd=Decimal("0.25"))
+    used.apply(JournalMove(segment=SEGMENT, start=6, end=7, records=(record,)))
+    teams = {"team-a": "web", "team-b": "web", "team-z": "none of these"}
+    web, rest = used.usage(asked(by=("team",), teams=teams, order="cost_usd"))
+    both = used.usage(asked(where=RecordFilter(), without_key="airboss"))[0]
+    assert (web.group, rest.group, rest.requests) == (("web",), (None,), 1)
+    for name in UsageRow.__struct_fields__:
+        if name not in ("group", "cost_usd"):
+            assert getattr(web, name) == getattr(both, name), name
+    assert web.cost_usd == pytest.approx(both.cost_usd)
+    assert (web.requests, web.latency_p50_ms) == (6, 500.0)
+    by_key = used.usage(asked(by=("team", "key"), teams=teams, among=("web",)))
+    assert [(row.group, row.requests) for row in by_key] == [(("web", "team-a"), 5), (("web", "team-b"), 1)]
+    steps = used.usage(asked(by=("team",), teams=teams, step_s=60, among=(None, "web")))
+    assert sum(row.requests for row in steps) == 7
+    (nobody,) = used.usage(asked(by=("team",)))
+    assert (nobody.group, nobody.requests) == ((None,), 7)
 
 
 def test_usage_tells_calls_without_the_group(used: RecordLog) -> None:

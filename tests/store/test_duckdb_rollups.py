@@ -32,6 +32,8 @@ def test_too_many_keys_are_summed_up_together(tmp_path: Path, monkeypatch: pytes
     (some,) = log.stats(*period, without_key="k7")
     assert (every.requests, every.approximate) == (600, True)
     assert (some.requests, some.approximate) == (594, True)
+    asked = UsageQuery(since=period[0], until=period[1], by=("team",), teams={"k7": "web", "k8": "web"})
+    assert [(row.group, row.requests) for row in log.usage(asked)] == [((None,), 588), (("web",), 12)]
     log.close()
 
 

@@ -29,6 +29,7 @@ from tests.support.clickhouse import House
 
 COUNT = 9_000
 STRETCH = 2_048
+TEAMS = {"team-a": "web", "nobody": "other"}
 QUESTIONS: list[dict[str, Any]] = [
     {"costs": True},
     {"by": ("deployment",), "step_s": 1_800, "people": ()},
@@ -36,6 +37,12 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ("error_type",), "where": RecordFilter(deployment="assistant", key="team-a")},
     {"by": ("provider", "finish_reason"), "among": ("local", None)},
     {"by": ("arm",), "where": RecordFilter(release="a", arm="stable", status="ok"), "step_s": 3_600},
+    {"by": ("team",), "teams": TEAMS},
+    {"by": ("team", "key"), "teams": TEAMS, "step_s": 1_800, "where": RecordFilter(key="team-a")},
+    {"by": ("team", "model"), "teams": TEAMS, "among": ("web", None), "costs": True},
+    {"by": ("team", "user"), "teams": TEAMS, "limit": 3, "order": "output_tokens"},
+    {"by": ("session", "team"), "teams": TEAMS, "limit": 5, "order": "cost_usd"},
+    {"by": ("team", "deployment"), "slow_ms": 900.0},
     {"by": ("user",)},
     {"by": ("user",), "limit": 2, "order": "cost_usd", "where": RecordFilter(model="small", key="team-a")},
     {"by": ("session", "user"), "limit": 5, "order": "last_at", "people": ()},
@@ -210,16 +217,17 @@ def test_sums_tell_what_the_records_do(summed: RecordLog, monkeypatch: pytest.Mo
     erasure, which sums do not see."""
     same(summed, monkeypatch, ENDS if isinstance(summed, DuckDBRecordLog) else ENDS[1::2])
     summed.erase({"u1": LATER})
-    same(summed, monkeypatch, ENDS[1::2], [*QUESTIONS[:3], *QUESTIONS[6:10]])
+    same(summed, monkeypatch, ENDS[1::2], [*QUESTIONS[:3], *QUESTIONS[5:16]])
 
 
 def test_usage_by_tag_is_that_of_the_records(summed: RecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether calls have the same few tags or many, alone and beside other groups, with people counted once
     whatever else they wrote, and after an erasure."""
-    questions = [
+    questions: list[dict[str, Any]] = [
         {"by": ("tag:team",), "costs": True},
         {"by": ("status", "tag:team"), "without_key": "airboss", "slow_ms": 400.0, "costly_usd": 0.005},
         {"by": ("tag:x", "tag:team"), "order": "cost_usd", "limit": 3},
+        {"by": ("tag:x", "team"), "teams": TEAMS},
         {"by": ("tag:team",), "step_s": 3_600, "where": RecordFilter(tag="team=b"), "among": ("b",)},
         {
             "by": ("tag:team", "model"),

@@ -120,7 +120,7 @@ def usage(desk: Desk, call: Call) -> UsageAnswer | Download:
     """GET /api/v1/usage."""
     call = msgspec.structs.replace(call, params=whole(desk, call.params))
     period = call.period()
-    asked = question(call, period)
+    asked = question(desk, call, period)
     found = read(desk, call, period, asked)
     form = call.params.get("format") or "json"
     if form == "csv":
@@ -162,7 +162,7 @@ def read(desk: Desk, call: Call, period: Period, asked: UsageQuery) -> UsageAnsw
     )
 
 
-def question(call: Call, period: Period) -> UsageQuery:
+def question(desk: Desk, call: Call, period: Period) -> UsageQuery:
     """What a query string asks. Raises InvalidRequest."""
     params = call.params
     by = tuple(each.strip() for each in params.get("group_by", "").split(",") if each.strip())
@@ -186,6 +186,7 @@ def question(call: Call, period: Period) -> UsageQuery:
         step_s=step_s,
         order=params.get("metric") or "requests",
         limit=limit.read(params),
+        teams={key.name: key.team for key in desk.ledger.all_keys() if key.team} if "team" in by else {},
     )
     try:
         check(asked)
@@ -342,7 +343,9 @@ def filter_of(asked: UsageQuery, group: tuple[str | None, ...]) -> dict[str, str
     """The filters of the calls in a group, on top of the question's; None where no filter says that."""
     found: dict[str, str] = {} if asked.where.tag is None else {"tag": asked.where.tag}
     for name, value in zip(asked.by, group, strict=True):
-        if value is None or name in ("provider", "operation", "finish_reason"):
+        if name == "team" and "key" in asked.by:  # which says it
+            continue
+        if value is None or name in ("provider", "team", "operation", "finish_reason"):
             return None
         tag = name.removeprefix("tag:")
         if not value and tag == name:  # an empty filter is none

@@ -62,7 +62,7 @@ def explore(desk: Desk, seen: Visit) -> View:
         now=seen.now,
         caller=seen.caller,
     )
-    asked = api_usage.question(call, period)
+    asked = api_usage.question(desk, call, period)
     found = api_usage.read(desk, call, period, msgspec.structs.replace(asked, people=("users",)))
     charted = charts(desk, found, asked, period, zone_name=str(seen.zone))
     return View(

@@ -29,6 +29,7 @@ from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
 from airboss.store.alert_metrics import INTERNAL_KEY, length
 from airboss.store.alert_rows import (
+    SPENT_BY_TEAMS,
     AlarmEvent,
     AlarmRow,
     AlarmRule,
@@ -310,7 +311,7 @@ def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken. Of
     drift, of what could not be recorded, and of a team, the page that tells of it."""
     page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
-    page = "governance/keys" if row.rule.team else page
+    page = SPENT_BY_TEAMS if row.rule.team else page
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)

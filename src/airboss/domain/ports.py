@@ -256,7 +256,8 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     `by` are at most 2 of DIMENSIONS or `tag:NAME`; `among` keeps rows whose first group is one of these, None
     being one. Paging, times and score of `where` do not count. With `step_s` there is a row a step, the
     oldest first; else those with most `order` come first. Answers beyond `slow_ms`, `late_ms`, `costly_usd`
-    are counted, and of people `people`; `costs`: tells `cost_p95_usd`. `ended`: calls are in by their end."""
+    are counted, and of people `people`; `costs`: tells `cost_p95_usd`. `ended`: calls are in by their end.
+    `teams`: the team of each key that is in one, as no record says it."""
 
     since: datetime
     until: datetime
@@ -273,6 +274,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     people: tuple[Literal["users", "sessions"], ...] = ("users", "sessions")
     costs: bool = False
     ended: bool = False
+    teams: dict[str, str] = {}
 
 
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ RecordSort = Literal["slowest", "costliest", "longest", "shuffled"]
 """What a list of records may begin with, instead of the newest; `shuffled`: with what chance gives."""
 
 DIMENSIONS: Final = (
-    "deployment", "release", "arm", "model", "provider", "key", "user", "session", "operation", "status",
-    "error_type", "finish_reason",
+    "deployment", "release", "arm", "model", "provider", "key", "team", "user", "session", "operation",
+    "status", "error_type", "finish_reason",
 )  # fmt: skip
 """What usage can be told by, beside `tag:NAME`."""
 

@@ -169,6 +169,10 @@ class AlertStore(Protocol):
         """Keep what became of a try."""
 
 
+SPENT_BY_TEAMS: Final = "explore?group_by=team%2Ckey&metric=cost_usd&range=30d"
+"""The page of what teams spent, with each of their keys: no list is of the calls of several."""
+
+
 def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
     """The calls that an alarm of a deployment or a key is about, as a question of records (parameters of
     `/records`): what ended since then began up to LATE before."""

@@ -12,9 +12,10 @@ from airboss.store import clickhouse_people, clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
 from airboss.store.clickhouse_rollups import Ask
 from airboss.store.rollups import Question, of_usage
-from airboss.store.usage import TAG, check
+from airboss.store.usage import TAG, by_team, check
 
 _QUOTED: Final = ("key", "user")
+_TEAM: Final = "nullIf(transform(\"key\", $team_keys, $team_names, ''), '')"
 _ENDED: Final = (
     "latency_ms * 1000 >= toUnixTimestamp64Micro($ended_from) - toUnixTimestamp64Micro(started_at)"
     " and latency_ms * 1000 < toUnixTimestamp64Micro($ended_by) - toUnixTimestamp64Micro(started_at)"
@@ -34,7 +35,7 @@ def usage(rows: Ask, asked: UsageQuery, conditions: str, given: dict[str, Any]) 
     """As `RecordLog.usage`; `conditions` are what the query's filter is, `given` their parameters."""
     check(asked)
     parameters = dict(given)
-    groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
+    groups = [_column(name, at, asked, parameters) for at, name in enumerate(asked.by)]
     if asked.among is not None and groups:
         among = [each for each in asked.among if each is not None]
         one_of = []
@@ -112,7 +113,9 @@ def _row(asked: UsageQuery, values: Sequence[Any]) -> UsageRow:
     return UsageRow(group=tuple(values[: len(asked.by)]), **found)
 
 
-def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
+def _column(name: str, at: int, asked: UsageQuery, parameters: dict[str, Any]) -> str:
+    if name == "team":
+        return _TEAM if by_team(asked.teams, parameters) else "cast(null as Nullable(String))"
     if name.startswith(TAG):
         place = f"tag_{'ab'[at]}"
         parameters[place] = name.removeprefix(TAG)

@@ -12,9 +12,10 @@ from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection, execute, query
 from airboss.store.rollups import Question, of_usage
 from airboss.store.rows import naive
-from airboss.store.usage import TAG, check, pointer
+from airboss.store.usage import TAG, by_team, check, pointer
 
 _QUOTED: Final = ("key", "user")
+_TEAM: Final = 'list_extract($team_names::varchar[], list_position($team_keys::varchar[], "key"))'
 _ENDED: Final = (
     "latency_ms * 1000 >= epoch_us($ended_from::timestamp) - epoch_us(started_at)"
     " and latency_ms * 1000 < epoch_us($ended_by::timestamp) - epoch_us(started_at)"
@@ -28,7 +29,7 @@ def usage(
     """As `RecordLog.usage`; `conditions` are what the query's filter is, `given` their parameters."""
     check(asked)
     parameters = dict(given)
-    groups = [_column(name, at, parameters) for at, name in enumerate(asked.by)]
+    groups = [_column(name, at, asked, parameters) for at, name in enumerate(asked.by)]
     if asked.among is not None and groups:
         parameters["among"] = [each for each in asked.among if each is not None]
         without = f" or {groups[0]} is null" if None in asked.among else ""
@@ -73,7 +74,9 @@ def _of_every_call(
     return read.dicts(execute(connection, text, duckdb_people.used(text, parameters)))
 
 
-def _column(name: str, at: int, parameters: dict[str, Any]) -> str:
+def _column(name: str, at: int, asked: UsageQuery, parameters: dict[str, Any]) -> str:
+    if name == "team":
+        return _TEAM if by_team(asked.teams, parameters) else "null::varchar"
     if name.startswith(TAG):
         parameters[f"tag{at}"] = pointer(name.removeprefix(TAG))
         return f"json_extract_string(tags, $tag{at})"

@@ -21,7 +21,7 @@ def usage(records: Iterable[InferenceRecord], asked: UsageQuery, quantile: Quant
     for record in records:
         if not _within(record, asked) or record.key == asked.without_key:
             continue
-        group = tuple(_value(record, name) for name in asked.by)
+        group = tuple(_value(record, name, asked) for name in asked.by)
         if asked.among is not None and group and group[0] not in asked.among:
             continue
         step = None
@@ -48,7 +48,9 @@ def _ordered(value: Any) -> tuple[bool, Any]:
     return value is not None, value if value is not None else 0
 
 
-def _value(record: InferenceRecord, name: str) -> str | None:
+def _value(record: InferenceRecord, name: str, asked: UsageQuery) -> str | None:
+    if name == "team":
+        return asked.teams.get(record.key)
     if name.startswith(TAG):
         return record.tags.get(name.removeprefix(TAG))
     value = getattr(record, name)

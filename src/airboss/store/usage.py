@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -48,6 +49,13 @@ def _names_people(asked: UsageQuery) -> bool:
     where = asked.where
     told = any(name in ("user", "session") or name.startswith(TAG) for name in asked.by)
     return told or any(each is not None for each in (where.user, where.session, where.tag))
+
+
+def by_team(teams: Mapping[str, str], parameters: dict[str, Any]) -> bool:
+    """Give a question the teams of keys, as `team_keys` and `team_names`; whether there are any."""
+    if teams:
+        parameters |= {"team_keys": list(teams), "team_names": list(teams.values())}
+    return bool(teams)
 
 
 def tokens_per_s(record: InferenceRecord) -> float | None:
