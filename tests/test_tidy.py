@@ -160,6 +160,8 @@ TOUCHES: Mapping[str, str] = {
     "store/migrations/versions/v0004_monitoring.py": "alembic sqlalchemy",
     "store/migrations/versions/v0005_body_keys.py": "alembic sqlalchemy",
     "store/migrations/versions/v0006_user_spends.py": "alembic sqlalchemy",
+    "store/migrations/versions/v0007_proposals.py": "alembic sqlalchemy",
+    "store/proposals.py": "sqlalchemy",
     "store/parquet.py": "duckdb tempfile",
     "store/views.py": "sqlalchemy",
     "store/service.py": "os signal socket",

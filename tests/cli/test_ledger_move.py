@@ -211,6 +211,7 @@ def test_a_ledger_of_an_older_airboss_is_brought_forward(run: Run, data: DataDir
     """As a start would; one of a newer one is refused."""
     with closing(SqlLedger(data.ledger_url)) as ledger, ledger._writer.begin() as connection:
         connection.exec_driver_sql("DROP TABLE user_spends")
+        connection.exec_driver_sql("DROP TABLE proposals")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
     (data.path / "newer").mkdir()
     code, _, err = move(run, data)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 
+from airboss.config import parse_config
 from airboss.console.app import build
 from airboss.console.desk import Desk
 from airboss.store.parquet import as_parquet
@@ -43,6 +44,8 @@ class LoopSite(Site):
             evals=loop.evals,
             views=self.views,
             drifts=self.views,
+            proposals=loop.proposals,
+            in_force=lambda: parse_config(loop.ledger.config() or "", source="x"),
             parquet=as_parquet,
             orders=loop.orders,
             probes=cast("Any", None),

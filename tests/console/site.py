@@ -12,7 +12,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from airboss.config.types import OidcConfig, Role
+from airboss.config.types import ApprovalsConfig, Config, OidcConfig, Role
 from airboss.console.app import build
 from airboss.console.desk import Desk
 from airboss.console.live import Live
@@ -28,6 +28,7 @@ from airboss.store.eval_rows import DatasetRow
 from airboss.store.job_rows import Job
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.parquet import as_parquet
+from airboss.store.proposal_rows import Proposal
 from airboss.store.view_rows import SavedView
 from tests.support.seed_records import fill, make_records, seed_plan, seed_status
 
@@ -209,6 +210,19 @@ class KeptViews:
         return stands
 
 
+class NothingWaits:
+    """Nobody has asked for anything that another approves."""
+
+    def proposals(self, **_asked: Any) -> tuple[Proposal, ...]:
+        """As `proposal_rows.ProposalStore`."""
+        return ()
+
+    def proposal(self, number: int) -> Proposal | None:
+        """As `proposal_rows.ProposalStore`."""
+        del number
+        return None
+
+
 class NoRollouts:
     """No deployment has ever been rolled out."""
 
@@ -265,6 +279,8 @@ class Site:
     taken: Any = tuple
     plays: Any = None
     oidc: OidcConfig | None = None
+    approvals: bool = False
+    proposals: Any = field(default_factory=NothingWaits)
     identity: Any = None
 
     def app(self) -> Starlette:
@@ -304,7 +320,8 @@ class Site:
             targets=self.targets,
             taken=self.taken,
             plays=self.plays,
-            oidc=lambda: self.oidc,
+            in_force=lambda: Config(oidc=self.oidc, approvals=ApprovalsConfig(required=self.approvals)),
+            proposals=self.proposals,
             identity=self.identity,
         )
         self.hub = desk.live

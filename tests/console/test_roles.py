@@ -27,6 +27,8 @@ ORIGIN = {"origin": "http://testserver"}
 API: dict[str, Role] = {
     "GET /api/v1/alarms": "viewer",
     "GET /api/v1/alarms/{name}": "viewer",
+    "GET /api/v1/approvals": "operator",
+    "GET /api/v1/approvals/{number}": "operator",
     "GET /api/v1/audit": "viewer",
     "GET /api/v1/audit/checkpoint": "viewer",
     "GET /api/v1/audit/leaves": "viewer",
@@ -76,6 +78,8 @@ API: dict[str, Role] = {
     "GET /api/v1/views": "viewer",
     "POST /api/v1/alarms/{name}/silence": "operator",
     "POST /api/v1/alarms/{name}/test": "operator",
+    "POST /api/v1/approvals/{number}/approve": "operator",
+    "POST /api/v1/approvals/{number}/reject": "operator",
     "POST /api/v1/config": "operator",
     "POST /api/v1/config/diff": "operator",
     "POST /api/v1/datasets": "operator",
@@ -122,6 +126,7 @@ PAGES: dict[str, Role] = {
     "/finetuning": "viewer",
     "/finetuning/{id}": "reader",
     "/governance": "viewer",
+    "/governance/approvals": "operator",
     "/governance/audit": "viewer",
     "/governance/erasures": "viewer",
     "/governance/keys": "viewer",
@@ -152,6 +157,8 @@ PAGES: dict[str, Role] = {
 }
 
 FORMS: dict[str, Role] = {
+    "/governance/approvals/{number}/approve": "operator",
+    "/governance/approvals/{number}/reject": "operator",
     "/alerts/{name}/silence": "operator",
     "/alerts/{name}/test": "operator",
     "/alerts/{name}/unsilence": "operator",

@@ -33,6 +33,7 @@ from airboss.governance.erasure import Forgetting
 from airboss.store.audit import SqlAuditLog
 from airboss.store.drift_rows import checks_of
 from airboss.store.erasures import SqlErasures
+from airboss.store.proposal_rows import Proposal
 from airboss.store.view_rows import SavedView
 from tests.console.governed import SIGNER
 from tests.console.looped import LoopSite, looped
@@ -125,6 +126,10 @@ def wordy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopSite]:
     loop.clock.at = END
     records(loop)
     work(loop)
+    body = json.dumps({"config": f"# {WORD}"})
+    loop.proposals.propose(
+        Proposal(action="config.apply", subject="configuration", body=body, by="ada", at=END, reason=WORD)
+    )
     url = loop.data.ledger_url
     audit, erasures = SqlAuditLog(url, Sealer(SIGNER)), SqlErasures(url)
     letter = DeadLetter(segment="w/1", offset=0, why=f"no JSON: {WORD}", bytes=9, excerpt=f"{{{WORD}")
@@ -155,6 +160,7 @@ def known(site: LoopSite) -> dict[str, list[str]]:
         "ref": digests,
         "span": ["0000000000000001"],
         "deployment": ["support"],
+        "number": [str(each.number) for each in site.loop.proposals.proposals()],
     }
 
 

@@ -33,6 +33,7 @@ from airboss.store.evals import SqlEvalStore
 from airboss.store.jobs import SqlJobStore
 from airboss.store.ledger import SqlLedger
 from airboss.store.memory import MemoryRecordLog
+from airboss.store.proposals import SqlProposals
 from airboss.store.rollouts import SqlRolloutStore
 from tests.support.seed_records import SERVICES, fill, one_record, seed_status
 
@@ -170,6 +171,7 @@ class Loop:
         self.ledger = SqlLedger(url)
         self.kept = SqlRolloutStore(url)
         self.jobs, self.evals, self.alerts = SqlJobStore(url), SqlEvalStore(url), SqlAlertStore(url)
+        self.proposals = SqlProposals(url)
         self.orders = EvalOrders(
             store=self.evals, jobs=self.jobs, ledger=self.ledger, now=self.clock.now, scorers=self.folder
         )
@@ -195,7 +197,7 @@ class Loop:
 
     def close(self) -> None:
         """Give everything back."""
-        for each in (self.kept, self.jobs, self.evals, self.alerts, self.ledger):
+        for each in (self.kept, self.jobs, self.evals, self.alerts, self.proposals, self.ledger):
             each.close()
 
     def _publish(

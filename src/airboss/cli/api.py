@@ -40,6 +40,12 @@ MAY_COME = ("/api/v1/records/", "/api/v1/traces/")
 ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 
 
+class Waits(AirbossError):
+    """What was asked for waits for somebody else to approve it."""
+
+    code = "waits_for_approval"
+
+
 class Unreachable(AirbossError):
     """Nobody answers there, now; later somebody may."""
 
@@ -235,6 +241,8 @@ class Remote:
             ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise unreached(self._console_url, error) from error
+        if response.status_code == 202:
+            raise Waits(response.json()["message"])
         if response.is_success:
             return response
         if response.status_code == 401:
@@ -336,6 +344,7 @@ LISTS = {
     "keys": "keys list",
     "nodes": "node list",
     "alarms": "monitor list",
+    "approvals": "approvals list",
     "drift": "monitor drift",
 }
 """The verb that shows what there is of each kind."""

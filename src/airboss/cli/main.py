@@ -15,7 +15,7 @@ from airboss.domain.errors import WrongCall
 
 VERBS = {
     "Run and look": ("up", "demo", "status", "records", "monitor", "node", "ledger", "doctor", "version"),
-    "Configuration": ("apply", "diff", "export", "prices"),
+    "Configuration": ("apply", "diff", "export", "approvals", "prices"),
     "Versions: compare, roll out, take back": ("release", "rollout"),
     "Quality: datasets, evaluations": ("dataset", "eval", "probe", "tune", "finetune", "job"),
     "Keys, people, proof": ("policy", "keys", "erase", "audit", "report"),

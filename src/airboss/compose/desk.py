@@ -114,9 +114,6 @@ def desk_over(
 
     everywhere = counts_of(data, nodes)
 
-    def redact(text: str) -> str:
-        return redactor(ledger, own_keys(data)[1]).text(text)
-
     clear = in_the_clear(records)
 
     def retry() -> tuple[int, Sequence[DeadLetter]]:
@@ -127,7 +124,7 @@ def desk_over(
     return Desk(
         ledger=ledger,
         log=records,
-        redact=redact,
+        redact=lambda text: redactor(ledger, own_keys(data)[1]).text(text),
         admin_key=admin_key,
         session_key=data.secret("session_key").value,
         clock=SystemClock(),
@@ -152,6 +149,7 @@ def desk_over(
         alerts=stores.alerts,
         views=stores.views,
         drifts=stores.views,
+        proposals=stores.proposals,
         spent=stores.spends.since,
         orders=evals.orders(ledger, data, stores),
         probes=probes.orders(ledger, stores),
@@ -159,7 +157,7 @@ def desk_over(
         finetuning=finetuning.orders(ledger, data, stores),
         plays=playing.plays(ledger, data),
         parquet=parquet,
-        oidc=lambda: force.config().oidc,
+        in_force=force.config,
         identity=cache(identity),
         own_file=partial(own_file, ledger, data, up.config if up is not None else ""),
         keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),

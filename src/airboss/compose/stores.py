@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airboss.store.alerts import SqlAlertStore
     from airboss.store.audit_rows import AuditLog
     from airboss.store.job_rows import JobStore
+    from airboss.store.proposals import SqlProposals
     from airboss.store.responses import SqlResponseStore
     from airboss.store.rollouts import SqlRolloutStore
     from airboss.store.spends import SqlSpends
@@ -42,6 +43,7 @@ class Stores:
     alerts: SqlAlertStore
     views: SqlViewStore
     spends: SqlSpends
+    proposals: SqlProposals
 
 
 @contextmanager
@@ -55,9 +57,17 @@ def open_stores(data: DataDir) -> Iterator[Stores]:
         open_alerts(data) as alerts,
         open_views(data) as views,
         open_spends(data) as spends,
+        open_proposals(data) as proposals,
     ):
         yield Stores(
-            jobs=jobs, evals=evals, audit=audit, people=people, alerts=alerts, views=views, spends=spends
+            jobs=jobs,
+            evals=evals,
+            audit=audit,
+            people=people,
+            alerts=alerts,
+            views=views,
+            spends=spends,
+            proposals=proposals,
         )
 
 
@@ -80,6 +90,13 @@ def open_spends(data: DataDir) -> AbstractContextManager[SqlSpends]:
     from airboss.store.spends import SqlSpends  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
     return closing(SqlSpends(data.ledger_url))
+
+
+def open_proposals(data: DataDir) -> AbstractContextManager[SqlProposals]:
+    """What waits for approval in a data directory; closed at the end."""
+    from airboss.store.proposals import SqlProposals  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    return closing(SqlProposals(data.ledger_url))
 
 
 def open_jobs(data: DataDir) -> AbstractContextManager[JobStore]:

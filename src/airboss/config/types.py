@@ -413,6 +413,13 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key: str
 
 
+class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[approvals]`: with `required`, what people change of what is served waits until somebody else approves
+    it. The admin key waits for nobody."""
+
+    required: bool = False
+
+
 class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[oidc]`: people sign in to the console where `issuer` knows them (OpenID Connect). `client_secret` is
     a reference; None: a public client. `roles` says by the values of `claim` who is what; `*` is everybody.
@@ -447,6 +454,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     telemetry: TelemetryConfig = TelemetryConfig()
     tls: TlsConfig | None = None
     oidc: OidcConfig | None = None
+    approvals: ApprovalsConfig = ApprovalsConfig()
 
     def model_of(self, deployment: str) -> str:
         """The name of the model that a deployment serves, be it through a release or not."""

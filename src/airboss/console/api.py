@@ -8,6 +8,7 @@ import msgspec
 
 from airboss.console import (
     api_alarms,
+    api_approvals,
     api_audit,
     api_config,
     api_datasets,
@@ -297,6 +298,7 @@ ROUTES: tuple[Route, ...] = (
     *OWN,
     *api_config.ROUTES,
     *api_releases.ROUTES,
+    *api_approvals.ROUTES,
     *api_jobs.ROUTES,
     *api_datasets.ROUTES,
     *api_eval.ROUTES,

@@ -12,6 +12,7 @@ from airboss.console import api_keys
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
+from airboss.console.waits import for_another
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.governance.roles import only_admins
@@ -135,6 +136,10 @@ def apply(desk: Desk, call: Call) -> Applied:
     found = difference(before, intent.config, source=intent.source[:200])
     if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
         call.need(desk, "admin", f"to change {what}")
+    check_begun(desk, intent.plan)
+    for_another(
+        desk, call, "config.apply", pinned(desk, intent), subject="configuration", reason=intent.reason
+    )
     detail = {
         "sha256": hashlib.sha256(intent.config.encode("utf-8", "surrogatepass")).hexdigest(),
         "changes": len(found.changes),
@@ -169,6 +174,13 @@ def apply(desk: Desk, call: Call) -> Applied:
             *api_keys.refusals(desk, plan),
         ),
     )
+
+
+def pinned(desk: Desk, intent: ConfigIntent) -> ConfigIntent:
+    """An intent that changes just what is in force now: what somebody approves is what they looked at."""
+    now = desk.ledger.snapshot()
+    number = now.plan.number if now is not None else None
+    return msgspec.structs.replace(intent, plan=intent.plan or number)
 
 
 def waiting(deployment: DeploymentPlan, standing: Standing | None) -> str | None:

@@ -12,6 +12,7 @@ from airboss.console.changes import Change, flat
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
+from airboss.console.waits import for_another
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import Promotion
 from airboss.domain.ports import KeptRelease
@@ -147,12 +148,13 @@ class StartIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A person's word on the running rollout of a deployment."""
+    """A person's word on the running rollout of a deployment; with `rollout`, its id, on that one alone."""
 
     deployment: str
     action: Literal["pause", "resume", "promote", "abort"]
     reason: str = ""
     by: str = "admin"
+    rollout: str | None = None
 
 
 def releases(desk: Desk, _call: Call) -> Releases:
@@ -282,6 +284,10 @@ def start(desk: Desk, call: Call) -> RolloutView:
         intent = msgspec.structs.replace(
             intent, release=_bound(desk, call, intent.deployment, intent.release)
         )
+    standing = desk.ledger.standings().get(intent.deployment)
+    if standing is not None:
+        pinned = msgspec.structs.replace(intent, release=intent.release or standing.wanted)
+        for_another(desk, call, "rollout.start", pinned, subject=intent.deployment, reason=reason)
     try:
         with desk.rollouts.together():
             begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
@@ -307,6 +313,13 @@ def order(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts/order."""
     intent = call.intent(OrderIntent)
     said = Order(at=call.now, action=intent.action, by=_by(call, intent.by), reason=_reason(intent.reason))
+    running = next(iter(desk.rollouts.list(deployment=intent.deployment, limit=1)), None)
+    if intent.rollout is not None and (running is None or running.id != intent.rollout):
+        message = f"{intent.rollout[:60]} is not the newest rollout of {intent.deployment[:80]!r} any more"
+        raise InvalidRequest(message, param="rollout")
+    if intent.action == "promote" and running is not None:
+        pinned = msgspec.structs.replace(intent, rollout=running.id)
+        for_another(desk, call, "rollout.promote", pinned, subject=intent.deployment, reason=said.reason)
     try:
         ordered = desk.rollouts.order(intent.deployment, said)
     except ConfigError as error:
@@ -316,8 +329,9 @@ def order(desk: Desk, call: Call) -> RolloutView:
 
 
 def _by(call: Call, said: str) -> str:
-    """Who asks: with the admin key whoever they say, with a console key whose it is."""
-    return call.caller.key or said[:200]
+    """Who asks: with the admin key whoever they say, with a console key whose it is; where another has
+    approved it, who asked for it."""
+    return call.actor if call.approved else call.caller.key or said[:200]
 
 
 def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) -> None:

@@ -36,6 +36,7 @@ from airboss.console.render import (
     visit,
 )
 from airboss.console.sign_in import CALLBACK, SIGN_IN, begin, finish, login, logout
+from airboss.console.waits import Waits
 from airboss.console.wire import encode, json_response, own_path, read_body, read_fields, read_form
 from airboss.domain.errors import AirbossError, ApiError, StoreUnavailable
 from airboss.domain.ports import Clock
@@ -159,6 +160,8 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
         )
         try:
             wanted = await desk.change(lambda: act(action, desk, form))
+        except Waits as waits:
+            return RedirectResponse(f"/governance/approvals#p{waits.number}", status_code=303)
         except ApiError as error:
             page = templates.page(
                 "error.html",
@@ -224,7 +227,10 @@ def api_routes(desk: Desk) -> list[Route]:
                 caller=caller,
             )
             run = desk.change if route.method == "POST" else desk.run
-            made = await run(lambda: api.answer(route, desk, call))
+            try:
+                made = await run(lambda: api.answer(route, desk, call))
+            except Waits as waits:
+                return json_response(waits.answer, status=202)
             if isinstance(made, Download):
                 named = {"content-disposition": f'attachment; filename="{made.name}"'}
                 return Response(made.content, media_type=made.media_type, headers=named)

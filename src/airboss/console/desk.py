@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from airboss.config import Config, OidcConfig
+from airboss.config import Config
 from airboss.config.prices import PriceTable
 from airboss.console.callers import Caller, Callers
 from airboss.console.exports import Exports
@@ -39,6 +39,7 @@ from airboss.store.audit_rows import AuditLog
 from airboss.store.brought import Brought
 from airboss.store.drift_rows import DriftStore
 from airboss.store.job_rows import JobStore
+from airboss.store.proposal_rows import ProposalStore
 from airboss.store.span_rows import TracedLog
 from airboss.store.view_rows import ViewStore
 from airboss.telemetry.metrics import LimitUse, TargetUse
@@ -156,6 +157,7 @@ class Desk:
     keep_starter: Callable[[str], object] | None = None
     views: ViewStore
     drifts: DriftStore
+    proposals: ProposalStore
     parquet: Parquet
     """A table as a Parquet file."""
     redact: Callable[[str], str] = str
@@ -184,10 +186,10 @@ class Desk:
     """How the operator's file stands; None where it is not known which that is."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
-    oidc: Callable[[], OidcConfig | None] = lambda: None
-    """Where people who have no key sign in; None: nowhere."""
+    in_force: Callable[[], Config] = Config
+    """The configuration in force, read."""
     identity: Callable[[], IdentityProvider] | None = None
-    """Who asks there; None where nobody can."""
+    """Who asks where people sign in without a key; None where nobody can."""
     attempts: Attempts = field(default_factory=Attempts)
     brought: Brought = field(default_factory=Brought)
     """What imports have stored, for those who follow the log."""
@@ -208,7 +210,7 @@ class Desk:
     def __post_init__(self) -> None:
         """Make what is made of the ports and the keys."""
         made = {
-            "callers": Callers(self.ledger, self.clock, self.oidc),
+            "callers": Callers(self.ledger, self.clock, lambda: self.in_force().oidc),
             "sessions": Sessions(session_key=self.session_key, admin_key=self.admin_key),
             "live": Live(lambda: self.run(lambda: newest_of(self.log, self.clock.now()))),
         }

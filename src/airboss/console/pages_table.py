@@ -7,6 +7,7 @@ from typing import Any
 from airboss.console import (
     views,
     views_alerts,
+    views_approvals,
     views_bias,
     views_config,
     views_deployments,
@@ -52,6 +53,7 @@ PAGES: tuple[Page, ...] = (
     *views_tuning.PAGES,
     *views_finetuning.PAGES,
     *views_governance.PAGES,
+    *views_approvals.PAGES,
     *views_keys.PAGES,
     *views_alerts.PAGES,
     *views_providers.PAGES,
@@ -67,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_review.ACTIONS,
     *views_drift.ACTIONS,
     *views_keys.ACTIONS,
+    *views_approvals.ACTIONS,
     *views_alerts.ACTIONS,
     *views_providers.ACTIONS,
     *views_config.ACTIONS,

@@ -24,7 +24,8 @@ B = TypeVar("B")
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request, read: its query, the parts of its path, its body. `actor` is who asks, for the audit log;
-    `caller` is as what they were let in."""
+    `caller` is as what they were let in; where somebody else has approved what `actor` asks, they are the
+    `caller`, and it is `approved`."""
 
     params: dict[str, str]
     path: dict[str, str]
@@ -32,6 +33,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     actor: str = "admin key"
     caller: Caller = NOBODY
+    approved: bool = False
 
     def period(self) -> Period:
         """The period asked for; the last 24 hours unless told otherwise."""

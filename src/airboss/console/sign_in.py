@@ -194,7 +194,7 @@ async def form_page(
     """The form, with what went wrong, and the other way in where there is one."""
     label = None
     with suppress(AirbossError):  # whoever has a key comes in all the same, and sees why
-        if desk.identity is not None and (oidc := await desk.run(desk.oidc)) is not None:
+        if desk.identity is not None and (oidc := (await desk.run(desk.in_force)).oidc) is not None:
             label = oidc.label or urlsplit(oidc.issuer).hostname
     page = templates.page("login.html", seen, next=wanted, problem=problem, label=label, sign_in=SIGN_IN)
     return html(page, status=status)
@@ -272,7 +272,7 @@ def _count_attempt(desk: Desk, peer: str) -> None:
 
 
 async def _configured(desk: Desk) -> tuple[OidcConfig, Callable[[], IdentityProvider]]:
-    oidc = await desk.run(desk.oidc)
+    oidc = (await desk.run(desk.in_force)).oidc
     if oidc is None or desk.identity is None:
         raise NotFound("nobody is known by another here; sign in with a key, or configure [oidc]")
     return oidc, desk.identity

@@ -129,6 +129,7 @@ def view(desk: Desk, call: Call, edit: Edit) -> View:
         warnings=(*warnings_of(config), *(standing(desk, plan, config) if plan is not None else ())),
         edit=edit,
         snippets=snippets(read(edit.text) or config),
+        waits=config.approvals.required and call.caller.key is not None,
     )
 
 

@@ -380,6 +380,16 @@ saved_views = Table(
     Column("content", Text, nullable=False),
 )
 
+# Changes that wait for somebody else's approval, and those decided: `store.proposals`.
+
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("content", Text, nullable=False),
+)
+
 drifts = Table(
     "drifts",
     metadata,

@@ -1,0 +1,205 @@
+"""Changes that wait for somebody else: kept as they were asked for, and made when another approves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from airboss.console import api_config, api_releases
+from airboss.console.changes import Change, difference
+from airboss.console.desk import Desk
+from airboss.console.query import Limit
+from airboss.console.route import Call, Route
+from airboss.console.waits import WAITING_MAX, digest
+from airboss.domain.errors import ConfigError, InvalidRequest, NotFound, PermissionDenied
+from airboss.store.proposal_rows import Proposal, Proposed, State
+
+LIMIT = Limit(100, 300)
+STATES: Final = ("waiting", "approved", "rejected")
+HANDLES: Final[Mapping[Proposed, Callable[[Desk, Call], object]]] = {
+    "config.apply": api_config.apply,
+    "rollout.start": api_releases.start,
+    "rollout.promote": api_releases.order,
+}
+"""What makes each change."""
+
+
+class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that waits, or was decided. `subject` is a deployment, or `configuration`."""
+
+    number: int
+    action: Proposed
+    subject: str
+    by: str
+    at: datetime
+    reason: str
+    state: State
+    decided_by: str | None
+    decided_at: datetime | None
+    said: str
+
+
+class Approvals(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest first."""
+
+    approvals: tuple[ApprovalRow, ...]
+
+
+class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them. `asks` is what it asks for, as its request had it; `changes` is what a configuration that
+    waits would change of the one in force; `problem` is why that cannot be said."""
+
+    approval: ApprovalRow
+    asks: Any
+    changes: tuple[Change, ...]
+    problem: str | None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: str = ""
+
+
+def approvals(desk: Desk, call: Call) -> Approvals:
+    """GET /api/v1/approvals."""
+    state: Any = call.params.get("state") or None
+    if state not in (None, *STATES):
+        raise InvalidRequest(f"state is {state[:40]!r}; expected one of {', '.join(STATES)}", param="state")
+    found = desk.proposals.proposals(state=state, limit=LIMIT.read(call.params))
+    return Approvals(approvals=tuple(map(row, found)))
+
+
+def approval(desk: Desk, call: Call) -> ApprovalAnswer:
+    """GET /api/v1/approvals/{number}."""
+    found = find(desk, call)
+    asks: dict[str, Any] = msgspec.json.decode(found.body)
+    changes: tuple[Change, ...] = ()
+    problem = None
+    if found.action == "config.apply" and found.state == "waiting":
+        try:
+            changes = difference(desk.ledger.config(), asks["config"], source="what waits").changes
+        except (ConfigError, InvalidRequest) as error:
+            problem = str(error)
+    return ApprovalAnswer(approval=row(found), asks=asks, changes=changes, problem=problem)
+
+
+def approve(desk: Desk, call: Call) -> ApprovalRow:
+    """POST /api/v1/approvals/{number}/approve."""
+    found, reason = find(desk, call), decision(call)
+    if found.by == call.caller.key:
+        raise PermissionDenied(
+            f"{found.by} has asked for this, and somebody else approves it", code="own_proposal"
+        )
+    decided = decided_by(found, "approved", call, reason)
+    made = Call(
+        params={},
+        path={},
+        body=found.body.encode(),
+        now=call.now,
+        actor=found.by,
+        caller=call.caller,
+        approved=True,
+    )
+    with desk.rollouts.together():
+        settle(desk, call, decided)
+        HANDLES[found.action](desk, made)
+    return row(decided)
+
+
+def reject(desk: Desk, call: Call) -> ApprovalRow:
+    """POST /api/v1/approvals/{number}/reject. Whoever asked may: they take it back."""
+    decided = decided_by(find(desk, call), "rejected", call, decision(call))
+    settle(desk, call, decided)
+    return row(decided)
+
+
+def find(desk: Desk, call: Call) -> Proposal:
+    """The one that the path names. Raises NotFound."""
+    wanted = call.path["number"]
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 0
+    found = desk.proposals.proposal(number) if number else None
+    if found is None:
+        raise NotFound(
+            f"nothing waits, or waited, as {wanted[:40]!r}; `airboss approvals list` lists", param="number"
+        )
+    return found
+
+
+def decision(call: Call) -> str:
+    """Why; empty where it is not said. Raises InvalidRequest."""
+    reason = call.intent(Decision).reason if call.body else ""
+    if len(reason) > api_config.REASON_CHARS_MAX:
+        message = f"the reason has {len(reason):,} characters, at most {api_config.REASON_CHARS_MAX} are kept"
+        raise InvalidRequest(message, param="reason")
+    return reason
+
+
+def decided_by(found: Proposal, state: State, call: Call, reason: str) -> Proposal:
+    """The same, decided."""
+    return msgspec.structs.replace(
+        found, state=state, decided_by=call.actor, decided_at=call.now, said=reason
+    )
+
+
+def settle(desk: Desk, call: Call, decided: Proposal) -> None:
+    """Keep a decision, once. Raises InvalidRequest where there is one already."""
+    detail = {"proposal": decided.number, "action": decided.action, "sha256": digest(decided.body)}
+    word = "approvals.approve" if decided.state == "approved" else "approvals.reject"
+    with desk.rollouts.together():
+        if not desk.proposals.decide(decided):
+            raise InvalidRequest(
+                f"{decided.number} does not wait any more: it was decided already", code="already_decided"
+            )
+        desk.note(
+            call, word, decided.subject, {**detail, **({"reason": decided.said} if decided.said else {})}
+        )
+
+
+def row(proposal: Proposal) -> ApprovalRow:
+    """A proposal without what it asks for."""
+    names = ApprovalRow.__struct_fields__
+    return ApprovalRow(**{name: getattr(proposal, name) for name in names})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/approvals",
+        summary=f"Changes that wait for somebody else's approval, {WAITING_MAX} at most, and those decided",
+        answer=Approvals,
+        handle=approvals,
+        role="operator",
+        params={"state": ", ".join(STATES), "limit": LIMIT.told(" changes")},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/approvals/{number}",
+        summary="One of them: what it asks for, and what it would change now",
+        answer=ApprovalAnswer,
+        handle=approval,
+        role="operator",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/approvals/{number}/approve",
+        summary="Approve what somebody else has asked for: it is made, or the refusal says why not",
+        answer=ApprovalRow,
+        handle=approve,
+        role="operator",
+        body=Decision,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/approvals/{number}/reject",
+        summary="Reject it; whoever asked for it takes it back so",
+        answer=ApprovalRow,
+        handle=reject,
+        role="operator",
+        body=Decision,
+    ),
+)
+"""The routes of this module."""

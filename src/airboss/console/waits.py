@@ -1,0 +1,55 @@
+"""What a person changes waits for another where the configuration wants it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from airboss.console.desk import Desk
+from airboss.console.route import Call
+from airboss.console.wire import encode
+from airboss.domain.errors import RateLimited
+from airboss.store.proposal_rows import Proposal, Proposed
+
+WAITING_MAX: Final = 100
+
+
+class Waits(Exception):
+    """What was asked for is kept, and waits for somebody else to approve it. No error: it was done as far as
+    it may be."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"this waits as {number}: somebody else must approve it, in the console or with "
+            f"`airboss approvals approve {number}`"
+        )
+        self.number = number
+
+    @property
+    def answer(self) -> dict[str, object]:
+        """What a program is told, with status 202."""
+        return {"proposal": self.number, "state": "waiting", "message": str(self)}
+
+
+def for_another(
+    desk: Desk, call: Call, action: Proposed, intent: object, *, subject: str, reason: str
+) -> None:
+    """Keep what is asked for and raise Waits, where somebody else must approve it; else nothing. Call it
+    once all is checked that can be, so that nothing waits that cannot be. Raises RateLimited where too much
+    waits."""
+    if call.approved or call.caller.key is None or not desk.in_force().approvals.required:
+        return
+    if len(desk.proposals.proposals(state="waiting", limit=WAITING_MAX)) >= WAITING_MAX:
+        raise RateLimited(f"{WAITING_MAX} changes wait for approval already; decide some of them first")
+    body = encode(intent).decode()
+    made = Proposal(action=action, subject=subject, body=body, by=call.actor, at=call.now, reason=reason)
+    with desk.rollouts.together():
+        number = desk.proposals.propose(made)
+        detail = {"proposal": number, "action": action, "sha256": digest(body)}
+        desk.note(call, "approvals.propose", subject, {**detail, **({"reason": reason} if reason else {})})
+    raise Waits(number)
+
+
+def digest(body: str) -> str:
+    """Of what is asked for, for the audit log."""
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

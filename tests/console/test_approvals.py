@@ -1,0 +1,214 @@
+"""What somebody changes waits for somebody else, where the configuration wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airboss.config.types import Role
+from airboss.console.api_audit import entry
+from airboss.console.waits import WAITING_MAX
+from airboss.domain.ports import ApiKey
+from airboss.governance.audit import Sealer
+from airboss.governance.keys import hash_key, new_key
+from airboss.store.audit import SqlAuditLog
+from tests.console.governed import SIGNER
+from tests.console.looped import LoopSite, pressed
+from tests.console.site import NOW
+from tests.support.seed_loop import CONFIG, NEW_PROMPT, OLD_PROMPT
+
+WANTED = "\n[approvals]\nrequired = true\n"
+TEXT = CONFIG.replace("PROMPT", OLD_PROMPT) + WANTED
+SLOWER = TEXT.replace("above = 4000", "above = 3000")
+ELLA = new_key()
+
+
+@pytest.fixture
+def site(fresh: LoopSite) -> Iterator[LoopSite]:
+    """An Airboss that wants approvals, with a real audit log, and a second operator, `ella`."""
+    fresh.loop.rollouts.apply(TEXT, "x")
+    fresh.audit = SqlAuditLog(fresh.loop.data.ledger_url, Sealer(SIGNER))
+    ella = ApiKey(
+        name="ella", sha256=hash_key(ELLA), created_at=NOW, deployments=(), given=(), role="operator"
+    )
+    fresh.loop.ledger.put_key(ella)
+    yield fresh
+    fresh.audit.close()
+
+
+def ella(site: LoopSite) -> Any:
+    """A program with her key."""
+    client = site.client()
+    client.headers["authorization"] = f"Bearer {ELLA}"
+    return client
+
+
+def asked(site: LoopSite, text: str = SLOWER, role: Role = "operator", **more: Any) -> int:
+    """A configuration that somebody applies: it waits."""
+    answer = site.program(role).post("/api/v1/config", json={"config": text, "reason": "slow", **more})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["state"] == "waiting"
+    number: int = answer.json()["proposal"]
+    return number
+
+
+def decide(client: Any, number: int, word: str = "approve", **body: str) -> Any:
+    """A decision."""
+    return client.post(f"/api/v1/approvals/{number}/{word}", json=body)
+
+
+def told(site: LoopSite) -> list[tuple[str, str | None]]:
+    """The audit log's actions and who did them, the oldest first."""
+    return [(each.action, each.actor) for each in map(entry, reversed(site.audit.newest(limit=99)))]
+
+
+def test_a_change_waits_for_another(site: LoopSite) -> None:
+    """Nothing is in force before; then it is as it was asked for, under the name of who asked."""
+    before = site.loop.ledger.config()
+    number = asked(site)
+    assert site.loop.ledger.config() == before
+    (waiting,) = ella(site).get("/api/v1/approvals?state=waiting").json()["approvals"]
+    assert (waiting["number"], waiting["by"], waiting["reason"]) == (number, "otto", "slow")
+    (change,) = ella(site).get(f"/api/v1/approvals/{number}").json()["changes"]
+    assert (change["before"], change["after"]) == (4000, 3000)
+    answer = decide(ella(site), number, reason="seen")
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["state"], answer.json()["decided_by"]) == ("approved", "ella")
+    assert "above = 3000" in (site.loop.ledger.config() or "")
+    assert told(site)[-3:] == [
+        ("approvals.propose", "otto"),
+        ("approvals.approve", "ella"),
+        ("config.apply", "otto"),
+    ]
+    again = decide(ella(site), number)
+    assert (again.status_code, again.json()["error"]["code"]) == (400, "already_decided")
+
+
+def test_nobody_approves_their_own(site: LoopSite) -> None:
+    """They take it back; and nobody without the role decides."""
+    number = asked(site)
+    own = decide(site.program("operator"), number)
+    assert (own.status_code, own.json()["error"]["code"]) == (403, "own_proposal")
+    for role in ("viewer", "reader"):
+        assert decide(site.program(role), number).status_code == 403
+        assert site.program(role).get("/api/v1/approvals").status_code == 403
+    assert decide(site.program("operator"), number, "reject").json()["state"] == "rejected"
+    assert decide(ella(site), number).status_code == 400
+    assert "above = 4000" in (site.loop.ledger.config() or "")
+
+
+def test_the_admin_key_waits_for_nobody(site: LoopSite) -> None:
+    """It is for the day on which nobody else is there; it approves, too."""
+    number = asked(site)
+    assert decide(site.program(), number).status_code == 200
+    answer = site.program().post("/api/v1/config", json={"config": TEXT})
+    assert answer.status_code == 200
+    assert "above = 4000" in (site.loop.ledger.config() or "")
+
+
+def test_what_is_for_admins_is_approved_by_one(site: LoopSite) -> None:
+    """An admin waits as well, and no operator lets them have what an operator may not change."""
+    off = TEXT.replace(WANTED, "")
+    refused = site.program("operator").post("/api/v1/config", json={"config": off})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_too_low")
+    number = asked(site, off, role="admin")
+    answer = decide(ella(site), number)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_too_low")
+    assert [each["state"] for each in ella(site).get("/api/v1/approvals").json()["approvals"]] == ["waiting"]
+    assert told(site)[-1] == ("approvals.propose", "anna")
+    assert decide(site.program(), number).status_code == 200
+    assert site.program("operator").post("/api/v1/config", json={"config": off}).status_code == 200
+
+
+def test_what_was_looked_at_is_what_is_made(site: LoopSite) -> None:
+    """Once another configuration is in force nothing of this one is, and it says so; a wrong one never
+    waits."""
+    number = asked(site)
+    site.program().post("/api/v1/config", json={"config": TEXT + "# new\n"})
+    answer = decide(ella(site), number)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "config_changed")
+    assert ella(site).get(f"/api/v1/approvals/{number}").json()["approval"]["state"] == "waiting"
+    wrong = site.program("operator").post("/api/v1/config", json={"config": "[models"})
+    assert wrong.status_code == 400
+    late = site.program("operator").post("/api/v1/config", json={"config": SLOWER, "plan": 1})
+    assert (late.status_code, late.json()["error"]["code"]) == (400, "config_changed")
+
+
+def test_rollouts_wait(site: LoopSite) -> None:
+    """Their start and their promotion, of just what was asked for; to pause and abort does not."""
+    site.program().post("/api/v1/config", json={"config": CONFIG.replace("PROMPT", NEW_PROMPT) + WANTED})
+    (deployment,) = [
+        each
+        for each in site.program().get("/api/v1/deployments").json()["deployments"]
+        if each["name"] == "support"
+    ]
+    otto = site.program("operator")
+    started = otto.post("/api/v1/rollouts", json={"deployment": "support"})
+    assert started.status_code == 202, started.text
+    number = started.json()["proposal"]
+    shown = ella(site).get(f"/api/v1/approvals/{number}").json()
+    assert shown["asks"]["release"] == deployment["candidate"]
+    assert decide(ella(site), number).status_code == 200
+    (live,) = otto.get("/api/v1/rollouts?deployment=support").json()["rollouts"]
+    assert (live["release"], live["by"]) == (deployment["candidate"], "otto")
+    order = {"deployment": "support", "action": "promote"}
+    promote = otto.post("/api/v1/rollouts/order", json=order).json()["proposal"]
+    assert otto.post("/api/v1/rollouts/order", json=order | {"action": "pause"}).status_code == 200
+    assert otto.post("/api/v1/rollouts/order", json=order | {"action": "abort"}).status_code == 200
+    late = decide(ella(site), promote)
+    assert late.status_code == 400, late.text
+    assert ella(site).get(f"/api/v1/approvals/{promote}").json()["approval"]["state"] == "waiting"
+
+
+def test_so_much_waits_and_no_more(site: LoopSite) -> None:
+    """Whoever asks for more is told."""
+    for _ in range(WAITING_MAX):
+        asked(site)
+    full = site.program("operator").post("/api/v1/config", json={"config": SLOWER})
+    assert full.status_code == 429
+    assert f"{WAITING_MAX} changes wait" in full.json()["error"]["message"]
+
+
+def test_without_it_nothing_waits(fresh: LoopSite) -> None:
+    """As ever."""
+    text = CONFIG.replace("PROMPT", OLD_PROMPT)
+    fresh.loop.rollouts.apply(text, "x")
+    answer = fresh.program("operator").post("/api/v1/config", json={"config": text + "# x\n"})
+    assert answer.status_code == 200, answer.text
+    assert "[approvals]" in fresh.person("operator").get("/governance/approvals").text
+
+
+@pytest.mark.parametrize("number", ["0", "9", "x", "-1", "9" * 30])
+def test_what_there_is_not(site: LoopSite, number: str) -> None:
+    """Is told as that."""
+    assert ella(site).get(f"/api/v1/approvals/{number}").status_code == 404
+    assert decide(ella(site), number).status_code == 404  # type: ignore[arg-type]
+    assert ella(site).get("/api/v1/approvals?state=x").status_code == 400
+
+
+def test_the_pages(site: LoopSite) -> None:
+    """The form says that it waits, leads to the list, and the list decides."""
+    otto, anna = site.person("operator"), site.person("admin")
+    plan = str(site.loop.plan().number)
+    said = {"text": SLOWER, "plan": plan}
+    assert "Ask for 1 change" in pressed(otto, "/system/configuration/compare", **said).text
+    sent = pressed(otto, "/system/configuration", **said, reason="<b>slow")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/governance/approvals#p1")
+    own = otto.get("/governance/approvals").text
+    assert "Take it back" in own
+    assert "Approve it" not in own
+    page = anna.get("/governance/approvals").text
+    assert "asked for by otto" in page
+    assert "&lt;b&gt;slow" in page
+    assert "Approve it" in page
+    done = pressed(anna, "/governance/approvals/1/approve", reason="fine")
+    assert done.status_code == 303
+    page = anna.get("/governance/approvals").text
+    assert "Nothing waits" in page
+    assert "fine" in page
+    assert "above = 3000" in (site.loop.ledger.config() or "")
+    refused = pressed(otto, "/governance/approvals/1/reject", reason="")
+    assert refused.status_code == 400
+    assert "Nothing was changed" in refused.text
