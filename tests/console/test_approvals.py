@@ -164,8 +164,9 @@ def test_rollouts_wait(site: LoopSite) -> None:
 
 def test_so_much_waits_and_no_more(site: LoopSite) -> None:
     """Whoever asks for more is told."""
-    for _ in range(WAITING_MAX):
-        asked(site)
+    for number in range(WAITING_MAX):
+        assert asked(site, f"{SLOWER}# {number}\n") == number + 1
+    assert asked(site, f"{SLOWER}# 0\n") == 1, "asked for twice, it waits once"
     full = site.program("operator").post("/api/v1/config", json={"config": SLOWER})
     assert full.status_code == 429
     assert f"{WAITING_MAX} changes wait" in full.json()["error"]["message"]

@@ -39,9 +39,13 @@ def for_another(
     waits."""
     if call.approved or call.caller.key is None or not desk.in_force().approvals.required:
         return
-    if len(desk.proposals.proposals(state="waiting", limit=WAITING_MAX)) >= WAITING_MAX:
-        raise RateLimited(f"{WAITING_MAX} changes wait for approval already; decide some of them first")
     body = encode(intent).decode()
+    waiting = desk.proposals.proposals(state="waiting", limit=WAITING_MAX)
+    for each in waiting:
+        if (each.action, each.by, each.body) == (action, call.actor, body):
+            raise Waits(each.number)  # asked again, as by who was not told the first time
+    if len(waiting) >= WAITING_MAX:
+        raise RateLimited(f"{WAITING_MAX} changes wait for approval already; decide some of them first")
     made = Proposal(action=action, subject=subject, body=body, by=call.actor, at=call.now, reason=reason)
     with desk.rollouts.together():
         number = desk.proposals.propose(made)
