@@ -207,6 +207,8 @@ SHAPES: dict[str, tuple[dict[str, Any] | bytes, str]] = {
     "an error of nothing": ({"choices": [REST], "error": {}}, " five."),
     "empty data": (b"data:\n\n", ""),
     "half a character": ({"choices": [REST | {"delta": {"content": " fi\ud83d"}}]}, " fi\ufffd"),
+    "another index": ({"choices": [REST | {"index": 1}]}, " five."),
+    "no index": ({"choices": [{"delta": REST["delta"]}]}, " five."),
     "a message": ({"choices": [{"index": 0, "message": REST["delta"]}]}, " five."),
     "a message and no delta": ({"choices": [REST | {"delta": None, "message": REST["delta"]}]}, " five."),
     "parts": (
@@ -233,6 +235,7 @@ def test_who_goes_on_may_say_it_oddly(
     response = gateway.chat(model="oddly", stream=True)
     found = chunks(response)
     assert len({(each["id"], each["created"], each["model"]) for each in found}) == 1
+    assert {choice["index"] for each in found for choice in each["choices"]} == {0}
     pieces = [c.get("delta") or c.get("message") or {} for each in found for c in each["choices"]]
     assert "".join(each.get("content") or "" for each in pieces) == f"One two three four{text} Six."
     assert [each["role"] for each in pieces if "role" in each] == ["assistant"]

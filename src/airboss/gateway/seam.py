@@ -41,6 +41,7 @@ class Seam:
         self._blank = blank
         self._bare = bool(blank)
         self._looks = not exact
+        self._index = first.choices[0].index if first.choices else 0
         self._names = {"id": first.id, "created": first.created, "model": first.model}
         self._again = 0
         """How many characters of the beginning have been said again."""
@@ -73,6 +74,7 @@ class Seam:
         if not isinstance(choices, list) or not reply.choices or not isinstance(choices[0], dict):
             return [_event(value)] if value.get("usage") else []
         choice = choices[0]
+        choice["index"] = self._index  # one answer has one, whoever goes on with it
         read = reply.choices[0]
         part = read.delta or read.message
         if part is None:
