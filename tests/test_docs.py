@@ -68,7 +68,8 @@ def settings() -> dict[str, set[str]]:
         found[heading] = {field.encode_name for field in msgspec.structs.fields(struct)}
         for name, annotation in fields.items():
             for inner in structs_in(annotation):
-                visit(inner, name)
+                if inner is not struct:  # what a tier costs is a price
+                    visit(inner, name)
 
     for name, annotation in typing.get_type_hints(Config).items():
         heading = f"[{name}.NAME]" if typing.get_origin(annotation) is dict else f"[{name}]"

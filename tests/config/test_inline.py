@@ -150,6 +150,7 @@ def test_a_model_is_added() -> None:
         input_usd_per_mtok=Decimal("0.5"),
         output_usd_per_mtok=Decimal(2),
         long_prompt=LongPrompt(over_tokens=9, input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(3)),
+        tiers={"flex": Price(input_usd_per_mtok=Decimal("0.25"), output_usd_per_mtok=Decimal(1))},
     )
     before = parse_config(text, source="")
     new = msgspec.structs.replace(before.models["m"], model="ft:m:\u00fc", price=price, continuation="off")

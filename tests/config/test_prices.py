@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from itertools import pairwise
 
@@ -67,6 +68,30 @@ def test_what_is_wrong_is_said(old: str, new: str, said: str) -> None:
     """The file, the line and what was expected; nothing is taken in part."""
     with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
         parse_prices(GOOD.replace(old, new), source="x")
+
+
+FLEX = """
+[prices.openai."gpt-x".tiers.flex]
+input_usd_per_mtok = 0.625
+output_usd_per_mtok = 5
+"""
+
+
+def test_a_price_has_tiers() -> None:
+    """Each a whole price by the name that answers have for it; the usual one is the price itself."""
+    price = parse_prices(GOOD + FLEX, source="x").price("openai", "gpt-x")
+    assert price is not None
+    assert price.tiers["flex"].input_usd_per_mtok == Decimal("0.625")
+    for wrong, said in (
+        (FLEX.replace("flex", "default"), 'no answer names another tier "default"'),
+        (FLEX.replace("flex", "'a b'"), 'no answer names another tier "a b"'),
+        (FLEX.replace("0.625", "-1"), "tiers.flex.input_usd_per_mtok is -1"),
+        (FLEX.replace("output_usd_per_mtok = 5", ""), "lacks"),
+        (FLEX + FLEX.replace("flex", "flex.tiers.x"), "tiers of its own"),
+        ("".join(FLEX.replace("flex", f"t{n}") for n in range(17)), "16 tiers at most"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            parse_prices(GOOD + wrong, source="x")
 
 
 def test_an_empty_table_is_none() -> None:

@@ -113,3 +113,9 @@ def test_cost_is_that_of_each_part(said: dict[str, Any], over: int | None) -> No
     if over is not None and said["prompt_tokens"] > over:
         by_hand *= 2
     assert cost_usd(target, used) == by_hand
+    # A tier of service has a price of its own, whose long prompts it says itself.
+    twice = Price(**dear)
+    tiered = msgspec.structs.replace(target, price=msgspec.structs.replace(price, tiers={"fast": twice}))
+    plain = msgspec.structs.replace(target, price=Price(**RATES))
+    assert cost_usd(tiered, used, "fast") == 2 * (cost_usd(plain, used) or 0)
+    assert cost_usd(tiered, used, "slow") == cost_usd(tiered, used) == by_hand

@@ -39,6 +39,8 @@ def list_prices(
         long = each["price"]["long_prompt"]
         if long is not None:
             table.add_row("", "", *_rates(long), f"{long['over_tokens']:,}", "")
+        for tier, price in each["price"]["tiers"].items():
+            table.add_row("", f"in {tier}", *_rates(price), "-", "")
     out = console()
     gone = without(table, out, ("read", "written", "cached"))
     out.print(table)

@@ -84,11 +84,12 @@ def _plain(value: object) -> object:
     """A value as TOML takes it."""
     import tomlkit  # noqa: PLC0415 - as above
 
-    if not isinstance(value, msgspec.Struct):
+    if isinstance(value, msgspec.Struct):
+        value = {name: each for name, each in msgspec.structs.asdict(value).items() if each not in (None, {})}
+    if not isinstance(value, dict):
         return float(value) if isinstance(value, Decimal) else value
     inline = tomlkit.inline_table()
-    known = msgspec.structs.asdict(value)
-    inline.update({name: _plain(each) for name, each in known.items() if each is not None})
+    inline.update({name: _plain(each) for name, each in value.items()})
     return inline
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
 from airboss.dialects.responses_items import WAITING, unnamed_items
@@ -210,6 +211,7 @@ class _Response(msgspec.Struct):
     incomplete_details: _Reason | None = None
     error: _Error | None = None
     usage: _Usage | None = None
+    service_tier: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -233,6 +235,7 @@ class PassingReader:
     def __init__(self, created: int) -> None:
         self._write = ChatWriter(created)
         self._usage: _Usage | None = None
+        self._tier: Any = None
         self._calls: dict[int, int] = {}
         """The number of a tool call, by the place of its item in the output."""
         self._argued: set[int] = set()
@@ -266,6 +269,7 @@ class PassingReader:
     def _begin(self, said: _Response) -> None:
         self._write.id, self._write.model = said.id or self._write.id, said.model or self._write.model
         self._usage = said.usage or self._usage
+        self._tier = said.service_tier or self._tier
 
     def told(self) -> Json | None:
         """The usage as far as it has been told."""
@@ -282,6 +286,7 @@ class PassingReader:
             cached=cached,
             written=written,
             reasoning=min(reasoned.reasoning_tokens, used.output_tokens),
+            tier=tier_named(self._tier),
         )
 
     def event(self, data: bytes) -> list[bytes]:

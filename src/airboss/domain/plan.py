@@ -63,9 +63,10 @@ class LongPrompt(Rates, frozen=True, kw_only=True):
 
 
 class Price(Rates, frozen=True, kw_only=True):
-    """What a model costs."""
+    """What a model costs. `tiers`: what it costs instead where the answer names such a tier of service."""
 
     long_prompt: LongPrompt | None = None
+    tiers: dict[str, Price] = {}
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.config.tiers import tier_named
 from airboss.domain.plan import Target
 from airboss.domain.record import Attempt, AttemptUsage
 from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, StreamedAnswer
@@ -21,7 +22,7 @@ from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.engine_whole import EngineWholeAnswer
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
-from airboss.providers.pricing import Buckets, cost_usd
+from airboss.providers.pricing import Buckets, cost_usd, priced_by
 from airboss.providers.usage import Usage
 
 PART_TOKENS = 1_000
@@ -88,12 +89,13 @@ def _attempt(tried: Try, started: float) -> Attempt:
     target, answer, began, told = tried.target, tried.answer, tried.began, tried.told
     used = told.buckets() if told is not None else _counted(tried)
     first_at = answer.first_output_at
-    usage = cost = priced_by = None
+    usage = cost = by = None
     if used is not None:
         usage = AttemptUsage(
             used.input, used.written, used.cache_read, used.cache_write, used.reasoning, told is None
         )
-        cost, priced_by = cost_usd(target, used), target.priced_by
+        tier = tier_named(told.service_tier) if told is not None else ""
+        cost, by = cost_usd(target, used, tier), priced_by(target, tier)
     return Attempt(
         target.provider,
         target.upstream_model,
@@ -107,7 +109,7 @@ def _attempt(tried: Try, started: float) -> Attempt:
         tried.why,
         usage,
         cost,
-        priced_by,
+        by,
     )
 
 

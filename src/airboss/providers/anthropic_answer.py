@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.config.tiers import tier_named
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers import lenient
 from airboss.providers.chat_answer import (
@@ -82,6 +83,8 @@ class _Step(_Counts):
 class _Usage(_Counts):
     output_tokens_details: _Output | None = None
     iterations: list[_Step] | None = None
+    service_tier: Any = None
+    speed: Any = None
 
 
 class _Block(msgspec.Struct):
@@ -218,6 +221,7 @@ class AnthropicReader:
             reasoning=self._usage.output_tokens_details.thinking_tokens
             if self._usage.output_tokens_details is not None
             else 0,
+            tier=tier_named(self._usage.speed, self._usage.service_tier),
         )
 
     def told(self) -> Json | None:

@@ -93,9 +93,11 @@ def usage_of(
     written: int = 0,
     written_1h: int = 0,
     reasoning: int = 0,
+    tier: str = "",
 ) -> Json:
     """`usage` from disjoint buckets of input (not cached, read from the cache, written to it) and from
-    output, of which `reasoning` is a part, as `written_1h` (kept for an hour) is of what was written."""
+    output, of which `reasoning` is a part, as `written_1h` (kept for an hour) is of what was written. `tier`
+    is of service, "" for the usual one."""
     prompt = uncached + cached + written
     read = {"cached_tokens": cached, "cache_write_tokens": written}
     if written_1h:
@@ -106,7 +108,7 @@ def usage_of(
         "total_tokens": prompt + output,
         "prompt_tokens_details": read,
         "completion_tokens_details": {"reasoning_tokens": reasoning},
-    }
+    } | ({"service_tier": tier} if tier else {})
 
 
 def error_of(

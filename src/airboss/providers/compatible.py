@@ -130,6 +130,7 @@ class Reply(msgspec.Struct):
     model: Any = None
     created: Any = None
     object: Any = None
+    service_tier: Any = None
 
     @property
     def says_error(self) -> bool:
@@ -193,9 +194,9 @@ def read_reply(data: bytes) -> Reply:
     """Read an answer or an event. Raises UpstreamFailed if it is not a JSON object."""
     try:
         try:
-            return _reply.decode(data)
+            return _told(_reply.decode(data))
         except msgspec.ValidationError:
-            return _what_can_be_read(any_json(data))
+            return _told(_what_can_be_read(any_json(data)))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # An odd member may hide that what comes after it is no JSON.
         shown = beginning(data, 80)
@@ -206,9 +207,16 @@ def read_event(data: bytes) -> Reply:
     """As `read_reply`, an event: where a character is cut in two, as some servers do, its halves count as one
     each that cannot be shown."""
     try:
-        return _reply.decode(data)
+        return _told(_reply.decode(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return read_reply(without_halves(data))
+
+
+def _told(reply: Reply) -> Reply:
+    """The tier of service, which OpenAI says beside the usage that is billed by it, goes with that."""
+    if reply.service_tier is not None and reply.usage is not None:
+        reply.usage.service_tier = reply.service_tier
+    return reply
 
 
 def _what_can_be_read(value: object) -> Reply:
@@ -220,7 +228,7 @@ def _what_can_be_read(value: object) -> Reply:
     reply.usage = _usage(value.get("usage"))
     if value.get("error") is not None:
         reply.error = msgspec.Raw(msgspec.json.encode(value["error"]))
-    reply.object = value.get("object")
+    reply.object, reply.service_tier = value.get("object"), value.get("service_tier")
     if isinstance(value.get("choices"), list):
         reply.choices = []
         for number, said in enumerate(value["choices"]):

@@ -35,15 +35,28 @@ class Buckets(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.output + self.reasoning
 
 
-def cost_usd(target: Target, used: Buckets) -> Decimal | None:
+def priced_by(target: Target, tier: str) -> str | None:
+    """Where the price came from, with the tier that the answer names: it may have none of its own."""
+    if not tier or target.price is None or target.priced_by is None:
+        return target.priced_by
+    return (
+        f"{target.priced_by} for {tier}"
+        if tier in target.price.tiers
+        else f"{target.priced_by}, not for {tier}"
+    )
+
+
+def cost_usd(target: Target, used: Buckets, tier: str = "") -> Decimal | None:
     """The cost in USD, rounded once, to ten decimals. A local model without a price costs 0; a hosted one
-    without a price has no known cost, None.
+    without a price has no known cost, None. A tier of service without a price of its own costs what the usual
+    one does: were its cost unknown, who asks for it would spend no budget.
 
     Where a bucket has no price of its own, it is paid like any other input.
     """
     price = target.price
     if price is None:
         return Decimal(0) if target.kind == "local" else None
+    price = price.tiers.get(tier, price)
     rates: Rates = price
     if price.long_prompt is not None and used.input > price.long_prompt.over_tokens:
         rates = price.long_prompt

@@ -41,6 +41,8 @@ class Usage(msgspec.Struct):
     """Where Moonshot has it."""
     prompt_cache_hit_tokens: Tokens | None = None
     """DeepSeek's own name of the same."""
+    service_tier: Any = msgspec.UNSET
+    """Where our translations have it, for what is billed at another price; OpenAI has it beside `usage`."""
 
     @property
     def cached(self) -> int:

@@ -1,0 +1,173 @@
+"""What calls cost whose answers name a tier of service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airboss.domain.plan import Price
+from tests.support.gateway import Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+
+USUAL = Price(
+    input_usd_per_mtok=Decimal(10),
+    output_usd_per_mtok=Decimal(100),
+    tiers={
+        "flex": Price(input_usd_per_mtok=Decimal(5), output_usd_per_mtok=Decimal(50)),
+        "fast": Price(input_usd_per_mtok=Decimal(60), output_usd_per_mtok=Decimal(600)),
+    },
+)
+COSTS = {"": "0.00023", "flex": "0.000115", "fast": "0.00138", "scale": "0.00023"}
+"""Of three tokens in and two out."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+    """A worker in front of it, as of OpenAI and as of Anthropic."""
+    secret = tmp_path / "key"
+    secret.write_text("sk-secret-0123456789")
+    plans = [
+        deployment(
+            upstream.url,
+            name=kind,
+            aliases=(),
+            kind=kind,
+            price=USUAL,
+            priced_by="config",
+            api_key_ref=f"file:{secret}",
+        )
+        for kind in ("openai", "anthropic")
+    ]
+    with Gateway(tmp_path / "g", *plans) as running:
+        yield running
+
+
+def chat(tier: str, *, stream: bool) -> list[dict[str, Any]]:
+    """What OpenAI says: an answer, or the events of one."""
+    named: dict[str, Any] = {"id": "u", "model": "up", "service_tier": tier}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    if not stream:
+        said = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+        return [{**named, "object": "chat.completion", "choices": [said], "usage": usage}]
+    delta = {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}
+    kind = {"object": "chat.completion.chunk"}
+    return [{**named, **kind, "choices": [delta]}, {**named, **kind, "choices": [], "usage": usage}]
+
+
+def responses(tier: str, *, stream: bool) -> list[dict[str, Any]]:
+    """The same in Responses; asked for, a tier may be another at the end."""
+    part: dict[str, Any] = {"type": "output_text", "text": "hi", "annotations": []}
+    item: dict[str, Any] = {
+        "type": "message",
+        "id": "m",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
+    response: dict[str, Any] = {
+        "id": "resp_1",
+        "object": "response",
+        "model": "up",
+        "status": "completed",
+        "output": [item],
+    }
+    response |= {"service_tier": tier, "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}}
+    begun: dict[str, Any] = response | {
+        "status": "in_progress",
+        "output": [],
+        "usage": None,
+        "service_tier": "flex",
+    }
+    text = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "hi"}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}, text]
+    return [*events, {"type": "response.completed", "response": response}] if stream else [response]
+
+
+def messages(tier: str, *, stream: bool) -> list[dict[str, Any]]:
+    """What Anthropic says; its fast mode is a speed, beside the tier."""
+    named = {"service_tier": "standard", "speed": "fast"} if tier == "fast" else {"service_tier": tier}
+    usage = {"input_tokens": 3, "output_tokens": 2, **named}
+    block = {"type": "text", "text": "hi"}
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "up",
+        "content": [block],
+    }
+    message |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
+    if not stream:
+        return [message]
+    begun: dict[str, Any] = message | {
+        "content": [],
+        "stop_reason": None,
+        "usage": usage | {"output_tokens": 1},
+    }
+    delta = {"type": "text_delta", "text": "hi"}
+    return [
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    ]
+
+
+SAYS = {
+    "openai chat": chat,
+    "openai responses": responses,
+    "anthropic chat": messages,
+    "anthropic messages": messages,
+}
+ASKED: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "hi"}]},
+    "responses": {"input": "hi"},
+    "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
+}
+PATHS = {"chat": "chat/completions", "responses": "responses", "messages": "messages"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("flex", "flex", "config for flex"),
+        ("fast", "fast", "config for fast"),
+        ("scale", "scale", "config, not for scale"),
+        ("default", "", "config"),
+        ("standard", "", "config"),
+        ("Odd, and no name", "", "config"),
+    ],
+)
+@pytest.mark.parametrize("way", SAYS)
+def test_an_answer_costs_what_its_tier_does(
+    gateway: Gateway, upstream: SaidUpstream, *, way: str, case: tuple[str, str, str], stream: bool
+) -> None:
+    """Whole or streamed, in whichever dialect; a tier without a price costs the usual, and that is told."""
+    (tier, told, by), (kind, dialect) = case, way.split()
+    said = SAYS[way](tier, stream=stream)
+    if stream:
+        upstream.events = [json.dumps(each) for each in said]
+    else:
+        upstream.body = said[0]
+    body = {"model": kind, "stream": stream, **ASKED[dialect]}
+    with gateway.client() as client:
+        answer = client.post(f"/v1/{PATHS[dialect]}", json=body)
+    assert answer.status_code == 200, answer.text
+    end = gateway.closed(answer.headers["x-request-id"])
+    (attempt,) = end["attempts"]
+    assert (end["input_tokens"], end["output_tokens"]) == (3, 2)
+    assert (Decimal(str(end["cost_usd"])), attempt["priced_by"]) == (Decimal(COSTS[told]), by)
