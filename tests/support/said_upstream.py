@@ -60,7 +60,7 @@ def said_upstream() -> Iterator[SaidUpstream]:
         def do_POST(self) -> None:  # named by the library
             upstream.paths.append(self.path)
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
-            upstream.seen.append(self.rfile.read(int(self.headers["content-length"])))
+            upstream.seen.append(self.rfile.read(int(self.headers["content-length"] or 0)))
             data = upstream.said() if upstream.raw is None else upstream.raw
             if upstream.raw is None:
                 self.send_response(upstream.status)
@@ -75,6 +75,9 @@ def said_upstream() -> Iterator[SaidUpstream]:
                     self.wfile.flush()
             except OSError:
                 self.close_connection = True  # the gateway has left: it may
+
+        def do_GET(self) -> None:  # as above
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

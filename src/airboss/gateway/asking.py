@@ -128,7 +128,13 @@ class Asking(msgspec.Struct, frozen=True):
         client, call = self.client, self.call
         if isinstance(call.body, wire.RelayedBody):
             path = f"/v1{call.body.path.partition('?')[0]}"
-            made = RelayedAnswer(target.provider, client, path=path, attribution=self._relayed_head)
+            made = RelayedAnswer(
+                target.provider,
+                client,
+                path=path,
+                makes=call.body.makes,
+                attribution=self._relayed_head,
+            )
             made.headless = call.body.head
             return made
         answers = engine_answers(call.body, call.branch.release) if target.kind == "local" else None

@@ -461,8 +461,9 @@ def deliver(
 def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
     """Tell the client, in the stream if that has begun; a cut stream never looks complete."""
     if dispatched.answer is not None and dispatched.answer.committed:
-        if isinstance(dispatched.answer, RelayedAnswer) and not dispatched.answer.events:
-            raise error  # in the midst of a picture only a cut connection says that it is not whole
+        if isinstance(dispatched.answer, RelayedAnswer):
+            dispatched.answer.deliver_error(error)
+            return
         if isinstance(error, PolicyRefused):  # the events have said so: `content_filter`
             client.end_stream(DONE)
             return

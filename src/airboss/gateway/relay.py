@@ -51,6 +51,7 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
         form=named.form,
         again=route.again or method == "GET",
         free=route.free or method != "POST",
+        makes=route.models,
         text=http.body if named.json and route.texts else None,
     )
     asked = RelayedRequest(

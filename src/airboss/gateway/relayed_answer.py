@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -14,14 +15,16 @@ from airboss.domain.record import ClosedCall
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.relayed import not_offered
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import event_data
-from airboss.gateway.wire import RelayedBody
+from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.wire import RelayedBody, error_event
 from airboss.providers.compatible import (
     MESSAGE_CHARS,
     Reply,
     as_api_error,
+    error_in,
     name_in,
     read_error,
+    read_event,
     retry_after_s,
 )
 from airboss.providers.connection import Headers
@@ -40,6 +43,10 @@ _SHOWN: Final = (b"content-disposition", b"content-language")
 HEAD_BYTES_MAX: Final = 32 * 1024 * 1024
 """Of an answer of which only its length is told."""
 _CLEAN: Final = re.compile(rb"[^\x20-\x7e]")
+_USAGE: Final = re.compile(rb'(?<!\\)"usage"\s*:\s*(?={)')
+_USAGE_BYTES_MAX: Final = 4096
+_PIECES: Final = (".delta", ".partial_image")
+"""How the types of events end that others come after."""
 _GOOD: Final = frozenset({200, 201, 202, 204})
 _SURE: Final = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
 """What a provider says of a request, passed on with its status."""
@@ -50,11 +57,13 @@ class _Input(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    """Usage as audio and images tell it, and in `total_tokens` alone what ranks and writes nothing; what is
-    not counted in tokens tells none."""
+    """Usage as audio and images tell it, as vLLM does of a transcription, and in `total_tokens` alone what
+    ranks and writes nothing; what is not counted in tokens tells none."""
 
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     total_tokens: Tokens | None = None
     input_tokens_details: _Input | None = None
 
@@ -64,18 +73,28 @@ class _Told(msgspec.Struct):
 
 
 _told = msgspec.json.Decoder(_Told)
+_used = msgspec.json.Decoder(_Usage)
+_raw = json.JSONDecoder()
 
 
 class RelayedAnswer(WholeAnswer):
     """Passes an answer on. It is whole while it is short; else the client has its head with the first piece
     over KEPT_BYTES_MAX, or at once where it is a stream of events; its end waits for the record."""
 
-    def __init__(self, provider: str, client: Client, *, path: str, attribution: Callable[[], bytes]) -> None:
+    def __init__(
+        self, provider: str, client: Client, *, path: str, makes: bool, attribution: Callable[[], bytes]
+    ) -> None:
+        """`makes`: a model makes the answer, so that what it says of errors and of usage is the call's. A
+        batch tells those of its own calls, whoever looks at it."""
         super().__init__(provider, client.loop)
+        self._makes = makes
         self._client = client
         self._path = path
         self._attribution = attribution
-        self._tail = bytearray()
+        self._first, self._tail = b"", bytearray()
+        """Of JSON and of events, where usage is told: behind pictures of megabytes, or before documents."""
+        self._told_error = False
+        """Whether the client has read the error that the answer ends in."""
         self.events = False
         """Whether it is a stream of events, in which an error can be told."""
         self.headless = False
@@ -111,7 +130,7 @@ class RelayedAnswer(WholeAnswer):
             self.first_output_at = self.progress_at
             self.events = self._kind().startswith(EVENT_STREAM)
         self._size += len(data)
-        if self.events:
+        if self.events or self._kind().startswith(JSON):
             self._tail += data
             if len(self._tail) > 2 * KEPT_BYTES_MAX:
                 del self._tail[:-KEPT_BYTES_MAX]
@@ -126,6 +145,7 @@ class RelayedAnswer(WholeAnswer):
         if (self._size > KEPT_BYTES_MAX or self.events) and not self.headless:
             first = b"".join(self._pieces)
             self._pieces.clear()
+            self._first = first[:KEPT_BYTES_MAX] if self._tail else b""
             self.committed = True
             self._client.start_stream(self._status, self._head(), first)
             self._heed(self._client)
@@ -148,7 +168,10 @@ class RelayedAnswer(WholeAnswer):
                 f"provider {self.provider!r} ended its compressed answer before its end", code="stream_cut"
             )
         whole = b"".join(self._pieces)
-        usage = self._usage(whole)
+        usage = None
+        if self._makes:
+            self._judge(whole)
+            usage = self._usage(whole)
         self._counted = usage is not None
         self.reply = Reply(usage=usage or Usage(completion_tokens=0))
         self.content = self._to_keep(whole)
@@ -157,28 +180,56 @@ class RelayedAnswer(WholeAnswer):
         self._succeed()
 
     def _usage(self, whole: bytes) -> Usage | None:
-        """What it used, where it says so in tokens: a whole answer, or the last event of a stream."""
-        said = whole
-        if self.events:
-            tail = bytes(self._tail[-KEPT_BYTES_MAX:]).replace(b"\r\n", b"\n")
-            blocks = [each for each in tail.split(b"\n\n") if each.strip()]
-            said = (event_data(blocks[-1] + b"\n\n") if blocks else None) or b""
-        elif not self._kind().startswith(JSON):
-            return None
+        """What it used, where it says so in tokens."""
+        if self.committed:
+            return _usage_in(bytes(self._tail)) or _usage_in(self._first)
         try:
-            told = _told.decode(said).usage
+            told = _told.decode(whole).usage if self._kind().startswith(JSON) else None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        if told is None:
-            return None
-        if told.output_tokens is None:
-            total = told.total_tokens
-            return Usage(prompt_tokens=total, completion_tokens=0) if total is not None else None
-        details = told.input_tokens_details
-        return Usage(
-            prompt_tokens=told.input_tokens or 0,
-            completion_tokens=told.output_tokens,
-            prompt_tokens_details=PromptDetails(cached_tokens=details.cached_tokens if details else 0),
+        return _as_usage(told) if told is not None else None
+
+    def _judge(self, whole: bytes) -> None:
+        """Raise ApiError where the answer ends in an error, or before its end."""
+        if self.events or self._kind().startswith(EVENT_STREAM):
+            said = self._last_event()
+        else:
+            said = whole if not self.committed and self._kind().startswith(JSON) else None
+        if said is None or not _is_json(said):
+            return
+        try:
+            failed = read_event(said).says_error
+        except UpstreamFailed:  # a list, say
+            return
+        if failed:
+            self._told_error = self.committed
+            raise error_in(self.provider, said)
+        if self.events and _type_in(said).endswith(_PIECES):
+            raise self._cut()
+
+    def _last_event(self) -> bytes | None:
+        """The data of the last event that says something; None where that is longer than what is kept. Raises
+        UpstreamFailed where there is none, or it breaks off."""
+        kept = len(self._tail) == self._size
+        split = Splitter()
+        events = split.feed(bytes(self._tail))
+        rest, ending = split.rest, split.ending()
+        if ending:
+            events.append(rest + ending)
+        elif event_data(rest) is not None or not (kept or events or rest.rstrip().endswith(b"}")):
+            raise self._cut()
+        for event in reversed(events if kept else events[1:]):
+            data = event_data(event)
+            if data and data != DONE:
+                return data
+        if kept:
+            raise self._cut()
+        return None
+
+    def _cut(self) -> UpstreamFailed:
+        return UpstreamFailed(
+            f"provider {self.provider!r} ended its stream after {self._size} bytes, before its end",
+            code="stream_cut",
         )
 
     def _to_keep(self, whole: bytes) -> bytes:
@@ -217,6 +268,13 @@ class RelayedAnswer(WholeAnswer):
             head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
         self._client.respond(self._status, head, self._pieces[0])
 
+    def deliver_error(self, error: ApiError) -> None:
+        """End what the client has the beginning of. Raises `error` where that cannot be said: in the midst of
+        a picture only a cut connection tells that it is not whole."""
+        if not self.events:
+            raise error
+        self._client.end_stream(b"" if self._told_error else error_event(error))
+
     def priced(self, closed: ClosedCall, body: RelayedBody) -> ClosedCall:
         """The record's end: nobody knows what a call costs whose provider has told no tokens of it."""
         if self._counted or body.free or self.first_output_at is None:
@@ -231,3 +289,33 @@ def _is_json(text: bytes) -> bool:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
     return True
+
+
+def _type_in(event: bytes) -> str:
+    said = msgspec.json.decode(event).get("type")
+    return said if isinstance(said, str) else ""
+
+
+def _usage_in(part: bytes) -> Usage | None:
+    """What an answer used, where a part of it says so in tokens; the last counts."""
+    found = list(_USAGE.finditer(part))
+    if not found:
+        return None
+    said = part[found[-1].end() :][:_USAGE_BYTES_MAX].decode("utf-8", "replace")
+    try:
+        return _as_usage(_used.decode(said[: _raw.raw_decode(said)[1]]))
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        return None
+
+
+def _as_usage(told: _Usage) -> Usage | None:
+    output = told.completion_tokens if told.output_tokens is None else told.output_tokens
+    if output is None:
+        total = told.total_tokens
+        return Usage(prompt_tokens=total, completion_tokens=0) if total is not None else None
+    details = told.input_tokens_details
+    return Usage(
+        prompt_tokens=(told.prompt_tokens if told.input_tokens is None else told.input_tokens) or 0,
+        completion_tokens=output,
+        prompt_tokens_details=PromptDetails(cached_tokens=details.cached_tokens if details else 0),
+    )

@@ -1,0 +1,171 @@
+"""How answers of routes that are passed on end: what they used, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.domain.plan import Retry
+from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+
+USED = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}
+DELTA = {"type": "transcript.text.delta", "delta": "hi"}
+DONE = {"type": "transcript.text.done", "text": "hi", "usage": USED}
+PICTURE = "A" * 300_000
+FAILED = {"error": {"message": "no room", "type": "server_error", "code": 503}}
+
+
+@pytest.fixture(scope="module")
+def said() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(said: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker in front of it."""
+    plans = [
+        deployment(
+            said.url, name=name, aliases=(), kind="openai", price=PRICE, retry=Retry(attempts=attempts)
+        )
+        for name, attempts in (("voice", 1), ("patient", 2))
+    ]
+    with Gateway(tmp_path_factory.mktemp("ends"), *plans) as running:
+        yield running
+
+
+def answered(said: SaidUpstream, body: bytes, kind: str = "text/event-stream") -> None:
+    """Have the upstream say this, and end its connection in order."""
+    said.seen.clear()
+    said.raw = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nconnection: close\r\n\r\n%s" % (kind.encode(), body)
+
+
+def events(*each: Any, end: str = "\n") -> bytes:
+    """A stream of these."""
+    said = [value if isinstance(value, str) else json.dumps(value) for value in each]
+    return "".join(f"data: {value}{end}{end}" for value in said).encode()
+
+
+def ask(gateway: Gateway, path: str = "images/generations", model: str = "voice") -> httpx2.Response:
+    """One call."""
+    with gateway.client() as client:
+        return client.post(f"/v1/{path}", json={"model": model, "prompt": "a deck", "stream": True})
+
+
+def closed(gateway: Gateway, answer: httpx2.Response) -> dict[str, Any]:
+    """The end of its record."""
+    return gateway.closed(answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        events(DELTA, DONE, "[DONE]"),
+        events(DELTA, DONE) + b": ping\n\n",
+        events(DELTA, DONE, end="\r"),
+        events(DELTA, DONE, end="\r\n"),
+        events(DELTA, DONE)[:-2],
+        events({"type": "image_generation.completed", "b64_json": PICTURE, "usage": USED}),
+        events({"choices": [], "usage": {"prompt_tokens": 14, "completion_tokens": 45}}, "[DONE]"),
+        events(DELTA, DONE | {"text": '"usage": {"output_tokens": 7}'}),
+    ],
+)
+def test_the_usage_of_a_stream_is_found(gateway: Gateway, said: SaidUpstream, stream: bytes) -> None:
+    """Whatever follows the event that tells it, however long that is; words that look like it are none."""
+    answered(said, stream)
+    answer = ask(gateway)
+    assert answer.content == stream
+    ended = closed(gateway, answer)
+    assert (ended["status"], ended["input_tokens"], ended["output_tokens"]) == ("ok", 14, 45)
+    assert ended["cost_usd"] == pytest.approx((14 + 2 * 45) / 1e6)
+
+
+def test_the_usage_of_large_pictures_is_found(gateway: Gateway, said: SaidUpstream) -> None:
+    """It stands behind them."""
+    body = json.dumps({"created": 1, "data": [{"b64_json": PICTURE}], "usage": USED}).encode()
+    answered(said, body, "application/json")
+    answer = ask(gateway)
+    assert answer.content == body
+    ended = closed(gateway, answer)
+    assert (ended["input_tokens"], ended["output_tokens"]) == (14, 45)
+    assert ended["cost_usd"] == pytest.approx((14 + 2 * 45) / 1e6)
+
+
+def test_the_usage_before_long_documents_is_found(gateway: Gateway, said: SaidUpstream) -> None:
+    """Who ranks tells it first, and gives documents back."""
+    results = [{"index": 0, "document": {"text": PICTURE}}]
+    body = json.dumps({"model": "up", "usage": {"total_tokens": 9}, "results": results}).encode()
+    answered(said, body, "application/json")
+    ended = closed(gateway, ask(gateway, "rerank"))
+    assert (ended["input_tokens"], ended["output_tokens"]) == (9, 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_looks_at_a_batch_does_not_pay_for_it(gateway: Gateway, said: SaidUpstream, method: str) -> None:
+    """Its usage is that of the calls in it, however often it is told."""
+    batch = {"id": "batch_1", "object": "batch", "status": "completed", "usage": USED}
+    answered(said, json.dumps(batch).encode(), "application/json")
+    path = "/v1/batches/batch_1" if method == "GET" else "/v1/batches"
+    with gateway.client() as client:
+        answer = client.request(method, path, json=None if method == "GET" else {"input_file_id": "f"})
+    assert answer.json() == batch
+    ended = closed(gateway, answer)
+    assert (ended["status"], ended["input_tokens"], ended["output_tokens"]) == ("ok", 0, 0)
+    assert ended["cost_usd"] == (0 if method == "GET" else None)
+
+
+@pytest.mark.parametrize(
+    "failed", [events(DELTA, FAILED), events(DELTA) + b'event: error\ndata: {"message": "no"}\n\n']
+)
+def test_an_error_that_ends_a_stream_is_recorded(gateway: Gateway, said: SaidUpstream, failed: bytes) -> None:
+    """The client has it as it came, once; the call has failed."""
+    answered(said, failed)
+    answer = ask(gateway)
+    assert answer.content == failed
+    assert closed(gateway, answer)["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"",
+        b": ping\n\n",
+        events(DELTA),
+        events(DELTA, DONE)[:-30],
+        events({"type": "image_generation.partial_image", "b64_json": PICTURE[:9]}),
+        events({"type": "image_generation.completed", "b64_json": PICTURE})[:-9],
+    ],
+)
+def test_a_cut_stream_never_looks_whole(gateway: Gateway, said: SaidUpstream, cut: bytes) -> None:
+    """Where a provider's connection ends in order, too: a piece is not the last event."""
+    answered(said, cut)
+    answer = ask(gateway)
+    last = answer.text.rpartition("data: ")[2] if answer.status_code == 200 else answer.text
+    assert json.loads(last)["error"]["code"] == "stream_cut"
+    ended = closed(gateway, answer)
+    assert (ended["status"], ended["error_type"]) == ("error", "stream_cut")
+
+
+def test_an_error_with_status_200_is_one(gateway: Gateway, said: SaidUpstream) -> None:
+    """It is asked again, and then told with the status that it would have come with."""
+    answered(said, json.dumps(FAILED).encode(), "application/json")
+    answer = ask(gateway, model="patient")
+    assert (answer.status_code, len(said.seen)) == (503, 2)
+    assert "no room" in answer.json()["error"]["message"]
+    assert closed(gateway, answer)["status"] == "error"
+
+
+def test_a_job_that_failed_is_told(gateway: Gateway, said: SaidUpstream) -> None:
+    """What a job says of itself is no error of the call that looks at it."""
+    job = {"id": "ftjob-1", "object": "fine_tuning.job", "status": "failed", **FAILED}
+    answered(said, json.dumps(job).encode(), "application/json")
+    with gateway.client() as client:
+        answer = client.get("/v1/fine_tuning/jobs/ftjob-1")
+    assert (answer.status_code, answer.json()) == (200, job)
+    assert closed(gateway, answer)["status"] == "ok"
