@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import msgspec
 import pytest
 
 from airboss.config.prices import shipped
-from airboss.domain.plan import Preview, Served
+from airboss.domain.plan import Preview, Price, Served
 from airboss.domain.release import Policy
 from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting, worked
 from airboss.governance.policies import policy_of
@@ -255,6 +256,27 @@ def test_calls_are_priced(quiet: Gateway) -> None:
         (None, None),
     ]
     assert calls[2]["attempts"][0]["usage"]["cached_input_tokens"] == 4
+
+
+def test_calls_are_priced_by_their_tier(provider: FakeProvider, own_root: Path) -> None:
+    """Where the span names one, by today's name or the one before; without a price for it that is told."""
+    half = Price(input_usd_per_mtok=Decimal("0.5"), output_usd_per_mtok=Decimal(1))
+    price = msgspec.structs.replace(PRICE, tiers={"flex": half})
+    plan = deployment(provider.url, price=price, priced_by="config", upstream_model="gpt-4o-mini")
+    with Gateway(own_root, plan) as gateway:
+        names = {
+            "openai.response.service_tier": ("default", "flex", "scale"),
+            "gen_ai.openai.response.service_tier": ("flex",),
+        }
+        told = [{name: tier} for name, tiers in names.items() for tier in tiers]
+        send_json(gateway, *(llm(number, attributes=each) for number, each in enumerate(told, 1)))
+        calls = [each["call"] for each in gateway.spans()]
+    assert [(each["cost_usd"], each["attempts"][0]["priced_by"]) for each in calls] == [
+        ("0.00002", "config"),
+        ("0.00001", "config for flex"),
+        ("0.00002", "config, not for scale"),
+        ("0.00001", "config for flex"),
+    ]
 
 
 def test_a_call_to_this_gateway_is_not_a_second_record(quiet: Gateway) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import Target
 from airboss.domain.release import ProviderKind
-from airboss.providers.pricing import Buckets, cost_usd
+from airboss.providers.pricing import Buckets, cost_usd, priced_by
 
 if TYPE_CHECKING:
     from airboss.config.prices import PriceTable
@@ -108,8 +108,8 @@ def cost_of(
         cache_write=written,
         output=told.output_tokens or 0,
     )
-    cost_usd_ = cost_usd(target, used)
-    return (None, None) if cost_usd_ is None else _bounded(cost_usd_, target.priced_by or "config")
+    usd = cost_usd(target, used, told.tier)
+    return (None, None) if usd is None else _bounded(usd, priced_by(target, told.tier) or "config")
 
 
 def _bounded(cost: Decimal, by: str) -> tuple[Decimal | None, str | None]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from airboss.config.tiers import tier_named
 from airboss.domain.record import AttemptUsage
 from airboss.domain.request import Operation
 from airboss.store.span_messages import parameters as asked_with
@@ -94,6 +95,7 @@ _REASONING: Final = (
     "gen_ai.usage.reasoning_tokens",
     "llm.token_count.completion_details.reasoning",
 )
+_TIERS: Final = ("openai.response.service_tier", "gen_ai.openai.response.service_tier")
 _FIRST: Final = frozenset(
     {"First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"}
 )
@@ -107,7 +109,7 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
 
     `models` are the names that a price may stand under, the likeliest first; `request` and `response` are as
     OpenAI's dialect has them. `address` is where it went, as host and port, and `answer_id` what
-    its provider has called the answer, if that is told.
+    its provider has called the answer, if that is told; `tier` is of service, "" for the usual one.
     """
 
     operation: Operation
@@ -126,6 +128,7 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     output_chars: int
     address: str | None
     answer_id: str | None
+    tier: str
     request: bytes | None
     response: bytes | None
 
@@ -240,6 +243,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         output_chars=sum(map(len, answered)),
         address=_address(given),
         answer_id=_answer_id(given, said),
+        tier=tier_named(*(given.get(name) for name in _TIERS)),
         request=request,
         response=_written_answer(given, operation, response, said),
     )
