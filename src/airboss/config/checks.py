@@ -15,6 +15,7 @@ from airboss.config.checks_release import check_release, oddities_of
 from airboss.config.checks_store import check_stores
 from airboss.config.checks_watch import check_preview, check_scoring, check_shadow, check_telemetry
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
+from airboss.config.listed import SERVED_NAME
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_url as _check_url
@@ -41,7 +42,6 @@ NAMED = "1 to 64 of A-Z a-z 0-9 . _ -"
 """The same in words."""
 
 """Names become names of files, so they are narrow."""
-_SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 """What apps send as `model`; vendors write `org/name:tag`."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PYPI = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*/[^/\s][^\s]*")
@@ -165,7 +165,7 @@ def _check_names(config: Config, wrong: Wrong) -> None:
                 raise wrong((table, name), f"{quoted(name)} cannot be a name; use {NAMED}")
     for name, deployment in config.deployments.items():
         for served in (name, *deployment.aliases):
-            if not _SERVED_NAME.fullmatch(served):
+            if not SERVED_NAME.fullmatch(served):
                 path = ("deployments", name) if served is name else ("deployments", name, "aliases")
                 allowed = "1 to 128 of A-Z a-z 0-9 . _ : / @ + -"
                 raise wrong(path, f"{quoted(served)} cannot be sent as a model; use {allowed}")

@@ -73,7 +73,11 @@ def pointing(text: str, deployment: str, release: str) -> str:
     import tomlkit  # noqa: PLC0415 - as above
 
     document = tomlkit.parse(text)
+    if "deployments" not in document:
+        document["deployments"] = tomlkit.table(is_super_table=True)
     deployments: Any = document["deployments"]
+    if deployment not in deployments:  # it is one that a provider lists
+        deployments[deployment] = tomlkit.table()
     table = deployments[deployment]
     table.pop("model", None)
     table["release"] = release

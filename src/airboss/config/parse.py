@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import msgspec
 
 from airboss.config.checks import check
+from airboss.config.listed import check_listed, with_listed
 from airboss.config.locate import line_of
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
@@ -32,7 +33,12 @@ def parse_config(text: str, *, source: str) -> Config:
     Raises ConfigError for the first thing that is wrong: what was seen, where (file and line), what is
     expected and, for a name, the nearest valid one. A value of an `api_key` is never repeated.
     """
-    return read_toml(text, Config, check, source=source, noun="a configuration")
+    return with_listed(read_toml(text, Config, _checked, source=source, noun="a configuration"))
+
+
+def _checked(config: Config, wrong: Wrong) -> None:
+    check_listed(config, wrong)
+    check(with_listed(config), wrong)
 
 
 def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, source: str, noun: str) -> T:

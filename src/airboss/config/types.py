@@ -39,7 +39,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
     `responses` says whether it has OpenAI's `/responses`; left out: `openai` and `azure` have it.
     `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
-    share the calls; with `affinity` those that begin alike go to the same one.
+    share the calls; with `affinity` those that begin alike go to the same one. `models` are served under
+    their own names, without tables of their own (`config.listed`).
     """
 
     kind: ProviderKind
@@ -51,6 +52,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     region: str | None = None
     targets: tuple[TargetConfig, ...] = ()
     affinity: bool = False
+    models: tuple[str, ...] = ()
 
 
 class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

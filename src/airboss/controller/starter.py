@@ -19,6 +19,8 @@ _OPENAI = """
 [providers.openai]
 kind = "openai"
 api_key = "env:OPENAI_API_KEY"
+# More of its models, each under its own name:
+# models = ["gpt-4o-mini", "text-embedding-3-small"]
 """
 
 _LOCAL = f"""
