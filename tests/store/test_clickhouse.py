@@ -74,6 +74,14 @@ def test_threads_that_ask_first_together_make_the_schema_once(url: str) -> None:
         assert [each.result() for each in asked] == [0] * 4
 
 
+def test_the_engine_answers_on_more_than_one_core(server: ClickHouse) -> None:
+    """As a server with memory does: what only one thread answers would say nothing of time or of order."""
+    server.create_database()
+    asked = "select count() from numbers_mt(100000000) where number % 3 = 0 settings max_threads = 2"
+    plan = server.rows(f"explain pipeline {asked}")
+    assert "Resize 2" in str(plan)
+
+
 def both() -> JournalMove:
     """A move of everything: a whole call on each of two days, an open, a close, feedback before and after."""
     return JournalMove(

@@ -15,7 +15,7 @@ import pytest
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
 from airboss.domain.usage import USAGE_ORDERS
-from airboss.store import clickhouse_people, rollups
+from airboss.store import clickhouse_people, clickhouse_rollups, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_schema import statements
 from tests.store.conftest import Open
@@ -337,6 +337,40 @@ def test_the_slowest_of_many_short_sessions(
     assert told == [msgspec.structs.replace(row, tokens_per_s=None) for row in expected]
     assert found
     assert (found[0] == limit) == (limit < 200)
+
+
+@pytest.mark.parametrize(("person", "limit"), [("user", 1), ("user", 2), ("user", 60), ("session", 3)])
+def test_the_slowest_people_of_uneven_many_calls(
+    log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, person: str, limit: int
+) -> None:
+    """Found by the slowest of their calls, nobody among them; the same as of every call. Where these tell of
+    fewer than are asked for, every call is looked at."""
+    rng = random.Random(20261130)
+    people = [int(40 * rng.random() ** 2) for _ in range(600)]
+    many = [
+        call(COUNT + at, status=rng.choice(["ok", "error"]),
+             latency_ms=rng.lognormvariate(6, 0.4) * (1 + each % 7),
+             **{"user": "bob", person: f"p{each}" if at % 50 else None})
+        for at, each in enumerate(people)
+    ]  # fmt: skip
+    log.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=tuple(many)))
+    until = START + timedelta(days=10)
+    asked = UsageQuery(since=START, until=until, by=(person,), order="latency_p95_ms", limit=limit)
+    with monkeypatch.context() as patch:
+        patch.setattr(rollups, "FEW", 10**9)
+        expected = log.usage(asked)
+    found, rows = [], log._house.rows
+
+    def seen(text: str, *given: Any) -> list[list[Any]]:
+        found.append(text.split(maxsplit=1)[0])
+        return rows(text, *given)
+
+    monkeypatch.setattr(log._house, "rows", seen)
+    monkeypatch.setattr(clickhouse_rollups, "CALLS", 0)  # sessions of so many calls are not short
+    told = [msgspec.structs.replace(row, tokens_per_s=None) for row in log.usage(asked)]
+    assert told == [msgspec.structs.replace(row, tokens_per_s=None) for row in expected]
+    at = found.index("with")
+    assert len(found[at:]) == (2 if limit < 60 else 3)  # who they are and what they did
 
 
 OLD_SUMS = """

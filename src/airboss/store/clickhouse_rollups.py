@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from airboss.store import clickhouse_people, clickhouse_tags, rollups
 from airboss.store.clickhouse_http import ClickHouse, moment, query
-from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
+from airboss.store.rollups import DAY_S, GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "toFloat64(records.cost_usd) * 1e6"}
 TAGGED: Final = "if(JSONHas(tags, "
@@ -86,8 +86,9 @@ def _narrowed(rows: Ask, asked: Question, calls: int) -> tuple[Question, int]:
         "person": person,
     }
     found: list[list[Any]] = []
-    if metric == "latency_p95_ms" and sums is not None and person == "session" and asked.limit <= FEW_MAX:
-        found = _slowest_few(rows, parts, given, calls)
+    if metric == "latency_p95_ms" and sums is not None and asked.limit <= FEW_MAX:
+        found = _slowest_few(rows, parts, given, calls) if person == "session" else []
+        found = found or _slowest(rows, sums.table, parts, given)
     found = found or rows(query("top_people").format(**parts, times=times, requests=counted), given)
     return asked.of_groups(person, [row[:-1] for row in found], _these), sum(row[-1] for row in found)
 
@@ -101,6 +102,18 @@ def _slowest_few(rows: Ask, parts: Mapping[str, str], given: dict[str, Any], cal
         return []
     found = rows(query("slowest_few").format(**parts), {**given, "bar": bar})
     return found if len(found) == given["limit"] else []
+
+
+def _slowest(rows: Ask, table: str, parts: Mapping[str, str], given: dict[str, Any]) -> list[list[Any]]:
+    """The slowest groups, exactly, and how many calls each made, by the slowest of their calls alone; some
+    more may come with them that are no slower than the last. None where these do not tell it."""
+    text = query("slow_day").format(people=table, where=parts["where"])
+    ((bar,),) = rows(text, {**given, "last_day": given["days_end"] - timedelta(seconds=DAY_S)})
+    if bar is None:
+        return []
+    found = rows(query("slow_people").format(**parts), {**given, "bar": bar})
+    enough = sum(sure for *_, sure, _ in found) >= given["limit"]
+    return [[*keys, calls] for *keys, _, calls in found] if enough else []
 
 
 def _matching(rows: Ask, asked: Question, given: dict[str, Any]) -> tuple[Question, int]:

@@ -88,8 +88,7 @@ def _of_every_call(asked: UsageQuery, groups: list[str], narrowed: Question) -> 
         groups=", ".join(f"{column} as g{at}" for at, column in enumerate(groups)) or "null as g",
         start=start,
         where=narrowed.of_records,
-        users=str("users" in asked.people).lower(),
-        sessions=str("sessions" in asked.people).lower(),
+        **clickhouse_people.counted(asked.people),
         cost=COST_P95 if asked.costs else "null",
         **{
             name: "0" if getattr(asked, bound) is None else f"countIf(status = 'ok' and {column} > ${bound})"
