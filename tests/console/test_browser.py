@@ -129,6 +129,18 @@ def test_explore_stays_in_reach(browser: Browser, address: str) -> None:
         assert box["x"] >= 0
 
 
+def test_a_phone_shows_all_tabs(browser: Browser, address: str) -> None:
+    """Of the room with most of them too: the one that one is on is not out of sight."""
+    with visitor(browser, address, NARROW) as page:
+        page.goto(f"{address}/quality")
+        tabs = page.locator(".tabs a")
+        boxes = [tabs.nth(number).bounding_box() for number in range(tabs.count())]
+        assert len(boxes) == 7
+        assert all(
+            box is not None and box["x"] >= 0 and box["x"] + box["width"] <= NARROW[0] for box in boxes
+        )
+
+
 def test_a_deployment_with_the_longest_name_fits_a_phone(browser: Browser) -> None:
     """Its page does not scroll sideways."""
     name = "a/name:that@goes+on_" + "and_on_" * 15 + "on"
