@@ -62,7 +62,7 @@ def test_list_shows_states_and_answers_by_exit_code(run: Run, api: AdminApi, sta
     api.answers["GET", "/api/v1/alarms"] = {"alarms": [alarm(state=state), nothing]}
     ended, out, _ = run("monitor", "list", "--url", api.url)
     assert ended == code
-    assert "error_rate of support above 0.1 over 5m for 1m" in out
+    assert "error_rate of support above 10 % over 5m for 1m" in out
     assert "no calls in the last 5m" in out
     ended, out, _ = run("monitor", "list", "--url", api.url, "--json")
     assert ended == code
@@ -75,7 +75,7 @@ def test_numbers_are_to_be_read(run: Run, api: AdminApi) -> None:
     third = alarm("third", value=1 / 3, threshold=0.1)
     api.answers["GET", "/api/v1/alarms"] = {"alarms": [many, third]}
     out = run("monitor", "list", "--url", api.url)[1]
-    assert all(each in out for each in ("1,234,567", "above 1,000,000", "0.333333 "))
+    assert all(each in out for each in ("1,234,567", "above 1,000,000", "33.3 % "))
     assert "e+06" not in out
 
 
@@ -167,12 +167,12 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     }
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert "alarm errors [red]firing[/]" in status_line(line)
-    assert "error_rate of support is 0.25, silenced" in status_line(line)
+    assert "error_rate of support is 25 %, silenced" in status_line(line)
     share = status_line(line | {"kind": "sequential", "metric": "latency_p95"})
     assert "latency_p95 of support is worse than usual in 25.00% of calls" in share, "no latency, but a share"
-    assert "error_rate of support is 0.25" in status_line(line | {"kind": "sequential"})
+    assert "error_rate of support is 25 %" in status_line(line | {"kind": "sequential"})
     assert "dead_letters of Airboss is 0.25" in status_line(
-        line | {"metric": "dead_letters", "deployment": ""}
+        line | {"kind": "recording", "metric": "dead_letters", "deployment": ""}
     )
     assert "80% of its budget is spent, silenced" in status_line(line | {"kind": "budget", "value": 0.8})
     assert not well(found | {"alarms": [line]})

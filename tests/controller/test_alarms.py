@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, notice
+from airboss.store.alert_metrics import worded
 from airboss.store.alert_rows import AlarmRow, AlarmRule, Silence
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -206,8 +207,34 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "detail": None,
         "records": [],
         "link": "http://x/records?status=error",
-        "text": "errors firing: error_rate of support is 0.5; the alarm is for above 0.1 over 5m",
+        "text": "errors firing: error_rate of support is 50 %; the alarm is for above 10 % over 5m",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "value", "words"),
+    [
+        ("threshold", "error_rate", 0.104623, "10.5 %"),
+        ("threshold", "latency_p95", 219.945, "220 ms"),
+        ("threshold", "ttft_p50", 5000.0, "5,000 ms"),
+        ("threshold", "latency_p50", 0.4213, "0.42 ms"),
+        ("threshold", "cost_usd", 0.000012345, "$0.0000123"),
+        ("threshold", "cost_usd", 1234.567, "$1,234.57"),
+        ("threshold", "requests", 120.0, "120"),
+        ("threshold", "score:tone", 0.4567, "0.4567"),
+        ("change", "requests", -0.95, "-95 %"),
+        ("change", "error_rate", 0.1, "+10 points"),
+        ("change", "score:tone", -0.2, "-0.2"),
+        ("sequential", "latency_p95", 0.123456, "12.3 %"),
+        ("sequential", "score:tone", 0.3, "0.3"),
+        ("burn_rate", "error_rate", 10.3627, "10.4"),
+        ("budget", "budget", 1.029, "103 %"),
+        ("recording", "dead_letters", 2.0, "2"),
+    ],
+)
+def test_numbers_have_their_units(kind: str, metric: str, value: float, words: str) -> None:
+    """People are told a rate in percent and a time in milliseconds, not as they are kept."""
+    assert worded(kind, metric, value) == words
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def show_table(found: list[dict[str, Any]]) -> None:
             escape(each["name"]),
             coloured(each["state"]),
             dash(each["since"] and local_time(each["since"])),
-            escape(amount(each["value"]) if each["value"] is not None else dash(each["why"])),
+            escape(amount(each, each["value"]) if each["value"] is not None else dash(each["why"])),
             escape(bound(each)),
             dash(silence and local_time(silence["until"])),
         )
@@ -180,9 +180,8 @@ def show_page(found: dict[str, Any]) -> None:
     out, each = console(), found["alarm"]
     since = f" since {local_time(each['since'])}" if each["since"] else ""
     out.print(f"[bold]{escape(each['name'])}[/] {coloured(each['state'])}{since}")
-    out.print(
-        escape(f"{bound(each)}; now {amount(each['value'])}" + (f" ({each['why']})" if each["why"] else ""))
-    )
+    why = f" ({each['why']})" if each["why"] else ""
+    out.print(escape(f"{bound(each)}; now {amount(each, each['value'])}{why}"))
     if each["detail"]:
         out.print(each["detail"], markup=False)
     for record in each["records"]:
@@ -193,7 +192,8 @@ def show_page(found: dict[str, Any]) -> None:
             escape(f"silenced until {local_time(silence['until'])} by {silence['by']}: {silence['reason']}")
         )
     for event in found["events"]:
-        line = f"{local_time(event['at'])}  {event['before']} → {event['after']}  {amount(event['value'])}"
+        value = amount(each, event["value"])
+        line = f"{local_time(event['at'])}  {event['before']} → {event['after']}  {value}"
         out.print(line, markup=False)
     if found["notifications"]:
         out.print("\ntold")
@@ -204,7 +204,9 @@ def show_page(found: dict[str, Any]) -> None:
 
 def bound(alarm: dict[str, Any]) -> str:
     """What an alarm is for, in one line."""
-    than = "" if alarm["threshold"] is None else f" {alarm['comparison']} {amount(alarm['threshold'])}"
+    than = ""
+    if alarm["threshold"] is not None:
+        than = f" {alarm['comparison']} {amount(alarm, alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
     whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or "Airboss"

@@ -102,11 +102,11 @@ def dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def amount(value: float | None) -> str:
-    """A measured number, to what a person reads of it."""
-    from airboss.controller.alarms import shown  # noqa: PLC0415 - msgspec, which JSON output does without
+def amount(alarm: Mapping[str, Any], value: float | None) -> str:
+    """A number of an alarm with its unit, to what a person reads of it."""
+    from airboss.store.alert_metrics import worded  # noqa: PLC0415 - msgspec, which JSON output does without
 
-    return "-" if value is None else shown(value)
+    return "-" if value is None else worded(alarm["kind"], alarm["metric"], value)
 
 
 def milliseconds(value: float | None) -> str:

@@ -206,7 +206,7 @@ def alarm(found: dict[str, Any]) -> str:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
-    value = amount(found["value"])
+    value = amount(found, found["value"])
     if found["kind"] == "sequential" and found["value"] is not None and found["metric"].startswith(SHARES):
         value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""

@@ -9,14 +9,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from airboss.controller.alarms import Reading, shown
+from airboss.controller.alarms import Reading
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Budget
 from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import money, period_end
-from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good
+from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good, shown
 from airboss.store.alert_rows import AlarmRule
 
 WINDOW_PARTS: Final = 60

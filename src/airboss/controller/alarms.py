@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airboss.store.alert_metrics import worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -176,14 +177,12 @@ def _due(row: AlarmRow) -> Told | None:
 
 def _words(row: AlarmRow, state: str, window: str) -> str:
     rule = row.rule
-    measured_as = "nothing to measure" if row.value is None else f"{shown(row.value)}"
+    measured_as = "nothing to measure" if row.value is None else worded(rule.kind, rule.metric, row.value)
     if row.value is None and row.why:
         measured_as += f" ({row.why})"
     plural = "" if row.value == 1 else "s"
     side = "below" if rule.below else "above"
-    bound = shown(rule.bound if row.bound is None else row.bound)
-    if rule.kind == "budget" and row.value is not None:
-        measured_as, bound = f"{100 * row.value:.0f} %", f"{100 * rule.bound:.0f} %"
+    bound = worded(rule.kind, rule.metric, rule.bound if row.bound is None else row.bound)
     of, fires = f"{rule.metric} of {rule.deployment}", f"the alarm is for {side} {bound} over {window}"
     what = {
         "threshold": f"{of} is {measured_as}; {fires}",
@@ -201,8 +200,3 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
-
-
-def shown(value: float) -> str:
-    """A number as people read it."""
-    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.6g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from airboss.domain.ports import RecordFilter, UsageQuery
@@ -77,3 +78,36 @@ def length(window_s: int) -> str:
         if window_s % size == 0:
             return f"{window_s // size}{unit}"
     return f"{window_s}s"
+
+
+def worded(kind: str, metric: str, value: float) -> str:
+    """An alarm's value, or its bound, as people read it: rates and shares in percent, times and money in
+    their units, changes with their sign."""
+    match kind:
+        case "sequential" | "change" if metric.startswith("score:"):
+            return shown(value)
+        case "sequential":
+            return f"{100 * value:.3g} %"
+        case "change":
+            return f"{100 * value:+.3g} {'points' if metric.endswith('_rate') else '%'}"
+        case "budget":
+            return f"{100 * value:.0f} %"
+        case "threshold":
+            return _of_calls(metric, value)
+        case _:
+            return f"{value:.3g}" if kind == "burn_rate" else shown(value)
+
+
+def _of_calls(metric: str, value: float) -> str:
+    if metric.endswith("_rate"):
+        return f"{100 * value:.3g} %"
+    if metric.startswith(("latency", "ttft")):
+        return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
+    if metric == "cost_usd":
+        return f"${value:,.2f}" if value >= 100 else f"${Decimal(f'{value:.3g}'):f}"
+    return shown(value)
+
+
+def shown(value: float) -> str:
+    """A number as people read it."""
+    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
