@@ -200,6 +200,8 @@ def test_the_pages(site: LoopSite) -> None:
     own = otto.get("/governance/approvals").text
     assert "Take it back" in own
     assert "Approve it" not in own
+    assert "change waits</span>" in anna.get("/").text.replace(" for approval", "")
+    assert "change waits" not in site.person("viewer").get("/").text
     page = anna.get("/governance/approvals").text
     assert "asked for by otto" in page
     assert "&lt;b&gt;slow" in page
@@ -208,6 +210,7 @@ def test_the_pages(site: LoopSite) -> None:
     assert done.status_code == 303
     page = anna.get("/governance/approvals").text
     assert "Nothing waits" in page
+    assert "change waits" not in page
     assert "fine" in page
     assert "above = 3000" in (site.loop.ledger.config() or "")
     refused = pressed(otto, "/governance/approvals/1/reject", reason="")

@@ -162,8 +162,10 @@ def act(action: Action, desk: Desk, form: Form) -> str | Once:
 
 
 def drawn(desk: Desk, templates: Templates, seen: Visit, view: View) -> str:
-    """A view as HTML, in the frame: with the plan in force, and how many alarms fire."""
-    known = {"plan": current_plan(desk), "firing": len(firing_since(desk))}
+    """A view as HTML, in the frame: with the plan in force, how many alarms fire, and how many changes wait
+    for who may approve them."""
+    waiting = desk.proposals.proposals(state="waiting") if seen.caller.may("operator") else ()
+    known = {"plan": current_plan(desk), "firing": len(firing_since(desk)), "waiting_changes": len(waiting)}
     return templates.page(view.template, seen, **{**known, **view.values})
 
 
