@@ -42,17 +42,18 @@ class Heard:
         self.over.set()
 
 
-async def _ask(pool: Pool) -> Heard:
+async def _ask(pool: Pool, body: bytes) -> Heard:
     heard = Heard()
     connection = pool.idle() or await pool.connect(5.0)
-    connection.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", heard)
+    connection.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body), heard)
     async with asyncio.timeout(5):
         await heard.over.wait()
     return heard
 
 
-def asked(answer: bytes, *, times: int = 2) -> tuple[list[Heard], int]:
-    """What is heard of an upstream that always gives this answer, and how many connections it took."""
+def asked(answer: bytes, *, times: int = 2, body: bytes = b"") -> tuple[list[Heard], int]:
+    """What is heard of an upstream that always gives this answer and reads no body, and how many connections
+    it took."""
 
     async def play() -> tuple[list[Heard], int]:
         taken = 0
@@ -60,7 +61,7 @@ def asked(answer: bytes, *, times: int = 2) -> tuple[list[Heard], int]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal taken
             taken += 1
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 while await reader.readuntil(b"\r\n\r\n"):
                     writer.write(answer)
             writer.close()
@@ -75,7 +76,7 @@ def asked(answer: bytes, *, times: int = 2) -> tuple[list[Heard], int]:
         port = server.sockets[0].getsockname()[1]
         pools = Pools(Outbox())
         pool = pools.get("fake", Origin.parse(f"http://127.0.0.1:{port}"))
-        heard = [await _ask(pool) for _ in range(times)]
+        heard = [await _ask(pool, body) for _ in range(times)]
         pools.close_all()
         await asyncio.gather(*tasks)
         server.close()
@@ -96,6 +97,13 @@ def test_a_connection_is_used_again() -> None:
 def test_what_follows_an_answer_ends_the_trust(more: bytes) -> None:
     """A whole answer counts, but with anything after it nobody could tell whose the next would be."""
     heard, taken = asked(ANSWER + more)
+    assert [(one.text, one.error) for one in heard] == [(b"ok", None)] * 2
+    assert taken == 2
+
+
+def test_an_answer_before_the_end_of_its_request_ends_the_trust() -> None:
+    """What is still to be sent stands before the next request, and nobody may ever read it."""
+    heard, taken = asked(ANSWER, body=b"x" * 20_000_000)
     assert [(one.text, one.error) for one in heard] == [(b"ok", None)] * 2
     assert taken == 2
 

@@ -304,7 +304,10 @@ class Connection(asyncio.Protocol):
         if self._paused:  # while its last piece was being read
             self._paused = False
             self.transport.resume_reading()
-        if self._keep and not self.transport.is_closing():
+        if self.transport.get_write_buffer_size():
+            # Answered before it was all sent: whoever came next would wait until somebody reads the rest.
+            self.transport.abort()
+        elif self._keep and not self.transport.is_closing():
             self._pool.give_back(self)
         else:
             self.transport.close()
