@@ -23,6 +23,7 @@ from airboss.store.passing import Passing
 from airboss.store.sealed_marks import NAME, PREFIX, Unopened
 from airboss.store.sealer import (
     Sealer,
+    is_sealed_text,
     seal_closed,
     seal_opened,
     seal_record,
@@ -92,7 +93,10 @@ class SealedLog(Passing):
 
     def put_scores(self, scores: Sequence[Score]) -> int:
         """As `RecordLog.put_scores`, sealed. What waited for its record was, for nobody in particular."""
-        return self.inner.put_scores(self._scores(self._read(scores)) if self._wanted() else scores)
+        if not self._wanted():
+            return self.inner.put_scores(scores)
+        clear = [self._read([each])[0] if is_sealed_text(each.comment or "") else each for each in scores]
+        return self.inner.put_scores(self._scores(clear))
 
     def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
         """As `RecordLog.scores_of`, opened."""

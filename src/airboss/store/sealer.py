@@ -216,7 +216,12 @@ def _sealed(raw: msgspec.Raw, key: Key, at: str) -> msgspec.Raw:
     return msgspec.Raw(as_body(seal((key,), data, at), data))
 
 
+def is_sealed_text(text: str) -> bool:
+    """Whether a text is sealed, and does not only begin so."""
+    return text.startswith(PREFIX) and is_sealed(text.removeprefix(PREFIX))
+
+
 def _sealed_text(text: str | None, keys: tuple[Key, ...], at: str) -> str | None:
-    if text is None or (text.startswith(PREFIX) and is_sealed(text.removeprefix(PREFIX))):
+    if text is None or is_sealed_text(text):
         return text
     return PREFIX + seal(keys, text.encode("utf-8", "replace"), at)
