@@ -97,7 +97,7 @@ def test_cut_answers_never_look_whole(tmp_path: Path) -> None:
     speech, chat = {"input": "x"}, {"messages": [{"role": "user", "content": "hi"}]}
     sound = ("/v1/audio/speech", b"audio/mpeg", bytes(range(256)) * 9, speech)
     long = ("/v1/audio/speech", b"audio/mpeg", random.Random(1).randbytes(300_000), speech)
-    heard = ("/v1/audio/speech", b"text/event-stream", b'data: {"type":"speech.audio.delta"}\n\n', speech)
+    heard = ("/v1/audio/speech", b"text/event-stream", b'data: {"type":"speech.audio.done"}\n\n', speech)
     over = (*heard[:2], heard[2] + b"data: [DONE]\n\n", speech)
     whole = ("/v1/chat/completions", b"application/json", ANSWER, chat)
     stream = ("/v1/chat/completions", b"text/event-stream", EVENTS, chat | {"stream": True})
