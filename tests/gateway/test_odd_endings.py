@@ -161,6 +161,25 @@ CLAUDE = [
 ]
 
 
+@pytest.mark.parametrize("reason", ["s" * 100_000, "st\0p", "as ann.lee@example.com said"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reason_that_is_no_name_is_the_clients_alone(
+    gateway: Gateway, upstream: SaidUpstream, reason: str, stream: bool
+) -> None:
+    """Its record, which holds no text without bounds beside its bodies, would be lost for it."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    upstream.stream([{"content": "hi"}], finish=reason)
+    if not stream:
+        choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": reason}
+        upstream.events = []
+        upstream.body = {"object": "chat.completion", "choices": [choice], "usage": usage}
+    answer = ask(gateway, "chat", stream=stream)
+    assert json.dumps(reason) in answer.text
+    closed = gateway.closed(answer.headers["x-request-id"])
+    assert (closed["status"], closed["finish_reason"]) == ("ok", None)
+    assert closed["cost_usd"] == 5e-06
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_breaks_after_a_reason_to_stop_costs_nothing(
     gateway: Gateway, upstream: SaidUpstream, dialect: str

@@ -16,6 +16,7 @@ from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
 from airboss.gateway.splice import too_deep
+from airboss.providers.compatible import name_in
 from airboss.providers.lenient import without_halves
 
 _NULL = msgspec.Raw(b"null")
@@ -61,7 +62,7 @@ def closing(
         int(max(0.0, latency_s - dispatched.upstream_s) * 1e6) / 1000,
         None if first_at is None else int((first_at - started) * 1e6) / 1000,
         error_type,
-        finish_reason=None if said is None else said.finish_reason,
+        finish_reason=None if said is None else name_in(said.finish_reason),
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cached_input_tokens=used.cached_input_tokens,

@@ -322,8 +322,8 @@ _NAME = re.compile(r"[A-Za-z](?:[A-Za-z_.-]|\d{1,3}(?!\d)){0,63}|\d{1,6}", re.AS
 
 
 def name_in(said: object) -> str | None:
-    """An error's code or type, if it is a name: these stand in records, metrics and pages, where what an
-    upstream says again of a request must not."""
+    """An error's code or type, or a reason to stop, if it is a name: these stand in records, metrics and
+    pages, where what an upstream says again of a request must not, nor what is too long for them."""
     return said if isinstance(said, str) and _NAME.fullmatch(said) else None
 
 
