@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
+from airboss.config import OidcConfig
 from airboss.config.types import Role
+from airboss.console import api_approvals, api_config
 from airboss.console.api_audit import entry
-from airboss.console.waits import WAITING_MAX
+from airboss.console.callers import Caller, Callers
+from airboss.console.route import Call
+from airboss.console.session import as_name
+from airboss.console.waits import WAITING_MAX, Waits
+from airboss.domain.errors import PermissionDenied
+from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey
 from airboss.governance.audit import Sealer
 from airboss.governance.keys import hash_key, new_key
+from airboss.governance.sign_in import person
 from airboss.store.audit import SqlAuditLog
 from tests.console.governed import SIGNER
 from tests.console.looped import LoopSite, pressed
@@ -59,6 +70,12 @@ def decide(client: Any, number: int, word: str = "approve", **body: str) -> Any:
     return client.post(f"/api/v1/approvals/{number}/{word}", json=body)
 
 
+def said_by(caller: Caller, number: int = 0, body: bytes = b"") -> Call:
+    """What somebody sends, of a change."""
+    who = caller.actor(program=False)
+    return Call(params={}, path={"number": str(number)}, body=body, now=NOW, actor=who, caller=caller)
+
+
 def told(site: LoopSite) -> list[tuple[str, str | None]]:
     """The audit log's actions and who did them, the oldest first."""
     return [(each.action, each.actor) for each in map(entry, reversed(site.audit.newest(limit=99)))]
@@ -79,8 +96,8 @@ def test_a_change_waits_for_another(site: LoopSite) -> None:
     assert "above = 3000" in (site.loop.ledger.config() or "")
     assert told(site)[-3:] == [
         ("approvals.propose", "otto"),
-        ("approvals.approve", "ella"),
         ("config.apply", "otto"),
+        ("approvals.approve", "ella"),
     ]
     again = decide(ella(site), number)
     assert (again.status_code, again.json()["error"]["code"]) == (400, "already_decided")
@@ -97,6 +114,62 @@ def test_nobody_approves_their_own(site: LoopSite) -> None:
     assert decide(site.program("operator"), number, "reject").json()["state"] == "rejected"
     assert decide(ella(site), number).status_code == 400
     assert "above = 4000" in (site.loop.ledger.config() or "")
+
+
+def test_somebody_stays_who_they_are(site: LoopSite) -> None:
+    """Whoever signs in is known by their provider's word for them, not by an address that they change."""
+    oidc = OidcConfig(issuer="https://login.example.com", client_id="a", roles={"*": "operator"})
+    desk = site.desk()
+
+    def named(**claims: object) -> Caller:
+        who = person(claims, oidc)
+        found = Callers(desk.ledger, desk.clock, lambda: oidc).named(as_name(who))
+        assert found is not None
+        return found[0]
+
+    verified = {"email": "ann@example.com", "email_verified": True}
+    ann = named(sub="u-1", **verified)
+    with pytest.raises(Waits) as waits:
+        api_config.apply(desk, said_by(ann, body=msgspec.json.encode({"config": SLOWER})))
+    number = waits.value.number
+    for own in (named(sub="u-1", email="ann+1@example.com", email_verified=True), named(sub="u-1")):
+        assert own.key != ann.key
+        call = said_by(own, number)
+        assert api_approvals.approval(desk, call).own
+        with pytest.raises(PermissionDenied, match="somebody else approves it"):
+            api_approvals.approve(desk, call)
+    other = named(sub="u-2", preferred_username="ann")
+    call = said_by(other, number)
+    assert not api_approvals.approval(desk, call).own
+    assert api_approvals.approve(desk, call).state == "approved"
+
+
+def test_no_secret_waits(site: LoopSite) -> None:
+    """A key that is written out would be read by whoever may approve; with the admin key it is moved away."""
+    text = f'{SLOWER}\n[providers.more]\nkind = "openai"\napi_key = "sk-9f8e7d6c"\n'
+    answer = site.program("admin").post("/api/v1/config", json={"config": text})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "literal_secret")
+    assert "sk-9f8e7d6c" not in answer.text
+    assert ella(site).get("/api/v1/approvals").json()["approvals"] == []
+    assert site.program().post("/api/v1/config", json={"config": text}).status_code == 200
+
+
+def test_a_decision_locks_the_ledger_when_all_is_worked_out(site: LoopSite) -> None:
+    """A gateway that keeps what `previous_response_id` needs does not wait for a plan to be made."""
+    number, desk = asked(site), site.desk()
+    apply, free = desk.apply, list[str]()
+
+    def slow(text: str, source: str) -> ServingPlan:
+        other = sqlite3.connect(site.loop.data.ledger_path, timeout=0, isolation_level=None)
+        other.execute("begin immediate")
+        other.close()
+        free.append(text)
+        return apply(text, source)
+
+    desk = dataclasses.replace(desk, apply=slow)
+    call = said_by(Caller(role="admin", key="anna"), number)
+    assert api_approvals.approve(desk, call).state == "approved"
+    assert free == [SLOWER]
 
 
 def test_the_admin_key_waits_for_nobody(site: LoopSite) -> None:
@@ -160,6 +233,23 @@ def test_rollouts_wait(site: LoopSite) -> None:
     late = decide(ella(site), promote)
     assert late.status_code == 400, late.text
     assert ella(site).get(f"/api/v1/approvals/{promote}").json()["approval"]["state"] == "waiting"
+
+
+def test_a_name_is_pinned_to_its_release(site: LoopSite) -> None:
+    """Also that of an admin, who may name any: it may be another's by the time that somebody approves it."""
+    site.program().post("/api/v1/config", json={"config": CONFIG.replace("PROMPT", NEW_PROMPT) + WANTED})
+    (deployment,) = [
+        each
+        for each in site.program().get("/api/v1/deployments").json()["deployments"]
+        if each["name"] == "support"
+    ]
+    kept = site.program().get("/api/v1/releases").json()["releases"]
+    name = next(each["name"] for each in kept if each["digest"] == deployment["candidate"])
+    anna = site.program("admin")
+    number = anna.post("/api/v1/rollouts", json={"deployment": "support", "release": name}).json()["proposal"]
+    assert ella(site).get(f"/api/v1/approvals/{number}").json()["asks"]["release"] == deployment["candidate"]
+    for path, more in (("/api/v1/rollouts", {}), ("/api/v1/rollouts/order", {"action": "promote"})):
+        assert anna.post(path, json={"deployment": "nobody", **more}).status_code == 404
 
 
 def test_so_much_waits_and_no_more(site: LoopSite) -> None:

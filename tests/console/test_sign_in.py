@@ -90,6 +90,12 @@ def test_the_cookies(known: Site) -> None:
     assert BEGUN_COOKIE not in client.cookies
 
 
+def test_a_long_name_comes_in(known: Site, provider: IdentityProvider) -> None:
+    """Whatever somebody is called, their session holds."""
+    provider.says(claims={"sub": '"' * 255, "preferred_username": "\U0001f6e9" * 200, "groups": ["ml-team"]})
+    assert signed_in(known).get("/").status_code == 200
+
+
 def test_without_it_there_is_no_way(site: Site) -> None:
     """The form offers none, and its addresses are not there."""
     assert "Sign in with" not in site.client().get("/login").text
@@ -221,13 +227,14 @@ def test_nobody_writes_their_own_role(known: Site) -> None:
     """A cookie that names somebody else, or another role, is signed by nobody."""
     client = signed_in(known)
     expiry, nonce, _, signature = client.cookies["airboss_session"].split(".")
-    for name in (as_name(Person(name="ann@example.com", role="admin")), "anna", "~", "~é", "~e30", "~bnVsbA"):
+    admin = as_name(Person(name="ann@example.com", id="u", role="admin"))
+    for name in (admin, "anna", "~", "~é", "~e30", "~bnVsbA"):
         other = known.client()
         forged = f"airboss_session={expiry}.{nonce}.{name}.{signature}".encode()
         assert other.get("/", headers={b"cookie": forged}).status_code == 303
     # Nor by who knows what it is bound to: the session key is missing.
     mine = Sessions(session_key="guessed", admin_key="guessed")
-    made = mine.issue(known.clock.now(), name=as_name(Person(name="x", role="admin")), bond="")
+    made = mine.issue(known.clock.now(), name=as_name(Person(name="x", id="u", role="admin")), bond="")
     assert known.client().get("/", headers={"cookie": f"airboss_session={made}"}).status_code == 303
 
 

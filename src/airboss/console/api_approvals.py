@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.console import api_config, api_releases
+from airboss.console.callers import Caller
 from airboss.console.changes import Change, difference
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
@@ -50,12 +51,14 @@ class Approvals(msgspec.Struct, frozen=True, kw_only=True):
 
 class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One of them. `asks` is what it asks for, as its request had it; `changes` is what a configuration that
-    waits would change of the one in force; `problem` is why that cannot be said."""
+    waits would change of the one in force; `problem` is why that cannot be said. `own`: whoever looks has
+    asked for it."""
 
     approval: ApprovalRow
     asks: Any
     changes: tuple[Change, ...]
     problem: str | None
+    own: bool
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,13 +87,14 @@ def approval(desk: Desk, call: Call) -> ApprovalAnswer:
             changes = difference(desk.ledger.config(), asks["config"], source="what waits").changes
         except (ConfigError, InvalidRequest) as error:
             problem = str(error)
-    return ApprovalAnswer(approval=row(found), asks=asks, changes=changes, problem=problem)
+    own = is_own(found, call.caller)
+    return ApprovalAnswer(approval=row(found), asks=asks, changes=changes, problem=problem, own=own)
 
 
 def approve(desk: Desk, call: Call) -> ApprovalRow:
     """POST /api/v1/approvals/{number}/approve."""
     found, reason = find(desk, call), decision(call)
-    if found.by == call.caller.key:
+    if is_own(found, call.caller):
         raise PermissionDenied(
             f"{found.by} has asked for this, and somebody else approves it", code="own_proposal"
         )
@@ -105,8 +109,9 @@ def approve(desk: Desk, call: Call) -> ApprovalRow:
         approved=True,
     )
     with desk.rollouts.together():
+        if find(desk, call).state == "waiting":
+            HANDLES[found.action](desk, made)  # first: it may take long, and a write locks the ledger
         settle(desk, call, decided)
-        HANDLES[found.action](desk, made)
     return row(decided)
 
 
@@ -115,6 +120,11 @@ def reject(desk: Desk, call: Call) -> ApprovalRow:
     decided = decided_by(find(desk, call), "rejected", call, decision(call))
     settle(desk, call, decided)
     return row(decided)
+
+
+def is_own(found: Proposal, caller: Caller) -> bool:
+    """Whether they have asked for it themselves, be it under the name that their address gave them then."""
+    return found.by == caller.key or (found.by_id != "" and found.by_id == caller.id)
 
 
 def find(desk: Desk, call: Call) -> Proposal:

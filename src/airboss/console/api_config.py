@@ -8,11 +8,12 @@ from datetime import datetime
 import msgspec
 
 from airboss.config import Config, parse_config
+from airboss.config.checks import is_reference
 from airboss.console import api_keys
 from airboss.console.changes import Change, Difference, difference
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
-from airboss.console.waits import for_another
+from airboss.console.waits import for_another, must_wait
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.governance.roles import only_admins
@@ -137,9 +138,10 @@ def apply(desk: Desk, call: Call) -> Applied:
     if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
         call.need(desk, "admin", f"to change {what}")
     check_begun(desk, intent.plan)
-    for_another(
-        desk, call, "config.apply", pinned(desk, intent), subject="configuration", reason=intent.reason
-    )
+    if not call.approved and must_wait(desk, call.caller):
+        check_no_secret(parsed(intent.config))
+        asked = pinned(desk, intent)
+        for_another(desk, call, "config.apply", asked, subject="configuration", reason=intent.reason)
     detail = {
         "sha256": hashlib.sha256(intent.config.encode("utf-8", "surrogatepass")).hexdigest(),
         "changes": len(found.changes),
@@ -174,6 +176,19 @@ def apply(desk: Desk, call: Call) -> Applied:
             *api_keys.refusals(desk, plan),
         ),
     )
+
+
+def check_no_secret(wanted: Config) -> None:
+    """Refuse to keep a provider's key where others read it: it is moved away only as it is applied. Raises
+    InvalidRequest."""
+    for name, provider in wanted.providers.items():
+        if provider.api_key is not None and not is_reference(provider.api_key):
+            raise InvalidRequest(
+                f"providers.{name}.api_key is written out, and what waits for approval is shown as it is to "
+                f'who may approve it; write "env:NAME" or "file:/PATH"',
+                code="literal_secret",
+                param="config",
+            )
 
 
 def pinned(desk: Desk, intent: ConfigIntent) -> ConfigIntent:

@@ -12,7 +12,7 @@ from airboss.console.changes import Change, flat
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
-from airboss.console.waits import for_another
+from airboss.console.waits import for_another, must_wait
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import Promotion
 from airboss.domain.ports import KeptRelease
@@ -284,10 +284,14 @@ def start(desk: Desk, call: Call) -> RolloutView:
         intent = msgspec.structs.replace(
             intent, release=_bound(desk, call, intent.deployment, intent.release)
         )
-    standing = desk.ledger.standings().get(intent.deployment)
-    if standing is not None:
-        pinned = msgspec.structs.replace(intent, release=intent.release or standing.wanted)
-        for_another(desk, call, "rollout.start", pinned, subject=intent.deployment, reason=reason)
+    if not call.approved and must_wait(desk, call.caller):
+        standing = desk.ledger.standings().get(intent.deployment)
+        if standing is None:
+            raise NotFound(f"there is no deployment {intent.deployment[:80]!r}", param="deployment")
+        # A name may be another release's by the time that somebody approves it.
+        release = standing.wanted if intent.release is None else find(desk, intent.release).release.digest
+        asked = msgspec.structs.replace(intent, release=release)
+        for_another(desk, call, "rollout.start", asked, subject=intent.deployment, reason=reason)
     try:
         with desk.rollouts.together():
             begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
@@ -317,9 +321,11 @@ def order(desk: Desk, call: Call) -> RolloutView:
     if intent.rollout is not None and (running is None or running.id != intent.rollout):
         message = f"{intent.rollout[:60]} is not the newest rollout of {intent.deployment[:80]!r} any more"
         raise InvalidRequest(message, param="rollout")
-    if intent.action == "promote" and running is not None:
-        pinned = msgspec.structs.replace(intent, rollout=running.id)
-        for_another(desk, call, "rollout.promote", pinned, subject=intent.deployment, reason=said.reason)
+    if intent.action == "promote" and not call.approved and must_wait(desk, call.caller):
+        if running is None:
+            raise NotFound(f"there is no rollout of {intent.deployment[:80]!r}", param="deployment")
+        asked = msgspec.structs.replace(intent, rollout=running.id)
+        for_another(desk, call, "rollout.promote", asked, subject=intent.deployment, reason=said.reason)
     try:
         ordered = desk.rollouts.order(intent.deployment, said)
     except ConfigError as error:

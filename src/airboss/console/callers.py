@@ -21,10 +21,11 @@ NAMED_MAX = 8
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who was let in, and as what. `key` is the name of a console key, or of a person who signed in;
-    None: the admin key. A role that is none allows nothing."""
+    None: the admin key. `id` is `Person.id`, "" for a key. A role that is none allows nothing."""
 
     role: str
     key: str | None = None
+    id: str = ""
 
     def may(self, needed: Role) -> bool:
         """Whether this role is enough."""
@@ -96,7 +97,8 @@ class Callers:
         person = person_named(name)
         if person is not None:
             oidc = self._oidc()
-            return (Caller(role=person.role, key=person.name), (bond_of(oidc),)) if oidc is not None else None
+            caller = Caller(role=person.role, key=person.name, id=person.id)
+            return (caller, (bond_of(oidc),)) if oidc is not None else None
         now = self._clock.now()
         for key in self._now().keys:
             if key.name == name and key.role is not None:

@@ -21,7 +21,7 @@ COOKIE = "airboss_session"
 LIFETIME_S = 12 * 3_600
 """A session ends after half a day, whatever happens in it."""
 
-COOKIE_CHARS_MAX = 1_000
+COOKIE_CHARS_MAX = 2_000
 PERSON = "~"
 """Begins the name of a person, which no key's name begins with."""
 

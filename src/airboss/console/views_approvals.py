@@ -55,7 +55,7 @@ def whole(desk: Desk, seen: Visit, row: ApprovalRow) -> Waiting:
         total=len(found.changes),
         problem=found.problem,
         release=asks.get("release") or asks.get("rollout"),
-        own=row.by == seen.caller.key,
+        own=found.own,
     )
 
 

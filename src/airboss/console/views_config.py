@@ -21,6 +21,7 @@ from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.console.route import Call
 from airboss.console.snippets import added, snippets
+from airboss.console.waits import must_wait
 from airboss.domain.errors import (
     AirbossError,
     ApiError,
@@ -129,7 +130,7 @@ def view(desk: Desk, call: Call, edit: Edit) -> View:
         warnings=(*warnings_of(config), *(standing(desk, plan, config) if plan is not None else ())),
         edit=edit,
         snippets=snippets(read(edit.text) or config),
-        waits=config.approvals.required and call.caller.key is not None,
+        waits=must_wait(desk, call.caller),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, NoReturn
 
+from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call
 from airboss.console.wire import encode
@@ -31,14 +32,16 @@ class Waits(Exception):
         return {"proposal": self.number, "state": "waiting", "message": str(self)}
 
 
+def must_wait(desk: Desk, caller: Caller) -> bool:
+    """Whether what they change waits for somebody else. Raises SetupError."""
+    return caller.key is not None and desk.in_force().approvals.required
+
+
 def for_another(
     desk: Desk, call: Call, action: Proposed, intent: object, *, subject: str, reason: str
-) -> None:
-    """Keep what is asked for and raise Waits, where somebody else must approve it; else nothing. Call it
-    once all is checked that can be, so that nothing waits that cannot be. Raises RateLimited where too much
-    waits."""
-    if call.approved or call.caller.key is None or not desk.in_force().approvals.required:
-        return
+) -> NoReturn:
+    """Keep what is asked for and raise Waits. Call it once all is checked that can be, so that nothing waits
+    that cannot be, and with what names just what was looked at. Raises RateLimited where too much waits."""
     body = encode(intent).decode()
     waiting = desk.proposals.proposals(state="waiting", limit=WAITING_MAX)
     for each in waiting:
@@ -46,7 +49,15 @@ def for_another(
             raise Waits(each.number)  # asked again, as by who was not told the first time
     if len(waiting) >= WAITING_MAX:
         raise RateLimited(f"{WAITING_MAX} changes wait for approval already; decide some of them first")
-    made = Proposal(action=action, subject=subject, body=body, by=call.actor, at=call.now, reason=reason)
+    made = Proposal(
+        action=action,
+        subject=subject,
+        body=body,
+        by=call.actor,
+        by_id=call.caller.id,
+        at=call.now,
+        reason=reason,
+    )
     with desk.rollouts.together():
         number = desk.proposals.propose(made)
         detail = {"proposal": number, "action": action, "sha256": digest(body)}

@@ -29,9 +29,11 @@ class Refused(Exception):
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who has signed in. `name` is no key's: it has an `@` or a blank in it."""
+    """Somebody who has signed in. `name` is no key's: it has an `@` or a blank in it. It is another's once
+    their address is; `id` is always theirs, a hash of who they are to the provider."""
 
     name: str
+    id: str
     role: Role
 
 
@@ -55,7 +57,8 @@ def person(claims: Claims, oidc: OidcConfig) -> Person:
         if oidc.claim == "email" and claims.get("email_verified") is not True:
             told = f"the e-mail address of {name} is not verified there, and roles go by it"
         raise Refused(f"{told}; ask an administrator of Airboss")
-    return Person(name=name, role=max(given, key=ROLES.index))
+    known_as = msgspec.json.encode([oidc.issuer, claims.get("sub")])
+    return Person(name=name, id=hashlib.sha256(known_as).hexdigest()[:32], role=max(given, key=ROLES.index))
 
 
 def terms(oidc: OidcConfig) -> str:

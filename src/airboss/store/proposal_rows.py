@@ -16,13 +16,15 @@ State = Literal["waiting", "approved", "rejected"]
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A change that somebody has asked for: `body` is the request's, as JSON, `subject` what it is about.
-    `decided_by`, `decided_at` and `said` are of whoever approved or rejected it."""
+    `by_id` is `Person.id` of whoever asked, "" of a key. `decided_by`, `decided_at` and `said` are of whoever
+    approved or rejected it."""
 
     number: int = 0
     action: Proposed
     subject: str
     body: str
     by: str
+    by_id: str = ""
     at: datetime
     reason: str = ""
     state: State = "waiting"
