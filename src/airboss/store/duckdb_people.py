@@ -239,17 +239,24 @@ def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None
             people=rows,
             without=_WITHOUT,
             where=asked.where,
-            users='count(distinct hash("user")) filter ("user" is not null)'
-            if "users" in asked.people
-            else "0",
+            users=_users(asked),
             sessions="count(distinct hash(session)) filter (session is not null)" if sessions else "0",
             counted=people.get("sessions", NOBODY),
-            **{f"same_{name}": same.format(table=name) for name in (*LISTS, "counted")},
+            **{f"same_{name}": same.format(table=name) for name in ("quantiles", "counted")},
             order=", ".join([*filter(None, [asked.order]), *(f"numbers.{key}" for key in keys)]),
         )
         return read.dicts(execute(connection, text, _given(text, asked, more | of_people)))
     finally:
         connection.rollback()
+
+
+def _users(asked: Question) -> str:
+    """How many users a row has."""
+    if "users" not in asked.people:
+        return "0"
+    if '"user"' in asked.by:
+        return '(count("user") > 0)::bigint'
+    return 'count(distinct hash("user")) filter ("user" is not null)'
 
 
 def _keys(asked: Question) -> list[str]:

@@ -9,14 +9,12 @@ with theirs as materialized (
 numbers as (
     select {keys}, {numbers}, {users} as users, {sessions} as sessions from theirs group by all
 ),
-latencies as (
-    select {keys}, quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies
-    from (select {keys}, unnest(latencies) as latency_ms from theirs)
-    group by all
-),
-ttfts as (
-    select {keys}, quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts
-    from (select {keys}, unnest(ttfts) as ttft_ms from theirs)
+quantiles as (
+    select
+        {keys},
+        quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies,
+        quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts
+    from (select {keys}, unnest(latencies) as latency_ms, unnest(ttfts) as ttft_ms from theirs)
     group by all
 ),
 counted as (
@@ -38,8 +36,7 @@ select
     0 as late,
     0 as costly
 from numbers
-left join latencies on {same_latencies}
-left join ttfts on {same_ttfts}
+left join quantiles on {same_quantiles}
 left join counted on {same_counted}
 order by {order}
 limit $limit
