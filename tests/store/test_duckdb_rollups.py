@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
 from airboss.store import duckdb_rollups, rollups
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.duckdb_run import Connection
 from airboss.store.rollups import of_usage
 from tests.store.samples import SEGMENT, START, record_json
 
@@ -44,8 +47,15 @@ def test_sums_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     log = DuckDBRecordLog(tmp_path / "records.duckdb")
     records = tuple(record_json(number) for number in range(600))
     log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
-    monkeypatch.setattr(duckdb_rollups, "WIDTHS", (60, "no number"))
-    with pytest.raises(StoreUnavailable, match="Binder"):
+    run = duckdb_rollups.run
+
+    def half(connection: Connection, text: str, asked: Any = None) -> list[Any]:
+        if text.startswith("update rolled"):
+            raise duckdb.OperationalError("half-way")
+        return run(connection, text, asked)
+
+    monkeypatch.setattr(duckdb_rollups, "run", half)
+    with pytest.raises(StoreUnavailable, match="half-way"):
         log.tidy()
     monkeypatch.undo()
     monkeypatch.setattr(duckdb_rollups, "STRETCH", 256)

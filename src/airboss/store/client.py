@@ -238,7 +238,7 @@ class StoreClient:
             raise StoreUnavailable(reply.message)
         return msgspec.msgpack.decode(reply.value, type=answer)
 
-    def _exchange(self, question: Question) -> bytes:
+    def _exchange(self, question: Question) -> bytearray:
         """Ask on a kept connection, and once more on a new one if that one turns out to be dead: the store
         may have been restarted. Asking twice is harmless: `apply` checks the offset."""
         if self._away:
@@ -255,7 +255,7 @@ class StoreClient:
         except (OSError, ConnectionLost) as error:
             raise self._unavailable(error) from error
 
-    def _converse(self, connection: socket.socket, question: Question) -> bytes:
+    def _converse(self, connection: socket.socket, question: Question) -> bytearray:
         try:
             connection.settimeout(ERASE_S if isinstance(question, Erase) else self._timeout_s)
             with suppress(BrokenPipeError):  # a store that turned us away has said why before it hung up

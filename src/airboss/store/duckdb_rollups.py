@@ -35,9 +35,8 @@ def begin(connection: Connection, *, next_seq: int) -> bool:
     if rolled + STRETCH > next_seq:
         return False
     text = query("roll_up").format(numbers=numbers())
-    for width in WIDTHS:
-        asked = {"width": width, "first": rolled, "last": rolled + STRETCH, "told": TOLD}
-        run(connection, text, asked)
+    asked = {"widths": list(WIDTHS), "first": rolled, "last": rolled + STRETCH, "told": TOLD}
+    run(connection, text, asked)
     run(connection, "update rolled set seq = ?", [rolled + STRETCH])
     return True
 

@@ -134,7 +134,7 @@ class _Service:
             with self._lock:
                 self._open.pop(connection, None)
 
-    def _reply(self, message: bytes) -> tuple[Answer | Refusal, bool]:
+    def _reply(self, message: bytearray) -> tuple[Answer | Refusal, bool]:
         """The answer, and whether the question was understood at all."""
         try:
             question = _questions.decode(message)

@@ -41,7 +41,7 @@ class Stream(Protocol):
     def recv_into(self, buffer: memoryview, /) -> int:
         """Read some bytes; 0 when the other side has closed."""
 
-    def sendall(self, data: bytes, /) -> None:
+    def sendall(self, data: bytes | bytearray, /) -> None:
         """Write all bytes."""
 
 
@@ -426,13 +426,18 @@ class ConnectionLost(Exception):
     """The other side has gone: between two messages or within one."""
 
 
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
 def send(stream: Stream, message: msgspec.Struct) -> None:
     """Send one message. Raises OSError."""
-    encoded = msgspec.msgpack.encode(message)
-    stream.sendall(len(encoded).to_bytes(4, "big") + encoded)
+    encoded = bytearray(4)  # a move has 16 MB: each copy of them less is a hundredth of what a record costs
+    _encoder.encode_into(message, encoded, 4)
+    encoded[:4] = (len(encoded) - 4).to_bytes(4, "big")
+    stream.sendall(encoded)
 
 
-def receive(stream: Stream, *, bytes_max: int) -> bytes:
+def receive(stream: Stream, *, bytes_max: int) -> bytearray:
     """The next message's bytes. Raises ConnectionLost, ValueError for a message over the bound, OSError."""
     length = int.from_bytes(_exactly(stream, 4), "big")
     if length > bytes_max:
@@ -440,7 +445,7 @@ def receive(stream: Stream, *, bytes_max: int) -> bytes:
     return _exactly(stream, length)
 
 
-def _exactly(stream: Stream, length: int) -> bytes:
+def _exactly(stream: Stream, length: int) -> bytearray:
     buffer = bytearray(length)
     view = memoryview(buffer)
     while view:
@@ -448,4 +453,4 @@ def _exactly(stream: Stream, length: int) -> bytes:
         if read == 0:
             raise ConnectionLost(f"{len(view)} bytes of {length} missing")
         view = view[read:]
-    return bytes(buffer)
+    return buffer

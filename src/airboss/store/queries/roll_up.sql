@@ -1,4 +1,4 @@
--- DuckDB's own: the sums of a stretch of records. ClickHouse makes its own (summing) of every insert.
+-- DuckDB's own: the sums of a stretch of records by each width. ClickHouse makes its own (summing) of every insert.
 insert into rollups
 with stretch as (
     select
@@ -11,8 +11,8 @@ told as (
     select model, "key" from stretch group by all order by count(*) desc, model, "key" limit $told
 )
 select
-    $width,
-    make_timestamp((epoch_us(started_at) // 1000000) // $width * $width * 1000000),
+    width,
+    make_timestamp((epoch_us(started_at) // 1000000) // width * width * 1000000),
     deployment,
     release,
     arm,
@@ -24,6 +24,8 @@ select
     error_type,
     finish_reason,
 {numbers}
-from stretch left join told on told.model = stretch.model and told."key" = stretch."key"
+from stretch
+cross join (select unnest($widths::integer[]) as width)
+left join told on told.model = stretch.model and told."key" = stretch."key"
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-order by 2, 3, 4, 5, 6, 8
+order by 1, 2, 3, 4, 5, 6, 8
