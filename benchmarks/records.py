@@ -2,11 +2,12 @@
 
     python -m benchmarks.records [--records 100000] [--burst 10000]
 
-Calls of 3 KB of text are written as a gateway writes them, by another process than the mover's, and moved
-into DuckDB's file; meanwhile words and sums are made as the store makes them when it has time. CPU is of all
-of it, on as many cores as it takes: records a CPU-second are what one core does, until bodies are searchable.
-The burst is written at that rate for 30 s while it is moved; its lag is watched. Then the questions of a
-dashboard and words in bodies are asked of all that is there. Nothing may be missing or there twice.
+Calls of 3 KB of text are written as a gateway writes them, by a process of its own, and moved by the mover as
+the controller has it run, resting between, into a store process with DuckDB's file, which makes words and
+sums when it has time. CPU is of mover and store, on as many cores as they take: records a CPU-second are what
+one core does, until bodies are searchable. The burst is written at that rate for 30 s while it is moved; its
+lag is watched. Then the questions of a dashboard and words in bodies are asked of all that is there. Nothing
+may be missing or there twice.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from benchmarks.stats import keep, machine, table
+from benchmarks.peers import cpu_s
+from benchmarks.stats import keep, machine, median, table
 
 from airboss.compose.parts import SystemClock
 from airboss.controller.mover import Mover
-from airboss.domain.ports import RecordFilter
+from airboss.domain.ports import JournalMove, RecordFilter, RecordLog
 from airboss.domain.record import Attempt, ClosedCall, OpenedCall, Redacted
+from airboss.store.client import StoreClient
 from airboss.store.duckdb import DuckDBRecordLog
-from airboss.store.service import tidy
+from airboss.store.service import serve
 from airboss.telemetry.journal import JournalWriter
 
 SEED = 20261128
@@ -147,33 +150,105 @@ def writing(root: Path, count: int, *, first: int, per_s: float | None) -> subpr
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def moved(root: Path, log: DuckDBRecordLog, process: subprocess.Popen[str], count: int) -> dict[str, Any]:
+class Tidied(DuckDBRecordLog):
+    """A record log that knows when nothing is left to tidy."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.done = threading.Event()
+
+    def tidy(self) -> bool:
+        """As the record log's."""
+        more = super().tidy()
+        if not more:
+            self.done.set()
+        return more
+
+
+def keep_records(root: Path) -> None:
+    """Be the store, until stdin ends. Asked by a line there, it says how much CPU it has used once it found
+    twice that all is tidy: a look may have begun before the last move."""
+    log, stop = Tidied(root / "records.duckdb"), threading.Event()
+    ready = threading.Event()
+    serving = threading.Thread(
+        target=serve, args=(log, root / "store.sock"), kwargs={"stop": stop, "ready": ready.set}
+    )
+    serving.start()
+    ready.wait()
+    for _line in sys.stdin:
+        for _ in range(2):
+            log.done.clear()
+            log.done.wait()
+        print(time.process_time(), flush=True)
+    stop.set()
+    serving.join()
+
+
+class Client(StoreClient):
+    """A client that knows how many calls each move ended."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.moves: list[int] = []
+
+    def apply(self, move: JournalMove) -> int:
+        """As the client's."""
+        self.moves.append(len(move.closed))
+        return super().apply(move)
+
+
+class Store:
+    """The store process, started at once, and its client."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-m", "benchmarks.records", "--keep", str(root)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.log = Client(root / "store.sock")
+        self.used_s = 0.0
+        self.tidy_s()
+
+    def tidy_s(self) -> float:
+        """The CPU-seconds that it has used since this was asked last, once nothing is left to tidy."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        before, self.used_s = self.used_s, float(self.process.stdout.readline())
+        return self.used_s - before
+
+    def close(self) -> None:
+        """Have it close its file and end."""
+        self.log.close()
+        self.process.communicate()
+
+
+def moved(root: Path, store: Store, process: subprocess.Popen[str], count: int) -> dict[str, Any]:
     """Move what a worker writes until all of it is there; what that took."""
-    mover = Mover(root, log, SystemClock())
+    before, cpu, began = store.log.count(RecordFilter()), time.process_time(), time.monotonic()
+    mover = Mover(root, store.log, SystemClock())
+    store.log.moves.clear()
     stop = threading.Event()
-    tidier = threading.Thread(target=tidy, args=(log, stop))
-    before, cpu, began = log.count(RecordFilter()), time.process_time(), time.monotonic()
-    tidier.start()
+    moving = threading.Thread(target=mover.run, args=(stop, lambda _status: None))
+    moving.start()
     lag_s = waiting = 0.0
     while True:
-        status = mover.tick()
+        status = mover.status()
         lag_s, waiting = max(lag_s, status.lag_s), max(waiting, status.unmoved_bytes)
         if process.poll() is not None and not status.unmoved_bytes:
             break
-        time.sleep(0 if status.unmoved_bytes else 0.05)
+        time.sleep(0.5)  # a look at all segments costs a millisecond, and is none of what a move costs
+    stop.set()
+    moving.join()
     mover.drain()
     wall = time.monotonic() - began
-    stop.set()
-    tidier.join()
-    while log.tidy():
-        pass
-    cpu = time.process_time() - cpu
+    cpu = time.process_time() - cpu + store.tidy_s()
     wrote = json.loads(process.communicate()[0])
-    there = log.count(RecordFilter()) - before
+    there = store.log.count(RecordFilter()) - before
     return {
         "records": count,
         "lost or double": count - there,
         "per CPU-second": round(count / cpu),
+        "a move": round(median(store.log.moves)),
         "written per second": round(count / wrote["seconds"]),
         "journal us a call": round(wrote["journal_us"], 1),
         "all moved after s": round(wall, 1),
@@ -195,8 +270,9 @@ def timed(
     return {"ms": round(wall, 1), "CPU ms": round(cpu, 1)}
 
 
-def questions(log: DuckDBRecordLog) -> list[dict[str, Any]]:
-    """What a dashboard and a search ask, of a day and of all."""
+def questions(store: Store) -> list[dict[str, Any]]:
+    """What a dashboard and a search ask, of a day and of all; CPU is the store's."""
+    log: RecordLog = store.log
     (newest,) = log.records(RecordFilter(), limit=1, bodies=False)
     (oldest,) = log.records(RecordFilter(after=""), limit=1, bodies=False)
     end = newest.started_at + timedelta(seconds=1)
@@ -212,11 +288,14 @@ def questions(log: DuckDBRecordLog) -> list[dict[str, Any]]:
             ("a rare word", lambda where=rare: log.search(where, "1234q", limit=50, bodies=False)),
             ("50 with a usual word", lambda where=rare: log.search(where, "shiko", limit=50, bodies=False)),
         ]
-        rows += [{"question": what, "of": name, **timed(ask)} for what, ask in asked]
+        rows += [
+            {"question": what, "of": name, **timed(ask, used=lambda: cpu_s(store.process.pid))}
+            for what, ask in asked
+        ]
     return rows
 
 
-def failed(log: DuckDBRecordLog, where: RecordFilter) -> object:
+def failed(log: RecordLog, where: RecordFilter) -> object:
     """The newest calls of a deployment that failed."""
     where = msgspec.structs.replace(where, deployment="support", status="error")
     return log.records(where, limit=50, bodies=False)
@@ -224,18 +303,18 @@ def failed(log: DuckDBRecordLog, where: RecordFilter) -> object:
 
 def measure(root: Path, records: int, burst: float) -> dict[str, Any]:
     """Everything, in one folder."""
-    log = DuckDBRecordLog(root / "records.duckdb")
+    journal = root / "journal"
+    journal.mkdir(exist_ok=True)
+    store = Store(root)
     try:
-        journal = root / "journal"
-        journal.mkdir(exist_ok=True)
-        steady = moved(journal, log, writing(journal, records, first=0, per_s=None), records)
+        steady = moved(journal, store, writing(journal, records, first=0, per_s=None), records)
         count = int(burst * BURST_S)
         shock = (
-            moved(journal, log, writing(journal, count, first=records, per_s=burst), count) if count else {}
+            moved(journal, store, writing(journal, count, first=records, per_s=burst), count) if count else {}
         )
-        asked = questions(log)
+        asked = questions(store)
     finally:
-        log.close()
+        store.close()
     size = (root / "records.duckdb").stat().st_size
     return {
         "steady": steady,
@@ -254,9 +333,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--burst", type=float, default=None)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--keep", type=Path)
     given = parser.parse_args(arguments)
     if given.write is not None:
         write(given.write, count=given.records, first=given.first, per_s=given.burst)
+        return
+    if given.keep is not None:
+        keep_records(given.keep)
         return
     with tempfile.TemporaryDirectory(prefix="airboss-records-") as folder:
         result = measure(Path(folder), given.records, 10_000.0 if given.burst is None else given.burst)
