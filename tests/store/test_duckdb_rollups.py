@@ -13,7 +13,7 @@ from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import JournalMove, RecordFilter, UsageQuery
 from airboss.store import duckdb_rollups, rollups
 from airboss.store.duckdb import DuckDBRecordLog
-from airboss.store.duckdb_run import Connection
+from airboss.store.duckdb_run import Connection, run
 from airboss.store.rollups import of_usage
 from tests.store.samples import SEGMENT, START, record_json
 
@@ -47,7 +47,6 @@ def test_sums_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     log = DuckDBRecordLog(tmp_path / "records.duckdb")
     records = tuple(record_json(number) for number in range(600))
     log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
-    run = duckdb_rollups.run
 
     def half(connection: Connection, text: str, asked: Any = None) -> list[Any]:
         if text.startswith("update rolled"):
