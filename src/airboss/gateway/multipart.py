@@ -16,6 +16,8 @@ BOUNDARY_CHARS_MAX = 70
 """RFC 2046's own limit."""
 
 _parse_head = BytesHeaderParser().parsebytes
+_NAME = re.compile(r"[ !#-\[\]-~]+")
+"""A name that all readers read alike: some end at a NUL, or take a backslash for a part of it, others not."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -77,6 +79,8 @@ def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
         raise _broken(f"part {number} has no name as form-data")
     if len(message.get_all("content-disposition", [])) > 1 or message.get("content-transfer-encoding"):
         raise _broken(f"part {number} can be read in two ways")
+    if not _NAME.fullmatch(name):
+        raise _broken(f"part {number} has the name {name[:60]!r}, which is not plain ASCII")
     kind = message.get("content-type")
     return Part(
         name=name,
