@@ -35,6 +35,10 @@ def test_an_environment_is_never_another_pythons(tmp_path: Path) -> None:
     assert made[0] == 0
     assert "making .venv-clickhouse with Python" in made[1]
     assert set_up(sys.executable) == (0, ""), "a second call does nothing"
-    code, said = set_up("/bin/false")
-    assert code == 1
-    assert "PYTHON=/bin/false is not a Python 3.11 to 3.14" in said
+    for wrong, words in (
+        ("/bin/false", "PYTHON=/bin/false is not a Python 3.11 to 3.14"),
+        ("python3.99", "there is no PYTHON=python3.99 here: install it"),
+    ):
+        code, said = set_up(wrong)
+        assert code == 1
+        assert words in said
