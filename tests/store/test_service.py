@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,50 @@ def test_a_store_that_does_not_answer_is_unavailable(folder: Path) -> None:
         with pytest.raises(StoreUnavailable, match=r"within 0\.05 s"):
             client.count(ALL)
         client.close()
+
+
+def test_a_store_that_hangs_is_asked_by_one_thread_at_a_time(folder: Path) -> None:
+    """The others are told at once, or whoever has a few threads would have none left for what needs no store;
+    once it answers all ask again."""
+    process = started(folder)
+    client = StoreClient(folder / "sock", timeout_s=1.0)
+    took: list[float] = []
+
+    def ask() -> None:
+        began = time.monotonic()
+        with suppress(StoreUnavailable):
+            client.count(ALL)
+        took.append(time.monotonic() - began)
+
+    def together(threads: int) -> list[float]:
+        took.clear()
+        asking = [threading.Thread(target=ask) for _ in range(threads)]
+        for each in asking:
+            each.start()
+        for each in asking:
+            each.join(10)
+        return sorted(took)
+
+    def hang() -> None:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+    try:
+        assert client.count(ALL) == 0
+        hang()
+        assert min(together(4)) >= 1.0  # nobody knows yet
+        *others, probe = together(8)
+        assert probe >= 1.0
+        assert max(others) < 0.5
+        process.send_signal(signal.SIGCONT)
+        assert client.count(ALL) == 0
+        hang()
+        assert min(together(4)) >= 1.0  # it answered meanwhile
+    finally:
+        process.send_signal(signal.SIGCONT)
+        client.close()
+        process.kill()
+        process.wait(10)
 
 
 def test_a_store_that_hangs_up_is_unavailable(folder: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -84,7 +84,9 @@ class StoreClient:
 
     `timeout_s` bounds each call; one that takes longer raises StoreUnavailable, though the store may still
     finish it. Raises ValueError where the store says that the call itself is wrong. Where it is known why
-    there can be no store, `away` says so, and nobody is asked.
+    there can be no store, `away` says so, and nobody is asked. A store that has let a call's time pass
+    without a word to anybody is asked by one thread at a time until it answers; the others raise at once,
+    or all of a process's threads would wait for it.
     """
 
     def __init__(self, socket_path: Path, *, timeout_s: float = 30.0, away: str = "") -> None:
@@ -94,6 +96,8 @@ class StoreClient:
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
         self._closed = False
+        self._answers = 0
+        self._silent = self._probing = False
 
     def offset(self, segment: str) -> int:
         """As `RecordLog.offset`."""
@@ -243,17 +247,40 @@ class StoreClient:
         may have been restarted. Asking twice is harmless: `apply` checks the offset."""
         if self._away:
             raise StoreUnavailable(self._away)
-        kept = self._kept()
-        if kept is not None:
-            try:
-                return self._converse(kept, question)
-            except (OSError, ConnectionLost) as error:
-                if isinstance(error, TimeoutError):
-                    raise self._unavailable(error) from error
-        try:
+        with self._turn(question):
+            kept = self._kept()
+            if kept is not None:
+                try:
+                    return self._converse(kept, question)
+                except (OSError, ConnectionLost) as error:
+                    if isinstance(error, TimeoutError):
+                        raise
             return self._converse(self._connect(), question)
+
+    @contextmanager
+    def _turn(self, question: Question) -> Iterator[None]:
+        """Ask now, or raise StoreUnavailable. An erasure, which takes long, is no sign of anything."""
+        with self._lock:
+            probe = self._silent and not isinstance(question, Erase)
+            if probe and self._probing:
+                raise self._unavailable(TimeoutError())
+            self._probing = self._probing or probe
+            answers = self._answers
+        try:
+            yield
         except (OSError, ConnectionLost) as error:
+            with self._lock:
+                if isinstance(error, TimeoutError) and self._answers == answers:
+                    self._silent = True
             raise self._unavailable(error) from error
+        else:
+            with self._lock:
+                self._answers += 1
+                self._silent = False
+        finally:
+            if probe:
+                with self._lock:
+                    self._probing = False
 
     def _converse(self, connection: socket.socket, question: Question) -> bytearray:
         try:
