@@ -141,6 +141,20 @@ def test_a_phone_shows_all_tabs(browser: Browser, address: str) -> None:
         )
 
 
+def test_who_speaks_is_one_word(browser: Browser) -> None:
+    """Beside the conversation, whatever the answer is called: it was cut into `embedding` and `s`."""
+    log = MemoryRecordLog()
+    vectors = {"data": [{"embedding": [0.5], "index": 0}], "object": "list"}
+    one = sample(operation="embeddings", request={"input": "hello"}, response=vectors)
+    put(log, one)
+    with served(Site(log=log).app()) as at, visitor(browser, at) as page:
+        page.goto(f"{at}/records/{one.id}")
+        heads = page.locator(".turn h3")
+        boxes = [heads.nth(number).bounding_box() for number in range(heads.count())]
+        expect(heads.last).to_have_text("embeddings")
+        assert {box["height"] for box in boxes if box is not None} == {21}
+
+
 def test_a_deployment_with_the_longest_name_fits_a_phone(browser: Browser) -> None:
     """Its page does not scroll sideways."""
     name = "a/name:that@goes+on_" + "and_on_" * 15 + "on"
