@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airboss.domain.ports import JournalMove, RecordFilter
@@ -53,12 +53,14 @@ def test_few_blocks_are_read_for_a_rare_word(haystack: DuckDBRecordLog) -> None:
 
 
 @given(st.text(alphabet='aZ9 \\\\ntu"./_é数00e9', max_size=40) | st.text(max_size=20))
+@example("\u1680 \u3000")
 def test_split_text_has_the_tokens_that_the_expression_finds(text: str) -> None:
     """Whatever stands between words, and wherever escapes meet."""
     spaced = lowered(text)
     for escape in ESCAPES:
         spaced = spaced.replace(escape, " ")
-    assert set(duckdb_search._spaced(text).split()) == set(TOKEN.findall(spaced))
+    found = duckdb_search._spaced(text).split(" ")  # as the statement does: some tokens are spaces to Python
+    assert set(found) - {""} == set(TOKEN.findall(spaced))
 
 
 def test_letters_are_made_small_as_the_database_makes_them() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,16 +33,25 @@ def keys(tmp_path: Path) -> Iterator[Keyring]:
         yield made
 
 
-def store(tmp_path: Path, keys: Keyring, *, wanted: bool = True) -> SealedResponses:
-    """The responses of a data directory."""
-    inner = SqlResponseStore(url("sqlite", tmp_path))
-    return SealedResponses(inner, lambda: Sealer(lambda: keys), wanted=wanted)
+Opener = Callable[..., SealedResponses]
 
 
-def test_a_chain_is_read_by_who_builds_on_it(tmp_path: Path, keys: Keyring) -> None:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Opener]:
+    """Opens the responses of a data directory, with keys."""
+    with ExitStack() as until_end:
+
+        def opened(keys: Keyring, *, wanted: bool = True) -> SealedResponses:
+            inner = until_end.enter_context(closing(SqlResponseStore(url("sqlite", tmp_path))))
+            return SealedResponses(inner, lambda: Sealer(lambda: keys), wanted=wanted)
+
+        yield opened
+
+
+def test_a_chain_is_read_by_who_builds_on_it(store: Opener, tmp_path: Path, keys: Keyring) -> None:
     """Sealed, unsealed and mixed; the ledger holds no words of what was sealed."""
     first = msgspec.structs.replace(kept("a", user="ann"), messages=f'["{WORDS}"]', response=f'"{WORDS}"')
-    sealed, plain = store(tmp_path, keys), store(tmp_path, keys, wanted=False)
+    sealed, plain = store(keys), store(keys, wanted=False)
     sealed.put(first)
     assert holding(tmp_path, WORDS.encode()) == []
     assert sealed.get("a", key="app", now=NOW) == plain.get("a", key="app", now=NOW) == first
@@ -51,9 +60,9 @@ def test_a_chain_is_read_by_who_builds_on_it(tmp_path: Path, keys: Keyring) -> N
     assert sealed.delete("b", key="app", now=NOW)
 
 
-def test_what_is_of_somebody_forgotten_is_not_there(tmp_path: Path, keys: Keyring) -> None:
+def test_what_is_of_somebody_forgotten_is_not_there(store: Opener, tmp_path: Path, keys: Keyring) -> None:
     """Though it is not deleted yet: nobody can build on it."""
-    sealed = store(tmp_path, keys)
+    sealed = store(keys)
     sealed.put(kept("a", user="ann"))
     sealed.put(kept("b", user="bob"))
     people = SqlErasures(url("sqlite", tmp_path))
@@ -64,9 +73,9 @@ def test_what_is_of_somebody_forgotten_is_not_there(tmp_path: Path, keys: Keyrin
     assert sealed.get("b", key="app", now=NOW) == kept("b", user="bob")
 
 
-def test_a_text_of_another_response_does_not_open(tmp_path: Path, keys: Keyring) -> None:
+def test_a_text_of_another_response_does_not_open(store: Opener, tmp_path: Path, keys: Keyring) -> None:
     """Put in the place of another it is as if that were not there."""
-    sealed = store(tmp_path, keys)
+    sealed = store(keys)
     sealed.put(kept("a", user="ann"))
     sealed.put(kept("b", user="ann"))
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger, ledger:
@@ -75,9 +84,9 @@ def test_a_text_of_another_response_does_not_open(tmp_path: Path, keys: Keyring)
     assert sealed.get("a", key="app", now=NOW) == kept("a", user="ann")
 
 
-def test_without_the_master_key_nothing_is_kept(tmp_path: Path, keys: Keyring) -> None:
+def test_without_the_master_key_nothing_is_kept(store: Opener, tmp_path: Path, keys: Keyring) -> None:
     """The call is served and told that it is not kept; the error says why."""
-    store(tmp_path, keys).put(kept("a", user="ann"))
+    store(keys).put(kept("a", user="ann"))
     (DataDir(tmp_path).path / "secrets" / MASTER).unlink()
     with ring(tmp_path) as again, pytest.raises(SetupError, match="secrets/bodies_key"):
-        store(tmp_path, again).put(kept("b", user="bob"))
+        store(again).put(kept("b", user="bob"))
