@@ -16,7 +16,7 @@ from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
 from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, SIGN_IN
 from airboss.governance.oidc_http import OidcHttp
 from airboss.governance.sign_in import Person
-from tests.console.site import Site
+from tests.console.site import ADMIN_KEY, Site
 from tests.support.identity import CLIENT, SAYS, SECRET, IdentityProvider
 
 ROLES: dict[str, Any] = {"ml-team": "operator", "watchers": "viewer"}
@@ -177,6 +177,18 @@ def test_bad_codes_are_counted(known: Site) -> None:
     assert "too many attempts" in client.get(CALLBACK, params=answer_of(client)).text
     known.clock.forward(61)
     assert client.get(CALLBACK, params=answer_of(client)).status_code == 200
+
+
+def test_a_provider_that_is_away_shuts_nobody_out(known: Site, provider: IdentityProvider) -> None:
+    """Of those who come with a key from the same address."""
+    provider.says(status={"/token": 503})
+    client = known.client()
+    for _ in range(ATTEMPTS_MAX + 1):
+        answer = client.get(CALLBACK, params=answer_of(client))
+        assert answer.status_code == 401
+    assert "too many attempts" in answer.text
+    sent = client.post("/login", data={"key": ADMIN_KEY}, headers={"origin": "http://testserver"})
+    assert sent.status_code == 303
 
 
 def test_the_provider_is_away(known: Site) -> None:

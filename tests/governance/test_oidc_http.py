@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +19,7 @@ from tests.support.identity import CLIENT, SAYS, SECRET, IdentityProvider
 
 BACK = "http://127.0.0.1:8701/login/sso/callback"
 ASKED: dict[str, str] = {"redirect_uri": BACK, "nonce": "n-1", "verifier": "v" * 64}
+DEEP = '{"x": ' + "[" * 100_000
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,15 @@ def test_groups_that_only_userinfo_tells(provider: IdentityProvider) -> None:
         ({"drop": ["exp"]}, '"exp"'),
         ({"drop": ["sub"]}, '"sub"'),
         ({"claims": {**SAYS["claims"], "sub": 7}}, "Subject"),
+        ({"claims": {**SAYS["claims"], "nonce": "\ud800"}}, "another sign-in"),
+        ({"claims": {**SAYS["claims"], "sub": ""}}, "does not say who"),
+        ({"claims": {**SAYS["claims"], "sub": "\ud800"}}, "does not say who"),
+        ({"body": {"/keys": DEEP}}, "cannot be read"),
+        ({"body": {"/token": DEEP}}, "cannot be read"),
+        ({"body": {"/token": DEEP}, "status": {"/token": 400}}, "answered 400"),
+        ({"body": {"/.well-known/openid-configuration": DEEP}}, "cannot be read"),
         ({"published": []}, "no keys that can be read"),
+        ({"body": {"/keys": '{"keys": [{"kty": "RSA", "alg": ["RS256"]}]}'}}, "no keys that can be read"),
         ({"body": {"/token": "<html>"}}, "cannot be read"),
         ({"body": {"/token": '{"access_token": "x"}'}}, "cannot be read"),
         ({"body": {"/keys": "x" * 2_000_000}}, "more than"),
@@ -196,6 +206,17 @@ def test_a_new_key_is_looked_for(provider: IdentityProvider) -> None:
         with pytest.raises(Refused, match="does not publish"):
             come(oidc(provider), caller)
     assert asked_for_keys() == began + 3
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"alg": ["RS256"]}, {"alg": "none"}, {"kty": []}, {"kty": "oct", "k": "AAAA"}, {"e": 1}, {"n": ""}],
+)
+def test_an_odd_key_keeps_nobody_out(provider: IdentityProvider, odd: dict[str, Any]) -> None:
+    """Beside one that is good."""
+    keys = httpx2.get(f"{provider.issuer}/keys", trust_env=False).json()["keys"]
+    provider.says(body={"/keys": json.dumps({"keys": [{**keys[0], **odd}, *keys]})})
+    assert come(oidc(provider))["sub"] == "u-1"
 
 
 def test_a_key_that_is_gone_signs_nothing(provider: IdentityProvider) -> None:

@@ -68,6 +68,8 @@ def test_who_has_no_role_is_not_let_in(claims: dict[str, Any], claim: str) -> No
     [
         (ANN, "ann@example.com"),
         ({**ANN, "email_verified": False}, "ann@example.com (u-1)"),
+        ({**ANN, "email": "ann@exam\u200bple.com"}, "ann@example.com (u-1)"),
+        ({**ANN, "email": "ann@example.com "}, "ann@example.com (u-1)"),
         ({**ANN, "email_verified": False, "preferred_username": "ann"}, "ann (u-1)"),
         ({"sub": "u-1", "preferred_username": "alice"}, "alice (u-1)"),
         ({"sub": "u-1"}, "somebody (u-1)"),

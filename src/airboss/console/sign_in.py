@@ -165,7 +165,7 @@ async def finish(desk: Desk, templates: Templates, request: Request) -> Response
                 verifier=begun.verifier,
             ),
         )
-        desk.attempts.pardon(peer)
+        desk.attempts.pardon(_apart(peer))
         who = person(claims, oidc)
     except Refused as error:
         problem = f"Not signed in: {error}."
@@ -263,12 +263,17 @@ def _check_answer(oidc: OidcConfig, seen: Visit) -> None:
 
 
 def _count_attempt(desk: Desk, peer: str) -> None:
-    """Note a failure, until it is known to be none. Raises Refused for who had too many."""
-    now = desk.clock.monotonic()
+    """Note a failure, until it is known to be none: apart from guesses of keys, so that a provider that is
+    away shuts out nobody who has one. Raises Refused for who had too many."""
+    now, peer = desk.clock.monotonic(), _apart(peer)
     wait_s = desk.attempts.wait_s(peer, now)
     if wait_s > 0:
         raise Refused(f"too many attempts from here; try again in {wait_s:.0f} s")
     desk.attempts.failed(peer, now)
+
+
+def _apart(peer: str) -> str:
+    return f"{peer}, signing in"
 
 
 async def _configured(desk: Desk) -> tuple[OidcConfig, Callable[[], IdentityProvider]]:

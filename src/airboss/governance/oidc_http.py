@@ -12,6 +12,7 @@ import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -64,6 +65,12 @@ class _Tokens(msgspec.Struct, frozen=True):
     access_token: str | None = None
 
 
+class _Published(msgspec.Struct, frozen=True):
+    """A JSON Web Key Set (RFC 7517)."""
+
+    keys: tuple[dict[str, Any], ...]
+
+
 class _Keys(msgspec.Struct):
     at: float
     keys: list[jwt.PyJWK]
@@ -103,7 +110,9 @@ class OidcHttp:
         tokens = self._tokens(oidc, published, code=code, redirect_uri=redirect_uri, verifier=verifier)
         claims = self._checked(oidc, published, tokens.id_token)
         said = claims.get("nonce")
-        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+        if not isinstance(said, str) or not hmac.compare_digest(
+            said.encode("utf-8", "surrogatepass"), nonce.encode()
+        ):
             raise Refused("the token is of another sign-in (its nonce is not ours); sign in again")
         # Many providers keep groups out of the token, and tell them when they are asked.
         lacks = oidc.claim not in claims and oidc.claim.partition(".")[0] not in claims
@@ -184,6 +193,8 @@ class OidcHttp:
             leeway=LEEWAY_S,
             options={"require": required},
         )
+        if not claims["sub"].isprintable() or not claims["sub"]:
+            raise Refused(f"the token of {oidc.issuer} does not say who somebody is: its sub is empty or odd")
         party = claims.get("azp")
         if (isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and party is None) or (
             party is not None and party != oidc.client_id
@@ -207,11 +218,16 @@ class OidcHttp:
                 yield each
 
     def _fetched(self, url: str) -> _Keys:
-        said = _read(self._asked("GET", url), dict[str, Any], url)
-        try:
-            keys = jwt.PyJWKSet.from_dict(said).keys
-        except jwt.PyJWTError as error:
-            raise Refused(f"{url} has no keys that can be read: {error}") from None
+        said = _read(self._asked("GET", url), _Published, url)
+        keys = []
+        for each in said.keys:
+            # One that is odd keeps nobody from coming in with another. PyJWT raises what is no error of its
+            # own where the algorithm is a list, or `none`.
+            if each.get("alg") in (None, *ALGORITHMS):
+                with suppress(jwt.PyJWTError):
+                    keys.append(jwt.PyJWK(each))
+        if not keys:
+            raise Refused(f"{url} has no keys that can be read")
         held = _Keys(self._monotonic(), keys)
         self._keys = {url: held}
         return held
@@ -263,7 +279,7 @@ _KINDS: Final = {"RSA": ("RS", "PS"), "EC": ("ES",), "OKP": ("Ed",)}
 def _read(body: bytes, kind: type[T], url: str) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"{url} answered what cannot be read: {error}") from None
 
 
@@ -271,7 +287,7 @@ def _cause(body: bytes) -> str:
     """What an OAuth error says of itself (RFC 6749, 5.2), shortened."""
     try:
         said = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     told = " ".join(str(said[name])[:200] for name in ("error", "error_description") if name in said)
     return f": {told}" if told else ""

@@ -72,7 +72,8 @@ def _name(claims: Claims) -> str:
     followed by who they are to the provider: else one could go by another's name."""
     subject = _short(claims.get("sub"))
     email = _short(claims.get("email"))
-    if "@" in email and claims.get("email_verified") is True:
+    # One that looks like another's once it is shortened is not theirs.
+    if "@" in email and claims.get("email_verified") is True and email == claims.get("email"):
         return email
     shown = _short(claims.get("preferred_username")) or email or "somebody"
     return f"{shown} ({subject})"
