@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from airboss.cli.diff import show_changes
+from airboss.cli.output import plain
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -76,3 +80,15 @@ def test_export_prints_what_apply_takes(run: Run, api: AdminApi) -> None:
     code, out, err = run("export", "--url", api.url)
     assert (code, out) == (2, "")
     assert "airboss up" in err
+
+
+def test_what_somebody_wrote_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a change that another asks for: no escape, in one character or two, and nothing that turns the rest
+    around."""
+    odd = "b\x1b[8m\x9b8m\u202e\n"
+    for kind in ("added", "removed", "changed"):
+        change = {"path": "releases.a.prompt", "kind": kind, "before": odd, "after": odd}
+        show_changes({"changes": [change], "warnings": []})
+        assert capsys.readouterr().out.removesuffix("\n").isprintable()
+    assert plain(odd).isprintable()
+    assert plain("é ✈") == "é ✈"

@@ -217,6 +217,10 @@ class NothingWaits:
         """As `proposal_rows.ProposalStore`."""
         return ()
 
+    def waiting(self) -> int:
+        """As `proposal_rows.ProposalStore`."""
+        return 0
+
     def proposal(self, number: int) -> Proposal | None:
         """As `proposal_rows.ProposalStore`."""
         del number

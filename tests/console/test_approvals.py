@@ -25,6 +25,7 @@ from airboss.governance.audit import Sealer
 from airboss.governance.keys import hash_key, new_key
 from airboss.governance.sign_in import person
 from airboss.store.audit import SqlAuditLog
+from airboss.store.proposal_rows import CHARS_MAX
 from tests.console.governed import SIGNER
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW
@@ -260,6 +261,16 @@ def test_so_much_waits_and_no_more(site: LoopSite) -> None:
     full = site.program("operator").post("/api/v1/config", json={"config": SLOWER})
     assert full.status_code == 429
     assert f"{WAITING_MAX} changes wait" in full.json()["error"]["message"]
+
+
+def test_so_long_is_what_waits(site: LoopSite) -> None:
+    """Together: a list of it is read whole."""
+    filler = "#" * 1_000_000
+    for number in range(CHARS_MAX // len(filler)):
+        asked(site, f"{SLOWER}{filler}{number}\n")
+    full = site.program("operator").post("/api/v1/config", json={"config": f"{SLOWER}{filler}\n"})
+    assert full.status_code == 429
+    assert "characters together" in full.json()["error"]["message"]
 
 
 def test_without_it_nothing_waits(fresh: LoopSite) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airboss.store.proposal_rows import DECIDED_MAX, Proposal
+from airboss.store.proposal_rows import CHARS_MAX, DECIDED_MAX, Proposal
 from airboss.store.proposals import SqlProposals
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
@@ -36,8 +36,20 @@ def test_they_are_numbered_and_decided_once(store: SqlProposals) -> None:
     assert not store.decide(msgspec.structs.replace(decided, number=9))
     assert store.proposal(1) == decided
     assert [each.number for each in store.proposals(state="waiting")] == [2]
+    assert store.waiting() == 1
     assert [each.number for each in store.proposals()] == [2, 1]
     assert store.proposal(9) is None
+
+
+def test_those_decided_are_bounded_in_what_they_say(store: SqlProposals) -> None:
+    """Whatever their number: who lists them reads them whole."""
+    long = msgspec.structs.replace(ASKED, body="é" * (CHARS_MAX // 3))
+    first = store.propose(long)
+    for number in range(2, 7):
+        assert store.propose(long) == number
+        store.decide(msgspec.structs.replace(long, number=number, state="approved"))
+    last = store.propose(ASKED)
+    assert [each.number for each in store.proposals()] == [last, 6, 5, first]
 
 
 def test_those_decided_are_bounded(store: SqlProposals) -> None:

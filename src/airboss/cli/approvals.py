@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.diff import show_changes
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, table_of
+from airboss.cli.output import console, plain, print_json, table_of
 from airboss.cli.status import age
 
 approvals = typer.Typer(help="Changes that wait for somebody else to approve them.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def list_approvals(
     table = table_of("number", "what", "of", "by", "since", "state", "why")
     for each in found:
         who = [each["action"], escape(each["subject"]), escape(each["by"]), f"{age(each['at'])} ago"]
-        table.add_row(str(each["number"]), *who, each["state"], escape(each["reason"]))
+        table.add_row(str(each["number"]), *who, each["state"], escape(plain(each["reason"])))
     console().print(table)
 
 
@@ -65,9 +65,9 @@ def show_approval(
         f"{about['number']}: {about['action']} of {about['subject']}, by {about['by']}, {about['state']}\n"
     )
     if about["reason"]:
-        sys.stdout.write(f"why: {about['reason']}\n")
+        sys.stdout.write(f"why: {plain(about['reason'])}\n")
     if found["problem"] is not None:
-        sys.stdout.write(f"it cannot be applied any more: {found['problem']}\n")
+        sys.stdout.write(f"it cannot be applied any more: {plain(found['problem'])}\n")
     elif about["action"] == "config.apply" and about["state"] == "waiting":
         show_changes({"changes": found["changes"], "warnings": []})
     elif about["action"] != "config.apply":

@@ -11,7 +11,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import print_json
+from airboss.cli.output import plain, print_json
 from airboss.domain.errors import WrongCall
 
 
@@ -53,7 +53,7 @@ def show_changes(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         sys.stderr.write(f"airboss: {warning}\n")
     for each in found["changes"]:
-        before, after = (json.dumps(each[side], ensure_ascii=False) for side in ("before", "after"))
+        before, after = (plain(json.dumps(each[side], ensure_ascii=False)) for side in ("before", "after"))
         if each["kind"] == "added":
             sys.stdout.write(f"+ {each['path']} = {after}\n")
         elif each["kind"] == "removed":

@@ -29,6 +29,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def plain(text: str) -> str:
+    """What somebody else wrote, for a terminal: nothing in it hides or moves what stands around it."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def console() -> Console:
     """Where tables go."""
     from airboss.cli.narrow import WholeConsole  # noqa: PLC0415 - 40 ms that JSON output need not pay

@@ -164,8 +164,8 @@ def act(action: Action, desk: Desk, form: Form) -> str | Once:
 def drawn(desk: Desk, templates: Templates, seen: Visit, view: View) -> str:
     """A view as HTML, in the frame: with the plan in force, how many alarms fire, and how many changes wait
     for who may approve them."""
-    waiting = desk.proposals.proposals(state="waiting") if seen.caller.may("operator") else ()
-    known = {"plan": current_plan(desk), "firing": len(firing_since(desk)), "waiting_changes": len(waiting)}
+    waiting = desk.proposals.waiting() if seen.caller.may("operator") else 0
+    known = {"plan": current_plan(desk), "firing": len(firing_since(desk)), "waiting_changes": waiting}
     return templates.page(view.template, seen, **{**known, **view.values})
 
 

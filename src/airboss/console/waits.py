@@ -10,7 +10,7 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call
 from airboss.console.wire import encode
 from airboss.domain.errors import RateLimited
-from airboss.store.proposal_rows import Proposal, Proposed
+from airboss.store.proposal_rows import CHARS_MAX, Proposal, Proposed
 
 WAITING_MAX: Final = 100
 
@@ -49,6 +49,10 @@ def for_another(
             raise Waits(each.number)  # asked again, as by who was not told the first time
     if len(waiting) >= WAITING_MAX:
         raise RateLimited(f"{WAITING_MAX} changes wait for approval already; decide some of them first")
+    if sum(len(each.body) for each in waiting) + len(body) > CHARS_MAX:
+        raise RateLimited(
+            f"what waits for approval may have {CHARS_MAX:,} characters together; decide some of it first"
+        )
     made = Proposal(
         action=action,
         subject=subject,

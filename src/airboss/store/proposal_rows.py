@@ -40,14 +40,20 @@ class ProposalStore(Protocol):
     def proposals(self, *, state: State | None = None, limit: int = 100) -> Sequence[Proposal]:
         """Those of a state, or all; the newest first."""
 
+    def waiting(self) -> int:
+        """How many wait; none of them is read."""
+
     def proposal(self, number: int) -> Proposal | None:
         """The one of this number."""
 
     def propose(self, proposal: Proposal) -> int:
-        """Keep it, with the next number, which is returned. Of those decided, DECIDED_MAX are kept."""
+        """Keep it, with the next number, which is returned. Of those decided, DECIDED_MAX are kept, and of
+        them so many as have CHARS_MAX together."""
 
     def decide(self, decided: Proposal) -> bool:
         """Put it in the place of the one of its number, if that waits; whether it did."""
 
 
 DECIDED_MAX = 200
+CHARS_MAX = 16 * 1024 * 1024
+"""Of what waits, and of what was decided: a list of them is read whole."""

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import proposals
-from airboss.store.proposal_rows import DECIDED_MAX, Proposal, State
+from airboss.store.proposal_rows import CHARS_MAX, DECIDED_MAX, Proposal, State
 
 
 class SqlProposals(LedgerPart):
@@ -22,6 +22,12 @@ class SqlProposals(LedgerPart):
             asked = asked.where(proposals.c.state == state)
         with self._read() as connection:
             return [msgspec.json.decode(each, type=Proposal) for each in connection.execute(asked).scalars()]
+
+    def waiting(self) -> int:
+        """As `ProposalStore.waiting`."""
+        asked = select(func.count()).select_from(proposals).where(proposals.c.state == "waiting")
+        with self._read() as connection:
+            return int(connection.execute(asked).scalar_one())
 
     def proposal(self, number: int) -> Proposal | None:
         """As `ProposalStore.proposal`."""
@@ -39,13 +45,16 @@ class SqlProposals(LedgerPart):
             connection.execute(
                 insert(proposals).values(number=made.number, state=made.state, content=content)
             )
-            decided = select(proposals.c.number).where(proposals.c.state != "waiting")
-            oldest = connection.execute(
-                decided.order_by(proposals.c.number.desc()).offset(DECIDED_MAX).limit(1)
-            ).scalar()
-            if oldest is not None:
-                past = (proposals.c.state != "waiting", proposals.c.number <= oldest)
-                connection.execute(delete(proposals).where(*past))
+            decided = proposals.c.state != "waiting"
+            sizes = select(proposals.c.number, func.length(proposals.c.content)).where(decided)
+            chars = 0
+            for place, (number, size) in enumerate(
+                connection.execute(sizes.order_by(proposals.c.number.desc())).all()
+            ):
+                chars += size
+                if place >= DECIDED_MAX or chars > CHARS_MAX:
+                    connection.execute(delete(proposals).where(decided, proposals.c.number <= number))
+                    break
         return made.number
 
     def decide(self, decided: Proposal) -> bool:
