@@ -39,6 +39,25 @@ def test_the_next_process_knows_them_too(tmp_path: Path, monkeypatch: pytest.Mon
     assert not path.exists()
 
 
+def test_a_cut_line_hides_nothing_that_comes_after_it(tmp_path: Path) -> None:
+    """What is noted next stands in a line of its own, for whoever starts after that."""
+    path = tmp_path / "brought"
+    path.write_bytes(b'["a"]\n["b","c')
+    Brought(path).note(["d"])
+    assert [each for each in "abcd" if each in Brought(path)] == ["a", "d"]
+
+
+def test_the_file_is_bounded_while_a_process_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is imported into one that runs for months."""
+    monkeypatch.setattr(brought, "BROUGHT_MAX", 3)
+    path = tmp_path / "brought"
+    known = Brought(path)
+    for number in range(100):
+        known.note([f"{number:03}"])
+    assert path.stat().st_size < 100
+    assert [each for each in ("096", "097", "098", "099") if each in Brought(path)] == ["097", "098", "099"]
+
+
 def test_what_cannot_be_written_down_is_not_brought(tmp_path: Path) -> None:
     """The import is refused, and says which file it is about."""
     path = tmp_path / "none" / "brought"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,8 @@ class Brought:
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._path = path
+        self._written = 0
+        """Ids in the file."""
         if path is not None and path.exists():
             self._read(path)
 
@@ -38,16 +41,19 @@ class Brought:
         """These are about to be stored. Raises StoreUnavailable where that cannot be written down."""
         with self._lock:
             noted = list(ids)
+            self._remember(noted)
             if self._path is not None and noted:
                 try:
                     with self._path.open("ab") as file:
                         file.write(msgspec.json.encode(noted) + b"\n")
                         file.flush()
                         os.fsync(file.fileno())
+                    self._written += len(noted)
+                    if self._written > 2 * BROUGHT_MAX:
+                        self._write_anew(self._path)
                 except OSError as error:
                     why = error.strerror or str(error)
                     raise StoreUnavailable(f"{self._path} cannot be written: {why}") from error
-            self._remember(noted)
 
     def _remember(self, ids: Iterable[str]) -> None:
         self._ids.update((each, None) for each in ids)
@@ -55,23 +61,32 @@ class Brought:
             self._ids.popitem(last=False)
 
     def _read(self, path: Path) -> None:
-        """Those of before. A line that was cut by a kill was of a page that was not stored."""
+        """Those of before. A line that was cut by a kill was of a page that was not stored; what is noted
+        next must not stand behind it."""
         if time.time() - path.stat().st_mtime > KEPT_S:
             path.unlink()
             return
-        seen = 0
+        line = b"\n"
         with path.open("rb") as file:
             for line in file:
                 try:
                     ids = msgspec.json.decode(line, type=list[str])
                 except msgspec.MsgspecError:
                     continue
-                seen += len(ids)
+                self._written += len(ids)
                 self._remember(ids)
-        if seen > 2 * BROUGHT_MAX:
-            beside = path.with_name(f"{path.name}.new")
-            beside.write_bytes(msgspec.json.encode(list(self._ids)) + b"\n")
-            beside.replace(path)
+        if self._written > 2 * BROUGHT_MAX or not line.endswith(b"\n"):
+            with suppress(OSError):  # a full disk keeps nobody from starting
+                self._write_anew(path)
+
+    def _write_anew(self, path: Path) -> None:
+        beside = path.with_name(f"{path.name}.new")
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(list(self._ids)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        self._written = len(self._ids)
 
     def __contains__(self, record_id: object) -> bool:
         return record_id in self._ids
