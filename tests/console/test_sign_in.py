@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,12 +13,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from airboss.config import OidcConfig
+from airboss.console import sign_in
+from airboss.console.desk import ASKERS_MAX
 from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
 from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, SIGN_IN
 from airboss.governance.oidc_http import OidcHttp
 from airboss.governance.sign_in import Person
 from tests.console.site import ADMIN_KEY, Site
 from tests.support.identity import CLIENT, SAYS, SECRET, IdentityProvider
+from tests.support.wait import until
 
 ROLES: dict[str, Any] = {"ml-team": "operator", "watchers": "viewer"}
 WAYS: tuple[dict[str, str], ...] = ({}, {"state": ""}, {"state": "another"}, {"state": "é"}, {"code": "c"})
@@ -189,6 +193,30 @@ def test_a_provider_that_is_away_shuts_nobody_out(known: Site, provider: Identit
     assert "too many attempts" in answer.text
     sent = client.post("/login", data={"key": ADMIN_KEY}, headers={"origin": "http://testserver"})
     assert sent.status_code == 303
+
+
+def test_a_provider_that_drips_holds_few_threads(known: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many try to sign in meanwhile; and once it is well again they can."""
+    monkeypatch.setattr(sign_in, "ANSWER_S", 0.05)
+    http, go_on, begun = known.identity(), threading.Event(), list[str]()
+
+    class Dripping:
+        def login_url(self, oidc: OidcConfig, **asked: str) -> str:
+            begun.append(asked["state"])
+            go_on.wait(30)
+            return str(http.login_url(oidc, **asked))
+
+    known.identity = Dripping
+    with known.client() as client:
+        try:
+            for _ in range(ASKERS_MAX + 3):
+                answer = client.get(SIGN_IN)
+                assert answer.status_code == 503
+                assert "has not answered within" in answer.text
+            assert len(begun) == ASKERS_MAX
+        finally:
+            go_on.set()
+        until(lambda: client.get(SIGN_IN).status_code == 303)
 
 
 def test_the_provider_is_away(known: Site) -> None:

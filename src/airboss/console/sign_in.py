@@ -6,9 +6,11 @@ another browser cannot finish what this one began, nor this one what somebody el
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
 import secrets
+import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import suppress
@@ -286,8 +288,19 @@ async def _configured(desk: Desk) -> tuple[OidcConfig, Callable[[], IdentityProv
 async def _asked(desk: Desk, work: Callable[[], T]) -> T:
     """Ask the provider in a thread of those that are kept for it: while it is away others are not kept from
     reading. Raises Refused when it takes too long."""
-    try:
-        with anyio.fail_after(ANSWER_S):
-            return await anyio.to_thread.run_sync(work, limiter=desk.askers, abandon_on_cancel=True)
-    except TimeoutError:
-        raise Refused(f"the provider has not answered within {ANSWER_S:.0f} s") from None
+    begun = threading.Event()
+
+    def working() -> T:
+        begun.set()
+        return work()
+
+    asked = asyncio.ensure_future(anyio.to_thread.run_sync(working, limiter=desk.askers))
+    done, _ = await asyncio.wait({asked}, timeout=ANSWER_S)
+    if done:
+        return asked.result()
+    # Who waits for a thread gives up; one that has begun keeps its place until it ends, so that a provider
+    # that drips its answers never has more of them.
+    if not begun.is_set():
+        asked.cancel()
+    asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    raise Refused(f"the provider has not answered within {ANSWER_S:.0f} s")
