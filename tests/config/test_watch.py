@@ -64,6 +64,7 @@ def test_an_alarm_is_read_with_its_defaults() -> None:
         (alarm(**{"for": '"soon"'}), "alarms.errors.for"),
         (alarm(hold='"1m"'), '"hold" is not a key of [alarms.errors]'),
         (alarm(notify='["op"]'), 'did you mean "ops"?'),
+        (BASE + NOTIFIER + '[approvals]\nnotify = ["op"]\n', 'did you mean "ops"?'),
         (alarm(no_data='"wake"'), "show | notify"),
         (alarm().replace("[alarms.errors]", '[alarms."a b"]'), "cannot be a name"),
     ],

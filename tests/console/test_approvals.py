@@ -17,7 +17,7 @@ from airboss.console.api_audit import entry
 from airboss.console.callers import Caller, Callers
 from airboss.console.route import Call
 from airboss.console.session import as_name
-from airboss.console.waits import WAITING_MAX, Waits
+from airboss.console.waits import NOTIFIED, WAITING_MAX, Waits
 from airboss.domain.errors import PermissionDenied
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey
@@ -115,6 +115,48 @@ def test_nobody_approves_their_own(site: LoopSite) -> None:
     assert decide(site.program("operator"), number, "reject").json()["state"] == "rejected"
     assert decide(ella(site), number).status_code == 400
     assert "above = 4000" in (site.loop.ledger.config() or "")
+
+
+def test_those_who_are_to_know_are_told(site: LoopSite) -> None:
+    """Of what waits and how it was decided: every notifier, or those that the configuration names."""
+    number = asked(site)
+    assert decide(ella(site), number, reason="fine").status_code == 200
+    found = site.loop.alerts.notifications(NOTIFIED, limit=9)
+    assert [(each.notifier, each.kind, each.state) for each in found] == [("ops", "approval", "waiting")] * 2
+    decided, waits = (each.body for each in found)
+    assert waits["text"] == f"otto asks for approval of a change of the configuration ({number}): slow"
+    assert (
+        decided["text"] == f"ella approved a change of the configuration ({number}) that otto asked for: fine"
+    )
+    assert (waits["state"], decided["state"], decided["proposal"]) == ("waiting", "approved", number)
+    assert waits["link"].endswith("/governance/approvals")
+    site.loop.rollouts.apply(f"{TEXT}notify = []\n", "x")
+    asked(site, f"{SLOWER}notify = []\n")
+    assert len(site.loop.alerts.notifications(NOTIFIED, limit=9)) == 2
+
+
+def test_no_secret_is_told(site: LoopSite) -> None:
+    """What people write is redacted before it leaves."""
+    desk = dataclasses.replace(site.desk(), redact=lambda text: text.replace("sk-9f8e7d6c", "[redacted]"))
+    who = Caller(role="operator", key="otto")
+    body = msgspec.json.encode({"config": SLOWER, "reason": "sk-9f8e7d6c"})
+    with pytest.raises(Waits):
+        api_config.apply(desk, said_by(who, body=body))
+    (told,) = site.loop.alerts.notifications(NOTIFIED, limit=9)
+    assert "sk-9f8e7d6c" not in str(told.body)
+    assert told.body["detail"] == "[redacted]"
+
+
+@pytest.mark.parametrize("change", [{"revoked_at": NOW}, {"role": "reader"}, {"role": None}])
+def test_what_a_key_asked_that_may_no_more_is_rejected(site: LoopSite, change: dict[str, Any]) -> None:
+    """A stolen key is revoked; what it asked for is not made all the same."""
+    number = asked(site)
+    otto = next(each for each in site.loop.ledger.all_keys() if each.name == "otto")
+    site.loop.ledger.put_key(msgspec.structs.replace(otto, **change))
+    answer = decide(ella(site), number)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "asker_gone")
+    assert "above = 4000" in (site.loop.ledger.config() or "")
+    assert decide(ella(site), number, "reject").status_code == 200
 
 
 def test_somebody_stays_who_they_are(site: LoopSite) -> None:

@@ -25,7 +25,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.sealing import in_the_clear, with_letters
 from airboss.compose.taking import wait_until_taken
-from airboss.compose.watching import InForce, secret, with_alarms
+from airboss.compose.watching import InForce, console_url, secret, with_alarms
 from airboss.store.brought import Brought
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
@@ -157,6 +157,7 @@ def desk_over(
         finetuning=finetuning.orders(ledger, data, stores),
         plays=playing.plays(ledger, data),
         parquet=parquet,
+        console_url=partial(console_url, data),
         in_force=force.config,
         identity=cache(identity),
         own_file=partial(own_file, ledger, data, up.config if up is not None else ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -48,12 +49,15 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         _check_whose(path, alarm, config, wrong)
         _check_kind(path, alarm, wrong)
         _check_times(path, alarm, wrong)
-        if len(alarm.notify) > NOTIFY_MAX:
-            raise wrong(
-                (*path, "notify"), f"{dotted(path)} notifies {len(alarm.notify)}; at most {NOTIFY_MAX}"
-            )
-        for notifier_name in alarm.notify:
-            check_known((*path, "notify"), notifier_name, config.notifiers, "notifier", wrong)
+        _check_notify(path, alarm.notify, config, wrong)
+    _check_notify(("approvals",), config.approvals.notify or (), config, wrong)
+
+
+def _check_notify(path: Path, notify: Sequence[str], config: Config, wrong: Wrong) -> None:
+    if len(notify) > NOTIFY_MAX:
+        raise wrong((*path, "notify"), f"{dotted(path)} notifies {len(notify)}; at most {NOTIFY_MAX}")
+    for name in notify:
+        check_known((*path, "notify"), name, config.notifiers, "notifier", wrong)
 
 
 def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:

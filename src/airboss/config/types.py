@@ -417,9 +417,10 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[approvals]`: with `required`, what people change of what is served waits until somebody else approves
-    it. The admin key waits for nobody."""
+    it. The admin key waits for nobody. `notify` names who is told; None: every notifier."""
 
     required: bool = False
+    notify: tuple[str, ...] | None = None
 
 
 class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

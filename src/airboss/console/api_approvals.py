@@ -9,12 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from airboss.console import api_config, api_releases
-from airboss.console.callers import Caller
+from airboss.console.callers import NOBODY, Caller
 from airboss.console.changes import Change, difference
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
-from airboss.console.waits import WAITING_MAX, digest
+from airboss.console.waits import WAITING_MAX, digest, tell
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound, PermissionDenied
 from airboss.store.proposal_rows import Proposal, Proposed, State
 
@@ -98,6 +98,12 @@ def approve(desk: Desk, call: Call) -> ApprovalRow:
         raise PermissionDenied(
             f"{found.by} has asked for this, and somebody else approves it", code="own_proposal"
         )
+    if is_gone(desk, found):
+        raise PermissionDenied(
+            f"the key of {found.by}, who has asked for this, may change nothing any more; reject it, and ask "
+            "for it anew if it is wanted",
+            code="asker_gone",
+        )
     decided = decided_by(found, "approved", call, reason)
     made = Call(
         params={},
@@ -125,6 +131,13 @@ def reject(desk: Desk, call: Call) -> ApprovalRow:
 def is_own(found: Proposal, caller: Caller) -> bool:
     """Whether they have asked for it themselves, be it under the name that their address gave them then."""
     return found.by == caller.key or (found.by_id != "" and found.by_id == caller.id)
+
+
+def is_gone(desk: Desk, found: Proposal) -> bool:
+    """Whether the key that asked was revoked, or may do less now. Of people who sign in only their provider
+    knows."""
+    caller, good = desk.callers.named(found.by) or (NOBODY, ())
+    return not found.by_id and not (good and caller.may("operator"))
 
 
 def find(desk: Desk, call: Call) -> Proposal:
@@ -167,6 +180,7 @@ def settle(desk: Desk, call: Call, decided: Proposal) -> None:
         desk.note(
             call, word, decided.subject, {**detail, **({"reason": decided.said} if decided.said else {})}
         )
+        tell(desk, call, decided)
 
 
 def row(proposal: Proposal) -> ApprovalRow:

@@ -186,6 +186,8 @@ class Desk:
     """How the operator's file stands; None where it is not known which that is."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent
     """What each key spent on that day and later."""
+    console_url: Callable[[], str] = lambda: ""
+    """Where people reach the console."""
     in_force: Callable[[], Config] = Config
     """The configuration in force, read."""
     identity: Callable[[], IdentityProvider] | None = None

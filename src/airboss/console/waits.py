@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
+import msgspec
+
+from airboss.config.checks_alarms import NOTIFY_MAX
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call
 from airboss.console.wire import encode
 from airboss.domain.errors import RateLimited
+from airboss.store.alert_rows import Notification
 from airboss.store.proposal_rows import CHARS_MAX, Proposal, Proposed
 
 WAITING_MAX: Final = 100
+PATH: Final = "/governance/approvals"
+"""The page of what waits."""
+
+NOTIFIED: Final = "airboss.approvals"
+"""As what notifiers are told of it, in the place of an alarm's name."""
+
+CALLED: Final[Mapping[Proposed, str]] = {
+    "config.apply": "a change of the configuration",
+    "rollout.start": "the start of a rollout of {}",
+    "rollout.promote": "a promotion in {}",
+}
 
 
 class Waits(Exception):
@@ -66,7 +83,48 @@ def for_another(
         number = desk.proposals.propose(made)
         detail = {"proposal": number, "action": action, "sha256": digest(body)}
         desk.note(call, "approvals.propose", subject, {**detail, **({"reason": reason} if reason else {})})
+        tell(desk, call, msgspec.structs.replace(made, number=number))
     raise Waits(number)
+
+
+def tell(desk: Desk, call: Call, proposal: Proposal) -> None:
+    """Have those who are to know told that it waits, or how it was decided."""
+    config = desk.in_force()
+    notify = config.approvals.notify
+    told = tuple(config.notifiers)[:NOTIFY_MAX] if notify is None else tuple(dict.fromkeys(notify))
+    what = CALLED[proposal.action].format(proposal.subject)
+    if proposal.state == "waiting":
+        text, why = f"{proposal.by} asks for approval of {what} ({proposal.number})", proposal.reason
+    else:
+        text = (
+            f"{proposal.decided_by} {proposal.state} {what} ({proposal.number}) that {proposal.by} asked for"
+        )
+        why = proposal.said
+    body = {
+        "alarm": NOTIFIED,
+        "state": proposal.state,
+        "proposal": proposal.number,
+        "action": proposal.action,
+        "deployment": "" if proposal.action == "config.apply" else proposal.subject,
+        "by": proposal.by,
+        "decided_by": proposal.decided_by,
+        "at": call.now.isoformat(),
+        "detail": desk.redact(why) or None,
+        "link": desk.console_url().rstrip("/") + PATH,
+        "text": desk.redact(f"{text}: {why}" if why else text),
+    }
+    for notifier in told:
+        desk.alerts.add_notification(
+            Notification(
+                id=f"{NOTIFIED}-{secrets.token_hex(8)}",
+                alarm=NOTIFIED,
+                notifier=notifier,
+                kind="approval",
+                created_at=call.now,
+                due_at=call.now,
+                body=body,
+            )
+        )
 
 
 def digest(body: str) -> str:

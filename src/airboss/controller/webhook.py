@@ -135,7 +135,8 @@ def slack(body: Mapping[str, Any]) -> dict[str, Any]:
         {"type": "section", "text": {"type": "mrkdwn", "text": f"{icon} {text[:2900]}"}}
     ]
     if body.get("link"):
-        shown = {"type": "mrkdwn", "text": f"<{body['link']}|Show the calls>"}
+        label = "Show what is asked for" if "proposal" in body else "Show the calls"
+        shown = {"type": "mrkdwn", "text": f"<{body['link']}|{label}>"}
         blocks.append({"type": "context", "elements": [shown]})
     return {"text": text[:2900], "blocks": blocks}
 

@@ -112,7 +112,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     alarm: str
     notifier: str
-    kind: Literal["firing", "resolved", "no_data", "test"]
+    kind: Literal["firing", "resolved", "no_data", "test", "approval"]
     created_at: datetime
     due_at: datetime
     body: Any
