@@ -14,10 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from airboss.compose.governing import looking_at_audit
 from airboss.compose.stores import open_audit
-from airboss.controller.audit_watch import AuditWatch
 from airboss.domain.errors import SetupError
-from airboss.governance.checkpoint import Signer
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
 from tests.cli.conftest import Run
@@ -48,6 +47,7 @@ def begin(data: DataDir) -> None:
         ledger.publish("", plan())
         ledger.put_key(key("team"))
     with open_audit(data) as audit:
+        looking_at_audit(audit, data).look()
         for number in range(3):
             audit.append("a", actor="ann\0", subject=f"s{number}", detail={}, at=NOW)
 
@@ -185,18 +185,9 @@ def test_an_audit_log_that_is_not_valid_is_not_moved(run: Run, data: DataDir, ta
 def test_the_checkpoint_beside_the_key_must_hold(run: Run, data: DataDir, target: str) -> None:
     """A ledger that was put back from an older copy does not become the truth by a move."""
     older = data.ledger_path.read_bytes()
-    signer = Signer(data.secret("audit_key").value)
     with open_audit(data) as audit:
         audit.append("later", actor="a", subject="s", detail={}, at=NOW)
-        clock = type("Clock", (), {"now": lambda _: NOW, "monotonic": lambda _: 0.0})()
-        watch = AuditWatch(
-            audit,
-            signer,
-            clock,
-            kept=lambda: data.kept_secret("audit_head"),
-            keep=lambda text: data.write_secret("audit_head", text),
-        )
-        watch.tick()
+        looking_at_audit(audit, data).look()
     for file in data.path.glob("ledger.db-*"):
         file.unlink()
     data.ledger_path.write_bytes(older)

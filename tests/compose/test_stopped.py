@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from airboss.compose.parts import open_ledger
 from airboss.compose.stopped import stopped_desk
 from airboss.compose.up import UpOptions, choose_config, note_start
 from airboss.domain.errors import SetupError
+from airboss.governance.checkpoint import read_kept
 from airboss.store.datadir import DataDir
 from airboss.store.ledger_lead import leading
 from tests.support import postgres
@@ -61,7 +63,10 @@ def test_a_first_start_that_ended_before_its_plan_is_begun_again(tmp_path: Path)
     note_start(data, options)
     with stopped_desk(data.path) as desk:
         assert desk.status().audit_trouble is None
-    assert data.kept_secret("audit_head") is not None
+        done = desk.audit.append("x", actor="a", subject="s", detail={}, at=datetime.now(UTC))
+    kept = read_kept(data.kept_secret("audit_head"))
+    assert kept is not None
+    assert kept.size == done + 1, "what a verb did is in the checkpoint that is kept"
     with open_ledger(data) as ledger:
         assert choose_config(ledger, data, config)[1] == str(config)
     for path in data.path.glob("ledger.db*"):

@@ -62,13 +62,15 @@ class House:
         """What `airboss audit verify` finds without a checkpoint from elsewhere."""
         with self.log.whole() as whole:
             own = read_kept(self.data.kept_secret("audit_head"))
-            return verify(whole, public_key=Signer(self.secret).public_key, own=own)
+            key = Signer(self.secret).public_key
+            return verify(whole, public_key=key, own=own, own_gone=own is None)
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    """A log of eleven leaves that has been looked at."""
+    """A log of eleven leaves that has been looked at, as before its first."""
     made = House(tmp_path / "data")
+    assert made.look() is None
     made.add(10)
     assert made.look() is None
     yield made
@@ -181,6 +183,43 @@ def test_what_is_put_back_or_cut_is_noticed(
     verdict = house.verified()
     assert not verdict.valid
     assert verified in str(verdict.problem), verdict.problem
+
+
+def test_a_log_is_watched_from_before_its_first_leaf(tmp_path: Path) -> None:
+    """A checkpoint of nothing is kept, which the log extends, so that none is missed for its being new."""
+    house = House(tmp_path / "data")
+    assert house.look() is None
+    begun = house.data.kept_secret("audit_head")
+    house.add(1)
+    assert house.data.kept_secret("audit_head") == begun
+    assert house.verified().valid
+    assert house.look() is None
+    assert house.data.kept_secret("audit_head") != begun
+    assert house.verified().resumed == ()
+    house.log.close()
+
+
+def test_a_checkpoint_that_is_deleted_is_missed(house: House) -> None:
+    """`verify` takes a log without it for whole only by one from elsewhere; who looks goes on, and the log
+    says for good where that was, which counts less once a checkpoint that was kept elsewhere is newer."""
+    with house.log.whole() as whole:
+        assert whole.head is not None
+        public = Signer(SECRET)
+        then = public.sign(size=whole.head.size, root=whole.head.root, at=whole.head.at)
+    (house.data.secrets_dir / "audit_head").unlink()
+    assert "secrets/audit_head is gone" in str(house.verified().problem)
+    with house.log.whole() as whole:
+        assert verify(whole, public_key=public.public_key, checkpoint=then, own_gone=True).valid
+    assert house.look() is None
+    (told,) = house.log.newest(limit=1)
+    assert (told.leaf.number, told.leaf.action) == (11, "audit.resume")
+    assert house.look() is None
+    assert house.verified().resumed == (11,)
+    with house.log.whole() as whole:
+        assert whole.head is not None
+        now = public.sign(size=whole.head.size, root=whole.head.root, at=whole.head.at)
+        assert verify(whole, public_key=public.public_key, checkpoint=then).resumed == (11,)
+        assert verify(whole, public_key=public.public_key, checkpoint=now).resumed == ()
 
 
 def test_what_was_put_back_on_purpose_is_gone_on_with(house: House) -> None:

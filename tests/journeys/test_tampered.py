@@ -63,12 +63,22 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         assert answer.headers["x-request-id"] in {each["id"] for each in airboss.records()}
         (airboss.data / "secrets" / "audit_head").unlink()
         until(lambda: airboss.api("status")["audit_trouble"] is None, timeout_s=20)
-        assert asked(airboss, "audit", "verify")[0] == 0
+        until(lambda: leaves_kept(airboss), timeout_s=20)
+        code, said = asked(airboss, "audit", "verify")
+        assert (code, "tells that secrets/audit_head was gone" in said) == (0, True), said
         with closing(sqlite3.connect(ledger)) as file, file:
             file.execute("update plans set config = config || '#' where number = 1")
         code, said = asked(airboss, "audit", "verify")
         assert (code, "the configuration of plan 1 is not what leaf" in said) == (1, True)
+        with closing(sqlite3.connect(ledger)) as file, file:
+            file.execute("update plans set config = rtrim(config, '#') where number = 1")
         assert airboss.stop() == 0
+    with closing(sqlite3.connect(ledger)) as file:
+        assert file.execute("select count(*) from audit_leaves").fetchone() == (leaves_kept(airboss),)
+    (airboss.data / "secrets" / "audit_head").rename(tmp_path / "audit_head")
+    code, said = asked(airboss, "audit", "verify")
+    assert (code, "TAMPERED: secrets/audit_head is gone" in said) == (1, True), said
+    (tmp_path / "audit_head").rename(airboss.data / "secrets" / "audit_head")
     ledger.unlink()
     done = run_up("--json", "--port", "0", "--console-port", "0", cwd=airboss.root)
     assert done.returncode == 2, done.stderr

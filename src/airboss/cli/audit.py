@@ -117,6 +117,7 @@ def verify(
             public_key=log.public_key,
             checkpoint=kept,
             own=log.kept,
+            own_gone=log.kept_gone,
             begun=log.begun,
             plans=log.plans,
         )
@@ -128,6 +129,11 @@ def verify(
         erased = f", {verdict.erased} erased names aside" if verdict.erased else ""
         extends = f"; it extends the checkpoint of {verdict.extends} leaves" if verdict.extends else ""
         sys.stdout.write(f"valid: all {verdict.checked} leaves fit{erased}{extends}\n")
+        for leaf in verdict.resumed:
+            sys.stdout.write(
+                f"but leaf {leaf} tells that secrets/audit_head was gone: whether all of before is here, "
+                "only a checkpoint kept elsewhere shows (--checkpoint)\n"
+            )
     else:
         sys.stdout.write(f"TAMPERED: {verdict.problem}\n")
     if not verdict.valid:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 class Found(NamedTuple):
     """The log, the public key that should have signed it (hex), whether anything was ever done here, the
-    checkpoint that is kept beside the key, if there is one, and the plans, where they can be had."""
+    checkpoint that is kept beside the key, or whether it is gone, and the plans, where they can be had."""
 
     data: AuditData
     public_key: str
     begun: bool
     kept: Checkpoint | None = None
+    kept_gone: bool = False
     plans: Plans | None = None
 
 
@@ -38,4 +39,11 @@ def found_audit(data_dir: Path) -> Iterator[Found]:
     public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
     with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
         begun = ledger.config() is not None
-        yield Found(data=whole, public_key=public_key, begun=begun, kept=kept, plans=log.plan)
+        yield Found(
+            data=whole,
+            public_key=public_key,
+            begun=begun,
+            kept=kept,
+            kept_gone=kept is None,
+            plans=log.plan,
+        )

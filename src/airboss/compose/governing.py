@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airboss.controller.retention import Retention
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import SystemStatus
+    from airboss.store.audit_rows import AuditLog
     from airboss.store.datadir import DataDir
     from airboss.store.rollouts import SqlRolloutStore
     from airboss.store.sealed_log import SealedLog
@@ -74,7 +75,7 @@ def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -
     )
 
 
-def looking_at_audit(stores: Stores, data: DataDir) -> AuditWatch:
+def looking_at_audit(log: AuditLog, data: DataDir) -> AuditWatch:
     """Looks whether the audit log goes on from what it was."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
     from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY  # noqa: PLC0415 - as above
@@ -82,7 +83,7 @@ def looking_at_audit(stores: Stores, data: DataDir) -> AuditWatch:
     from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
 
     return AuditWatch(
-        stores.audit,
+        log,
         Signer(data.secret(AUDIT_KEY).value),
         SystemClock(),
         kept=partial(data.kept_secret, AUDIT_HEAD),

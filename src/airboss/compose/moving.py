@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, audit_key_gone
+from airboss.compose.governing import looking_at_audit
+from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, audit_key_gone, open_audit
 from airboss.compose.up import lock_patiently
 from airboss.config import StoreConfig
 from airboss.config.checks_store import check_stores
@@ -64,6 +65,8 @@ def move_ledger(data_dir: Path, to: str, *, tell: Tell) -> Moved:
             seal.detail = {"from": source.name, "to": target.name}
             tables = source.move_to(target, tell=tell, seal=seal)
         data.put_ledger(to)
+        with open_audit(data) as audit:
+            looking_at_audit(audit, data).look()
         return Moved(
             source=source.name,
             target=target.name,

@@ -143,7 +143,7 @@ def run_controller(
         listener = listen(host, console_port, flag="--console-port")
         on_parent_gone(terminate_self)
         records, clock = sealed(StoreClient(data.socket_path), ledger, ring), SystemClock()
-        retention, audit = keeping(ledger, stores, records, data), looking_at_audit(stores, data)
+        retention, audit = keeping(ledger, stores, records, data), looking_at_audit(stores.audit, data)
         people, nodes = erasing(data, stores, records), machines(data)
         mover = Mover(data.journal_dir, records, clock, people=people, elsewhere=nodes)
         metrics = data.metrics_dir / "controller.json"
@@ -180,6 +180,7 @@ def run_controller(
             ),
         ):  # fmt: skip
             asyncio.run(main())
+        audit.look()  # at what was done since it last did
         records.close()
 
 

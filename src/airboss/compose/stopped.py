@@ -47,14 +47,15 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
         records = sealed(record_log_or_none(data), ledger, ring)
+        audit = looking_at_audit(stores.audit, data)
         try:
             people, nodes = erasing(data, stores, records), machines(data)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
             journal = mover.finish()
             live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: journal)
-            retention, audit = keeping(ledger, stores, records, data), looking_at_audit(stores, data)
+            retention = keeping(ledger, stores, records, data)
             with suppress(OSError):  # on a disk that is full or read-only
-                audit.tick()
+                audit.look()
             status = status_over(
                 ledger, data, stores, records, retention,
                 audit=audit, journal=lambda: journal, nodes=nodes,
@@ -72,4 +73,6 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
                 settle=mover.drain,
             )
         finally:
+            with suppress(OSError, SetupError):
+                audit.look()  # at what was done here: nobody else is there to
             records.close()

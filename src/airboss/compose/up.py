@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from airboss.compose.governing import looking_after
+from airboss.compose.governing import looking_after, looking_at_audit
 from airboss.compose.own_file import differs
 from airboss.compose.parts import (
     ADMIN_KEY_ENV,
@@ -160,8 +160,10 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     history and nothing of who is forgotten, and nobody would see that it had. That of a first start which
     ended before it had a plan is not empty: the audit log tells of that start."""
     from airboss.compose.stores import AUDIT_HEAD, open_audit  # noqa: PLC0415 - as above
+    from airboss.governance.checkpoint import is_signed, read_kept  # noqa: PLC0415 - as above
 
-    if ledger.config() is not None or data.kept_secret(AUDIT_HEAD) is None:
+    kept = read_kept(data.kept_secret(AUDIT_HEAD))
+    if ledger.config() is not None or kept is None or (kept.size == 0 and is_signed(kept)):
         return
     with open_audit(data) as audit:
         if audit.newest(limit=1):
@@ -203,12 +205,14 @@ def counts_apart(options: UpOptions, config: Config) -> bool:
 
 
 def note_start(data: DataDir, options: UpOptions) -> None:
-    """The audit log's first words of this run: before a plan is published there is a log to tell of it."""
+    """The audit log's first words of this run: before a plan is published there is a log to tell of it, and
+    before the log has a leaf there is a checkpoint of it."""
     from airboss import __version__  # noqa: PLC0415 - only here
     from airboss.compose.stores import open_audit  # noqa: PLC0415 - as above
 
     now, detail = datetime.now(UTC), {"version": __version__, "workers": options.workers}
     with open_audit(data) as audit:
+        looking_at_audit(audit, data).look()
         audit.append("airboss.start", actor="airboss up", subject="airboss", detail=detail, at=now)
 
 

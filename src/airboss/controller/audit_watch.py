@@ -1,5 +1,6 @@
 """Whether the audit log still goes on from what it was: a checkpoint of it is kept beside its key, not in the
-ledger, so that a ledger that was put back from an older copy, or cut, does not go unseen."""
+ledger, so that a ledger that was put back from an older copy, or cut, does not go unseen. Nor does it go
+unseen that this checkpoint was deleted, on purpose or not: the log says so from then on."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.ports import Clock
-from airboss.governance.audit import read_leaf, unsigned
+from airboss.governance.audit import RESUME, read_leaf, unsigned
 from airboss.governance.checkpoint import Checkpoint, Signer, is_sealed, is_signed, read_kept
 from airboss.store.audit_rows import AuditLog, LeafRow
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 class AuditWatch:
     """A chore. `kept` gives the text that is kept, None where none is, and `keep` puts another in its place.
+    There is one as soon as there is a log, for a look comes before its first leaf.
     Any thread may ask for the trouble. What it looks at is the newest leaf and the one that the checkpoint is
     of; `airboss audit verify` looks at all."""
 
@@ -48,20 +50,24 @@ class AuditWatch:
         """What is wrong with the log, None as far as is known."""
 
     def tick(self) -> None:
-        """Compare the log with the checkpoint, and let this follow. Raises SetupError, OSError."""
+        """`look`, if it is time to. Raises as that."""
         at = self._clock.monotonic()
-        if at < self._next_at:
-            return
-        self._next_at = at + EVERY_S
+        if at >= self._next_at:
+            self._next_at = at + EVERY_S
+            self.look()
+
+    def look(self) -> None:
+        """Compare the log with the checkpoint, and let this follow: before the first leaf of a run, now and
+        then, and after the last. Raises SetupError, OSError."""
         try:
-            found = self._look()
+            found = self._found()
         except (ValueError, OverflowError) as error:  # what stands there was not written by us
             found = f"its last leaves cannot be read ({error}): see `airboss audit verify`"
         if found != self.trouble and found is not None:
             log.error("the audit log: %s", found)
         self.trouble = found
 
-    def _look(self) -> str | None:
+    def _found(self) -> str | None:
         kept = read_kept(self._kept())
         if kept is not None:
             trouble = self._against(kept)
@@ -69,13 +75,26 @@ class AuditWatch:
                 return trouble
         newest = self._newest()
         if newest is None:
+            if kept is None:
+                self._put(self._signer.begin(self._clock.now().isoformat()))
             return None
         if not is_ours(newest, self._signer.public_key):
             return f"its last leaf, {newest.number}, is not as it was written: see `airboss audit verify`"
+        if kept is None:
+            newest = self._resumed(newest)
         if kept is None or newest.number >= kept.size:
-            now = self._signer.sign(size=newest.number + 1, root=newest.root, at=newest.at)
-            self._keep(msgspec.json.encode(now).decode())
+            self._put(self._signer.sign(size=newest.number + 1, root=newest.root, at=newest.at))
         return None
+
+    def _resumed(self, newest: LeafRow) -> LeafRow:
+        """Say in the log that no checkpoint of it was kept any more, and give the leaf that says so."""
+        now, detail = self._clock.now(), {"leaves": newest.number + 1}
+        told = self._audit.append(RESUME, actor="airboss", subject="audit log", detail=detail, at=now)
+        log.warning("the audit log: secrets/audit_head is gone; leaf %d says so, and it goes on", told)
+        return self._newest() or newest
+
+    def _put(self, checkpoint: Checkpoint) -> None:
+        self._keep(msgspec.json.encode(checkpoint).decode())
 
     def _newest(self, before: int | None = None) -> LeafRow | None:
         """The log's last leaf, or the last with a smaller number, whatever somebody has made of it."""
@@ -89,6 +108,8 @@ class AuditWatch:
             return "secrets/audit_head is not as it was signed: it was edited"
         if kept.public_key != self._signer.public_key:
             return "it was signed with another key than secrets/audit_key: put the one of before back"
+        if kept.size == 0:  # every log extends it
+            return None
         then = self._newest(before=kept.size)
         if then is not None and (then.number, then.root) == (kept.size - 1, kept.root):
             return None

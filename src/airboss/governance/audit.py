@@ -26,6 +26,10 @@ PLAN: Final = "plan.publish"
 """A leaf of a plan, with digests of its text and its configuration's."""
 """The first leaf's action: it holds the public key, so that another key does not fit the log."""
 
+RESUME: Final = "audit.resume"
+"""The action of a leaf that says that no checkpoint was kept beside the key any more: what was lost before
+it, only one that was kept elsewhere shows."""
+
 FORGOT: Final = "erase.done"
 """The action of leaves that say which names were erased: `{"names": [[leaf, field], …]}` in their detail."""
 

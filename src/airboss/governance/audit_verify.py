@@ -8,7 +8,17 @@ from typing import Final
 
 import msgspec
 
-from airboss.governance.audit import BEGIN, FIELDS, PLAN, Leaf, commitment, erased_names, read_leaf, unsigned
+from airboss.governance.audit import (
+    BEGIN,
+    FIELDS,
+    PLAN,
+    RESUME,
+    Leaf,
+    commitment,
+    erased_names,
+    read_leaf,
+    unsigned,
+)
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_sealed, is_signed
 from airboss.governance.merkle import Tree, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, PlanTexts
@@ -17,6 +27,12 @@ NAMES_MISSING_MAX: Final = 1_000_000
 """Erased names kept in mind while reading; more than any log has."""
 
 
+OWN_GONE: Final = (
+    "secrets/audit_head is gone, so that nothing here shows whether this is the whole log or an older copy: "
+    " put it back from a backup, or compare with a checkpoint that is kept elsewhere (--checkpoint FILE). "
+    "If it was deleted on purpose, start Airboss: it goes on from here, and a leaf says so"
+)
+
 Plans = Callable[[int], PlanTexts | None]
 """A plan by its number, as it is kept."""
 
@@ -24,7 +40,8 @@ Plans = Callable[[int], PlanTexts | None]
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `problem` None: valid. Else `leaf` is the number of the first leaf that does not fit,
     where one can be named. `checked` leaves were read; `erased` names are gone by erasures that the log tells
-    of; `extends` is the size of the checkpoint that the log was shown to extend."""
+    of; `extends` is the size of the checkpoint that the log was shown to extend. At the leaves `resumed` no
+    checkpoint was kept beside the key any more: what was lost before them does not show here."""
 
     valid: bool
     checked: int
@@ -32,6 +49,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     root: str | None = None
     public_key: str
     extends: int | None = None
+    resumed: tuple[int, ...] = ()
     leaf: int | None = None
     problem: str | None = None
 
@@ -50,12 +68,14 @@ def verify(
     public_key: str,
     checkpoint: Checkpoint | None = None,
     own: Checkpoint | None = None,
+    own_gone: bool = False,
     begun: bool = True,
     plans: Plans | None = None,
 ) -> Verdict:
     """Check the whole log: each leaf, each name, each root, the head and its signature by `public_key`, and
     that it extends `checkpoint` and its `own` one, which is kept beside its key; with `plans`, also that
-    these are as it tells of them.
+    these are as it tells of them. Where `own_gone`, `checkpoint` has to stand for it, or nothing shows that
+    this is not an older log.
 
     `begun` False: nothing was ever done here, so an empty log is right. Never raises for what stands in the
     data.
@@ -72,6 +92,7 @@ def verify(
             if plans is not None:
                 _check_plan(said, plans)
         walk.end(data, begun=begun)
+        _check_anchored(walk, gone=own_gone and checkpoint is None)
     except _Tampered as found:
         return Verdict(
             valid=False,
@@ -88,6 +109,7 @@ def verify(
         root=walk.tree.root().hex() if walk.tree.size else None,
         public_key=public_key,
         extends=checkpoint.size if checkpoint is not None else None,
+        resumed=tuple(each for each in walk.resumed if checkpoint is None or each >= checkpoint.size),
     )
 
 
@@ -97,6 +119,7 @@ class _Walk:
     def __init__(self, public_key: str, checkpoints: Mapping[str, Checkpoint]) -> None:
         self.tree = Tree()
         self.erased: set[tuple[int, str]] = set()
+        self.resumed: list[int] = []
         self._signed = False  # whether a leaf before this one was
         self._missing: set[tuple[int, str]] = set()
         self._present: set[tuple[int, str]] = set()
@@ -127,6 +150,8 @@ class _Walk:
         self._check_signature(leaf, row.content)
         self._check_names(leaf, named)
         self.erased |= erased_names(leaf)
+        if leaf.action == RESUME:
+            self.resumed.append(number)
         self._check_extends(number)
         return leaf
 
@@ -230,6 +255,11 @@ class _Walk:
             )
 
 
+def _check_anchored(walk: _Walk, *, gone: bool) -> None:
+    if gone and walk.tree.size:
+        raise _Tampered(None, OWN_GONE)
+
+
 def _check_plan(leaf: Leaf, plans: Plans) -> None:
     """Check that a plan is kept as it was when the leaf was written."""
     number = leaf.detail.get("plan")
@@ -263,5 +293,5 @@ def _check_checkpoint(name: str, checkpoint: Checkpoint, public_key: str) -> Non
         raise _Tampered(
             None, f"{name} was signed with another key than secrets/audit_key: the key was replaced"
         )
-    if checkpoint.size < 1:
+    if checkpoint.size < 0:
         raise _Tampered(None, f"{name} is of {checkpoint.size} leaves, which no log has had")

@@ -15,6 +15,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from airboss.governance.merkle import Tree
+
 ORIGIN: Final = "airboss audit log 1"
 
 _LEAF: Final = b"airboss audit leaf 1\0"
@@ -23,7 +25,7 @@ _LEAF: Final = b"airboss audit leaf 1\0"
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The log had `size` leaves under `root` (hex) at `at` (ISO 8601). `public_key` and `signature` are
-    hex."""
+    hex. The one that is kept beside the key begins with no leaf (`Signer.begin`)."""
 
     origin: str
     size: int
@@ -54,6 +56,10 @@ class Signer:
     def seal(self, said: bytes) -> str:
         """The signature, in hex, over the text of a leaf."""
         return self._key.sign(_LEAF + said).hex()
+
+    def begin(self, at: str) -> Checkpoint:
+        """The statement of a log that has no leaf yet, which every log extends."""
+        return self.sign(size=0, root=Tree().root().hex(), at=at)
 
     def sign(self, *, size: int, root: str, at: str) -> Checkpoint:
         """The statement of this head."""
