@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help up test test-clients test-ray test-finetune test-names lint format bench soak lock clean
+.PHONY: help up test test-clients test-ray test-finetune test-names lint format docs bench soak lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,12 @@ format:  ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
+docs:  ## Build the documents as a static site, in site/
+	@scripts/setup run
+	@rm -rf site
+	@$(BIN)/python -m airboss.console.docs_site site
+	@echo 'made: open site/index.html, or let any web server serve site/'
+
 bench:  ## Measure against nginx, Portkey's gateway and LiteLLM's proxy, side by side
 	@scripts/setup dev nginx
 	@exec $(BIN)/python -m benchmarks $(ARGS)
@@ -89,5 +95,5 @@ lock:  ## Compile requirements.lock and requirements-dev.lock anew
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove what these targets made; data directories stay
-	rm -rf .venv .venv-clickhouse .clients .venv-ray .venv-finetune .venv-names .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clickhouse .clients .venv-ray .venv-finetune .venv-names .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build site
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,8 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path, monkeypatch: pytest.M
     files = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/airboss").rglob("*.*")}
     expected = {name for name in files if "__pycache__" not in name}
     assert expected <= set(wheel.namelist())
+    for path in (ROOT / "docs").glob("*.md"):  # the package has only links to them
+        assert wheel.read(f"airboss/console/manual/docs/{path.name}") == path.read_bytes()
     metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     offered = set(message_from_bytes(wheel.read(metadata)).get_all("Provides-Extra", []))
     assert {"postgres", "clickhouse", "valkey", "ray", "semantic"} <= offered, "an extra that a user may name"

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from airboss.console.documents import sources
 from airboss.store.memory import MemoryRecordLog
 from tests.console.site import ADMIN_KEY, NOW, Ledger, Site, busy_log, put, sample
 from tests.console.test_api import One
@@ -420,3 +421,34 @@ def test_a_refused_filter_says_why_where_the_calls_would_be(browser: Browser, ad
         page.goto(f"{address}/records?text=nobody-at-all")
         page.click("text=these words in what was said")
         page.wait_for_url(re.compile("search=nobody-at-all"))
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1440", "390"])
+def test_documents_fit_and_can_be_copied(browser: Browser, address: str, size: tuple[int, int]) -> None:
+    """None is wider than its page, tables stand within it, texts can be read; `/` looks for words in them,
+    and Docs in the head of a page leads to its section."""
+    may = ["clipboard-read", "clipboard-write"]
+    with visitor(browser, address, size, permissions=may, reduced_motion="reduce") as page:
+        for name in sources():
+            page.goto(f"{address}/docs/{name}")
+            wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert wide[0] <= wide[1], (name, wide)
+            tables = page.locator(".doc .scroll").evaluate_all(
+                "all => all.filter(e => e.scrollWidth > e.clientWidth).length"
+            )
+            assert tables == 0, name
+        page.goto(f"{address}/governance/keys")
+        page.click(".help")
+        page.wait_for_url(f"{address}/docs/how-to#keys-limits-and-budgets")
+        heading = page.locator("#keys-limits-and-budgets").bounding_box()
+        assert heading is not None
+        assert 0 < heading["y"] < 200
+        page.keyboard.press("/")
+        page.keyboard.type("retention")
+        page.keyboard.press("Enter")
+        page.click("text=Keep only what you need")
+        page.click("#keep-only-what-you-need ~ .command .copy")
+        assert "bodies_days = 30" in page.evaluate("navigator.clipboard.readText()")
+        for path in ("/docs", "/docs/configuration", "/docs?text=budget", "/docs?text=xyzzy"):
+            page.goto(address + path)
+            assert pale(page) == [], path

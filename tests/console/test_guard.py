@@ -39,6 +39,7 @@ def test_the_table_of_routes_is_known() -> None:
         *OPEN,
         *map(filled, tables),
         "/records/some-id/request.json",
+        "/docs/img/some-id",
         "/events",
         "/theme",
         "/logout",

@@ -120,6 +120,8 @@ PAGES: dict[str, Role] = {
     "/datasets/{name}": "reader",
     "/deployments": "viewer",
     "/deployments/{name}": "viewer",
+    "/docs": "viewer",
+    "/docs/{name}": "viewer",
     "/evaluations": "viewer",
     "/evaluations/{id}": "reader",
     "/explore": "viewer",
@@ -185,6 +187,7 @@ FORMS: dict[str, Role] = {
 }
 
 FRAME: dict[str, Role] = {
+    "GET /docs/img/{name}": "viewer",
     "GET /records/{id}/request.json": "reader",
     "GET /api/openapi.json": "viewer",
     "POST /theme": "viewer",

@@ -156,7 +156,7 @@ def known(site: LoopSite) -> dict[str, list[str]]:
     digests = [each.release.digest for each in site.loop.ledger.releases()]
     return {
         "id": [RECORD, TRACE, *jobs, *(each.id for each in site.loop.rollouts.list())],
-        "name": ["support", "errors", "orders", "vera"],
+        "name": ["support", "errors", "orders", "vera", "configuration"],
         "ref": digests,
         "span": ["0000000000000001"],
         "deployment": ["support"],

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from airboss.console import api, pages_table
+from airboss.console import api, pages_table, views_docs
 from airboss.console import views as pages
 from airboss.console.desk import Desk, newest_of
 from airboss.console.export import Download
@@ -108,6 +108,10 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(desk.live.stream(welcome), media_type="text/event-stream", headers=headers)
 
+    async def picture(request: Request) -> Response:
+        content = await desk.run(lambda: views_docs.picture(request.path_params["name"]))
+        return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+
     return [
         *(
             Door(reached(page.path), page_handler(desk, templates, page), roles={"GET": page.role})
@@ -118,6 +122,7 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
             for action in pages_table.ACTIONS
         ),
         Door("/records/{id}/request.json", request_body, roles={"GET": "reader"}),
+        Door(views_docs.PICTURE, picture, roles={"GET": "viewer"}),
         Door("/events", events, roles={"GET": "viewer"}),
         Door("/theme", partial(set_theme, desk), roles={"POST": "viewer"}),
         Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
@@ -135,7 +140,10 @@ def page_handler(desk: Desk, templates: Templates, page: Page) -> Handler:
 
     async def handler(request: Request) -> Response:
         seen = msgspec.structs.replace(
-            visit(request, desk.clock.now()), room=page.room, tab=page.path if page.tab else page.under
+            visit(request, desk.clock.now()),
+            room=page.room,
+            tab=page.path if page.tab else page.under,
+            docs=page.docs,
         )
         check_names(seen.params, page.params)
         response = html(await desk.run(lambda: drawn(desk, templates, seen, page.draw(desk, seen))))

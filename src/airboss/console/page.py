@@ -29,7 +29,7 @@ ACTION_MAX = 512 * 1024
 """Bytes of a form that does something, unless its action takes more: a prompt may be in it."""
 
 RoomName = Literal[
-    "overview", "deployments", "records", "quality", "tuning", "governance", "system", "alerts"
+    "overview", "deployments", "records", "quality", "tuning", "governance", "system", "alerts", "docs"
 ]
 """A room of the console; its icon has the same name."""
 
@@ -59,7 +59,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `path` is as in a route, its parts in braces come as `Visit.parts`.
 
     `tab` is the page's label among its room's tabs; without one the page belongs to the tab at `under`.
-    `role` is the least that may open it. `params` are what its query may have.
+    `role` is the least that may open it. `params` are what its query may have. `docs` is where it is
+    explained: a document and perhaps an anchor, as `how-to#find-a-call`.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     params: tuple[str, ...] = ()
     tab: str = ""
     under: str = ""
+    docs: str = ""
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from airboss.console import (
     views_bias,
     views_config,
     views_deployments,
+    views_docs,
     views_drift,
     views_explore,
     views_finetuning,
@@ -58,6 +59,7 @@ PAGES: tuple[Page, ...] = (
     *views_alerts.PAGES,
     *views_providers.PAGES,
     *views_config.PAGES,
+    *views_docs.PAGES,
 )
 """Every page. A room's module adds its rows here."""
 

@@ -37,7 +37,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks at a page, and how: read once from the request. `params` holds no empty values.
 
     `parts` are those of the path. `room` and `tab` say where the page stands in the frame. `done` names the
-    action that led here, None otherwise. `caller` is who looks, and as what.
+    action that led here, None otherwise. `caller` is who looks, and as what. `docs` is as a page's.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     tab: str = ""
     done: str | None = None
     caller: Caller = NOBODY
+    docs: str = ""
 
     @property
     def self_url(self) -> str:
@@ -152,6 +153,7 @@ class Templates:
             params=seen.params,
             here=seen.room,
             tab_here=seen.tab,
+            explained=seen.docs,
             who=seen.caller,
             can=seen.caller.may,
             done=self._notes.get(seen.done or ""),

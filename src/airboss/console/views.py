@@ -364,6 +364,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="overview",
         tab="Overview",
+        docs="tutorial#look",
     ),
     Page(
         path="/records",
@@ -372,8 +373,16 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="records",
         tab="Records",
+        docs="how-to#find-a-call",
     ),
-    Page(path="/records/{id}", draw=record, role="viewer", room="records", under="/records"),
-    Page(path="/system", draw=system, role="viewer", room="system", tab="Processes"),
+    Page(path="/records/{id}", draw=record, role="viewer", room="records", under="/records", docs="records"),
+    Page(
+        path="/system",
+        draw=system,
+        role="viewer",
+        room="system",
+        tab="Processes",
+        docs="architecture#processes",
+    ),
 )
 """The pages of this module."""

@@ -203,8 +203,22 @@ def url_of(form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/alerts", draw=listing, params=("all",), role="viewer", room="alerts"),
-    Page(path="/alerts/{name}", draw=one, params=TIME_NAMES, role="viewer", room="alerts"),
+    Page(
+        path="/alerts",
+        draw=listing,
+        params=("all",),
+        role="viewer",
+        room="alerts",
+        docs="how-to#be-told-when-something-is-wrong",
+    ),
+    Page(
+        path="/alerts/{name}",
+        draw=one,
+        params=TIME_NAMES,
+        role="viewer",
+        room="alerts",
+        docs="configuration#alarmsname",
+    ),
 )
 """The pages of this module."""
 

@@ -71,7 +71,16 @@ def reject(desk: Desk, form: Form) -> str:
     return PATH
 
 
-PAGES: tuple[Page, ...] = (Page(path=PATH, draw=page, role="operator", room="governance", tab="Approvals"),)
+PAGES: tuple[Page, ...] = (
+    Page(
+        path=PATH,
+        draw=page,
+        role="operator",
+        room="governance",
+        tab="Approvals",
+        docs="how-to#let-somebody-else-approve-changes",
+    ),
+)
 """The pages of this module."""
 
 ACTIONS: tuple[Action, ...] = (

@@ -143,7 +143,21 @@ def difference(measure: Measure, number: float) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/quality/bias", draw=probes, role="viewer", room="quality", tab="Bias"),
-    Page(path="/quality/bias/{id}", draw=probe, role="reader", room="quality", under="/quality/bias"),
+    Page(
+        path="/quality/bias",
+        draw=probes,
+        role="viewer",
+        room="quality",
+        tab="Bias",
+        docs="how-to#look-for-bias",
+    ),
+    Page(
+        path="/quality/bias/{id}",
+        draw=probe,
+        role="reader",
+        room="quality",
+        under="/quality/bias",
+        docs="bias#what-is-measured",
+    ),
 )
 """The pages of this module."""

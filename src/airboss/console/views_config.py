@@ -290,7 +290,15 @@ def once(desk: Desk, form: Form, edit: Edit, *, status: int = 200) -> Once:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path=PATH, draw=page, params=("from",), role="viewer", room="system", tab="Configuration"),
+    Page(
+        path=PATH,
+        draw=page,
+        params=("from",),
+        role="viewer",
+        room="system",
+        tab="Configuration",
+        docs="how-to#change-the-configuration-in-the-console",
+    ),
 )
 """The page of this module."""
 

@@ -106,6 +106,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="deployments",
         tab="Deployments",
+        docs="configuration#deploymentsname",
     ),
     Page(
         path="/deployments/{name}",
@@ -114,6 +115,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="deployments",
         under="/deployments",
+        docs="how-to#roll-out-a-change-and-take-it-back",
     ),
 )
 """The pages of this module."""

@@ -36,7 +36,14 @@ def accept(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/quality/drift", draw=drift, role="viewer", room="quality", tab="Drift"),
+    Page(
+        path="/quality/drift",
+        draw=drift,
+        role="viewer",
+        room="quality",
+        tab="Drift",
+        docs="configuration#drift",
+    ),
 )
 """The pages of this module."""
 

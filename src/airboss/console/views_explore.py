@@ -206,6 +206,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="overview",
         tab="Explore",
+        docs="how-to#see-who-uses-what",
     ),
 )
 """The pages of this module."""

@@ -49,7 +49,21 @@ def finetuning(desk: Desk, seen: Visit) -> View:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/finetuning", draw=finetunings, role="viewer", room="tuning", tab="Fine-tuning"),
-    Page(path="/finetuning/{id}", draw=finetuning, role="reader", room="tuning", under="/finetuning"),
+    Page(
+        path="/finetuning",
+        draw=finetunings,
+        role="viewer",
+        room="tuning",
+        tab="Fine-tuning",
+        docs="how-to#fine-tune-a-model",
+    ),
+    Page(
+        path="/finetuning/{id}",
+        draw=finetuning,
+        role="reader",
+        room="tuning",
+        under="/finetuning",
+        docs="how-to#fine-tune-a-model",
+    ),
 )
 """The pages of this module."""

@@ -136,7 +136,14 @@ def report(desk: Desk, seen: Visit) -> View:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/governance", draw=policies, role="viewer", room="governance", tab="Policies"),
+    Page(
+        path="/governance",
+        draw=policies,
+        role="viewer",
+        room="governance",
+        tab="Policies",
+        docs="how-to#keep-personal-data-out-of-prompts-and-records",
+    ),
     Page(
         path="/governance/audit",
         draw=audit,
@@ -144,8 +151,16 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="governance",
         tab="Audit log",
+        docs="how-to#prove-what-was-done",
     ),
-    Page(path="/governance/erasures", draw=erasures, role="viewer", room="governance", tab="Erasures"),
+    Page(
+        path="/governance/erasures",
+        draw=erasures,
+        role="viewer",
+        room="governance",
+        tab="Erasures",
+        docs="how-to#forget-a-person",
+    ),
     Page(
         path="/governance/report",
         draw=report,
@@ -153,6 +168,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="governance",
         tab="Report",
+        docs="how-to#show-an-auditor-what-there-is",
     ),
 )
 """The pages of this module."""

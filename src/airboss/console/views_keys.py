@@ -253,9 +253,21 @@ def whole(form: Form, name: str) -> int | None:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/governance/keys", draw=listing, role="viewer", room="governance", tab="Keys"),
     Page(
-        path="/governance/keys/{name}", draw=one, role="viewer", room="governance", under="/governance/keys"
+        path="/governance/keys",
+        draw=listing,
+        role="viewer",
+        room="governance",
+        tab="Keys",
+        docs="how-to#keys-limits-and-budgets",
+    ),
+    Page(
+        path="/governance/keys/{name}",
+        draw=one,
+        role="viewer",
+        room="governance",
+        under="/governance/keys",
+        docs="how-to#keys-limits-and-budgets",
     ),
 )
 """The pages of this module."""

@@ -315,6 +315,7 @@ PAGES: tuple[Page, ...] = (
         role="operator",
         room="deployments",
         tab="Playground",
+        docs="how-to#try-a-prompt-before-it-is-a-release",
     ),
 )
 """The pages of this module."""

@@ -108,7 +108,14 @@ def test(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/system/providers", draw=listing, role="viewer", room="system", tab="Providers"),
+    Page(
+        path="/system/providers",
+        draw=listing,
+        role="viewer",
+        room="system",
+        tab="Providers",
+        docs="how-to#use-your-own-provider",
+    ),
 )
 """The pages of this module."""
 

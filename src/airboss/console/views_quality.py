@@ -203,8 +203,16 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="quality",
         tab="Scores",
+        docs="records#scores",
     ),
-    Page(path="/evaluations", draw=evaluations, role="viewer", room="quality", tab="Evaluations"),
+    Page(
+        path="/evaluations",
+        draw=evaluations,
+        role="viewer",
+        room="quality",
+        tab="Evaluations",
+        docs="how-to#compare-two-prompts",
+    ),
     Page(
         path="/evaluations/{id}",
         draw=evaluation,
@@ -212,8 +220,16 @@ PAGES: tuple[Page, ...] = (
         role="reader",
         room="quality",
         under="/evaluations",
+        docs="how-to#compare-two-prompts",
     ),
-    Page(path="/datasets", draw=datasets, role="viewer", room="quality", tab="Datasets"),
+    Page(
+        path="/datasets",
+        draw=datasets,
+        role="viewer",
+        room="quality",
+        tab="Datasets",
+        docs="cli#airboss-dataset-create",
+    ),
     Page(
         path="/datasets/{name}",
         draw=dataset,
@@ -221,8 +237,17 @@ PAGES: tuple[Page, ...] = (
         role="reader",
         room="quality",
         under="/datasets",
+        docs="cli#airboss-dataset-create",
     ),
-    Page(path="/jobs", draw=jobs, params=("kind",), role="viewer", room="quality", tab="Jobs"),
+    Page(
+        path="/jobs",
+        draw=jobs,
+        params=("kind",),
+        role="viewer",
+        room="quality",
+        tab="Jobs",
+        docs="cli#airboss-job-list",
+    ),
 )
 """The pages of this module."""
 

@@ -87,9 +87,23 @@ def diff(desk: Desk, seen: Visit) -> View:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/rollouts", draw=rollouts, role="viewer", room="deployments", tab="Rollouts"),
-    Page(path="/rollouts/{id}", draw=rollout, role="viewer", room="deployments", under="/rollouts"),
-    Page(path="/releases", draw=releases, role="viewer", room="deployments", tab="Releases"),
+    Page(path="/rollouts", draw=rollouts, role="viewer", room="deployments", tab="Rollouts", docs="rollouts"),
+    Page(
+        path="/rollouts/{id}",
+        draw=rollout,
+        role="viewer",
+        room="deployments",
+        under="/rollouts",
+        docs="rollouts#how-it-is-decided",
+    ),
+    Page(
+        path="/releases",
+        draw=releases,
+        role="viewer",
+        room="deployments",
+        tab="Releases",
+        docs="configuration#releasesname",
+    ),
     Page(
         path="/releases/diff",
         draw=diff,
@@ -97,7 +111,15 @@ PAGES: tuple[Page, ...] = (
         role="reader",
         room="deployments",
         under="/releases",
+        docs="configuration#releasesname",
     ),
-    Page(path="/releases/{ref}", draw=release, role="reader", room="deployments", under="/releases"),
+    Page(
+        path="/releases/{ref}",
+        draw=release,
+        role="reader",
+        room="deployments",
+        under="/releases",
+        docs="configuration#releasesname",
+    ),
 )
 """The pages of this module."""

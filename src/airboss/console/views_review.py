@@ -167,7 +167,15 @@ def score(desk: Desk, form: Form) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/review", draw=review, params=NAMES, room="quality", role="reader", tab="Review"),
+    Page(
+        path="/review",
+        draw=review,
+        params=NAMES,
+        room="quality",
+        role="reader",
+        tab="Review",
+        docs="how-to#let-people-judge-answers",
+    ),
 )
 """The pages of this module."""
 

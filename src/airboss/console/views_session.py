@@ -107,6 +107,7 @@ PAGES: tuple[Page, ...] = (
         role="reader",
         room="records",
         under="/records",
+        docs="how-to#find-a-call",
     ),
 )
 """The pages of this module."""

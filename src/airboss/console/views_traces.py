@@ -184,6 +184,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="records",
         tab="Traces",
+        docs="traces#looking-at-them",
     ),
     Page(
         path="/traces/{id}",
@@ -192,6 +193,7 @@ PAGES: tuple[Page, ...] = (
         role="viewer",
         room="records",
         under="/traces",
+        docs="traces#looking-at-them",
     ),
 )
 """The pages of this module."""

@@ -147,7 +147,16 @@ def rollout_of(desk: Desk, deployment: str, release: Release | None, proposed: s
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/tuning", draw=tunings, role="viewer", room="tuning", tab="Prompts"),
-    Page(path="/tuning/{id}", draw=tuning, role="reader", room="tuning", under="/tuning"),
+    Page(
+        path="/tuning", draw=tunings, role="viewer", room="tuning", tab="Prompts", docs="how-to#tune-a-prompt"
+    ),
+    Page(
+        path="/tuning/{id}",
+        draw=tuning,
+        role="reader",
+        room="tuning",
+        under="/tuning",
+        docs="how-to#tune-a-prompt",
+    ),
 )
 """The pages of this module."""
