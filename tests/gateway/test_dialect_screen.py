@@ -44,6 +44,20 @@ def kept(root: Path) -> str:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_thoughts_and_words_are_one_answer(screened: Gateway, upstream: SaidUpstream, dialect: str) -> None:
+    """What a screen holds back of the thoughts comes before the words: one block or item of each."""
+    thoughts = [{"reasoning_content": each} for each in ("Let me ", "think about", " it.")]
+    upstream.stream([{"role": "assistant"}, *thoughts, {"content": "It is"}, {"content": " so."}])
+    response = say(screened, dialect, model="mask", stream=True)
+    assert text(dialect, response, stream=True) == "It is so."
+    begun = {"messages": "content_block_start", "responses": "response.output_item.added"}[dialect]
+    kinds = [
+        data.get("content_block", data.get("item"))["type"] for n, data in streamed(response) if n == begun
+    ]
+    assert kinds == {"messages": ["thinking", "text"], "responses": ["reasoning", "message"]}[dialect]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("seed", range(4))
 def test_every_cutting_of_a_stream(
     screened: Gateway, upstream: SaidUpstream, root: Path, dialect: str, seed: int

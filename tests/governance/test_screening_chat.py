@@ -170,13 +170,18 @@ def cut(text: str, source: random.Random, longest: int) -> list[str]:
 
 
 def stream_of(choices: list[dict[str, Any]], seed: int, longest: int = 9) -> list[dict[str, Any]]:
-    """Events of a stream that says these choices: their texts in pieces, interleaved."""
+    """Events of a stream that says these choices: their texts in pieces, interleaved but for thoughts, which
+    come first."""
     source = random.Random(seed)
     queues: list[list[dict[str, Any]]] = []
     for index, said in enumerate(choices):
         pieces: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        thoughts = cut(said.get("reasoning_content", ""), source, longest)
+        pieces += [{"reasoning_content": piece} for piece in thoughts]
         lanes: list[list[dict[str, Any]]] = [
-            [{name: piece} for piece in cut(said[name], source, longest)] for name in TEXTS if name in said
+            [{name: piece} for piece in cut(said[name], source, longest)]
+            for name in ("content", "refusal")
+            if name in said
         ]
         for number, call in enumerate(said.get("tool_calls", ())):
             first = {"index": number, "id": call["id"], "type": "function",
@@ -358,6 +363,29 @@ def test_signed_thoughts() -> None:
         assert said["choices"][0]["finish_reason"] == "stop"
     streamed = AnswerScreen(one_action("mask")).event(json.dumps(event(thinking_blocks=[fine])).encode())
     assert b"thinking" not in b"".join(each.given for each in streamed)
+
+
+def test_thoughts_end_before_words_begin() -> None:
+    """All of the thoughts goes out before any word does; those that come later are read on as one text."""
+    events = [
+        event(reasoning_content="Think of jane@exam"),
+        event(reasoning_content="ple.com"),
+        event(content="It "),
+    ]
+    events += [
+        event(content="is"),
+        event(reasoning_content="a@exam"),
+        event(content=" so"),
+        event(reasoning_content="ple.com"),
+    ]
+    streamed = Streamed(AnswerScreen(MASK), [*events, END])
+    deltas = [each["delta"] for out in streamed.out[1] for each in out["choices"]]
+    first = next(delta for delta in deltas if delta.get("content"))
+    assert first == {"content": "It ", "reasoning_content": "[EMAIL]"}, deltas
+    said = streamed.put_together()[0]
+    assert (said["reasoning_content"], said["content"]) == ("Think of [EMAIL][EMAIL]", "It is so")
+    (found,) = streamed.screen.findings
+    assert (found.count, found.where) == (2, "response.choices.message.reasoning_content")
 
 
 def test_what_is_not_known_does_not_pass() -> None:

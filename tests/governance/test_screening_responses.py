@@ -231,6 +231,16 @@ def test_what_is_not_known_is_removed() -> None:
     ]
 
 
+def test_how_many_alternatives_were_asked_for_stays() -> None:
+    """A response's own `top_logprobs` is a number, which spells nothing: clients read it as one."""
+    body = {"id": "r", "object": "response", "top_logprobs": 2, "output": []}
+    said = json.loads(ResponsesScreen(one_action("mask"), None).whole(json.dumps(body).encode()).given)
+    assert said["top_logprobs"] == 2
+    body["top_logprobs"] = [{"token": "jane"}]
+    said = json.loads(ResponsesScreen(one_action("mask"), None).whole(json.dumps(body).encode()).given)
+    assert said["top_logprobs"] == []
+
+
 def test_a_text_that_never_ends() -> None:
     """A stream that says how it ended without its texts' ends has their rest before that; one that is cut
     has it when it is over."""

@@ -305,14 +305,14 @@ class AnswerScreen:
     def known(self, data: bytes) -> tuple[KnownEvent, str] | None:
         """The kind and the text of an event like one before it; None of any other."""
         known = self._known
-        text = known.text_in(data) if known is not None and not known.choice.ended else None
+        text = known.text_in(data) if known is not None and not known.over else None
         return None if known is None or text is None else (known, text)
 
     @property
     def next(self) -> KnownEvent | None:
         """The kind of which the next event likely is, where something may be done about its text."""
         known = self._known
-        return None if known is None or known.choice.ended or not self._policy.acting else known
+        return None if known is None or known.over or not self._policy.acting else known
 
     def _learn(self, data: bytes, top: Members, choice: ChoiceScreen, rest: Members) -> None:
         if self._learnt < LEARNT_MAX and not choice.ended:

@@ -35,6 +35,11 @@ class KnownEvent(KnownText, frozen=True, kw_only=True):
     goes: tuple[bytes, bytes]
     silent: bool
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is read so: its choice has ended, or that text has."""
+        return self.choice.ended or self.choice.text(self.name) is not self.text
+
     def saying(self, text: str) -> bytes:
         """The event that says this text."""
         return _encode(text).join(self.goes)
@@ -50,7 +55,8 @@ def learn(
         return None
     name = _only_text(members[0])
     comes = around(data, name) if name is not None else None
-    if name is None or comes is None:
+    text = choice.text(name) if name is not None else None
+    if name is None or comes is None or text is None:
         return None
     said, silent = choice.saying(members[0], name, MARK)
     goes = _encode({**rest, "choices": [said]}).split(MARKED)
@@ -58,7 +64,7 @@ def learn(
         return None
     return KnownEvent(
         choice=choice,
-        text=choice.text(name),
+        text=text,
         index=read_number(members[0].get("index")),
         name=name,
         head=head,

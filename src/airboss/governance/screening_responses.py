@@ -419,7 +419,8 @@ def _clean(raw: msgspec.Raw) -> Members | None:
         return None
     for name, each in members.items():
         if name in REMOVED:
-            members[name] = _EMPTY_LIST
+            # A number is how many of them were asked for.
+            members[name] = each if bytes(each).isdigit() else _EMPTY_LIST
         elif name not in _ECHOED:
             members[name] = msgspec.Raw(emptied(bytes(each), REMOVED, by=b"[]"))
     return members

@@ -21,7 +21,8 @@ from airboss.providers.lenient import CallNumbers, Pieces
 HELD_BYTES_MAX = 4 << 20
 """Of one choice's tool calls; a choice with more is blocked."""
 
-TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+THOUGHTS = ("reasoning_content", "reasoning")
+TEXTS = ("content", *THOUGHTS, "refusal")
 """The texts of a message."""
 
 REMOVED = frozenset(
@@ -96,6 +97,8 @@ class ChoiceScreen:
         self._held = 0
         self._found = Findings(policy)
         self._chat = True
+        self._thinks = True
+        """Whether no words have come yet."""
         self.ended = False
         self.blocked = False
 
@@ -116,6 +119,8 @@ class ChoiceScreen:
         for name in TEXTS:
             if name in delta:
                 self._feed(name, delta[name], said)
+        if self._thinks and any(name in said for name in ("content", "refusal")):
+            self._end_thoughts(said)
         self._hold_calls(delta)
         if self.blocked:
             return self.cut(said)
@@ -130,9 +135,9 @@ class ChoiceScreen:
         kept["finish_reason"] = reason if _WORD.fullmatch(bytes(reason)) else msgspec.Raw(b'"stop"')
         return rest, self._given({}, kept)
 
-    def text(self, name: str) -> StreamedText:
-        """One of its texts, of which something has come."""
-        return self._texts[name]
+    def text(self, name: str) -> StreamedText | None:
+        """One of its texts, of which something has come, as long as it goes on."""
+        return self._texts.get(name)
 
     def saying(self, member: Members, name: str, text: str) -> tuple[Members, bool]:
         """The choice as an event that says this text, and is `member` otherwise, goes on; whether it does
@@ -147,10 +152,7 @@ class ChoiceScreen:
         self.ended = True
         said = {} if said is None else said
         for name, text in self._texts.items():
-            before = said.get(name, ("", ""))
-            after = text.finish()
-            said[name] = (before[0] + after[0], before[1] + after[1])
-            self.blocked = self.blocked or text.screen.blocked
+            self._finish(name, text, said)
         calls = ({}, {}) if self.blocked else self._screened_calls()
         return self._given(said, {}, calls=calls) if any(map(any, said.values())) or calls[0] else []
 
@@ -160,11 +162,27 @@ class ChoiceScreen:
         begun = self._given(said, {}) if any(map(any, said.values())) else []
         return begun, self._given({}, {"finish_reason": BLOCKED})
 
+    def _end_thoughts(self, said: dict[str, tuple[str, str]]) -> None:
+        """Words have begun: the end of the thoughts goes before them. Held back to the choice's end it would
+        come behind their beginning, and other dialects would make two answers of one. Once, or thoughts and
+        words that take turns would be read in pieces."""
+        self._thinks = False
+        for name in THOUGHTS:
+            if (text := self._texts.pop(name, None)) is not None:
+                self._finish(name, text, said)
+                self._found.add(text.screen.findings, ("response", "choices", "message", name))
+
+    def _finish(self, name: str, text: StreamedText, said: dict[str, tuple[str, str]]) -> None:
+        """Add the rest of a text to what is `said` of it."""
+        before, after = said.get(name, ("", "")), text.finish()
+        said[name] = (before[0] + after[0], before[1] + after[1])
+        self.blocked = self.blocked or text.screen.blocked
+
     def _feed(self, name: str, raw: msgspec.Raw, said: dict[str, tuple[str, str]]) -> None:
         text = read_text(raw)
         if text is None:  # in parts, as some servers send it
-            text = "".join([read_text(part.get("text")) or "" for part in read_list(raw)]) or None
-        if text is None or self.blocked:
+            text = "".join([read_text(part.get("text")) or "" for part in read_list(raw)])
+        if not text or self.blocked:
             return
         stream = self._texts.get(name)
         if stream is None:
