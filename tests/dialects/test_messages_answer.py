@@ -20,6 +20,7 @@ USED = {
     "cache_creation_input_tokens": 6,
     "cache_read_input_tokens": 4,
     "output_tokens": 7,
+    "output_tokens_details": {"thinking_tokens": 3},
 }
 
 
@@ -123,6 +124,23 @@ STOPS = [
 def test_stop_reasons(finish: str | None, said: dict[str, Any], reason: str | None) -> None:
     """Each reason has its word; what was cut has none."""
     assert message(whole(finish, **said))["stop_reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [({"content": "x"}, "end_turn"), ({"tool_calls": [call(0)]}, "tool_use")]
+)
+def test_an_answer_that_is_over_has_a_reason(said: dict[str, Any], reason: str) -> None:
+    """Anthropic's clients are always told one of a whole answer, also where the server tells none."""
+    over = speech()
+    over.over = True
+    assert json.loads(over.whole(whole(None, **said)))["stop_reason"] == reason
+
+
+def test_how_much_of_an_answer_was_thought() -> None:
+    """It stands where Anthropic's newer clients read it."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 5}}
+    said = message(whole(content="x", usage=usage))["usage"]
+    assert said["output_tokens_details"] == {"thinking_tokens": 5}
 
 
 def test_a_stop_sequence_that_the_server_tells() -> None:

@@ -198,6 +198,16 @@ def test_what_is_said_of_a_document_goes_before_it() -> None:
     assert turn["content"] == [text("of 1999"), text("T")]
 
 
+def test_a_document_in_blocks() -> None:
+    """Its texts and images are the message's."""
+    source = {"type": "content", "content": [text("one"), IMAGE]}
+    (turn,) = messages(user({"type": "document", "source": source}))
+    assert turn["content"] == [
+        text("one"),
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+
+
 def test_system() -> None:
     """The system's words come first, as a text where they are one."""
     assert messages(user(text("x")), system="S")[0] == {"role": "system", "content": "S"}
@@ -272,6 +282,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"description": "f"}]}, "tools[0].name"),
     ({"tools": [{"name": "f"}], "tool_choice": {"type": "odd"}}, "tool_choice"),
     ({"metadata": {"user_id": 1}}, "metadata.user_id"),
+    ({"thread": {"type": "create"}}, "thread"),
+    ({"thread": {"type": "continue", "previous_message_id": "m"}}, "thread"),
     ({"output_config": {"format": {"type": "xml"}}}, "output_config.format"),
 ]
 
@@ -316,6 +328,16 @@ UNSAID: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
     ({"mcp_servers": [{"url": "x"}]}, "mcp_servers"),
     ({"container": "c"}, "container"),
+    ({"compaction": {"type": "summarize"}}, "compaction"),
+    ({"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}}, "billing_policy"),
+    (
+        {
+            "messages": [
+                user({"type": "document", "source": {"type": "content", "content": [{"type": "odd"}]}})
+            ]
+        },
+        "messages[0].content[0].source.content[0]",
+    ),
 ]
 
 
@@ -336,10 +358,10 @@ def test_a_wrong_type_is_named_where_it_stands() -> None:
 
 def test_dropped_members_are_named() -> None:
     """What agents send unasked is left out, and named."""
-    body = json.dumps(asked(context_management={"edits": []}, speed="fast")).encode()
-    said = messages_as_chat(body)
-    assert said.dropped == ("context_management", "speed")
-    assert "context_management" not in json.loads(said.body)
+    sent = {"context_management": {"edits": []}, "speed": "fast", "fallbacks": "default"}
+    said = messages_as_chat(json.dumps(asked(**sent, thread=None)).encode())
+    assert said.dropped == ("context_management", "fallbacks", "speed")
+    assert not json.loads(said.body).keys() & sent.keys()
 
 
 def target(kind: ProviderKind, *hosts: str) -> Target:

@@ -91,8 +91,11 @@ def test_anthropic_counts_itself(gateway: Gateway, upstream: SaidUpstream) -> No
     )
     assert response.json() == {"input_tokens": 7}
     assert set(json.loads(upstream.seen[-1])) == {"model", "messages", "system"}
-    upstream.body = {"odd": 1}
-    assert counted(gateway, model="claude", messages=[{"role": "user", "content": "x"}]).status_code == 502
+    for odd in ({"odd": 1}, {"input_tokens": -1}):
+        upstream.body = odd
+        assert (
+            counted(gateway, model="claude", messages=[{"role": "user", "content": "x"}]).status_code == 502
+        )
 
 
 @pytest.mark.parametrize(("status", "counts"), [(404, True), (405, True), (400, False), (500, False)])

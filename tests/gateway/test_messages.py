@@ -89,6 +89,19 @@ def test_max_tokens_is_needed(gateway: Gateway, provider: FakeProvider) -> None:
     assert provider.stats().requests == 0
 
 
+@pytest.mark.parametrize("kind", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_thread_is_refused_as_sdks_read_it(
+    gateway: Gateway, provider: FakeProvider, kind: dict[str, str]
+) -> None:
+    """Anthropic's tool runners ask for one unless told otherwise, and read there to send all messages."""
+    response = say(gateway, "messages", thread=kind)
+    assert response.status_code == 400
+    said = response.json()["error"]
+    assert (said["param"], said["details"]["error_code"]) == ("thread", "thread_unsupported_request")
+    assert said["details"]["unsupported"] == ["thread"]
+    assert provider.stats().requests == 0
+
+
 def test_x_api_key(gateway: Gateway, provider: FakeProvider) -> None:
     """Anthropic's headers are taken, and none of them goes upstream."""
     body = {"model": "gpt-4o", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}

@@ -49,6 +49,19 @@ def whole(message: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": "c", "object": "chat.completion", "model": "up", "choices": [choice], "usage": usage} | more
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_whole_answer_without_a_reason_to_stop(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str
+) -> None:
+    """It has come to its end: clients, record and what is kept say so."""
+    upstream.body = whole({"content": "One."})
+    upstream.body["choices"][0]["finish_reason"] = None
+    response = say(gateway, dialect)
+    wanted = {"messages": ("stop_reason", "end_turn"), "responses": ("status", "completed")}[dialect]
+    recorded = gateway.closed(response.headers["x-request-id"])["response"]
+    assert response.json()[wanted[0]] == recorded[wanted[0]] == wanted[1]
+
+
 @pytest.mark.parametrize("write_bytes", [1, 2, 1 << 20])
 @pytest.mark.parametrize("dialect", ["chat", *DIALECTS])
 def test_a_mark_of_the_byte_order_before_a_stream(

@@ -70,16 +70,23 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts | None = None
 
 
-def read_said(data: bytes, choice: int | None = None) -> Said:
+def read_said(data: bytes, choice: int | None = None, *, over: bool = False) -> Said:
     """What an answer or an event of a stream says in this choice, or in its first; nothing, where it is no
-    JSON object. Not every server counts from 0."""
+    JSON object. Not every server counts from 0, nor tells why an answer that is `over` has ended."""
+    said = _read_said(data, choice)
+    if not over or said.finish is not None:
+        return said
+    return msgspec.structs.replace(said, finish="tool_calls" if said.calls else "stop")
+
+
+def _read_said(data: bytes, choice: int | None) -> Said:
     try:
         value = any_json(data)
     except UnicodeDecodeError:  # in a member that nobody has read yet
-        return read_said(data.decode("utf-8", "replace").encode(), choice)
+        return _read_said(data.decode("utf-8", "replace").encode(), choice)
     except (msgspec.DecodeError, RecursionError):
         mended = without_halves(data)
-        return Said() if mended == data else read_said(mended, choice)
+        return Said() if mended == data else _read_said(mended, choice)
     if not isinstance(value, dict):
         return Said()
     head = Said(model=text_of(value.get("model")), counts=_counts(value.get("usage")))

@@ -25,7 +25,7 @@ from airboss.dialects.chat_said import (
 )
 from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
-from airboss.dialects.messages_request import AsChat
+from airboss.dialects.messages_request import NO_THREADS, AsChat
 from airboss.dialects.plain import plain_chat
 from airboss.dialects.speech import Counts, Json, Passing, Ranges, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
@@ -77,7 +77,9 @@ def error_body(status: int, body: bytes) -> bytes:
 
 def _error(type_: str, body: bytes) -> Json:
     said = read_error_said(body)
-    inside = {"type": type_, "message": said.message, "code": said.code, "param": said.param}
+    inside: Json = {"type": type_, "message": said.message, "code": said.code, "param": said.param}
+    if said.code == NO_THREADS:  # read there by Anthropic's tool runners, which then send all messages
+        inside["details"] = {"error_code": said.code, "unsupported": [said.param]}
     return {"type": "error", "error": inside}
 
 
@@ -106,7 +108,7 @@ class MessagesSpeech:
     def __init__(self, asked: AsChat, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
-        self.beyond = False
+        self.beyond = self.over = False
         self.unsaid: Sequence[ApiError] = asked.unsaid
         self._asked = asked
         self._headers = tuple(headers)
@@ -153,7 +155,7 @@ class MessagesSpeech:
         """As `Speech.whole`."""
         if self._passing and (heard := heard_in(chat)) is not None:
             return heard[0].encode()
-        said = read_said(chat)
+        said = read_said(chat, over=self.over)
         joined = CallJoin()
         for piece in said.calls:
             joined.add(piece)
@@ -435,4 +437,4 @@ def usage_of(counts: Counts) -> Json:
         "cache_creation_input_tokens": counts.written,
         "cache_read_input_tokens": counts.cached,
         "output_tokens": counts.output,
-    }
+    } | ({"output_tokens_details": {"thinking_tokens": counts.reasoning}} if counts.reasoning else {})

@@ -23,9 +23,9 @@ from airboss.domain.errors import InvalidRequest
 
 HINTS = frozenset({"cache_control", "diagnostics", "service_tier", "betas"})
 """Members that change no answer."""
-DROPPED = frozenset({"context_management", "speed"})
+DROPPED = frozenset({"context_management", "speed", "fallbacks", "fallback_credit_token"})
 """Members that are left out, and named in a header: agents send them unasked, and answers do without."""
-REFUSED = frozenset({"container", "mcp_servers", "inference_geo"})
+REFUSED = frozenset({"container", "mcp_servers", "inference_geo", "compaction", "billing_policy"})
 """Members that nobody but Anthropic can heed."""
 _READ = frozenset(
     {
@@ -43,6 +43,8 @@ _READ = frozenset(
         "output_format",
     }
 )
+NO_THREADS = "thread_unsupported_request"
+"""By this Anthropic says, and its SDKs know, that a request is to be sent without a thread."""
 EFFORTS = ((2_048, "low"), (8_192, "medium"))
 """Budgets of thinking up to which an effort is meant; a larger one means `high`."""
 
@@ -75,6 +77,13 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
     if not counting:
         _check_limit(request.max_tokens)
+    if bytes(members.get("thread", b"null")) != b"null":
+        raise InvalidRequest(
+            "'thread' is not served here: the conversation would be kept at Anthropic, for every key, and no "
+            "other model could go on with it; send all of its messages",
+            code=NO_THREADS,
+            param="thread",
+        )
     turns = Turns()
     for name in sorted(REFUSED & members.keys()):
         if bytes(members[name]) not in {b"null", b"[]"}:

@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
-from airboss.dialects.speech import Json, Unsaid
+from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
 KNOWN = frozenset({"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"})
@@ -170,7 +170,7 @@ def _parts(turns: Turns, block: Block, where: str) -> Iterator[Json]:
             turns.unsaid.append(Unsaid(said, param=f"{where}.citations"))
         if block.context:
             yield {"type": "text", "text": block.context}
-        for part in _document(block, where):
+        for part in _document(turns, block, where):
             yield turns.marked(part, block.cache_control)
     else:
         raise _unknown(block, where)
@@ -190,7 +190,7 @@ def _url(block: Block, where: str) -> str:
     )
 
 
-def _document(block: Block, where: str) -> Iterator[Json]:
+def _document(turns: Turns, block: Block, where: str) -> Iterator[Json]:
     name = block.title or "document.pdf"
     match block.source:
         case {"type": "base64", "media_type": str(kind), "data": str(data)}:
@@ -202,6 +202,13 @@ def _document(block: Block, where: str) -> Iterator[Json]:
             yield {"type": "text", "text": f"{block.title}\n\n{text}" if block.title else text}
         case {"type": "content", "content": str(text)}:
             yield {"type": "text", "text": text}
+        case {"type": "content", "content": list(listed)}:
+            for number, each in enumerate(listed):
+                at = f"{where}.source.content[{number}]"
+                inner = _read_block(msgspec.Raw(encode(each)), at)
+                if inner.type not in {"text", "image"}:
+                    raise _unknown(inner, at)
+                yield from _parts(turns, inner, at)
         case _:
             raise Unsaid(
                 f"{where}.source is neither base64 nor text; send the document itself",

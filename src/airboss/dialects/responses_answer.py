@@ -55,7 +55,7 @@ class ResponsesSpeech:
     ) -> None:
         self.record_id = ""
         self.estimate: Counts | None = None
-        self.beyond = bool(asked.request.include)
+        self.beyond, self.over = bool(asked.request.include), False
         self.unsaid: Sequence[ApiError] = asked.unsaid
         self.passes = self._passing = False
         self.screens = True
@@ -125,7 +125,7 @@ class ResponsesSpeech:
             return self._heard.whole(heard[0])
         if self._heard.last is not None:  # of a stream, whose chat is not all that it was
             return self._heard.last
-        said = self.as_told(read_said(chat))
+        said = self.as_told(read_said(chat, over=self.over))
         items = Items(self)
         items.add(said)
         items.settle(status_of(said.finish))

@@ -75,6 +75,8 @@ class Speech(Protocol):
     """The usage to tell where the upstream told none; set before the last word."""
     passes: bool
     """Whether the client has heard an upstream's own words, so that nobody else can go on with them."""
+    over: bool
+    """Whether the answer has come to its end, whatever it says of why; set before a whole one is said."""
     beyond: bool
     """Whether the answer asked for holds what chat has no words for."""
     screens: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import msgspec
 
@@ -35,7 +36,7 @@ _NOT_COUNTED = frozenset(
 
 
 class _Counted(msgspec.Struct):
-    input_tokens: int
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Part(msgspec.Struct):

@@ -159,7 +159,7 @@ class _Keeper:
 
     def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
-        told = self._speech.as_told(read_said(answer or b"{}"))
+        told = self._speech.as_told(read_said(answer or b"{}", over=self._speech.over))
         if not self._speech.native:
             names = custom_names(self._speech.asked.request.tools)
             said = as_history(told, self._speech.call_id, names)

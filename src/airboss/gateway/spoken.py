@@ -129,9 +129,11 @@ class SpokenClient:
 
 
 def refuse_unsayable(spoken: Spoken | None, answer: AnyAnswer) -> None:
-    """Raise UpstreamFailed or UpstreamRefused for a whole answer that the client's dialect cannot be given
-    whole; of a stream it is found out while it is said."""
+    """Note that an answer is over. Raise UpstreamFailed or UpstreamRefused for a whole one that the client's
+    dialect cannot be given whole; of a stream it is found out while it is said."""
     reply: Reply | None = getattr(answer, "reply", None)
+    if spoken is not None:
+        spoken.speech.over = True
     if spoken is None or spoken.speech.native or reply is None or not reply.choices:
         return
     message = reply.choices[0].message

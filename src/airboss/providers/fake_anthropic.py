@@ -42,10 +42,12 @@ class _Text(_Strict, frozen=True, tag_field="type", tag="text", kw_only=True):
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: Literal["base64", "url"]
+    type: Literal["base64", "url", "text", "content", "file"]
     media_type: str | None = None
     data: str | None = None
     url: str | None = None
+    content: str | list[dict[str, Any]] | None = None
+    file_id: str | None = None
 
 
 class _Image(_Strict, frozen=True, tag_field="type", tag="image", kw_only=True):
@@ -91,6 +93,11 @@ class _Tool(_Strict, frozen=True, kw_only=True):
     input_schema: dict[str, Any]
     description: str | None = None
     strict: bool = False
+    type: Literal["custom"] | None = None
+    eager_input_streaming: bool | None = None
+    defer_loading: bool = False
+    allowed_callers: list[str] | None = None
+    input_examples: list[dict[str, Any]] | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
