@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from tests.support.gateway import DIGEST, Gateway, deployment
 from tests.support.wire_http import Answer, check_error, exchange
 
 ROUTES = tuple(edge_json.GOOD)
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 EMBEDDINGS = "/v1/embeddings"
 FEEDBACK = "/v1/feedback"
 
@@ -110,6 +111,26 @@ def zoo(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) ->
     secret.write_text(SECRET)
     with Gateway(tmp_path_factory.mktemp("zoo"), *_zoo(fake_process.url, f"file:{secret}")) as running:
         yield running
+
+
+@pytest.mark.parametrize(
+    ("route", "model", "more", "end"),
+    [
+        (CHAT, "gemini", lambda long: {long: 1}, "drop_unsupported = true on the provider"),
+        (RESPONSES, "anthropic", lambda long: {long: 1}, "drop_unsupported = true on the provider"),
+        (RESPONSES, "gpt-4o", lambda long: {"truncation": long}, "it is 'auto' or 'disabled'"),
+    ],
+)
+def test_an_error_is_short(
+    zoo: Gateway, route: str, model: str, more: Callable[[str], dict[str, object]], end: str
+) -> None:
+    """However long what was sent, an error says some of it again, and the next step."""
+    body = edge_json.GOOD[route] | {"model": model} | more("a" * 100_000)
+    answer = sent(zoo, route, json.dumps(body).encode())
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert end in error["message"]
+    assert len(error["message"]) + len(error["param"]) < 5_000
 
 
 def _zoo(url: str, secret: str) -> list[DeploymentPlan]:
