@@ -176,6 +176,7 @@ TOUCHES: Mapping[str, str] = {
     "telemetry/remote.py": "os",
     "telemetry/shipping.py": "os shutil",
     "telemetry/logs.py": "os",
+    "telemetry/uncounted.py": "mmap os",
     "testing.py": "os subprocess",
     "training/engine.py": "httpx2 socket",
     "training/learn.py": "os",

@@ -150,6 +150,29 @@ def test_counters_do_not_go_backwards(own_root: Path, provider: FakeProvider) ->
             until(lambda: total(shown(mine), "airboss_target_attempts_total") == 0)
 
 
+def is_ready(gateway: Gateway) -> bool:
+    """Whether it answers."""
+    try:
+        return httpx2.get(f"{gateway.url}/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_a_kill_takes_no_call_out(own_root: Path, provider: FakeProvider) -> None:
+    """Calls, tokens and costs are what the records say, though nobody looked before the worker was killed."""
+    calls, costs = 0, 0.0
+    with Gateway(own_root, deployment(provider.url, price=PRICE)) as mine:
+        for _ in range(3):
+            calls += 5
+            costs += sum(float(mine.chat().headers["x-airboss-cost-usd"]) for _ in range(5))
+            mine.kill()
+            mine.restart()
+            until(lambda: is_ready(mine))
+            found = shown(mine)
+            assert total(found, "gen_ai_client_operation_duration_seconds_count") == calls
+            assert total(found, "airboss_cost_usd_total") == pytest.approx(costs)
+
+
 def total(found: Samples, sample: str, **labels: str) -> float:
     """All samples of a name with these labels, added up."""
     return sum(n for at, n in found.items() if at[0] == sample and labels.items() <= dict(at[1]).items())

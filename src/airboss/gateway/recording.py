@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -47,9 +48,12 @@ def unrecorded() -> Unavailable:
 class Recording:
     """One worker's. Its methods raise Unavailable where the journal can take no more."""
 
-    def __init__(self, journal: JournalWriter, outbox: Outbox) -> None:
+    def __init__(
+        self, journal: JournalWriter, outbox: Outbox, *, written: Callable[[], None] = lambda: None
+    ) -> None:
         self._journal = journal
         self._outbox = outbox
+        self._written = written
         self._held: list[tuple[FrameKind, OpenedCall | ClosedCall]] = []
         self._long: dict[int, bytes] = {}
         """The long requests of those held, by their place."""
@@ -63,7 +67,7 @@ class Recording:
         self._trying = False
         self.lost: set[str] | None = None
         """Calls whose end could not be written after all, where somebody is to know."""
-        outbox.before = self._write
+        outbox.before = self._before
 
     def open_long(self, redactor: Redactor, opened: OpenedCall, request: bytes) -> None:
         """Have an open frame written whose request, which `opened` lacks, is long."""
@@ -167,6 +171,11 @@ class Recording:
             promised, left = own + long, 0 if long else own
             self._journal.promise(promised)
         self._promised, self._left = promised, left
+
+    def _before(self) -> ApiError | None:
+        error = self._write()
+        self._written()
+        return error
 
     def _write(self) -> ApiError | None:
         """Write the frames held; why not, if that fails."""

@@ -35,7 +35,7 @@ from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.governance.windows import steady
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import read_counts
+from airboss.telemetry.metrics import Counts, read_counts
 
 log = logging.getLogger("airboss.gateway")
 
@@ -87,11 +87,10 @@ async def serve(
     worker = Worker(journal=journal, clock=clock, name=settings.name, keeping=keeping)
     held = read_counts(settings.metrics_dir, but="").get(settings.name)
     if held is not None:
-        worker.metrics.resume(held)
-        worker.executor.places.resume(held.targets)
         last_life = held.written_at + COUNTS_AGE
         if last_life - clock.now() < timedelta(milliseconds=STEP_MS_MAX):
             worker.ids.begin_after(int(last_life.timestamp() * 1000))
+    await worker.resume(settings.metrics_dir, held or Counts(written_at=clock.now()))
     worker.limiter = limiter or _own_limiter(clock)
     worker.cache = cache
     worker.listed = ListedPrices(settings.prices)

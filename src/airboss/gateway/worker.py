@@ -28,6 +28,7 @@ from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Outbox, Pieces
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, WorkerMetrics, write_counts
+from airboss.telemetry.uncounted import Uncounted
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import AnswerCache, Seat
@@ -50,10 +51,10 @@ class Worker:
         self.clock = clock
         self.journal = journal
         self.outbox = Outbox()
-        self.recording = Recording(journal, self.outbox)
+        self.metrics = WorkerMetrics()
+        self.recording = Recording(journal, self.outbox, written=self.metrics.recorded)
         rng = random.Random()  # noqa: S311 - jitter, not secrets
         self.executor = Executor(Pools(self.outbox), rng=rng, unrecorded=self.recording.unrecorded)
-        self.metrics = WorkerMetrics()
         self.ids = RecordIds()
         self.serving: Serving | None = None
         self.limiter: Limiter | None = None
@@ -85,6 +86,17 @@ class Worker:
         """No call is under way any more: let connections go, and record what still can be."""
         self.executor.close()
         self.recording.pay()
+
+    async def resume(self, directory: Path, held: Counts) -> None:
+        """Go on from what the last life of this worker counted, and have the next one go on from this."""
+        uncounted = directory / f"{self.name}.uncounted"
+        self.metrics.resume(held, uncounted)
+        self.executor.places.resume(held.targets)
+        await self.share(directory)
+        try:
+            self.metrics.keep(Uncounted(uncounted))
+        except OSError as error:
+            log.warning("cannot keep counts", extra={"path": str(uncounted), "reason": str(error)})
 
     async def share(self, directory: Path) -> Counts:
         """Write what is counted to this worker's file there, for the others and for its next life, and return

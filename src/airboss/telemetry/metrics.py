@@ -2,7 +2,9 @@
 
 A client library that shares counters between processes writes to a mapped file at every count; here a count
 is an addition, and any worker can answer a scrape for all of them, because each writes its counts to
-`<process>.json` once a second. Labels are names from the plan, never from requests, and bounded in number.
+`<process>.json` once a second. What it has counted since stands in a file beside that (`uncounted`), from
+which its next life goes on when it is killed. Labels are names from the plan, never from requests, and
+bounded in number.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.telemetry import semconv
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
+from airboss.telemetry.uncounted import Uncounted, left_uncounted
 
 SERIES_MAX = 500
 """Sets of labels that calls are counted under, of 90 samples each; later ones are counted as OTHER."""
@@ -35,6 +38,8 @@ Labels = tuple[str, str, str, str, str]
 Ended = tuple[float, float, float | None, int | None, int | None, Decimal | None]
 """Of a call that ended: its latency, overhead and time to the first token in ms, its tokens in and out, and
 its cost in USD."""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[tuple[Labels, Ended]]).decode
 LABEL_NAMES = tuple(
     prometheus_name(n)
     for n in (
@@ -228,6 +233,8 @@ class Counts(msgspec.Struct):
     """Why a gateway can record no call, and so serves none; empty: it can."""
     limited: dict[str, int] = {}
     """How often a limit said no, by scope, name and what is limited, with line ends between them."""
+    part: int = 0
+    """A gateway's: calls in `Uncounted` from this part on are not in these counts."""
 
 
 def limit_uses(counts: Iterable[Counts]) -> list[LimitUse]:
@@ -284,18 +291,28 @@ class WorkerMetrics:
         self._compared: dict[str, int] = {}
         self._limited: dict[str, int] = {}
         """By lives of this worker before this one."""
+        self._part = 0
+        self._uncounted: Uncounted | None = None
+        self._fresh: list[tuple[Labels, Ended]] = []
+        """Calls that ended in this turn of the event loop."""
         self.in_flight = 0
 
     def call(self, opened: OpenedCall, closed: ClosedCall) -> None:
         """Count a finished call."""
         labels = (opened.deployment, opened.provider, opened.model, opened.operation, closed.status)
-        ended = self._ended.get(labels)
-        if ended is None:
-            ended = self._ended[labels] = []
-        ended.append((
+        ended = (
             closed.latency_ms, closed.overhead_ms, closed.ttft_ms,
             closed.input_tokens, closed.output_tokens, closed.cost_usd,
-        ))  # fmt: skip
+        )  # fmt: skip
+        self._add(labels, ended)
+        if self._uncounted is not None:
+            self._fresh.append((labels, ended))
+
+    def _add(self, labels: Labels, ended: Ended) -> None:
+        of_these = self._ended.get(labels)
+        if of_these is None:
+            of_these = self._ended[labels] = []
+        of_these.append(ended)
         self._ended_n += 1
         if self._ended_n >= TOGETHER:
             self._count_ended()
@@ -318,8 +335,17 @@ class WorkerMetrics:
         key = str(status)
         self._refused[key] = self._refused.get(key, 0) + 1
 
-    def resume(self, held: Counts) -> None:
-        """Go on from what this worker's last life had shared: a counter must not go backwards."""
+    def resume(self, held: Counts, uncounted: Path) -> None:
+        """Go on from what this worker's last life had shared, and what it had counted since: a counter must
+        not go backwards, and says of calls that ended what their records say."""
+        left, last = left_uncounted(uncounted, held.part)
+        self._part = last + 1
+        for calls in left:
+            try:
+                for labels, ended in _decode(calls):
+                    self._add(labels, ended)
+            except msgspec.MsgspecError:
+                break  # the machine has lost power: what follows is not to be believed either
         for series in held.series:
             self._of(series.labels).add(series)
         for counts, more in (
@@ -331,6 +357,17 @@ class WorkerMetrics:
         ):
             for name, n in more.items():
                 counts[name] = counts.get(name, 0) + n
+
+    def keep(self, uncounted: Uncounted) -> None:
+        """What was resumed has been shared: calls that end from now on are kept there until they are, too."""
+        uncounted.begin(self._part)
+        self._uncounted = uncounted
+
+    def recorded(self) -> None:
+        """The ends of calls are in the journal: have them counted, also by the next life."""
+        if self._fresh and self._uncounted is not None:
+            self._uncounted.add(_encode(self._fresh))
+            self._fresh.clear()
 
     def compared(self, deployment: str, outcome: str) -> None:
         """Count a question that was compared by its meaning."""
@@ -356,10 +393,15 @@ class WorkerMetrics:
         return found
 
     def counts(self, now: datetime) -> Counts:
-        """What has been counted so far."""
+        """What has been counted so far, to be shared."""
         self._count_ended()
+        if self._uncounted is not None:
+            self.recorded()
+            self._part += 1
+            self._uncounted.begin(self._part)
         return Counts(
             written_at=now,
+            part=self._part,
             series=list(self._series.values()),
             refused=self._refused,
             spans=self._spans,
