@@ -180,6 +180,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"background": True}, "background"),
     ({"conversation": "c"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
+    ({"moderation": {"model": "m", "policy": {"input": {"mode": "block"}}}}, "moderation"),
     ({"include": ["file_search_call.results"]}, "include"),
     ({"reasoning": {"effort": "low", "mode": "pro"}}, "reasoning.mode"),
     ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),

@@ -375,10 +375,25 @@ def test_defaults_that_clients_always_send_are_no_reason_to_refuse(
         metadata={"team": "a"},
         service_tier="auto",
         prompt_cache_key="k",
+        prompt_cache_options={"mode": "implicit"},
         logit_bias={},
         parallel_tool_calls=True,
     )
     assert answer.status_code == 200, answer.text
+
+
+@KINDS
+@pytest.mark.parametrize("wanted", ["tool", "schema"])
+def test_one_tool_that_must_be_called(
+    gateway: Gateway, provider: FakeProvider, kind: ProviderKind, wanted: str
+) -> None:
+    """Clients ask for structured output so, and for one call of it at most; a schema is said so, too."""
+    named = {"type": "function", "function": {"name": "weather"}}
+    asked = {"tools": [WEATHER], "tool_choice": named} if wanted == "tool" else {"response_format": SCHEMA}
+    answer = ask(gateway, kind, "fake:{}", parallel_tool_calls=False, **asked)
+    assert answer.status_code == 200, answer.text
+    assert "x-airboss-dropped" not in answer.headers
+    assert ("disable_parallel_tool_use" in provider.last().body) == (kind == "anthropic")
 
 
 @STREAM

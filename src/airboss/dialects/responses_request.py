@@ -19,13 +19,11 @@ from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
-HINTS = frozenset(
-    {"max_tool_calls", "truncation", "prompt_cache_options", "moderation", "access_programs", "image"}
-)
+HINTS = frozenset({"max_tool_calls", "truncation", "prompt_cache_options", "access_programs", "image"})
 """Members that change no answer here: built-in tools are refused, and what does not fit is an error."""
 REFUSED = frozenset({"background", "conversation", "background_options"})
 """Members that nobody heeds here: what they begin would be kept elsewhere, and for every key."""
-THEIRS = frozenset({"prompt", "context_management"})
+THEIRS = frozenset({"prompt", "context_management", "moderation"})
 """Members that OpenAI alone can heed."""
 INCLUDED = frozenset({"message.output_text.logprobs"})
 _ASKS_NOTHING = frozenset({b"null", b"false", b"[]"})

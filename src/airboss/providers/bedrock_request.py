@@ -205,7 +205,7 @@ def _tools(said: Json, unsaid: Unsaid) -> Json:
     choice: dict[str, Any] | None = said.get("tool_choice")
     if choice is None:
         return config
-    if choice.get("disable_parallel_tool_use"):
+    if choice.get("disable_parallel_tool_use") and choice["type"] != "tool":
         unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
     match choice["type"]:
         case "tool":

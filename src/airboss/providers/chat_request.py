@@ -186,6 +186,7 @@ PASSED_OVER = frozenset(
         "user",
         "store",
         "prompt_cache_key",
+        "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",
         "function_call",

@@ -120,7 +120,7 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
         value["tools"] = [{"functionDeclarations": declared}]
         if (chosen := _choice(request, unsaid)) is not None:
             value["toolConfig"] = {"functionCallingConfig": chosen}
-    if request.parallel_tool_calls is False and declared:
+    if request.parallel_tool_calls is False and declared and request.forced_function is None:
         unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
     if config := _config(request, unsaid):
         value["generationConfig"] = config
