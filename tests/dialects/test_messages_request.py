@@ -364,10 +364,10 @@ def test_dropped_members_are_named() -> None:
     assert not json.loads(said.body).keys() & sent.keys()
 
 
-def target(kind: ProviderKind, *hosts: str) -> Target:
+def target(kind: ProviderKind, *hosts: str, model: str = "up") -> Target:
     """Of this kind, at these hosts."""
     urls = tuple(f"https://{host}/v1" for host in hosts or ("x.example",))
-    return Target(provider="p", kind=kind, base_urls=urls, upstream_model="up")
+    return Target(provider="p", kind=kind, base_urls=urls, upstream_model=model)
 
 
 def test_plain_takes_out_what_openai_does_not_know() -> None:
@@ -413,6 +413,27 @@ def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[
     plain = plain_chat(thought.body, target(kind, *hosts), rich=True)
     assert (b'"reasoning_content":"Well."' in plain) is wanted
     assert (b"reasoning_content" in plain) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "model", "wanted"),
+    [
+        ("openai-compatible", "llm.house.example", "deepseek-ai/DeepSeek-V4", True),
+        ("openai-compatible", "llm.house.example", "zai-org/GLM-5", True),
+        ("openai-compatible", "llm.house.example", "paradigm-1", False),
+        ("openai-compatible", "api.groq.com", "moonshotai/kimi-k2", False),
+        ("azure", "x.openai.azure.com", "deepseek-v4", False),
+    ],
+)
+def test_thoughts_go_back_to_models_behind_a_host_of_ones_own(
+    kind: ProviderKind, host: str, model: str, wanted: bool
+) -> None:
+    """The model's name tells, but where its host is known to refuse them."""
+    unsigned = assistant({**THOUGHT, "signature": "reasoning_content"}, CALL)
+    thought = messages_as_chat(json.dumps(asked(messages=[unsigned])).encode())
+    assert (
+        b"reasoning_content" in plain_chat(thought.body, target(kind, host, model=model), rich=True)
+    ) is wanted
 
 
 def test_begun() -> None:

@@ -159,6 +159,27 @@ def test_logprobs() -> None:
     assert found["response.output_text.done"]["logprobs"] == odds["content"]
 
 
+def test_thoughts_as_the_summary_that_was_asked_for() -> None:
+    """They stand where OpenAI's clients show them, whole and in a stream, and its events are OpenAI's."""
+    said = response(whole(content="x", reasoning_content="hm"), reasoning={"summary": "auto"})
+    thoughts = {"id": f"rs_{HEX}", "type": "reasoning", "status": "completed"}
+    assert said["output"][0] == thoughts | {"summary": [{"type": "summary_text", "text": "hm"}]}
+    assert said["reasoning"]["summary"] == "auto"
+    made = speech(reasoning={"generate_summary": "concise"})
+    out = made.event(chunk(reasoning_content="h")) + made.event(chunk(reasoning_content="m"))
+    out += made.event(chunk(content="x")) + made.event(chunk(finish="stop")) + made.end()
+    found = events(out)
+    assert [name for name, _ in found if "reasoning" in name] == [
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    ]
+    assert all(data["summary_index"] == 0 for name, data in found if "reasoning" in name)
+    assert found[-1][1]["response"]["output"] == said["output"]
+
+
 def test_a_stream() -> None:
     """The events are OpenAI's, in its order, numbered without a gap."""
     made = speech()

@@ -106,6 +106,39 @@ INPUTS: list[tuple[str, Any, list[dict[str, Any]]]] = [
         [user("x"), {"type": "reasoning", "id": "rs", "summary": []}, called("a")],
         [user("x"), {"role": "assistant", "content": None, "tool_calls": [call("a")]}],
     ),
+    (
+        "thoughts and what came of them",
+        [
+            user("x"),
+            {"type": "reasoning", "id": "rs", "summary": [], "content": [text("Hm. ", "reasoning_text")]},
+            {"type": "reasoning", "id": "rs", "summary": [text("So.", "summary_text")]},
+            {"role": "assistant", "content": "Let me see."},
+            called("a"),
+            {"type": "function_call_output", "call_id": "a", "output": "1"},
+            {"type": "reasoning", "id": "rs", "summary": [text("Again.", "summary_text")]},
+            called("b"),
+            {"type": "reasoning", "id": "rs", "summary": [text("Left.", "summary_text")]},
+            user("y"),
+            {"type": "reasoning", "id": "rs", "summary": [text("Nothing yet.", "summary_text")]},
+        ],
+        [
+            user("x"),
+            {
+                "role": "assistant",
+                "reasoning_content": "Hm. So.",
+                "content": "Let me see.",
+                "tool_calls": [call("a")],
+            },
+            {"role": "tool", "tool_call_id": "a", "content": "1"},
+            {
+                "role": "assistant",
+                "reasoning_content": "Again.Left.",
+                "content": None,
+                "tool_calls": [call("b")],
+            },
+            user("y"),
+        ],
+    ),
 ]
 
 

@@ -273,11 +273,16 @@ def test_thoughts_of_other_models_stay_away(gateway: Gateway, upstream: SaidUpst
 
 
 def test_thoughts_that_are_signed_with_nothing(gateway: Gateway, upstream: SaidUpstream) -> None:
-    """They stay away from Anthropic itself. They may be the own ones of another server of its dialect."""
+    """They stay away from Anthropic itself and from Claude behind whatever host. They may be the own ones of
+    another server of its dialect."""
     upstream.body = ANSWER
     with gateway.client() as client:
         assert client.post("/v1/messages", content=thought("")).status_code == 200
-    assert upstream.seen[-1] == thought("").replace(b'"gpt-4o"', b'"claude-up"')
+    assert [len(turn["content"]) for turn in json.loads(upstream.seen[-1])["messages"]] == [2, 2, 2]
+    other = deployment(upstream.url, kind="anthropic", upstream_model="kimi-k2").target
+    as_it_is = pass_on(thought(""), other, release(), (), ())
+    assert as_it_is is not None
+    assert "messages" not in as_it_is.changes
     anthropic = deployment("https://api.anthropic.com/v1", kind="anthropic").target
     passing = pass_on(thought(""), anthropic, release(), (), ())
     assert passing is not None

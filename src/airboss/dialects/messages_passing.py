@@ -62,7 +62,8 @@ def pass_on(
     members = _members.decode(written)
     changes: dict[str, bytes | None] = {name: None for name in OURS if name in members}
     _put_lead(changes, members, lead)
-    theirs = {"", REASONING} if is_at(target, OWN_DOMAINS) else {REASONING}
+    itself = is_at(target, OWN_DOMAINS) or "claude" in target.upstream_model
+    theirs = {"", REASONING} if itself else {REASONING}
     _put_turns(changes, bytes(changes.get("messages") or members["messages"]), theirs)
     _put_parameters(changes, members, release)
     _put_labels(changes, members)

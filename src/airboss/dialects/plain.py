@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ _OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", 
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
 """Where thoughts are wanted back. OpenAI, Azure, Mistral and Groq refuse a request that has any."""
+_ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
+"""Names of models that want their thoughts back wherever they run."""
+_REFUSE_THOUGHTS = ("groq.com", "mistral.ai", "openai.com", "azure.com")
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -31,7 +35,7 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
-        thinks = target.kind == "local" or is_at(target, _WANT_THOUGHTS)
+        thinks = target.kind == "local" or _wants_thoughts(target)
         own = frozenset(_OWN if thinks else (*_OWN, REASONING))
         for name in ("messages", "tools"):
             if name in members:
@@ -43,10 +47,21 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
     return encode(members)
 
 
+def _wants_thoughts(target: Target) -> bool:
+    if is_at(target, _WANT_THOUGHTS):
+        return True
+    named = target.kind == "openai-compatible" and _ARE_THEIRS.search(target.upstream_model)
+    return bool(named) and not any(_is_under(url, _REFUSE_THOUGHTS) for url in target.base_urls)
+
+
 def is_at(target: Target, domains: Sequence[str]) -> bool:
     """Whether all of its URLs are of one of these domains."""
-    hosts = [urlsplit(url).hostname or "" for url in target.base_urls]
-    return all(any(f".{host}".endswith(f".{each}") for each in domains) for host in hosts)
+    return all(_is_under(url, domains) for url in target.base_urls)
+
+
+def _is_under(url: str, domains: Sequence[str]) -> bool:
+    host = urlsplit(url).hostname or ""
+    return any(f".{host}".endswith(f".{each}") for each in domains)
 
 
 def _without(value: Json, own: frozenset[str]) -> Json:

@@ -74,6 +74,12 @@ class ResponsesSpeech:
         return self._heard.id or f"resp_{self._hex}"
 
     @property
+    def summarizes(self) -> bool:
+        """Whether thoughts are said as the summary that was asked for, which is all of them."""
+        wanted = self.asked.request.reasoning
+        return wanted is not None and wanted.wanted_summary is not None
+
+    @property
     def dropped(self) -> tuple[str, ...]:
         """As `Speech.dropped`."""
         if self._passing:
@@ -182,7 +188,7 @@ class ResponsesSpeech:
             "previous_response_id": request.previous_response_id,
             "reasoning": {
                 "effort": request.reasoning.effort if request.reasoning else None,
-                "summary": None,
+                "summary": request.reasoning.wanted_summary if request.reasoning else None,
             },
             "store": self.kept,
             "temperature": request.temperature,

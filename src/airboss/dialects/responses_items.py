@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from airboss.dialects.chat_said import CallJoin, Said, list_of, text_of
+from airboss.dialects.chat_said import REASONING, CallJoin, Said, list_of, text_of
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, input_of
 from airboss.dialects.speech import Json
 
@@ -18,6 +18,8 @@ WAITING = frozenset(
 )
 """Types of items that a client answers, and that chat has no words for. Their ids are needed."""
 _CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
+_BEYOND = frozenset({"phase", "namespace"})
+"""Members of items that chat knows, for which it has no words and which OpenAI's models want back."""
 _GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
 """What of an output the next call has."""
 _KINDS = {
@@ -67,7 +69,7 @@ def own_items(given: str | Sequence[Any] | None, output: Sequence[Any]) -> list[
         turn = [{"type": "message", "role": "user", "content": given}]
     turn = [item for item in turn if isinstance(item, dict) and _type(item) != "reasoning"]
     made = [item for item in output if isinstance(item, dict) and _type(item) in _GO_ON]
-    if all(_type(item) in _CHAT_KNOWS for item in (*turn, *made)):
+    if all(_type(item) in _CHAT_KNOWS and not _BEYOND & item.keys() for item in (*turn, *made)):
         return None
     return [*turn, *made]
 
@@ -130,6 +132,12 @@ def _part(part: Json) -> Json:
     return {"type": "input_text", "text": text_of(part.get("text"))}
 
 
+def image_url(result: str) -> str:
+    """The URL of a picture in base64, whose kind its first bytes tell."""
+    kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
+    return f"data:image/{kinds.get(result[:4], 'png')};base64,{result}"
+
+
 def is_cut(finish: str | None) -> bool:
     """Whether an answer for which this is the reason to stop is not complete; so is one without any."""
     return finish in {None, "length", "content_filter"}
@@ -161,6 +169,8 @@ def as_history(
         message["refusal"] = said.refusal
     if said.images:
         message["images"] = [{"type": "image_url", "image_url": {"url": url}} for url in said.images]
+    if said.thought_as:
+        message[REASONING] = said.reasoning
     if said.thoughts:
         message["thinking_blocks"] = list(said.thoughts)
     return message

@@ -42,14 +42,16 @@ class Text(Item):
         super().__init__(item, index)
         self.pieces: list[str] = []
         self.logprobs: list[Json] = []
+        self.parts: list[Json] = []
 
     def open_part(self, part: Json) -> None:
         """A new part grows."""
-        self.item["content"].append(part)
+        self.parts = self.item["summary" if part["type"] == "summary_text" else "content"]
+        self.parts.append(part)
 
     def close_part(self) -> Json:
         """The part that grew, whole."""
-        part: Json = self.item["content"][-1]
+        part = self.parts[-1]
         part["refusal" if part["type"] == "refusal" else "text"] = "".join(self.pieces)
         if part["type"] == "output_text":
             part["logprobs"] = self.logprobs
@@ -61,6 +63,7 @@ PARTS: Mapping[str, tuple[str, Json]] = {
     "text": ("message", {"type": "output_text", "text": "", "annotations": [], "logprobs": []}),
     "refusal": ("message", {"type": "refusal", "refusal": ""}),
     "reasoning": ("reasoning", {"type": "reasoning_text", "text": ""}),
+    "summary": ("reasoning", {"type": "summary_text", "text": ""}),
 }
 """The item that a channel's text goes into, and its part there."""
 PREFIX: Mapping[str, str] = {"message": "msg", "reasoning": "rs"}

@@ -9,6 +9,7 @@ chat.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import WAITING, unnamed_items
-from airboss.dialects.responses_request import Asked, image_url
+from airboss.dialects.responses_items import WAITING, image_url, unnamed_items
+from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.plan import Target
@@ -85,6 +86,8 @@ _FINISH: Mapping[str, FinishReason] = {"max_output_tokens": "length", "content_f
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _SAID = frozenset({"message", "reasoning"}) | _CALLS
 _NULL = b"null"
+_OUR_THOUGHTS = re.compile(rb'"rs_[0-9a-f]{32}(?:_\d+)?"')
+"""Ids of items of thoughts as they are made here; OpenAI's are longer."""
 
 
 def speaks(target: Target) -> bool:
@@ -117,10 +120,13 @@ def pass_on(
     if asked.request.previous_response_id is not None:
         changes["previous_response_id"] = None
         first += _as_input([msgspec.json.decode(each) for each in history])
+    given = asked.request.input
+    own = given if given is None or isinstance(given, str) else [each for each in given if not _is_ours(each)]
     if first:
-        given = asked.request.input
-        own = encode([{"role": "user", "content": given}]) if isinstance(given, str) else encode(given or [])
-        changes["input"] = before(first, own)
+        said = encode([{"role": "user", "content": own}]) if isinstance(own, str) else encode(own or [])
+        changes["input"] = before(first, said)
+    elif own is not None and given is not None and len(own) != len(given):
+        changes["input"] = encode(own)
     for name, value in release.params.items():
         if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
             changes[PARAMETERS[name]] = encode(value)
@@ -136,6 +142,15 @@ def pass_on(
         or_chat=True,
     )
     return Passing(outgoing=outgoing, changes=changes)
+
+
+def _is_ours(item: msgspec.Raw) -> bool:
+    """Whether an item of an input has thoughts that were said here for another model: OpenAI looks for what
+    it calls so, and finds nothing."""
+    if _OUR_THOUGHTS.search(bytes(item)) is None:
+        return False
+    named = lenient.decoded(_named, bytes(item))
+    return named.type == "reasoning" and _OUR_THOUGHTS.fullmatch(encode(named.id)) is not None
 
 
 def _as_input(messages: Sequence[Any]) -> list[Json]:
@@ -158,6 +173,14 @@ def _as_input(messages: Sequence[Any]) -> list[Json]:
             kept["content"] = "".join(texts)
         found.append(kept)
     return found
+
+
+class _Named(msgspec.Struct):
+    type: Any = ""
+    id: Any = ""
+
+
+_named = msgspec.json.Decoder(_Named)
 
 
 class _Reason(msgspec.Struct):

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airboss.dialects.chat_said import REASONING
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
+from airboss.dialects.responses_items import image_url
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -73,6 +75,7 @@ class Item(msgspec.Struct, kw_only=True):
     arguments: str | None = None
     input: str | None = None
     result: str | None = None
+    summary: list[Part] | None = None
     output: str | list[Part] | None = None
 
 
@@ -109,8 +112,14 @@ class Reasoning(msgspec.Struct, kw_only=True):
 
     effort: str | None = None
     summary: str | None = None
+    generate_summary: str | None = None
     mode: str | None = None
     context: str | None = None
+
+    @property
+    def wanted_summary(self) -> str | None:
+        """What kind of summary of the thoughts is asked for, by either name."""
+        return self.summary or self.generate_summary
 
 
 class ResponsesRequest(msgspec.Struct, kw_only=True):
@@ -138,6 +147,8 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     truncation: str | None = None
 
 
+_THOUGHT = frozenset({"role", REASONING})
+"""The members of a message that has nothing but thoughts yet."""
 T = TypeVar("T")
 _request = msgspec.json.Decoder(ResponsesRequest)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -349,7 +360,7 @@ def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsai
     for number, raw in enumerate(given or ()):
         with _leaving_out(unsaid):
             _add_item(messages, raw, f"input[{number}]")
-    return messages
+    return [message for message in messages if message.keys() != _THOUGHT]
 
 
 @contextmanager
@@ -366,7 +377,10 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
     type_ = _read(_typed, raw, where).type
     match type_:
         case "message" if (item := _read(_items, raw, where)).role is not None:
-            messages.append(_message(item, where))
+            said = _message(item, where)
+            if said["role"] == "assistant" and messages and messages[-1].keys() == _THOUGHT:
+                said = messages.pop() | said
+            messages.append(said)
         case "function_call" | "custom_tool_call":
             _add_call(messages, _read(_items, raw, where), where)
         case "function_call_output" | "custom_tool_call_output":
@@ -375,7 +389,7 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
             shown = {"type": "image_url", "image_url": {"url": image_url(item.result)}}
             messages.append({"role": "assistant", "content": "", "images": [shown]})
         case "reasoning":
-            pass  # what a model thought; chat has no place to give it back
+            _add_thoughts(messages, _read(_items, raw, where))
         case "item_reference":
             raise Unsaid(
                 f"{where} refers to an item kept elsewhere; send the item, or previous_response_id",
@@ -444,12 +458,6 @@ def _part(part: Part, where: str) -> Json:
     )
 
 
-def image_url(result: str) -> str:
-    """The URL of a picture in base64, whose kind its first bytes tell."""
-    kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
-    return f"data:image/{kinds.get(result[:4], 'png')};base64,{result}"
-
-
 def _add_call(messages: list[Json], item: Item, where: str) -> None:
     if item.call_id is None or item.name is None:
         raise InvalidRequest(f"{where} has no call_id or no name; a {item.type} needs both", param=where)
@@ -458,9 +466,20 @@ def _add_call(messages: list[Json], item: Item, where: str) -> None:
     function = {"name": item.name, "arguments": arguments}
     call = {"id": item.call_id, "type": "function", "function": function} | ({CUSTOM: True} if custom else {})
     if messages and messages[-1]["role"] == "assistant":
+        messages[-1].setdefault("content", None)
         messages[-1].setdefault("tool_calls", []).append(call)
     else:
         messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _add_thoughts(messages: list[Json], item: Item) -> None:
+    """What a model thought, for those that want it back with their calls (`plain`)."""
+    parts = item.content if isinstance(item.content, list) and item.content else item.summary or ()
+    text = "".join(part.text or "" for part in parts)
+    if text and (not messages or messages[-1]["role"] != "assistant"):
+        messages.append({"role": "assistant", REASONING: ""})
+    if text:
+        messages[-1][REASONING] = messages[-1].get(REASONING, "") + text
 
 
 def _output(item: Item, where: str) -> Json:

@@ -73,7 +73,8 @@ class Items:
 
     def add(self, said: Said) -> None:
         """Add a whole answer or a piece of one."""
-        for channel, text in (("reasoning", said.reasoning), ("text", said.text), ("refusal", said.refusal)):
+        thoughts = "summary" if self._speech.summarizes else "reasoning"
+        for channel, text in ((thoughts, said.reasoning), ("text", said.text), ("refusal", said.refusal)):
             if text:
                 self._grow(channel, text, list(said.logprobs) if channel == "text" else [])
         for url in said.images:
@@ -139,8 +140,10 @@ class Items:
         self._chars += ITEM_CHARS
         named = self._speech.item_id(PREFIX[kind], number)
         value: Json = {"id": named, "type": kind, "status": "in_progress"}
-        own: Json = {"role": "assistant"} if kind == "message" else {"summary": []}
-        item = Text({**value, **own, "content": []}, len(self.listed))
+        own: Json = {"role": "assistant", "content": []} if kind == "message" else {"summary": []}
+        if kind == "reasoning" and not self._speech.summarizes:
+            own["content"] = []
+        item = Text({**value, **own}, len(self.listed))
         self.listed.append(item)
         self._told("added", item)
         return item
@@ -198,7 +201,12 @@ class Items:
         """Something happened."""
 
 
-_PART_NAMES = {"text": "output_text", "refusal": "refusal", "reasoning": "reasoning_text"}
+_PART_NAMES = {
+    "text": "output_text",
+    "refusal": "refusal",
+    "reasoning": "reasoning_text",
+    "summary": "reasoning_summary_text",
+}
 
 
 class Stream(Items):
@@ -283,13 +291,15 @@ class Stream(Items):
                 self._event("response.output_item.done", {"output_index": item.index, "item": item.item})
             case "arguments":
                 self._event("response.function_call_arguments.delta", {**at, "delta": more})
-            case _:
-                at["content_index"] = len(item.item["content"]) - 1
+            case _ if isinstance(item, Text):
                 self._told_part(what, at, item, more)
 
-    def _told_part(self, what: str, at: Json, item: Item, more: Any) -> None:
+    def _told_part(self, what: str, at: Json, item: Text, more: Any) -> None:
+        summary = item.parts[-1]["type"] == "summary_text"
+        at["summary_index" if summary else "content_index"] = len(item.parts) - 1
+        part_of = "response.reasoning_summary_part" if summary else "response.content_part"
         if what == "part_added":
-            self._event("response.content_part.added", {**at, "part": item.item["content"][-1]})
+            self._event(f"{part_of}.added", {**at, "part": item.parts[-1]})
         elif what == "text":
             channel, text, logprobs = more
             told = {**at, "delta": text} | ({"logprobs": logprobs} if channel == "text" else {})
@@ -299,4 +309,4 @@ class Stream(Items):
             name = "refusal" if channel == "refusal" else "text"
             told = {**at, name: part[name]} | ({"logprobs": part["logprobs"]} if channel == "text" else {})
             self._event(f"response.{_PART_NAMES[channel]}.done", told)
-            self._event("response.content_part.done", {**at, "part": part})
+            self._event(f"{part_of}.done", {**at, "part": part})

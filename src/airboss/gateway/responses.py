@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from airboss.dialects.chat_said import read_said
+from airboss.dialects.chat_said import REASONING, read_said
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_custom import CUSTOM, called_names, custom_names, marked
 from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
@@ -35,7 +35,7 @@ _RICH = (
     b'"thinking_blocks"',
     b'"extra_content"',
     b'"images"',
-    *(b'"%s"' % each.encode() for each in (OWN, CUSTOM)),
+    *(b'"%s"' % each.encode() for each in (OWN, CUSTOM, REASONING)),
 )
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""

@@ -1,0 +1,94 @@
+"""What models thought in a conversation of Responses: who wants it back has it, who refuses it has not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.test_responses_native import ANSWER, native
+from tests.support.gateway import Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.spoken import say, streamed
+
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RESULT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
+
+
+@pytest.fixture
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that says what it is told."""
+    with said_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+    """A worker with a model that wants its thoughts back, one that does not, and one that has Responses."""
+    plans = (
+        deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
+        deployment(upstream.url, name="other", aliases=(), continuation="off"),
+        native(upstream.url, name="native", aliases=()),
+    )
+    with Gateway(tmp_path / "g", *plans) as running:
+        yield running
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("summary", [None, "auto"])
+def test_a_loop_of_tools(
+    gateway: Gateway, upstream: SaidUpstream, stream: bool, kept: bool, summary: str | None
+) -> None:
+    """DeepSeek's models refuse a call's result without what was thought before the call; others refuse the
+    thoughts. A client sends them back with the output, or builds on what is kept."""
+    message = {"role": "assistant", "content": None, "reasoning_content": "Hm.", "tool_calls": [CALL]}
+    upstream.body = {
+        "model": "up",
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+    }
+    if stream:
+        upstream.stream([{"reasoning_content": "Hm."}, {"tool_calls": [{"index": 0, **CALL}]}], "tool_calls")
+    wanted: dict[str, Any] = {"tools": [TOOL], "stream": stream, "reasoning": {"summary": summary}}
+    first = say(gateway, "responses", "x", model="thinks", **wanted)
+    made = streamed(first)[-1][1]["response"] if stream else first.json()
+    turn: dict[str, Any] = {"previous_response_id": made["id"], "input": [RESULT]}
+    if not kept:
+        turn = {"input": [{"role": "user", "content": "x"}, *made["output"], RESULT], "store": False}
+    for model, thoughts in (("thinks", "Hm."), ("other", None)):
+        say(gateway, "responses", model=model, tools=[TOOL], **turn)
+        sent = json.loads(upstream.seen[-1])["messages"]
+        assert [each["role"] for each in sent] == ["user", "assistant", "tool"]
+        assert sent[1].get("reasoning_content") == thoughts
+        assert sent[1]["tool_calls"] == [CALL]
+    upstream.events, upstream.body = [], json.loads(ANSWER)
+    say(gateway, "responses", model="native", tools=[TOOL], **turn)
+    assert "reasoning" not in [each.get("type") for each in json.loads(upstream.seen[-1])["input"]]
+
+
+def test_thoughts_of_openais_go_back_to_it(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """An item that OpenAI has made passes as it is."""
+    upstream.body = json.loads(ANSWER)
+    own = {"type": "reasoning", "id": "rs_" + "0" * 48, "summary": [], "encrypted_content": "e"}
+    turns = [{"role": "user", "content": "x"}, own, {"role": "assistant", "content": "y"}]
+    say(gateway, "responses", model="native", input=turns)
+    assert json.loads(upstream.seen[-1])["input"] == turns
+
+
+def test_what_openai_says_of_its_items_is_kept(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """The phase of a message and the namespace of a call go back with them."""
+    part = {"type": "output_text", "text": "Looking.", "annotations": []}
+    said = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [part]}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = [said | {"phase": "commentary"}, call | {"namespace": "crm"}]
+    upstream.body = json.loads(ANSWER) | {"id": "resp_1", "output": output}
+    first = say(gateway, "responses", "x", model="native", tools=[TOOL])
+    upstream.body = json.loads(ANSWER) | {"id": "resp_2"}
+    say(gateway, "responses", [RESULT], model="native", previous_response_id=first.json()["id"])
+    sent = json.loads(upstream.seen[-1])["input"]
+    assert [each.get("phase") for each in sent] == [None, "commentary", None, None]
+    assert [each.get("namespace") for each in sent] == [None, None, "crm", None]
