@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from airboss.domain.plan import Price
+from airboss.providers.bedrock_answer import BedrockReader
+from airboss.providers.compatible import read_reply
+from airboss.providers.dialect import Reader
+from airboss.providers.gemini_answer import GeminiReader
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 
@@ -171,3 +175,56 @@ def test_an_answer_costs_what_its_tier_does(
     (attempt,) = end["attempts"]
     assert (end["input_tokens"], end["output_tokens"]) == (3, 2)
     assert (Decimal(str(end["cost_usd"])), attempt["priced_by"]) == (Decimal(COSTS[told]), by)
+
+
+GEMINI = {"promptTokenCount": 3, "candidatesTokenCount": 2}
+CONVERSE = {"inputTokens": 3, "outputTokens": 2}
+NAMED: list[tuple[dict[str, Any], str]] = [
+    ({"serviceTier": "flex"}, "flex"),
+    ({"serviceTier": "STANDARD"}, ""),
+    ({"serviceTier": "unspecified"}, ""),
+    ({"trafficType": "ON_DEMAND"}, ""),
+    ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
+    ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
+    ({"trafficType": "TRAFFIC_TYPE_UNSPECIFIED"}, ""),
+    ({"trafficType": 7}, ""),
+    ({}, ""),
+]
+
+
+def tiers(reader: Callable[[], Reader], whole: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
+    """The tier that is read of an answer, whole and streamed; "" for the usual one."""
+    once, streamed = reader(), reader()
+    said = [once.whole(json.dumps(whole).encode())]
+    said += [each for event in events for each in streamed.event(json.dumps(event).encode())]
+    said += streamed.end()
+    used = [read_reply(each).usage for each in said if each != b"[DONE]"]
+    return [each.service_tier or "" for each in used if each is not None]
+
+
+@pytest.mark.parametrize(("named", "tier"), NAMED)
+def test_geminis_tiers(named: dict[str, Any], tier: str) -> None:
+    """Gemini names a tier, and Vertex a kind of traffic, in what was used."""
+    candidate = {"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}
+    said: dict[str, Any] = {"candidates": [candidate], "usageMetadata": GEMINI | named}
+    assert tiers(lambda: GeminiReader(0, model="g"), said, [said]) == [tier, tier]
+
+
+@pytest.mark.parametrize(
+    ("named", "tier"),
+    [
+        ({"type": "priority"}, "priority"),
+        ({"type": "reserved"}, "reserved"),
+        ({"type": "default"}, ""),
+        (7, ""),
+        (None, ""),
+    ],
+)
+def test_bedrocks_tiers(named: Any, tier: str) -> None:
+    """Bedrock says the tier beside the usage."""
+    told = {"usage": CONVERSE, "serviceTier": named}
+    whole = {"output": {"message": {"content": [{"text": "hi"}]}}, "stopReason": "end_turn", **told}
+    events: list[dict[str, Any]] = [{"messageStart": {}}, {"contentBlockDelta": {"delta": {"text": "hi"}}}]
+    events += [{"contentBlockStop": {}}, {"messageStop": {"stopReason": "end_turn"}}, {"metadata": told}]
+    made = tiers(lambda: BedrockReader(0, id="i", model="m", answer_tool=None), whole, events)
+    assert made == [tier, tier]

@@ -35,6 +35,14 @@ def part(type_: str, **members: Any) -> Json:
 
 GOLDEN: dict[str, tuple[Json, Json]] = {
     "nothing said": ({}, {"messages": HI_SAID, "inferenceConfig": {"maxTokens": 4096}}),
+    "a tier of service": (
+        {"service_tier": "flex"},
+        {
+            "messages": HI_SAID,
+            "inferenceConfig": {"maxTokens": 4096},
+            "serviceTier": {"type": "flex"},
+        },
+    ),
     "limits": (
         {"max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": "END"},
         {
@@ -219,6 +227,7 @@ def test_a_request_is_said(case: str) -> None:
         ({"model": OTHER, "reasoning_effort": "low"}, "reasoning_effort"),
         ({"tools": [F], "tool_choice": "none"}, "tool_choice"),
         ({"tools": [F], "parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"service_tier": "scale"}, "service_tier"),
     ],
 )
 def test_what_cannot_be_said_is_named_or_dropped(request_: Json, name: str) -> None:

@@ -62,6 +62,8 @@ SIGNED: Json = {"google": {"thought_signature": "c2ln"}}
 
 GOLDEN: dict[str, tuple[Json, Json]] = {
     "nothing said": ({}, {"contents": HI_SAID}),
+    "a tier of service": ({"service_tier": "fast"}, {"contents": HI_SAID, "serviceTier": "priority"}),
+    "the usual tier": ({"service_tier": "default"}, {"contents": HI_SAID}),
     "every number": (
         {
             "n": 2,
@@ -255,6 +257,7 @@ def test_a_request_is_said(case: str) -> None:
     [
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"tools": [F], "parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"service_tier": "scale"}, "service_tier"),
         (
             media({"type": "file", "file": {"file_id": "f"}}, {"type": "text", "text": "x"}),
             "messages[0].content[0]",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-USUAL: Final = frozenset({"auto", "default", "standard", "on_demand"})
+USUAL: Final = frozenset(
+    {"auto", "default", "standard", "on_demand", "unspecified", "traffic_type_unspecified"}
+)
 """What they call the one that a model's price is for."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

@@ -65,10 +65,12 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     answer_tool: str | None
 
 
-def messages_request(raw: bytes, unsaid: Unsaid, *, claude: bool = True) -> Said:
-    """The request; `claude` is whether it is for a model of Anthropic's. Raises InvalidRequest for what
-    cannot be said, and msgspec.ValidationError."""
-    request = read_request(raw, said=_SAID, unsaid=unsaid)
+def messages_request(
+    raw: bytes, unsaid: Unsaid, *, claude: bool = True, besides: frozenset[str] = frozenset()
+) -> Said:
+    """The request; `claude` is whether it is for a model of Anthropic's, `besides` are members that are said
+    elsewhere. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+    request = read_request(raw, said=_SAID | besides, unsaid=unsaid)
     system, turns = _conversation(request, unsaid)
     value: Json = {"model": request.model, "max_tokens": ANSWER_TOKENS, "messages": turns}
     if system:

@@ -112,6 +112,7 @@ class _Response(msgspec.Struct, rename="camel"):
     output: _Output | None = None
     stop_reason: str | None = None
     usage: _Usage | None = None
+    service_tier: Any = None
 
 
 class _Piece(msgspec.Struct, rename="camel"):
@@ -122,6 +123,7 @@ class _Piece(msgspec.Struct, rename="camel"):
     delta: _Block | None = None
     stop_reason: str | None = None
     usage: _Usage | None = None
+    service_tier: Any = None
     message: str | None = None
 
 
@@ -167,7 +169,7 @@ class BedrockReader:
         if said.output is None or said.output.message is None:
             return self.error(200, body)
         if said.stop_reason in BROKEN:
-            self._take_usage(said.usage)
+            self._take_usage(said)
             return _broken(said.stop_reason)
         blocks = [made for block in said.output.message.content if (made := _whole_block(block)) is not None]
         value = {
@@ -175,7 +177,7 @@ class BedrockReader:
             "model": self._model,
             "content": blocks,
             "stop_reason": _reason(said.stop_reason),
-            "usage": _usage(said.usage),
+            "usage": _usage(said),
         }
         shown = [block.image for block in said.output.message.content if block.image is not None]
         images = [_picture(each.format, [_bytes(each)], number) for number, each in enumerate(shown)]
@@ -193,7 +195,7 @@ class BedrockReader:
             self._broken = said.message_stop.stop_reason
             return []  # told with the usage, which comes behind it: it is paid all the same
         if said.metadata is not None and self._broken is not None:
-            self._take_usage(said.metadata.usage)
+            self._take_usage(said.metadata)
             return self._last()
         made = self._pictured(said)
         if made is None:
@@ -233,7 +235,7 @@ class BedrockReader:
             reason = _reason(said.message_stop.stop_reason)
             return [{"type": "message_delta", "delta": {"stop_reason": reason}}]
         if said.metadata is not None:
-            return [{"type": "message_delta", "usage": _usage(said.metadata.usage)}]
+            return [{"type": "message_delta", "usage": _usage(said.metadata)}]
         return []
 
     def _begun(self, index: int, block: Json) -> list[Json]:
@@ -260,7 +262,7 @@ class BedrockReader:
                 piece = {"type": "thinking_delta", "thinking": thought.text}
         return [*begun, {"type": "content_block_delta", "index": index, "delta": piece}]
 
-    def _take_usage(self, said: _Usage | None) -> None:
+    def _take_usage(self, said: _Response | _Piece) -> None:
         self._inner.event(_encode({"type": "message_delta", "usage": _usage(said)}))
 
     def _last(self) -> list[bytes]:
@@ -314,19 +316,21 @@ def _reason(said: str | None) -> str:
     return _REASONS.get(said, said) if said is not None else "end_turn"
 
 
-def _usage(said: _Usage | None) -> Json | None:
-    if said is None:
+def _usage(said: _Response | _Piece) -> Json | None:
+    used, tier = said.usage, said.service_tier
+    if used is None:
         return None
     return {
-        "input_tokens": said.input_tokens,
-        "output_tokens": said.output_tokens,
-        "cache_read_input_tokens": said.cache_read_input_tokens or 0,
-        "cache_creation_input_tokens": said.cache_write_input_tokens or 0,
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "cache_read_input_tokens": used.cache_read_input_tokens or 0,
+        "cache_creation_input_tokens": used.cache_write_input_tokens or 0,
         "cache_creation": {
             "ephemeral_1h_input_tokens": sum(
-                each.input_tokens for each in said.cache_details or () if each.ttl == "1h"
+                each.input_tokens for each in used.cache_details or () if each.ttl == "1h"
             )
         },
+        "service_tier": tier.get("type") if isinstance(tier, dict) else None,
     }
 
 

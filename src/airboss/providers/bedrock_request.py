@@ -16,7 +16,7 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_request import messages_request
-from airboss.providers.chat_request import Json
+from airboss.providers.chat_request import Json, tier_of
 from airboss.providers.dialect import Unsaid
 
 _DOCUMENTS = {
@@ -31,6 +31,8 @@ _DOCUMENTS = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
 }
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
+_SAID_HERE = frozenset({"service_tier"})
+"""Members that Anthropic has no words for, and Converse has."""
 NAME_CHARS_MAX = 180
 """Of a document's name, of the 200 that are taken: a number may follow."""
 
@@ -48,6 +50,12 @@ class _Asked(msgspec.Struct):
     model: str
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    service_tier: str | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it says how long the answer may be."""
+        return self.max_tokens is not None or self.max_completion_tokens is not None
 
 
 _asked = msgspec.json.Decoder(_Asked)
@@ -57,18 +65,9 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
     asked = _asked.decode(raw)
     claude = "anthropic" in asked.model
-    first = messages_request(raw, unsaid, claude=claude)
+    first = messages_request(raw, unsaid, claude=claude, besides=_SAID_HERE)
     said: Json = msgspec.json.decode(first.body)
-    limited = claude or asked.max_tokens is not None or asked.max_completion_tokens is not None
-    # Without one a model may say as much as it can, which is less than any guess with some, with others more.
-    limits: Json = {"maxTokens": said["max_tokens"]} if limited else {}
-    for theirs, ours in (
-        ("temperature", "temperature"),
-        ("topP", "top_p"),
-        ("stopSequences", "stop_sequences"),
-    ):
-        if ours in said:
-            limits[theirs] = said[ours]
+    limits = _limits(said, limited=claude or asked.is_limited)
     value: Json = {
         "messages": [
             {"role": turn["role"], "content": _blocks(turn["content"], unsaid)} for turn in said["messages"]
@@ -76,6 +75,8 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     }
     if limits:
         value["inferenceConfig"] = limits
+    if (tier := tier_of(asked.service_tier, unsaid)) is not None:
+        value["serviceTier"] = {"type": tier}
     _tell_documents_apart(block for turn in value["messages"] for block in turn["content"])
     if "system" in said:
         value["system"] = _blocks(said["system"], unsaid)
@@ -91,6 +92,19 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     elif called := _called(block for turn in said["messages"] for block in turn["content"]):
         value["toolConfig"] = {"tools": called}
     return Said(body=msgspec.json.encode(value), answer_tool=first.answer_tool)
+
+
+def _limits(said: Json, *, limited: bool) -> Json:
+    # Without one a model may say as much as it can, which is less than any guess with some, with others more.
+    limits: Json = {"maxTokens": said["max_tokens"]} if limited else {}
+    for theirs, ours in (
+        ("temperature", "temperature"),
+        ("topP", "top_p"),
+        ("stopSequences", "stop_sequences"),
+    ):
+        if ours in said:
+            limits[theirs] = said[ours]
+    return limits
 
 
 def _blocks(blocks: list[Json], unsaid: Unsaid) -> list[Json]:

@@ -147,6 +147,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     reasoning_effort: str | None = None
     user: str | None = None
     modalities: list[str] | None = None
+    service_tier: str | None = None
 
     @property
     def answer_tokens(self) -> int | None:
@@ -179,6 +180,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return name if isinstance(name, str) else None
 
 
+_TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}
 PASSED_OVER = frozenset(
     {
         "stream_options",
@@ -232,6 +234,17 @@ def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRe
         unsaid.add("response_format", f"its type is {wanted.type[:40]!r}")
         request.response_format = None
     return request
+
+
+def tier_of(service_tier: str | None, unsaid: Unsaid) -> str | None:
+    """The tier of service that is asked for, by the name that Gemini and Bedrock have for it too; others go
+    to `unsaid`. None for the usual one."""
+    if service_tier in {None, "", "auto", "default"}:
+        return None
+    tier = _TIERS.get(service_tier or "")
+    if tier is None:
+        unsaid.add("service_tier", f"it is {str(service_tier)[:40]!r}")
+    return tier
 
 
 def offered(request: ChatRequest, unsaid: Unsaid) -> Iterator[tuple[Tool, OfferedFunction]]:

@@ -109,12 +109,17 @@ class _ToolConfig(_Struct, frozen=True):
     tool_choice: dict[str, dict[str, str]] | None = None
 
 
+class _Tier(_Struct, frozen=True):
+    type: Literal["priority", "default", "flex", "reserved"]
+
+
 class _Request(_Struct, frozen=True):
     messages: list[_Message]
     system: list[_Block] | None = None
     inference_config: _Limits = _Limits()
     tool_config: _ToolConfig | None = None
     additional_model_request_fields: dict[str, Any] | None = None
+    service_tier: _Tier | None = None
 
 
 _request = msgspec.json.Decoder(_Request)

@@ -119,6 +119,7 @@ class _Request(_Struct, frozen=True):
     tools: list[_Tool] | None = None
     tool_config: _ToolConfig | None = None
     generation_config: _Config = _Config()
+    service_tier: Literal["flex", "standard", "priority"] | None = None
 
 
 _request = msgspec.json.Decoder(_Request)

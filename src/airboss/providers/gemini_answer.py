@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.config.tiers import tier_named
 from airboss.domain.errors import UpstreamFailed, UpstreamRefused
 from airboss.providers import lenient
 from airboss.providers.chat_answer import (
@@ -125,6 +126,15 @@ class _Usage(msgspec.Struct, rename="camel"):
     candidates_token_count: Tokens | None = None
     thoughts_token_count: Tokens = 0
     tool_use_prompt_token_count: Tokens = 0
+    service_tier: Any = None
+    traffic_type: Any = None
+    """What Vertex says in its place."""
+
+    @property
+    def tier(self) -> str:
+        """The tier of service, "" for the usual one."""
+        said = [each.lower() for each in (self.service_tier, self.traffic_type) if isinstance(each, str)]
+        return tier_named(*(each.removeprefix("on_demand_") for each in said))
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -310,6 +320,7 @@ class GeminiReader:
             cached=usage.cached_content_token_count,
             output=(usage.candidates_token_count or 0) + usage.thoughts_token_count,
             reasoning=usage.thoughts_token_count,
+            tier=usage.tier,
         )
 
     def error(self, status: int, body: bytes) -> bytes:

@@ -37,6 +37,7 @@ from airboss.providers.chat_request import (
     offered,
     plain_text,
     read_request,
+    tier_of,
 )
 from airboss.providers.dialect import Unsaid
 
@@ -83,6 +84,7 @@ _SAID = frozenset(
         "response_format",
         "reasoning_effort",
         "modalities",
+        "service_tier",
     }
 )
 _MODALITIES = frozenset({"text", "image"})
@@ -122,6 +124,8 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
             value["toolConfig"] = {"functionCallingConfig": chosen}
     if request.parallel_tool_calls is False and declared and request.forced_function is None:
         unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
+    if (tier := tier_of(request.service_tier, unsaid)) is not None:
+        value["serviceTier"] = tier
     if config := _config(request, unsaid):
         value["generationConfig"] = config
     return msgspec.json.encode(value)
