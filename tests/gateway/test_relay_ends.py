@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from airboss.domain.plan import Retry
+from airboss.domain.plan import Retry, Timeouts
 from tests.support.gateway import PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 
@@ -169,3 +173,50 @@ def test_a_job_that_failed_is_told(gateway: Gateway, said: SaidUpstream) -> None
         answer = client.get("/v1/fine_tuning/jobs/ftjob-1")
     assert (answer.status_code, answer.json()) == (200, job)
     assert closed(gateway, answer)["status"] == "ok"
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A socket that listens; what answers there is the test's."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("text/event-stream", b"", "timeout_first_token"),
+        ("text/event-stream", events(DELTA), "timeout_idle"),
+        ("audio/mpeg", b"\0" * 100_000, "timeout_idle"),
+    ],
+)
+def test_a_stream_that_falls_silent(
+    silent: socket.socket, tmp_path: Path, kind: str, body: bytes, code: str
+) -> None:
+    """It ends long before `total_s`: in an error where one can be told, else in a cut connection."""
+    port = silent.getsockname()[1]
+    held: list[socket.socket] = []
+
+    def answer() -> None:
+        connection, _ = silent.accept()
+        held.append(connection)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n\r\n%s" % (kind.encode(), body))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    times = Timeouts(total_s=60.0, first_token_s=0.3, idle_s=0.3)
+    plan = deployment(f"http://127.0.0.1:{port}/v1", kind="openai", timeout=times)
+    began = time.monotonic()
+    with Gateway(tmp_path / "g", plan) as running:
+        try:
+            said = ask(running, "audio/speech", model="gpt-4o")
+        except httpx2.RemoteProtocolError:
+            assert kind == "audio/mpeg"
+        else:
+            assert code in said.text
+        assert time.monotonic() - began < 20
+        (end,) = running.frames()[1].values()
+    assert end["error_type"] == code
+    thread.join()
+    held[0].close()

@@ -210,6 +210,8 @@ class WholeAnswer(_Answer):
 
     content = b""
     reply: Reply | None = None
+    flows = False
+    """Whether it comes in pieces, so that silence between them counts."""
     _size = 0
     _halves = False
 

@@ -142,13 +142,13 @@ class Try(msgspec.Struct, eq=False):
         answer = self.answer
         if answer.paused:
             return self.total
-        if isinstance(answer, WholeAnswer):
+        if isinstance(answer, WholeAnswer) and not answer.flows:
             return self.total if self.share is None else self.share
         if answer.first_output_at is None:
             due = min(self.total, max(self.began, answer.read_on_at) + self.timeout.first_token_s)
             return due if self.share is None else min(due, self.share)
         idle_s = self.timeout.idle_s
-        if answer.assembly.over and answer.assembly.settled:
+        if isinstance(answer, StreamedAnswer) and answer.assembly.over and answer.assembly.settled:
             idle_s = min(idle_s, LAST_WORDS_S)
         return min(self.total, answer.progress_at + idle_s)
 
@@ -158,7 +158,7 @@ class Try(msgspec.Struct, eq=False):
         made = OutOfTime if now >= self.total else UpstreamTimeout
         if now >= self.total:
             what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
-        elif isinstance(answer, WholeAnswer):
+        elif isinstance(answer, WholeAnswer) and not answer.flows:
             what, code = f"took its share of total_s = {self.timeout.total_s}", "timeout_total"
         elif answer.first_output_at is None:
             limit = self.timeout.first_token_s

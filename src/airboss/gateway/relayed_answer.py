@@ -107,6 +107,7 @@ class RelayedAnswer(WholeAnswer):
         """Keep the head; its status is the client's to know."""
         super().head(status, headers)
         self.status = status
+        self.flows = self._good and self._kind().startswith(EVENT_STREAM)
 
     @property
     def _good(self) -> bool:
@@ -146,7 +147,7 @@ class RelayedAnswer(WholeAnswer):
             first = b"".join(self._pieces)
             self._pieces.clear()
             self._first = first[:KEPT_BYTES_MAX] if self._tail else b""
-            self.committed = True
+            self.committed = self.flows = True
             self._client.start_stream(self._status, self._head(), first)
             self._heed(self._client)
 
