@@ -140,7 +140,7 @@ TOUCHES: Mapping[str, str] = {
     "store/erasures.py": "sqlalchemy sqlite3",
     "store/duckdb_run.py": "duckdb",
     "store/evals.py": "sqlalchemy",
-    "store/record_file.py": "duckdb tempfile",
+    "store/record_file.py": "duckdb fcntl os shutil tempfile",
     "store/responses.py": "sqlalchemy",
     "store/rollouts.py": "sqlalchemy",
     "store/jobs.py": "sqlalchemy",

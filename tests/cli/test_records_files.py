@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from airboss.store import record_file
 from airboss.store.datadir import DataDir
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.ledger import SqlLedger
+from airboss.store.record_file import PREFIX
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 from tests.store.samples import START, call_id, record_json
 from tests.store.test_erase import score
 from tests.support.small_disk import fill, small_disk
+from tests.support.started import started
 
 COUNT = 450
 
@@ -173,6 +178,29 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, data: Path, tmp_path: 
         )
         assert list(disk.iterdir()) == [ballast]
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "disk"])
+
+
+def test_what_a_killed_export_left_goes_with_the_next(run: Run, data: Path, tmp_path: Path) -> None:
+    """It holds what people said. An export that is under way keeps its own, and so does who just begins."""
+    writing = (
+        "from pathlib import Path; from sys import stdin; from airboss.store.record_file import *\n"
+        f"with RecordFileWriter(Path({str(tmp_path / 'killed')!r})): print('there', flush=True); stdin.read()"
+    )
+    with started([sys.executable, "-c", writing], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        (left,) = tmp_path.glob(f"{PREFIX}*")
+        new = tmp_path / f"{PREFIX}new"
+        new.mkdir()
+        os.utime(left, (0, 0))
+        export = ("records", "export", str(tmp_path / "f.parquet"), "--data-dir", str(data))
+        assert run(*export)[0] == 0
+        assert set(tmp_path.glob(f"{PREFIX}*")) == {left, new}, "an export lost what it was writing"
+        process.kill()
+        process.wait()
+    os.utime(left, (0, 0))
+    assert run(*export)[0] == 0
+    assert set(tmp_path.glob(f"{PREFIX}*")) == {new}
 
 
 def test_history_is_no_news_at_the_next_start(run: Run, data: Path, tmp_path: Path) -> None:

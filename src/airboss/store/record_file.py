@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +20,7 @@ import msgspec
 from airboss.domain.errors import SetupError, WrongCall
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
+from airboss.store.datadir_lock import flock_folder
 from airboss.store.duckdb_run import append
 from airboss.store.joining import Row, StoredRecord
 from airboss.store.rows import COLUMNS, from_row, record_row
@@ -33,6 +38,9 @@ _TYPES: Final = {
 _TEXTS: Final = ("request", "response", "scores")
 NAMES: Final = (*COLUMNS, *_TEXTS)
 ROWS_AT_ONCE: Final = 200
+PREFIX: Final = ".airboss-export-"
+LEFT_S: Final = 60.0
+"""A folder that nobody holds may be new, and about to be held."""
 _FULL: Final = ("No space left on device", "Could not write all bytes", "Disk quota exceeded")
 _scores: Final = msgspec.json.Decoder(list[Score])
 
@@ -46,7 +54,10 @@ class RecordFileWriter:
         if path.is_dir():  # else that is found out when all has been read
             raise unwritable(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
         with _writing(path):
-            self._folder = tempfile.TemporaryDirectory(prefix=".airboss-", dir=path.absolute().parent)
+            beside = path.absolute().parent
+            _clear_left(beside)
+            self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=beside)
+            self._lock = flock_folder(Path(self._folder.name), fcntl.LOCK_EX)
             self._connection = duckdb.connect(
                 str(Path(self._folder.name, "rows.duckdb")), config={"memory_limit": "512MB", "threads": 2}
             )
@@ -77,6 +88,19 @@ class RecordFileWriter:
             self._connection.close()
         with suppress(OSError):
             self._folder.cleanup()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+def _clear_left(beside: Path) -> None:
+    """Delete what writers left there that were killed: it holds what people said."""
+    for folder in beside.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another user's, or that of a writer that lives
+            if time.time() - folder.stat().st_mtime > LEFT_S:
+                lock = flock_folder(folder, fcntl.LOCK_EX)
+                if lock >= 0:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.close(lock)
 
 
 @contextmanager
