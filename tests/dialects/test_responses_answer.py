@@ -244,6 +244,23 @@ def test_a_stream_is_the_whole(said: tuple[dict[str, Any], str, list[bytes]]) ->
     assert put_together(out) == response(whole(finish, **answer))
 
 
+def test_calls_that_take_turns_come_one_after_the_other() -> None:
+    """As OpenAI says them: clients take what comes of another item for a new one."""
+    made, arguments = speech(), ('{"a": 1}', '{"b": 2}', "", '{"c": 3}')
+    out = b"".join(
+        made.event(chunk(tool_calls=[piece(n, id=f"call_{n}", name="f", arguments="")])) for n in range(4)
+    )
+    for at in range(0, 8, 2):
+        turns = [piece(n, arguments=text[at : at + 2]) for n, text in enumerate(arguments) if text]
+        out += b"".join(made.event(chunk(tool_calls=[each])) for each in turns)
+    before = [data["output_index"] for name, data in events(out) if name.endswith("arguments.delta")]
+    assert before == sorted(before), "none waits for the end"
+    assert set(before) == {0, 1, 3}
+    out += made.event(chunk(finish="tool_calls")) + made.end()
+    called = [item["arguments"] for item in events(out)[-1][1]["response"]["output"]]
+    assert called == ['{"a": 1}', '{"b": 2}', "{}", '{"c": 3}']
+
+
 def test_a_stream_that_fails() -> None:
     """It ends with `response.failed`, with the error and what there was; nothing in it looks complete."""
     made = speech()

@@ -1,7 +1,8 @@
 """The items of a response, as chat says them: whole, and as a stream of events. Pure.
 
 Events: https://platform.openai.com/docs/api-reference/responses-streaming. Each has a `sequence_number`;
-items are told apart by `output_index` and `item_id`, so that several calls of functions may grow at once.
+items are told apart by `output_index` and `item_id`. What comes of a call waits until the one before is
+whole.
 """
 
 from __future__ import annotations
@@ -163,14 +164,14 @@ class Items:
             self._told("done", item)
 
     def _call(self, piece: CallPiece) -> None:
-        call = self._joined.add(piece)
-        if not call.arguments:
-            return  # its name may not be whole
-        for each in self._joined.calls.values() if call.index not in self._by_call else ():
-            if each is call:
-                break
-            self._show(each)  # those that began before it come before it
-        self._show(call)
+        self._joined.add(piece)
+        calls = [*self._joined.calls.values()]
+        while calls and not calls[-1].arguments:
+            calls.pop()  # its name may not be whole
+        for call in calls:
+            self._show(call)
+            if call.arguments and not call.whole:
+                break  # OpenAI says one call after the other, and some clients take turns for more calls
 
     def _show(self, call: JoinedCall) -> None:
         item = self._by_call.get(call.index)

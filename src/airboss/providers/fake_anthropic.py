@@ -274,7 +274,7 @@ class Anthropic:
         for index, block in enumerate(blocks):
             found += _block_events(index, block, size)
         delta = {"stop_reason": reason, "stop_sequence": None}
-        usage = {name: used[name] for name in ("output_tokens", "output_tokens_details")}
+        usage = {name: count for name, count in used.items() if name != "cache_creation"}
         found.append(_event("message_delta", "finish", delta=delta, usage=usage))
         return [*found, _event("message_stop", "done")]
 
