@@ -286,7 +286,7 @@ def test_a_text_completion_is_asked_as_a_conversation(
 UNSAID: dict[ProviderKind, dict[str, Any]] = {
     "anthropic": {"seed": 1, "logprobs": True, "n": 2, "logit_bias": {"5": 1}, "frequency_penalty": 1},
     "gemini": {"logit_bias": {"5": 1}, "verbosity": "low", "modalities": ["audio"], "prediction": {"x": 1}},
-    "bedrock": {"seed": 1, "logprobs": True, "n": 2, "presence_penalty": 0.5, "parallel_tool_calls": False},
+    "bedrock": {"seed": 1, "logprobs": True, "n": 2, "presence_penalty": 0.5},
 }
 
 
@@ -296,8 +296,7 @@ def test_what_cannot_be_said_is_refused_by_name(
 ) -> None:
     """A 400 names it and the way out, and nothing goes upstream."""
     for name, value in UNSAID[kind].items():
-        tools = {"tools": [WEATHER]} if name == "parallel_tool_calls" else {}
-        refused = ask(gateway, kind, **{name: value}, **tools)
+        refused = ask(gateway, kind, **{name: value})
         assert refused.status_code == 400, (name, refused.text)
         error = refused.json()["error"]
         assert (error["param"], error["code"]) == (name, "unsupported_by_provider")
@@ -317,10 +316,12 @@ def test_what_cannot_be_said_is_refused_by_name(
         (
             "messages",
             {
+                "model": "bedrock",
                 "tools": [{"name": "f", "input_schema": {"type": "object"}}],
-                "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+                "tool_choice": {"type": "any"},
+                "thinking": {"type": "enabled", "budget_tokens": 1024},
             },
-            "tool_choice.disable_parallel_tool_use",
+            "thinking",
         ),
     ],
 )
@@ -328,7 +329,7 @@ def test_a_refusal_names_what_the_client_sent(
     gateway: Gateway, dialect: str, asked: dict[str, Any], name: str
 ) -> None:
     """Not what chat calls it, which no such client has written."""
-    refused = say(gateway, dialect, model="gemini", **asked)
+    refused = say(gateway, dialect, **{"model": "gemini"} | asked)
     assert refused.status_code == 400
     error = refused.json()["error"]
     assert (error["param"], error["code"]) == (name, "unsupported_by_provider")
@@ -339,7 +340,7 @@ def test_a_refusal_names_what_the_client_sent(
 @KINDS
 def test_what_cannot_be_said_may_be_dropped(gateway: Gateway, kind: ProviderKind, stream: bool) -> None:
     """With `drop_unsupported` the call is served without, and a header names what it was."""
-    names = {name: value for name, value in UNSAID[kind].items() if name != "parallel_tool_calls"}
+    names = UNSAID[kind]
     served = ask(gateway, f"{kind}-drops", **names, stream=stream)
     assert served.status_code == 200, served.text
     assert set(served.headers["x-airboss-dropped"].split(", ")) == names.keys()
@@ -393,6 +394,16 @@ def test_one_tool_that_must_be_called(
     answer = ask(gateway, kind, "fake:{}", parallel_tool_calls=False, **asked)
     assert answer.status_code == 200, answer.text
     assert "x-airboss-dropped" not in answer.headers
+    assert ("disable_parallel_tool_use" in provider.last().body) == (kind == "anthropic")
+
+
+@KINDS
+def test_one_call_at_a_time(gateway: Gateway, provider: FakeProvider, kind: ProviderKind) -> None:
+    """LlamaIndex asks for it in every call with tools: who has no words for it is asked without."""
+    answer = ask(gateway, kind, "fake:{}", parallel_tool_calls=False, tools=[WEATHER])
+    assert answer.status_code == 200, answer.text
+    told = None if kind == "anthropic" else "parallel_tool_calls"
+    assert answer.headers.get("x-airboss-dropped") == told
     assert ("disable_parallel_tool_use" in provider.last().body) == (kind == "anthropic")
 
 

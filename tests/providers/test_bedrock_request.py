@@ -226,7 +226,6 @@ def test_a_request_is_said(case: str) -> None:
         ({"seed": 1}, "seed"),
         ({"model": OTHER, "reasoning_effort": "low"}, "reasoning_effort"),
         ({"tools": [F], "tool_choice": "none"}, "tool_choice"),
-        ({"tools": [F], "parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"service_tier": "scale"}, "service_tier"),
     ],
 )

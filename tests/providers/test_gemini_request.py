@@ -256,7 +256,6 @@ def test_a_request_is_said(case: str) -> None:
     ("request_", "name"),
     [
         ({"logit_bias": {"1": 2}}, "logit_bias"),
-        ({"tools": [F], "parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"service_tier": "scale"}, "service_tier"),
         (
             media({"type": "file", "file": {"file_id": "f"}}, {"type": "text", "text": "x"}),

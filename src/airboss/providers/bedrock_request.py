@@ -220,7 +220,7 @@ def _tools(said: Json, unsaid: Unsaid) -> Json:
     if choice is None:
         return config
     if choice.get("disable_parallel_tool_use") and choice["type"] != "tool":
-        unsaid.add("parallel_tool_calls", "it decides itself how many calls it makes")
+        unsaid.note("parallel_tool_calls")  # as to Gemini
     match choice["type"]:
         case "tool":
             config["toolChoice"] = {"tool": {"name": choice["name"]}}
