@@ -311,6 +311,7 @@ POSTED = (
     b"/v1/responses",
     b"/v1/messages",
     b"/v1/messages/count_tokens",
+    b"/v1/responses/input_tokens",
     b"/v1/feedback",
 )
 METHODS: dict[str, Case] = {

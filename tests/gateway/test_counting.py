@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.release import ModelVersion, Release
+from tests.gateway.test_responses_native import native
 from tests.support.engine_process import SLOT_TOKENS, Engine, engine
 from tests.support.gateway import DIGEST, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
@@ -42,6 +43,8 @@ def gateway(
         deployment(url, **local),
         deployment(url, name="led", aliases=(), stable=led, **local),
         deployment(upstream.url, name="claude", aliases=(), kind="anthropic"),
+        native(upstream.url, name="gpt", aliases=()),
+        deployment(upstream.url, name="other", aliases=()),
     )
     with Gateway(tmp_path_factory.mktemp("engine"), *plans) as started:
         yield started
@@ -144,3 +147,44 @@ def test_a_schema(gateway: Gateway) -> None:
     response = say(gateway, "responses", "A number?", text=bound, stream=True, max_output_tokens=40)
     last = streamed(response)[-1][1]["response"]["output"][0]["content"][0]["text"]
     assert isinstance(json.loads(last)["a"], int)
+
+
+def counted_input(gateway: Gateway, **body: Any) -> Any:
+    """The answer to a count of what a Response would send."""
+    with gateway.client() as client:
+        return client.post("/v1/responses/input_tokens", json=body)
+
+
+@pytest.mark.parametrize("model", ["assistant", "led"])
+def test_the_count_is_what_a_response_uses(gateway: Gateway, model: str) -> None:
+    """With what it builds on, and the release's own words."""
+    first = say(gateway, "responses", "Name a colour.", model=model, max_output_tokens=2).json()
+    body = {
+        "model": model,
+        "input": "Another.",
+        "previous_response_id": first["id"],
+        "instructions": "Be brief.",
+    }
+    response = counted_input(gateway, **body)
+    assert response.status_code == 200, response.text
+    assert "x-airboss-estimated" not in response.headers
+    used = say(gateway, "responses", **body | {"max_output_tokens": 2}).json()["usage"]
+    assert response.json() == {"object": "response.input_tokens", "input_tokens": used["input_tokens"]}
+
+
+def test_openai_counts_itself(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A provider that has Responses is asked, with what it counts and nothing else; another one's count is an
+    estimate, as is that of one that cannot count."""
+    upstream.body = {"object": "response.input_tokens", "input_tokens": 7}
+    body: dict[str, Any] = {"input": "hi there", "instructions": "S", "store": False, "stream": True}
+    assert counted_input(gateway, model="gpt", **body).json()["input_tokens"] == 7
+    assert upstream.paths[-1] == "/v1/responses/input_tokens"
+    assert json.loads(upstream.seen[-1]) == {"model": "up", "input": "hi there", "instructions": "S"}
+    assert counted_input(gateway, model="other", **body).headers["x-airboss-estimated"] == "true"
+    upstream.status, upstream.body = 404, b'{"error":{"message":"no such route"}}'
+    try:
+        assert counted_input(gateway, model="gpt", **body).headers["x-airboss-estimated"] == "true"
+    finally:
+        upstream.status = 200
+    refused = counted_input(gateway, model="nobody", input="x")
+    assert (refused.status_code, set(refused.json())) == (404, {"error"})

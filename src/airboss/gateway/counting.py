@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -33,6 +34,23 @@ _NOT_COUNTED = frozenset(
     {"max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"}
 )
 """Members of a request that Anthropic does not take where it only counts."""
+
+
+_COUNTED_THERE = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "parallel_tool_calls",
+        "personality",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+"""Members of a request that OpenAI takes where it only counts."""
 
 
 class _Counted(msgspec.Struct):
@@ -78,23 +96,27 @@ class CountAnswer(WholeAnswer):
         self._succeed()
 
 
-async def count(worker: Worker, client: Connection, http: HttpRequest, spoken: Spoken) -> None:
-    """Answer with the number of tokens of a request, given as chat, under what it would be served by. It
-    leaves no record, but is a request where those are limited. Raises ApiError."""
+async def count(
+    worker: Worker, client: Connection, http: HttpRequest, spoken: Spoken, named: Mapping[str, str] = {}
+) -> None:
+    """Answer with the number of tokens of a request, given as chat, under what it would be served by, beside
+    what the answer is `named`. It leaves no record, but is a request where those are limited. Raises
+    ApiError."""
     serving = worker.view()
     now = worker.clock.now()
     spoken.speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
     request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
     held = await serving.limiter.enter(request, deployment) if serving.limiter is not None else None
     try:
-        await _count(worker, serving, client, http, (request, body, deployment), spoken)
+        tokens, head = await _count(worker, serving, client, http, (request, body, deployment), spoken)
     finally:
         release(held)
+    client.respond(200, head, msgspec.json.encode({**named, "input_tokens": tokens}))
 
 
 async def _count(  # noqa: PLR0917 - what `count` knows
     worker: Worker, serving: Serving, client: Connection, http: HttpRequest, admitted: Entered, spoken: Spoken
-) -> None:
+) -> tuple[int, bytes]:
     request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
     screened = None
@@ -139,7 +161,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
             tokens = answer.tokens
         finally:
             dispatched.over()
-    client.respond(200, head, b'{"input_tokens":%d}' % tokens)
+    return tokens, head
 
 
 def _question(call: Admitted) -> Outgoing | None:
@@ -161,6 +183,17 @@ def _question(call: Admitted) -> Outgoing | None:
             body=join_members(taken),
             streams=False,
             reader=None,
+        )
+    if call.outgoing is not None and call.outgoing.path.partition("?")[0].endswith("/responses"):
+        path, mark, query = call.outgoing.path.partition("?")
+        sent = members(call.outgoing.body)
+        return msgspec.structs.replace(
+            call.outgoing,
+            path=f"{path}/input_tokens{mark}{query}",
+            body=join_members({name: each for name, each in sent.items() if name in _COUNTED_THERE}),
+            streams=False,
+            reader=None,
+            or_chat=False,
         )
     return None
 

@@ -20,6 +20,7 @@ from airboss.dialects.responses_request import as_chat, instructions, read_respo
 from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, Unavailable, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
+from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
 from airboss.gateway.request_head import HttpRequest
@@ -66,12 +67,37 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
     """Serve one call. Raises ApiError."""
     serving = worker.view()
     principal = serving.authenticate(http.headers)  # a stranger's body is not read
-    asked = wire.read_body(read_responses, http.body)
     keeping = worker.keeping if serving.plan.bodies else None
+    began = worker.clock.now()
+    speech, chat, before = await _read(worker, keeping, principal, http, began)
+    spoken = Spoken(speech=speech, written=http.body)
+    if speech.kept and keeping is not None:
+        keeper = _Keeper(serving, keeping, _owner(principal), speech, began=began, before=before)
+        spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
+    said = SpokenClient(client, speech)
+    await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
+
+
+async def input_tokens(worker: Worker, client: Connection, http: HttpRequest) -> None:
+    """Count what a call would send. Raises ApiError."""
+    serving = worker.view()
+    principal = serving.authenticate(http.headers)
+    keeping = worker.keeping if serving.plan.bodies else None
+    speech, chat, _ = await _read(worker, keeping, principal, http, worker.clock.now())
+    spoken = Spoken(speech=speech, written=http.body)
+    named = {"object": "response.input_tokens"}
+    await count(worker, client, msgspec.structs.replace(http, body=chat), spoken, named)
+
+
+async def _read(
+    worker: Worker, keeping: Keeping | None, principal: Principal, http: HttpRequest, began: datetime
+) -> tuple[ResponsesSpeech, bytes, int]:
+    """A call's speech, its request as chat, and how many messages of that are what it builds on. Raises
+    ApiError."""
+    asked = wire.read_body(read_responses, http.body)
     previous = asked.request.previous_response_id
     history = await _history(worker, keeping, principal, previous) if previous is not None else []
     chat = wire.read_body(lambda _: as_chat(asked, history), http.body)
-    began = worker.clock.now()
     speech = ResponsesSpeech(
         asked,
         created_at=int(began.timestamp()),
@@ -79,12 +105,7 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
         rich=any(name in chat for name in _RICH),
         history=history,
     )
-    spoken = Spoken(speech=speech, written=http.body)
-    if asked.store and keeping is not None:
-        keeper = _Keeper(serving, keeping, _owner(principal), speech, began=began, before=len(history))
-        spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
-    said = SpokenClient(client, speech)
-    await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
+    return speech, chat, len(history)
 
 
 async def _history(

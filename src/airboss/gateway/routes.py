@@ -175,6 +175,10 @@ def _forget_response(router: Router, client: Connection, http: HttpRequest) -> A
     return responses.forget(router.worker, client, http)
 
 
+def _input_tokens(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    return responses.input_tokens(router.worker, client, http)
+
+
 def _count_tokens(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
     return messages.count_tokens(router.worker, client, http)
 
@@ -288,6 +292,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/messages": {"POST": _messages},
     "/v1/messages/count_tokens": {"POST": _count_tokens},
     "/v1/responses": {"POST": _responses},
+    "/v1/responses/input_tokens": {"POST": _input_tokens},
     "/v1/feedback": {"POST": _feedback},
     "/v1/traces": {"POST": _traces},
     "/v1/logs": {"POST": _logs},
