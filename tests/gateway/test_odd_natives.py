@@ -100,6 +100,27 @@ def test_half_of_a_character_in_ones_own_dialect(  # noqa: PLR0917 - a row of th
     assert "Half \ufffd." in json.dumps(gateway.closed(answer.headers["x-request-id"]), ensure_ascii=False)
 
 
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(("dialect", "kind"), [("responses", "openai"), ("messages", "anthropic")])
+def test_a_mark_of_the_byte_order_before_a_whole_answer(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str, kind: str, status: int
+) -> None:
+    """Nobody has it: an answer is one, and an error says its words."""
+    half(upstream, "messages" if kind == "anthropic" else "responses", stream=False)
+    said = (
+        upstream.body
+        if status == 200
+        else {"error": {"message": "Too odd.", "type": "invalid_request_error"}}
+    )
+    upstream.body, upstream.status = b"\xef\xbb\xbf" + json.dumps(said).encode(), status
+    answer = say(gateway, dialect, model=kind)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert text(dialect, answer, stream=False) == HALF
+    else:
+        assert error(dialect, answer)["message"] == "Too odd."
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_response_with_half_of_a_character_is_built_on(
     gateway: Gateway, upstream: SaidUpstream, stream: bool
