@@ -60,7 +60,8 @@ def test_a_first_start_that_ended_before_its_plan_is_begun_again(tmp_path: Path)
         insecure=False,
         log_format=None,
     )
-    note_start(data, options)
+    with open_ledger(data) as ledger:
+        note_start(ledger, data, options)
     with stopped_desk(data.path) as desk:
         assert desk.status().audit_trouble is None
         done = desk.audit.append("x", actor="a", subject="s", detail={}, at=datetime.now(UTC))

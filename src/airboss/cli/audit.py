@@ -119,7 +119,7 @@ def verify(
             own=log.kept,
             own_gone=log.kept_gone,
             begun=log.begun,
-            plans=log.plans,
+            ledger=log.rows,
         )
     if as_json:
         import msgspec  # noqa: PLC0415 - with the check

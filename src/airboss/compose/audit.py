@@ -12,21 +12,21 @@ from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, open_audit
 from airboss.store.datadir import DataDir, read_secret
 
 if TYPE_CHECKING:
-    from airboss.governance.audit_verify import Plans
     from airboss.governance.checkpoint import Checkpoint
-    from airboss.store.audit_rows import AuditData
+    from airboss.store.audit_rows import AuditData, LedgerRows
 
 
 class Found(NamedTuple):
     """The log, the public key that should have signed it (hex), whether anything was ever done here, the
-    checkpoint that is kept beside the key, or whether it is gone, and the plans, where they can be had."""
+    checkpoint that is kept beside the key, or whether it is gone, and the rows that the log tells of, where
+    they can be had."""
 
     data: AuditData
     public_key: str
     begun: bool
     kept: Checkpoint | None = None
     kept_gone: bool = False
-    plans: Plans | None = None
+    rows: LedgerRows | None = None
 
 
 @contextmanager
@@ -45,5 +45,5 @@ def found_audit(data_dir: Path) -> Iterator[Found]:
             begun=begun,
             kept=kept,
             kept_gone=kept is None,
-            plans=log.plan,
+            rows=whole,
         )

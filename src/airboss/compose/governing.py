@@ -127,12 +127,10 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
     from airboss.compose.stores import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
     from airboss.controller.expiring import Expiring  # noqa: PLC0415 - as above
-    from airboss.controller.plan_notes import PlanNotes  # noqa: PLC0415 - as above
     from airboss.controller.verdict_notes import VerdictNotes  # noqa: PLC0415 - as above
 
     return {
         "keys of providers kept out of logs": Redacting(ledger, redact),
-        "plans in the audit log": PlanNotes(ledger, stores.audit, SystemClock()),
         "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
         "retention": retention,
         "the audit log's last checkpoint": audit,

@@ -100,7 +100,7 @@ class _Seal:
         with closing(SqlAuditLog(self._url, Sealer(self._signer))) as log:
             with log.whole() as whole:
                 key = self._signer.public_key
-                self.verdict = verify(whole, public_key=key, own=self._own, plans=log.plan)
+                self.verdict = verify(whole, public_key=key, own=self._own, ledger=whole)
             if not self.verdict.valid:
                 raise SetupError(
                     f"the audit log is not valid, there as here: {self.verdict.problem}. Nothing was moved:"

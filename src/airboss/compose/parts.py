@@ -7,13 +7,14 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from airboss.compose.stores import open_audit
 from airboss.config import Config, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, read_secret
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
     from airboss.domain.plan import ServingPlan, Target
     from airboss.domain.ports import Ledger
+    from airboss.governance.ledger_notes import LedgerNotes
+    from airboss.store.audit_rows import AuditLog
     from airboss.telemetry.metrics import Counts
     from airboss.telemetry.remote import Nodes
 
@@ -137,8 +140,18 @@ def internal_key(ledger: Ledger, data: DataDir) -> str:
     held = {key.name: key.sha256 for key in snapshot.keys} if snapshot is not None else {}
     if held.get(INTERNAL_KEY) != hash_key(secret):
         made = datetime.now(UTC)
-        ledger.put_key(ApiKey(name=INTERNAL_KEY, sha256=hash_key(secret), created_at=made, internal=True))
+        key = ApiKey(name=INTERNAL_KEY, sha256=hash_key(secret), created_at=made, internal=True)
+        with open_audit(data) as audit:
+            ledger_notes(ledger, audit).change_key(INTERNAL_KEY, lambda _: key, action="keys.start")
     return secret
+
+
+def ledger_notes(ledger: Ledger, audit: AuditLog) -> LedgerNotes:
+    """Plans and keys that change with leaves that say so."""
+    from airboss.console.key_terms import noted  # noqa: PLC0415 - who changes keys
+    from airboss.governance.ledger_notes import LedgerNotes  # noqa: PLC0415 - as above
+
+    return LedgerNotes(ledger, audit, SystemClock(), noted)
 
 
 def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> LogRedactor:
@@ -220,12 +233,12 @@ def publish(
     from airboss.controller.rollout_rows import superseded  # noqa: PLC0415 - as above
     from airboss.store.rollouts import SqlRolloutStore  # noqa: PLC0415 - as above
 
-    kept, now = SqlRolloutStore(data.ledger_url), datetime.now(UTC)
+    now = datetime.now(UTC)
 
     def supersede(deployment: str, reason: str) -> None:
         superseded(kept, deployment, reason, now=now)
 
-    try:
+    with closing(SqlRolloutStore(data.ledger_url)) as kept, open_audit(data) as audit:
         return apply_config(
             ledger,
             text,
@@ -235,9 +248,8 @@ def publish(
             now=now,
             supersede=supersede,
             retry_failed=retry_failed,
+            notes=ledger_notes(ledger, audit),
         )
-    finally:
-        kept.close()
 
 
 def machines(data: DataDir) -> Nodes:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airboss.compose.evals import orders
-from airboss.compose.parts import INTERNAL_KEY, SystemClock, pick_port
+from airboss.compose.parts import INTERNAL_KEY, SystemClock, ledger_notes, pick_port
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -53,6 +53,7 @@ def rollouts(
             supersede=supersede,
             promote=promote,
             retry_failed=retry_failed,
+            notes=ledger_notes(ledger, stores.audit),
         )
 
     return Rollouts(

@@ -24,6 +24,7 @@ from airboss.compose.parts import (
     ADMIN_KEY_ENV,
     API_KEY_ENV,
     internal_key,
+    ledger_notes,
     open_ledger,
     own_keys,
     pick_port,
@@ -34,6 +35,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.redaction import LogRedactor, Redacting
 from airboss.compose.servers import check_servers
+from airboss.compose.stores import AUDIT_HEAD, open_audit
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
@@ -130,7 +132,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             counters_socket=data.counters_socket if counts_apart(options, config) else None,
         )
         fetch_weights(config, data, draw, first=ledger.config() is None)
-        note_start(data, options)
+        note_start(ledger, data, options)
         put_into_force(ledger, data, text, source)
         ready = starter_keys(ledger, data, places)
         redact = redactor(ledger, own_keys(data)[1])
@@ -159,7 +161,6 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     """Raise SetupError where the ledger is empty and has not always been: a new one would have no keys, no
     history and nothing of who is forgotten, and nobody would see that it had. That of a first start which
     ended before it had a plan is not empty: the audit log tells of that start."""
-    from airboss.compose.stores import AUDIT_HEAD, open_audit  # noqa: PLC0415 - as above
     from airboss.governance.checkpoint import is_signed, read_kept  # noqa: PLC0415 - as above
 
     kept = read_kept(data.kept_secret(AUDIT_HEAD))
@@ -204,16 +205,16 @@ def counts_apart(options: UpOptions, config: Config) -> bool:
     return options.workers > 1 and config.store.counters == "embedded"
 
 
-def note_start(data: DataDir, options: UpOptions) -> None:
+def note_start(ledger: Ledger, data: DataDir, options: UpOptions) -> None:
     """The audit log's first words of this run: before a plan is published there is a log to tell of it, and
-    before the log has a leaf there is a checkpoint of it."""
+    before the log has a leaf there is a checkpoint of it. It tells of every plan and key from then on."""
     from airboss import __version__  # noqa: PLC0415 - only here
-    from airboss.compose.stores import open_audit  # noqa: PLC0415 - as above
 
     now, detail = datetime.now(UTC), {"version": __version__, "workers": options.workers}
     with open_audit(data) as audit:
         looking_at_audit(audit, data).look()
         audit.append("airboss.start", actor="airboss up", subject="airboss", detail=detail, at=now)
+        ledger_notes(ledger, audit).begin()
 
 
 def lock_patiently(data: DataDir) -> DataDirLock:
@@ -381,7 +382,8 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
         terms = Terms() if before is None else terms_of(before)  # another preset secret changes nothing else
         return bound(with_terms(followed(before, made), terms, now=made.created_at), named)
 
-    held = ledger.change_key(STARTER_KEY, starter)
+    with open_audit(data) as audit:
+        held = ledger_notes(ledger, audit).change_key(STARTER_KEY, starter, action="keys.start")
     if held.revoked_at is not None:
         log.warning("the key %s is revoked; `airboss keys rotate` makes a new one", STARTER_KEY)
     return Ready(

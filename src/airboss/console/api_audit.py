@@ -12,9 +12,10 @@ from airboss.console.query import Limit, read_time
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.audit import known_names, read_leaf
+from airboss.governance.audit_verify import Verdict, verify
 from airboss.governance.checkpoint import ORIGIN, Checkpoint
 from airboss.governance.merkle import consistency_proof, inclusion_proof, leaf_hash
-from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf
+from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, WholeLog
 
 LIMIT = Limit(100, 1_000)
 PAGE = Limit(1_000, 1_000)
@@ -96,6 +97,27 @@ def entry(named: NamedLeaf) -> Entry:
         detail=detail,
         hash=digest,
     )
+
+
+def key_of(data: AuditData) -> str:
+    """The public key that the log begins with, in hex; "" where it says none."""
+    first = next(data.leaves(), None)
+    try:
+        return str(read_leaf(first.leaf.content).detail.get("public_key")) if first is not None else ""
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
+def checked(desk: Desk, data: WholeLog, *, plans: bool = True) -> Verdict:
+    """The whole log recomputed, by the key that it begins with, and the ledger's rows compared with it,
+    without `plans` but for the texts of these. What is known of it otherwise, by the checkpoint that is kept
+    beside the key, counts too."""
+    key = key_of(data)
+    found = verify(data, public_key=key, begun=bool(key), ledger=data, plans=plans)
+    trouble = desk.status().audit_trouble
+    if found.valid and trouble is not None:
+        return msgspec.structs.replace(found, valid=False, problem=trouble)
+    return found
 
 
 def audit_checkpoint(desk: Desk, _call: Call) -> Checkpoint:

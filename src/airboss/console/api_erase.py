@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -11,6 +11,7 @@ from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import AirbossError, NotFound
 from airboss.domain.ports import RecordFilter
+from airboss.governance.audit_ledger import tombstone_digest
 from airboss.store.erasure_rows import Erasure, ErasureState
 
 LIMIT = Limit(50, 1_000)
@@ -67,7 +68,8 @@ def erase_person(desk: Desk, call: Call) -> ErasureShown:
     until = _until(desk, asked.user, call.now)
     with desk.ledger.together():
         made = desk.people.ask(asked.user, by=call.actor, now=until)
-        desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id})
+        tombstone = tombstone_digest(made.digest, made.at.astimezone(UTC).isoformat())
+        desk.note(call, "erase", f"erasure {made.id}", {"erasure": made.id, "tombstone": tombstone})
     if desk.settle is not None:
         desk.settle()
     now = desk.people.get(made.id)

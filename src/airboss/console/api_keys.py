@@ -43,6 +43,7 @@ from airboss.governance.keys import (
     with_role,
     with_terms,
 )
+from airboss.governance.ledger_notes import Change, Tell, change_noted
 from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -313,9 +314,7 @@ def create_key(desk: Desk, call: Call) -> Secret:
         check_terms(desk, given, asked.name, config)
         return bound(made(before, asked.name, secret, terms=given, now=call.now), named)
 
-    with desk.ledger.together():
-        key = desk.ledger.change_key(asked.name, make)
-        desk.note(call, "keys.create", f"key {key.name}", noted(key))
+    key = _change(desk, call, "keys.create", asked.name, make, tell=noted)
     return Secret(name=key.name, key=secret, deployments=key.deployments, role=key.role)
 
 
@@ -354,9 +353,7 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
         check_terms(desk, msgspec.structs.replace(said, role=key.role), name, config)
         return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
 
-    with desk.ledger.together():
-        key = desk.ledger.change_key(name, change)
-        desk.note(call, "keys.set", f"key {name}", noted(key))
+    _change(desk, call, "keys.set", name, change, tell=noted)
     return next(each for each in keys_shown(desk, call.now) if each.name == name)
 
 
@@ -376,29 +373,50 @@ def rotate_key(desk: Desk, call: Call) -> Secret:
             key = msgspec.structs.replace(key, previous_sha256=None, previous_until=None)
         return key
 
-    with desk.ledger.together():
-        key = desk.ledger.change_key(name, change)
+    def told(key: ApiKey) -> dict[str, object]:
         until = key.previous_until
-        detail = {
+        return {
             "grace_s": asked.grace_s,
             "previous_until": until.isoformat() if until is not None else None,
         }
-        desk.note(call, "keys.rotate", f"key {name}", detail)
+
+    with desk.ledger.together():
+        key = _change(desk, call, "keys.rotate", name, change, tell=told)
         if name == STARTER:
             assert desk.keep_starter is not None  # check_starter has looked
             # Under the ledger's lock: of several at once the last here is the one that the file keeps.
             desk.keep_starter(secret)
-    return Secret(name=name, key=secret, deployments=key.deployments, previous_until=until, role=key.role)
+    return Secret(
+        name=name,
+        key=secret,
+        deployments=key.deployments,
+        previous_until=key.previous_until,
+        role=key.role,
+    )
 
 
 def revoke_key(desk: Desk, call: Call) -> KeyShown:
     """POST /api/v1/keys/{name}/revoke."""
     name = called(desk, call)
     check_starter(desk, name, "revoked")
-    with desk.ledger.together():
-        key = desk.ledger.change_key(name, lambda before: revoked(before, name, now=call.now))
-        desk.note(call, "keys.revoke", f"key {name}")
+
+    def change(before: ApiKey | None) -> ApiKey:
+        return revoked(before, name, now=call.now)
+
+    key = _change(desk, call, "keys.revoke", name, change, tell=lambda _: {})
     return shown(key, call.now)
+
+
+def _change(desk: Desk, call: Call, action: str, name: str, change: Change, *, tell: Tell) -> ApiKey:
+    """Change a key, with the leaf that says so."""
+    with desk.ledger.together():
+        return change_noted(
+            desk.ledger,
+            desk.audit,
+            name,
+            change,
+            lambda key, digests: desk.note(call, action, f"key {name}", {**tell(key), **digests}),
+        )
 
 
 def check_starter(desk: Desk, name: str, what: str) -> None:

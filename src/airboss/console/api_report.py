@@ -8,6 +8,7 @@ import msgspec
 
 from airboss.config import parse_config
 from airboss.console import api_probe
+from airboss.console.api_audit import checked
 from airboss.console.desk import Desk
 from airboss.console.query import read_period
 from airboss.console.route import Call, Route
@@ -15,8 +16,7 @@ from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import RecordFilter
 from airboss.evaluations.bias_plan import KIND as PROBE
 from airboss.evaluations.orders import KIND as EVALUATION
-from airboss.governance.audit import read_leaf
-from airboss.governance.audit_verify import Plans, Verdict, verify
+from airboss.governance.audit_verify import Verdict
 from airboss.governance.report import CLAUSES_AS_OF, Entries, Facts, ProbeFact, Row, rows
 from airboss.store.audit_rows import AuditData
 from airboss.store.job_rows import Job
@@ -59,7 +59,7 @@ def gathered(desk: Desk, since: datetime, until: datetime) -> Facts:
     """What stands in ledger, record store and audit log."""
     status = desk.status()
     with desk.audit.whole() as data:
-        entries, audit = entries_of(data, since, until), check(data, desk.audit.plan)
+        entries, audit = entries_of(data, since, until), checked(desk, data)
     done = [job for job in desk.jobs.list(limit=JOBS_MAX) if job.state == "done"]
     ended = [job for job in done if since <= job.updated_at < until]
     rollouts: dict[str, int] = {}
@@ -119,16 +119,6 @@ def entries_of(data: AuditData, since: datetime, until: datetime) -> dict[str, E
                 last=leaf.number,
             )
     return found
-
-
-def check(data: AuditData, plans: Plans) -> Verdict:
-    """The whole log recomputed, by the key that it begins with, and compared with the plans."""
-    first = next(data.leaves(), None)
-    try:
-        key = str(read_leaf(first.leaf.content).detail.get("public_key")) if first is not None else ""
-    except (ValueError, TypeError, RecursionError):
-        key = ""
-    return verify(data, public_key=key, begun=first is not None, plans=plans)
 
 
 ROUTES: tuple[Route, ...] = (

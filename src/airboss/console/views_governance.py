@@ -12,8 +12,7 @@ from airboss.console.desk import Desk
 from airboss.console.page import Page, View, asking
 from airboss.console.render import Visit
 from airboss.domain.release import PiiAction
-from airboss.governance.audit import read_leaf
-from airboss.governance.audit_verify import Verdict, verify
+from airboss.governance.audit_verify import Verdict
 from airboss.governance.audit_words import fields
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
 from airboss.governance.policies import ALL, KINDS
@@ -98,10 +97,7 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
         head, first = data.head, next(data.leaves(), None)
         if head is None or first is None:
             return None
-        try:
-            public_key = str(read_leaf(first.leaf.content).detail.get("public_key"))
-        except (ValueError, TypeError, RecursionError):
-            public_key = ""
+        public_key = api_audit.key_of(data)
         checkpoint = Checkpoint(
             origin=ORIGIN,
             size=head.size,
@@ -110,9 +106,9 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
             public_key=public_key,
             signature=head.signature,
         )
-        plans = desk.audit.plan if whole else None  # prompts are in them: many are long
         small = head.size <= CHECKED_MAX
-        checked = verify(data, public_key=public_key, plans=plans) if whole or small else None
+        # Prompts are in plans: many are long.
+        checked = api_audit.checked(desk, data, plans=whole) if whole or small else None
     return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
 
 

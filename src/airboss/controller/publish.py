@@ -25,6 +25,7 @@ from airboss.domain.plan import Exposure, PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, Ledger
 from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import bound
+from airboss.governance.ledger_notes import LedgerNotes
 from airboss.governance.policies import unfindable
 from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
 from airboss.releases.standing import Settled, promoted, settle
@@ -62,6 +63,7 @@ def apply_config(
     supersede: Supersede = _none_to_end,
     promote: Mapping[str, tuple[str, PromotionWhy]] | None = None,
     retry_failed: bool = True,
+    notes: LedgerNotes | None = None,
 ) -> ServingPlan:
     """Put a configuration into force, in one transaction; returns the plan served. Again changes nothing.
 
@@ -70,7 +72,7 @@ def apply_config(
     something else: then `supersede` is told. Literal provider keys are moved to `secrets/provider-NAME`. An
     engine that must start anew is placed beside the old one; until it is ready its deployments go on as they
     are: apply the same again then. With `retry_failed`, engines that have failed are placed anew. Keys get
-    what `[keys]` says. Raises ConfigError or SetupError, with nothing changed.
+    what `[keys]` says; `notes` tell of it. Raises ConfigError or SetupError, with nothing changed.
     """
     text, config, literals = without_literal_keys(text, source=source, data=data)
     _check_files(config, data, text, source, before=ledger.config())
@@ -84,10 +86,7 @@ def apply_config(
     stood = ledger.standings()
     known = {name: kept.on_engine(each, engine_version, now) for name, each in stood.items()}
     settled = _settled(config, catalog, known, now)
-    standings = {name: each.standing for name, each in settled.items()} | {
-        name: promoted(settled[name].standing, digest, why=why, now=now)
-        for name, (digest, why) in (promote or {}).items()
-    }
+    standings = _standings(settled, promote or {}, now)
     exposures = ledger.exposures()
     ends = _superseded(exposures, settled, kept_by=promote or {})
     placed = Placed(ledger, config, locals_served, pick_port=pick_port, now=now, retry=retry_failed)
@@ -115,8 +114,10 @@ def apply_config(
             published = before.plan
         else:
             published = ledger.publish(text, plan, standings=changed.values())
+            if notes is not None:
+                notes.published(published)
         placed.retire(published)
-        _bind_keys(ledger, config, source)
+        _bind_keys(ledger, config, source, notes or ledger)
         _keep(data, rekeyed)  # last, as no transaction takes a file back
     return published
 
@@ -134,6 +135,16 @@ def _settled(
             now=now,
         )
         for name, deployment in config.deployments.items()
+    }
+
+
+def _standings(
+    settled: Mapping[str, Settled], promote: Mapping[str, tuple[str, PromotionWhy]], now: datetime
+) -> dict[str, Standing]:
+    """Where each deployment stands then, those that are promoted now on what they are promoted to."""
+    return {name: each.standing for name, each in settled.items()} | {
+        name: promoted(settled[name].standing, digest, why=why, now=now)
+        for name, (digest, why) in promote.items()
     }
 
 
@@ -277,7 +288,7 @@ def _keep(data: DataDir, rekeyed: Mapping[str, str]) -> None:
         data.write_secret(provider_secret_name(provider), value)
 
 
-def _bind_keys(ledger: Ledger, config: Config, source: str) -> None:
+def _bind_keys(ledger: Ledger, config: Config, source: str, by: LedgerNotes | Ledger) -> None:
     """A key may call what `[keys]` says; one that is not named there, what it was made for. Raises
     ConfigError, as `_check_keys`, where one has come into a team since that looked."""
 
@@ -286,7 +297,7 @@ def _bind_keys(ledger: Ledger, config: Config, source: str) -> None:
         return _in_team(bound(key, config.keys.get(key.name)), config, source)
 
     for key in ledger.all_keys():
-        ledger.change_key(key.name, change)
+        by.change_key(key.name, change)
 
 
 def _check_keys(ledger: Ledger, config: Config, text: str, source: str) -> None:

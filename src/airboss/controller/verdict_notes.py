@@ -9,10 +9,10 @@ import msgspec
 from airboss.domain.ports import Clock
 from airboss.domain.verdict import Verdict
 from airboss.governance.audit import read_leaf
+from airboss.governance.audit_ledger import VERDICT, text_digest
 from airboss.store.audit_rows import AuditLog
 from airboss.store.rollouts import SqlRolloutStore
 
-ACTION: Final = "verdict"
 AT_ONCE: Final = 50
 
 
@@ -32,7 +32,7 @@ class VerdictNotes:
         for number, rollout, content in self._store.verdicts_after(self._noted, limit=AT_ONCE):
             verdict = msgspec.json.decode(content, type=Verdict)
             self._audit.append(
-                ACTION,
+                VERDICT,
                 actor="airboss",
                 subject=f"rollout {rollout}",
                 detail={
@@ -42,6 +42,7 @@ class VerdictNotes:
                     "authority": verdict.authority,
                     "step": verdict.step,
                     "weight": verdict.weight,
+                    "sha256": text_digest(content.decode()),
                     "findings": {each.metric: each.finding for each in verdict.metrics},
                 },
                 at=self._clock.now(),
@@ -50,7 +51,7 @@ class VerdictNotes:
 
     def _newest(self) -> int:
         """The number of the newest verdict in the log."""
-        for named in self._audit.newest(limit=1, action=ACTION):
+        for named in self._audit.newest(limit=1, action=VERDICT):
             number = read_leaf(named.leaf.content).detail.get("verdict")
             if isinstance(number, int):
                 return number

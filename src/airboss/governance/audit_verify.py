@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -11,30 +10,27 @@ import msgspec
 from airboss.governance.audit import (
     BEGIN,
     FIELDS,
-    PLAN,
     RESUME,
     Leaf,
     commitment,
     erased_names,
+    known_names,
     read_leaf,
     unsigned,
 )
+from airboss.governance.audit_ledger import Compared, Tampered
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_sealed, is_signed
 from airboss.governance.merkle import Tree, leaf_hash
-from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, PlanTexts
+from airboss.store.audit_rows import AuditData, HeadRow, LedgerRows, NamedLeaf
 
 NAMES_MISSING_MAX: Final = 1_000_000
 """Erased names kept in mind while reading; more than any log has."""
 
-
 OWN_GONE: Final = (
     "secrets/audit_head is gone, so that nothing here shows whether this is the whole log or an older copy: "
-    " put it back from a backup, or compare with a checkpoint that is kept elsewhere (--checkpoint FILE). "
+    "put it back from a backup, or compare with a checkpoint that is kept elsewhere (--checkpoint FILE). "
     "If it was deleted on purpose, start Airboss: it goes on from here, and a leaf says so"
 )
-
-Plans = Callable[[int], PlanTexts | None]
-"""A plan by its number, as it is kept."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +50,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-class _Tampered(Exception):
-    """Something does not fit; `leaf` is where."""
-
-    def __init__(self, leaf: int | None, problem: str) -> None:
-        super().__init__(problem)
-        self.leaf = leaf
-
-
 def verify(
     data: AuditData,
     *,
@@ -70,12 +58,13 @@ def verify(
     own: Checkpoint | None = None,
     own_gone: bool = False,
     begun: bool = True,
-    plans: Plans | None = None,
+    ledger: LedgerRows | None = None,
+    plans: bool = True,
 ) -> Verdict:
     """Check the whole log: each leaf, each name, each root, the head and its signature by `public_key`, and
-    that it extends `checkpoint` and its `own` one, which is kept beside its key; with `plans`, also that
-    these are as it tells of them. Where `own_gone`, `checkpoint` has to stand for it, or nothing shows that
-    this is not an older log.
+    that it extends `checkpoint` and its `own` one, which is kept beside its key; with `ledger`, also that its
+    rows are as the log tells of them, without `plans` but for the texts of these. Where `own_gone`,
+    `checkpoint` has to stand for it, or nothing shows that this is not an older log.
 
     `begun` False: nothing was ever done here, so an empty log is right. Never raises for what stands in the
     data.
@@ -83,17 +72,20 @@ def verify(
     named = {"the checkpoint": checkpoint, "its checkpoint in secrets/audit_head": own}
     kept = {name: each for name, each in named.items() if each is not None}
     walk = _Walk(public_key, kept)
+    compared = Compared(ledger, plans=plans) if ledger is not None else None
     try:
         _check_tables(data)
         for name, each in kept.items():
             _check_checkpoint(name, each, public_key)
         for leaf in data.leaves():
             said = walk.take(leaf)
-            if plans is not None:
-                _check_plan(said, plans)
+            if compared is not None:
+                compared.take(said, known_names(leaf.names))
         walk.end(data, begun=begun)
         _check_anchored(walk, gone=own_gone and checkpoint is None)
-    except _Tampered as found:
+        if compared is not None:
+            compared.end()
+    except Tampered as found:
         return Verdict(
             valid=False,
             checked=walk.tree.size,
@@ -131,20 +123,20 @@ class _Walk:
         row, number = named.leaf, self.tree.size
         if row.number != number:
             what = "is missing" if row.number > number else "stands where none can"
-            raise _Tampered(min(number, row.number), f"leaf {min(number, row.number)} {what}")
+            raise Tampered(min(number, row.number), f"leaf {min(number, row.number)} {what}")
         if not isinstance(row.content, str):
-            raise _Tampered(number, f"leaf {number} is no text")
+            raise Tampered(number, f"leaf {number} is no text")
         try:
             leaf = read_leaf(row.content)
         except (ValueError, TypeError, RecursionError) as error:
-            raise _Tampered(number, f"leaf {number} cannot be read: {error}") from error
+            raise Tampered(number, f"leaf {number} cannot be read: {error}") from error
         if leaf.number != number:
-            raise _Tampered(number, f"leaf {number} says that it is leaf {leaf.number}")
+            raise Tampered(number, f"leaf {number} says that it is leaf {leaf.number}")
         if (leaf.at, leaf.action) != (row.at, row.action):
-            raise _Tampered(number, f"leaf {number} is listed under another time or action than it has")
+            raise Tampered(number, f"leaf {number} is listed under another time or action than it has")
         self.tree.append(leaf_hash(row.content.encode("utf-8", "surrogatepass")))
         if self.tree.root().hex() != row.root:
-            raise _Tampered(number, f"leaf {number} does not give the root that was kept with it")
+            raise Tampered(number, f"leaf {number} does not give the root that was kept with it")
         if number == 0:
             self._check_begin(leaf)
         self._check_signature(leaf, row.content)
@@ -160,45 +152,45 @@ class _Walk:
         unexplained = sorted(self._missing - self.erased)
         if unexplained:
             number, field = unexplained[0]
-            raise _Tampered(number, f"the {field} of leaf {number} is gone, and no erasure tells of it")
+            raise Tampered(number, f"the {field} of leaf {number} is gone, and no erasure tells of it")
         back = sorted(self._present & self.erased)
         if back:
             number, field = back[0]
-            raise _Tampered(number, f"the {field} of leaf {number} was erased and is there again")
+            raise Tampered(number, f"the {field} of leaf {number} was erased and is there again")
         if data.strays:
-            raise _Tampered(
+            raise Tampered(
                 min(data.strays), f"names are kept for leaf {min(data.strays)}, which is not there"
             )
         for name, each in self._checkpoints.items():
             if each.size > self.tree.size:
-                raise _Tampered(
+                raise Tampered(
                     self.tree.size,
                     f"{name} is of {each.size} leaves, and there are {self.tree.size}: "
                     f"leaf {self.tree.size} and what came after it is gone",
                 )
         if data.head is None and self.tree.size == 0:
             if begun:
-                raise _Tampered(0, "the log is empty, though things were done here that it has to tell of")
+                raise Tampered(0, "the log is empty, though things were done here that it has to tell of")
             return
         if data.heads > 1:
-            raise _Tampered(None, f"there are {data.heads} signed heads, of which no log has more than one")
+            raise Tampered(None, f"there are {data.heads} signed heads, of which no log has more than one")
         self._check_head(data.head)
 
     def _check_begin(self, leaf: Leaf) -> None:
         if leaf.action != BEGIN:
-            raise _Tampered(0, f"leaf 0 is not the beginning of a log, but {leaf.action!r}")
+            raise Tampered(0, f"leaf 0 is not the beginning of a log, but {leaf.action!r}")
         if leaf.detail.get("public_key") != self._public_key:
-            raise _Tampered(0, "leaf 0 names another signing key than the one in secrets/audit_key")
+            raise Tampered(0, "leaf 0 names another signing key than the one in secrets/audit_key")
 
     def _check_signature(self, leaf: Leaf, content: str) -> None:
         if leaf.signature is None:
             if self._signed:
-                raise _Tampered(leaf.number, f"leaf {leaf.number} is not signed, though one before it is")
+                raise Tampered(leaf.number, f"leaf {leaf.number} is not signed, though one before it is")
             return
         self._signed = True
         said = unsigned(leaf, content)
         if said is None or not is_sealed(said, leaf.signature, self._public_key):
-            raise _Tampered(
+            raise Tampered(
                 leaf.number,
                 f"leaf {leaf.number} is not as it was signed by the key in secrets/audit_key: it was "
                 "rewritten",
@@ -212,33 +204,33 @@ class _Walk:
             # Of a name with NUL, which no text in PostgreSQL has, its symbol is kept there.
             may_be = (str(row.name), str(row.name).replace("\N{SYMBOL FOR NULL}", "\0"))
             if sealed not in [commitment(row.field, str(row.salt), name) for name in may_be]:
-                raise _Tampered(
+                raise Tampered(
                     number, f"the {row.field} of leaf {number} is not the one that it was sealed with"
                 )
             self._present.add((number, row.field))
         self._missing |= {(number, field) for field in committed}
         if len(self._missing) > NAMES_MISSING_MAX:
-            raise _Tampered(min(self._missing)[0], "more names are gone than any log has")
+            raise Tampered(min(self._missing)[0], "more names are gone than any log has")
 
     def _check_extends(self, number: int) -> None:
         for name, each in self._checkpoints.items():
             if each.size == self.tree.size and self.tree.root().hex() != each.root:
-                raise _Tampered(
+                raise Tampered(
                     None, f"the log does not extend {name}: one of leaves 0 to {number} was rewritten since"
                 )
 
     def _check_head(self, head: HeadRow | None) -> None:
         size, root = self.tree.size, self.tree.root().hex()
         if head is None:
-            raise _Tampered(None, "the signed head is gone")
+            raise Tampered(None, "the signed head is gone")
         texts = (head.root, head.at, head.signature, head.peaks)
         if not isinstance(head.size, int) or not all(isinstance(each, str) for each in texts):
-            raise _Tampered(None, "the signed head holds what no head does: it was edited")
+            raise Tampered(None, "the signed head holds what no head does: it was edited")
         if head.size != size:
             what = f"leaf {size} is missing" if head.size > size else f"leaf {head.size} came past the head"
-            raise _Tampered(min(size, head.size), f"the signed head is of {head.size} leaves: {what}")
+            raise Tampered(min(size, head.size), f"the signed head is of {head.size} leaves: {what}")
         if head.root != root or head.peaks != b"".join(self.tree.peaks).hex():
-            raise _Tampered(None, "the head is not that of these leaves")
+            raise Tampered(None, "the head is not that of these leaves")
         signed = Checkpoint(
             origin=ORIGIN,
             size=head.size,
@@ -248,7 +240,7 @@ class _Walk:
             signature=head.signature,
         )
         if not is_signed(signed):
-            raise _Tampered(
+            raise Tampered(
                 None,
                 f"the head of {size} leaves is not signed by the key in secrets/audit_key: it was edited, or "
                 f"what came after leaf {size - 1} was cut off",
@@ -257,41 +249,20 @@ class _Walk:
 
 def _check_anchored(walk: _Walk, *, gone: bool) -> None:
     if gone and walk.tree.size:
-        raise _Tampered(None, OWN_GONE)
-
-
-def _check_plan(leaf: Leaf, plans: Plans) -> None:
-    """Check that a plan is kept as it was when the leaf was written."""
-    number = leaf.detail.get("plan")
-    if leaf.action != PLAN or not isinstance(number, int):
-        return
-    kept = plans(number)
-    if kept is None:
-        raise _Tampered(leaf.number, f"plan {number}, which leaf {leaf.number} tells of, is gone")
-    texts = {"sha256": ("", kept.content), "config_sha256": ("the configuration of ", kept.config)}
-    for name, (what, text) in texts.items():
-        digest = text_digest(text)
-        if leaf.detail.get(name, digest) != digest:
-            problem = f"{what}plan {number} is not what leaf {leaf.number} tells of: the ledger was edited"
-            raise _Tampered(leaf.number, problem)
-
-
-def text_digest(text: object) -> str:
-    """The sha256 of a text as it is kept, in hex; of anything else, that of how it is written."""
-    return hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()
+        raise Tampered(None, OWN_GONE)
 
 
 def _check_tables(data: AuditData) -> None:
     if data.gone:
-        raise _Tampered(None, f"the ledger lacks the table {data.gone[0]}, which it was made with")
+        raise Tampered(None, f"the ledger lacks the table {data.gone[0]}, which it was made with")
 
 
 def _check_checkpoint(name: str, checkpoint: Checkpoint, public_key: str) -> None:
     if not is_signed(checkpoint):
-        raise _Tampered(None, f"the signature of {name} does not fit what it says: it was edited")
+        raise Tampered(None, f"the signature of {name} does not fit what it says: it was edited")
     if checkpoint.public_key != public_key:
-        raise _Tampered(
+        raise Tampered(
             None, f"{name} was signed with another key than secrets/audit_key: the key was replaced"
         )
     if checkpoint.size < 0:
-        raise _Tampered(None, f"{name} is of {checkpoint.size} leaves, which no log has had")
+        raise Tampered(None, f"{name} is of {checkpoint.size} leaves, which no log has had")

@@ -9,12 +9,32 @@ from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, inspect, select, update
 
-from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NamedLeaf, NameRow, PlanTexts, Seal, Sealed
+from airboss.store.audit_rows import (
+    AuditEntry,
+    HeadRow,
+    KeptRow,
+    LeafRow,
+    NamedLeaf,
+    NameRow,
+    PlanTexts,
+    Seal,
+    Sealed,
+)
 from airboss.store.ledger_open import any_text
 from airboss.store.ledger_part import LedgerPart
-from airboss.store.ledger_tables import audit_head, audit_leaves, audit_names, plans
+from airboss.store.ledger_tables import (
+    audit_head,
+    audit_leaves,
+    audit_names,
+    erasures,
+    keys,
+    plans,
+    proposals,
+    releases,
+    verdicts,
+)
 
 PAGE: Final = 1_000
 
@@ -92,8 +112,12 @@ class SqlAuditLog(LedgerPart):
     def plan(self, number: int) -> PlanTexts | None:
         """As `AuditLog.plan`."""
         with self._read() as connection:
-            row = connection.execute(select(plans).where(plans.c.number == number)).first()
-            return None if row is None else _read(row, PlanTexts)
+            return _plan(connection, number)
+
+    def key_text(self, name: str) -> str | None:
+        """As `AuditLog.key_text`."""
+        with self._read() as connection:
+            return connection.execute(select(keys.c.content).where(keys.c.name == name)).scalar()
 
     def _add(self, connection: Connection, entry: AuditEntry) -> int:
         sealed: Sealed = self._seal(_head(connection), entry)
@@ -108,7 +132,7 @@ class SqlAuditLog(LedgerPart):
 
 
 class _Whole:
-    """`audit_rows.AuditData`, read in the transaction of one connection."""
+    """`audit_rows.WholeLog`, read in the transaction of one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -116,7 +140,7 @@ class _Whole:
         self.heads = 0
         self.strays: Sequence[int] = ()
         there = inspect(connection)
-        tables = (audit_leaves, audit_names, audit_head, plans)
+        tables = (audit_leaves, audit_names, audit_head, plans, keys, releases, verdicts, proposals, erasures)
         self.gone: Sequence[str] = [each.name for each in tables if not there.has_table(each.name)]
         if self.gone:
             return
@@ -137,6 +161,49 @@ class _Whole:
         """As `AuditData.page`."""
         asked = select(audit_leaves).where(audit_leaves.c.number > after).order_by(audit_leaves.c.number)
         return _named(self._connection, self._connection.execute(asked.limit(limit)).all())
+
+    def plan(self, number: int) -> PlanTexts | None:
+        """As `LedgerRows.plan`."""
+        return _plan(self._connection, number)
+
+    def plans(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.plans`."""
+        return self._kept(select(plans.c.number, plans.c.created_at.label("content")))
+
+    def api_keys(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.api_keys`."""
+        return self._kept(select(keys.c.name, keys.c.content).order_by(keys.c.name))
+
+    def releases(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.releases`."""
+        row = releases.c
+        named = select(row.digest.label("name"), row.content, row.first_plan.label("plan"))
+        return self._kept(named.order_by(row.first_plan, row.digest))
+
+    def verdicts(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.verdicts`."""
+        return self._kept(select(verdicts.c.number, verdicts.c.content))
+
+    def proposals(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.proposals`."""
+        return self._kept(select(proposals.c.number, proposals.c.state, proposals.c.content))
+
+    def erasures(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.erasures`."""
+        row = erasures.c
+        state = case((row.done_at.is_(None), "pending"), else_="done").label("state")
+        named = (row.digest.label("name"), row.at.label("content"))
+        return self._kept(select(row.id.label("number"), state, *named).order_by(row.id))
+
+    def _kept(self, asked: Select[Any]) -> Iterator[KeptRow]:
+        with self._connection.execute(asked, execution_options={"yield_per": PAGE}) as found:
+            for row in found:
+                yield KeptRow(**row._mapping)  # unchecked, as `_read`
+
+
+def _plan(connection: Connection, number: int) -> PlanTexts | None:
+    row = connection.execute(select(plans).where(plans.c.number == number)).first()
+    return None if row is None else _read(row, PlanTexts)
 
 
 def _head(connection: Connection) -> HeadRow | None:

@@ -89,6 +89,44 @@ class PlanTexts(msgspec.Struct, frozen=True, kw_only=True):
     config: str
 
 
+class KeptRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the ledger that leaves tell of. Of a key `name` and `content`; of a release its digest as
+    `name`, `content` and `plan`, the first that served it; of a verdict `number` and `content`; of what waits
+    for approval `number`, `state` and `content`; of an erasure `number`, `state`, the digest of who it is as
+    `name` and the time until which they are forgotten as `content`."""
+
+    name: str = ""
+    number: int = 0
+    state: str = ""
+    content: str = ""
+    plan: int | None = None
+
+
+class LedgerRows(Protocol):
+    """What the ledger kept beside the log, at the same moment."""
+
+    def plan(self, number: int) -> PlanTexts | None:
+        """The plan of this number."""
+
+    def plans(self) -> Iterator[KeptRow]:
+        """Every plan's number, and when it was made as `content`."""
+
+    def api_keys(self) -> Iterator[KeptRow]:
+        """Every key, by name."""
+
+    def releases(self) -> Iterator[KeptRow]:
+        """Every release, by its first plan."""
+
+    def verdicts(self) -> Iterator[KeptRow]:
+        """Every verdict."""
+
+    def proposals(self) -> Iterator[KeptRow]:
+        """Everything that waits, or waited, for approval."""
+
+    def erasures(self) -> Iterator[KeptRow]:
+        """Every tombstone."""
+
+
 class AuditData(Protocol):
     """The whole log as it was at one moment."""
 
@@ -105,6 +143,10 @@ class AuditData(Protocol):
 
     def page(self, after: int, limit: int) -> Sequence[NamedLeaf]:
         """At most `limit` leaves with larger numbers than `after`, by number."""
+
+
+class WholeLog(AuditData, LedgerRows, Protocol):
+    """The log, and what it tells of."""
 
 
 class AuditLog(Protocol):
@@ -140,11 +182,14 @@ class AuditLog(Protocol):
     ) -> Sequence[NamedLeaf]:
         """The newest leaves first: of this action, from then on, and with a smaller number."""
 
-    def whole(self) -> AbstractContextManager[AuditData]:
-        """The log as it is now, to be read to its end within the block."""
+    def whole(self) -> AbstractContextManager[WholeLog]:
+        """The log as it is now, with the rows that it tells of, to be read to its end within the block."""
 
     def plan(self, number: int) -> PlanTexts | None:
         """The plan of this number as it is kept, if it is."""
+
+    def key_text(self, name: str) -> str | None:
+        """The key of this name as it is kept, if it is."""
 
     def close(self) -> None:
         """Give back connections. The log is not used after."""

@@ -1,0 +1,259 @@
+"""What the ledger keeps, compared with what the leaves of its audit log tell of it: an edit of a row beside
+the log is found by the leaf that told of it last. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from airboss.governance.audit import PLAN, Leaf
+from airboss.store.audit_rows import LedgerRows, NameField
+
+KEYS: Final = "keys."
+"""How actions about keys begin."""
+
+KEYS_KEPT: Final = "keys.kept"
+"""The action of a leaf for a key that no leaf told of before, as it was found."""
+
+LEDGER_BEGIN: Final = "ledger.begin"
+"""The action of the leaf from which on no plan and no key is there, or another one, without a leaf that tells
+of it."""
+
+VERDICT: Final = "verdict"
+
+_PROPOSED: Final = "approvals.propose"
+_DECIDED: Final[Mapping[str, str]] = {"approvals.approve": "approved", "approvals.reject": "rejected"}
+
+
+class Tampered(Exception):
+    """Something does not fit; `leaf` is where."""
+
+    def __init__(self, leaf: int | None, problem: str) -> None:
+        super().__init__(problem)
+        self.leaf = leaf
+
+
+def text_digest(text: object) -> str:
+    """The sha256 of a text as it is kept, in hex; of anything else, that of how it is written."""
+    return hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def tombstone_digest(digest: str, at: str) -> str:
+    """What a leaf says of who is forgotten, until when (ISO 8601, UTC): a digest of their keyed hash, which
+    names nobody."""
+    return text_digest(f"airboss tombstone\0{digest}\0{at}")
+
+
+class Compared:
+    """Takes the leaves in order, then looks at the rows. Where `plans` is False their texts are left out,
+    which are long."""
+
+    def __init__(self, rows: LedgerRows, *, plans: bool = True) -> None:
+        self._rows = rows
+        self._plans = plans
+        self._keys: dict[str, tuple[int, str | None]] = {}
+        self._unnamed: set[str] = set()
+        self._begun = False
+        self._published: dict[int, object] = {}
+        self._served: dict[str, int] = {}
+        self._verdicts: dict[int, tuple[int, str]] = {}
+        self._proposed: dict[int, tuple[Leaf, str | None]] = {}
+        self._decided: dict[int, tuple[Leaf, str | None]] = {}
+        self._forgotten: dict[int, tuple[int, str | None]] = {}
+        self._done: set[int] = set()
+
+    def take(self, leaf: Leaf, names: Mapping[NameField, str]) -> None:
+        """Note what a leaf tells; raises Tampered where its plan is another."""
+        detail, actor = leaf.detail, names.get("actor")
+        if leaf.action == LEDGER_BEGIN:
+            self._begun = True
+        elif leaf.action.startswith(KEYS):
+            self._take_key(leaf, names.get("subject"))
+        elif leaf.action == PLAN:
+            self._take_plan(leaf)
+        elif leaf.action == VERDICT and isinstance(detail.get("sha256"), str):
+            self._verdicts[_number(detail, "verdict")] = (leaf.number, detail["sha256"])
+        elif leaf.action == _PROPOSED:
+            self._proposed[_number(detail, "proposal")] = (leaf, actor)
+        elif leaf.action in _DECIDED:
+            self._decided[_number(detail, "proposal")] = (leaf, actor)
+        elif leaf.action == "erase":
+            self._forgotten[_number(detail, "erasure")] = (leaf.number, detail.get("tombstone"))
+        elif leaf.action == "erase.done":
+            self._done.add(_number(detail, "erasure"))
+
+    def end(self) -> None:
+        """Look at every row that leaves tell of. Raises Tampered."""
+        self._check_keys()
+        self._check_plans()
+        self._check_releases()
+        self._check_verdicts()
+        self._check_proposals()
+        self._check_erasures()
+
+    def _take_key(self, leaf: Leaf, subject: str | None) -> None:
+        said = leaf.detail.get("sha256")  # older logs have none
+        if subject is not None:
+            name = subject.removeprefix("key ")
+            at, before = self._keys.get(name, (None, None))
+            if before is not None and leaf.detail.get("was", before) != before:
+                raise Tampered(
+                    leaf.number,
+                    f"key {name!r} was edited in the ledger, after leaf {at} and before leaf {leaf.number}, "
+                    f"which found it other than that tells. {AGAIN.format(name=name)}",
+                )
+            self._keys[name] = (leaf.number, said)
+        elif said is not None:
+            self._unnamed.add(said)
+
+    def _take_plan(self, leaf: Leaf) -> None:
+        number = leaf.detail.get("plan")
+        if not isinstance(number, int):
+            return
+        self._published[number] = leaf.detail.get("published_at")
+        served = leaf.detail.get("served")
+        for each in served.values() if isinstance(served, dict) else ():
+            for digest in (each.get("stable"), each.get("canary")) if isinstance(each, dict) else ():
+                if isinstance(digest, str):
+                    self._served.setdefault(digest, leaf.number)
+        if not self._plans:
+            return
+        kept = self._rows.plan(number)
+        if kept is None:
+            raise Tampered(leaf.number, f"plan {number}, which leaf {leaf.number} tells of, is gone")
+        texts = {"sha256": ("", kept.content), "config_sha256": ("the configuration of ", kept.config)}
+        for name, (what, text) in texts.items():
+            digest = text_digest(text)
+            if leaf.detail.get(name, digest) != digest:
+                _edited(leaf.number, f"{what}plan {number}")
+
+    def _check_keys(self) -> None:
+        left = {name: at for name, (at, said) in self._keys.items() if said is not None}
+        for row in self._rows.api_keys():
+            left.pop(row.name, None)
+            at, said = self._keys.get(row.name, (None, None))
+            digest = text_digest(row.content)
+            if said is not None and said != digest:
+                _edited(at, f"key {row.name!r}", AGAIN.format(name=row.name))
+            if at is None and self._begun and digest not in self._unnamed:
+                raise Tampered(
+                    None,
+                    f"key {row.name!r} is there, and no leaf tells of it: it was written into the ledger by "
+                    f"hand. {AGAIN.format(name=row.name)}",
+                )
+        for name, number in left.items():
+            raise Tampered(number, f"key {name!r}, which leaf {number} tells of, is gone from the ledger")
+
+    def _check_plans(self) -> None:
+        for row in self._rows.plans():
+            if row.number not in self._published and self._begun:
+                raise Tampered(None, f"plan {row.number} is told of by no leaf: {BY_HAND}")
+            if self._published.get(row.number) not in {None, row.content}:
+                raise Tampered(None, f"plan {row.number} is not of the time that its leaf says: {EDITED}")
+
+    def _check_releases(self) -> None:
+        """A release is as the plan has it that it was first served under, whose text its leaf tells of."""
+        plan, within = None, ()
+        for row in self._rows.releases():
+            self._served.pop(row.name, None)
+            if not self._plans:
+                continue
+            if plan != row.plan:
+                kept = self._rows.plan(row.plan) if row.plan is not None else None
+                plan, within = row.plan, tuple(_releases(_json(kept.content))) if kept is not None else ()
+            content = _json(row.content)
+            if content not in within or not isinstance(content, dict) or content.get("digest") != row.name:
+                raise Tampered(
+                    None,
+                    f"release {str(row.name)[:12]} is not as plan {row.plan} has it, with which it came: the "
+                    "ledger was edited",
+                )
+        for digest, number in self._served.items():
+            raise Tampered(number, f"release {digest[:12]}, which leaf {number} tells of, is gone")
+
+    def _check_verdicts(self) -> None:
+        kept = {row.number: row.content for row in self._rows.verdicts()}
+        for number, (leaf, said) in self._verdicts.items():
+            if number not in kept:
+                raise Tampered(leaf, f"verdict {number}, which leaf {leaf} tells of, is gone")
+            if text_digest(kept[number]) != said:
+                _edited(leaf, f"verdict {number}")
+
+    def _check_proposals(self) -> None:
+        waiting = {n: leaf.number for n, (leaf, _) in self._proposed.items() if n not in self._decided}
+        for row in self._rows.proposals():
+            waiting.pop(row.number, None)
+            found, what = _json(row.content), f"what waits, or waited, for approval as {row.number}"
+            if row.number not in self._proposed or not isinstance(found, dict):
+                raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
+            leaf, by = self._proposed[row.number]
+            if text_digest(found.get("body")) != leaf.detail.get("sha256") or (
+                (found.get("action"), found.get("by")) != (leaf.detail.get("action"), by or found.get("by"))
+            ):
+                _edited(leaf.number, what)
+            decided, who = self._decided.get(row.number, (leaf, None))
+            state = _DECIDED.get(decided.action, "waiting")
+            if {state} != {row.state, found.get("state", "waiting")} or (
+                who is not None and found.get("decided_by") != who
+            ):
+                _edited(decided.number, f"the decision on {what}")
+        for number, at in waiting.items():  # those decided are kept for a while only
+            raise Tampered(at, f"what waits for approval as {number}, by leaf {at}, is gone from the ledger")
+
+    def _check_erasures(self) -> None:
+        left = {number: at for number, (at, _) in self._forgotten.items()}
+        for row in self._rows.erasures():
+            at = left.pop(row.number, None)
+            what = f"erasure {row.number}, by which somebody stays forgotten,"
+            if at is None:
+                raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
+            said = self._forgotten[row.number][1]
+            untold = row.state == "done" and row.number not in self._done
+            if untold or said not in {None, tombstone_digest(row.name, row.content)}:
+                _edited(at, what)
+        for number, at in left.items():
+            raise Tampered(
+                at, f"erasure {number}, which leaf {at} tells of, is gone: who was forgotten is not any more"
+            )
+
+
+EDITED: Final = "the ledger was edited"
+BY_HAND: Final = "it was written into the ledger by hand"
+AGAIN: Final = (
+    "`airboss keys list` shows what it may by now, and `airboss keys revoke {name}` ends it; a ledger from a "
+    "backup has it as it was"
+)
+
+
+def _edited(leaf: int | None, what: str, next_step: str = "") -> NoReturn:
+    then = f". {next_step}" if next_step else ""
+    raise Tampered(leaf, f"{what} is not what leaf {leaf} tells of: {EDITED}{then}")
+
+
+def _number(detail: Mapping[str, Any], name: str) -> int:
+    """A number in a leaf's detail; -1, which no row has, of one that was too long to be kept whole."""
+    found = detail.get(name)
+    return found if isinstance(found, int) else -1
+
+
+def _json(text: object) -> Any:
+    """What a row says; None where that is no JSON."""
+    try:
+        return msgspec.json.decode(str(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _releases(said: Any) -> Iterator[Any]:
+    """Every object within a plan that has a digest, as releases have."""
+    if isinstance(said, dict):
+        if "digest" in said:
+            yield said
+        for each in said.values():
+            yield from _releases(each)
+    elif isinstance(said, list):
+        for each in said:
+            yield from _releases(each)

@@ -1,0 +1,222 @@
+"""Rows of the ledger are edited, and the audit log's leaves stay as they are: `audit verify` says which."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.support.airboss import Airboss, run_airboss
+from tests.support.wait import until
+
+TEAMS = '[teams.red]\nbudget = { usd = 5, per = "month" }\n'
+RELEASE = """
+[releases.careful]
+model = "fake"
+params = {{ temperature = {} }}
+
+[deployments.careful]
+release = "careful"
+rollout = {{ steps = [50] }}
+"""
+
+
+def config(url: str, temperature: float, more: str = "") -> str:
+    """A configuration with a release that can be changed."""
+    return fake(url, RELEASE.format(temperature) + TEAMS + more)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stopped Airboss where everything was done that leaves tell of."""
+    root = tmp_path_factory.mktemp("made")
+    with FakeProvider() as provider, Airboss(root / "a", config(provider.url, 0.1)) as airboss:
+        secrets = {
+            name: json.loads(airboss.verb("keys", "create", name, "--role", role, "--json"))["key"]
+            for name, role in (("vera", "viewer"), ("anna", "admin"), ("ada", "admin"))
+        }
+        for name in ("web", "gone"):
+            airboss.verb("keys", "create", name)
+        airboss.verb("keys", "revoke", "gone")
+        airboss.verb("keys", "rotate", "web", "--grace", "1h")
+        airboss.verb("keys", "set", "web", "--team", "red")
+        airboss.verb("erase", "--user", "bob", "--yes")
+
+        def applied(text: str, *, by: str = "") -> None:
+            file = root / "next.toml"
+            file.write_text(text)
+            if not by:
+                airboss.verb("apply", str(file))
+                return
+            env, to = {"AIRBOSS_ADMIN_KEY": secrets[by]}, ("--url", airboss.ready["console_url"])
+            assert run_airboss("apply", str(file), *to, cwd=root, env=env).returncode == 1, "it waits"
+
+        applied(config(provider.url, 0.2))
+        airboss.verb("rollout", "start", "careful")
+        airboss.verb("rollout", "abort", "careful")
+        two = "[approvals]\nrequired = true\n[keys.web]\ndeployments = ['careful']\n"
+        applied(config(provider.url, 0.2, two))
+        applied(config(provider.url, 0.3, two), by="anna")
+        env, to = {"AIRBOSS_ADMIN_KEY": secrets["ada"]}, ("--url", airboss.ready["console_url"])
+        assert run_airboss("approvals", "approve", "1", *to, cwd=root, env=env).returncode == 0
+        applied(config(provider.url, 0.4, two), by="anna")
+
+        def all_told() -> bool:
+            with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger:
+                asked = "select count(*) from audit_leaves where action in ('plan.publish', 'verdict')"
+                plans, verdicts = "select count(*) from plans", "select count(*) from verdicts"
+                told = ledger.execute(asked).fetchone()[0]
+                return bool(told == sum(ledger.execute(each).fetchone()[0] for each in (plans, verdicts)))
+
+        until(all_told, timeout_s=20)
+    return root / "a"
+
+
+def verified(root: Path) -> tuple[int, str]:
+    """What `audit verify` answers, and what it says."""
+    done = run_airboss("audit", "verify", "--data-dir", str(root / ".airboss"), cwd=root)
+    return done.returncode, done.stdout + done.stderr
+
+
+EDITS: dict[str, tuple[str, str]] = {
+    "a role": (
+        """update keys set content = json_set(content, '$.role', 'admin') where name = 'vera'""",
+        "key 'vera' is not what leaf",
+    ),
+    "a team": (
+        """update keys set content = json_set(content, '$.team', null) where name = 'web'""",
+        "key 'web' is not what leaf",
+    ),
+    "deployments that a configuration gave": (
+        """update keys set content = json_set(content, '$.deployments', null) where name = 'web'""",
+        "key 'web' is not what leaf",
+    ),
+    "a revoked key": (
+        """update keys set content = json_set(content, '$.revoked_at', null) where name = 'gone'""",
+        "key 'gone' is not what leaf",
+    ),
+    "a secret": (
+        """update keys set content = json_set(content, '$.sha256', printf('%064d', 1)) where name = 'anna'""",
+        "key 'anna' is not what leaf",
+    ),
+    "limits": (
+        """update keys set content = json_set(content, '$.limits', null, '$.priority', 'high')
+        where name = 'default'""",
+        "key 'default' is not what leaf",
+    ),
+    "our own key": (
+        """update keys set content = json_set(content, '$.internal', json('false')) where name = 'airboss'""",
+        "key 'airboss' is not what leaf",
+    ),
+    "another key": (
+        """insert into keys select 'mole', replace(content, 'anna', 'mole') from keys where name = 'anna'""",
+        "key 'mole' is there, and no leaf tells of it",
+    ),
+    "a key less": ("""delete from keys where name = 'ada'""", "key 'ada', which leaf"),
+    "no text": ("""update keys set content = x'ff' where name = 'ada'""", "key 'ada' is not what leaf"),
+    "a plan": (
+        """update plans set content = replace(content, '0.1', '0.9') where number = 1""",
+        "plan 1 is not",
+    ),
+    "a configuration": (
+        """update plans set config = config || ' ' where number = 2""",
+        "the configuration of",
+    ),
+    "a plan's time": (
+        """update plans set created_at = '2020' where number = 1""",
+        "plan 1 is not of the time",
+    ),
+    "another plan": (
+        """insert into plans select 99, created_at, content, config from plans where number = 1""",
+        "plan 99 is told of by no leaf",
+    ),
+    "a plan before all": (
+        """insert into plans select 0, created_at, content, config from plans where number = 1""",
+        "plan 0 is told of by no leaf",
+    ),
+    "a release": (
+        """update releases set content = replace(content, '0.1', '0.9') where content like '%0.1%'""",
+        "is not as plan 1 has it",
+    ),
+    "another release": (
+        """insert into releases select 'f' || substr(digest, 2), content, first_plan from releases""",
+        "is not as plan",
+    ),
+    "a release of no plan": ("""update releases set first_plan = 99""", "is not as plan 99 has it"),
+    "a release less": ("""delete from releases where first_plan = 1""", ", is gone"),
+    "a verdict": (
+        """update verdicts set content = replace(content, 'abort', 'promote')""",
+        "verdict 1 is not what leaf",
+    ),
+    "a verdict less": ("""delete from verdicts""", "verdict 1, which leaf"),
+    "what somebody approved": (
+        """update proposals set content = replace(content, '0.3', '0.9') where number = 1""",
+        "approval as 1 is not what leaf",
+    ),
+    "who asked": (
+        """update proposals set content = json_set(content, '$.by', 'ada') where number = 2""",
+        "approval as 2 is not what leaf",
+    ),
+    "what waits, approved": (
+        """update proposals set state = 'approved', content = json_set(content, '$.state', 'approved',
+        '$.decided_by', 'ada') where number = 2""",
+        "the decision on what waits, or waited, for approval as 2 is not what leaf",
+    ),
+    "what was approved, waiting": (
+        """update proposals set state = 'waiting', content = json_set(content, '$.state', 'waiting')
+        where number = 1""",
+        "the decision on what waits, or waited, for approval as 1 is not what leaf",
+    ),
+    "who approved": (
+        """update proposals set content = json_set(content, '$.decided_by', 'anna') where number = 1""",
+        "the decision on what waits, or waited, for approval as 1 is not what leaf",
+    ),
+    "what waits, gone": ("""delete from proposals where number = 2""", "what waits for approval as 2"),
+    "another that waits": (
+        """insert into proposals select 3, state, replace(content, '"number":2', '"number":3')
+        from proposals where number = 2""",
+        "approval as 3 is told of by no leaf",
+    ),
+    "a tombstone": ("""update erasures set digest = printf('%064d', 1)""", "erasure 1, by which"),
+    "until when": ("""update erasures set at = '2020-01-01T00:00:00+00:00'""", "erasure 1, by which"),
+    "a tombstone less": ("""delete from erasures""", "erasure 1, which leaf"),
+    "another tombstone": (
+        """insert into erasures select 2, digest, at, by, user, done_at, records, scores, items, names
+        from erasures""",
+        "erasure 2, by which somebody stays forgotten, is told of by no leaf",
+    ),
+}
+
+
+def test_what_nobody_edited_is_valid(made: Path) -> None:
+    """After all of it, with the checkpoint that it keeps itself."""
+    code, said = verified(made)
+    assert (code, "valid: all" in said) == (0, True), said
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_row_is_found(made: Path, tmp_path: Path, edit: str) -> None:
+    """The verb answers no, and names what was edited."""
+    statement, problem = EDITS[edit]
+    shutil.copytree(made / ".airboss", tmp_path / ".airboss", ignore=shutil.ignore_patterns("*.sock"))
+    with closing(sqlite3.connect(tmp_path / ".airboss" / "ledger.db")) as ledger, ledger:
+        assert ledger.execute(statement).rowcount > 0
+    code, said = verified(tmp_path)
+    assert (code, said.startswith("TAMPERED: "), problem in said) == (1, True, True), said
+
+
+def test_an_edited_key_that_is_changed_again_is_found(made: Path, tmp_path: Path) -> None:
+    """A change on top of an edit does not hide it: its leaf says how the key was found."""
+    shutil.copytree(made / ".airboss", tmp_path / ".airboss", ignore=shutil.ignore_patterns("*.sock"))
+    with closing(sqlite3.connect(tmp_path / ".airboss" / "ledger.db")) as ledger, ledger:
+        ledger.execute(EDITS["a role"][0])
+    there = ("--data-dir", str(tmp_path / ".airboss"))
+    assert run_airboss("keys", "set", "vera", "--expires", "30d", *there, cwd=tmp_path).returncode == 0
+    code, said = verified(tmp_path)
+    assert (code, "key 'vera' was edited in the ledger, after leaf" in said) == (1, True), said
