@@ -30,6 +30,10 @@ LIMIT_MAX = 100_000
 DETAIL_MAX = 120
 """Characters of an entry's detail in a table; --json has all."""
 CHECKPOINT_BYTES_MAX = 64 * 1024
+NEXT = (
+    "Next: keep this data directory as it is and find out who could write there; `airboss audit verify "
+    "--data-dir COPY` says whether a copy from before is whole, which can then be put back."
+)
 
 
 @audit.command("list")
@@ -135,7 +139,7 @@ def verify(
                 "only a checkpoint kept elsewhere shows (--checkpoint)\n"
             )
     else:
-        sys.stdout.write(f"TAMPERED: {verdict.problem}\n")
+        sys.stdout.write(f"TAMPERED: {verdict.problem}\n{NEXT}\n")
     if not verdict.valid:
         raise typer.Exit(1)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from airboss.compose.parts import open_ledger
-from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, open_audit
-from airboss.store.datadir import DataDir, read_secret
+from airboss.compose.stores import AUDIT_KEY, audit_key_gone, kept_head, open_audit
+from airboss.store.datadir import DataDir
 
 if TYPE_CHECKING:
     from airboss.governance.checkpoint import Checkpoint
@@ -35,8 +35,11 @@ def found_audit(data_dir: Path) -> Iterator[Found]:
     from airboss.governance.checkpoint import Signer, read_kept  # noqa: PLC0415 - cryptography, where it is needed
 
     data = DataDir(data_dir)
-    kept = read_kept(data.kept_secret(AUDIT_HEAD))  # first, or one that is newer than the log may be read
-    public_key = Signer(read_secret(data.secrets_dir / AUDIT_KEY)).public_key
+    kept = read_kept(kept_head(data))  # first, or one that is newer than the log may be read
+    secret = data.kept_secret(AUDIT_KEY)
+    if secret is None:
+        raise audit_key_gone(data)
+    public_key = Signer(secret).public_key
     with open_ledger(data) as ledger, open_audit(data) as log, log.whole() as whole:
         begun = ledger.config() is not None
         yield Found(

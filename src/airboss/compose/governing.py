@@ -78,7 +78,7 @@ def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -
 def looking_at_audit(log: AuditLog, data: DataDir) -> AuditWatch:
     """Looks whether the audit log goes on from what it was."""
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
-    from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY  # noqa: PLC0415 - as above
+    from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, kept_head  # noqa: PLC0415 - as above
     from airboss.controller.audit_watch import AuditWatch  # noqa: PLC0415 - as above
     from airboss.governance.checkpoint import Signer  # noqa: PLC0415 - as above
 
@@ -86,7 +86,7 @@ def looking_at_audit(log: AuditLog, data: DataDir) -> AuditWatch:
         log,
         Signer(data.secret(AUDIT_KEY).value),
         SystemClock(),
-        kept=partial(data.kept_secret, AUDIT_HEAD),
+        kept=partial(kept_head, data),
         keep=partial(data.write_secret, AUDIT_HEAD),
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.governing import looking_at_audit
-from airboss.compose.stores import AUDIT_HEAD, AUDIT_KEY, audit_key_gone, open_audit
+from airboss.compose.stores import AUDIT_KEY, audit_key_gone, kept_head, open_audit
 from airboss.compose.up import lock_patiently
 from airboss.config import StoreConfig
 from airboss.config.checks_store import check_stores
@@ -86,7 +86,7 @@ class _Seal:
         if secret is None:
             raise audit_key_gone(data)
         self._signer = Signer(secret)
-        self._own = read_kept(data.kept_secret(AUDIT_HEAD))
+        self._own = read_kept(kept_head(data))
         self._url = url
         self.detail: dict[str, str] = {}
         self.verdict: Verdict | None = None

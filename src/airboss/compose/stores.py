@@ -138,6 +138,15 @@ def open_audit(data: DataDir) -> Iterator[AuditLog]:
         yield log
 
 
+def kept_head(data: DataDir) -> str | None:
+    """The text of the checkpoint that is kept beside the key; None where there is none. Of what is no text,
+    or no plain file, it is "", which nobody has signed."""
+    try:
+        return data.kept_secret(AUDIT_HEAD)
+    except SetupError:
+        return ""
+
+
 def audit_key_gone(data: DataDir) -> SetupError:
     """That the key is gone that an audit log is signed with."""
     return _missing(data, AUDIT_KEY, "the audit log is signed with it", "the log is not valid")

@@ -35,7 +35,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.redaction import LogRedactor, Redacting
 from airboss.compose.servers import check_servers
-from airboss.compose.stores import AUDIT_HEAD, open_audit
+from airboss.compose.stores import AUDIT_HEAD, kept_head, open_audit
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
@@ -163,7 +163,7 @@ def check_not_lost(ledger: Ledger, data: DataDir) -> None:
     ended before it had a plan is not empty: the audit log tells of that start."""
     from airboss.governance.checkpoint import is_signed, read_kept  # noqa: PLC0415 - as above
 
-    kept = read_kept(data.kept_secret(AUDIT_HEAD))
+    kept = read_kept(kept_head(data))
     if ledger.config() is not None or kept is None or (kept.size == 0 and is_signed(kept)):
         return
     with open_audit(data) as audit:
