@@ -239,6 +239,11 @@ def test_long_queries_are_refused(site: Site) -> None:
 def test_health_is_open_and_says_little(site: Site, down: Site, empty: Site) -> None:
     """/healthz is about this process; /readyz wants a plan and a store that answers. No secrets."""
     assert site.client().get("/healthz").json() == {"status": "ok"}
+    for path in ("/healthz", "/readyz"):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            answer = site.client().request(method, path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert site.client().put("/static/console.css").status_code == 405
     assert down.client().get("/healthz").status_code == 200
     assert site.client().get("/readyz").json() == {"status": "ok", "plan": 42, "store_up": True}
     assert down.client().get("/readyz").status_code == 503

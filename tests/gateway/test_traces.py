@@ -116,6 +116,10 @@ def test_spans_need_a_key(quiet: Gateway) -> None:
     for headers in ({}, {"authorization": "Bearer ab_wrong"}):
         answer = httpx2.post(f"{quiet.url}/v1/traces", content=b"", headers=PROTOBUF | headers)
         assert refused(answer, PROTOBUF)[:2] == (401, 16)
+        strange = httpx2.post(
+            f"{quiet.url}/v1/traces", content=b"x", headers={"content-type": "a/b"} | headers
+        )
+        assert strange.status_code == 401, "what is taken is told to those with a key alone"
     assert send(quiet, b"", PROTOBUF).status_code == 200
     assert quiet.spans() == []
 

@@ -146,13 +146,15 @@ def test_metrics_beyond_loopback_are_for_every_role(tmp_path: Path) -> None:
     now, options = datetime.now(UTC), ("--closed-metrics",)
     with Gateway(tmp_path, deployment("http://127.0.0.1:9/v1"), keys=keys(now), options=options) as gateway:
 
-        def status(secret: str | None) -> int:
-            url = f"{gateway.url}/metrics"
-            return httpx2.get(url, headers=headers(secret, "bearer"), verify=False).status_code
+        def status(said: dict[str, str]) -> int:
+            return httpx2.get(f"{gateway.url}/metrics", headers=said, verify=False).status_code
 
-        assert [status(each) for each in (GATEWAY_ADMIN_KEY, VIEWER_KEY)] == [200, 200]
         closed = (None, DATA_KEY, OWN_KEY, OLD_VIEWER_KEY, EXPIRED_VIEWER_KEY, "wrong")
-        assert [status(each) for each in closed] == [401] * len(closed)
+        for form in ("bearer", "x-api-key"):
+            assert [status(headers(each, form)) for each in (GATEWAY_ADMIN_KEY, VIEWER_KEY)] == [200, 200]
+            assert [status(headers(each, form)) for each in closed] == [401] * len(closed)
+        assert status({"authorization": f"bearer {VIEWER_KEY}"}) == 200, "a scheme has no case"
+        assert status({"authorization": f"Basic {VIEWER_KEY}", "x-api-key": VIEWER_KEY}) == 401
 
 
 def test_a_narrow_key_sees_and_calls_only_its_own(gateway: Gateway) -> None:

@@ -155,7 +155,7 @@ class Guard:
                 f"a query string of {len(request.url.query)} bytes is over the {QUERY_MAX} read here"
             )
         if path in OPEN or path.startswith(OPEN_UNDER):
-            if request.method not in SAFE_METHODS:
+            if path in OPEN and request.method not in SAFE_METHODS and needed_by(request) is not None:
                 check_origin(request)
             return None
         given = bearer(request.headers)

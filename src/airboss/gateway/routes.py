@@ -231,10 +231,18 @@ def _views(worker: Worker, presented: bytes) -> bool:
     return key is not None and allows(key.role or "", "viewer")
 
 
+def _presented(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key in `authorization: Bearer` or `x-api-key`, as everywhere; empty where there is none."""
+    if b"authorization" not in headers:
+        return headers.get(b"x-api-key", b"").strip()
+    scheme, _, secret = headers[b"authorization"].partition(b" ")
+    return secret.strip() if scheme.lower() == b"bearer" else b""
+
+
 async def _metrics(router: Router, client: Connection, http: HttpRequest) -> None:
     worker, settings = router.worker, router.settings
     if not settings.metrics_open:
-        presented = http.headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+        presented = _presented(http.headers)
         if not hmac.compare_digest(presented, settings.admin_key.encode()) and not _views(worker, presented):
             raise Unauthenticated(
                 "beyond loopback /metrics needs 'authorization: Bearer <key>', with the admin key or one "

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airboss.telemetry.genai_spans import ModelCall
     from airboss.telemetry.otlp_read import RawSpan, Reading
 
+PROTOBUF: Final = (b"application/x-protobuf", b"application/protobuf")
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a request, also once it is unpacked: many small attributes take up to thirty times as much memory."""
 INLINE_BYTES: Final = 8 * 1024
@@ -106,9 +107,12 @@ async def answered(
     head = b"x-request-id: %s\r\n" % worker.ids.next(int(now.timestamp() * 1000)).encode()
     try:
         serving = worker.view()
-        as_json = is_json(http.headers)
+        kind = media_type(http.headers)
+        as_json = kind not in PROTOBUF
+        principal = serving.authenticate(http.headers)  # what is taken is told to those with a key alone
+        check_kind(kind)
         learn = learning(worker) if serving.asks_names else None
-        sender = Sender(serving, serving.authenticate(http.headers), as_json, now, learn)
+        sender = Sender(serving, principal, as_json, now, learn)
         body, status = await worked(worker, http, lambda: work(sender), waits=learn is not None), 200
     except ApiError as error:
         worker.metrics.refused(error.http_status)
@@ -185,15 +189,18 @@ def unpacked(http: HttpRequest, what: str = "traces") -> bytes:
     return body
 
 
-def is_json(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body is OTLP in JSON, and not in protobuf. Raises UnsupportedMedia."""
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind in {b"application/json", b"application/x-protobuf", b"application/protobuf"}:
-        return kind == b"application/json"
-    raise UnsupportedMedia(
-        f"content-type {kind[:60].decode('latin-1')!r} is not OTLP; send application/x-protobuf or "
-        "application/json"
-    )
+def media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    """What a body is said to be, without parameters."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def check_kind(kind: bytes) -> None:
+    """Raise UnsupportedMedia for what is OTLP in neither encoding."""
+    if kind != b"application/json" and kind not in PROTOBUF:
+        raise UnsupportedMedia(
+            f"content-type {kind[:60].decode('latin-1')!r} is not OTLP; send application/x-protobuf or "
+            "application/json"
+        )
 
 
 class Spans:
