@@ -92,33 +92,6 @@ local function give_back(counter, amount, slot)
   redis.call('HSET', key, 'total', whole(seen.total - change))
 end
 
--- What a worker took before the server forgot it: counters, each with slots and amounts in turn. There may be
--- thousands of slots, so that each counter is read and written at once.
-local function remember(taken)
-  for _, each in ipairs(taken) do
-    local key, slots = minute_key(each[1]), each[2]
-    local seen, names, amounts = window(key), {}, {}
-    local total, from, newest = seen.total, seen.from, seen.newest
-    for index = 1, #slots, 2 do
-      local slot, amount = slots[index], slots[index + 1]
-      if slot >= slot_now - SLOTS and slot <= slot_now and amount > 0 then
-        names[#names + 1], amounts[#amounts + 1] = whole(slot), amount
-        from, newest = math.min(from or slot, slot), math.max(newest or slot, slot)
-      end
-    end
-    if #names > 0 then
-      local stands, fields = redis.call('HMGET', key, unpack(names)), {}
-      for index, name in ipairs(names) do
-        local amount = amounts[index]
-        total = total + amount
-        fields[2 * index - 1], fields[2 * index] = name, whole(amount + (tonumber(stands[index]) or 0))
-      end
-      redis.call('HSET', key, 'total', whole(total), 'from', whole(from), 'newest', whole(newest), unpack(fields))
-      redis.call('PEXPIRE', key, MINUTE_MS)
-    end
-  end
-end
-
 local function wait_ms(key, seen, need, limit)
   local over = seen.total + need - limit
   local names = slots_between(seen.from, seen.newest)
@@ -167,6 +140,38 @@ local function keep(counter)
     redis.call('DEL', key)
   else
     redis.call('EXPIRE', key, string.sub(counter, 1, 5) == 'user/' and FORGET_USER_S or FORGET_S)
+  end
+end
+
+-- What a worker took before the server forgot it: counters, each with slots and amounts in turn. There may be
+-- thousands of slots, so that each counter is read and written at once. Of a budget how much was spent by all.
+local function remember(taken)
+  for _, each in ipairs(taken) do
+    if each[3] > 0 then
+      local _, before = holding(each[1])
+      redis.call('HSET', held_key(each[1]), 'spent', whole(math.max(before, each[3])))
+      keep(each[1])
+    end
+    local key, slots = minute_key(each[1]), each[2]
+    local seen, names, amounts = window(key), {}, {}
+    local total, from, newest = seen.total, seen.from, seen.newest
+    for index = 1, #slots, 2 do
+      local slot, amount = slots[index], slots[index + 1]
+      if slot >= slot_now - SLOTS and slot <= slot_now and amount > 0 then
+        names[#names + 1], amounts[#amounts + 1] = whole(slot), amount
+        from, newest = math.min(from or slot, slot), math.max(newest or slot, slot)
+      end
+    end
+    if #names > 0 then
+      local stands, fields = redis.call('HMGET', key, unpack(names)), {}
+      for index, name in ipairs(names) do
+        local amount = amounts[index]
+        total = total + amount
+        fields[2 * index - 1], fields[2 * index] = name, whole(amount + (tonumber(stands[index]) or 0))
+      end
+      redis.call('HSET', key, 'total', whole(total), 'from', whole(from), 'newest', whole(newest), unpack(fields))
+      redis.call('PEXPIRE', key, MINUTE_MS)
+    end
   end
 end
 
@@ -244,7 +249,7 @@ local function give(want, workers)
   local amount = wish and math.max(need, math.min(lease, left)) or need
   hold(counter, worker, amount)
   keep(counter)
-  return { amount, 0, left - amount, lease }
+  return { amount, 0, left - amount, lease, spent }
 end
 
 -- Whether what the one lacks is there later than what the other does; -1 is never.

@@ -66,8 +66,11 @@ class ValkeyCounters(FarCounters):
 
     def heard(self, message: FromOwner) -> None:
         """What the server says."""
-        if isinstance(message, Given) and (question := self._asked.get(message.number)) is not None:
-            self.recent.given(question.wants, message.grants)
+        if isinstance(message, Given | Refused) and (question := self._asked.get(message.number)) is not None:
+            if isinstance(message, Given):
+                self.recent.given(question.wants, message.grants)
+            else:
+                self.recent.denied(question.wants, message.denied)
         super().heard(message)
 
     def _counted(self, seq: int) -> list[Change]:

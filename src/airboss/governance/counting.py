@@ -47,12 +47,14 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     """What was given: the need, and what was leased with it; of a minute's counter it stands in `slot`.
 
     `left` is what nobody has. `lease` is how much a worker may keep in stock: 0 where it must ask each time.
+    `spent` is of a budget.
     """
 
     amount: int
     slot: int
     left: int
     lease: int
+    spent: int = 0
 
 
 class Denied(msgspec.Struct, frozen=True, array_like=True):
@@ -199,7 +201,7 @@ class Book:
             lease = want.limit // (LEASE_SHARE * workers)
         amount = max(want.need, min(lease, left)) if want.lease else want.need
         holding.by_worker[worker] = holding.by_worker.get(worker, 0) + amount
-        return Grant(amount, 0, left - amount, lease)
+        return Grant(amount, 0, left - amount, lease, holding.spent)
 
     def change(self, worker: str, changes: Iterable[Change], *, now: float) -> None:
         """Take in what a worker tells."""
