@@ -92,3 +92,52 @@ def test_what_openai_says_of_its_items_is_kept(gateway: Gateway, upstream: SaidU
     sent = json.loads(upstream.seen[-1])["input"]
     assert [each.get("phase") for each in sent] == [None, "commentary", None, None]
     assert [each.get("namespace") for each in sent] == [None, None, "crm", None]
+
+
+def named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a client sends that takes it that its server keeps what it made, as the Vercel AI SDK does."""
+    return [{"type": "item_reference", "id": item["id"]} for item in items]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_items_that_are_only_named(gateway: Gateway, upstream: SaidUpstream, stream: bool) -> None:
+    """Those of a response that is kept are what they stand for, whoever answers next."""
+    upstream.body = {}
+    upstream.stream(
+        [{"reasoning_content": "Hm."}, {"content": "Well."}, {"tool_calls": [{"index": 0, **CALL}]}],
+        "tool_calls",
+    )
+    first = streamed(say(gateway, "responses", "x", model="thinks", tools=[TOOL], stream=True))[-1][1][
+        "response"
+    ]
+    upstream.events, upstream.body = [], json.loads(ANSWER)
+    turns = [{"role": "user", "content": "x"}, *named(first["output"]), RESULT]
+    say(gateway, "responses", model="thinks", input=turns, tools=[TOOL], stream=stream)
+    sent = json.loads(upstream.seen[-1])["messages"]
+    assert sent[1] == {
+        "role": "assistant",
+        "reasoning_content": "Hm.",
+        "content": "Well.",
+        "tool_calls": [CALL],
+    }
+    say(gateway, "responses", model="native", input=turns, tools=[TOOL])
+    items = json.loads(upstream.seen[-1])["input"]
+    assert [each.get("type", "message") for each in items] == [
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+
+
+def test_names_of_what_is_not_here(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """What nobody here has made, or keeps, is refused, or passed on to who may know it."""
+    upstream.body = json.loads(ANSWER)
+    for name in ("msg_" + "0" * 32, "msg_" + "0" * 48, "rs_nothing"):
+        turns = [{"role": "user", "content": "x"}, *named([{"id": name}])]
+        refused = say(gateway, "responses", model="other", input=turns)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[1]")
+        say(gateway, "responses", model="native", input=turns)
+        assert json.loads(upstream.seen[-1])["input"] == turns
+    many = named([{"id": f"msg_{number:032x}"} for number in range(1025)])
+    assert say(gateway, "responses", model="native", input=many).status_code == 400

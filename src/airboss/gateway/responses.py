@@ -23,6 +23,7 @@ from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
+from airboss.gateway.referred import responses_named, with_items
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.shelf import Shelf
@@ -69,8 +70,9 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
     principal = serving.authenticate(http.headers)  # a stranger's body is not read
     keeping = worker.keeping if serving.plan.bodies else None
     began = worker.clock.now()
-    speech, chat, before = await _read(worker, keeping, principal, http, began)
-    spoken = Spoken(speech=speech, written=http.body)
+    body = await _with_items(worker, keeping, principal, http.body)
+    speech, chat, before = await _read(worker, keeping, principal, body, began)
+    spoken = Spoken(speech=speech, written=body)
     if speech.kept and keeping is not None:
         keeper = _Keeper(serving, keeping, _owner(principal), speech, began=began, before=before)
         spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
@@ -83,21 +85,35 @@ async def input_tokens(worker: Worker, client: Connection, http: HttpRequest) ->
     serving = worker.view()
     principal = serving.authenticate(http.headers)
     keeping = worker.keeping if serving.plan.bodies else None
-    speech, chat, _ = await _read(worker, keeping, principal, http, worker.clock.now())
-    spoken = Spoken(speech=speech, written=http.body)
+    body = await _with_items(worker, keeping, principal, http.body)
+    speech, chat, _ = await _read(worker, keeping, principal, body, worker.clock.now())
+    spoken = Spoken(speech=speech, written=body)
     named = {"object": "response.input_tokens"}
     await count(worker, client, msgspec.structs.replace(http, body=chat), spoken, named)
 
 
+async def _with_items(worker: Worker, keeping: Keeping | None, principal: Principal, body: bytes) -> bytes:
+    """A request with the items in it that it only names, of what is kept. Raises ApiError."""
+    named = responses_named(body)
+    if keeping is None or not named:
+        return body
+    get, owner, now = keeping.store.get, _owner(principal), worker.clock.now()
+    try:
+        found = await asyncio.to_thread(lambda: {each: get(each, key=owner, now=now) for each in named})
+    except AirbossError as error:
+        raise _away(error) from error
+    return with_items(body, {each: kept.response for each, kept in found.items() if kept is not None})
+
+
 async def _read(
-    worker: Worker, keeping: Keeping | None, principal: Principal, http: HttpRequest, began: datetime
+    worker: Worker, keeping: Keeping | None, principal: Principal, body: bytes, began: datetime
 ) -> tuple[ResponsesSpeech, bytes, int]:
     """A call's speech, its request as chat, and how many messages of that are what it builds on. Raises
     ApiError."""
-    asked = wire.read_body(read_responses, http.body)
+    asked = wire.read_body(read_responses, body)
     previous = asked.request.previous_response_id
     history = await _history(worker, keeping, principal, previous) if previous is not None else []
-    chat = wire.read_body(lambda _: as_chat(asked, history), http.body)
+    chat = wire.read_body(lambda _: as_chat(asked, history), body)
     speech = ResponsesSpeech(
         asked,
         created_at=int(began.timestamp()),
