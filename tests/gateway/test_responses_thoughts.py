@@ -33,6 +33,9 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
         deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
         deployment(upstream.url, name="other", aliases=(), continuation="off"),
         native(upstream.url, name="native", aliases=()),
+        deployment(
+            upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
+        ),
     )
     with Gateway(tmp_path / "g", *plans) as running:
         yield running
@@ -141,3 +144,52 @@ def test_names_of_what_is_not_here(gateway: Gateway, upstream: SaidUpstream) -> 
         assert json.loads(upstream.seen[-1])["input"] == turns
     many = named([{"id": f"msg_{number:032x}"} for number in range(1025)])
     assert say(gateway, "responses", model="native", input=many).status_code == 400
+
+
+SIGNED = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+HIDDEN = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
+USE = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+
+
+def said_by_claude(upstream: SaidUpstream, *, stream: bool) -> None:
+    """Thoughts of both kinds and a call, as Anthropic says them."""
+    usage = {"input_tokens": 3, "output_tokens": 2}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "c", "usage": usage}
+    upstream.body = message | {"content": [SIGNED, HIDDEN, USE], "stop_reason": "tool_use"}
+    upstream.events, upstream.done = [], False
+    if not stream:
+        return
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": message | {"content": []}}]
+    begun = {"type": "thinking", "thinking": "", "signature": ""}
+    deltas = [{"type": "thinking_delta", "thinking": "Hm."}, {"type": "signature_delta", "signature": "c2ln"}]
+    for number, (block, pieces) in enumerate([(begun, deltas), (HIDDEN, []), (USE, [])]):
+        events.append({"type": "content_block_start", "index": number, "content_block": block})
+        events += [{"type": "content_block_delta", "index": number, "delta": delta} for delta in pieces]
+        events.append({"type": "content_block_stop", "index": number})
+    events.append({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage})
+    upstream.events = [json.dumps(event) for event in [*events, {"type": "message_stop"}]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("way", ["kept", "sent", "named"])
+def test_signed_thoughts_go_back_with_their_calls(
+    gateway: Gateway, upstream: SaidUpstream, stream: bool, way: str
+) -> None:
+    """Claude wants them before a call's result, or is not let think. A client builds on what is kept,
+    sends the items, or names them."""
+    said_by_claude(upstream, stream=stream)
+    wanted: dict[str, Any] = {"model": "claude", "tools": [TOOL], "reasoning": {"effort": "low"}}
+    first = say(gateway, "responses", "x", stream=stream, **wanted)
+    made = streamed(first)[-1][1]["response"] if stream else first.json()
+    turn: dict[str, Any] = {"previous_response_id": made["id"], "input": [RESULT]}
+    if way != "kept":
+        items = made["output"] if way == "sent" else named(made["output"])
+        turn = {"input": [{"role": "user", "content": "x"}, *items, RESULT]}
+    second = say(gateway, "responses", **wanted | turn)
+    assert "x-airboss-dropped" not in second.headers
+    sent = json.loads(upstream.seen[-1])
+    assert sent["messages"][1]["content"] == [SIGNED, HIDDEN, USE]
+    assert sent["thinking"]["type"] == "enabled"
+    for model in ("native", "other"):
+        say(gateway, "responses", **wanted | turn | {"model": model})
+        assert b"signature" not in upstream.seen[-1]

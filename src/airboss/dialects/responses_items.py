@@ -11,6 +11,8 @@ from airboss.dialects.chat_said import REASONING, CallJoin, Said, list_of, text_
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, input_of
 from airboss.dialects.speech import Json
 
+SIGNED = "thinking_blocks"
+"""The member of a message, and of an item of thoughts, that has them as their model has signed them."""
 OWN = "responses_items"
 """The member of a kept answer that has its turn in Responses' own words."""
 WAITING = frozenset(
@@ -172,5 +174,5 @@ def as_history(
     if said.thought_as:
         message[REASONING] = said.reasoning
     if said.thoughts:
-        message["thinking_blocks"] = list(said.thoughts)
+        message[SIGNED] = list(said.thoughts)
     return message

@@ -18,7 +18,7 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import WAITING, image_url, unnamed_items
+from airboss.dialects.responses_items import SIGNED, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
@@ -147,10 +147,11 @@ def pass_on(
 def _is_ours(item: msgspec.Raw) -> bool:
     """Whether an item of an input has thoughts that were said here for another model: OpenAI looks for what
     it calls so, and finds nothing."""
-    if _OUR_THOUGHTS.search(bytes(item)) is None:
+    if _OUR_THOUGHTS.search(bytes(item)) is None and SIGNED.encode() not in bytes(item):
         return False
     named = lenient.decoded(_named, bytes(item))
-    return named.type == "reasoning" and _OUR_THOUGHTS.fullmatch(encode(named.id)) is not None
+    ours = named.thinking_blocks is not None or _OUR_THOUGHTS.fullmatch(encode(named.id))
+    return named.type == "reasoning" and bool(ours)
 
 
 def _as_input(messages: Sequence[Any]) -> list[Json]:
@@ -178,6 +179,7 @@ def _as_input(messages: Sequence[Any]) -> list[Json]:
 class _Named(msgspec.Struct):
     type: Any = ""
     id: Any = ""
+    thinking_blocks: Any = None
 
 
 _named = msgspec.json.Decoder(_Named)

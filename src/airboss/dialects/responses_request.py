@@ -17,7 +17,7 @@ import msgspec
 
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
-from airboss.dialects.responses_items import image_url
+from airboss.dialects.responses_items import SIGNED, image_url
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -76,6 +76,7 @@ class Item(msgspec.Struct, kw_only=True):
     input: str | None = None
     result: str | None = None
     summary: list[Part] | None = None
+    thinking_blocks: list[Json] | None = None
     output: str | list[Part] | None = None
 
 
@@ -147,7 +148,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     truncation: str | None = None
 
 
-_THOUGHT = frozenset({"role", REASONING})
+_THOUGHT = frozenset({"role", REASONING, SIGNED})
 """The members of a message that has nothing but thoughts yet."""
 T = TypeVar("T")
 _request = msgspec.json.Decoder(ResponsesRequest)
@@ -360,7 +361,7 @@ def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsai
     for number, raw in enumerate(given or ()):
         with _leaving_out(unsaid):
             _add_item(messages, raw, f"input[{number}]")
-    return [message for message in messages if message.keys() != _THOUGHT]
+    return [message for message in messages if not message.keys() <= _THOUGHT]
 
 
 @contextmanager
@@ -378,7 +379,7 @@ def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
     match type_:
         case "message" if (item := _read(_items, raw, where)).role is not None:
             said = _message(item, where)
-            if said["role"] == "assistant" and messages and messages[-1].keys() == _THOUGHT:
+            if said["role"] == "assistant" and messages and messages[-1].keys() <= _THOUGHT:
                 said = messages.pop() | said
             messages.append(said)
         case "function_call" | "custom_tool_call":
@@ -476,10 +477,13 @@ def _add_thoughts(messages: list[Json], item: Item) -> None:
     """What a model thought, for those that want it back with their calls (`plain`)."""
     parts = item.content if isinstance(item.content, list) and item.content else item.summary or ()
     text = "".join(part.text or "" for part in parts)
-    if text and (not messages or messages[-1]["role"] != "assistant"):
-        messages.append({"role": "assistant", REASONING: ""})
+    signed = item.thinking_blocks or []
+    if (text or signed) and (not messages or messages[-1]["role"] != "assistant"):
+        messages.append({"role": "assistant"})
     if text:
         messages[-1][REASONING] = messages[-1].get(REASONING, "") + text
+    if signed:
+        messages[-1][SIGNED] = messages[-1].get(SIGNED, []) + signed
 
 
 def _output(item: Item, where: str) -> Json:

@@ -8,6 +8,7 @@ whole.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
@@ -21,7 +22,7 @@ from airboss.dialects.chat_said import (
     read_error_said,
 )
 from airboss.dialects.responses_custom import custom_names, input_of
-from airboss.dialects.responses_items import is_cut
+from airboss.dialects.responses_items import SIGNED, is_cut
 from airboss.dialects.responses_output import (
     CUSTOM_CALL,
     FUNCTION_CALL,
@@ -31,7 +32,7 @@ from airboss.dialects.responses_output import (
     Text,
     picture,
 )
-from airboss.dialects.speech import Counts, Json, sse
+from airboss.dialects.speech import Counts, Json, encode, sse
 from airboss.domain.errors import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -74,14 +75,31 @@ class Items:
 
     def add(self, said: Said) -> None:
         """Add a whole answer or a piece of one."""
-        thoughts = "summary" if self._speech.summarizes else "reasoning"
-        for channel, text in ((thoughts, said.reasoning), ("text", said.text), ("refusal", said.refusal)):
+        if said.reasoning:
+            self._grow("summary" if self._speech.summarizes else "reasoning", said.reasoning, [])
+        if said.thoughts:
+            self._sign(said.thoughts)
+        for channel, text in (("text", said.text), ("refusal", said.refusal)):
             if text:
                 self._grow(channel, text, list(said.logprobs) if channel == "text" else [])
         for url in said.images:
             self._show_picture(url)
         for piece in said.calls:
             self._call(piece)
+
+    def _sign(self, blocks: Sequence[Json]) -> None:
+        """Thoughts as their model signed them, which wants them back, ride with the item that says them;
+        those that are hidden have one of their own."""
+        self._count(sum(len(encode(block)) for block in blocks))
+        item = self._growing[0] if self._growing is not None else None
+        if item is not None and item.item["type"] == "reasoning":
+            item.item.setdefault(SIGNED, []).extend(blocks)
+            return
+        self._close_growing()
+        item = self._open("reasoning")
+        item.item[SIGNED] = list(blocks)
+        item.finish("completed")
+        self._told("done", item)
 
     def _show_picture(self, url: str) -> None:
         self._close_growing()
