@@ -155,6 +155,22 @@ def test_tokens(gateway: Gateway, upstream: SaidUpstream, root: Path, cut: int |
     assert not any(value in kept(root) for value in (MINE, MORE))
 
 
+@pytest.mark.parametrize("cut", [None, 1, 7])
+def test_counted(gateway: Gateway, upstream: SaidUpstream, cut: int | None) -> None:
+    """Observing counts in the answer what masking masks, where that is, and changes nothing."""
+
+    def found(closed: Json) -> list[tuple[str, int, str]]:
+        return [(each["kind"], each["count"], each["where"]) for each in closed["policy"]]
+
+    said = f"{THEIRS} to {MORE}"
+    counted, _, observed = ask(gateway, upstream, "observe", said, cut)
+    assert counted["output"] == answer(said)["output"]
+    _, _, masked = ask(gateway, upstream, "mask", said, cut)
+    in_answer = [each for each in found(masked) if each[2].startswith("response")]
+    assert sum(count for _, count, _ in in_answer) >= 8
+    assert [each for each in found(observed) if each[2].startswith("response")] == in_answer
+
+
 def test_a_conversation_is_screened_anew(gateway: Gateway, upstream: SaidUpstream) -> None:
     """What was kept under no acting policy goes up under the policy of the call that builds on it."""
     made, _, _ = ask(gateway, upstream, "observe", f"to {THEIRS}!", None)

@@ -33,7 +33,7 @@ from airboss.gateway.screened_answers import (
     ScreenedWholeAnswer,
     screen_of,
 )
-from airboss.gateway.screened_heard import HeardScreen
+from airboss.gateway.screened_heard import CountedScreen, HeardScreen
 from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
 from airboss.gateway.spoken import Client, Spoken
 from airboss.governance.names import Names
@@ -195,8 +195,8 @@ class CallScreen:
 
     def _screen(self, policy: ScreeningPolicy, tokens: Tokens | None) -> AnswerScreen:
         speech = None if self.spoken is None else self.spoken.speech
-        if self.acts and speech is not None and speech.native and speech.screens:
-            return HeardScreen(policy, tokens)
+        if speech is not None and speech.native and speech.screens:
+            return HeardScreen(policy, tokens) if self.acts else CountedScreen(policy, tokens)
         return AnswerScreen(policy, tokens, several=self._several)
 
     def _lookout(self) -> AnswerLookout | None:

@@ -3,8 +3,11 @@ that is read of them is read anew."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from airboss.dialects.heard import NOTHING, carrying, heard_in
 from airboss.dialects.responses_passing import PassingReader
+from airboss.domain.errors import UpstreamFailed
 from airboss.domain.record import PolicyFinding
 from airboss.governance.screening import ScreeningPolicy
 from airboss.governance.screening_chat import AnswerScreen, Passed
@@ -54,3 +57,31 @@ class HeardScreen(AnswerScreen):
     def end(self) -> list[Passed]:
         """What is still held."""
         return [self._read(passed) for passed in self._heard.end()]
+
+
+class CountedScreen(HeardScreen):
+    """As its base, under a policy that only counts: what the provider says goes on as it came, also where it
+    is more than can be read."""
+
+    def whole(self, body: bytes) -> Passed:
+        """A whole answer that carries the provider's."""
+        heard = heard_in(body)
+        if heard is None:
+            return super().whole(body)
+        self._heard.whole(heard[0].encode())
+        return Passed(body, body)
+
+    def event(self, data: bytes) -> list[Passed]:
+        """An event that carries the provider's; its usage comes without."""
+        heard = heard_in(data)
+        if heard is None:
+            return super().event(data)
+        for each in heard:
+            with suppress(UpstreamFailed):
+                self._heard.event(each.encode())
+        return [Passed(data, data)]
+
+    def end(self) -> list[Passed]:
+        """What is still held is counted."""
+        self._heard.end()
+        return []
