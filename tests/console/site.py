@@ -286,6 +286,7 @@ class Site:
     approvals: bool = False
     proposals: Any = field(default_factory=NothingWaits)
     identity: Any = None
+    audit_trouble: str | None = None
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -300,7 +301,9 @@ class Site:
             admin_key=ADMIN_KEY,
             session_key="session-key-of-the-tests",
             clock=self.clock,
-            status=lambda: seed_status(self.clock.now(), store_up=self.store_up),
+            status=lambda: msgspec.structs.replace(
+                seed_status(self.clock.now(), store_up=self.store_up), audit_trouble=self.audit_trouble
+            ),
             apply=apply,
             base_url=BASE_URL,
             jobs=self.jobs,

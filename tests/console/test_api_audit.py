@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from airboss.governance.audit import FORGOT
 from airboss.governance.checkpoint import Checkpoint, is_signed
 from airboss.governance.merkle import is_consistent, is_included
 from tests.console.governed import SIGNER, Governed, governed
-from tests.console.site import ADMIN_KEY
+from tests.console.site import ADMIN_KEY, Noted
+from tests.governance.test_audit import EDITS, filled, opened
 
 
 @pytest.fixture
@@ -91,6 +93,33 @@ def test_proofs_hold(site: Governed) -> None:
         ({"leaf": 1, "extends": 1}, 400),
     ):
         assert program.get("/api/v1/audit/proof", params=params).status_code == status
+
+
+ASKED = ("", "/checkpoint", "/leaves", "/proof?leaf=3", "/proof?extends=3")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_somebody_made_of_the_log_is_no_defect(tmp_path: Path, edit: str) -> None:
+    """Whatever stands in the tables is shown, or refused by name; never a head for a checkpoint that nobody
+    signed."""
+    log = filled(tmp_path)
+    with governed(tmp_path) as site, closing(log):
+        site.audit = Noted()
+        cookies = site.person().cookies
+        site.audit = log
+        person = site.client()
+        person.cookies = cookies
+        with opened(tmp_path) as file:
+            EDITS[edit][0](file)
+        for path in ASKED:
+            answer = site.program().get(f"/api/v1/audit{path}")
+            assert answer.status_code in {200, 404, 503}, (path, answer.text)
+            assert answer.status_code != 503 or "no such table" in answer.text
+            if path == "/checkpoint" and answer.status_code == 200:
+                assert is_signed(msgspec.convert(answer.json(), Checkpoint))
+        page = person.get("/governance/audit")
+        assert page.status_code in {200, 503}, page.text
+        assert "The log verifies." not in page.text
 
 
 def test_an_empty_log_has_no_checkpoint(tmp_path: Path) -> None:

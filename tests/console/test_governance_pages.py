@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,31 @@ def test_a_long_log_is_recomputed_when_asked(site: Governed, monkeypatch: pytest
     assert "The head is signed." in page.text
     (check,) = [each for each in hrefs(page) if "check=all" in each]
     assert "The log verifies." in shown(person, check).text
+
+
+def test_a_row_that_was_edited_beside_the_log_is_told(site: Governed, tmp_path: Path) -> None:
+    """By the page, as by `audit verify`: which key it is, though every leaf is as it was."""
+    made = site.program().post("/api/v1/keys", json={"name": "ann", "role": "viewer"})
+    assert made.status_code == 200
+    person = site.person()
+    assert "The log verifies." in shown(person, "/governance/audit").text
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file, file:
+        file.execute("update keys set content = replace(content, 'viewer', 'admin') where name = 'ann'")
+    page = shown(person, "/governance/audit").text
+    assert "The log does not verify." in page
+    assert "is not what leaf" in page
+
+
+def test_a_log_that_was_put_back_is_told(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is whole in itself: what the checkpoint beside its key shows goes before that, in a long one too."""
+    person = site.person()
+    site.audit_trouble = trouble = "the ledger was put back from an older copy"
+    assert trouble in shown(person, "/governance/audit").text
+    monkeypatch.setattr(views_governance, "CHECKED_MAX", 0)
+    page = shown(person, "/governance/audit").text
+    assert "The log is not what it was." in page
+    assert trouble in page
+    assert "The head is signed." not in page
 
 
 def test_erasures_are_counted_and_nobody_is_named(site: Governed) -> None:

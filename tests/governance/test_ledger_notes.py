@@ -96,6 +96,15 @@ def test_what_an_older_airboss_left_is_told_of_as_it_is_found(house: House) -> N
     assert "plan 5 is told of by no leaf" in str(house.verified().problem)
 
 
+def test_a_leaf_that_somebody_broke_does_not_stop_a_start(house: House) -> None:
+    """What it said is told again, and that it is broken by who verifies."""
+    house.publish()
+    house.edit("update audit_leaves set content = '{' where action = 'plan.publish'")
+    house.notes.begin()
+    assert house.actions()[-2:] == ["plan.publish", "ledger.begin"]
+    assert "leaf 1 cannot be read" in str(house.verified().problem)
+
+
 def test_a_key_has_a_leaf_where_it_changes(house: House) -> None:
     """One that stays as it is has none; whoever edits it between two leaves is found by the second, and by
     each look after it."""

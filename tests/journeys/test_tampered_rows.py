@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -78,9 +79,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "a"
 
 
-def verified(root: Path) -> tuple[int, str]:
+def verified(root: Path, *args: str) -> tuple[int, str]:
     """What `audit verify` answers, and what it says."""
-    done = run_airboss("audit", "verify", "--data-dir", str(root / ".airboss"), cwd=root)
+    done = run_airboss("audit", "verify", "--data-dir", str(root / ".airboss"), *args, cwd=root)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -209,6 +210,61 @@ def test_an_edited_row_is_found(made: Path, tmp_path: Path, edit: str) -> None:
         assert ledger.execute(statement).rowcount > 0
     code, said = verified(tmp_path)
     assert (code, said.startswith("TAMPERED: "), problem in said) == (1, True, True), said
+
+
+def a_folder(head: Path) -> None:
+    """No file at all."""
+    head.unlink()
+    head.mkdir()
+
+
+def a_link(head: Path) -> None:
+    """The very same, by way of a link."""
+    head.rename(head.with_name("kept"))
+    head.symlink_to("kept")
+
+
+HEADS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda head: head.write_bytes(b""),
+    "no text": lambda head: head.write_bytes(b"\xff\0\n" * 50),
+    "long": lambda head: head.write_bytes(b"[" * 1_000_000),
+    "of a larger log": lambda head: head.write_text(head.read_text().replace('"size":', '"size":9')),
+    "a folder": a_folder,
+    "a link": a_link,
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_checkpoint_beside_the_key_that_is_none_was_edited(made: Path, tmp_path: Path, head: str) -> None:
+    """Whatever stands there, the answer is no, and a start tells of it too."""
+    shutil.copytree(made / ".airboss", tmp_path / ".airboss", ignore=shutil.ignore_patterns("*.sock"))
+    HEADS[head](tmp_path / ".airboss" / "secrets" / "audit_head")
+    code, said = verified(tmp_path)
+    assert (code, "its checkpoint in secrets/audit_head does not fit" in said) == (1, True), said
+    assert "Next: keep this data directory as it is" in said
+    status = run_airboss("status", "--json", "--data-dir", str(tmp_path / ".airboss"), cwd=tmp_path)
+    assert "was edited" in json.loads(status.stdout)["audit_trouble"]
+
+
+def test_without_the_key_nothing_can_be_said(made: Path, tmp_path: Path) -> None:
+    """It is called wrongly then, and hears where the key may be."""
+    shutil.copytree(made / ".airboss", tmp_path / ".airboss", ignore=shutil.ignore_patterns("*.sock"))
+    (tmp_path / ".airboss" / "secrets" / "audit_key").unlink()
+    code, said = verified(tmp_path)
+    assert (code, "audit_key is gone" in said, "put it back from a backup" in said) == (2, True, True), said
+
+
+def test_ledgers_that_were_swapped_are_told_apart(made: Path, tmp_path: Path) -> None:
+    """Another Airboss's ledger is signed with another key, and its checkpoint too."""
+    shutil.copytree(made / ".airboss", tmp_path / ".airboss", ignore=shutil.ignore_patterns("*.sock"))
+    with Airboss(tmp_path / "b", fake("http://127.0.0.1:9/v1")) as other:
+        checkpoint = tmp_path / "checkpoint.json"
+        checkpoint.write_text(other.verb("audit", "checkpoint"))
+    code, said = verified(tmp_path, "--checkpoint", str(checkpoint))
+    assert (code, "the checkpoint was signed with another key" in said) == (1, True), said
+    shutil.copyfile(other.data / "ledger.db", tmp_path / ".airboss" / "ledger.db")
+    code, said = verified(tmp_path)
+    assert (code, "leaf 0 names another signing key" in said) == (1, True), said
 
 
 def test_an_edited_key_that_is_changed_again_is_found(made: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.audit import known_names, read_leaf
 from airboss.governance.audit_verify import Verdict, verify
-from airboss.governance.checkpoint import ORIGIN, Checkpoint
+from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
 from airboss.governance.merkle import consistency_proof, inclusion_proof, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, WholeLog
 
@@ -123,15 +123,25 @@ def checked(desk: Desk, data: WholeLog, *, plans: bool = True) -> Verdict:
 def audit_checkpoint(desk: Desk, _call: Call) -> Checkpoint:
     """GET /api/v1/audit/checkpoint."""
     with desk.audit.whole() as data:
-        head, first = data.head, next(data.leaves(), None)
-    if head is None or first is None:
+        head, key = data.head, key_of(data)
+    if head is None:
         raise NotFound("the audit log is empty: nothing has been done here yet")
+    found = head_of(head, key)
+    if not is_signed(found):
+        raise NotFound(
+            "the log's head is not as it was signed and proves nothing; run `airboss audit verify`"
+        )
+    return found
+
+
+def head_of(head: HeadRow, key: str) -> Checkpoint:
+    """A head as what it states, whether it is signed or not."""
     return Checkpoint(
         origin=ORIGIN,
         size=head.size,
         root=head.root,
         at=head.at,
-        public_key=str(read_leaf(first.leaf.content).detail.get("public_key")),
+        public_key=key,
         signature=head.signature,
     )
 
@@ -176,7 +186,7 @@ def audit_proof(desk: Desk, call: Call) -> Proof:
 
 def hashes_of(data: AuditData) -> list[bytes]:
     """The hash of every leaf."""
-    return [leaf_hash(each.leaf.content.encode("utf-8", "surrogatepass")) for each in data.leaves()]
+    return [leaf_hash(str(each.leaf.content).encode("utf-8", "surrogatepass")) for each in data.leaves()]
 
 
 def number(call: Call, name: str) -> int | None:

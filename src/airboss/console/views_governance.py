@@ -14,7 +14,7 @@ from airboss.console.render import Visit
 from airboss.domain.release import PiiAction
 from airboss.governance.audit_verify import Verdict
 from airboss.governance.audit_words import fields
-from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
+from airboss.governance.checkpoint import is_signed
 from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
 
@@ -45,12 +45,14 @@ class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """The head of the log and how it stands. `signed`: the head's signature is over just this, by the key
-    that the log begins with. `verdict` None: the log is long, and nobody asked for the whole check."""
+    that the log begins with. `verdict` None: the log is long, and nobody asked for the whole check; `trouble`
+    is what is known without it."""
 
     head: HeadRow
     public_key: str
     signed: bool
     verdict: Verdict | None
+    trouble: str | None
 
 
 def policies(desk: Desk, _seen: Visit) -> View:
@@ -97,19 +99,19 @@ def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
         head, first = data.head, next(data.leaves(), None)
         if head is None or first is None:
             return None
+        if not isinstance(head.size, int):  # somebody has written there what no head has
+            head = msgspec.structs.replace(head, size=0)
         public_key = api_audit.key_of(data)
-        checkpoint = Checkpoint(
-            origin=ORIGIN,
-            size=head.size,
-            root=head.root,
-            at=head.at,
-            public_key=public_key,
-            signature=head.signature,
-        )
         small = head.size <= CHECKED_MAX
         # Prompts are in plans: many are long.
         checked = api_audit.checked(desk, data, plans=whole) if whole or small else None
-    return Sealed(head=head, public_key=public_key, signed=is_signed(checkpoint), verdict=checked)
+    return Sealed(
+        head=head,
+        public_key=public_key,
+        signed=is_signed(api_audit.head_of(head, public_key)),
+        verdict=checked,
+        trouble=desk.status().audit_trouble,
+    )
 
 
 def erasures(desk: Desk, seen: Visit) -> View:

@@ -79,7 +79,7 @@ def is_sealed(said: bytes, signature: str, public_key: str) -> bool:
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
         key.verify(bytes.fromhex(signature), _LEAF + said)
-    except (ValueError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return True
 
@@ -92,7 +92,7 @@ def is_signed(checkpoint: Checkpoint) -> bool:
             size=checkpoint.size, root=checkpoint.root, at=checkpoint.at, public_key=checkpoint.public_key
         )
         key.verify(bytes.fromhex(checkpoint.signature), said)
-    except (ValueError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return checkpoint.origin == ORIGIN
 

@@ -4,6 +4,7 @@ of how it was kept and is, so that an edit between two leaves shows, and one aft
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from airboss.domain.plan import ServingPlan
@@ -69,9 +70,10 @@ class LedgerNotes:
     def _noted(self) -> int:
         """The number of the newest plan in the log."""
         for named in self._audit.newest(limit=1, action=PLAN):
-            number = read_leaf(named.leaf.content).detail.get("plan")
-            if isinstance(number, int):
-                return number
+            with suppress(ValueError, TypeError, RecursionError):  # somebody broke it: see `verify`
+                number = read_leaf(named.leaf.content).detail.get("plan")
+                if isinstance(number, int):
+                    return number
         return 0
 
     def _note_key(self, action: str, key: ApiKey, digests: Mapping[str, object]) -> None:
