@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -28,6 +29,7 @@ from tests.cli.admin_api import KEY, AdminApi
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
 
+WIDE = {"COLUMNS": "120"}
 COMMAND = [sys.executable, "-m", "airboss.cli.main"]
 
 
@@ -42,6 +44,17 @@ def test_the_shell_completes_verbs_and_options(words: str, found: str) -> None:
         COMMAND, env=os.environ | env, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == [found]
+
+
+def test_the_help_lists_verbs_in_their_order() -> None:
+    """What one does first stands first: headings and verbs as the table has them."""
+    done = subprocess.run(
+        [*COMMAND, "--help"], capture_output=True, text=True, check=True, timeout=60, env=os.environ | WIDE
+    )
+    headings = [line.split("─")[1].strip() for line in done.stdout.splitlines() if line.startswith("╭")]
+    assert headings == ["Options", *VERBS]
+    listed = re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE)
+    assert listed == [name for names in VERBS.values() for name in names]
 
 
 def test_version_is_quick_and_light() -> None:

@@ -236,6 +236,8 @@ def test_an_unknown_price_is_said() -> None:
     some = cards([stats("a", 5, cost_usd=1.0, cost_unknown=2)], [], drawn(), earlier="24 h")[5]
     assert some.value == 1.0
     assert "2 calls of unknown price" in some.note
+    one = cards([stats("a", 5, cost_usd=1.0, cost_unknown=1)], [], drawn(), earlier="24 h")[5]
+    assert "1 call of unknown price" in one.note
 
 
 def test_rows_hold_every_deployment() -> None:

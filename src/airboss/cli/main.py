@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
 
@@ -24,6 +25,14 @@ VERBS = {
     ),
 }
 """All verbs, by their headings in the help. Each is what has its name in the module of its name."""
+
+
+class InOrder(Verbs):
+    """The verbs as `VERBS` has them: else those with verbs of their own come last, and headings with them."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """As the base class."""
+        return [name for names in VERBS.values() for name in names if name in self.commands]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +62,7 @@ def command(verb: str = "") -> typer.Typer:
     chosen = [verb] if verb in every else every
     made = typer.Typer(
         name="airboss",
-        cls=Verbs,
+        cls=InOrder,
         help="LLMOps in one command: deploy, monitor, maintain, scale and govern LLMs.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,

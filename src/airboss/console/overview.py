@@ -216,7 +216,7 @@ def cost_card(stats: Sequence[DeploymentStats], chart: Chart) -> Card:
     requests = sum(each.requests for each in stats)
     if unknown:
         note = (
-            f"without {unknown:,} calls of unknown price"
+            f"without {unknown:,} call{'' if unknown == 1 else 's'} of unknown price"
             if known
             else "no price known; set `price` on the model"
         )
