@@ -114,7 +114,7 @@ def labelled(sentences: int, seed: int = SEED) -> list[tuple[str, Spans]]:
                 spans.append((len(text), len(text) + len(name), kind))
                 text += name
             text += rest
-        made.append((text, tuple(spans)))  # type: ignore[arg-type]  # the templates' words are kinds
+        made.append((text, tuple(spans)))
     return made
 
 

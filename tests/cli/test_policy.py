@@ -22,6 +22,9 @@ model = "m"
 pii = { action = "mask" }
 [policies.cards]
 pii = { action = "block", kinds = ["card"] }
+[policies.own]
+custom.codename = { words = ["Blue Heron"], action = "mask" }
+custom.employee = { pattern = 'EMP-\\d{6}', action = "tokenize" }
 [releases.r]
 model = "m"
 policy = "default"
@@ -53,7 +56,12 @@ def test_list(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["kinds"] == ["email", "phone", "card", "iban", "us_ssn", "ip", "secret"]
     assert rows[1] == {
-        "name": "cards", "action": "block", "kinds": ["card"], "releases": [], "deployments": ["d"],
+        "name": "cards", "action": "block", "kinds": ["card"], "custom": {}, "releases": [],
+        "deployments": ["d"],
+    }  # fmt: skip
+    assert rows[2] == {
+        "name": "own", "action": None, "kinds": [], "custom": {"codename": "mask", "employee": "tokenize"},
+        "releases": [], "deployments": [],
     }  # fmt: skip
     assert ran("policy", "list", "--config", file) == 0
     assert "cards    block   card" in capsys.readouterr().out
@@ -73,6 +81,15 @@ def test_what_a_policy_does_to_a_text(file: str, capsys: pytest.CaptureFixture[s
         "blocked": True,
         "text": "Mail jane@example.com, card ",
     }
+
+
+def test_kinds_of_its_own(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are found, told and replaced as the others are."""
+    words = ("policy", "test", "--config", file, "--policy", "own")
+    assert ran(*words, "--text", "EMP-123456 on blue-heron, EMP-123456.") == 0
+    shown = capsys.readouterr()
+    assert shown.out == "<EMPLOYEE_1> on [CODENAME], <EMPLOYEE_1>.\n"
+    assert shown.err == "found: 1 codename, 2 employee\n"
 
 
 def test_a_text_in_a_file(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,35 @@ def test_policies_say_what_they_do_and_whom_they_bind(empty: Site) -> None:
     assert "/deployments/support" in hrefs(page)
 
 
+def test_policies_show_kinds_of_their_own(empty: Site) -> None:
+    """With what they are, what is done about which, and a way to the records in which one was found."""
+    empty.ledger.text = (
+        CONFIG
+        + """
+[policies.house]
+custom.employee = { pattern = '\\bEMP-<b>[0-9]{6}', action = "mask" }
+custom.codename = { words = ["Blue Heron", "a1", "a2", "a3", "a4", "a5"], action = "block" }
+custom.single = { words = ["Falcon"], action = "block" }
+
+[policies.both]
+pii = { action = "mask", kinds = ["email"] }
+custom.employee = { pattern = 'EMP', action = "mask" }
+"""
+    )
+    page = shown(empty.person(), "/governance")
+    house = page.text.split("house", 1)[1].split("spare", 1)[0]
+    assert "block codename, single: the call is refused" in house
+    assert "mask employee: its kind stands in its place" in house
+    assert "codename 6 words: Blue Heron, a1, a2, a3, a4, …" in house
+    assert "single 1 word: Falcon" in house
+    assert r"employee what matches \bEMP-<b>[0-9]{6}" in house
+    assert "not looked for: email, phone" in house
+    assert "/records?policy=codename" in hrefs(page)
+    both = page.text.split("both", 1)[1].split("careful", 1)[0]
+    assert "mask its kind stands" in both
+    assert "email employee what matches EMP" in both
+
+
 def test_the_log_is_listed_page_by_page(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest first, each leaf once, narrowed by action; a name that says to run is text."""
     monkeypatch.setattr(views_governance, "ENTRIES", 3)

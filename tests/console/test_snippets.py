@@ -19,7 +19,7 @@ TEXTS = {
     .replace("support.rollout]", 'support".rollout]')
     .replace('[releases.support"]', "[releases.support]"),
 }
-NAMES = ("alarm", "judge", "budget", "team", "fallback", "policy", "rollout")
+NAMES = ("alarm", "judge", "budget", "team", "fallback", "policy", "words", "rollout")
 
 
 def piece(text: str, name: str) -> Snippet:
@@ -36,6 +36,10 @@ def has(config: Config, name: str) -> bool:
         "team": any(each.team is not None for each in config.keys.values()),
         "fallback": any(each.fallbacks for each in config.releases.values()),
         "policy": any(each.policy is not None for each in config.deployments.values()),
+        "words": any(
+            each.policy is not None and config.policies[each.policy].custom.keys() == {"codename", "employee"}
+            for each in config.deployments.values()
+        ),
         "rollout": any(
             each.rollout is not None and each.rollout.steps == (5, 25, 50)
             for each in config.deployments.values()

@@ -6,32 +6,41 @@ no openings, no hints, no horizon.
 
 from __future__ import annotations
 
+from typing import Any
+
 import re2
 
+from airboss.domain.release import CustomKind
 from airboss.governance.candidates import Detector
+from airboss.governance.custom import detectors_of
 from airboss.governance.detectors import DETECTORS
+from airboss.governance.names import plain
 from airboss.governance.policies import KINDS
 from airboss.governance.shadow import Caster
 
 _OPTIONS = re2.Options()
 _OPTIONS.encoding = re2.Options.Encoding.LATIN1
 _OPTIONS.longest_match = True
-_PATTERNS = {
-    detector.name: re2.compile(detector.shape.exact.encode("latin-1"), _OPTIONS) for detector in DETECTORS
-}
+
+
+def _pattern(detector: Detector) -> Any:
+    return re2.compile(detector.shape.exact.encode("latin-1"), _OPTIONS)  # re2 keeps those it has compiled
 
 
 class Whole:
     """A text and the values in it, each a kind and its place in the text, in order."""
 
-    def __init__(self, text: str, kinds: tuple[str, ...] = KINDS) -> None:
+    def __init__(
+        self, text: str, kinds: tuple[str, ...] = KINDS, custom: tuple[CustomKind, ...] = ()
+    ) -> None:
         self.text = text
         self.shadow, gaps = Caster().cast(text)
+        self.plain = plain(text, gaps)
         self._starts = self._places(gaps)
         found = [
             (start, rank, end, detector.kind)
-            for rank, detector in enumerate(DETECTORS)
-            if detector.kind in kinds
+            for rank, detector in enumerate((*detectors_of(custom), *DETECTORS))
+            if detector.kind in kinds or rank < len(detectors_of(custom))
             for start, end in self._values(detector)
         ]
         self.values = [
@@ -51,15 +60,21 @@ class Whole:
 
     def _values(self, detector: Detector) -> list[tuple[int, int]]:
         values, place, shadow = [], 0, self.shadow
-        while (match := _PATTERNS[detector.name].search(shadow, place)) is not None:
+        while (match := _pattern(detector).search(shadow, place)) is not None:
             start, end = match.span()
-            begin = start + 2 if shadow[start : start + 1] == b"\\" else start
+            begin = start + 2 if shadow[start : start + 1] == b"\\" and detector.escaped else start
             before = shadow[max(0, begin - detector.left) : begin]
             span = detector.confirm(before, shadow[begin:end], shadow[end : end + detector.right])
             if span is None:
                 place = end if detector.skips else start + 1
                 continue
             first, last = begin + span[0], begin + span[1]
+            if detector.judge is not None:
+                judged = detector.judge(self.plain, first, last)
+                if judged is None:
+                    place = start + 1
+                    continue
+                last = first + judged[1]
             if detector.grows is not None:
                 last, _ = detector.grows(shadow, first, last)
             values.append((first, last))

@@ -59,7 +59,7 @@ def test_every_cutting_gives_the_same(names: Names) -> None:
         source = random.Random(seed)
         text = "".join(source.sample(texts, 12))
         for action in ("mask", "tokenize", "block"):
-            policy = screening_policy(dict.fromkeys(KINDS, action), names)  # type: ignore[arg-type]
+            policy = screening_policy(dict.fromkeys(KINDS, action), names)
             whole = screen_text(policy, text, Tokens(b"key"))
             screen = Screen(policy, Tokens(b"key"))
             assert "".join([*map(screen.feed, cut(source, text)), screen.finish()]) == whole.text

@@ -171,10 +171,11 @@ def names(config: Config) -> Iterator[Check]:
     from airboss.governance.policies import INSTALL, NAMED, names_version, unfindable  # noqa: PLC0415 - as above
 
     for name, policy in config.policies.items():
-        reason = unfindable(policy.pii.kinds)
+        kinds = () if policy.pii is None else policy.pii.kinds
+        reason = unfindable(kinds)
         if reason is not None:
             yield fail("policies", f"policies.{name}.pii.kinds: {reason}", INSTALL)
-        elif not set(policy.pii.kinds or ()).isdisjoint(NAMED):
+        elif not set(kinds or ()).isdisjoint(NAMED):
             yield ok("policies", f"{name}: names are found by {names_version()}")
 
 

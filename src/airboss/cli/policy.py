@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,11 +40,12 @@ def list_policies(
 ) -> None:
     """List the policies, what they do, and what they bind."""
     said = _configuration(config, data_dir, url)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
-            "action": each.pii.action,
+            "action": None if each.pii is None else each.pii.action,
             "kinds": [kind for kind, _ in _policy(said, name).pii],
+            "custom": {kind: own.action for kind, own in sorted(each.custom.items())},
             "releases": [release for release, it in said.releases.items() if it.policy == name],
             "deployments": [served for served, it in said.deployments.items() if it.policy == name],
         }
@@ -56,10 +57,12 @@ def list_policies(
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
-    table = table_of("policy", "action", "kinds", "releases", "deployments")
+    table = table_of("policy", "action", "kinds", "custom", "releases", "deployments")
     for row in rows:
-        lists = (escape(", ".join(row[name]) or "-") for name in ("kinds", "releases", "deployments"))
-        table.add_row(escape(str(row["name"])), str(row["action"]), *lists)
+        custom = [f"{kind}: {action}" for kind, action in row["custom"].items()]
+        lists = (row["kinds"], custom, row["releases"], row["deployments"])
+        shown = (escape(", ".join(each) or "-") for each in lists)
+        table.add_row(escape(row["name"]), row["action"] or "-", *shown)
     console().print(
         table if rows else "no policy; see [policies.NAME] in docs/configuration.md", markup=False
     )
@@ -81,7 +84,7 @@ def try_policy(
     The text is looked at here and sent nowhere. Exits with 1 if the policy would block it.
     """
     from airboss.governance.names import Names  # noqa: PLC0415 - loads what only this verb needs
-    from airboss.governance.policies import asks_names, binding  # noqa: PLC0415 - as above
+    from airboss.governance.policies import asks_names, binding, custom_of  # noqa: PLC0415 - as above
     from airboss.governance.screening import screen_text, screening_policy  # noqa: PLC0415 - as above
     from airboss.governance.tokens import Tokens  # noqa: PLC0415 - as above
 
@@ -89,14 +92,15 @@ def try_policy(
     if name not in said.policies:
         known = ", ".join(said.policies) or "none"
         raise WrongCall(f"there is no policy {name!r}; there are: {known}")
-    actions = binding(_policy(said, name))
+    pii, actions = said.policies[name].pii, binding(_policy(said, name))
     names = Names(find=_finder()) if asks_names(_policy(said, name)) else None
-    found = screen_text(screening_policy(actions, names), _text(text, file), Tokens(b"test"))
+    screens = screening_policy(actions, names, custom_of(_policy(said, name)))
+    found = screen_text(screens, _text(text, file), Tokens(b"test", kinds=screens.labels))
     if as_json:
         print_json(
             {
                 "policy": name,
-                "action": said.policies[name].pii.action,
+                "action": None if pii is None else pii.action,
                 "found": dict(found.findings),
                 "blocked": found.blocked,
                 "text": found.text,
@@ -135,10 +139,9 @@ def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config
 
 
 def _policy(said: Config, name: str) -> Policy:
-    from airboss.governance.policies import policy_of  # noqa: PLC0415 - as above
+    from airboss.governance.policies import policy_said  # noqa: PLC0415 - as above
 
-    pii = said.policies[name].pii
-    return policy_of(pii.action, pii.kinds)
+    return policy_said(said.policies[name])
 
 
 def _text(text: str | None, file: Path | None) -> str:

@@ -122,10 +122,19 @@ class PiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kinds: tuple[str, ...] | None = None
 
 
-class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[policies.NAME]`: what releases and deployments bind calls to."""
+class CustomConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of `custom`: what is done about what `pattern` matches, or about any of the `words`."""
 
-    pii: PiiConfig
+    action: PiiAction
+    pattern: str | None = None
+    words: tuple[str, ...] = ()
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[policies.NAME]`: what releases and deployments bind calls to; `custom` are kinds of one's own."""
+
+    pii: PiiConfig | None = None
+    custom: dict[str, CustomConfig] = {}
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

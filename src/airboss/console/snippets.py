@@ -42,6 +42,7 @@ def snippets(config: Config) -> tuple[Snippet, ...]:
         _team(config),
         _fallback(config),
         _policy(config),
+        _words(config),
         _rollout(config),
     )
 
@@ -133,17 +134,39 @@ def _fallback(config: Config) -> Snippet:
 
 
 def _policy(config: Config) -> Snippet:
-    name = _first(config, lambda each: each.policy is None)
-    policy = _free("careful", config.policies)
+    named = (each.policy for each in config.deployments.values())
+    bare = next((each for each in named if each is None or config.policies[each].pii is None), None)
+    policy, binds = (bare, ()) if bare is not None else _new_policy(config)
     return Snippet(
         name="policy",
         title="A policy that masks",
         why="Mail addresses, numbers of cards and the like are masked in requests and answers.",
+        parts=((("policies", policy), ('pii = { action = "mask" }',)), *binds),
+    )
+
+
+def _words(config: Config) -> Snippet:
+    named = (each.policy for each in config.deployments.values())
+    bound = next((each for each in named if each is not None and not config.policies[each].custom), None)
+    policy, binds = (bound, ()) if bound is not None else _new_policy(config)
+    custom = ("policies", policy, "custom")
+    return Snippet(
+        name="words",
+        title="Words and numbers of your own",
+        why="Calls that name a secret project are refused, and numbers of employees are masked.",
         parts=(
-            (("policies", policy), ('pii = { action = "mask" }',)),
-            (("deployments", name), (f"policy = {_quoted(policy)}",)),
+            ((*custom, "codename"), ('words = ["Project Falcon", "Blue Heron"]', 'action = "block"')),
+            ((*custom, "employee"), (r"pattern = '\bEMP-[0-9]{6}\b'", 'action = "mask"')),
+            *binds,
         ),
     )
+
+
+def _new_policy(config: Config) -> tuple[str, tuple[Part, ...]]:
+    """The name of another policy, and what binds a deployment to it."""
+    name = _first(config, lambda each: each.policy is None)
+    policy = _free("careful", config.policies)
+    return policy, ((("deployments", name), (f"policy = {_quoted(policy)}",)),)
 
 
 def _rollout(config: Config) -> Snippet:

@@ -7,6 +7,7 @@ from itertools import groupby
 import msgspec
 
 from airboss.config import Config, parse_config
+from airboss.config.types import CustomConfig
 from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
 from airboss.console.page import Page, View, asking
@@ -20,6 +21,7 @@ from airboss.store.audit_rows import HeadRow
 
 ENTRIES = 50
 ERASURES = 100
+WORDS_SHOWN = 5
 CHECKED_MAX = 2_000
 """A log of up to so many leaves is recomputed for every look at it; a longer one when somebody asks."""
 
@@ -31,13 +33,19 @@ ACTION_SAID: dict[PiiAction, str] = {
 }
 
 
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy does about some kinds, in words; those that it defines itself with what they are."""
+
+    action: PiiAction
+    said: str
+    kinds: tuple[tuple[str, str | None], ...]
+
+
 class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy with what it does, in words, what it looks for, what not, and who is bound by it."""
+    """A policy with what it does, what it does not look for of what is built in, and who is bound by it."""
 
     name: str
-    action: PiiAction
-    does: str
-    kinds: tuple[str, ...]
+    does: tuple[Done, ...]
     others: tuple[str, ...]
     releases: tuple[str, ...]
     deployments: tuple[str, ...]
@@ -66,15 +74,31 @@ def policies(desk: Desk, _seen: Visit) -> View:
 
 def policy(config: Config, name: str) -> PolicyShown:
     """One policy, with its kinds in the order of all, and who names it."""
-    asked = config.policies[name].pii
+    said = config.policies[name]
+    kinds = () if said.pii is None else said.pii.kinds or KINDS
+    does: dict[PiiAction, list[tuple[str, str | None]]] = {}
+    if said.pii is not None:
+        does[said.pii.action] = [(each, None) for each in ALL if each in kinds]
+    for kind, own in sorted(said.custom.items()):
+        does.setdefault(own.action, []).append((kind, _defined(own)))
     return PolicyShown(
         name=name,
-        action=asked.action,
-        does=ACTION_SAID[asked.action],
-        kinds=tuple(each for each in ALL if each in (asked.kinds or KINDS)),
-        others=tuple(each for each in ALL if each not in (asked.kinds or KINDS)),
+        does=tuple(
+            Done(action=action, said=ACTION_SAID[action], kinds=tuple(each)) for action, each in does.items()
+        ),
+        others=tuple(each for each in ALL if each not in kinds),
         releases=tuple(sorted(each for each, made in config.releases.items() if made.policy == name)),
         deployments=tuple(sorted(each for each, made in config.deployments.items() if made.policy == name)),
+    )
+
+
+def _defined(kind: CustomConfig) -> str:
+    """What a kind of a policy's own is, shortly."""
+    if kind.pattern is not None:
+        return f"what matches {kind.pattern}"
+    words = "1 word" if len(kind.words) == 1 else f"{len(kind.words)} words"
+    return f"{words}: {', '.join(kind.words[:WORDS_SHOWN])}" + (
+        ", …" if len(kind.words) > WORDS_SHOWN else ""
     )
 
 

@@ -335,7 +335,7 @@ def _check_policies(config: Config, was: Config, text: str, source: str) -> None
     for name, policy in config.policies.items():
         if policy == was.policies.get(name):
             continue
-        reason = unfindable(policy.pii.kinds)
+        reason = None if policy.pii is None else unfindable(policy.pii.kinds)
         if reason is not None:
             line = line_of(text, ("policies", name, "pii", "kinds"))
             raise ConfigError(f"{source}:{line}: policies.{name}.pii.kinds: {reason}")

@@ -33,7 +33,6 @@ class Clock(Protocol):
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is kept: `sha256` is the hex digest of the secret, 256 random bits, which need no salt.
-
     With a `role` (`config.types.Role`) it opens the console, without one it calls models. `internal`: our
     own, for evaluations and probes; no other may name its release. `deployments` to `priority` hold now;
     `given` (deployments) and what else begins so is what the key was made for, and holds where the
@@ -68,7 +67,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running engine of a local model; `url` is its base URL, up to and including `/v1`.
-
     `detail` is why it is not ready. `slots`, `running` and `queued` are calls at this moment, by the
     gateways' counts: the ledger keeps none of them, and None is unknown, not 0."""
 
@@ -87,7 +85,6 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """That an engine shall run, decided by the controller; how it stands is its `Replica`, of the same id.
-
     `settings` is the model's configuration that it was placed with, in JSON, and `engine` names just that:
     two placements of one engine answer alike. An engine is never changed where it stands: another one is
     placed beside it, and it drains from `draining_since` on."""

@@ -15,8 +15,7 @@ Params = dict[str, Any]
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """The exact model that answers. `model` is the name upstream, or for `local` the weights' source
-    (`file:…` and so on). The rest is set for `local` only; `adapter` is the source of a LoRA that is added
-    to the weights."""
+    (`file:…` and so on). The rest is set for `local` only; `adapter` is the source of a LoRA on top."""
 
     provider: str
     kind: ProviderKind
@@ -29,8 +28,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PromptForm = Literal["system", "turns", "completion"]
-"""Where examples go: into the system message's text, before the client's messages as turns, or, with all of
-the conversation, into one raw prompt that the model completes (`releases.render`)."""
+"""Where examples go: into the system message, before the client's messages as turns, or, with the whole
+conversation, into one raw prompt that the model completes (`releases.render`)."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -50,21 +49,30 @@ PiiAction = Literal["mask", "tokenize", "block", "observe"]
 the call is refused or its answer cut; it is only counted."""
 
 
+class CustomKind(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of the operator's own: what `pattern` matches, or any of the `words`."""
+
+    name: str
+    action: PiiAction
+    pattern: str | None = None
+    words: tuple[str, ...] = ()
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is done about personal data and secrets, by kind, and the version of what finds them."""
 
     pii: tuple[tuple[PiiKind, PiiAction], ...]
     detectors: str
+    custom: tuple[CustomKind, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable bundle of everything that shapes an answer.
 
-    `digest` is the sha256, in hex, of the canonical form of the other fields but `name`
-    (`releases.digest`): two releases that answer alike have one digest, whatever they are called.
-    `prompt` is a template (`releases.render`) that becomes the first system message. `params` fill what a
-    request leaves open; `params_force` replace what it says. `policy` screens requests and answers.
-    `fallbacks` are asked in their order where the model fails.
+    `digest` is the sha256, in hex, of the canonical form of the other fields but `name` (`releases.digest`):
+    two releases that answer alike have one digest. `prompt` is a template (`releases.render`) that becomes
+    the first system message. `params` fill what a request leaves open; `params_force` replace what it says.
+    `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails.
     """
 
     digest: str

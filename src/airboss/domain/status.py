@@ -21,7 +21,6 @@ DeploymentState = Literal["ready", "starting", "down"]
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One supervised process. `restarts` counts since `airboss up`; `since` is when `state` began.
-
     `rss_bytes` is the memory it holds, None where that cannot be read."""
 
     name: str
@@ -35,7 +34,6 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment. `model` is the name upstream or the weights' source; `release` is the digest.
-
     `candidate` is the digest of a changed release that no rollout exposes; `canary` of one that is exposed,
     at `canary_weight` (0 to 1)."""
 

@@ -120,7 +120,7 @@ def _parts(call: Admitted, said: dict[str, Any]) -> list[Any]:
         call.deployment.name,
         call.request.principal.owner or call.request.principal.key,
         call.branch.release.digest,
-        [policy.detectors, policy.pii] if policy is not None else None,
+        None if policy is None else [policy.detectors, policy.pii, *policy.custom],
         call.request.operation,
         _same_numbers(said),
     ]

@@ -37,7 +37,7 @@ from airboss.gateway.screened_heard import CountedScreen, HeardScreen
 from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
 from airboss.gateway.spoken import Client, Spoken
 from airboss.governance.names import Names
-from airboss.governance.policies import binding
+from airboss.governance.policies import binding, custom_of
 from airboss.governance.screening import (
     Screen,
     ScreeningPolicy,
@@ -86,7 +86,7 @@ class CallScreen:
         self._tokens: Tokens | None = None
         if "tokenize" in policy.actions.values():
             written = _text_of(request, body) + (spoken.written if spoken is not None else b"")
-            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written=written)
+            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written, policy.labels)
         self.request = request
         self.body = body
         self.spoken = spoken
@@ -321,7 +321,7 @@ def _refuse_tokens(body: wire.Body) -> None:
 @lru_cache(maxsize=256)  # a few policies, in pairs
 def compiled(*policies: Policy | None) -> ScreeningPolicy:
     """What several policies come to together, ready for use."""
-    policy = screening_policy(binding(*policies))
+    policy = screening_policy(binding(*policies), custom=custom_of(*policies))
     prepare(policy)
     return policy
 

@@ -262,6 +262,12 @@ def prepare_policies(deployment: DeploymentPlan) -> None:
             compiled(release.policy, deployment.policy)
 
 
+def prepare_all(plan: ServingPlan) -> None:
+    """The same of all of them."""
+    for deployment in plan.deployments:
+        prepare_policies(deployment)
+
+
 def previews_of(plan: ServingPlan) -> dict[str, Previewed]:
     """Each deployment's preview."""
     told = {each.name: each.preview for each in plan.deployments if each.preview is not None}

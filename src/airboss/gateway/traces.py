@@ -27,7 +27,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.worker import Worker
-from airboss.governance.policies import binding
+from airboss.governance.policies import binding, custom_of
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
 from airboss.telemetry.genai_attributes import without_content, without_credentials
@@ -386,12 +386,13 @@ class Spans:
 
 def _screen(serving: Serving, principal: Principal, learn: Learn | None) -> SpanScreen | None:
     """The screen that the policies of all deployments make that the key may use; None for no policy."""
-    actions = binding(*serving.policies(principal))
+    policies = serving.policies(principal)
+    actions = binding(*policies)
     if not actions:
         return None
     from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need
 
-    return SpanScreen(actions, learn)
+    return SpanScreen(actions, learn, custom_of(*policies))
 
 
 def service_of(resource: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from airboss.domain.record import PolicyFinding
-from airboss.domain.release import PiiAction, PiiKind
+from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.findings import Findings
 from airboss.governance.names import Names
 from airboss.governance.screening import ScreeningPolicy, reading_ahead, screen_text, screening_policy
@@ -20,11 +20,17 @@ class SpanScreen:
     """Masks what policies do not only observe: there is nobody to give a token's value back to, and what
     would be blocked has happened already."""
 
-    def __init__(self, actions: Mapping[PiiKind, PiiAction], learn: Learn | None = None) -> None:
+    def __init__(
+        self,
+        actions: Mapping[str, PiiAction],
+        learn: Learn | None = None,
+        custom: tuple[CustomKind, ...] = (),
+    ) -> None:
         self._learn = learn
         self._policy = screening_policy(
             {kind: "observe" if action == "observe" else "mask" for kind, action in actions.items()},
             Names() if learn is not None else None,
+            custom,
         )
 
     def body(self, json: bytes | None, where: str) -> tuple[bytes | None, tuple[PolicyFinding, ...]]:

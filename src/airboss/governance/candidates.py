@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from airboss.domain.release import PiiKind
 from airboss.governance.shapes import Shape
 
-Kind = PiiKind
-"""What policies name."""
+Kind = str
+"""What policies name: a `PiiKind`, or one of their own."""
 
 Span = tuple[int, int]
 """From the first character to the one after the last."""
@@ -27,6 +26,10 @@ Growth = Callable[[bytes, int, int], tuple[int, bool]]
 hand) and its end so far: its end now, and whether that is final. Not final only at the end of the text. Looks
 at most LEFT characters back from the end so far, and only at the value.
 """
+
+Judge = Callable[[str, int, int], Span | None]
+"""The same by the text itself, with one character for each of its shadow. Given it and where the candidate
+begins and ends; looks at that and the character behind it."""
 
 LEFT = 80
 """Characters before a candidate that a detector may ask for, at most."""
@@ -49,7 +52,9 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True):
     refused candidate one character on, or with `skips` behind it. `confirm` sees `left` characters before the
     candidate and `right` after it. A value may grow beyond its candidate.
 
-    `canonical` makes the spellings of one value the same, for tokens.
+    `canonical` makes the spellings of one value the same, for tokens. `escaped`: a candidate may begin with
+    an escape that is no part of it (START). `by_text`: values differ in more than their shadows; then
+    `judge`, if there is one, has the last word, and `spelled` is what `canonical` is otherwise.
     """
 
     kind: Kind
@@ -61,6 +66,10 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True):
     skips: bool = False
     grows: Growth | None = None
     canonical: Callable[[bytes], bytes] = as_written
+    escaped: bool = True
+    by_text: bool = False
+    judge: Judge | None = None
+    spelled: Callable[[str], str] = str
 
     @property
     def longest(self) -> int:
@@ -83,12 +92,13 @@ candidate that begins with such an escape is judged without it."""
 END = Shape(exact=r"\b", loose=r"\b", opening="", longest=0)
 """The end of a word."""
 
-_ESCAPE = re.compile(rb"\\[nrt]\Z")
+ESCAPE = re.compile(rb"\\[nrt]\Z")
+"""Such an escape at the end of what stands before."""
 
 
 def glued(before: bytes) -> bool:
     """Whether what follows is the rest of a word or number."""
-    return before[-1:].isalnum() and _ESCAPE.search(before[-2:]) is None
+    return before[-1:].isalnum() and ESCAPE.search(before[-2:]) is None
 
 
 _NOT_DIGITS = bytes(code for code in range(256) if not 48 <= code <= 57)

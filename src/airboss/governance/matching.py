@@ -9,22 +9,24 @@ from typing import Any
 
 import re2
 
+from airboss.domain.release import CustomKind
 from airboss.governance.candidates import Detector, Kind
 from airboss.governance.detectors import DETECTORS
 from airboss.governance.policies import NAMED
 from airboss.governance.shapes import Shape
 
 _DFA_BYTES = 32 << 20  # at most, and seldom a tenth of it; a set of patterns has no way to match but its DFA
+_OWN_DFA_BYTES = 4 << 20  # of each kind that a policy defines: beyond it a search goes on without a DFA
 _BACKSLASH = ord("\\")
 
 
-def _options() -> re2.Options:
+def _options(dfa_bytes: int = _DFA_BYTES) -> re2.Options:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.longest_match = True
     options.never_capture = True
     options.log_errors = False
-    options.max_mem = _DFA_BYTES
+    options.max_mem = dfa_bytes
     return options
 
 
@@ -50,22 +52,55 @@ def _search(pattern: str, options: re2.Options) -> _Search:
     return search
 
 
-class Matcher:
-    """The detectors of some kinds. Immutable; safe to share by threads."""
+_Hints = Callable[[bytes], Sequence[int]]
 
-    def __init__(self, kinds: Collection[str]) -> None:
+
+def _hints(detectors: Sequence[Detector], options: re2.Options) -> _Hints:
+    """What tells which of these may have a candidate in a shadow."""
+    found = re2.Set.SearchSet(options)
+    for detector in detectors:
+        found.Add(detector.shape.loose.encode("latin-1"))
+    found.Compile()
+    match: _Hints = found._set.Match  # the set's own, for the same reason
+    return match
+
+
+class Matcher:
+    """The detectors of some kinds, those that policies define themselves before the others. Immutable; safe
+    to share by threads."""
+
+    def __init__(self, kinds: Collection[str], custom: tuple[CustomKind, ...] = ()) -> None:
         options = _options()
-        self.detectors = tuple(detector for detector in DETECTORS if detector.kind in kinds)
-        self.searches = tuple(_search(detector.shape.exact, options) for detector in self.detectors)
+        own: tuple[Detector, ...] = ()
+        if custom:
+            from airboss.governance.custom import detectors_of  # noqa: PLC0415 - few policies have such kinds
+
+            own = tuple(detector for detector in detectors_of(custom) if detector.kind in kinds)
+        built_in = tuple(detector for detector in DETECTORS if detector.kind in kinds)
+        self.detectors = (*own, *built_in)
+        bounded = _options(_OWN_DFA_BYTES)
+        self.searches = tuple(
+            _search(detector.shape.exact, bounded if at < len(own) else options)
+            for at, detector in enumerate(self.detectors)
+        )
         self.longest = max((detector.longest for detector in self.detectors), default=0)
+        self.by_text = any(detector.by_text for detector in own)
+        """Whether the text itself is asked for, beside its shadow."""
         openings = "|".join(detector.opening for detector in self.detectors)
         self._open_end = _matching(f"(?:{openings})\\z", options)
-        hints = re2.Set.SearchSet(options)
-        for detector in self.detectors:
-            hints.Add(detector.shape.loose.encode("latin-1"))
-        hints.Compile()
-        self.hints: Callable[[bytes], Sequence[int]] = hints._set.Match  # the set's own, for the same reason
+        self.hints = _hints(built_in, options)
         """Which detectors may have a candidate in a shadow, by their places; most text has none."""
+        if own:
+            self.hints = self._both(_hints(own, options), self.hints, len(own))
+
+    @staticmethod
+    def _both(own: _Hints, built_in: _Hints, behind: int) -> _Hints:
+        """The hints of two sets: what a policy defines must not slow down what is built in."""
+
+        def hints(shadow: bytes) -> Sequence[int]:
+            return [*own(shadow), *[behind + at for at in built_in(shadow)]]
+
+        return hints
 
     def decided(self, shadow: bytes, base: int) -> int:
         """The place before which no candidate can change by what follows; at least `base`."""
@@ -75,10 +110,10 @@ class Matcher:
         return max(start if start >= 0 else size, size - self.longest, base)
 
 
-@lru_cache(maxsize=128)  # as many as there are sets of kinds
-def matcher(kinds: frozenset[str]) -> Matcher:
+@lru_cache(maxsize=256)  # as many as there are sets of kinds; a few more where policies define some
+def matcher(kinds: frozenset[str], custom: tuple[CustomKind, ...] = ()) -> Matcher:
     """The detectors of these kinds, compiled once."""
-    return Matcher(kinds)
+    return Matcher(kinds, custom)
 
 
 class Value:
@@ -100,6 +135,11 @@ class Value:
         self.mark = hashlib.sha256(f"{self.detector.kind}:".encode())
         self.mark.update(self.detector.canonical(shadow[self.start : self.end]))
 
+    def sign_text(self, text: str) -> None:
+        """The same by the text itself, in whose shadow all letters beyond ASCII are one."""
+        spelled = self.detector.spelled(text)
+        self.mark = hashlib.sha256(f"{self.detector.kind}:{spelled}".encode(errors="replace"))
+
     def grow(self, shadow: bytes) -> None:
         """Takes in what belongs to it of what came since. Nothing does once it has grown."""
         if self.detector.grows is not None and not self.grown:
@@ -110,13 +150,14 @@ class Value:
 
 
 _NOWHERE = Shape(exact="", loose="", opening="", longest=0)
-_NAMES = {kind: Detector(kind=kind, name=kind, shape=_NOWHERE) for kind in NAMED}
+_BEHIND_ALL = 1 << 16
+_NAMES: dict[Kind, Detector] = {kind: Detector(kind=kind, name=kind, shape=_NOWHERE) for kind in NAMED}
 """For the values that a model finds: they have a kind, and nothing to match."""
 
 
 def named(kind: Kind, start: int, text: str, *, signed: bool) -> Value:
     """The value that a name is."""
-    value = Value(_NAMES[kind], len(DETECTORS) + NAMED.index(kind), start, start + len(text))
+    value = Value(_NAMES[kind], _BEHIND_ALL + NAMED.index(kind), start, start + len(text))
     if signed:  # by the text and not its shadow, in which all letters beyond ASCII are one
         value.mark = hashlib.sha256(f"{kind}:{' '.join(text.casefold().split())}".encode(errors="replace"))
     return value
@@ -124,7 +165,9 @@ def named(kind: Kind, start: int, text: str, *, signed: bool) -> Value:
 
 def confirmed(detector: Detector, at: int, shadow: bytes, start: int, end: int) -> Value | None:
     """The value in a candidate, if there is one."""
-    if shadow[start] == _BACKSLASH:  # an escape that a word may begin behind: candidates.START
+    if (
+        shadow[start] == _BACKSLASH and detector.escaped
+    ):  # an escape that a word may begin behind: candidates.START
         start += 2
     before = shadow[max(0, start - detector.left) : start]
     span = detector.confirm(before, shadow[start:end], shadow[end : end + detector.right])

@@ -33,7 +33,14 @@ _END = re.compile(
     r"""["')\]\u201d\u2019\xbb]*\s|[\u3002\uff01\uff1f]|\n"""
 )
 _WORD = re.compile(r"[^\W\d_]{2}")
-_PLACEHOLDER = re.compile(rf"[\[<](?:{'|'.join(kind.upper() for kind in ALL)})(?:_[a-z0-9]{{1,9}})?[\]>]")
+
+
+def _placeholder(kinds: Iterable[str]) -> re.Pattern[str]:
+    """What stands in place of a value of one of these kinds."""
+    return re.compile(rf"[\[<](?:{'|'.join(kind.upper() for kind in kinds)})(?:_[a-z0-9]{{1,9}})?[\]>]")
+
+
+_PLACEHOLDER = _placeholder(ALL)
 _LINE = re.compile(r"[^\r\n]+")
 _EDGES = " \t\f\v.,;:!?\"'()[]{}<>*_`#|/\\\u201c\u201d\u2018\u2019\xab\xbb\u2026"
 _OWNS = ("'s", "\u2019s")
@@ -133,14 +140,24 @@ class Names:
         return ()
 
 
+def _apart(spans: Iterable[tuple[int, int, Kind]], placeholders: Iterable[re.Match[str]]) -> Spans:
+    """The names that touch no placeholder."""
+    taken = [match.span() for match in placeholders]
+    return tuple(
+        span for span in spans if not any(span[0] < there[1] and there[0] < span[1] for there in taken)
+    )
+
+
 class NameFinder:
     """Finds the names in one text that comes in pieces, given as `plain` makes it. Places are in the whole
-    text, and so is `decided`: before it all names are known."""
+    text, and so is `decided`: before it all names are known. What touches a placeholder of one of the kinds
+    `labels` is no name."""
 
-    __slots__ = ("_cutter", "_kinds", "_names", "decided")
+    __slots__ = ("_cutter", "_kinds", "_names", "_ours", "decided")
 
-    def __init__(self, names: Names, kinds: Collection[Kind]) -> None:
+    def __init__(self, names: Names, kinds: Collection[Kind], labels: tuple[str, ...] = ()) -> None:
         self._names = names
+        self._ours = _placeholder(labels) if labels else None
         self._kinds = kinds
         self._cutter = Cutter()
         self.decided = 0
@@ -151,7 +168,10 @@ class NameFinder:
         found = []
         for pieces in (self._cutter.feed(text), self._cutter.finish() if last else ()):
             for piece in pieces:
-                for start, end, kind in self._names.spans(piece):
+                spans = self._names.spans(piece)
+                if self._ours is not None and spans:
+                    spans = _apart(spans, self._ours.finditer(piece))
+                for start, end, kind in spans:
                     if kind in self._kinds:
                         found.append((self.decided + start, kind, piece[start:end]))
                 self.decided += len(piece)
@@ -171,7 +191,6 @@ def away(why: str) -> Unavailable:
 def tidied(piece: str, found: Sequence[tuple[int, int, Kind]]) -> Spans:
     """What a model found in a piece, as we take it: within a line, without marks around it or a genitive's s,
     and nothing that touches a placeholder."""
-    taken = [match.span() for match in _PLACEHOLDER.finditer(piece)]
     spans: list[tuple[int, int, Kind]] = []
     for first, last, kind in found:
         for line in _LINE.finditer(piece, first, last):
@@ -180,6 +199,6 @@ def tidied(piece: str, found: Sequence[tuple[int, int, Kind]]) -> Spans:
             text = text[:-2].rstrip(_EDGES) if text.endswith(_OWNS) else text
             end = start + len(text)
             start = end - len(text.lstrip(_EDGES))
-            if _WORD.search(text) and not any(start < there[1] and there[0] < end for there in taken):
+            if _WORD.search(text):
                 spans.append((start, end, kind))
-    return tuple(spans)
+    return _apart(spans, _PLACEHOLDER.finditer(piece))

@@ -206,9 +206,12 @@ def _screened(facts: Facts) -> Found:
 
     def found() -> Iterator[Evidence]:
         for name, policy in sorted(bound.items()):
-            action = facts.config.policies[policy].pii.action
+            said = facts.config.policies[policy]
+            does: list[str] = [said.pii.action] if said.pii is not None else []
+            does += [f"{kind}: {own.action}" for kind, own in sorted(said.custom.items())]
             yield Evidence(
-                what=f"deployment {name} is under policy {policy} ({action})", command="airboss policy list"
+                what=f"deployment {name} is under policy {policy} ({', '.join(does)})",
+                command="airboss policy list",
             )
 
     state, evidence, note = _shown(found(), otherwise="no deployment is under a policy")

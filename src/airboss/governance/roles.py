@@ -10,7 +10,7 @@ from airboss.config import Config
 from airboss.config.types import Role
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import Policy
-from airboss.governance.policies import ACTIONS, binding
+from airboss.governance.policies import ACTIONS, binding, custom_of, lessened
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 """From the least on."""
@@ -86,6 +86,8 @@ def loosened(deployment: Policy | None, before: Policy | None, after: Policy | N
     """Whether a release that has the policy `after`, in place of one with `before`, would have the deployment
     do less about some kind of data."""
     now = binding(deployment, after)
+    if lessened(custom_of(deployment, before), custom_of(deployment, after)):
+        return True
     return any(
         kind not in now or ACTIONS.index(now[kind]) < ACTIONS.index(action)
         for kind, action in binding(deployment, before).items()

@@ -10,7 +10,8 @@ What is bounded: HELD_MAX characters are held (nine times as many where each is 
 ones that are overlooked), however long a word, a number or a key goes on; a value that grows beyond its
 candidate (a key of any length) is dropped as it comes. A character costs a bounded number of steps.
 
-Where names are looked for (names.py), a text is also held back to the end of the piece in which they are.
+No match of a kind that a policy defines itself (custom.py) is longer than those of the ones built in. Where
+names are looked for (names.py), a text is also held back to the end of the piece in which they are.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from airboss.domain.release import PiiAction
+from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.candidates import LEFT, Kind
 from airboss.governance.detectors import DETECTORS
-from airboss.governance.matching import Value, confirmed, matcher, named
+from airboss.governance.matching import Matcher, Value, confirmed, matcher, named
 from airboss.governance.names import PIECE_MAX, NameFinder, Names, plain
-from airboss.governance.policies import ALL, KINDS, NAMED
+from airboss.governance.policies import ACTIONS, ALL, KINDS, NAMED
 from airboss.governance.shadow import Caster
 from airboss.governance.tokens import Tokens
 
@@ -41,7 +42,13 @@ HELD_MAX = max(_SHORT * 2, *(detector.longest for detector in DETECTORS))
 HELD_MAX_NAMES = HELD_MAX + PIECE_MAX
 """The same where names are looked for."""
 
-_MASKS: Mapping[Kind, str] = {kind: f"[{kind.upper()}]" for kind in ALL}
+
+class _Masks(dict[Kind, str]):
+    def __missing__(self, kind: Kind) -> str:
+        return f"[{kind.upper()}]"
+
+
+_MASKS: Mapping[Kind, str] = _Masks({kind: f"[{kind.upper()}]" for kind in ALL})
 
 
 class ScreeningPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,21 +59,38 @@ class ScreeningPolicy(msgspec.Struct, frozen=True, kw_only=True):
     acting: frozenset[Kind]
     """The kinds that are not only observed."""
     observed: frozenset[Kind]
+    looks: Matcher
+    """What finds the values that it acts on, or counts where it acts on none."""
     names: Names | None = None
     """What is known of the names in the call's texts."""
     asks_names: bool = False
     """Whether it looks for what only a model finds."""
+    custom: tuple[CustomKind, ...] = ()
+    """The kinds that it defines itself; what is done about them is in `actions`."""
+    ranks: Mapping[Kind, int] = {}
+    """Where there are such: of values that begin at one place the lowest counts, about which most is done."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its own kinds, each once."""
+        return tuple(dict.fromkeys(kind.name for kind in self.custom))
 
 
-def screening_policy(actions: Mapping[Kind, Action], names: Names | None = None) -> ScreeningPolicy:
-    """The policy that does this about these kinds."""
+def screening_policy(
+    actions: Mapping[Kind, Action], names: Names | None = None, custom: tuple[CustomKind, ...] = ()
+) -> ScreeningPolicy:
+    """The policy that does this about these kinds, of which `custom` are its own."""
     observed = frozenset(kind for kind, action in actions.items() if action == "observe")
+    acting = frozenset(actions) - observed
     return ScreeningPolicy(
         actions=actions,
-        acting=frozenset(actions) - observed,
+        acting=acting,
         observed=observed,
+        looks=matcher(acting or observed, custom),
         names=names,
         asks_names=not actions.keys().isdisjoint(NAMED),
+        custom=custom,
+        ranks={kind: -ACTIONS.index(action) for kind, action in actions.items()} if custom else {},
     )
 
 
@@ -77,28 +101,35 @@ def reading_ahead(policy: ScreeningPolicy) -> ScreeningPolicy:
     actions: dict[Kind, Action] = {
         kind: "observe" if action == "observe" else "mask" for kind, action in policy.actions.items()
     }
-    return screening_policy(actions, policy.names.reading_ahead())
+    return screening_policy(actions, policy.names.reading_ahead(), policy.custom)
 
 
 def masking(policy: ScreeningPolicy) -> ScreeningPolicy:
     """The policy that masks what this one acts on."""
-    return screening_policy(dict.fromkeys(policy.acting, "mask"), policy.names)
+    return screening_policy(dict.fromkeys(policy.acting, "mask"), policy.names, policy.custom)
 
 
 def _observing(policy: ScreeningPolicy) -> ScreeningPolicy:
-    return screening_policy(dict.fromkeys(policy.observed, "observe"), policy.names)
+    return screening_policy(dict.fromkeys(policy.observed, "observe"), policy.names, policy.custom)
 
 
 def masking_again(policy: ScreeningPolicy) -> ScreeningPolicy:
     """The same for what has been screened already: a text that was cut short may be of other pieces than
     those whose names are known, and has none left."""
     known = None if policy.names is None else Names(policy.names.known, find=lambda _: ())
-    return screening_policy(dict.fromkeys(policy.acting, "mask"), known)
+    return screening_policy(dict.fromkeys(policy.acting, "mask"), known, policy.custom)
 
 
 def without_names(policy: ScreeningPolicy) -> ScreeningPolicy:
     """The same policy, but for names."""
-    return screening_policy({kind: done for kind, done in policy.actions.items() if kind not in NAMED})
+    actions = {kind: done for kind, done in policy.actions.items() if kind not in NAMED}
+    return screening_policy(actions, custom=policy.custom)
+
+
+def built_in(policy: ScreeningPolicy) -> ScreeningPolicy:
+    """The same policy, but for names and for its own kinds."""
+    actions = policy.actions.items()
+    return screening_policy({kind: done for kind, done in actions if kind in ALL and kind not in NAMED})
 
 
 def one_action(action: Action = "mask", kinds: tuple[Kind, ...] | frozenset[Kind] = KINDS) -> ScreeningPolicy:
@@ -117,7 +148,7 @@ class Screened(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(policy: ScreeningPolicy) -> None:
     """Compiles what the policy needs, so that no call waits for it: some 15 ms, once for a set of kinds."""
     for kinds in (policy.acting, policy.observed):
-        matcher(kinds)
+        matcher(kinds, policy.custom)
 
 
 def screen_text(policy: ScreeningPolicy, text: str, tokens: Tokens | None = None) -> Screened:
@@ -140,7 +171,7 @@ def _finder(policy: ScreeningPolicy) -> NameFinder | None:
         return None
     if policy.names is None:
         raise ValueError(f"{' and '.join(sorted(kinds))} need to be known; hand in the call's `names`")
-    return NameFinder(policy.names, kinds)
+    return NameFinder(policy.names, kinds, policy.labels)
 
 
 class Screen:
@@ -155,7 +186,7 @@ class Screen:
     __slots__ = (
         "_actions", "_base", "_blocked", "_caster", "_counts", "_covered", "_covered_by", "_dropped",
         "_finder", "_finished", "_forgotten", "_gaps", "_left_out", "_matcher", "_observer", "_observes",
-        "_raw", "_resume", "_sent", "_shadow", "_tokens", "_traces", "_values", "trace",
+        "_ranks", "_raw", "_resume", "_sent", "_shadow", "_text", "_tokens", "_traces", "_values", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -165,11 +196,13 @@ class Screen:
             raise ValueError("the action 'tokenize' needs tokens; hand in the call's")
         self._actions = policy.actions
         self._observes = not policy.acting
-        self._matcher = matcher(policy.acting or policy.observed)
+        self._matcher = policy.looks
+        self._ranks = policy.ranks
         # What is only observed must not hold anything back, nor be covered by what is replaced.
         both = policy.acting and policy.observed
         self._observer = Screen(_observing(policy)) if both else None
         self._finder = _finder(policy) if policy.asks_names else None
+        self._text: str | None = "" if policy.looks.by_text else None  # one character for each of shadow
         self._forgotten = 0  # places of the text's shadow before that at hand
         self._tokens = tokens
         self._traces = traces
@@ -197,7 +230,7 @@ class Screen:
         counts = self._counts
         if self._observer is not None and not self._blocked:
             counts = {**counts, **self._observer.findings}
-        return {kind: counts[kind] for kind in ALL if kind in counts}
+        return {kind: counts[kind] for kind in self._actions if kind in counts}
 
     @property
     def blocked(self) -> bool:
@@ -264,10 +297,14 @@ class Screen:
         if text.isascii():
             self._caster.visible()
             self._shadow += text.encode()
+            if self._text is not None:
+                self._text += text
             if self._finder is not None:
                 self._name(text)
             return
         piece, gaps = self._caster.cast(text)
+        if self._text is not None:
+            self._text += plain(text, gaps)
         if self._finder is not None:
             self._name(plain(text, gaps))
         for place, count in gaps:
@@ -305,16 +342,32 @@ class Screen:
                 if not 0 <= start < horizon:
                     break
                 value = confirmed(detector, at, self._shadow, start, end)
-                if value is None:
+                if value is None or (detector.judge is not None and not self._judge(value)):
                     place = end if detector.skips else start + 1
                     continue
                 if self._actions[detector.kind] == "tokenize":
-                    value.sign(self._shadow)
+                    self._sign(value)
                 value.grow(self._shadow)
                 value.grown = value.grown or self._finished
                 self._values.append(value)
                 place = value.end
             self._resume[at] = place
+
+    def _judge(self, value: Value) -> bool:
+        """Whether the text itself has the value, of which that tells the end."""
+        assert self._text is not None  # its detector is `by_text`
+        assert value.detector.judge is not None
+        span = value.detector.judge(self._text, value.start, value.end)
+        if span is None:
+            return False
+        value.end = value.start + span[1]
+        return True
+
+    def _sign(self, value: Value) -> None:
+        if value.detector.by_text and self._text is not None:
+            value.sign_text(self._text[value.start : value.end])
+        else:
+            value.sign(self._shadow)
 
     def _raw_at(self, place: int) -> int:
         """Where in raw the character at a place of the shadow begins: behind what was left out before it."""
@@ -322,7 +375,11 @@ class Screen:
 
     def _release(self, horizon: int) -> str:
         """The text before `horizon` with its values replaced; those behind it are kept for later."""
-        self._values.sort(key=lambda value: (value.start, value.at))
+        if self._ranks:
+            ranks = self._ranks
+            self._values.sort(key=lambda value: (value.start, ranks[value.detector.kind], value.at))
+        else:
+            self._values.sort(key=lambda value: (value.start, value.at))
         released: list[str] = []
         reached = [value for value in self._values if value.start < horizon]
         later = self._values[len(reached) :]
@@ -382,6 +439,8 @@ class Screen:
         self._sent = max(0, self._sent - cut)
         kept = max(0, horizon - LEFT)
         self._shadow = self._shadow[kept:]
+        if self._text is not None:
+            self._text = self._text[kept:]
         self._base = horizon - kept
         self._forgotten += kept
         self._covered -= kept

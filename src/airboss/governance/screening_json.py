@@ -7,6 +7,9 @@ and is screened as that. A string under a name such as `password` is taken as as
 
 What a model finds (`names.py`) is looked for in sentences, and not in what is a setting: a single word is
 read only where it is said (`_TEXTS`) or handed to a tool, and not where it is the name of a member.
+
+Kinds that a policy defines itself are looked for in all but the words of the protocol (`"role": "user"`): any
+word may be one of theirs. Numbers may be theirs in what is handed to a tool.
 """
 
 from __future__ import annotations
@@ -15,15 +18,22 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import msgspec
 
+from airboss.domain.release import CustomKind
 from airboss.governance.candidates import Kind
 from airboss.governance.findings import Findings
 from airboss.governance.policies import NAMED
-from airboss.governance.screening import ScreeningPolicy, one_action, screen_text, without_names
+from airboss.governance.screening import (
+    ScreeningPolicy,
+    built_in,
+    screen_text,
+    screening_policy,
+    without_names,
+)
 from airboss.governance.tokens import Tokens
 
 NESTED_MAX = 4
@@ -36,8 +46,11 @@ Place = Literal["name", "member", "item"]
 """What a string is: the name of a member, all of a member's value, or in a list."""
 
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d[\d.eE+-]{6,}+', re.DOTALL)
+_TOKEN_SHORT = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?|[][{}]|-?\d[\d.eE+-]++', re.DOTALL)
+"""The same with all numbers but single digits."""
 _WHOLE = re.compile(rb"-?\d{7,}(?:\.0*)?")
 """A number that may be somebody's: fractions, such as a log-probability's, are measures."""
+_WHOLE_SHORT = re.compile(rb"-?\d{2,}(?:\.0*)?")
 _SHORTEST = 7  # bytes of a string with its quotes; no detector finds less than five characters
 _SHORTEST_NAME = 4
 _TEXTS = frozenset(
@@ -48,6 +61,17 @@ _TEXTS = frozenset(
     }
 )  # fmt: skip
 """Members whose strings are texts, be they a word long."""
+_PROTOCOL = frozenset(
+    {
+        "role", "type", "object", "status", "finish_reason", "native_finish_reason", "stop_reason", "detail",
+        "effort", "reasoning_effort", "verbosity", "format", "response_format", "encoding_format",
+        "output_format", "input_type", "mode", "service_tier", "truncation", "tool_choice", "modalities",
+        "include", "quality", "size", "background", "voice", "phase", "order",
+    }
+)  # fmt: skip
+"""Members whose single words are the protocol's."""
+_PROTOCOL_WORD = re.compile(rb'"[a-z][a-z0-9_.-]*"')
+_PROTOCOL_NAME = re.compile(rb'"[a-z_][a-z0-9_]*"')
 _BASE64 = re.compile(rb'"(data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
 _MEDIA = frozenset(
     {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result"}
@@ -55,6 +79,7 @@ _MEDIA = frozenset(
 _SEALED = "encrypted_content"
 """A name of what only its maker can read, and wants back as it was."""
 _OPAQUE = re.compile(rb'"[A-Za-z0-9+/_-]{64,}={0,2}"')
+_WORD = re.compile(rb'"[a-z_.]+"')
 _UUID = re.compile(rb'"[A-Za-z_.:-]{0,40}[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"')
 _SECRET_NAME = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|wort)|pwd|secret|credentials?|token"
@@ -89,15 +114,16 @@ def screen_json(
     objects there; the values of members called as in `emptied` become null, wherever they stand. Raises
     ValueError for `tokenize` without tokens.
     """
-    walk = _Walk(policy, tokens, findings, spared=spared, opaque=opaque, emptied=emptied)
+    kind = _CustomWalk if policy.custom else _Walk
+    walk = kind(policy, tokens, findings, spared=spared, opaque=opaque, emptied=emptied)
     at = tuple(where.split("."))
     data = walk.document(raw, at, 0) if _is_json(raw) else walk.plain(raw, at)
     return ScreenedJson(data=b"" if walk.blocked else data, blocked=walk.blocked)
 
 
 @lru_cache(maxsize=256)  # a few policies
-def _masks(kinds: frozenset[Kind]) -> ScreeningPolicy:
-    return one_action("mask", kinds.difference(NAMED))
+def _masks(kinds: frozenset[Kind], custom: tuple[CustomKind, ...]) -> ScreeningPolicy:
+    return screening_policy(dict.fromkeys(kinds.difference(NAMED), "mask"), custom=custom)
 
 
 def identifier(policy: ScreeningPolicy, raw: bytes) -> bytes:
@@ -106,7 +132,10 @@ def identifier(policy: ScreeningPolicy, raw: bytes) -> bytes:
     stays, whose digits may look like anybody's number."""
     if b'"' not in raw or _UUID.fullmatch(raw) is not None or policy.acting.issubset(NAMED):
         return raw
-    masks = _masks(policy.acting)
+    kinds, custom = policy.acting, policy.custom
+    if custom and _WORD.fullmatch(raw) is not None:  # such as "chat.completion"
+        kinds, custom = kinds.difference(policy.labels), ()
+    masks = _masks(kinds, custom)
     return screen_json(masks, raw, where="response", findings=Findings(masks)).data
 
 
@@ -129,6 +158,9 @@ def restore_json(tokens: Tokens, raw: bytes) -> bytes:
 
 class _Walk:
     """One pass over a JSON text, and over what is JSON within it."""
+
+    SHORTEST = _SHORTEST
+    NUMBERS = (_TOKEN, _WHOLE)
 
     def __init__(
         self,
@@ -162,10 +194,10 @@ class _Walk:
             if span[:1] == b'"':
                 return self._string(at, names, span, nested, place)
             # Numbers beside the texts are settings, such as a seed.
-            return self._number(at + names, span) if nested or len(names) > 1 else None
+            return self._number(at + names, span, nested) if nested or len(names) > 1 else None
 
-        shortest = _SHORTEST if self._bare is None else _SHORTEST_NAME
-        return _changed(raw, () if nested else self._spared, change, shortest)
+        shortest = self.SHORTEST if self._bare is None else _SHORTEST_NAME
+        return _changed(raw, () if nested else self._spared, change, shortest, self.NUMBERS)
 
     def plain(self, raw: bytes, at: Names) -> bytes:
         text = raw.decode("utf-8", "surrogateescape")
@@ -203,7 +235,7 @@ class _Walk:
         found = self._screened(policy, head, at)
         return None if found is None else _encoded(found)[:-1] + span[end:]
 
-    def _number(self, at: Names, span: bytes) -> bytes | None:
+    def _number(self, at: Names, span: bytes, nested: int) -> bytes | None:  # noqa: ARG002 - as `_CustomWalk`
         found = self._screened(self._bare or self._policy, span.decode(), at)
         return None if found is None else _encoded(found)
 
@@ -215,6 +247,46 @@ class _Walk:
         self._findings.add(found.findings, at)
         self.blocked = self.blocked or found.blocked
         return found.text if found.blocked or found.text != text else None
+
+
+class _CustomWalk(_Walk):
+    """The same for a policy that defines kinds itself."""
+
+    SHORTEST = _SHORTEST_NAME
+    NUMBERS = (_TOKEN_SHORT, _WHOLE_SHORT)
+
+    @cached_property
+    def _built_in(self) -> ScreeningPolicy:
+        return built_in(self._policy)
+
+    def _string(self, at: Names, names: Names, span: bytes, nested: int, place: Place) -> bytes | None:
+        if not _is_protocols(at + names, place, span, handed=_handed(at + names, nested)):
+            return super()._string(at, names, span, nested, place)
+        found = self._screened(self._built_in, _decoded(span), at + names)
+        return None if found is None else _encoded(found)
+
+    def _number(self, at: Names, span: bytes, nested: int) -> bytes | None:
+        if _handed(at, nested):
+            return super()._number(at, span, nested)
+        if _WHOLE.fullmatch(span) is None:
+            return None
+        found = self._screened(self._built_in, span.decode(), at)
+        return None if found is None else _encoded(found)
+
+
+def _handed(path: Names, nested: int) -> bool:
+    """Whether a value is part of what is handed to a tool, or of what a caller calls a call."""
+    within = nested > 0 or "arguments" in path or "metadata" in path
+    return within or ("content", "input") in itertools.pairwise(path)
+
+
+def _is_protocols(path: Names, place: Place, span: bytes, *, handed: bool) -> bool:
+    """Whether a string is a word of the protocol."""
+    if handed:
+        return False
+    if place == "name":
+        return _PROTOCOL_NAME.fullmatch(span) is not None
+    return path[-1] in _PROTOCOL and _PROTOCOL_WORD.fullmatch(span) is not None
 
 
 def _may_name(path: Names, place: Place, text: str) -> bool:
@@ -231,11 +303,12 @@ def _changed(
     spared: frozenset[Names] | tuple[()],
     change: Callable[[Names, bytes, Place], bytes | None],
     shortest: int = _SHORTEST,
+    numbers: tuple[re.Pattern[bytes], re.Pattern[bytes]] = (_TOKEN, _WHOLE),
 ) -> bytes:
     """`raw` with what `change` makes of its strings, names and long numbers; None leaves one as it is."""
     parts: list[bytes] = []
     done = 0
-    for names, start, end, place in _spans(raw, shortest):
+    for names, start, end, place in _spans(raw, shortest, *numbers):
         if place == "member" and names in spared:
             continue
         new = change(names, raw[start:end], place)
@@ -245,14 +318,16 @@ def _changed(
     return b"".join((*parts, raw[done:])) if parts else raw
 
 
-def _spans(raw: bytes, shortest: int) -> Iterator[tuple[Names, int, int, Place]]:
+def _spans(
+    raw: bytes, shortest: int, tokens: re.Pattern[bytes], whole: re.Pattern[bytes]
+) -> Iterator[tuple[Names, int, int, Place]]:
     """Every string and long number that may hold a value, and the names of members that may: with the names
     that lead to it, where it begins and ends, and what it is. Those too short to be found in are left out.
     """
     around: list[Names] = []  # the names to the objects and lists around
     names: Names = ()
     inside: Names = ()  # the names to the object at hand
-    for token in _TOKEN.finditer(raw):
+    for token in tokens.finditer(raw):
         mark = token[0]
         first = mark[:1]
         if token[2] is not None:
@@ -265,7 +340,7 @@ def _spans(raw: bytes, shortest: int) -> Iterator[tuple[Names, int, int, Place]]
         elif first in (b"}", b"]"):
             names = inside
             inside = around.pop()
-        elif (len(mark) >= shortest) if first == b'"' else _WHOLE.fullmatch(mark):
+        elif (len(mark) >= shortest) if first == b'"' else whole.fullmatch(mark):
             yield names, *token.span(), "member" if names is not inside else "item"
 
 

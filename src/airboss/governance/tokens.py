@@ -12,32 +12,44 @@ import hashlib
 import hmac
 import json
 import re
+from functools import lru_cache
 
 from airboss.governance.candidates import Kind
 from airboss.governance.policies import ALL
 
-PLACEHOLDER_MAX = 24
-"""Characters of a placeholder, at most."""
-
-_LABELS = "|".join(kind.upper() for kind in ALL)
-_NUMBERED = re.compile(rf"<(?:{_LABELS})_[0-9]{{1,9}}>")
-_BEGUN = re.compile(r"<(?:[A-Z_]{0,12}(?:_[0-9]{0,9})?)?\Z")
-_WRITTEN = re.compile(rf"({_LABELS})_([0-9]{{1,9}})".encode())
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+
+
+class _Forms:
+    """What placeholders of these kinds look like: at most `longest` characters; `begun` ends a text."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        labels = "|".join(sorted((kind.upper() for kind in kinds), key=len, reverse=True))
+        label_max = max(map(len, kinds))
+        self.longest = label_max + len("<_123456789>")
+        self.numbered = re.compile(rf"<(?:{labels})_[0-9]{{1,9}}>")
+        self.begun = re.compile(rf"<(?:[A-Z_]{{0,{label_max}}}(?:_[0-9]{{0,9}})?)?\Z")
+        self.written = re.compile(rf"({labels})_([0-9]{{1,9}})".encode())
+
+
+_forms = lru_cache(maxsize=256)(_Forms)  # a few policies
+_BUILT_IN = _Forms(ALL)
 
 
 class Tokens:
     """The placeholders of one call. Not for several threads at once.
 
     `key` makes the letters: random, and of this call only. Numbers that `written`, the request, has in
-    placeholders already (those of an earlier turn) are not given out again.
+    placeholders already (those of an earlier turn) are not given out again. `kinds` are those that the call's
+    policy defines itself.
     """
 
-    def __init__(self, key: bytes, written: bytes = b"") -> None:
+    def __init__(self, key: bytes, written: bytes = b"", kinds: tuple[str, ...] = ()) -> None:
         self._key = key
+        self.forms = _forms((*ALL, *kinds)) if kinds else _BUILT_IN
         self._names: dict[bytes, str] = {}
         self._last: dict[str, int] = {}
-        for kind, number in _WRITTEN.findall(written):
+        for kind, number in self.forms.written.findall(written):
             known = kind.decode()
             self._last[known] = max(self._last.get(known, 0), int(number))
         self._sealed = False
@@ -68,7 +80,7 @@ class Tokens:
         """The text with the request's values in it again; `in_json`: it is JSON, and they go into strings."""
         if not self.originals or "<" not in text:
             return text
-        return _NUMBERED.sub(lambda found: self._original(found[0], in_json=in_json), text)
+        return self.forms.numbered.sub(lambda found: self._original(found[0], in_json=in_json), text)
 
     def _original(self, name: str, *, in_json: bool) -> str:
         original = self.originals.get(name, name)
@@ -89,7 +101,8 @@ class Restorer:
         if not self._tokens.originals:
             return text
         text = self._held + text
-        begun = _BEGUN.search(text, max(0, len(text) - PLACEHOLDER_MAX))
+        forms = self._tokens.forms
+        begun = forms.begun.search(text, max(0, len(text) - forms.longest))
         end = begun.start() if begun else len(text)
         self._held = text[end:]
         return self._tokens.restored(text[:end])

@@ -26,7 +26,7 @@ from airboss.domain.plan import (
     Target,
 )
 from airboss.domain.release import ModelVersion, Policy, ProviderKind, Release
-from airboss.governance.policies import policy_of
+from airboss.governance.policies import policy_said
 from airboss.releases.digest import digest
 from airboss.replicas.llamacpp import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
 
@@ -65,9 +65,16 @@ def identity(release: Release) -> dict[str, object]:
     if release.params_force:
         whole["params_force"] = release.params_force
     if release.policy is not None:
-        whole["policy"] = {"pii": dict(release.policy.pii), "detectors": release.policy.detectors}
+        whole["policy"] = _policy_identity(release.policy)
     if release.fallbacks:
         whole["fallbacks"] = [_model_identity(model) for model in release.fallbacks]
+    return whole
+
+
+def _policy_identity(policy: Policy) -> dict[str, object]:
+    whole: dict[str, object] = {"pii": dict(policy.pii), "detectors": policy.detectors}
+    if policy.custom:
+        whole["custom"] = [[each.name, each.action, each.pattern, list(each.words)] for each in policy.custom]
     return whole
 
 
@@ -192,7 +199,7 @@ def _model_name(catalog: Catalog, release: Release, version: ModelVersion) -> st
 
 def policies_of(config: Config) -> dict[str, Policy]:
     """What `[policies]` says, by name."""
-    return {name: policy_of(said.pii.action, said.pii.kinds) for name, said in config.policies.items()}
+    return {name: policy_said(said) for name, said in config.policies.items()}
 
 
 def _policy_name(catalog: Catalog, release: Release) -> str | None:
@@ -200,7 +207,8 @@ def _policy_name(catalog: Catalog, release: Release) -> str | None:
     if release.policy is None:
         return None
     for name, policy in catalog.policies.items():
-        if policy.pii == release.policy.pii:  # its detectors may be those of an earlier version
+        same = (policy.pii, policy.custom) == (release.policy.pii, release.policy.custom)
+        if same:  # its detectors may be those of an earlier version
             return name
     raise ConfigError(
         f"release {release.name!r} ({release.digest[:12]}) has a policy that is not in the configuration; "

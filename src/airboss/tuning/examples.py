@@ -15,7 +15,7 @@ import msgspec
 from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.release import Policy, Release
 from airboss.evaluations.datasets import Item
-from airboss.governance.policies import asks_names, binding
+from airboss.governance.policies import asks_names, binding, custom_of
 from airboss.governance.screening import ScreeningPolicy, screening_policy
 from airboss.governance.screening_chat import screen_request
 from airboss.governance.tokens import Tokens
@@ -53,7 +53,7 @@ def lines_of(items: Sequence[Item], release: Release, *, policy: Policy | None, 
             "a policy of this deployment looks for names, which examples are not read for; train under "
             "another"
         )
-    screen = screening_policy(actions) if actions else None
+    screen = screening_policy(actions, custom=custom_of(release.policy, policy)) if actions else None
     kept = [item for item in items if people or item.user is None]
     made = [(item.user, _example(item, release, screen)) for item in kept]
     lines = tuple(Line(text=text, user=user) for user, text in made if text is not None)
@@ -73,7 +73,8 @@ def _example(item: Item, release: Release, screen: ScreeningPolicy | None) -> st
     }
     if screen is not None:
         body = msgspec.json.encode(said)
-        tokens = Tokens(secrets.token_bytes(16), body) if "tokenize" in screen.actions.values() else None
+        tokenizes = "tokenize" in screen.actions.values()
+        tokens = Tokens(secrets.token_bytes(16), body, screen.labels) if tokenizes else None
         screened = screen_request(screen, body, tokens)
         if screened.blocked:
             return None
