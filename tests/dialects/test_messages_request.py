@@ -390,6 +390,32 @@ def test_plain_takes_out_what_openai_does_not_know() -> None:
     assert plain_chat(said.body, target("local"), rich=False) is said.body
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize("then", [[], [text("so?")], "assistant"])
+def test_what_a_tool_shows_is_shown_by_the_user(then: Any) -> None:
+    """OpenAI takes words alone in a tool's result; a picture goes behind all results, and names its call."""
+    results = [
+        {"type": "tool_result", "tool_use_id": "a", "content": [text("a deck"), IMAGE]},
+        {"type": "tool_result", "tool_use_id": "b", "content": [IMAGE]},
+        {"type": "tool_result", "tool_use_id": "c", "content": "no"},
+    ]
+    turns = [{"role": "user", "content": "x"}, assistant(*(CALL | {"id": name} for name in "abc"))]
+    turns += [user(*results, *([] if then == "assistant" else then))]
+    turns += [{"role": "assistant", "content": "Well,"}] if then == "assistant" else []
+    chat = messages_as_chat(json.dumps(asked(messages=turns)).encode())
+    said = json.loads(plain_chat(chat.body, target("openai-compatible"), rich=chat.rich))["messages"]
+    assert [(each["role"], each["content"]) for each in said[2:5]] == [
+        ("tool", "a deck"),
+        ("tool", "Shown below."),
+        ("tool", "no"),
+    ]
+    shown = [text("Shown by call a:"), PICTURE, text("Shown by call b:"), PICTURE]
+    assert said[5] == {"role": "user", "content": shown + (then if isinstance(then, list) else [])}
+    assert [each["role"] for each in said[6:]] == (["assistant"] if then == "assistant" else [])
+
+
 @pytest.mark.parametrize(
     ("kind", "hosts", "wanted"),
     [

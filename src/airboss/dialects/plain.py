@@ -22,6 +22,7 @@ _ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
 _REFUSE_THOUGHTS = ("groq.com", "mistral.ai", "openai.com", "azure.com")
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
+_SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -31,7 +32,8 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
     newer models want: other servers may know the older one only. `most` is whether it asks for the effort
     `max`, which is Anthropic's: what all models that think know is `high`."""
     renamed = target.kind in {"openai", "azure"}
-    if not (rich or renamed or most):
+    shows = b'"tool"' in chat and any(mark in chat for mark in _SHOWN)
+    if not (rich or renamed or most or shows):
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
@@ -40,11 +42,48 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         for name in ("messages", "tools"):
             if name in members:
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
+    if shows:
+        members["messages"] = _shown_by_the_user(_listed.decode(encode(members["messages"])))
     if most and not is_at(target, _TAKE_MAX):
         members["reasoning_effort"] = "high"
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def _shown_by_the_user(messages: Sequence[Json]) -> list[Json]:
+    """What tools gave back besides words, said by the user behind their results: OpenAI takes text alone in
+    these."""
+    said: list[Json] = []
+    shown: list[Json] = []
+    for message in messages:
+        if message.get("role") == "tool":
+            words, rest = _apart(message)
+            said.append(words)
+            shown += rest
+            continue
+        if shown and message.get("role") != "user":
+            said.append({"role": "user", "content": shown})
+        elif shown:
+            content = message.get("content") or []
+            own = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            said.append(message | {"content": [*shown, *own]})
+        if not shown or message.get("role") != "user":
+            said.append(message)
+        shown = []
+    return said + ([{"role": "user", "content": shown}] if shown else [])
+
+
+def _apart(message: Json) -> tuple[Json, list[Json]]:
+    """A tool's result in words alone, and what else it shows."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    rest = [part for part in parts if part.get("type") != "text"]
+    if not rest:
+        return message, []
+    words = "\n".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+    named = {"type": "text", "text": f"Shown by call {message.get('tool_call_id')}:"}
+    return message | {"content": words or "Shown below."}, [named, *rest]
 
 
 def _wants_thoughts(target: Target) -> bool:
