@@ -33,6 +33,7 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
         deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
         deployment(upstream.url, name="other", aliases=(), continuation="off"),
         native(upstream.url, name="native", aliases=()),
+        deployment(upstream.url, name="gemini", aliases=(), kind="gemini", upstream_model="gemini-3-pro"),
         deployment(
             upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
         ),
@@ -193,3 +194,31 @@ def test_signed_thoughts_go_back_with_their_calls(
     for model in ("native", "other"):
         say(gateway, "responses", **wanted | turn | {"model": model})
         assert b"signature" not in upstream.seen[-1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("way", ["kept", "sent", "named"])
+def test_signatures_of_calls_go_back_to_gemini(
+    gateway: Gateway, upstream: SaidUpstream, stream: bool, way: str
+) -> None:
+    """Gemini's calls come signed from its third generation on, and are wanted back so; others know none."""
+    part = {"functionCall": {"name": "f", "args": {}, "id": "c1"}, "thoughtSignature": "c2ln"}
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 2}
+    upstream.body = {"candidates": [candidate], "usageMetadata": usage, "responseId": "r"}
+    upstream.events, upstream.done = ([json.dumps(upstream.body)] if stream else []), False
+    wanted: dict[str, Any] = {"model": "gemini", "tools": [TOOL]}
+    first = say(gateway, "responses", "x", stream=stream, **wanted)
+    made = streamed(first)[-1][1]["response"] if stream else first.json()
+    turn: dict[str, Any] = {"previous_response_id": made["id"], "input": [RESULT]}
+    if way != "kept":
+        items = made["output"] if way == "sent" else named(made["output"])
+        turn = {"input": [{"role": "user", "content": "x"}, *items, RESULT]}
+    upstream.events = []
+    say(gateway, "responses", **wanted | turn)
+    assert json.loads(upstream.seen[-1])["contents"][1]["parts"][0]["thoughtSignature"] == "c2ln"
+    upstream.body = json.loads(ANSWER)
+    for model in ("native", "other"):
+        say(gateway, "responses", **wanted | turn | {"model": model})
+        assert b"c2ln" not in upstream.seen[-1]
+        assert b'"c1"' in upstream.seen[-1]

@@ -13,6 +13,8 @@ from airboss.dialects.speech import Json
 
 SIGNED = "thinking_blocks"
 """The member of a message, and of an item of thoughts, that has them as their model has signed them."""
+EXTRA = "extra_content"
+"""The member of a call that has what Google says of it, and wants back."""
 OWN = "responses_items"
 """The member of a kept answer that has its turn in Responses' own words."""
 WAITING = frozenset(
@@ -134,6 +136,24 @@ def _part(part: Json) -> Json:
     return {"type": "input_text", "text": text_of(part.get("text"))}
 
 
+def said_before(parts: list[Json]) -> Json:
+    """An earlier answer, its text in one piece: not every server reads an assistant's parts."""
+    refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
+    message: Json = {
+        "role": "assistant",
+        "content": "".join(part["text"] for part in parts if part["type"] == "text"),
+    }
+    return message | ({"refusal": "".join(refusals)} if refusals else {})
+
+
+def plainest(parts: list[Json]) -> str | list[Json]:
+    """Parts of a content; one text as that: some servers read no other."""
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        text: str = parts[0]["text"]
+        return text
+    return parts
+
+
 def image_url(result: str) -> str:
     """The URL of a picture in base64, whose kind its first bytes tell."""
     kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
@@ -163,7 +183,7 @@ def as_history(
         if call.name in custom:
             calls[-1][CUSTOM] = True
         if call.extra is not None:
-            calls[-1]["extra_content"] = call.extra
+            calls[-1][EXTRA] = call.extra
     message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}
     if calls:
         message["tool_calls"] = calls

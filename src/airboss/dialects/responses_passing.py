@@ -18,7 +18,7 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import SIGNED, WAITING, image_url, unnamed_items
+from airboss.dialects.responses_items import EXTRA, SIGNED, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
@@ -121,11 +121,11 @@ def pass_on(
         changes["previous_response_id"] = None
         first += _as_input([msgspec.json.decode(each) for each in history])
     given = asked.request.input
-    own = given if given is None or isinstance(given, str) else [each for each in given if not _is_ours(each)]
+    own = given if given is None or isinstance(given, str) else _theirs(given)
     if first:
         said = encode([{"role": "user", "content": own}]) if isinstance(own, str) else encode(own or [])
         changes["input"] = before(first, said)
-    elif own is not None and given is not None and len(own) != len(given):
+    elif own is not given and own != given:
         changes["input"] = encode(own)
     for name, value in release.params.items():
         if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
@@ -142,6 +142,19 @@ def pass_on(
         or_chat=True,
     )
     return Passing(outgoing=outgoing, changes=changes)
+
+
+def _theirs(given: Sequence[msgspec.Raw]) -> list[msgspec.Raw]:
+    """The items of an input that OpenAI knows: without what was said here of another model's."""
+    kept = [each for each in given if not _is_ours(each)]
+    return [_bare(each) if EXTRA.encode() in bytes(each) else each for each in kept]
+
+
+def _bare(item: msgspec.Raw) -> msgspec.Raw:
+    members = lenient.decoded(_item_members, bytes(item))
+    if members.pop(EXTRA, None) is None or b"_call" not in bytes(members.get("type", b"")):
+        return item
+    return msgspec.Raw(encode(members))
 
 
 def _is_ours(item: msgspec.Raw) -> bool:
@@ -183,6 +196,7 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named)
+_item_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Reason(msgspec.Struct):

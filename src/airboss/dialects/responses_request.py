@@ -17,7 +17,7 @@ import msgspec
 
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
-from airboss.dialects.responses_items import SIGNED, image_url
+from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, plainest, said_before
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -77,6 +77,7 @@ class Item(msgspec.Struct, kw_only=True):
     result: str | None = None
     summary: list[Part] | None = None
     thinking_blocks: list[Json] | None = None
+    extra_content: Json | None = None
     output: str | list[Part] | None = None
 
 
@@ -416,25 +417,8 @@ def _message(item: Item, where: str) -> Json:
         return {"role": item.role, "content": content}
     parts = [_part(part, f"{where}.content[{number}]") for number, part in enumerate(content)]
     if item.role == "assistant":
-        return _said_before(parts)
-    return {"role": item.role, "content": _plainest(parts)}
-
-
-def _said_before(parts: list[Json]) -> Json:
-    """An earlier answer, its text in one piece: not every server reads an assistant's parts."""
-    refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
-    message: Json = {
-        "role": "assistant",
-        "content": "".join(part["text"] for part in parts if part["type"] == "text"),
-    }
-    return message | ({"refusal": "".join(refusals)} if refusals else {})
-
-
-def _plainest(parts: list[Json]) -> str | list[Json]:
-    if len(parts) == 1 and parts[0]["type"] == "text":
-        text: str = parts[0]["text"]
-        return text
-    return parts
+        return said_before(parts)
+    return {"role": item.role, "content": plainest(parts)}
 
 
 def _part(part: Part, where: str) -> Json:
@@ -466,6 +450,8 @@ def _add_call(messages: list[Json], item: Item, where: str) -> None:
     arguments = arguments_of(item.input or "") if custom else item.arguments or "{}"
     function = {"name": item.name, "arguments": arguments}
     call = {"id": item.call_id, "type": "function", "function": function} | ({CUSTOM: True} if custom else {})
+    if item.extra_content is not None:
+        call[EXTRA] = item.extra_content
     if messages and messages[-1]["role"] == "assistant":
         messages[-1].setdefault("content", None)
         messages[-1].setdefault("tool_calls", []).append(call)
@@ -493,7 +479,7 @@ def _output(item: Item, where: str) -> Json:
     if isinstance(item.output, str):
         content = item.output
     else:
-        content = _plainest(
+        content = plainest(
             [_part(part, f"{where}.output[{number}]") for number, part in enumerate(item.output)]
         )
     custom = {CUSTOM: True} if item.type == "custom_tool_call_output" else {}

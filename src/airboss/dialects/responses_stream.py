@@ -22,7 +22,7 @@ from airboss.dialects.chat_said import (
     read_error_said,
 )
 from airboss.dialects.responses_custom import custom_names, input_of
-from airboss.dialects.responses_items import SIGNED, is_cut
+from airboss.dialects.responses_items import EXTRA, SIGNED, is_cut
 from airboss.dialects.responses_output import (
     CUSTOM_CALL,
     FUNCTION_CALL,
@@ -215,6 +215,7 @@ class Items:
                 item = self._by_call[call.index].item
                 custom = item["type"] == CUSTOM_CALL.type
                 item["input" if custom else "arguments"] = input_of(call.text) if custom else call.text
+                item |= {EXTRA: call.extra} if call.extra is not None else {}
 
     def _told(self, what: str, item: Item, more: Any = None) -> None:
         """Something happened."""

@@ -1,0 +1,131 @@
+"""Chat made of other dialects, as servers of OpenAI's dialect are given it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airboss.dialects.messages_answer import MessagesSpeech
+from airboss.dialects.messages_request import messages_as_chat
+from airboss.dialects.plain import plain_chat
+from airboss.domain.plan import Target
+from airboss.domain.release import ProviderKind
+from tests.dialects.test_messages_request import CALL, IMAGE, MARK, THOUGHT, asked, assistant, text, user
+
+
+def target(kind: ProviderKind, *hosts: str, model: str = "up") -> Target:
+    """Of this kind, at these hosts."""
+    urls = tuple(f"https://{host}/v1" for host in hosts or ("x.example",))
+    return Target(provider="p", kind=kind, base_urls=urls, upstream_model=model)
+
+
+def test_plain_takes_out_what_openai_does_not_know() -> None:
+    """Thoughts and marks stay away from OpenAI's dialect; OpenAI itself gets the newer name of the limit."""
+    body = json.dumps(
+        asked(
+            messages=[assistant(THOUGHT, text("a")), user(text("b", cache_control=MARK), text("c"))],
+            tools=[{"name": "f", "cache_control": MARK}],
+        )
+    ).encode()
+    said = messages_as_chat(body)
+    assert said.rich
+    plain = plain_chat(said.body, target("openai-compatible"), rich=True)
+    assert b"thinking_blocks" not in plain
+    assert b"cache_control" not in plain
+    assert json.loads(plain)["max_tokens"] == 9
+    openai = json.loads(plain_chat(said.body, target("openai"), rich=True))
+    assert openai["max_completion_tokens"] == 9
+    assert "max_tokens" not in openai
+    assert plain_chat(said.body, target("local"), rich=False) is said.body
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize("then", [[], [text("so?")], "assistant"])
+def test_what_a_tool_shows_is_shown_by_the_user(then: Any) -> None:
+    """OpenAI takes words alone in a tool's result; a picture goes behind all results, and names its call."""
+    results = [
+        {"type": "tool_result", "tool_use_id": "a", "content": [text("a deck"), IMAGE]},
+        {"type": "tool_result", "tool_use_id": "b", "content": [IMAGE]},
+        {"type": "tool_result", "tool_use_id": "c", "content": "no"},
+    ]
+    turns = [{"role": "user", "content": "x"}, assistant(*(CALL | {"id": name} for name in "abc"))]
+    turns += [user(*results, *([] if then == "assistant" else then))]
+    turns += [{"role": "assistant", "content": "Well,"}] if then == "assistant" else []
+    chat = messages_as_chat(json.dumps(asked(messages=turns)).encode())
+    said = json.loads(plain_chat(chat.body, target("openai-compatible"), rich=chat.rich))["messages"]
+    assert [(each["role"], each["content"]) for each in said[2:5]] == [
+        ("tool", "a deck"),
+        ("tool", "Shown below."),
+        ("tool", "no"),
+    ]
+    shown = [text("Shown by call a:"), PICTURE, text("Shown by call b:"), PICTURE]
+    assert said[5] == {"role": "user", "content": shown + (then if isinstance(then, list) else [])}
+    assert [each["role"] for each in said[6:]] == (["assistant"] if then == "assistant" else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "hosts", "wanted"),
+    [
+        ("openai-compatible", ["api.deepseek.com"], True),
+        ("openai-compatible", ["api.moonshot.ai", "api.moonshot.cn"], True),
+        ("openai-compatible", ["api.deepseek.com", "api.mistral.ai"], False),
+        ("openai-compatible", ["api.mistral.ai"], False),
+        ("openai-compatible", ["api.groq.com"], False),
+        ("openai-compatible", ["notdeepseek.com"], False),
+        ("openai-compatible", ["127.0.0.1:8000"], False),
+        ("azure", ["x.openai.azure.com"], False),
+        ("openai", ["api.openai.com"], False),
+        ("local", ["127.0.0.1:8000"], True),
+    ],
+)
+def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[str], wanted: bool) -> None:
+    """Others refuse the whole conversation for them, which may have begun elsewhere."""
+    unsigned = assistant({**THOUGHT, "signature": "reasoning_content"}, text("a"))
+    thought = messages_as_chat(json.dumps(asked(messages=[unsigned])).encode())
+    assert thought.rich
+    plain = plain_chat(thought.body, target(kind, *hosts), rich=True)
+    assert (b'"reasoning_content":"Well."' in plain) is wanted
+    assert (b"reasoning_content" in plain) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "model", "wanted"),
+    [
+        ("openai-compatible", "llm.house.example", "deepseek-ai/DeepSeek-V4", True),
+        ("openai-compatible", "llm.house.example", "zai-org/GLM-5", True),
+        ("openai-compatible", "llm.house.example", "paradigm-1", False),
+        ("openai-compatible", "api.groq.com", "moonshotai/kimi-k2", False),
+        ("azure", "x.openai.azure.com", "deepseek-v4", False),
+    ],
+)
+def test_thoughts_go_back_to_models_behind_a_host_of_ones_own(
+    kind: ProviderKind, host: str, model: str, wanted: bool
+) -> None:
+    """The model's name tells, but where its host is known to refuse them."""
+    unsigned = assistant({**THOUGHT, "signature": "reasoning_content"}, CALL)
+    thought = messages_as_chat(json.dumps(asked(messages=[unsigned])).encode())
+    assert (
+        b"reasoning_content" in plain_chat(thought.body, target(kind, host, model=model), rich=True)
+    ) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "wanted"),
+    [
+        ("openai", "api.openai.com", "high"),
+        ("openai-compatible", "api.groq.com", "high"),
+        ("local", "127.0.0.1", "high"),
+        ("openai-compatible", "api.deepseek.com", "max"),
+    ],
+)
+def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, wanted: str) -> None:
+    """`max` is Anthropic's word: what speaks OpenAI's dialect gets the highest that all of it knows."""
+    said = messages_as_chat(json.dumps(asked(output_config={"effort": "max"})).encode())
+    sent = json.loads(MessagesSpeech(said).plain(said.body, target(kind, host)))
+    assert sent["reasoning_effort"] == wanted
+    more = messages_as_chat(json.dumps(asked(output_config={"effort": "xhigh"})).encode())
+    assert b'"reasoning_effort":"xhigh"' in MessagesSpeech(more).plain(more.body, target(kind, host))
