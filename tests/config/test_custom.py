@@ -101,6 +101,7 @@ def test_what_is_refused(pattern: str, said: str) -> None:
     quoted = f"'''{pattern}'''"
     why = refused(f"{HEAD}[policies.p.custom.employee]\naction = 'mask'\npattern = {quoted}\n")
     assert why.startswith("a.toml:5: policies.p.custom.employee.pattern is ")
+    assert f" is '{pattern[:80]}" in why
     assert said in why
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from typing import Any
 
 import pytest
@@ -99,6 +100,15 @@ def test_words_of_other_scripts(text: str, expected: str) -> None:
     assert masked(text, OTHERS) == expected
 
 
+def test_letters_that_are_put_together() -> None:
+    """A word is found however its letters are encoded, and however they are in the policy."""
+    word = "한글 계획"
+    for form in ("NFC", "NFD"):
+        kind = CustomKind(name="codename", action="mask", words=(unicodedata.normalize(form, word),))
+        for said in ("NFC", "NFD"):
+            assert masked(f"a {unicodedata.normalize(said, word)}.", kind) == "a [CODENAME]."
+
+
 def test_tokens_tell_values_apart() -> None:
     """One placeholder for all spellings of a value, another for another, also where a shadow is the same."""
     any_six = CustomKind(name="ref", action="tokenize", pattern="REF-[^ ,]{6}")
@@ -183,7 +193,7 @@ def test_the_words_of_the_protocol_stay() -> None:
     words = CustomKind(
         name="own",
         action="mask",
-        words=("user", "text", "type", "role", "auto", "function", "content", "object"),
+        words=("user", "text", "type", "role", "auto", "function", "content", "object", "chat"),
     )
     said = {
         "model": "up",

@@ -23,6 +23,9 @@ WORD_CHARS_MAX: Final = 64
 CHARS_MAX: Final = 10_000
 """Of all of them: what is made of them takes a third of a second then."""
 
+PATTERN_SHOWN: Final = 80
+"""Characters of one in a message."""
+
 _KIND = re.compile(r"[a-z][a-z_]{0,22}[a-z]")
 
 
@@ -98,7 +101,8 @@ def _check_kind(path: Path, name: str, kind: CustomConfig, wrong: Wrong) -> int:
         return measures(read_pattern(kind.pattern)).steps
     except PatternError as error:
         where = (*path, "pattern")
-        raise wrong(where, f"{dotted(where)} is {quoted(kind.pattern)}: {error}") from None
+        shown = kind.pattern if len(kind.pattern) <= PATTERN_SHOWN else kind.pattern[:PATTERN_SHOWN] + "…"
+        raise wrong(where, f"{dotted(where)} is '{shown}': {error}") from None
 
 
 def _check_word(path: Path, word: str, wrong: Wrong) -> None:

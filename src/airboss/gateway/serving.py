@@ -263,7 +263,10 @@ def prepare_policies(deployment: DeploymentPlan) -> None:
 
 
 def prepare_all(plan: ServingPlan) -> None:
-    """The same of all of them."""
+    """The same of all of them, in place of what was compiled before."""
+    from airboss.gateway.screened import compiled  # noqa: PLC0415 - as above
+
+    compiled.cache_clear()
     for deployment in plan.deployments:
         prepare_policies(deployment)
 

@@ -33,7 +33,7 @@ _GAP_MAX: Final = 8
 _PLACEHOLDER: Final = r"(?:{labels})(?:_[a-z0-9]{{1,9}})?"
 
 
-@lru_cache(maxsize=256)  # a few policies, in pairs
+@lru_cache(maxsize=64)  # as `matching` keeps them
 def detectors_of(kinds: tuple[CustomKind, ...]) -> tuple[Detector, ...]:
     """What finds these kinds, in their order."""
     labels = "|".join(kind.upper() for kind in dict.fromkeys((*(each.name for each in kinds), *ALL)))

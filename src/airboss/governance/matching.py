@@ -38,8 +38,9 @@ _UNANCHORED = re2._Anchor.UNANCHORED
 
 
 def _matching(pattern: str, options: re2.Options) -> Any:
-    # What re2's own `search` calls: the generator and the match that it makes take four times as long.
-    return re2.compile(pattern.encode("latin-1"), options)._regexp.Match
+    # What re2's own `search` calls: the generator and the match that it makes take four times as long. Not
+    # by re2's `compile`, which keeps what nobody needs any more.
+    return re2._Regexp(pattern.encode("latin-1"), options)._regexp.Match
 
 
 def _search(pattern: str, options: re2.Options) -> _Search:
@@ -110,10 +111,19 @@ class Matcher:
         return max(start if start >= 0 else size, size - self.longest, base)
 
 
-@lru_cache(maxsize=256)  # as many as there are sets of kinds; a few more where policies define some
+@lru_cache(maxsize=128)  # as many as there are sets of kinds
+def _built_in(kinds: frozenset[str]) -> Matcher:
+    return Matcher(kinds)
+
+
+@lru_cache(maxsize=64)  # of a thousand words one takes 13 MB, and lists are edited
+def _custom(kinds: frozenset[str], custom: tuple[CustomKind, ...]) -> Matcher:
+    return Matcher(kinds, custom)
+
+
 def matcher(kinds: frozenset[str], custom: tuple[CustomKind, ...] = ()) -> Matcher:
     """The detectors of these kinds, compiled once."""
-    return Matcher(kinds, custom)
+    return _custom(kinds, custom) if custom else _built_in(kinds)
 
 
 class Value:

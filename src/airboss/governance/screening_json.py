@@ -121,7 +121,7 @@ def screen_json(
     return ScreenedJson(data=b"" if walk.blocked else data, blocked=walk.blocked)
 
 
-@lru_cache(maxsize=256)  # a few policies
+@lru_cache(maxsize=64)  # a few policies
 def _masks(kinds: frozenset[Kind], custom: tuple[CustomKind, ...]) -> ScreeningPolicy:
     return screening_policy(dict.fromkeys(kinds.difference(NAMED), "mask"), custom=custom)
 
