@@ -13,12 +13,15 @@ import pytest
 from airboss.domain.ports import ApiKey
 from airboss.governance import ledger_notes
 from airboss.governance.audit import PLAN, Sealer, read_leaf
+from airboss.governance.audit_ledger import text_digest
 from airboss.governance.audit_verify import Verdict, verify
 from airboss.governance.checkpoint import Signer
 from airboss.governance.ledger_notes import LedgerNotes, detail_of
 from airboss.store.audit import SqlAuditLog
 from airboss.store.audit_rows import PlanTexts
 from airboss.store.ledger import SqlLedger
+from airboss.store.proposal_rows import Proposal
+from airboss.store.proposals import SqlProposals
 from tests.controller.journals import FixedClock
 from tests.store.ledgers import deployment, key, plan
 
@@ -145,6 +148,19 @@ def test_a_key_whose_name_is_erased_is_known_by_its_digest(house: House) -> None
     assert house.verified().valid
     house.edit("update keys set content = replace(content, 'normal', 'high')")
     assert not house.verified().valid
+
+
+def test_a_name_that_no_leaf_keeps_whole_is_known(house: House) -> None:
+    """Who asks may be called what no database keeps, or more than a leaf's name has room for."""
+    for by in ("ann\0", "x" * 1_200):
+        asked = Proposal(action="config.apply", subject="s", body="{}", by=by, at=CLOCK.now())
+        with closing(SqlProposals(f"sqlite:///{house.file}")) as proposals, house.ledger.together():
+            number = proposals.propose(asked)
+            said = {"proposal": number, "action": "config.apply", "sha256": text_digest("{}")}
+            house.audit.append("approvals.propose", actor=by, subject="s", detail=said, at=CLOCK.now())
+    assert house.verified().valid
+    house.edit("update proposals set content = replace(content, 'xx', 'yy')")
+    assert "approval as 2 is not what leaf" in str(house.verified().problem)
 
 
 def test_a_note_says_which_release_serves_what() -> None:

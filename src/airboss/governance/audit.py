@@ -104,10 +104,7 @@ class Sealer:
         for field in FIELDS:
             name = getattr(entry, field)
             if name is not None:
-                kept = (
-                    name[:NAME_CHARS_MAX].encode("utf-8", "replace").decode()
-                )  # no database keeps half a pair
-                row = NameRow(leaf=number, field=field, salt=self._salt(), name=kept)
+                row = NameRow(leaf=number, field=field, salt=self._salt(), name=kept_name(name))
                 committed[field] = commitment(field, row.salt, row.name)
                 names.append(row)
         leaf = Leaf(
@@ -125,6 +122,11 @@ class Sealer:
             number=number, at=at, action=entry.action, content=content.decode(), root=tree.root().hex()
         )
         leaves.append(row_of)
+
+
+def kept_name(name: str) -> str:
+    """A name as it is kept beside a leaf: no database keeps half a pair."""
+    return name[:NAME_CHARS_MAX].encode("utf-8", "replace").decode()
 
 
 def _checked(entry: AuditEntry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from airboss.governance.audit import PLAN, Leaf
+from airboss.governance.audit import PLAN, Leaf, kept_name
 from airboss.store.audit_rows import LedgerRows, NameField
 
 KEYS: Final = "keys."
@@ -190,15 +190,12 @@ class Compared:
             if row.number not in self._proposed or not isinstance(found, dict):
                 raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
             leaf, by = self._proposed[row.number]
-            if text_digest(found.get("body")) != leaf.detail.get("sha256") or (
-                (found.get("action"), found.get("by")) != (leaf.detail.get("action"), by or found.get("by"))
-            ):
+            same = text_digest(found.get("body")) == leaf.detail.get("sha256")
+            if not (same and found.get("action") == leaf.detail.get("action") and _is(found.get("by"), by)):
                 _edited(leaf.number, what)
             decided, who = self._decided.get(row.number, (leaf, None))
             state = _DECIDED.get(decided.action, "waiting")
-            if {state} != {row.state, found.get("state", "waiting")} or (
-                who is not None and found.get("decided_by") != who
-            ):
+            if {state} != {row.state, found.get("state", "waiting")} or not _is(found.get("decided_by"), who):
                 _edited(decided.number, f"the decision on {what}")
         for number, at in waiting.items():  # those decided are kept for a while only
             raise Tampered(at, f"what waits for approval as {number}, by leaf {at}, is gone from the ledger")
@@ -231,6 +228,15 @@ AGAIN: Final = (
 def _edited(leaf: int | None, what: str, next_step: str = "") -> NoReturn:
     then = f". {next_step}" if next_step else ""
     raise Tampered(leaf, f"{what} is not what leaf {leaf} tells of: {EDITED}{then}")
+
+
+def _is(kept: object, told: str | None) -> bool:
+    """Whether a name is the one beside a leaf, if that is still known; of NUL, which no text in PostgreSQL
+    has, its symbol is there."""
+    plain = str.maketrans("\0", "\N{SYMBOL FOR NULL}")
+    return told is None or (
+        isinstance(kept, str) and kept_name(kept).translate(plain) == told.translate(plain)
+    )
 
 
 def _number(detail: Mapping[str, Any], name: str) -> int:
