@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import msgspec
 
@@ -22,6 +23,12 @@ def asked(airboss: Airboss, *args: str) -> tuple[int, str]:
     """A verb's exit code and all that it says."""
     done = run_airboss(*args, "--data-dir", str(airboss.data), cwd=airboss.root)
     return done.returncode, done.stdout + done.stderr
+
+
+def remotely(airboss: Airboss) -> CompletedProcess[str]:
+    """`audit verify` as from another machine."""
+    env, there = {"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]}, ("--url", airboss.ready["console_url"])
+    return run_airboss("audit", "verify", *there, cwd=airboss.root, env=env)
 
 
 def leaves_kept(airboss: Airboss) -> int:
@@ -70,8 +77,22 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
             file.execute("update plans set config = config || '#' where number = 1")
         code, said = asked(airboss, "audit", "verify")
         assert (code, "the configuration of plan 1 is not what leaf" in said) == (1, True)
+        there, env = (
+            ("--url", airboss.ready["console_url"]),
+            {"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]},
+        )
+        done = run_airboss("audit", "verify", *there, cwd=airboss.root, env=env)
+        assert (done.returncode, "the configuration of plan 1 is not what leaf" in done.stdout) == (1, True)
         with closing(sqlite3.connect(ledger)) as file, file:
             file.execute("update plans set config = rtrim(config, '#') where number = 1")
+        assert remotely(airboss).returncode == 0
+        with closing(sqlite3.connect(ledger)) as file, file:
+            file.execute("update audit_head set signature = 'x' || signature")
+        done = remotely(airboss)
+        assert (done.returncode, "is not signed by the key" in done.stdout) == (1, True), done.stdout
+        assert "is not as it was signed" in asked(airboss, "audit", "checkpoint")[1]
+        with closing(sqlite3.connect(ledger)) as file, file:
+            file.execute("update audit_head set signature = substr(signature, 2)")
         assert airboss.stop() == 0
     with closing(sqlite3.connect(ledger)) as file:
         assert file.execute("select count(*) from audit_leaves").fetchone() == (leaves_kept(airboss),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Found(NamedTuple):
     """The log, the public key that should have signed it (hex), whether anything was ever done here, the
     checkpoint that is kept beside the key, or whether it is gone, and the rows that the log tells of, where
-    they can be had."""
+    they can be had. `admits` says what the machine that has it finds wrong itself."""
 
     data: AuditData
     public_key: str
@@ -27,6 +27,7 @@ class Found(NamedTuple):
     kept: Checkpoint | None = None
     kept_gone: bool = False
     rows: LedgerRows | None = None
+    admits: Callable[[], str | None] = lambda: None
 
 
 @contextmanager
