@@ -46,8 +46,10 @@ def test_a_stretch_is_asked_for_by_ids(record_log: RecordLog) -> None:
 
 
 def test_answers_from_the_cache_tell_nothing(record_log: RecordLog) -> None:
-    """Nobody was asked: they are left out, and those that missed it are not."""
+    """Nobody was asked: they are left out, and so is what was known on the other arm; those that missed it
+    are not."""
     record_log.apply(move(0, deployment="d", cache="hit"))
+    record_log.apply(move(3, start=200, deployment="d", cache="known"))
     record_log.apply(move(1, 2, start=100, deployment="d", cache="miss"))
     every = record_log.watched("d", after="", until="~", without_key="airboss", limit=100)
     assert [each.id for each in every] == [call_id(1), call_id(2)]

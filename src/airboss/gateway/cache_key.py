@@ -87,7 +87,17 @@ def said_in(call: Admitted) -> dict[str, Any] | None:
 
 def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
     """What a call asks for, and of whom: calls that have this alike may have one answer."""
-    return hashlib.sha256(_encode(_parts(call, said))).digest()
+    return hashlib.sha256(_encode(_parts(call, said, call.branch.release.digest))).digest()
+
+
+def twin_of(call: Admitted, said: dict[str, Any]) -> bytes | None:
+    """The key that a call would have on the other arm of the rollout that runs; None where none does."""
+    deployment = call.deployment
+    if deployment.canary is None:
+        return None
+    arms = {deployment.stable.digest, deployment.canary.served.release.digest}
+    other = arms - {call.branch.release.digest}
+    return hashlib.sha256(_encode(_parts(call, said, other.pop()))).digest() if len(other) == 1 else None
 
 
 def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Question | None:
@@ -102,7 +112,7 @@ def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Questio
         return None
     rest = {**said, "messages": [*messages[:-1], {**last, "content": None}]}
     by = [target.provider, target.upstream_model, target.engine]
-    parts = [*_parts(call, rest), call.request.user, by]
+    parts = [*_parts(call, rest, call.branch.release.digest), call.request.user, by]
     return Question(hashlib.sha256(_encode(parts)).digest(), text)
 
 
@@ -113,13 +123,13 @@ def _text(content: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _parts(call: Admitted, said: dict[str, Any]) -> list[Any]:
+def _parts(call: Admitted, said: dict[str, Any], release: str) -> list[Any]:
     policy = call.deployment.policy
     return [
         KEPT_AS,
         call.deployment.name,
         call.request.principal.owner or call.request.principal.key,
-        call.branch.release.digest,
+        release,
         None if policy is None else [policy.detectors, policy.pii, *policy.custom],
         call.request.operation,
         _same_numbers(said),

@@ -36,7 +36,15 @@ from airboss.domain.record import ClosedCall
 from airboss.gateway.alike import alike
 from airboss.gateway.answer import AnyAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.cache_key import Question, asked, key_of, may_be_kept, question_of, said_in
+from airboss.gateway.cache_key import (
+    Question,
+    asked,
+    key_of,
+    may_be_kept,
+    question_of,
+    said_in,
+    twin_of,
+)
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
 from airboss.gateway.request_head import HttpRequest
@@ -87,6 +95,9 @@ PROVIDERS: Final = (UpstreamFailed, UpstreamTimeout, Unavailable)
 """Errors that whoever asks the same at the same time would have as well."""
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """A longer answer is not kept."""
+KNOWN: Final = "known"
+"""Of a call whose question one of a rollout's arms knew, and which was asked all the same. Counted on the arm
+that did not know it, and as a hit not on the other, arms would be compared by other questions."""
 WRITES_MAX: Final = 256
 """So many answers wait to be written; more are not kept."""
 SEARCHES_MAX: Final = 16
@@ -116,17 +127,27 @@ class AnswerCache:
         said = said_in(call) if wish.keep and not _tokenizes(call) else None
         if said is None:
             return Seat(self, call, caching, None, None)
-        key, compares = key_of(call, said), call.deployment.compares
-        question = question_of(call, said, compares) if compares is not None else None
+        key, twin, compares = key_of(call, said), twin_of(call, said), call.deployment.compares
+        # What means the same is found on one arm and not on the other, and who is answered so does not count.
+        alike_too = compares is not None and twin is None
+        question = question_of(call, said, compares) if alike_too and compares is not None else None
         found: Landed = None
+        known = False
         if wish.look:
+            known = twin is not None and (key in self._flights or self._has(twin))
             answer = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
             found = Found(answer) if answer is not None else None
             if found is None:
                 found = await self._waited(key, call.deployment.timeout.first_token_s)
             if isinstance(found, Found) and found.scope not in {None, question.scope if question else None}:
                 found = None
-        return Seat(self, call, caching, key, found, question=question, look=wish.look)
+        return Seat(self, call, caching, key, found, question=question, look=wish.look, known=known)
+
+    def _has(self, key: bytes) -> bool:
+        """Whether an answer is there or on its way."""
+        if key in self._flights or key in self._writing:
+            return True
+        return self._reads.get(key, self._clock.now().timestamp()) is not None
 
     async def near(self, question: Question, vector: bytes, threshold: float) -> tuple[str, Found | None]:
         """The answer to a question that means the same, if there is one, and how the search went."""
@@ -230,6 +251,7 @@ class Seat:
         *,
         question: Question | None = None,
         look: bool = True,
+        known: bool = False,
     ) -> None:
         self._cache = cache
         self._call = call
@@ -238,7 +260,7 @@ class Seat:
         self._question = question
         self._look = look
         self._meaning: Meaning | None = None
-        self.state = "bypass" if key is None else "miss"
+        self.state = "bypass" if key is None else KNOWN if known else "miss"
         self.answer: bytes | None = None
         self._hearing: Hearing | None = None
         self._closed: ClosedCall | None = None
@@ -261,7 +283,7 @@ class Seat:
         """The line of the client's answer."""
         if self._cosine is not None:
             return b"x-airboss-cache: hit; cosine=%.3f\r\n" % self._cosine
-        return b"x-airboss-cache: %s\r\n" % self.state.encode()
+        return b"x-airboss-cache: %s\r\n" % (b"miss" if self.state == KNOWN else self.state.encode())
 
     async def compare(self, worker: Worker, serving: Serving, dispatched: Dispatched) -> bytes | None:
         """The answer that is there, or that to another question of the same person that means the same.

@@ -262,7 +262,7 @@ class MemoryRecordLog(MemorySpans):
                 for each in of_deployment
                 if each.deployment == deployment
                 and each.key != without_key
-                and each.cache not in {"hit", "semantic"}
+                and each.cache not in {"hit", "semantic", "known"}
             ]
             pending = [read_opened(frame) for _, frame in self._pending.values()]
             still_open = [
