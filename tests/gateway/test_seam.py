@@ -11,13 +11,15 @@ from airboss.gateway.seam import NOT_CONTINUED, Seam
 from airboss.providers.compatible import Reply
 
 
-def joined(before: str, after: str) -> str:
-    """What the client has of the second upstream's text."""
-    seam = Seam(Reply(), before, tokens=1, prompt_tokens=1, blank="", exact=False)
-    event = {"choices": [{"index": 0, "delta": {"content": after}, "finish_reason": None}]}
-    (new,) = seam.joined([b"data: %s\n\n" % json.dumps(event).encode()])
-    content: str = json.loads(new.removeprefix(b"data: "))["choices"][0]["delta"]["content"]
-    return content
+def joined(before: str, *after: str, blank: str = "") -> str:
+    """What the client has of the second upstream's text, which comes in these pieces."""
+    seam = Seam(Reply(), before, tokens=1, prompt_tokens=1, blank=blank, exact=False)
+    deltas = [
+        {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]} for text in after
+    ]
+    new = seam.joined([b"data: %s\n\n" % json.dumps(each).encode() for each in deltas])
+    said = [json.loads(each.removeprefix(b"data: "))["choices"][0]["delta"] for each in new]
+    return "".join(each.get("content", "") for each in said)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,11 @@ def test_what_begins_anew(before: str, after: str) -> None:
     with pytest.raises(UpstreamFailed) as caught:
         joined(before, after)
     assert caught.value.code == NOT_CONTINUED
+
+
+@pytest.mark.parametrize(
+    "pieces", [(" \n\n", "next"), (" ", "\n", "\n", "next"), (" \n", "\nnext"), ("\nnext",)]
+)
+def test_white_space_before_the_seam(pieces: tuple[str, ...]) -> None:
+    """It is not sent, so whoever goes on may say it again, in pieces too; the client has it once."""
+    assert joined("One. \n", *pieces, blank=" \n") == "\nnext"

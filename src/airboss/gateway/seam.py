@@ -101,7 +101,8 @@ class Seam:
             common = 0
             while common < min(had, len(self._blank)) and text[common] == self._blank[common]:
                 common += 1
-            self._blank = ""
+            # It may come in pieces.
+            self._blank = self._blank[common:] if common == len(text) else ""
             text = text[common:]
         if not self._looks:
             return text
