@@ -61,6 +61,13 @@ def test_a_pattern(text: str, expected: str) -> None:
     assert masked(text, EMPLOYEE) == expected
 
 
+@pytest.mark.parametrize("between", ["-", ".", "x", " ", "\u00e9", "\u0434", "\u54e1", "\U0001f600"])
+def test_a_dot_is_any_character(between: str) -> None:
+    """Of a line; one of a text is one, whatever its script."""
+    dot = CustomKind(name="employee", action="mask", pattern="EMP.[0-9]{3}")
+    assert masked(f"EMP{between}123 EMP\n123", dot) == "[EMPLOYEE] EMP\n123"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

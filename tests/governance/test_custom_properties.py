@@ -101,7 +101,10 @@ def test_the_whole_is_what_the_rules_say(own: list[str], text: str, at: int) -> 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(parts=st.lists(PIECES, max_size=6))
-@pytest.mark.parametrize("pattern", [r"\bEMP-[0-9]{6}\b", r"[A-Z]{2}\d{2}(?:-[A-Z0-9]{1,4}){1,3}"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\bEMP-[0-9]{6}\b", r"EMP.[0-9]{6}", r"[A-Z]{2}\d{2}(?:-[A-Z0-9]{1,4}){1,3}"],
+)
 def test_a_pattern_finds_what_python_finds(pattern: str, parts: list[str]) -> None:
     """Of plain text, what Python's own engine finds, whose first match is the longest of these."""
     text = "".join(parts).encode("ascii", "ignore").decode().replace("\\", "/").replace("\x00", " ")
@@ -142,7 +145,7 @@ def test_what_is_held_back_is_bounded() -> None:
         assert len(text) <= MATCH_MAX + 1 or screen.held < len(text) / 2
 
 
-ATOMS = st.sampled_from(["a", "b", "[ab]", r"\d", "[^a]", r"\b", r"\B", " ", r"\.", "(?i:a)", "-"])
+ATOMS = st.sampled_from(["a", "b", ".", "[ab]", r"\d", "[^a]", r"\b", r"\B", " ", r"\.", "(?i:a)", "-"])
 
 
 @st.composite

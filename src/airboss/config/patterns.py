@@ -256,7 +256,7 @@ class _Reader:
                 rf"{first!r} stands for the edge of a text, which comes in pieces; \b is the edge of a word"
             )
         self._at += 1
-        return Chars(re.escape(first))
+        return Chars(first if first == "." else re.escape(first))
 
     def _class(self, of: str) -> Node:
         if _NUMBERED.search(of):
