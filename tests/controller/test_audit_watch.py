@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import sqlite3
@@ -220,6 +221,25 @@ def test_a_checkpoint_that_is_deleted_is_missed(house: House) -> None:
         now = public.sign(size=whole.head.size, root=whole.head.root, at=whole.head.at)
         assert verify(whole, public_key=public.public_key, checkpoint=then).resumed == (11,)
         assert verify(whole, public_key=public.public_key, checkpoint=now).resumed == ()
+
+
+def test_a_checkpoint_that_cannot_be_kept_is_missed_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for every look at a disk that is full: the log would grow by 17,000 leaves a day."""
+    (house.data.secrets_dir / "audit_head").unlink()
+
+    def full(_name: str, _text: str) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.data, "write_secret", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                house.look()
+    assert house.look() is None
+    assert [each.leaf.action for each in house.log.newest(limit=2)] == ["audit.resume", "x"]
+    assert house.verified().resumed == (11,)
 
 
 def test_what_was_put_back_on_purpose_is_gone_on_with(house: House) -> None:

@@ -99,6 +99,7 @@ def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[
         ("openai-compatible", "llm.house.example", "zai-org/GLM-5", True),
         ("openai-compatible", "llm.house.example", "paradigm-1", False),
         ("openai-compatible", "api.groq.com", "moonshotai/kimi-k2", False),
+        ("openai-compatible", "api.cerebras.ai", "zai-glm-4.7", False),
         ("azure", "x.openai.azure.com", "deepseek-v4", False),
     ],
 )

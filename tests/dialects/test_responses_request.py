@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -146,6 +147,19 @@ INPUTS: list[tuple[str, Any, list[dict[str, Any]]]] = [
 def test_input(given: Any, wanted: list[dict[str, Any]]) -> None:
     """Each kind of item has its place in chat's messages."""
     assert chat(input=given)["messages"] == wanted
+
+
+def test_many_thoughts_take_as_long_as_they_are_many() -> None:
+    """They are joined once: joined one by one 16 MB of them took half a minute, and the worker with it."""
+
+    def took_s(count: int) -> float:
+        thought = {"type": "reasoning", "id": "rs", "summary": [text("x" * 500, "summary_text")]}
+        began = time.process_time()
+        (said,) = chat(input=[thought] * count + [called("a")])["messages"]
+        assert len(said["reasoning_content"]) == 500 * count
+        return time.process_time() - began
+
+    assert min(took_s(8_000) for _ in range(2)) < 4 * max(0.05, min(took_s(4_000) for _ in range(2)))
 
 
 def test_instructions_then_history_then_input() -> None:

@@ -66,7 +66,7 @@ def move_ledger(data_dir: Path, to: str, *, tell: Tell) -> Moved:
             tables = source.move_to(target, tell=tell, seal=seal)
         data.put_ledger(to)
         with open_audit(data) as audit:
-            looking_at_audit(audit, data).look()
+            looking_at_audit(audit, data).look_last()
         return Moved(
             source=source.name,
             target=target.name,

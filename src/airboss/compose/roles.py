@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,8 +180,7 @@ def run_controller(
             ),
         ):  # fmt: skip
             asyncio.run(main())
-        with suppress(SetupError, OSError):  # a ledger that is away by now, say
-            audit.look()  # at what was done since it last did
+        audit.look_last()  # at what was done since it last did
         records.close()
 
 

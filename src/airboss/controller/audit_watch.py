@@ -7,10 +7,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from airboss.domain.errors import AirbossError
 from airboss.domain.ports import Clock
 from airboss.governance.audit import RESUME, read_leaf, unsigned
 from airboss.governance.checkpoint import Checkpoint, Signer, is_sealed, is_signed, read_kept
@@ -67,6 +69,11 @@ class AuditWatch:
             log.error("the audit log: %s", found)
         self.trouble = found
 
+    def look_last(self) -> None:
+        """The same after all else is done, which holds though this cannot be: whoever looks next does it."""
+        with suppress(AirbossError, OSError):
+            self.look()
+
     def _found(self) -> str | None:
         kept = read_kept(self._kept())
         if kept is not None:
@@ -87,7 +94,10 @@ class AuditWatch:
         return None
 
     def _resumed(self, newest: LeafRow) -> LeafRow:
-        """Say in the log that no checkpoint of it was kept any more, and give the leaf that says so."""
+        """Say in the log that no checkpoint of it was kept any more, and give the leaf that says so. Where it
+        is the last already, none could be kept since, as on a full disk: that is said once."""
+        if newest.action == RESUME:
+            return newest
         now, detail = self._clock.now(), {"leaves": newest.number + 1}
         told = self._audit.append(RESUME, actor="airboss", subject="audit log", detail=detail, at=now)
         log.warning("the audit log: secrets/audit_head is gone; leaf %d says so, and it goes on", told)

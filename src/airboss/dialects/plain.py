@@ -16,10 +16,11 @@ from airboss.domain.plan import Target
 _OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images")
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
-"""Where thoughts are wanted back. OpenAI, Azure, Mistral and Groq refuse a request that has any."""
+"""Where thoughts are wanted back."""
 _ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
 """Names of models that want their thoughts back wherever they run."""
-_REFUSE_THOUGHTS = ("groq.com", "mistral.ai", "openai.com", "azure.com")
+_REFUSE_THOUGHTS = ("groq.com", "cerebras.ai", "mistral.ai", "openai.com", "azure.com")
+"""Where a request that has any is refused, whatever model it is for."""
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')

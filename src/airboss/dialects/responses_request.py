@@ -362,7 +362,11 @@ def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsai
     for number, raw in enumerate(given or ()):
         with _leaving_out(unsaid):
             _add_item(messages, raw, f"input[{number}]")
-    return [message for message in messages if not message.keys() <= _THOUGHT]
+    said = [message for message in messages if not message.keys() <= _THOUGHT]
+    for message in said:
+        if REASONING in message:
+            message[REASONING] = "".join(message[REASONING])
+    return said
 
 
 @contextmanager
@@ -467,9 +471,9 @@ def _add_thoughts(messages: list[Json], item: Item) -> None:
     if (text or signed) and (not messages or messages[-1]["role"] != "assistant"):
         messages.append({"role": "assistant"})
     if text:
-        messages[-1][REASONING] = messages[-1].get(REASONING, "") + text
+        messages[-1].setdefault(REASONING, []).append(text)  # joined once: there may be many
     if signed:
-        messages[-1][SIGNED] = messages[-1].get(SIGNED, []) + signed
+        messages[-1].setdefault(SIGNED, []).extend(signed)
 
 
 def _output(item: Item, where: str) -> Json:

@@ -101,8 +101,7 @@ class Seam:
             common = 0
             while common < min(had, len(self._blank)) and text[common] == self._blank[common]:
                 common += 1
-            # It may come in pieces.
-            self._blank = self._blank[common:] if common == len(text) else ""
+            self._blank = ""
             text = text[common:]
         if not self._looks:
             return text
@@ -117,7 +116,9 @@ class Seam:
         same = next(
             (at for at, (a, b) in enumerate(zip(said, self._text, strict=False)) if a != b), len(said)
         )
-        if same >= AGAIN_CHARS or (not self._bare and _begins(said, self._text[-1:])):
+        # In the middle of a sentence nobody goes on with a capital, but with a new answer.
+        begins = said[:1].isupper() and self._text[-1:].isalnum() and not self._bare
+        if same >= AGAIN_CHARS or begins:
             raise UpstreamFailed("the upstream did not go on but began another answer", code=NOT_CONTINUED)
         return said
 
@@ -132,15 +133,6 @@ class Seam:
             "completion_tokens": output,
             "total_tokens": prompt + output,
         }
-
-
-def _begins(said: str, last: str) -> bool:
-    """Whether an answer begins anew behind `last`: in the middle of a sentence nobody goes on with a capital,
-    but in a name of capitals and digits, a key or an account number."""
-    if not said[:1].isupper() or not last.isalnum():
-        return False
-    name = said[1:2].isupper() or said[1:2].isdigit()
-    return last.islower() or not name
 
 
 def _value(payload: bytes) -> dict[str, Any]:
