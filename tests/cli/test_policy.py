@@ -108,6 +108,8 @@ def test_what_is_being_served(capsys: pytest.CaptureFixture[str], monkeypatch: p
         api.answers[("GET", "/api/v1/config")] = {"config": CONFIG}
         assert ran("policy", "test", "--url", api.url, "--policy", "default", "--text", "10.2.3.4") == 0
         assert capsys.readouterr().out == "[IP]\n"
+        assert ran("policy", "test", "--url", api.url, "--policy", "new", "--text", "10.2.3.4") == 2
+        assert "; `--config FILE` looks into a file that is not applied yet" in capsys.readouterr().err
 
 
 def test_without_what_finds_names(

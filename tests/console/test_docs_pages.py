@@ -128,6 +128,9 @@ def test_words_are_found_where_they_stand(site: Site) -> None:
     assert (best[0].name, best[0].anchor) == ("configuration", "policiesname")
     assert find("budget per user")[0][0].anchor == "each_user"
     assert all(len("".join(words for words, _ in each.pieces)) < 260 for each in best)
+    found, _ = find("rate limit")
+    marked = {words.lower() for words, wanted in found[0].pieces if wanted}
+    assert marked >= {"rate", "limit"}, "what is shown is where most of the words stand"
     nothing = person.get("/docs?text=%3Ci%3Exyzzy%3C/i%3E")
     assert "Nothing is found" in nothing.text
     assert "<i>xyzzy" not in nothing.text

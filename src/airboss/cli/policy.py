@@ -64,7 +64,10 @@ def list_policies(
         shown = (escape(", ".join(each) or "-") for each in lists)
         table.add_row(escape(row["name"]), row["action"] or "-", *shown)
     console().print(
-        table if rows else "no policy; see [policies.NAME] in docs/configuration.md", markup=False
+        table
+        if rows
+        else "no policy; [policies.NAME] makes one: see Docs in the console, or docs/configuration.md",
+        markup=False,
     )
 
 
@@ -91,7 +94,8 @@ def try_policy(
     said = _configuration(config, data_dir, url)
     if name not in said.policies:
         known = ", ".join(said.policies) or "none"
-        raise WrongCall(f"there is no policy {name!r}; there are: {known}")
+        where = "; `--config FILE` looks into a file that is not applied yet" if config is None else ""
+        raise WrongCall(f"there is no policy {name!r}; there are: {known}{where}")
     pii, actions = said.policies[name].pii, binding(_policy(said, name))
     names = Names(find=_finder()) if asks_names(_policy(said, name)) else None
     screens = screening_policy(actions, names, custom_of(_policy(said, name)))

@@ -16,7 +16,9 @@ WORDS_MAX = 8
 PLACES_MAX = 30
 """Places that are shown; how many more there are is said."""
 BEFORE, AFTER = 60, 180
-"""Characters around the first word that is found."""
+"""Characters around the first word that is shown."""
+HITS_MAX = 200
+"""Words that are looked at for the one beside which most of the others stand."""
 LAST = ("changelog", "performance", "benchmarks", "dependencies", "architecture", "contributing", "readme")
 """Who wants to know how something is used finds it here last."""
 
@@ -88,11 +90,17 @@ def weigh(
 
 
 def place(name: str, number: int, patterns: list[re.Pattern[str]], phrase: re.Pattern[str]) -> Place:
-    """A section with the words around the first that is found, all that were looked for marked."""
+    """A section with the words around the place that has most of what was looked for, marked."""
     page = document(name)
     section = page.sections[number]
     marks = re.compile("|".join(each.pattern for each in patterns), re.IGNORECASE)
-    first = phrase.search(section.text) or marks.search(section.text)
+    hits = [hit for _, hit in zip(range(HITS_MAX), marks.finditer(section.text), strict=False)]
+
+    def near(hit: re.Match[str]) -> int:
+        around = section.text[hit.start() : hit.start() + AFTER]
+        return sum(bool(each.search(around)) for each in patterns)
+
+    first = phrase.search(section.text) or max(hits, key=near, default=None)
     start = max(0, first.start() - BEFORE) if first else 0
     start = section.text.rfind(" ", 0, start) + 1 if start else 0
     shown = section.text[start : start + BEFORE + AFTER]

@@ -167,10 +167,10 @@ class Story:
     def _erase(self) -> None:
         self._chapter("A reader asks to be forgotten")
         found = self._verb("erase", "--user", "reader-3", "--yes")
-        self._say(
-            f"{found['state']}: {found['records']} records and {found['scores']} scores name nobody any more",
-            data=found,
+        counted = (
+            f"{found[what]} {what[:-1] if found[what] == 1 else what}" for what in ("records", "scores")
         )
+        self._say(f"{found['state']}: {' and '.join(counted)} name nobody any more", data=found)
 
     def _audit(self) -> None:
         self._chapter("The log of all that was done still verifies")

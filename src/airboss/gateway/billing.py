@@ -44,14 +44,13 @@ _THOUGHTS = frozenset({b"reasoning_content", b"reasoning", b"thinking"})
 _usage = msgspec.json.Decoder(Usage)
 
 
-def counts_ready(tries: Iterable[Try]) -> bool:
-    """Whether `bill` can be made at once: nothing is to be counted, or the tokenizer has been read."""
-    for each in tries:  # nearly always one, and it told
-        if each.told is None:
-            return o200k.ready()
-    return True
+def is_counted(tries: Iterable[Try]) -> bool:
+    """Whether `bill` has to count: somebody did not tell what was used."""
+    return any(each.told is None for each in tries)
 
 
+counts_ready = o200k.ready
+"""Whether `bill` can count at once: the tokenizer has been read."""
 load_counts = o200k.load
 """Reads the tokenizer: a tenth of a second, for a thread."""
 

@@ -16,7 +16,7 @@ from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Retry, Target, Timeouts
 from airboss.gateway.answer import AnyAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.billing import counts_ready, load_counts
+from airboss.gateway.billing import counts_ready, is_counted, load_counts
 from airboss.gateway.dispatch import Asked, Executor, Route
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.wire import EmbeddingsBody
@@ -86,7 +86,7 @@ async def vector_of(
         dispatched.answer = None  # it is nobody's answer
         for each in patience:
             each.cancel()
-        if not counts_ready(dispatched.tries):
+        if is_counted(dispatched.tries) and not counts_ready():
             await asyncio.to_thread(load_counts)
 
 

@@ -28,7 +28,7 @@ from airboss.gateway.answer import (
 )
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.billing import counts_ready, load_counts
+from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import is_too_large
@@ -275,8 +275,8 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         try:
             answer = await dispatch(worker, serving, client, call, dispatched)
         finally:
-            if not counts_ready(dispatched.tries):
-                await asyncio.to_thread(load_counts)
+            if is_counted(dispatched.tries):
+                await worker.may_count()
         refuse_unsayable(call.spoken, answer)
         if call.spoken is not None and call.spoken.keep is not None:
             await call.spoken.keep(call.request.body, said_whole(answer))

@@ -14,19 +14,18 @@ from airboss.domain.errors import InvalidRequest
 RESPONSES_MAX: Final = 1024
 """Of responses whose items one input names."""
 _OURS: Final = re.compile(r"(?:msg|rs|fc|ctc|ig)_([0-9a-f]{32})(?:_\d{1,5})?")
-_SEEN: Final = re.compile(_OURS.pattern.encode())
+_REFERENCE: Final = b'"item_reference"'
 _encode = msgspec.json.Encoder().encode
 
 
 class _Item(msgspec.Struct):
     type: Any = None
     id: Any = None
-    role: Any = None
 
     @property
     def response(self) -> str | None:
         """The id of the response that this names an item of; None of what names none that was made here."""
-        if self.type not in {"item_reference", None} or self.role is not None or not isinstance(self.id, str):
+        if self.type != "item_reference" or not isinstance(self.id, str):
             return None
         found = _OURS.fullmatch(self.id)
         return f"resp_{found[1]}" if found else None
@@ -49,7 +48,7 @@ _output = msgspec.json.Decoder(_Output)
 def responses_named(body: bytes) -> list[str]:
     """The ids of the responses whose items a request names, each once; none of a body that is no request.
     Raises InvalidRequest for more than may be looked up."""
-    if _SEEN.search(body) is None:
+    if _REFERENCE not in body:  # a pattern takes twenty times as long, where there are pictures
         return []
     try:
         listed = _asked.decode(body).input

@@ -101,7 +101,8 @@ class Seam:
             common = 0
             while common < min(had, len(self._blank)) and text[common] == self._blank[common]:
                 common += 1
-            self._blank = ""
+            # It may come in pieces.
+            self._blank = self._blank[common:] if common == len(text) else ""
             text = text[common:]
         if not self._looks:
             return text
@@ -116,9 +117,7 @@ class Seam:
         same = next(
             (at for at, (a, b) in enumerate(zip(said, self._text, strict=False)) if a != b), len(said)
         )
-        # In the middle of a sentence nobody goes on with a capital, but with a new answer.
-        begins = said[:1].isupper() and self._text[-1:].isalnum() and not self._bare
-        if same >= AGAIN_CHARS or begins:
+        if same >= AGAIN_CHARS or (not self._bare and _begins(said, self._text[-1:])):
             raise UpstreamFailed("the upstream did not go on but began another answer", code=NOT_CONTINUED)
         return said
 
@@ -133,6 +132,15 @@ class Seam:
             "completion_tokens": output,
             "total_tokens": prompt + output,
         }
+
+
+def _begins(said: str, last: str) -> bool:
+    """Whether an answer begins anew behind `last`: in the middle of a sentence nobody goes on with a capital,
+    but in a name of capitals and digits, a key or an account number."""
+    if not said[:1].isupper() or not last.isalnum():
+        return False
+    name = said[1:2].isupper() or said[1:2].isdigit()
+    return last.islower() or not name
 
 
 def _value(payload: bytes) -> dict[str, Any]:

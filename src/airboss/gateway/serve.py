@@ -46,6 +46,8 @@ TAKEN_S = 0.01
 """Time for the loop to accept who waits, and to read what has come."""
 LAST_CALLS_S = 0.25
 """So long after SIGTERM calls are still taken, where somebody is connected."""
+RECORDED_S = 2.0
+"""So long after DRAIN_S what calls used that were cut off is counted yet."""
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 """Counts are shared every second: no call of a last life began so long after the last that are there."""
@@ -124,7 +126,7 @@ async def serve(
         await _last_calls(server)
         listener.close()
         server.drain()
-        await _drained(server)
+        await _drained(server, worker)
         await _end(chores, worker)
         await worker.limiter.close()
         worker.close()
@@ -268,13 +270,16 @@ async def _last_calls(server: Server) -> None:
         await asyncio.sleep(LAST_CALLS_S)
 
 
-async def _drained(server: Server) -> None:
+async def _drained(server: Server, worker: Worker) -> None:
     deadline = asyncio.get_running_loop().time() + DRAIN_S
     while server.connections and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)
         server.drain()
     for connection in tuple(server.connections):
         connection.transport.abort()
-    # Aborted calls are cancelled; let them write their records.
+    # Calls whose clients are gone are cancelled; let them write their records.
+    deadline += RECORDED_S
     await asyncio.sleep(0)
     await asyncio.sleep(0.05)
+    while worker.metrics.in_flight and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
+        await asyncio.sleep(0.05)

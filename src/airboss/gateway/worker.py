@@ -23,6 +23,8 @@ from airboss.gateway.recording import Recording
 from airboss.gateway.serving import Branch, Serving
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.traces_prices import ListedPrices
+from airboss.gateway.turns import Share
+from airboss.providers import o200k
 from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Outbox, Pieces
@@ -56,6 +58,7 @@ class Worker:
         rng = random.Random()  # noqa: S311 - jitter, not secrets
         self.executor = Executor(Pools(self.outbox), rng=rng, unrecorded=self.recording.unrecorded)
         self.ids = RecordIds()
+        self._counting = Share()
         self.serving: Serving | None = None
         self.limiter: Limiter | None = None
         self.reading = asyncio.Semaphore(1)
@@ -81,6 +84,12 @@ class Worker:
         counts.unrecordable = self.recording.trouble()
         counts.gauges["journal_unwritable"] = float(bool(counts.unrecordable))
         return counts
+
+    async def may_count(self) -> None:
+        """Wait until what a call used can be counted, and this turn of the loop has time left for that."""
+        if not o200k.ready():
+            await asyncio.to_thread(o200k.load)
+        await self._counting.mine()
 
     def close(self) -> None:
         """No call is under way any more: let connections go, and record what still can be."""

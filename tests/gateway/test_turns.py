@@ -1,0 +1,85 @@
+"""Streams that end by the hundred keep nobody else waiting while what they used is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from airboss.gateway.turns import SHARE_S, Share
+from airboss.telemetry.metrics import Counts
+from airboss.testing import FakeProvider
+from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.wait import until
+
+STREAMS = 150
+
+
+def test_heaped_work_has_a_share_of_each_turn() -> None:
+    """It goes on in the next one, in its order; where there is little none waits."""
+    now = 0.0
+    done: list[int] = []
+
+    async def work(share: Share, number: int) -> None:
+        nonlocal now
+        await share.mine()
+        now += 0.4 * SHARE_S
+        done.append(number)
+
+    async def body() -> None:
+        share = Share(lambda: now)
+        tasks = [asyncio.create_task(work(share, number)) for number in range(10)]
+        for turn in (3, 6, 9, 10):
+            await asyncio.sleep(0)
+            assert done == list(range(turn))
+        await asyncio.gather(*tasks)
+        await work(share, 10)
+        assert done == list(range(11))
+
+    asyncio.run(body())
+
+
+def leave(gateway: Gateway, streams: int) -> None:
+    """A client begins so many streams, with long prompts, and is gone."""
+    messages = [
+        {"role": "system", "content": "some words of a prompt " * 700},
+        {"role": "user", "content": 'fake:{"words": 500, "tokens_per_s": 5}'},
+    ]
+    body = json.dumps({"model": "assistant", "stream": True, "messages": messages}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n"
+    with ExitStack() as opened:
+        lines = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            for _ in range(streams)
+        ]
+        for line in lines:
+            line.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+        for line in lines:
+            assert line.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def ends(gateway: Gateway) -> list[str]:
+    """How the calls ended that are recorded."""
+    return [each["status"] for each in gateway.frames()[1].values()]
+
+
+def test_a_client_that_leaves_with_all_its_streams_holds_up_nobody(
+    own_root: Path, provider: FakeProvider
+) -> None:
+    """Somebody else is answered while their ends are recorded; a stop waits until each is."""
+    with Gateway(own_root, deployment(provider.url)) as mine, mine.client() as other:
+        leave(mine, 1)
+        until(lambda: ends(mine))  # by now it has read how words are counted
+        leave(mine, STREAMS)
+        assert other.get(f"{mine.url}/healthz").status_code == 200
+        counted = len(ends(mine))
+        assert counted < STREAMS / 2, f"{counted} calls were counted before anybody else was heard"
+        leave(mine, STREAMS)
+        assert mine.stop() == 0
+        assert ends(mine) == ["cancelled"] * (1 + 2 * STREAMS)
+    counts = msgspec.json.decode((own_root / "metrics" / "gateway-0.json").read_bytes(), type=Counts)
+    assert sum(sum(each.duration.counts) for each in counts.series) == 1 + 2 * STREAMS
