@@ -24,6 +24,7 @@ from airboss.store.proposal_rows import Proposal
 from airboss.store.proposals import SqlProposals
 from tests.controller.journals import FixedClock
 from tests.store.ledgers import deployment, key, plan
+from tests.support import postgres
 
 CLOCK = FixedClock()
 
@@ -31,9 +32,8 @@ CLOCK = FixedClock()
 class House:
     """A ledger with its audit log."""
 
-    def __init__(self, root: Path) -> None:
-        self.file = root / "ledger.db"
-        url = f"sqlite:///{self.file}"
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.ledger, self.audit = SqlLedger(url), SqlAuditLog(url, Sealer(Signer("s")))
         self.notes = LedgerNotes(self.ledger, self.audit, CLOCK, lambda _: {})
 
@@ -56,9 +56,9 @@ class House:
         return [each.leaf.action for each in reversed(self.audit.newest(limit=1_000))][1:]
 
     def edit(self, statement: str) -> None:
-        """As somebody does who has the file."""
-        with closing(sqlite3.connect(self.file)) as file, file:
-            assert file.execute(statement).rowcount > 0
+        """As somebody does who has the database."""
+        with self.ledger._writer.begin() as connection:
+            assert connection.exec_driver_sql(statement).rowcount > 0
 
     def verified(self) -> Verdict:
         """What `audit verify` finds."""
@@ -66,10 +66,11 @@ class House:
             return verify(whole, public_key=Signer("s").public_key, ledger=whole)
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     """An empty one."""
-    made = House(tmp_path)
+    file = f"sqlite:///{tmp_path / 'ledger.db'}"
+    made = House(file if request.param == "sqlite" else postgres.database(tmp_path))
     yield made
     made.ledger.close()
     made.audit.close()
@@ -154,7 +155,7 @@ def test_a_name_that_no_leaf_keeps_whole_is_known(house: House) -> None:
     """Who asks may be called what no database keeps, or more than a leaf's name has room for."""
     for by in ("ann\0", "x" * 1_200):
         asked = Proposal(action="config.apply", subject="s", body="{}", by=by, at=CLOCK.now())
-        with closing(SqlProposals(f"sqlite:///{house.file}")) as proposals, house.ledger.together():
+        with closing(SqlProposals(house.url)) as proposals, house.ledger.together():
             number = proposals.propose(asked)
             said = {"proposal": number, "action": "config.apply", "sha256": text_digest("{}")}
             house.audit.append("approvals.propose", actor=by, subject="s", detail=said, at=CLOCK.now())
