@@ -33,6 +33,7 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
         deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
         deployment(upstream.url, name="other", aliases=(), continuation="off"),
         native(upstream.url, name="native", aliases=()),
+        native(upstream.url, name="vllm", kind="openai-compatible", responses=True),
         deployment(upstream.url, name="gemini", aliases=(), kind="gemini", upstream_model="gemini-3-pro"),
         deployment(
             upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
@@ -80,6 +81,16 @@ def test_thoughts_of_openais_go_back_to_it(gateway: Gateway, upstream: SaidUpstr
     own = {"type": "reasoning", "id": "rs_" + "0" * 48, "summary": [], "encrypted_content": "e"}
     turns = [{"role": "user", "content": "x"}, own, {"role": "assistant", "content": "y"}]
     say(gateway, "responses", model="native", input=turns)
+    assert json.loads(upstream.seen[-1])["input"] == turns
+
+
+def test_thoughts_of_vllms_go_back_to_it(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Though their ids are as long as those that are made here."""
+    upstream.body = json.loads(ANSWER)
+    thought = {"type": "reasoning_text", "text": "Hm."}
+    own = {"type": "reasoning", "id": "rs_" + "0" * 32, "summary": [], "content": [thought]}
+    turns = [{"role": "user", "content": "x"}, own, {"role": "assistant", "content": "y"}]
+    say(gateway, "responses", model="vllm", input=turns)
     assert json.loads(upstream.seen[-1])["input"] == turns
 
 

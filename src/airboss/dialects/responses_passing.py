@@ -121,7 +121,7 @@ def pass_on(
         changes["previous_response_id"] = None
         first += _as_input([msgspec.json.decode(each) for each in history])
     given = asked.request.input
-    own = given if given is None or isinstance(given, str) else _theirs(given)
+    own = given if given is None or isinstance(given, str) else _theirs(given, named=target.kind in KINDS)
     if first:
         said = encode([{"role": "user", "content": own}]) if isinstance(own, str) else encode(own or [])
         changes["input"] = before(first, said)
@@ -144,9 +144,10 @@ def pass_on(
     return Passing(outgoing=outgoing, changes=changes)
 
 
-def _theirs(given: Sequence[msgspec.Raw]) -> list[msgspec.Raw]:
-    """The items of an input that OpenAI knows: without what was said here of another model's."""
-    kept = [each for each in given if not _is_ours(each)]
+def _theirs(given: Sequence[msgspec.Raw], *, named: bool) -> list[msgspec.Raw]:
+    """The items of an input that OpenAI knows: without what was said here of another model's. `named`: also
+    by their ids, which vLLM gives its own thoughts too, and looks for nowhere."""
+    kept = [each for each in given if not _is_ours(each, named=named)]
     return [_bare(each) if EXTRA.encode() in bytes(each) else each for each in kept]
 
 
@@ -157,14 +158,14 @@ def _bare(item: msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(encode(members))
 
 
-def _is_ours(item: msgspec.Raw) -> bool:
+def _is_ours(item: msgspec.Raw, *, named: bool) -> bool:
     """Whether an item of an input has thoughts that were said here for another model: OpenAI looks for what
     it calls so, and finds nothing."""
-    if _OUR_THOUGHTS.search(bytes(item)) is None and SIGNED.encode() not in bytes(item):
+    if SIGNED.encode() not in bytes(item) and not (named and _OUR_THOUGHTS.search(bytes(item))):
         return False
-    named = lenient.decoded(_named, bytes(item))
-    ours = named.thinking_blocks is not None or _OUR_THOUGHTS.fullmatch(encode(named.id))
-    return named.type == "reasoning" and bool(ours)
+    said = lenient.decoded(_named, bytes(item))
+    ours = said.thinking_blocks is not None or (named and _OUR_THOUGHTS.fullmatch(encode(said.id)))
+    return said.type == "reasoning" and bool(ours)
 
 
 def _as_input(messages: Sequence[Any]) -> list[Json]:
