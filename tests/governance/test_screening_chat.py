@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from benchmarks.screening_texts import text_with_values
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -170,18 +171,13 @@ def cut(text: str, source: random.Random, longest: int) -> list[str]:
 
 
 def stream_of(choices: list[dict[str, Any]], seed: int, longest: int = 9) -> list[dict[str, Any]]:
-    """Events of a stream that says these choices: their texts in pieces, interleaved but for thoughts, which
-    come first."""
+    """Events of a stream that says these choices: their texts in pieces, interleaved."""
     source = random.Random(seed)
     queues: list[list[dict[str, Any]]] = []
     for index, said in enumerate(choices):
         pieces: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-        thoughts = cut(said.get("reasoning_content", ""), source, longest)
-        pieces += [{"reasoning_content": piece} for piece in thoughts]
         lanes: list[list[dict[str, Any]]] = [
-            [{name: piece} for piece in cut(said[name], source, longest)]
-            for name in ("content", "refusal")
-            if name in said
+            [{name: piece} for piece in cut(said[name], source, longest)] for name in TEXTS if name in said
         ]
         for number, call in enumerate(said.get("tool_calls", ())):
             first = {"index": number, "id": call["id"], "type": "function",
@@ -365,27 +361,41 @@ def test_signed_thoughts() -> None:
     assert b"thinking" not in b"".join(each.given for each in streamed)
 
 
-def test_thoughts_end_before_words_begin() -> None:
-    """All of the thoughts goes out before any word does; those that come later are read on as one text."""
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_thoughts_and_words_that_take_turns(*, in_turn: bool) -> None:
+    """Both are read as one text each. `in_turn`, for dialects that cannot say them together, all of the
+    thoughts up to then goes out before the first word."""
     events = [
         event(reasoning_content="Think of jane@exam"),
         event(reasoning_content="ple.com"),
-        event(content="It "),
-    ]
-    events += [
-        event(content="is"),
-        event(reasoning_content="a@exam"),
-        event(content=" so"),
+        event(content="It is kim@exam"),
+        event(reasoning_content=" and a@exam"),
+        event(content="ple.org"),
         event(reasoning_content="ple.com"),
     ]
-    streamed = Streamed(AnswerScreen(MASK), [*events, END])
+    streamed = Streamed(AnswerScreen(MASK, in_turn=in_turn), [*events, END])
     deltas = [each["delta"] for out in streamed.out[1] for each in out["choices"]]
     first = next(delta for delta in deltas if delta.get("content"))
-    assert first == {"content": "It ", "reasoning_content": "[EMAIL]"}, deltas
+    assert first.get("reasoning_content") == ("[EMAIL]" if in_turn else None), deltas
     said = streamed.put_together()[0]
-    assert (said["reasoning_content"], said["content"]) == ("Think of [EMAIL][EMAIL]", "It is so")
-    (found,) = streamed.screen.findings
-    assert (found.count, found.where) == (2, "response.choices.message.reasoning_content")
+    assert said["reasoning_content"] == "Think of [EMAIL] and [EMAIL]"
+    assert said["content"] == "It is [EMAIL]"
+    (words, thoughts) = streamed.screen.findings
+    assert (words.count, thoughts.count) == (1, 2)
+
+
+def test_a_value_around_the_first_word() -> None:
+    """What went out of it was no value yet; no more of it does."""
+    events = [
+        event(reasoning_content="Ask jane@exam"),
+        event(content="It "),
+        event(reasoning_content="ple.com, or kim@example.com "),
+    ]
+    masked = Streamed(AnswerScreen(MASK, in_turn=True), [*events, END])
+    assert masked.put_together()[0]["reasoning_content"] == "Ask jane@exam[EMAIL], or [EMAIL] "
+    blocked = Streamed(AnswerScreen(one_action("block"), in_turn=True), [*events, END])
+    assert blocked.screen.blocked
+    assert blocked.put_together()[0]["reasoning_content"] == "Ask jane@exam"
 
 
 def test_what_is_not_known_does_not_pass() -> None:

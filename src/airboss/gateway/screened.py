@@ -197,7 +197,7 @@ class CallScreen:
         speech = None if self.spoken is None else self.spoken.speech
         if speech is not None and speech.native and speech.screens:
             return HeardScreen(policy, tokens) if self.acts else CountedScreen(policy, tokens)
-        return AnswerScreen(policy, tokens, several=self._several)
+        return AnswerScreen(policy, tokens, several=self._several, in_turn=speech is not None)
 
     def _lookout(self) -> AnswerLookout | None:
         """What has the names in one attempt's answer found."""

@@ -162,6 +162,11 @@ class NameFinder:
         self._cutter = Cutter()
         self.decided = 0
 
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What a copy of it has in common with it."""
+        return self._names, self._ours, self._kinds
+
     def feed(self, text: str, *, last: bool = False) -> list[tuple[int, Kind, str]]:
         """The names in the pieces that are whole by now; `last`: all are. Each is its place, its kind and
         itself. Raises Unavailable."""

@@ -242,6 +242,12 @@ class Screen:
         """Characters that were fed and are neither released nor replaced."""
         return len(self._raw) - self._sent
 
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What a copy of it has in common with it."""
+        names = () if self._finder is None else self._finder.shared
+        return self._actions, self._matcher, self._ranks, self._tokens, *names
+
     def _sees_nothing(self, text: str) -> bool:
         """Whether a whole text can be told at a glance to hold no value; most can."""
         if not text.isascii() or self._matcher.hints(text.encode()):

@@ -135,15 +135,22 @@ class Passed(msgspec.Struct, frozen=True):
 class AnswerScreen:
     """Screens one attempt's answer: `whole` once, or `event` for each event and `end` after the last.
 
-    `blocked` says that a choice was cut for what it held; `over` that nothing more is to come.
+    `blocked` says that a choice was cut for what it held; `over` that nothing more is to come. `in_turn`: a
+    stream's thoughts go to their end before its words begin.
     """
 
     def __init__(
-        self, policy: ScreeningPolicy, tokens: Tokens | None = None, *, several: bool = False
+        self,
+        policy: ScreeningPolicy,
+        tokens: Tokens | None = None,
+        *,
+        several: bool = False,
+        in_turn: bool = False,
     ) -> None:
         self._policy = policy
         self._tokens = tokens
         self._several = several
+        self._in_turn = in_turn
         self._restores = bool(tokens is not None and tokens.originals)
         self._findings = Findings(policy)
         self._streams: dict[int, ChoiceScreen] = {}
@@ -350,7 +357,9 @@ class AnswerScreen:
         index = read_number(member.get("index"))
         choice = self._streams.get(index)
         if choice is None:
-            choice = self._streams[index] = ChoiceScreen(index, self._policy, self._tokens)
+            choice = self._streams[index] = ChoiceScreen(
+                index, self._policy, self._tokens, in_turn=self._in_turn
+            )
         return choice
 
     def _look_at(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ choice's end, because their arguments are JSON: escapes may hide a value, and it
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -79,6 +80,12 @@ class StreamedText:
             return out, out
         return out, self._restorer.feed(out) + self._restorer.finish()
 
+    def ahead(self) -> tuple[str, str] | None:
+        """What `finish` would give now, None if that would block; the text may go on."""
+        copied = copy.deepcopy(self, {id(each): each for each in self.screen.shared})
+        rest = copied.finish()
+        return None if copied.screen.blocked else rest
+
 
 class ChoiceScreen:
     """Screens one choice. Not for several threads.
@@ -86,7 +93,9 @@ class ChoiceScreen:
     `ended`: nothing of it is to come any more. `blocked`: because of what it held.
     """
 
-    def __init__(self, index: int, policy: ScreeningPolicy, tokens: Tokens | None) -> None:
+    def __init__(
+        self, index: int, policy: ScreeningPolicy, tokens: Tokens | None, *, in_turn: bool = False
+    ) -> None:
         self._index = msgspec.Raw(b"%d" % index)
         self._policy = policy
         self._tokens = tokens
@@ -97,8 +106,10 @@ class ChoiceScreen:
         self._held = 0
         self._found = Findings(policy)
         self._chat = True
-        self._thinks = True
-        """Whether no words have come yet."""
+        self._thinks = in_turn
+        """Whether the end of the thoughts goes out before the first words, which have not come yet."""
+        self._early: dict[str, tuple[str, str]] = {}
+        """What went out so, of it and of what is screened since."""
         self.ended = False
         self.blocked = False
 
@@ -136,8 +147,8 @@ class ChoiceScreen:
         return rest, self._given({}, kept)
 
     def text(self, name: str) -> StreamedText | None:
-        """One of its texts, of which something has come, as long as it goes on."""
-        return self._texts.get(name)
+        """One of its texts, of which something has come, and nothing early."""
+        return None if name in self._early else self._texts.get(name)
 
     def saying(self, member: Members, name: str, text: str) -> tuple[Members, bool]:
         """The choice as an event that says this text, and is `member` otherwise, goes on; whether it does
@@ -163,20 +174,35 @@ class ChoiceScreen:
         return begun, self._given({}, {"finish_reason": BLOCKED})
 
     def _end_thoughts(self, said: dict[str, tuple[str, str]]) -> None:
-        """Words have begun: the end of the thoughts goes before them. Held back to the choice's end it would
-        come behind their beginning, and other dialects would make two answers of one. Once, or thoughts and
-        words that take turns would be read in pieces."""
+        """Words have begun: what is held of the thoughts goes before them, as if these were over, and as they
+        are but for servers that have both take turns. Held back to the choice's end it would come behind the
+        words, and dialects in which they come in turn would make two answers of one. What comes of such
+        thoughts still is read on as the same text; of a value that begins in what has gone out, its rest is
+        replaced."""
         self._thinks = False
         for name in THOUGHTS:
-            if (text := self._texts.pop(name, None)) is not None:
+            if (text := self._texts.get(name)) is None:
+                continue
+            ahead = text.ahead()
+            if ahead is None:
                 self._finish(name, text, said)
-                self._found.add(text.screen.findings, ("response", "choices", "message", name))
+                continue
+            _add(said, name, ahead)
+            self._early[name] = ahead
 
     def _finish(self, name: str, text: StreamedText, said: dict[str, tuple[str, str]]) -> None:
         """Add the rest of a text to what is `said` of it."""
-        before, after = said.get(name, ("", "")), text.finish()
-        said[name] = (before[0] + after[0], before[1] + after[1])
+        _add(said, name, self._new(name, text.finish()))
         self.blocked = self.blocked or text.screen.blocked
+
+    def _new(self, name: str, out: tuple[str, str]) -> tuple[str, str]:
+        """What of the next of a text has not gone out early."""
+        early = self._early.get(name)
+        if early is None:
+            return out
+        (left, new), (left_for_client, new_for_client) = map(_beyond, early, out)
+        self._early[name] = (left, left_for_client)
+        return new, new_for_client
 
     def _feed(self, name: str, raw: msgspec.Raw, said: dict[str, tuple[str, str]]) -> None:
         text = read_text(raw)
@@ -187,7 +213,7 @@ class ChoiceScreen:
         stream = self._texts.get(name)
         if stream is None:
             stream = self._texts[name] = StreamedText(self._policy, self._tokens)
-        said[name] = stream.feed(text)
+        said[name] = self._new(name, stream.feed(text))
         self.blocked = stream.screen.blocked
 
     def _hold_calls(self, delta: Members) -> None:
@@ -263,6 +289,18 @@ class ChoiceScreen:
                 choice["text"] = texts.get("text", msgspec.Raw(b'""'))
             both.append({**choice, "finish_reason": NULL, **kept, "index": self._index})
         return [(both[0], both[1])]
+
+
+def _add(said: dict[str, tuple[str, str]], name: str, rest: tuple[str, str]) -> None:
+    before = said.get(name, ("", ""))
+    said[name] = (before[0] + rest[0], before[1] + rest[1])
+
+
+def _beyond(early: str, text: str) -> tuple[str, str]:
+    """What is left of what went out early, and what of the text after it was not in it."""
+    pairs = zip(early, text, strict=False)
+    same = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(early), len(text)))
+    return (early[same:], "") if same == len(text) else ("", text[same:])
 
 
 def _kept(member: Members, delta: Members) -> tuple[Members, Members]:
