@@ -35,7 +35,7 @@ class House:
     def __init__(self, url: str) -> None:
         self.url = url
         self.ledger, self.audit = SqlLedger(url), SqlAuditLog(url, Sealer(Signer("s")))
-        self.notes = LedgerNotes(self.ledger, self.audit, CLOCK, lambda _: {})
+        self.notes = LedgerNotes(self.ledger, self.audit, CLOCK)
 
     def publish(self) -> None:
         """As a configuration that is applied does."""
@@ -200,7 +200,7 @@ def test_a_plan_that_was_edited_does_not_fit_its_leaf(tmp_path: Path, edit: str,
     ledger, audit, signer = SqlLedger(url), SqlAuditLog(url, Sealer(Signer("s"))), Signer("s")
     for _ in range(3):
         ledger.publish('[deployments.a]\nmodel = "m"\n', plan(deployment("a", "1")))
-    LedgerNotes(ledger, audit, CLOCK, lambda _: {}).begin()
+    LedgerNotes(ledger, audit, CLOCK).begin()
     with audit.whole() as data:
         assert verify(data, public_key=signer.public_key, ledger=data).valid
     ledger.close()

@@ -148,10 +148,9 @@ def internal_key(ledger: Ledger, data: DataDir) -> str:
 
 def ledger_notes(ledger: Ledger, audit: AuditLog) -> LedgerNotes:
     """Plans and keys that change with leaves that say so."""
-    from airboss.console.key_terms import noted  # noqa: PLC0415 - who changes keys
-    from airboss.governance.ledger_notes import LedgerNotes  # noqa: PLC0415 - as above
+    from airboss.governance.ledger_notes import LedgerNotes  # noqa: PLC0415 - who changes keys
 
-    return LedgerNotes(ledger, audit, SystemClock(), noted)
+    return LedgerNotes(ledger, audit, SystemClock())
 
 
 def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> LogRedactor:

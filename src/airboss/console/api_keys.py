@@ -23,7 +23,6 @@ from airboss.console.key_terms import (
     Moment,
     check_terms,
     configured,
-    noted,
     settings_in,
 )
 from airboss.console.route import Call, Route
@@ -43,7 +42,7 @@ from airboss.governance.keys import (
     with_role,
     with_terms,
 )
-from airboss.governance.ledger_notes import Change, Tell, change_noted
+from airboss.governance.ledger_notes import Change, Tell, change_noted, noted
 from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

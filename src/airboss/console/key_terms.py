@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -14,7 +14,6 @@ from airboss.config.wording import nearest
 from airboss.console.desk import Desk
 from airboss.domain.errors import ConfigError, InvalidRequest, WrongCall
 from airboss.domain.plan import Allowance, Budget, Limits
-from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Terms
 
 SETTINGS = (*CALLS_ONLY, "role")
@@ -92,33 +91,6 @@ def check_role(terms: Terms, named: KeyConfig | None) -> None:
             )
 
 
-def noted(key: ApiKey) -> dict[str, object]:
-    """What the audit log says of a key's terms: what holds now."""
-    said: dict[str, object] = {"deployments": listed(key.deployments)}
-    if key.role is not None:
-        said = {"role": key.role}
-    if key.limits is not None:
-        said["limits"] = _said(msgspec.to_builtins(key.limits))
-    if key.budget is not None:
-        said["budget"] = f"{key.budget.usd} USD a {key.budget.per}"
-    if key.each_user is not None:
-        said["each_user"] = _said(msgspec.to_builtins(key.each_user))
-    if key.team is not None:
-        said["team"] = key.team
-    if key.priority != "normal":
-        said["priority"] = key.priority
-    if key.expires_at is not None:
-        said["expires_at"] = key.expires_at.isoformat()
-    return said
-
-
-def _said(terms: Any) -> Any:
-    """For the audit log, without what is not said."""
-    if isinstance(terms, dict):
-        return {name: _said(value) for name, value in terms.items() if value is not None}
-    return terms
-
-
 def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
     """Every one is served, by its own name. Raises WrongCall."""
     snapshot = desk.ledger.snapshot()
@@ -130,8 +102,3 @@ def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
             raise WrongCall(f"{name!r} is an alias of {meant[name]!r}; name the deployment itself")
         if name not in known:
             raise WrongCall(f"there is no deployment {name[:80]!r}; there are: {', '.join(sorted(known))}")
-
-
-def listed(deployments: tuple[str, ...] | None) -> list[str] | None:
-    """For the audit log."""
-    return None if deployments is None else list(deployments[:100])

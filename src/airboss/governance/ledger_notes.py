@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
+
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey, Clock, Ledger
 from airboss.governance.audit import PLAN, read_leaf
@@ -19,6 +21,8 @@ Change = Callable[[ApiKey | None], ApiKey]
 Tell = Callable[[ApiKey], Mapping[str, object]]
 """What a leaf says of a key beside the digests."""
 
+DEPLOYMENTS_MAX: Final = 100
+"""Of a key, that its leaf names."""
 NAMED_MAX: Final = 40
 """Deployments that a leaf names; of a plan with more it has their number and the digest of the whole."""
 
@@ -26,11 +30,10 @@ NAMED_MAX: Final = 40
 class LedgerNotes:
     """Notes plans, and changes keys that nobody is asking for just now: by a start, or by a configuration."""
 
-    def __init__(self, ledger: Ledger, audit: AuditLog, clock: Clock, tell: Tell) -> None:
+    def __init__(self, ledger: Ledger, audit: AuditLog, clock: Clock) -> None:
         self._ledger = ledger
         self._audit = audit
         self._clock = clock
-        self._tell = tell
 
     def change_key(self, name: str, change: Change, *, action: str = "keys.bind") -> ApiKey:
         """As `Ledger.change_key`; a change has a leaf, in the same transaction."""
@@ -77,7 +80,7 @@ class LedgerNotes:
         return 0
 
     def _note_key(self, action: str, key: ApiKey, digests: Mapping[str, object]) -> None:
-        detail, now = {**self._tell(key), **digests}, self._clock.now()
+        detail, now = {**noted(key), **digests}, self._clock.now()
         self._audit.append(action, actor="airboss", subject=f"key {key.name}", detail=detail, at=now)
 
 
@@ -100,6 +103,35 @@ def change_noted(
     key = ledger.change_key(name, changed)
     note(key, {"sha256": text_digest(audit.key_text(name)), "was": was and text_digest(was)})
     return key
+
+
+def noted(key: ApiKey) -> dict[str, object]:
+    """What the audit log says of a key's terms: what holds now."""
+    said: dict[str, object] = {
+        "deployments": None if key.deployments is None else list(key.deployments[:DEPLOYMENTS_MAX])
+    }
+    if key.role is not None:
+        said = {"role": key.role}
+    if key.limits is not None:
+        said["limits"] = _without_nothing(msgspec.to_builtins(key.limits))
+    if key.budget is not None:
+        said["budget"] = f"{key.budget.usd} USD a {key.budget.per}"
+    if key.each_user is not None:
+        said["each_user"] = _without_nothing(msgspec.to_builtins(key.each_user))
+    if key.team is not None:
+        said["team"] = key.team
+    if key.priority != "normal":
+        said["priority"] = key.priority
+    if key.expires_at is not None:
+        said["expires_at"] = key.expires_at.isoformat()
+    return said
+
+
+def _without_nothing(terms: Any) -> Any:
+    """For the audit log, without what is not said."""
+    if isinstance(terms, dict):
+        return {name: _without_nothing(value) for name, value in terms.items() if value is not None}
+    return terms
 
 
 def detail_of(plan: ServingPlan, texts: PlanTexts) -> dict[str, Any]:
