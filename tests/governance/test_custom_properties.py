@@ -3,9 +3,11 @@ what Python's own search says of the whole."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
+import re2
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -145,7 +147,12 @@ def test_what_is_held_back_is_bounded() -> None:
         assert len(text) <= MATCH_MAX + 1 or screen.held < len(text) / 2
 
 
-ATOMS = st.sampled_from(["a", "b", ".", "[ab]", r"\d", "[^a]", r"\b", r"\B", " ", r"\.", "(?i:a)", "-"])
+EVERY_ATOM = (
+    "a", "b", ".", "[ab]", r"\d", "[^a]", r"\b", r"\B", " ", r"\.", "(?i:a)", "-", r"\w", r"\W", r"\D", r"\s",
+    r"\S", "[[:alpha:]]", "[^[:digit:]-]", "[]a]", r"[\d.]", r"[\]a]", "{", "}", "]", "a{2}", "b{0,2}", "0?",
+    r"\-", r"\{", "/", "#", ",", "&", "~", "(a|.)", ".{1,2}", r"(?i:[a-c])", r"[^\W_]", "(?:)",
+)  # fmt: skip
+ATOMS = st.sampled_from(EVERY_ATOM)
 
 
 @st.composite
@@ -166,6 +173,39 @@ def patterns(draw: st.DrawFn, depth: int = 2) -> str:
     return f"({joined})?"
 
 
+def by_re2(pattern: str, text: str) -> str:
+    """What RE2 makes of a pattern as it was written."""
+    options = re2.Options()
+    options.longest_match = True
+    compiled, done = re2.compile(pattern, options), 0
+    parts: list[str] = []
+    while (found := compiled.search(text, done)) is not None:
+        parts += (text[done : found.start()], "[OWN]")
+        done = found.end()
+    return "".join((*parts, text[done:]))
+
+
+@pytest.mark.parametrize("atom", EVERY_ATOM)
+def test_each_part_means_what_re2_says_of_it(atom: str) -> None:
+    """Between two letters that stay, for every character that may be there."""
+    pattern = f"xy{atom}z"
+    own = policy(CustomKind(name="own", action="mask", pattern=pattern))
+    for code in range(128):
+        text = f"xy{chr(code)}z xyz xy{chr(code)}{chr(code)}z xy.{chr(code)}z"
+        assert whole(own, text)[0] == by_re2(pattern, text), text
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(pattern=patterns(depth=3), text=st.text("abAB 0.-{}],#/\n", max_size=40), cased=st.booleans())
+def test_a_pattern_means_what_re2_says_of_it(pattern: str, text: str, *, cased: bool) -> None:
+    """Read into a tree and written again it finds what it finds as it stands."""
+    pattern = f"(?i){pattern}" if cased else pattern
+    with contextlib.suppress(PatternError):
+        read_pattern(pattern)
+        own = policy(CustomKind(name="own", action="mask", pattern=pattern))
+        assert whole(own, text)[0] == by_re2(pattern, text)
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @example(pattern=r"\Ba\d", text="0a00", places=[], every=True)
 @example(pattern=r"\b[.]a", text="0.a", places=[], every=True)
@@ -184,6 +224,6 @@ def test_any_pattern_that_is_read(pattern: str, text: str, places: list[int], *,
         whole(own, text)[0]
         == Whole(text, (), (CustomKind(name="own", action="mask", pattern=pattern),)).masked()
     )
-    found = re.search(f"(?a:{pattern})", text)
+    found = re2.search(pattern, text)
     measured = measures(node)
     assert found is None or measured.shortest <= len(found[0]) <= measured.longest
