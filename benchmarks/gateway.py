@@ -1,6 +1,6 @@
 """One Airboss gateway worker beside nginx, Portkey's gateway, LiteLLM's proxy and no proxy at all.
 
-    python -m benchmarks.gateway [--peers direct,nginx,portkey,litellm,airboss]
+    python -m benchmarks.gateway [--peers direct,nginx,nginx-default,portkey,litellm,airboss]
                                  [--only closed,open,streams,payloads,workers]
 
 Everything runs on this machine: the proxy under test has one core to itself, the upstream (the fake
@@ -30,7 +30,7 @@ from benchmarks.peers import TICK_S, Peer
 from benchmarks.stats import keep, machine, median, table
 
 KINDS = ("closed", "open", "streams", "payloads", "workers")
-PEERS = ("direct", "nginx", "portkey", "litellm", "airboss")
+PEERS = ("direct", "nginx", "nginx-default", "portkey", "litellm", "airboss")
 ANSWER_TOKENS = 60
 WARM_S = 1.0
 PAYLOADS: dict[str, tuple[str, ...]] = {
@@ -106,6 +106,11 @@ def all_up(options: argparse.Namespace) -> Iterator[list[Peer]]:
         up = [direct]
         if "nginx" in wanted:
             up.append(stack.enter_context(peers.nginx(options.proxy_core, direct.url)))
+        if "nginx-default" in wanted:
+            plain = peers.nginx(
+                options.proxy_core, direct.url, named="nginx-default", config_text=peers.NGINX_DEFAULT
+            )
+            up.append(stack.enter_context(plain))
         portkey = peers.portkey_home() if "portkey" in wanted else None
         if portkey is not None:
             up.append(stack.enter_context(peers.portkey(options.proxy_core, direct.url, portkey)))
@@ -133,6 +138,7 @@ def closed(bench: Bench, options: argparse.Namespace) -> list[Result]:
                 "": peer.name,
                 "requests/s": rate,
                 "of nginx": rate / bench.middle("closed", "nginx", "requests_per_s"),
+                "of its default": rate / bench.middle("closed", "nginx-default", "requests_per_s"),
                 "of direct": rate / bench.middle("closed", "direct", "requests_per_s"),
                 "p50 ms": bench.middle("closed", peer.name, "p50_ms"),
                 "p99 ms": bench.middle("closed", peer.name, "p99_ms"),
@@ -197,7 +203,8 @@ def streaming(bench: Bench, options: argparse.Namespace) -> list[Result]:
     larger ones."""
     failed: set[str] = set()
     rows: list[Result] = []
-    ways = [(peer, peers.MODEL, peer.name) for peer in bench.up]
+    # As it is installed, nginx holds events back until a buffer is full.
+    ways = [(peer, peers.MODEL, peer.name) for peer in bench.up if peer.name != "nginx-default"]
     ways += [(p, "screened", f"{p.name}, screening") for p in bench.up if p.name == "airboss"]
     for count in options.streams:
         of = f"streams-{count}"

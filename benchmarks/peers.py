@@ -52,6 +52,18 @@ http {{
 }}
 """
 
+# `proxy_pass` and nothing else, which up to nginx 1.29 means HTTP/1.0 and a new connection for each request.
+NGINX_DEFAULT = """
+daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log warn; worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_max_body_size 64m;
+  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
+  uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://{upstream}; }} }}
+}}
+"""
+
 LITELLM_CONFIG = """
 model_list:
   - model_name: {model}
@@ -208,23 +220,23 @@ def direct(core: int, default: str) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def nginx(core: int, upstream: str) -> Iterator[Peer]:
-    """Nginx as a plain proxy: one worker, connections kept on both sides."""
+def nginx(core: int, upstream: str, *, named: str = "nginx", config_text: str = NGINX) -> Iterator[Peer]:
+    """Nginx as a proxy: one worker, connections kept on both sides, or as `config_text` says."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     with tempfile.TemporaryDirectory() as name:
         port = free_port()
-        text = NGINX.format(dir=name, upstream=urlsplit(upstream).netloc, port=port)
+        text = config_text.format(dir=name, upstream=urlsplit(upstream).netloc, port=port)
         if os.geteuid() == 0:
             text = "user root;" + text  # the temporary directory is root's own
         config = Path(name) / "nginx.conf"
         config.write_text(text, encoding="utf-8")
         url = f"http://127.0.0.1:{port}/v1"
         with started([program, "-p", name, "-c", str(config)], core, Path(name) / "log") as process:
-            wait_for("nginx", lambda: answers(url, "sk-bench"), process)
+            wait_for(named, lambda: answers(url, "sk-bench"), process)
             workers = [pid for pid in tree(process.pid) if "worker process" in command(pid)]
             yield Peer(
-                name="nginx", version=version.rpartition("/")[2].strip(), url=url, key="sk-bench",
+                name=named, version=version.rpartition("/")[2].strip(), url=url, key="sk-bench",
                 worker=tuple(workers), others=(process.pid,),
             )  # fmt: skip
 
