@@ -17,10 +17,11 @@ from airboss.console.api_audit import entry
 from airboss.console.callers import Caller, Callers
 from airboss.console.route import Call
 from airboss.console.session import as_name
-from airboss.console.waits import NOTIFIED, WAITING_MAX, Waits
+from airboss.console.waits import WAITING_MAX, Waits
 from airboss.domain.errors import PermissionDenied
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import ApiKey
+from airboss.governance.approvals import NOTIFIED
 from airboss.governance.audit import Sealer
 from airboss.governance.keys import hash_key, new_key
 from airboss.governance.sign_in import person

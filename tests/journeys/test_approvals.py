@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airboss.testing import FakeProvider
@@ -29,6 +32,36 @@ def test_one_asks_and_another_approves(provider: FakeProvider, tmp_path: Path) -
         assert (waits["state"], waits["by"], waits["detail"]) == ("waiting", "ann", "people say help")
         assert (decided["state"], decided["decided_by"]) == ("approved", "bob")
         assert waits["link"] == f"{airboss.ready['console_url']}/governance/approvals"
+
+
+def test_what_nobody_decides_lapses(provider: FakeProvider, tmp_path: Path) -> None:
+    """Also while no controller is there to see it; the audit log has it, and whoever asked is told."""
+    with Receiver(tmp_path) as told_at:
+        text = fake(provider.url) + WANTED + f'[notifiers.ops]\nwebhook = "{told_at.url}"\n'
+        with Airboss(tmp_path / "a", text) as airboss:
+            ann = json.loads(airboss.verb("keys", "create", "ann", "--role", "operator", "--json"))["key"]
+            new = airboss.root / "new.toml"
+            new.write_text(text.replace("[deployments.support]", '[deployments.support]\naliases = ["help"]'))
+            env = {**os.environ, "AIRBOSS_ADMIN_KEY": ann}
+            said = ("--url", airboss.ready["console_url"])
+            assert run_airboss("apply", str(new), *said, cwd=airboss.root, env=env).returncode == 1
+            assert "lapses: in 7 d" in airboss.verb("approvals", "show", "1")
+            with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger, ledger:
+                aged = "update proposals set content = json_set(content, '$.at', ?)"
+                ledger.execute(aged, ((datetime.now(UTC) - timedelta(days=7)).isoformat(),))
+            late = run_airboss("approvals", "approve", "1", cwd=airboss.root)
+            assert (late.returncode, "laps" in late.stderr) == (2, True), late.stderr
+            pid = until(lambda: airboss.pid("controller"))
+            os.kill(pid, signal.SIGKILL)
+            until(
+                lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"), timeout_s=30
+            )
+            until(lambda: len(told_at.taken) == 2)
+            found = json.loads(airboss.verb("approvals", "list", "--all", "--json"))
+            assert (found["state"], found["decided_by"]) == ("lapsed", "airboss")
+            assert airboss.chat(model="help").status_code == 404
+            assert "valid" in airboss.verb("audit", "verify")
+    assert [each["state"] for each in told_at.taken] == ["waiting", "lapsed"]
 
 
 def _two_people(airboss: Airboss, text: str) -> None:

@@ -11,7 +11,7 @@ from airboss.cli.api import place, reach
 from airboss.cli.diff import show_changes
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, plain, print_json, table_of
-from airboss.cli.status import age
+from airboss.cli.status import age, until
 
 approvals = typer.Typer(help="Changes that wait for somebody else to approve them.", no_args_is_help=True)
 
@@ -39,10 +39,11 @@ def list_approvals(
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
-    table = table_of("number", "what", "of", "by", "since", "state", "why")
+    table = table_of("number", "what", "of", "by", "since", "state", "lapses", "why")
     for each in found:
         who = [each["action"], escape(each["subject"]), escape(each["by"]), f"{age(each['at'])} ago"]
-        table.add_row(str(each["number"]), *who, each["state"], escape(plain(each["reason"])))
+        lapses = until(each["lapses_at"])
+        table.add_row(str(each["number"]), *who, each["state"], lapses, escape(plain(each["reason"])))
     console().print(table)
 
 
@@ -64,6 +65,8 @@ def show_approval(
     sys.stdout.write(
         f"{about['number']}: {about['action']} of {about['subject']}, by {about['by']}, {about['state']}\n"
     )
+    if about["lapses_at"] is not None:
+        sys.stdout.write(f"lapses: {until(about['lapses_at'])}, if nobody decides\n")
     if about["reason"]:
         sys.stdout.write(f"why: {plain(about['reason'])}\n")
     if found["problem"] is not None:

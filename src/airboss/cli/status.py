@@ -230,7 +230,19 @@ def age(moment: str | None) -> str:
     """How long ago, in one unit."""
     if moment is None:
         return "-"
-    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    return _lasts((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def until(moment: str | None) -> str:
+    """How long to go, in one unit."""
+    if moment is None:
+        return "-"
+    left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    return f"in {_lasts(left)}" if left > 0 else "now"
+
+
+def _lasts(seconds: float) -> str:
+    seconds = max(0.0, seconds)
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

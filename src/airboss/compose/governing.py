@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airboss.domain.status import SystemStatus
     from airboss.store.audit_rows import AuditLog
     from airboss.store.datadir import DataDir
+    from airboss.store.proposal_rows import Proposal
     from airboss.store.rollouts import SqlRolloutStore
     from airboss.store.sealed_log import SealedLog
 
@@ -126,10 +127,28 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     from airboss.compose.parts import SystemClock  # noqa: PLC0415 - as above
     from airboss.compose.redaction import Redacting  # noqa: PLC0415 - the controller's own
     from airboss.compose.stores import ERASE_KEY, open_responses  # noqa: PLC0415 - as above
+    from airboss.compose.watching import InForce, console_url  # noqa: PLC0415 - as above
     from airboss.controller.expiring import Expiring  # noqa: PLC0415 - as above
+    from airboss.controller.lapsing import Lapsing  # noqa: PLC0415 - as above
     from airboss.controller.verdict_notes import VerdictNotes  # noqa: PLC0415 - as above
+    from airboss.governance import approvals  # noqa: PLC0415 - as above
+
+    clock, force = SystemClock(), InForce(ledger)
+
+    def tell(lapsed: Proposal) -> None:
+        approvals.tell(
+            stores.alerts,
+            force.config(),
+            lapsed,
+            link=approvals.link(console_url(data)),
+            redact=redact.text,
+            at=clock.now(),
+        )
 
     return {
+        "changes that nobody approves": Lapsing(
+            ledger, stores.proposals, stores.audit, tell=tell, clock=clock
+        ),
         "keys of providers kept out of logs": Redacting(ledger, redact),
         "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
         "retention": retention,

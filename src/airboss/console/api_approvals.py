@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -14,12 +14,13 @@ from airboss.console.changes import Change, difference
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
-from airboss.console.waits import WAITING_MAX, digest, tell
+from airboss.console.waits import WAITING_MAX, tell
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound, PermissionDenied
+from airboss.governance.approvals import LASTS, lapses_at, noted
 from airboss.store.proposal_rows import Proposal, Proposed, State
 
 LIMIT = Limit(100, 300)
-STATES: Final = ("waiting", "approved", "rejected")
+STATES: Final[tuple[str, ...]] = get_args(State)
 HANDLES: Final[Mapping[Proposed, Callable[[Desk, Call], object]]] = {
     "config.apply": api_config.apply,
     "rollout.start": api_releases.start,
@@ -29,7 +30,8 @@ HANDLES: Final[Mapping[Proposed, Callable[[Desk, Call], object]]] = {
 
 
 class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that waits, or was decided. `subject` is a deployment, or `configuration`."""
+    """A change that waits, or was decided. `subject` is a deployment, or `configuration`; `lapses_at` is of
+    what waits: when it lapses if nobody decides."""
 
     number: int
     action: Proposed
@@ -41,6 +43,7 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None
     decided_at: datetime | None
     said: str
+    lapses_at: datetime | None
 
 
 class Approvals(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +106,12 @@ def approve(desk: Desk, call: Call) -> ApprovalRow:
             f"the key of {found.by}, who has asked for this, may change nothing any more; reject it, and ask "
             "for it anew if it is wanted",
             code="asker_gone",
+        )
+    if found.state == "waiting" and call.now >= lapses_at(found):
+        raise InvalidRequest(
+            f"{found.number} was asked for more than {LASTS.days} days ago, and lapses; ask for it anew, if "
+            "it is wanted",
+            code="lapsed",
         )
     decided = decided_by(found, "approved", call, reason)
     made = Call(
@@ -170,23 +179,22 @@ def decided_by(found: Proposal, state: State, call: Call, reason: str) -> Propos
 
 def settle(desk: Desk, call: Call, decided: Proposal) -> None:
     """Keep a decision, once. Raises InvalidRequest where there is one already."""
-    detail = {"proposal": decided.number, "action": decided.action, "sha256": digest(decided.body)}
     word = "approvals.approve" if decided.state == "approved" else "approvals.reject"
     with desk.rollouts.together():
         if not desk.proposals.decide(decided):
             raise InvalidRequest(
-                f"{decided.number} does not wait any more: it was decided already", code="already_decided"
+                f"{decided.number} does not wait any more: it was decided already, or lapsed",
+                code="already_decided",
             )
-        desk.note(
-            call, word, decided.subject, {**detail, **({"reason": decided.said} if decided.said else {})}
-        )
+        desk.note(call, word, decided.subject, noted(decided))
         tell(desk, call, decided)
 
 
 def row(proposal: Proposal) -> ApprovalRow:
     """A proposal without what it asks for."""
-    names = ApprovalRow.__struct_fields__
-    return ApprovalRow(**{name: getattr(proposal, name) for name in names})
+    names = (name for name in ApprovalRow.__struct_fields__ if name != "lapses_at")
+    lapses = lapses_at(proposal) if proposal.state == "waiting" else None
+    return ApprovalRow(**{name: getattr(proposal, name) for name in names}, lapses_at=lapses)
 
 
 ROUTES: tuple[Route, ...] = (

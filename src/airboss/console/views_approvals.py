@@ -12,7 +12,7 @@ from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
 from airboss.console.page import Action, Form, Page, View, asking
 from airboss.console.render import Visit
-from airboss.console.waits import PATH
+from airboss.governance.approvals import PATH
 
 CHANGES_MAX = 200
 """Settings of a configuration that are shown one by one."""

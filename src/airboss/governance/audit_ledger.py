@@ -25,7 +25,11 @@ of it."""
 VERDICT: Final = "verdict"
 
 _PROPOSED: Final = "approvals.propose"
-_DECIDED: Final[Mapping[str, str]] = {"approvals.approve": "approved", "approvals.reject": "rejected"}
+_DECIDED: Final[Mapping[str, str]] = {
+    "approvals.approve": "approved",
+    "approvals.reject": "rejected",
+    "approvals.lapse": "lapsed",
+}
 
 
 class Tampered(Exception):

@@ -156,8 +156,8 @@ def _oversight(facts: Facts) -> Found:
             told = ", ".join(f"{count} {state}" for state, count in sorted(facts.rollouts.items()))
             yield Evidence(what=f"changes exposed by rollout: {told}", command="airboss rollout status")
         words = ("start", "pause", "resume", "promote", "abort")
-        said = (*(f"rollout.{word}" for word in words), "verdict", "approvals.approve", "approvals.reject")
-        yield from _acts(facts, *said)
+        decided = (f"approvals.{word}" for word in ("approve", "reject", "lapse"))
+        yield from _acts(facts, *(f"rollout.{word}" for word in words), "verdict", *decided)
 
     return _shown(
         found(), otherwise="no rollout ran in the period; changes were applied at once, or none were made"

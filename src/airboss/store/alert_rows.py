@@ -21,6 +21,9 @@ Told = Literal["ok", "firing", "no_data"]
 BACK_OFF_S_MAX: Final = 300.0
 """The longest pause between two tries to tell somebody."""
 
+FIRST_S_MAX: Final = 3600.0
+"""The longest that the first of them waits."""
+
 Metric = str
 """`error_rate`, `latency_p95`, `requests`, … or `score:NAME` (`config.checks_alarms.METRICS`)."""
 
@@ -155,8 +158,10 @@ class AlertStore(Protocol):
     def notification(self, notification_id: str) -> Notification | None:
         """The notification of this id."""
 
-    def notifications(self, alarm: str, *, limit: int) -> tuple[Notification, ...]:
-        """The newest notifications about an alarm, newest first."""
+    def notifications(
+        self, alarm: str, *, limit: int, since: datetime | None = None
+    ) -> tuple[Notification, ...]:
+        """The newest notifications about an alarm, made at `since` or later, newest first."""
 
     def due(self, now: datetime, *, limit: int, without: Collection[str] = ()) -> tuple[Notification, ...]:
         """Waiting notifications whose time has come and which no older waiting one of the same alarm and

@@ -9,7 +9,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
 
-from airboss.store.alert_rows import BACK_OFF_S_MAX, AlarmEvent, AlarmRow, Notification, Silence
+from airboss.store.alert_rows import (
+    BACK_OFF_S_MAX,
+    FIRST_S_MAX,
+    AlarmEvent,
+    AlarmRow,
+    Notification,
+    Silence,
+)
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
 from airboss.store.ledger_unchanged import unchanged
@@ -83,9 +90,13 @@ class SqlAlertStore(LedgerPart):
             row = connection.execute(mine).one_or_none()
             return None if row is None else _notification(row)
 
-    def notifications(self, alarm: str, *, limit: int) -> tuple[Notification, ...]:
+    def notifications(
+        self, alarm: str, *, limit: int, since: datetime | None = None
+    ) -> tuple[Notification, ...]:
         """As `AlertStore.notifications`."""
         mine = select(notifications).where(notifications.c.alarm == alarm)
+        if since is not None:
+            mine = mine.where(notifications.c.created_at >= _text(since))
         with self._read() as connection:
             rows = connection.execute(mine.order_by(notifications.c.number.desc()).limit(limit))
             return tuple(map(_notification, rows))
@@ -104,7 +115,8 @@ class SqlAlertStore(LedgerPart):
             )
         )
         # No pause is that long: the clock was set back, and nobody is told a day late for it.
-        beyond = notifications.c.due_at > _text(now + timedelta(seconds=BACK_OFF_S_MAX))
+        tried = (notifications.c.attempts > 0) & (notifications.c.due_at > _later(now, BACK_OFF_S_MAX))
+        beyond = tried | (notifications.c.due_at > _later(now, FIRST_S_MAX))
         due = (notifications.c.due_at <= _text(now)) | beyond
         query = (
             select(notifications)
@@ -145,6 +157,10 @@ class SqlAlertStore(LedgerPart):
             connection.execute(delete(cursors).where(cursors.c.name == name))
             if value is not None:
                 connection.execute(insert(cursors).values(name=name, value=value))
+
+
+def _later(now: datetime, seconds: float) -> str:
+    return _text(now + timedelta(seconds=seconds))
 
 
 def _add_event(connection: Connection, event: AlarmEvent) -> None:

@@ -11,13 +11,13 @@ import msgspec
 Proposed = Literal["config.apply", "rollout.start", "rollout.promote"]
 """What waits for approval, by the audit log's word for it once it is done."""
 
-State = Literal["waiting", "approved", "rejected"]
+State = Literal["waiting", "approved", "rejected", "lapsed"]
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A change that somebody has asked for: `body` is the request's, as JSON, `subject` what it is about.
     `by_id` is `Person.id` of whoever asked, "" of a key. `decided_by`, `decided_at` and `said` are of whoever
-    approved or rejected it."""
+    approved or rejected it; of what lapsed `decided_by` is Airboss."""
 
     number: int = 0
     action: Proposed
