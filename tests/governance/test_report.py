@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from airboss.config import parse_config
+from airboss.domain.plan import Budget, Canary, DeploymentPlan, Limits, Served, ServingPlan, Target
+from airboss.domain.ports import ApiKey
+from airboss.domain.release import ModelVersion, Policy, Release
 from airboss.governance.audit_verify import Verdict
+from airboss.governance.policies import policy_of
 from airboss.governance.report import Entries, Facts, ProbeFact, Row, rows
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -20,26 +25,47 @@ kind = "openai"
 provider = "up"
 model = "m"
 
-[policies.strict]
-pii = { action = "block" }
-
 [deployments.a]
 model = "m"
-policy = "strict"
-
-[deployments.b]
-model = "m"
 """
+MADE = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def served(name: str, policy: Policy | None = None, *releases: Policy | None) -> DeploymentPlan:
+    """A deployment under a policy of its own, whose stable release and canary have these."""
+    target = Target(provider="up", kind="openai", base_urls=("https://up.example/v1",), upstream_model="m")
+    model = ModelVersion(provider="up", kind="openai", model="m")
+    stable, *more = [
+        Release(digest=f"{n}", name="r", model=model, policy=p) for n, p in enumerate(releases or (None,))
+    ]
+    canary = (
+        Canary(rollout="r", served=Served(release=more[0], target=target), weight=0.5, salt="")
+        if more
+        else None
+    )
+    return DeploymentPlan(name=name, aliases=(), stable=stable, target=target, canary=canary, policy=policy)
+
+
+def plan(*deployments: DeploymentPlan) -> ServingPlan:
+    """A plan of these."""
+    return ServingPlan(number=1, created_at=MADE, deployments=deployments)
+
+
+def key(name: str, **given: Any) -> ApiKey:
+    """A key that is in force."""
+    return ApiKey(name=name, sha256=name, created_at=MADE, **given)
+
+
 NOTHING = Facts(
     since=NOW,
     until=NOW,
     config=parse_config("", source=""),
+    plan=None,
     audit=Verdict(valid=True, checked=0, erased=0, public_key=""),
     entries={},
     records=0,
     dead_letters=0,
-    keys=0,
-    keys_scoped=0,
+    keys=(),
     rollouts={},
     probes=(),
     evaluations=0,
@@ -67,7 +93,7 @@ def test_without_facts_there_is_no_evidence() -> None:
 def test_each_fact_is_evidence_of_its_clause() -> None:
     """With the leaves of the audit log that show it."""
     found = said(
-        config=parse_config(SERVED, source=""),
+        plan=plan(served("a", policy_of("block", ("email",))), served("b")),
         audit=Verdict(valid=True, checked=9, erased=0, root="ab", public_key=""),
         entries={"verdict": Entries(count=2, first=3, last=8)},
         records=1234,
@@ -87,7 +113,7 @@ def test_each_fact_is_evidence_of_its_clause() -> None:
     assert found["GDPR Art. 17"].evidence[0].what.startswith("2 people forgotten")
     assert said(erasures_done=1)["GDPR Art. 17"].evidence[0].what.startswith("1 person forgotten")
     screened = found["OWASP LLM 2026 02"]
-    assert (screened.state, screened.note) == ("evidenced", "without a policy of its own: b")
+    assert (screened.state, screened.note) == ("evidenced", "without a policy: b")
 
 
 def test_what_is_wrong_is_no_evidence() -> None:
@@ -100,3 +126,37 @@ def test_what_is_wrong_is_no_evidence() -> None:
     assert found["AI Act Art. 19, 26(6)"].state == "not evidenced"
     assert found["AI Act Art. 12(1)-(2)"].state == "not evidenced"
     assert found["GDPR Art. 5(1)(e)"].state == "evidenced"
+
+
+def test_a_policy_of_what_answers_is_one_of_the_deployment() -> None:
+    """Its release's own counts, the stricter for each kind; while a canary answers too, what both do does."""
+    mask, block = policy_of("mask", ("email", "card")), policy_of("block", ("card",))
+
+    def screened(deployment: DeploymentPlan) -> Row:
+        return said(plan=plan(deployment))["GDPR Art. 25, 32"]
+
+    assert screened(served("a", block, mask)).evidence[0].what == (
+        "deployment a is under a policy (mask email; block card)"
+    )
+    assert screened(served("a", None, mask, block)).evidence[0].what == (
+        "deployment a is under a policy (mask card)"
+    )
+    assert screened(served("a", None, mask, None)).state == "not evidenced"
+
+
+def test_keys_of_the_console_call_no_models() -> None:
+    """They are counted apart; that they may call no deployment narrows nothing."""
+    keys = (key("a"), key("b", deployments=("support",)), key("vera", role="viewer", deployments=()))
+    assert said(keys=keys)["Airboss access"].evidence[0].what == (
+        "keys in force: 2 for models, 1 of them for named deployments only; 1 for the console"
+    )
+
+
+def test_limits_are_those_that_hold() -> None:
+    """Whoever gave them, the configuration or a verb; and deployments have some too."""
+    budget = Budget(usd=Decimal(10), per="month")
+    text = SERVED + "limits = { concurrency = 5 }\n[teams.research]\nbudget = { usd = 5, per = 'month' }\n"
+    keys = (key("a", budget=budget), key("b", limits=Limits(concurrency=2)), key("c"))
+    found = said(config=parse_config(text, source=""), keys=keys)["OWASP LLM 2026 06"]
+    assert found.evidence[0].what == "limits or budgets: a, b, team research, deployment a"
+    assert said(keys=(key("c"),))["OWASP LLM 2026 06"].state == "not evidenced"

@@ -13,7 +13,7 @@ from airboss.console.desk import Desk
 from airboss.console.query import read_period
 from airboss.console.route import Call, Route
 from airboss.domain.errors import StoreUnavailable
-from airboss.domain.ports import RecordFilter
+from airboss.domain.ports import ApiKey, RecordFilter
 from airboss.evaluations.bias_plan import KIND as PROBE
 from airboss.evaluations.orders import KIND as EVALUATION
 from airboss.governance.audit_verify import Verdict
@@ -67,17 +67,17 @@ def gathered(desk: Desk, since: datetime, until: datetime) -> Facts:
         if since <= each.started_at < until:
             rollouts[each.stage.state] = rollouts.get(each.stage.state, 0) + 1
     erasures = [each for each in desk.people.newest(ERASURES_MAX) if each.at < until]
-    keys = [key for key in desk.ledger.all_keys() if key.revoked_at is None]
+    snapshot = desk.ledger.snapshot()
     return Facts(
         since=since,
         until=until,
         config=parse_config(desk.ledger.config() or "", source="the configuration in force"),
+        plan=snapshot.plan if snapshot is not None else None,
         audit=audit,
         entries=entries,
         records=recorded(desk, since, until),
         dead_letters=status.journal.corrupt_frames,
-        keys=len(keys),
-        keys_scoped=sum(key.deployments is not None for key in keys),
+        keys=tuple(key for key in desk.ledger.all_keys() if in_force(key, until)),
         rollouts=rollouts,
         probes=tuple(probed(job) for job in ended if job.kind == PROBE),
         evaluations=sum(job.kind == EVALUATION for job in ended),
@@ -85,6 +85,11 @@ def gathered(desk: Desk, since: datetime, until: datetime) -> Facts:
         erasures_done=sum(each.done_at is not None and each.done_at >= since for each in erasures),
         erasures_pending=sum(each.done_at is None for each in erasures),
     )
+
+
+def in_force(key: ApiKey, at: datetime) -> bool:
+    """Whether a key has neither been revoked nor come to its end by then."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
 
 
 def probed(job: Job) -> ProbeFact:

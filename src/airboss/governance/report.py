@@ -17,7 +17,11 @@ from typing import Final, Literal
 import msgspec
 
 from airboss.config import Config
+from airboss.domain.plan import DeploymentPlan, ServingPlan
+from airboss.domain.ports import ApiKey
+from airboss.domain.release import PiiAction
 from airboss.governance.audit_verify import Verdict
+from airboss.governance.policies import ACTIONS, binding
 
 CLAUSES_AS_OF: Final = date(2026, 11, 23)
 HALF_A_YEAR_DAYS: Final = 183
@@ -46,17 +50,18 @@ class ProbeFact(msgspec.Struct, frozen=True, kw_only=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that the report rests on. `rollouts` are those of the period by state; `records` is None while the
-    record store is away; `dead_letters` are frames that could not become records."""
+    record store is away; `dead_letters` are frames that could not become records. `plan` is what is served;
+    `keys` are those in force."""
 
     since: datetime
     until: datetime
     config: Config
+    plan: ServingPlan | None
     audit: Verdict
     entries: Mapping[str, Entries]
     records: int | None
     dead_letters: int
-    keys: int
-    keys_scoped: int
+    keys: tuple[ApiKey, ...]
     rollouts: Mapping[str, int]
     probes: tuple[ProbeFact, ...]
     evaluations: int
@@ -201,23 +206,33 @@ def _evaluated(facts: Facts) -> Found:
 
 
 def _screened(facts: Facts) -> Found:
-    bound = {name: each.policy for name, each in facts.config.deployments.items() if each.policy is not None}
-    bare = sorted(facts.config.deployments.keys() - bound.keys())
+    deployments = facts.plan.deployments if facts.plan is not None else ()
+    bound = {each.name: under for each in deployments if (under := _under(each))}
+    bare = sorted({each.name for each in deployments} - bound.keys())
 
     def found() -> Iterator[Evidence]:
-        for name, policy in sorted(bound.items()):
-            said = facts.config.policies[policy]
-            does: list[str] = [said.pii.action] if said.pii is not None else []
-            does += [f"{kind}: {own.action}" for kind, own in sorted(said.custom.items())]
+        for name, under in sorted(bound.items()):
+            does = (f"{action} {', '.join(kinds)}" for action, kinds in under.items())
             yield Evidence(
-                what=f"deployment {name} is under policy {policy} ({', '.join(does)})",
-                command="airboss policy list",
+                what=f"deployment {name} is under a policy ({'; '.join(does)})", command="airboss policy list"
             )
 
     state, evidence, note = _shown(found(), otherwise="no deployment is under a policy")
     if evidence and bare:
-        note = f"without a policy of its own: {', '.join(bare)}"
+        note = f"without a policy: {', '.join(bare)}"
     return state, evidence, note
+
+
+def _under(deployment: DeploymentPlan) -> Mapping[PiiAction, list[str]]:
+    """What is done about which kinds whichever release answers: where they differ, the mildest."""
+    others = [each.served.release for each in (deployment.canary, deployment.preview) if each is not None]
+    each_does = [binding(deployment.policy, release.policy) for release in (deployment.stable, *others)]
+    found: dict[PiiAction, list[str]] = {}
+    for kind in each_does[0]:
+        does = [each[kind] for each in each_does if kind in each]
+        if len(does) == len(each_does):
+            found.setdefault(min(does, key=ACTIONS.index), []).append(kind)
+    return found
 
 
 def _erased(facts: Facts) -> Found:
@@ -251,10 +266,15 @@ def _stored_briefly(facts: Facts) -> Found:
 
 
 def _access(facts: Facts) -> Found:
+    calling = [key for key in facts.keys if key.role is None]
+    scoped = sum(key.deployments is not None for key in calling)
+    people = len(facts.keys) - len(calling)
+
     def found() -> Iterator[Evidence]:
         if facts.keys:
             yield Evidence(
-                what=f"{facts.keys} keys in force, {facts.keys_scoped} of them for named deployments only",
+                what=f"keys in force: {len(calling)} for models, {scoped} of them for named deployments "
+                f"only; {people} for the console",
                 command="airboss keys list",
             )
         yield from _acts(facts, "keys.create", "keys.rotate", "keys.revoke")
@@ -263,8 +283,9 @@ def _access(facts: Facts) -> Found:
 
 
 def _bounded(facts: Facts) -> Found:
-    limited = [name for name, key in facts.config.keys.items() if key.limits or key.budget or key.each_user]
+    limited = [key.name for key in facts.keys if key.limits or key.budget or key.each_user]
     limited += [f"team {name}" for name in facts.config.teams]
+    limited += [f"deployment {name}" for name, each in facts.config.deployments.items() if each.limits]
     if facts.config.gateway.limits is not None:
         limited.append("all calls together")
 
@@ -272,7 +293,7 @@ def _bounded(facts: Facts) -> Found:
         if limited:
             yield Evidence(what=f"limits or budgets: {', '.join(limited)}", command="airboss keys list")
 
-    return _shown(found(), otherwise="no key has a limit or a budget")
+    return _shown(found(), otherwise="nothing has a limit or a budget")
 
 
 def _absent(state: State, note: str) -> Callable[[Facts], Found]:
