@@ -9,6 +9,7 @@ import time
 import pytest
 import uvloop
 
+from airboss.domain.errors import UpstreamTimeout
 from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
@@ -80,3 +81,50 @@ def test_a_prompt_is_charged_where_it_was_sent(kept: bool) -> None:
         assert (cost > 0) == (heard > 0)
         sent.add(heard > 0)
     assert sent == ({True} if kept else {True, False})
+
+
+@pytest.mark.parametrize("how", ["left", "failed"])
+def test_a_call_has_ended_when_its_connection_is_closed(how: str) -> None:
+    """So that nobody is given its place under a limit, and asks the upstream, while that still serves it."""
+
+    async def call() -> int:
+        """How many connections upstream were open the moment the call had ended."""
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+
+        class Upstream(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                del data
+                heard.set()
+
+        server = await loop.create_server(Upstream, "127.0.0.1", 0)
+        plan = deployment(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        executor = Executor(Pools(Outbox()), rng=random.Random(1))
+        answers: list[WholeAnswer] = []
+
+        def answer(target: Target) -> WholeAnswer:
+            answers.append(WholeAnswer(target.provider, loop))
+            return answers[-1]
+
+        asked = Asked(target=plan.target, body=BODY, new_answer=answer)
+        route = Route(
+            deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=asked
+        )
+        dispatched = Dispatched(started=time.perf_counter())
+
+        async def run() -> int:
+            with pytest.raises((asyncio.CancelledError, UpstreamTimeout)):
+                await executor.run(dispatched, route)
+            return executor.places.of(plan.target)[0].pool.in_use
+
+        task = asyncio.create_task(run())
+        await heard.wait()
+        if how == "left":
+            task.cancel()
+        else:
+            answers[0].fail(UpstreamTimeout("too slow"))
+        open_then = await task
+        assert [tried.sent for tried in dispatched.tries] == [True]
+        server.close()
+        return open_then
+
+    assert uvloop.run(call()) == 0

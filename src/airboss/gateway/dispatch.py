@@ -426,8 +426,7 @@ class Executor:
         tried = Try(answer, asked.target, place.url, why, began, call.deadline, route.deployment.timeout)
         self._watched.add(tried)
         self._watching.set()
-        if not last:
-            tried.share = began + (call.deadline - began) / 2
+        tried.share = None if last else began + (call.deadline - began) / 2
         failure: str | None = "cancelled"
         connection: Connection | None = None
         try:
@@ -464,6 +463,10 @@ class Executor:
             place.outstanding -= 1
             call.ended(tried, failure)
             place.ended(answer.first_output_at, began, stream=route.stream, well=failure is None)
+            if connection is not None and failure is not None:
+                # The loop closes it in its next turn. Until then the call has its place under the limits:
+                # another worker, given that, would ask the upstream beside this.
+                await asyncio.sleep(0)
 
     @staticmethod
     def _note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> str:
