@@ -233,3 +233,19 @@ def test_signatures_of_calls_go_back_to_gemini(
         say(gateway, "responses", **wanted | turn | {"model": model})
         assert b"c2ln" not in upstream.seen[-1]
         assert b'"c1"' in upstream.seen[-1]
+
+
+def test_names_that_stand_for_far_more_than_was_sent(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """A long item that is named many times is refused: it would be gigabytes of a request of kilobytes."""
+    chat = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "word " * 100_000},
+        "finish_reason": "stop",
+    }
+    upstream.body = {"id": "u", "object": "chat.completion", "model": "up", "choices": [chat]}
+    first = say(gateway, "responses", "x", model="other").json()
+    refused = say(gateway, "responses", model="other", input=named(first["output"]) * 200)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+    assert len(upstream.seen) == 1
+    say(gateway, "responses", model="other", input=named(first["output"]) * 2)
+    assert upstream.seen[-1].count(b"word " * 100_000) == 2

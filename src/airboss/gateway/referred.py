@@ -4,15 +4,17 @@ their places. An item's id has its response's in it, so that nothing more needs 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest
+from airboss.domain.errors import BodyTooLarge, InvalidRequest
 
 RESPONSES_MAX: Final = 1024
 """Of responses whose items one input names."""
+BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of an input with the items that it names in it."""
 _OURS: Final = re.compile(r"(?:msg|rs|fc|ctc|ig)_([0-9a-f]{32})(?:_\d{1,5})?")
 _REFERENCE: Final = b'"item_reference"'
 _encode = msgspec.json.Encoder().encode
@@ -45,39 +47,49 @@ _item = msgspec.json.Decoder(_Item)
 _output = msgspec.json.Decoder(_Output)
 
 
-def responses_named(body: bytes) -> list[str]:
-    """The ids of the responses whose items a request names, each once; none of a body that is no request.
-    Raises InvalidRequest for more than may be looked up."""
+def items_named(body: bytes) -> dict[str, set[str]]:
+    """The ids of the items that a request names, by the ids of their responses; none of a body that is no
+    request. Raises InvalidRequest for more than may be looked up."""
     if _REFERENCE not in body:  # a pattern takes twenty times as long, where there are pictures
-        return []
+        return {}
     try:
         listed = _asked.decode(body).input
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
-    named = [_named(raw) for raw in listed] if isinstance(listed, list) else []
-    found = list(dict.fromkeys(each.response for each in named if each.response is not None))
+        return {}
+    found: dict[str, set[str]] = {}
+    for item in map(_named, listed) if isinstance(listed, list) else ():
+        if item.response is not None:
+            found.setdefault(item.response, set()).add(item.id)
     if len(found) > RESPONSES_MAX:
         raise InvalidRequest(
             f"'input' names items of {len(found)} responses; of {RESPONSES_MAX} at most, send the items or "
             "previous_response_id",
             param="input",
         )
-    return [each for each in found if each is not None]
+    return found
 
 
-def with_items(body: bytes, kept: Mapping[str, str]) -> bytes:
-    """The request with the items of these responses, JSON by their ids, in place of their names. Others stay
-    as they are: who made them may know them."""
-    items: dict[str, msgspec.Raw] = {}
-    for response in kept.values():
-        for raw in _output.decode(response).output:
-            named = _named(raw)
-            if isinstance(named.id, str):
-                items[named.id] = raw
+def kept_items(response: str, wanted: Collection[str]) -> dict[str, msgspec.Raw]:
+    """Those of a response, which is JSON, that have one of these ids."""
+    named = ((_named(raw).id, raw) for raw in _output.decode(response).output)
+    # A copy of its own: of a response with pictures nothing else is held.
+    return {name: raw.copy() for name, raw in named if isinstance(name, str) and name in wanted}
+
+
+def with_items(body: bytes, items: Mapping[str, msgspec.Raw]) -> bytes:
+    """The request with these items, by their ids, in place of their names. Others stay as they are: who made
+    them may know them. Raises BodyTooLarge: a name is short, and may stand there a thousand times."""
     members = _members.decode(body)
     listed = _asked.decode(body).input
     assert isinstance(listed, list)  # it names items
-    return _encode({**members, "input": [_in_place_of(raw, items) for raw in listed]})
+    said = [_in_place_of(raw, items) for raw in listed]
+    size = sum(len(bytes(raw)) for raw in said)
+    if size > BYTES_MAX:
+        raise BodyTooLarge(
+            f"'input' has {size} bytes with the items that it names, and may have {BYTES_MAX}; name each "
+            "once, or send previous_response_id"
+        )
+    return _encode({**members, "input": said})
 
 
 def _in_place_of(raw: msgspec.Raw, items: Mapping[str, msgspec.Raw]) -> msgspec.Raw:

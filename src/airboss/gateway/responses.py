@@ -23,7 +23,7 @@ from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection
 from airboss.gateway.pipeline import infer
-from airboss.gateway.referred import responses_named, with_items
+from airboss.gateway.referred import BYTES_MAX, items_named, kept_items, with_items
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.shelf import Shelf
@@ -94,15 +94,26 @@ async def input_tokens(worker: Worker, client: Connection, http: HttpRequest) ->
 
 async def _with_items(worker: Worker, keeping: Keeping | None, principal: Principal, body: bytes) -> bytes:
     """A request with the items in it that it only names, of what is kept. Raises ApiError."""
-    named = responses_named(body)
+    named = items_named(body)
     if keeping is None or not named:
         return body
     get, owner, now = keeping.store.get, _owner(principal), worker.clock.now()
+
+    def found() -> dict[str, msgspec.Raw]:
+        items: dict[str, msgspec.Raw] = {}
+        size = 0
+        for response, wanted in named.items():
+            kept = get(response, key=owner, now=now) if size <= BYTES_MAX else None  # no more is taken
+            more = kept_items(kept.response, wanted) if kept is not None else {}
+            size += sum(len(bytes(each)) for each in more.values())
+            items |= more
+        return items
+
     try:
-        found = await asyncio.to_thread(lambda: {each: get(each, key=owner, now=now) for each in named})
+        items = await asyncio.to_thread(found)
     except AirbossError as error:
         raise _away(error) from error
-    return with_items(body, {each: kept.response for each, kept in found.items() if kept is not None})
+    return with_items(body, items)
 
 
 async def _read(
