@@ -121,6 +121,33 @@ def test_a_mark_of_the_byte_order_before_a_whole_answer(
         assert error(dialect, answer)["message"] == "Too odd."
 
 
+MARKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "/v1/embeddings": ({"input": "x"}, {"data": [{"embedding": [0.5], "index": 0}]}),
+    "/v1/responses/input_tokens": ({"input": "x"}, {"input_tokens": 7}),
+    "/v1/images/generations": ({"prompt": "x"}, {"usage": {"input_tokens": 5, "output_tokens": 7}}),
+}
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("path", MARKED)
+def test_a_mark_of_the_byte_order_before_what_is_no_chat(
+    gateway: Gateway, upstream: SaidUpstream, path: str, status: int
+) -> None:
+    """Nor has anybody that one: what it says of tokens and errors counts."""
+    asked, said = MARKED[path]
+    if status == 400:
+        said = {"error": {"message": "Too odd.", "type": "invalid_request_error"}}
+    upstream.body, upstream.status = b"\xef\xbb\xbf" + json.dumps(said).encode(), status
+    with gateway.client() as client:
+        answer = client.post(path, json={"model": "openai", **asked})
+    assert answer.status_code == status, answer.text
+    assert not answer.content.startswith(b"\xef")
+    if status == 400:
+        assert answer.json()["error"]["message"] == "Too odd."
+    elif "usage" in said:
+        assert "x-airboss-cost-usd" in answer.headers
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_response_with_half_of_a_character_is_built_on(
     gateway: Gateway, upstream: SaidUpstream, stream: bool

@@ -20,7 +20,7 @@ from airboss.gateway.inflate import Inflate, unpacks
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import BOM, Splitter, event_data
+from airboss.gateway.sse import Splitter, event_data, unmarked
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
@@ -194,7 +194,7 @@ class _Answer:
             return UpstreamFailed(
                 f"provider {self.provider!r} answered {status}, a redirect to {where!r}; set base_url to that"
             )
-        said = read_error(body.removeprefix(BOM))
+        said = read_error(body)
         wait_s = retry_after_s(self.headers)
         if wait_s is None and isinstance(said.retry_after_s, float):
             wait_s = said.retry_after_s
@@ -226,7 +226,7 @@ class WholeAnswer(_Answer):
         self._pieces.append(data)
 
     def _end(self) -> None:
-        content = b"".join(self._pieces)
+        content = unmarked(self._pieces)
         if self.status != 200:
             raise self._refusal(content)
         content = unasked_stream(content)
@@ -469,7 +469,7 @@ class StreamedAnswer(_Answer):
 
     def _end(self) -> None:
         if self.status != 200:
-            raise self._refusal(b"".join(self._error_body))
+            raise self._refusal(unmarked(self._error_body))
         self._take_rest()
         self._judge()
 

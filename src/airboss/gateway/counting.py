@@ -23,6 +23,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
+from airboss.gateway.sse import unmarked
 from airboss.gateway.worker import Admitted, Worker
 from airboss.providers.compatible import error_in
 from airboss.providers.dialect import Outgoing, bearer
@@ -86,7 +87,7 @@ class CountAnswer(WholeAnswer):
     tokens = 0
 
     def _end(self) -> None:
-        content = b"".join(self._pieces)
+        content = unmarked(self._pieces)
         if self.status != 200:
             raise self._refusal(content)
         try:

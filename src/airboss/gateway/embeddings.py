@@ -10,6 +10,7 @@ from airboss.domain.errors import Unsupported
 from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.splice import join_members, members, replace_model
+from airboss.gateway.sse import unmarked
 from airboss.gateway.wire import OURS, EmbeddingsBody
 from airboss.providers.compatible import Reply, error_in, read_reply
 from airboss.providers.dialect import Outgoing
@@ -35,7 +36,7 @@ class EmbeddingsAnswer(WholeAnswer):
     """Takes vectors in: OpenAI's `{"object": "list", "data": […]}`."""
 
     def _end(self) -> None:
-        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        content = unmarked(self._pieces)
         if self.status != 200:
             raise self._refusal(content)
         reply = read_reply(content)

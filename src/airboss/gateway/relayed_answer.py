@@ -15,7 +15,7 @@ from airboss.domain.record import ClosedCall
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.relayed import not_offered
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import Splitter, event_data
+from airboss.gateway.sse import Splitter, event_data, unmarked
 from airboss.gateway.wire import RelayedBody, error_event
 from airboss.providers.compatible import (
     MESSAGE_CHARS,
@@ -144,12 +144,17 @@ class RelayedAnswer(WholeAnswer):
                 f"provider {self.provider!r} answers with over {HEAD_BYTES_MAX} bytes; send a GET"
             )
         if (self._size > KEPT_BYTES_MAX or self.events) and not self.headless:
-            first = b"".join(self._pieces)
+            first = self._joined()
             self._pieces.clear()
             self._first = first[:KEPT_BYTES_MAX] if self._tail else b""
             self.committed = self.flows = True
             self._client.start_stream(self._status, self._head(), first)
             self._heed(self._client)
+
+    def _joined(self) -> bytes:
+        """What has come; what a model says in JSON without a mark of the byte order."""
+        said = self._makes and self._kind().startswith(JSON)
+        return unmarked(self._pieces) if said else b"".join(self._pieces)
 
     def _head(self) -> bytes:
         lines = [b"content-type: %s\r\n" % _CLEAN.sub(b"", self._kind())]
@@ -162,13 +167,13 @@ class RelayedAnswer(WholeAnswer):
 
     def _end(self) -> None:
         if not self._good:
-            raise self._said_no(b"".join(self._pieces))
+            raise self._said_no(unmarked(self._pieces))
         if self._inflate is not None and not self._inflate.whole and not self._tail.rstrip().endswith(DONE):
             # Others tell by what they say; of this nobody here could.
             raise UpstreamFailed(
                 f"provider {self.provider!r} ended its compressed answer before its end", code="stream_cut"
             )
-        whole = b"".join(self._pieces)
+        whole = self._joined()
         usage = None
         if self._makes:
             self._judge(whole)

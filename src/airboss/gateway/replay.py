@@ -16,7 +16,7 @@ import msgspec
 
 from airboss.dialects.chat_said import too_many_calls
 from airboss.domain.errors import UpstreamFailed
-from airboss.gateway.sse import BOM, Splitter, event_data
+from airboss.gateway.sse import Splitter, event_data
 from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, without_halves
 
 Json = dict[str, Any]
@@ -203,11 +203,8 @@ def unasked_whole(whole: bytes) -> bytes:
 
 def unasked_stream(said: bytes) -> bytes:
     """The whole answer of a stream that came where none was asked for, or the error in it; anything else as
-    it came, without a mark of the byte order. Raises UpstreamFailed where it was cut."""
-    if said.startswith(b"{"):
-        return said
-    said = said.removeprefix(BOM)
-    if not said.lstrip().startswith(_STREAM):
+    it came. Raises UpstreamFailed where it was cut."""
+    if said.startswith(b"{") or not said.lstrip().startswith(_STREAM):
         return said
     whole = _joined(_payloads(said))
     if whole is None:

@@ -6,6 +6,7 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.providers.lenient import as_error, is_json
@@ -21,6 +22,11 @@ BOM = b"\xef\xbb\xbf"
 _ERRORS = frozenset({b"event: error", b"event:error"})
 _READABLE = (b":", b"event", b"id", b"retry")
 """How lines begin that have no data."""
+
+
+def unmarked(pieces: Iterable[bytes]) -> bytes:
+    """A body that has come in pieces, whole and without a mark of the byte order."""
+    return b"".join(pieces).removeprefix(BOM)
 
 
 class Splitter:

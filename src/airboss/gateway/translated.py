@@ -7,7 +7,7 @@ from typing import Any
 
 from airboss.dialects.heard import alone
 from airboss.domain.errors import ApiError, UpstreamFailed
-from airboss.gateway.sse import BOM, Splitter, event_data
+from airboss.gateway.sse import Splitter, event_data, unmarked
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.dialect import Frames, Outgoing
 
@@ -59,7 +59,7 @@ class Translation:
     def end(self) -> bytes:
         """The body has ended. Raises ApiError."""
         if self._events is None:
-            body = b"".join(self._pieces).removeprefix(BOM)
+            body = unmarked(self._pieces)
             return self._reader.whole(body) if self._status == 200 else self._reader.error(self._status, body)
         rest = self._events.rest
         if not self._said and (begin := rest.lstrip()[:1]) in {b"{", b"[", b"<"}:
