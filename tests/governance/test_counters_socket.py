@@ -163,6 +163,11 @@ def test_without_an_owner_asking_fails_at_once_and_telling_waits(tmp_path: Path)
             "counters_away",
             1,
         )
+        for gone_s, told_s in ((4.0, 4.0), (3600.0, 10.0)):  # who is away for long is likely to stay so
+            counters._gone_at = asyncio.get_running_loop().time() - gone_s
+            with pytest.raises(Unavailable) as caught:
+                counters.ask([A_REQUEST])
+            assert caught.value.retry_after_s == pytest.approx(told_s, abs=0.5)
         for _ in range(3):
             counters.tell([Change(BUDGET, spent=7)])
         async with served(folder):

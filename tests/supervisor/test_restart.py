@@ -64,6 +64,17 @@ def test_short_health_does_not_forgive() -> None:
     assert after(Life(started_at=0, ready_at=1, ended_at=2), history).at == 2 + LONGEST_DELAY_S
 
 
+def test_what_callers_wait_for_comes_back_soon() -> None:
+    """A process that gets ready comes back within its own bound, however often it dies; one that does not is
+    backed off from like any other."""
+    often = History(failures=20, ever_ready=True)
+    assert after(Life(started_at=0, ready_at=1, ended_at=2), often, longest_s=0.5).at == 2.5
+    assert after(Life(started_at=0, ready_at=1, ended_at=2), History(), longest_s=0.5).at == 2 + FIRST_DELAY_S
+    assert (
+        after(Life(started_at=0, ready_at=None, ended_at=2), often, longest_s=0.5).at == 2 + LONGEST_DELAY_S
+    )
+
+
 def test_only_one_never_ready_is_hopeless() -> None:
     """Five failures in a row end hope only for a process that has never been ready."""
     never, once = History(), History(ever_ready=True)

@@ -31,6 +31,9 @@ from airboss.governance.counting import Answer, Change, Held, Want, given_back
 ANSWER_S: Final = 1.0
 """An owner that is silent for so long is away."""
 RETRY_S: Final = 0.1
+AWAY_S_MAX: Final = 10.0
+"""Callers are told to come back in the time that an owner has been away, up to this: he is started again soon
+where he only died, and who is away for long is likely to stay so."""
 STUCK_S: Final = 5.0
 """A connection on which nothing was answered for so long is given up for another."""
 UNHEARD_MAX: Final = 4096
@@ -84,6 +87,8 @@ class FarCounters(ABC):
         self._keeping: asyncio.Task[None] | None = None
         self._held: Held = dict
         self._lost = asyncio.Event()
+        self._gone_at: float | None = None
+        """Since when we are not welcome."""
         self._missed = False
         """Whether it was said that nobody answers, so that why not is said too."""
 
@@ -165,6 +170,7 @@ class FarCounters(ABC):
         said = ""
         while True:
             self._line = None
+            self._gone_at = self._gone_at or asyncio.get_running_loop().time()
             self._lost.clear()
             try:
                 async with asyncio.timeout(ANSWER_S):
@@ -203,7 +209,7 @@ class FarCounters(ABC):
             said = changes if freed else tuple(msgspec.structs.replace(each, freed=0) for each in changes)
             line.say(Tell(number, said))
         self._told = self._seq
-        self._line = line
+        self._line, self._gone_at = line, None
 
     def _counted(self, seq: int) -> list[Change]:
         """Tellings up to this one counted, and are not told again; returns what they said."""
@@ -234,7 +240,7 @@ class FarCounters(ABC):
         """The connection is gone, or good for nothing more; said once or twice."""
         if self._line is not line:
             return
-        self._line = None
+        self._line, self._gone_at = None, asyncio.get_running_loop().time()
         asked, self._asked = self._asked, {}
         for question in asked.values():
             if not question.answer.done():
@@ -242,10 +248,11 @@ class FarCounters(ABC):
         self._lost.set()
 
     def _away(self, how: str) -> Unavailable:
+        away_s = 0.0 if self._gone_at is None else asyncio.get_running_loop().time() - self._gone_at
         return Unavailable(
             f"{self.who} {how}, and this worker's share is spent; try again shortly",
             code="counters_away",
-            retry_after_s=1,
+            retry_after_s=min(max(1.0, away_s), AWAY_S_MAX),
         )
 
 

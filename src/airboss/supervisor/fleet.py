@@ -22,6 +22,8 @@ RECORDS_ENV = "AIRBOSS_UP_RECORDS"
 """Set for the store: where records are kept as long as this run lasts, as `[store] records` says."""
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
+AWAITED_S = 0.5
+"""Who serves calls, or counts them, is away for so long at most before it is started again: callers wait."""
 
 
 RAY_HOST = "ray"
@@ -85,7 +87,8 @@ def core(places: Places, *, records: str, ray: bool = False) -> list[Spec]:
     counting = []
     if places.counters_socket is not None:
         command = _command("counters", ["counters"], places, pass_fds=(places.lock_fd,))
-        counting.append(Spec(command=command, probe=unix_probe(places.counters_socket)))
+        probe = unix_probe(places.counters_socket)
+        counting.append(Spec(command=command, probe=probe, delay_s_max=AWAITED_S))
     ray_host = Spec(
         command=_command(RAY_HOST, ["ray"], places, pass_fds=(places.lock_fd,)),
         probe=file_probe(ray_ready_path(places.data_dir / "run")),
@@ -122,6 +125,7 @@ def _gateways(places: Places) -> list[Spec]:
             ),
             probe=http_probe(url(places.host, places.port, tls=places.tls) + "/readyz"),
             grace_s=DRAIN_S + 5.0,
+            delay_s_max=AWAITED_S,
         )
         for number in range(places.workers)
     ]

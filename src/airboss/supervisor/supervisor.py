@@ -16,7 +16,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessState, ProcessStatus
 from airboss.supervisor.lifeline import Lifeline
 from airboss.supervisor.process import Child, Command, OnLine
-from airboss.supervisor.restart import USELESS_CODE, History, Life, after
+from airboss.supervisor.restart import LONGEST_DELAY_S, USELESS_CODE, History, Life, after
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     `probe` says when it is ready; with `watch` it is asked from then on too, and restarted after three
     failures in a row. `grace_s` is how long it may take to stop. A spec that changes under the same name
     replaces the process; `version` is there to say so where the command stays the same.
+    One that gets ready and ends, however often, is started again after `delay_s_max` at most.
     One that `may_fail` is left alone, `failed`, when it does not get ready five times in a row, or exits with
     USELESS_CODE before. If it is `essential` too, that ends the start of everything, as it does without.
     """
@@ -59,6 +60,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     watch: bool = False
     grace_s: float = 10.0
     version: str = ""
+    delay_s_max: float = LONGEST_DELAY_S
     may_fail: bool = False
     essential: bool = True
 
@@ -299,7 +301,7 @@ class Supervisor:
     def _after_end(self, process: _Process, why: str, *, useless: bool = False) -> None:
         ended_at = time.monotonic()
         life = Life(started_at=process.started_at, ready_at=process.ready_at, ended_at=ended_at)
-        restart = after(life, process.history)
+        restart = after(life, process.history, longest_s=process.spec.delay_s_max)
         process.start_at, process.history = restart.at, restart.history
         name, spec = process.spec.name, process.spec
         lost = spec.may_fail and (process.history.lost or (useless and life.ready_at is None))
