@@ -14,7 +14,8 @@ from benchmarks.screening_texts import text_with_values
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airboss.governance.screening import Action, one_action, screen_text
+from airboss.governance.names import Names
+from airboss.governance.screening import Action, one_action, screen_text, screening_policy
 from airboss.governance.screening_chat import AnswerScreen, RequestScreened, screen_request
 from airboss.governance.screening_stream import HELD_BYTES_MAX
 from airboss.governance.tokens import Tokens
@@ -382,6 +383,28 @@ def test_thoughts_and_words_that_take_turns(*, in_turn: bool) -> None:
     assert said["content"] == "It is [EMAIL]"
     (words, thoughts) = streamed.screen.findings
     assert (words.count, thoughts.count) == (1, 2)
+
+
+@pytest.mark.parametrize("phone", ["observe", "mask", "tokenize"])
+@pytest.mark.parametrize("action", ["observe", "mask", "tokenize"])
+def test_thoughts_end_at_any_value_under_any_policy(action: Action, phone: Action) -> None:
+    """Kinds may be acted on and counted in one; a key that may grow is a value already, a name in a
+    piece that is not whole is known."""
+    actions: dict[str, Action] = {"email": action, "secret": action, "person": action, "phone": phone}
+    thought = "Jane, +1 415 555 2671, a@example.com, token=ghp_" + "a1B2c3D4e5" * 50
+    for end in (*range(1, 80), 300, len(thought)):
+        policy = screening_policy(actions, Names(find=find_jane))
+        pieces = [thought[at : min(end, at + 100)] for at in range(0, end, 100)]
+        events = [*(event(reasoning_content=each) for each in pieces), event(content="It is."), END]
+        done = Streamed(AnswerScreen(policy, call_tokens(), in_turn=True), events)
+        whole = screen_text(policy, thought[:end], call_tokens())
+        assert done.put_together(0)[0]["reasoning_content"] == whole.text
+        assert {each.kind: each.count for each in done.screen.findings} == whole.findings
+
+
+def find_jane(piece: str) -> tuple[tuple[int, int, str], ...]:
+    """What a model would find."""
+    return tuple((at, at + 4, "person") for at in range(len(piece)) if piece.startswith("Jane", at))
 
 
 def test_a_value_around_the_first_word() -> None:

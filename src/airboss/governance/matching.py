@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
@@ -149,6 +150,12 @@ class Value:
         """The same by the text itself, in whose shadow all letters beyond ASCII are one."""
         spelled = self.detector.spelled(text)
         self.mark = hashlib.sha256(f"{self.detector.kind}:{spelled}".encode(errors="replace"))
+
+    def copied(self) -> Value:
+        """Another that may grow otherwise."""
+        other = copy.copy(self)
+        other.mark = None if self.mark is None else self.mark.copy()
+        return other
 
     def grow(self, shadow: bytes) -> None:
         """Takes in what belongs to it of what came since. Nothing does once it has grown."""

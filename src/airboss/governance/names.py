@@ -11,6 +11,7 @@ read ahead, by a screen whose `Names` write down what is not known; that is aske
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -162,10 +163,11 @@ class NameFinder:
         self._cutter = Cutter()
         self.decided = 0
 
-    @property
-    def shared(self) -> tuple[object, ...]:
-        """What a copy of it has in common with it."""
-        return self._names, self._ours, self._kinds
+    def copied(self) -> NameFinder:
+        """Another that reads on from here."""
+        other = copy.copy(self)
+        other._cutter = copy.copy(self._cutter)
+        return other
 
     def feed(self, text: str, *, last: bool = False) -> list[tuple[int, Kind, str]]:
         """The names in the pieces that are whole by now; `last`: all are. Each is its place, its kind and

@@ -16,6 +16,7 @@ names are looked for (names.py), a text is also held back to the end of the piec
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
@@ -242,11 +243,16 @@ class Screen:
         """Characters that were fed and are neither released nor replaced."""
         return len(self._raw) - self._sent
 
-    @property
-    def shared(self) -> tuple[object, ...]:
-        """What a copy of it has in common with it."""
-        names = () if self._finder is None else self._finder.shared
-        return self._actions, self._matcher, self._ranks, self._tokens, *names
+    def copied(self) -> Screen:
+        """Another that reads on from here by itself, but for what is only observed."""
+        other = copy.copy(self)
+        other._observer = None
+        other._finder = None if self._finder is None else self._finder.copied()
+        other._caster = copy.copy(self._caster)
+        other._values = [value.copied() for value in self._values]
+        other._gaps, other._left_out, other.trace = [*self._gaps], [*self._left_out], [*self.trace]
+        other._resume, other._counts = {**self._resume}, {**self._counts}
+        return other
 
     def _sees_nothing(self, text: str) -> bool:
         """Whether a whole text can be told at a glance to hold no value; most can."""

@@ -82,9 +82,10 @@ class StreamedText:
 
     def ahead(self) -> tuple[str, str] | None:
         """What `finish` would give now, None if that would block; the text may go on."""
-        copied = copy.deepcopy(self, {id(each): each for each in self.screen.shared})
-        rest = copied.finish()
-        return None if copied.screen.blocked else rest
+        other = copy.copy(self)
+        other.screen, other._restorer = self.screen.copied(), copy.copy(self._restorer)
+        rest = other.finish()
+        return None if other.screen.blocked else rest
 
 
 class ChoiceScreen:
