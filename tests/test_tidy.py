@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -305,6 +305,20 @@ def unfinished(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
             yield f"{path}:{node.lineno}: unfinished: write it, or refuse with an error of domain/errors.py"
 
 
+def stray_texts(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A text stands below what it tells of: below another one it tells of nothing, or of something else."""
+
+    def is_text(node: object) -> bool:
+        said = node.value if isinstance(node, ast.Expr) else None
+        return isinstance(said, ast.Constant) and isinstance(said.value, str)
+
+    for node in ast.walk(tree):
+        body = getattr(node, "body", ())
+        for above, below in pairwise(body if isinstance(body, list) else ()):
+            if is_text(above) and is_text(below):
+                yield f"{path}:{below.lineno}: a text below a text: put it below what it tells of"
+
+
 def bare_suppressions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A suppression says what it suppresses and why, on its line or in a comment above it.
 
@@ -329,6 +343,7 @@ RULES: tuple[tuple[Rule, str, str], ...] = (
     (forged_redactions, "src/airboss/telemetry/x.py", "cast('Redacted', b'{}')\n"),
     (io_in_concepts, "src/airboss/gateway/x.py", "def f():\n    from urllib import request\n"),
     (unfinished, "src/airboss/gateway/x.py", "raise NotImplementedError\n"),
+    (stray_texts, "src/airboss/gateway/x.py", 'X = 1\n"""One."""\n"""Two."""\n'),
     (bare_suppressions, "src/airboss/gateway/x.py", "import os  # " + "noqa: F401\n"),
 )
 """Each rule with a path and a text that break it."""

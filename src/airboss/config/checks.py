@@ -36,13 +36,10 @@ from airboss.config.types import (
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What models, releases and most else may be called."""
+"""What models, releases and most else may be called: names become names of files, so they are narrow."""
 
 NAMED = "1 to 64 of A-Z a-z 0-9 . _ -"
 """The same in words."""
-
-"""Names become names of files, so they are narrow."""
-"""What apps send as `model`; vendors write `org/name:tag`."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PYPI = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*/[^/\s][^\s]*")
 _HUB = re.compile(r"hf:[\w.-]+/[\w.-]+/[^@\s]+(@[\w./-]+)?")

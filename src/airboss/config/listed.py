@@ -13,6 +13,7 @@ from airboss.config.wording import Path, Wrong, dotted, quoted
 
 LISTED_MAX: Final = 100
 SERVED_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+"""What apps send as `model`; vendors write `org/name:tag`."""
 NO_KEY: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 

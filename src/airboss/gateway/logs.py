@@ -69,10 +69,8 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
         scores, refused = evaluations.frames(told, spans, sender.now_ns)
         worker.metrics.evaluations(len(scores), sum(refused.values()))
         in_traces = [each for each in enumerate(kept) if each[1].span_id] if spans.bodies else []
-        for frame in [
-            redact(spans.frame(log, place)) for place, log in in_traces
-        ]:  # what was said, all of it
-            worker.journal.span(frame)
+        for frame in [redact(spans.frame(log, place)) for place, log in in_traces]:
+            worker.journal.span(frame)  # what was said, all of it
         for frame in map(redact, scores):
             worker.journal.score(frame)
         return answer(found.rejected, "log records", refused=refused, as_json=sender.as_json)

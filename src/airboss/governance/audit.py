@@ -22,9 +22,10 @@ from airboss.governance.merkle import HASH_BYTES, Tree, leaf_hash
 from airboss.store.audit_rows import AuditEntry, HeadRow, LeafRow, NameField, NameRow, Sealed
 
 BEGIN: Final = "audit.begin"
-PLAN: Final = "plan.publish"
-"""A leaf of a plan, with digests of its text and its configuration's."""
 """The first leaf's action: it holds the public key, so that another key does not fit the log."""
+
+PLAN: Final = "plan.publish"
+"""The action of a leaf of a plan, with digests of its text and its configuration's."""
 
 RESUME: Final = "audit.resume"
 """The action of a leaf that says that no checkpoint was kept beside the key any more: what was lost before

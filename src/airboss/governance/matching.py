@@ -182,10 +182,8 @@ def named(kind: Kind, start: int, text: str, *, signed: bool) -> Value:
 
 def confirmed(detector: Detector, at: int, shadow: bytes, start: int, end: int) -> Value | None:
     """The value in a candidate, if there is one."""
-    if (
-        shadow[start] == _BACKSLASH and detector.escaped
-    ):  # an escape that a word may begin behind: candidates.START
-        start += 2
+    if shadow[start] == _BACKSLASH and detector.escaped:
+        start += 2  # an escape that a word may begin behind: candidates.START
     before = shadow[max(0, start - detector.left) : start]
     span = detector.confirm(before, shadow[start:end], shadow[end : end + detector.right])
     return None if span is None else Value(detector, at, start + span[0], start + span[1])

@@ -123,9 +123,8 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
         if (chosen := _choice(request, unsaid)) is not None:
             value["toolConfig"] = {"functionCallingConfig": chosen}
     if request.parallel_tool_calls is False and declared and request.forced_function is None:
-        unsaid.note(
-            "parallel_tool_calls"
-        )  # some agents say so in every call; it decides itself how many it makes
+        # Some agents say so in every call; it decides itself how many it makes.
+        unsaid.note("parallel_tool_calls")
     if (tier := tier_of(request.service_tier, unsaid)) is not None:
         value["serviceTier"] = tier
     if config := _config(request, unsaid):
