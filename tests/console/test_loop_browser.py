@@ -39,6 +39,16 @@ OVERLAPS = """() => {
 }"""
 """Cells of tables that lie over others."""
 
+LONG_NAMES = """() => {
+  const names = ".release-link .name, tbody th > a:not(.release-link), .tag + a";
+  for (const name of document.querySelectorAll(names))
+    name.textContent = "summaries-of-customer-orders-and-returns-in-the-european-union-v";
+  return [...document.querySelectorAll(".scroll, tbody th, td")]
+    .filter(box => box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).textOverflow !== "ellipsis")
+    .map(box => box.textContent.trim());
+}"""
+"""What is wider than its place when all is called by names as long as names may be."""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -112,6 +122,15 @@ def test_every_page_looks_right(
                 assert wide[0] <= wide[1], (path, wide)
                 assert pale(page) == [], path
                 assert page.evaluate(OVERLAPS) == [], path
+
+
+def test_long_names_wrap(browser: Browser, address: str) -> None:
+    """Where releases and deployments have names as long as names may be, no table is cut off, and no name
+    lies over what stands beside it."""
+    with visitor(browser, address, WIDE) as page:
+        for path in ("/releases", "/deployments", "/rollouts"):
+            page.goto(address + path)
+            assert page.evaluate(LONG_NAMES) == [], path
 
 
 def test_a_rollout_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:

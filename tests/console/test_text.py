@@ -39,6 +39,13 @@ def test_prose_marks_only_what_cannot_mislead(value: str) -> None:
     assert tags <= {"<code>", "</code>", "<strong>", "</strong>", '<span class="ctl">', "</span>"}
 
 
+def test_what_is_cut_off_shows_it() -> None:
+    """An ellipsis stands for the rest, without the blank or hyphen before it; what fits stays whole."""
+    assert text.begun("customer-orders-and-returns", 17) == "customer-orders…"
+    assert text.begun("customer-orders", 15) == "customer-orders"
+    assert text.begun("a<b" * 9, 5) == "a&lt;ba…"
+
+
 def test_prose_shows_marks() -> None:
     """`code` and **bold** are shown as such, their content escaped."""
     assert text.prose("a `<b>` **c & d** e") == "a <code>&lt;b&gt;</code> <strong>c &amp; d</strong> e"

@@ -24,6 +24,7 @@ from airboss.rollouts.stages import (
     Stage,
     Start,
     decide,
+    none_runs,
     weight,
 )
 
@@ -86,6 +87,13 @@ def test_scores_that_have_not_counted_yet_are_told_of() -> None:
         words[counted] = verdict.reason
     assert words[7] == "3 of 20 units of this step"
     assert words[0] == f"{words[7]}; no score:helpfulness has counted yet (each does late_s after its call)"
+    last = Stage(state="running", since=NOON, step=2)
+    late = msgspec.structs.replace(look(100), evidence=(none,))
+    ended = decide(RULES, last, late).verdict
+    assert ended is not None
+    assert ended.reason.endswith("; no score:helpfulness has ever counted"), (
+        "its scorer fails, or nobody scores"
+    )
 
 
 @pytest.mark.parametrize("state", ["running", "paused"])
@@ -129,6 +137,24 @@ def test_promotion_waits_for_the_last_step() -> None:
 def test_a_step_has_a_least_time() -> None:
     """Not even evidence raises a step before its least time."""
     assert play([START, look(9, "promote", units=500)]).stage.step == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(45, "45 s"), (90, "90 s"), (1_800, "30 min"), (5_400, "90 min"), (86_400, "24 h")]
+)
+def test_reasons_say_times_and_shares_as_people_do(seconds: float, words: str) -> None:
+    """`24 h`, not `86400 s`; `5 %`, as everywhere else, not `0.05`."""
+    rules = Rules(steps=(0.05, 0.5), step_units=20, step_s_min=seconds, step_s_max=seconds)
+    begun = Stage(state="running", since=NOON)
+
+    def reason(stage: Stage, at: float) -> str:
+        decided = decide(rules, stage, look(at))
+        return decided.verdict.reason if decided.verdict is not None else ""
+
+    assert reason(begun, 0) == f"a step lasts {words} at least"
+    assert reason(begun, seconds) == "no harm at 5 %; rising to 50 %"
+    last = msgspec.structs.replace(begun, step=1)
+    assert reason(last, seconds) == f"no verdict within the last step's {words}"
 
 
 def test_harm_aborts_at_once() -> None:
@@ -268,3 +294,14 @@ def test_rules_that_cannot_be_followed(wrong) -> None:
     """Steps are weights between 0 and 1 that rise, and a step needs a unit and some time."""
     with pytest.raises(ValueError, match=r"rise|cannot be"):
         Rules(**wrong)
+
+
+def test_an_order_without_a_rollout_hears_what_to_do() -> None:
+    """Who wants to take back what was promoted is not told to begin another rollout."""
+    begins = "`airboss rollout start support` begins one"
+    assert none_runs("support", None) == f"no rollout of 'support' is running; {begins}"
+    aborted = none_runs("support", Stage(state="aborted", since=NOON))
+    assert f"is aborted since {NOON:%F %T} UTC; {begins}" in aborted
+    promoted = none_runs("support", Stage(state="promoted", since=NOON))
+    assert "rollout start" not in promoted
+    assert "apply the configuration from before it" in promoted

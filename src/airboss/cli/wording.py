@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 SHOWN_CHARS = 80
+
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("run", "serve", "start"), "`airboss up` starts everything"),
+    **dict.fromkeys(("down", "restart", "stop"), "Ctrl-C where `airboss up` runs, or SIGTERM, stops it"),
+    **dict.fromkeys(("config", "deploy", "init"), "`airboss.toml` says what is served: `airboss apply FILE`"),
+    **dict.fromkeys(("abort", "canary", "promote"), "`airboss rollout -h` lists what can be done with one"),
+    "rollback": "`airboss rollout abort DEPLOYMENT` takes back what runs; what was promoted,"
+    " `airboss apply FILE` does, with the configuration from before it",
+    **dict.fromkeys(("deployments", "list", "models", "ps"), "`airboss status` shows what is served"),
+    **dict.fromkeys(
+        ("calls", "logs", "traces", "usage"), "`airboss records` shows calls, `--by` sums them up"
+    ),
+    **dict.fromkeys(("budget", "budgets", "key", "limits", "teams", "users"), "`airboss keys -h` lists it"),
+    **dict.fromkeys(
+        ("prompt", "prompts", "releases"), "`airboss release list` shows every version of a prompt"
+    ),
+    **dict.fromkeys(
+        ("alarms", "alerts", "notify"), "`airboss monitor -h` lists what can be done with alarms"
+    ),
+    "help": "`airboss -h` lists all, `airboss COMMAND -h` tells of one",
+}
+"""Where what other programs have a command for is done here."""
 
 
 class Verbs(TyperGroup):
@@ -19,6 +42,15 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as error:
             error.message = with_value(error)
+            raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class. Who comes from another program hears where it is done here."""
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException as error:
+            if args[0] in ELSEWHERE:
+                error.message = f"No such command {args[0]!r}: {ELSEWHERE[args[0]]}."
             raise
 
 

@@ -129,6 +129,7 @@ class Templates:
             none=None,
             iso=iso,
             visible=text.visible,
+            begun=text.begun,
             prose=text.prose,
             tick=text.tick,
             plain=text.plain,

@@ -48,6 +48,11 @@ def visible(text: str) -> Markup:
     return Markup("").join(Markup(part) for part in parts)  # noqa: S704  # every part was escaped above
 
 
+def begun(text: str, chars: int) -> Markup:
+    """As `visible`, so many characters of it at most: what is left out shows as an ellipsis."""
+    return visible(text if len(text) <= chars else text[: chars - 1].rstrip(" -") + "…")
+
+
 def prose(text: str) -> Markup:
     """As `visible`, with `code` and **bold** shown as such: the two marks of Markdown that cannot mislead."""
     pieces = MARKS.split(text)  # every second one is a mark

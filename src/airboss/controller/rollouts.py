@@ -199,10 +199,8 @@ class Rollouts:
                     rollout = read(row)
                     evidence = analysis.evidence(rollout.analysis)
                     return self._happened(rollout, msgspec.structs.replace(order, evidence=evidence))
-            message = (
-                f"no rollout of {deployment!r} is running; `airboss rollout start {deployment}` begins one"
-            )
-            raise WrongCall(message)
+            newest = next(iter(self.list(deployment=deployment, limit=1)), None)
+            raise WrongCall(stages.none_runs(deployment, newest.stage if newest is not None else None))
 
     def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
         """Rollouts, the newest first."""

@@ -156,6 +156,22 @@ def decide(rules: Rules, stage: Stage, event: Event) -> Decision:
             assert_never(event)
 
 
+def none_runs(deployment: str, last: Stage | None) -> str:
+    """Why there is nothing to order: how the deployment's last rollout ended, and what to do now."""
+    begins = f"`airboss rollout start {deployment}` begins one"
+    if last is None:
+        return f"no rollout of {deployment!r} is running; {begins}"
+    ended = (
+        f"no rollout of {deployment!r} is running: the last one is {last.state} since {last.since:%F %T} UTC"
+    )
+    if last.state != "promoted":
+        return f"{ended}; {begins}"
+    return (
+        f"{ended}. To take that back, apply the configuration from before it: your file of then, or one "
+        "under 'What was applied' at System, Configuration in the console. Its release then serves at once"
+    )
+
+
 def _start(rules: Rules, stage: Stage, event: Start) -> Decision:
     if stage.state != "pending":
         return _stay(rules, stage)
@@ -185,7 +201,7 @@ def _look(rules: Rules, stage: Stage, look: Look) -> Decision:
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
     paused = stage.state == "paused"
     if paused or (look.at - stage.since).total_seconds() < rules.step_s_min:
-        shortest = f"a step lasts {rules.step_s_min:g} s at least"
+        shortest = f"a step lasts {_lasting(rules.step_s_min)} at least"
         return _hold(rules, stage, look, reason="paused; only harm decides" if paused else shortest)
     if stage.step < len(rules.steps) - 1:
         return _between(rules, stage, look)
@@ -207,19 +223,26 @@ def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
         reason = f"within the margin in {_named(look.evidence, 'non_inferior')}"
         return _end(rules, stage, "promote", look.at, reason=reason, evidence=look.evidence)
     if (look.at - stage.since).total_seconds() >= rules.step_s_max:
-        reason = f"no verdict within the last step's {rules.step_s_max:g} s"
+        uncounted = _uncounted(look)
+        reason = f"no verdict within the last step's {_lasting(rules.step_s_max)}"
+        reason += f"; no {uncounted} has ever counted" if uncounted else ""
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
     return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}")
 
 
 def _unseen(look: Look) -> str:
-    """Of which scores nothing has counted, which people take for scores that do not arrive."""
-    names = [
+    """What people take for scores that do not arrive."""
+    uncounted = _uncounted(look)
+    return f"; no {uncounted} has counted yet (each does late_s after its call)" if uncounted else ""
+
+
+def _uncounted(look: Look) -> str:
+    """Of which scores nothing has counted."""
+    return ", ".join(
         each.metric
         for each in look.evidence
         if each.metric.startswith("score:") and not each.stable_n and not each.canary_n
-    ]
-    return f"; no {', '.join(names)} has counted yet (each does late_s after its call)" if names else ""
+    )
 
 
 def _hold(rules: Rules, stage: Stage, look: Look, *, reason: str) -> Decision:
@@ -230,7 +253,7 @@ def _hold(rules: Rules, stage: Stage, look: Look, *, reason: str) -> Decision:
 def _rise(rules: Rules, stage: Stage, look: Look) -> Decision:
     """To the next step; nothing that counted is lost by it, for each unit counted under its own chance."""
     after = Stage(state="running", since=look.at, step=stage.step + 1, units_before=look.units)
-    reason = f"no harm at {weight(rules, stage):.4g}; rising to {weight(rules, after):.4g}"
+    reason = f"no harm at {100 * weight(rules, stage):.4g} %; rising to {100 * weight(rules, after):.4g} %"
     verdict = _verdict(rules, stage, "hold", look.at, reason=reason, evidence=look.evidence)
     return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
 
@@ -306,6 +329,14 @@ def _verdict(
         weight=weight(rules, stage),
         metrics=evidence,
     )
+
+
+def _lasting(seconds: float) -> str:
+    """A time as people say it, in the largest unit that leaves no rest: `45 s`, `30 min`, `24 h`."""
+    for unit, length in (("h", 3_600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds // length:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _named(evidence: tuple[MetricEvidence, ...], finding: str) -> str:
