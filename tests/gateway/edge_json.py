@@ -7,7 +7,7 @@ from typing import Any
 
 CHAT, TEXT, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 RESPONSES, MESSAGES, COUNT = "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"
-FEEDBACK = "/v1/feedback"
+TOKENS, FEEDBACK = "/v1/responses/input_tokens", "/v1/feedback"
 RECORD = "01900000-0000-7000-8000-000000000000"
 
 TURN = {"role": "user", "content": "hi"}
@@ -16,6 +16,7 @@ GOOD: dict[str, dict[str, Any]] = {
     TEXT: {"model": "gpt-4o", "prompt": "hi"},
     EMBED: {"model": "gpt-4o", "input": "hi"},
     RESPONSES: {"model": "gpt-4o", "input": "hi"},
+    TOKENS: {"model": "gpt-4o", "input": "hi"},
     MESSAGES: {"model": "gpt-4o", "max_tokens": 5, "messages": [TURN]},
     COUNT: {"model": "gpt-4o", "messages": [TURN]},
     FEEDBACK: {"record_id": RECORD, "name": "helpfulness", "value": 1},
@@ -137,6 +138,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     },
 }
 """Values that no reader of a member may take, for every member that we read."""
+WRONG[TOKENS] = WRONG[RESPONSES]
 
 DEEP = "[" * 250 + "]" * 250
 NOT_JSON: dict[str, bytes] = {

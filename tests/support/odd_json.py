@@ -128,6 +128,7 @@ RICH: dict[str, dict[str, Any]] = {
     },
     "/v1/feedback": {"record_id": RECORD, "name": "helpfulness", "value": 1, "comment": "x", "user": "ann"},
 }
+RICH["/v1/responses/input_tokens"] = RICH["/v1/responses"]
 RICH["/v1/messages/count_tokens"] = {
     name: value
     for name, value in RICH["/v1/messages"].items()
