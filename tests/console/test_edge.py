@@ -126,3 +126,32 @@ def test_answers_do_not_wait_for_an_ack(port: int) -> None:
             assert wire.answer()
             took.append(time.monotonic() - started)
     assert sorted(took)[4] < 0.03
+
+
+LONG = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "end"),
+    [
+        ("/api/v1/config/diff", {LONG: 1}, "a`"),
+        ("/api/v1/keys", {"name": "x", "budget": {"usd": 1, "per": LONG}}, "at `$.budget.per`"),
+        ("/api/v1/datasets", {"name": "x", "records": {"group_by": LONG}}, "at `$.records.group_by`"),
+    ],
+)
+def test_an_error_is_short(day: MemoryRecordLog, path: str, body: dict[str, object], end: str) -> None:
+    """However long what was sent, an error of the API says some of it again, and how it ends."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    answer = Site(log=day).client().post(path, json=body, headers=headers)
+    assert answer.status_code == 400
+    assert "aaaaaaaa…aaaaaaa" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"].split(" - ")[-1].endswith(end), answer.text[-300:]
+    assert len(answer.content) < 4_000
+
+
+def test_an_error_page_is_short(day: MemoryRecordLog) -> None:
+    """As one of the API is."""
+    client = Site(log=day).person()
+    short, long = (client.get(f"/datasets/{name}") for name in ("b", "b" * 9_000))
+    assert (short.status_code, long.status_code) == (404, 404)
+    assert len(long.text) < len(short.text) + 3_000

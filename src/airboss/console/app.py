@@ -40,6 +40,7 @@ from airboss.console.waits import Waits
 from airboss.console.wire import encode, json_response, own_path, read_body, read_fields, read_form
 from airboss.domain.errors import AirbossError, ApiError, StoreUnavailable
 from airboss.domain.ports import Clock
+from airboss.providers.cut import brief
 
 DONE_S = 60
 YEAR_S = 31_536_000
@@ -175,7 +176,7 @@ def action_handler(desk: Desk, templates: Templates, action: Action) -> Handler:
                 "error.html",
                 visit(request, desk.clock.now()),
                 heading="Nothing was changed",
-                message=error.message,
+                message=brief(error.message),
                 cause=None,
                 retry=False,
                 back=own_path(form.fields.get("back")),
@@ -315,7 +316,7 @@ def error_page(
         "error.html",
         visit(request, clock.now()),
         heading="The record store does not answer" if store else headings.get(error.http_status, "Not shown"),
-        message=error.message,
+        message=brief(error.message),
         cause=str(error.__cause__) if store else None,
         retry=request.method == "GET" and error.http_status >= 500,
         back=None,

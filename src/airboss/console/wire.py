@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airboss.domain.errors import ApiError, BodyTooLarge, InvalidRequest
+from airboss.providers.cut import NAME_CHARS_MAX, brief, cut
 
 FORM_MAX = 16 * 1024
 FIELDS_MAX = 64
@@ -35,8 +36,9 @@ def json_response(value: object, *, status: int = 200) -> Response:
 
 
 def error_json(error: ApiError) -> Response:
-    """An error in OpenAI's shape."""
-    body = {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
+    """An error in OpenAI's shape, however long what it says again."""
+    param = error.param and cut(error.param, NAME_CHARS_MAX)
+    body = {"message": brief(error.message), "type": error.type, "code": error.code, "param": param}
     return json_response({"error": body}, status=error.http_status)
 
 

@@ -34,7 +34,7 @@ from airboss.gateway.splice import (
     stands_in,
     too_deep,
 )
-from airboss.providers.cut import CUT, cut
+from airboss.providers.cut import NAME_CHARS_MAX, brief, cut
 from airboss.providers.outbox import Pieces
 from airboss.releases.render import Turn, leading_messages
 from airboss.releases.variant import Variant
@@ -47,10 +47,6 @@ _ASKING = b'"stream_options":' + asking_usage(b"null")
 TAGS_MAX = 64
 TOP_LOGPROBS_MAX = 20
 """OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
-NAME_CHARS_MAX = 256
-"""Of the name of a model that does not exist, and of a parameter that an error names."""
-MESSAGE_CHARS_MAX = 2_500
-"""Of an error's message, which may say again what was sent."""
 
 
 OURS = ("prompt_variables", "release_variant")
@@ -480,11 +476,8 @@ def error_body(error: ApiError) -> bytes:
 
 
 def error_detail(error: ApiError) -> ErrorDetail:
-    """The inside of it. Text that is not valid Unicode is replaced, never refused; of a long one the middle
-    is left out, since the next step stands at its end."""
-    message = error.message.encode("utf-8", "replace").decode()
-    if len(message) > MESSAGE_CHARS_MAX:
-        message = message[:1000] + CUT + message[-500:]
+    """The inside of it. Text that is not valid Unicode is replaced, never refused."""
+    message = brief(error.message.encode("utf-8", "replace").decode())
     type_ = getattr(error, "upstream_type", None) or error.type
     return ErrorDetail(message, type_, error.code, error.param and cut(error.param, NAME_CHARS_MAX))
 
