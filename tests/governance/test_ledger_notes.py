@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from airboss.domain.plan import ServingPlan, Standing
 from airboss.domain.ports import ApiKey
 from airboss.governance import ledger_notes
 from airboss.governance.audit import PLAN, Sealer, read_leaf
@@ -29,6 +30,13 @@ from tests.support import postgres
 CLOCK = FixedClock()
 
 
+def published(ledger: SqlLedger, config: str, made: ServingPlan) -> ServingPlan:
+    """A plan with where its deployments stand, as every plan comes."""
+    stable = [(each.name, each.stable.digest) for each in made.deployments]
+    stands = [Standing(deployment=name, wanted=digest, stable=digest) for name, digest in stable]
+    return ledger.publish(config, made, standings=stands)
+
+
 class House:
     """A ledger with its audit log."""
 
@@ -40,7 +48,11 @@ class House:
     def publish(self) -> None:
         """As a configuration that is applied does."""
         with self.ledger.together():
-            self.notes.published(self.ledger.publish("x", plan()))
+            self.notes.published(self.publish_untold())
+
+    def publish_untold(self) -> ServingPlan:
+        """As an Airboss did before plans stood in the log."""
+        return published(self.ledger, "x", plan())
 
     def change(self, name: str, **changes: object) -> ApiKey:
         """As a start, or a configuration that is applied."""
@@ -80,7 +92,7 @@ def test_what_an_older_airboss_left_is_told_of_as_it_is_found(house: House) -> N
     """Plans that it had no time to note, and keys, once; before that they are no edit, after that another one
     is."""
     for _ in range(3):
-        house.ledger.publish("x", plan())
+        house.publish_untold()
     house.ledger.put_key(key("web"))
     house.audit.append("keys.create", actor="a", subject="key web", detail={"role": "x"}, at=CLOCK.now())
     assert house.verified().valid
@@ -96,7 +108,7 @@ def test_what_an_older_airboss_left_is_told_of_as_it_is_found(house: House) -> N
     assert "key 'mole' is there, and no leaf tells of it" in str(house.verified().problem)
     house.edit("delete from keys where name = 'mole'")
     assert house.verified().valid
-    house.ledger.publish("x", plan())
+    house.publish_untold()
     assert "plan 5 is told of by no leaf" in str(house.verified().problem)
 
 
@@ -199,7 +211,7 @@ def test_a_plan_that_was_edited_does_not_fit_its_leaf(tmp_path: Path, edit: str,
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     ledger, audit, signer = SqlLedger(url), SqlAuditLog(url, Sealer(Signer("s"))), Signer("s")
     for _ in range(3):
-        ledger.publish('[deployments.a]\nmodel = "m"\n', plan(deployment("a", "1")))
+        published(ledger, '[deployments.a]\nmodel = "m"\n', plan(deployment("a", "1")))
     LedgerNotes(ledger, audit, CLOCK).begin()
     with audit.whole() as data:
         assert verify(data, public_key=signer.public_key, ledger=data).valid

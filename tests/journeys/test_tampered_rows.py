@@ -47,7 +47,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         airboss.verb("keys", "revoke", "gone")
         airboss.verb("keys", "rotate", "web", "--grace", "1h")
         airboss.verb("keys", "set", "web", "--team", "red")
-        airboss.verb("erase", "--user", "bob", "--yes")
+        lines = root / "golden.jsonl"
+        lines.write_text('{"input": "hi", "expected": "ho", "part": "validation"}\n')
+        for name in ("golden", "dropped", "bob"):
+            airboss.verb("dataset", "create", name, "--file", str(lines))
+        airboss.verb(
+            "erase", "--user", "bob", "--yes"
+        )  # whose name nobody knows any more, of the dataset too
+        airboss.verb("dataset", "delete", "dropped", "--yes")
+        airboss.verb("dataset", "create", "golden", "--file", str(lines))
+        run = (
+            "eval",
+            "run",
+            "--dataset",
+            "golden",
+            "--deployment",
+            "careful",
+            "--scorer",
+            "exact",
+            "--detach",
+        )
+        airboss.verb(*run, "--baseline", "none")
 
         def applied(text: str, *, by: str = "") -> None:
             file = root / "next.toml"
@@ -156,6 +176,73 @@ EDITS: dict[str, tuple[str, str]] = {
         "verdict 1 is not what leaf",
     ),
     "a verdict less": ("""delete from verdicts""", "verdict 1, which leaf"),
+    "where a deployment stands": (
+        """update standings set content = json_set(content, '$.stable', printf('%064d', 1))
+        where deployment = 'careful'""",
+        "where deployment 'careful' stands is not what leaf",
+    ),
+    "where it stood": (
+        """update standings set content = json_set(content, '$.promoted[#]',
+        json_set(json_extract(content, '$.promoted[0]'), '$.release', json_extract(content, '$.wanted')))
+        where deployment = 'careful'""",
+        "where deployment 'careful' stands, or stood, is not what plans tell of",
+    ),
+    "of which it stands": (
+        """update standings set content = json_set(content, '$.deployment', 'support')
+        where deployment = 'careful'""",
+        "where deployment 'careful' stands, or stood, is not what plans tell of",
+    ),
+    "a standing less": (
+        """delete from standings where deployment = 'careful'""",
+        "where deployment 'careful' stands is gone",
+    ),
+    "no standing": ("""update standings set content = '{"promoted": 7}'""", "stands"),
+    "what was rolled out": (
+        """update rollouts set content = json_set(content, '$.release', printf('%064d', 1))""",
+        "is not what leaf",
+    ),
+    "where it was rolled out": (
+        """update rollouts set content = json_set(content, '$.deployment', 'support')""",
+        "is not what leaf",
+    ),
+    "how it ended": (
+        """update rollouts set content = json_set(content, '$.stage.state', 'promoted')""",
+        "is not what its verdicts say",
+    ),
+    "that it ended": ("""update rollouts set live = 1""", "is not what its verdicts say"),
+    "why it ended": (
+        """update rollouts set content = json_set(content, '$.verdict.reason', 'all is well')""",
+        "is not what its verdicts say",
+    ),
+    "no rollout": ("""update rollouts set content = '[]'""", "is not what leaf"),
+    "a rollout less": ("""delete from rollouts""", "is gone"),
+    "another rollout": (
+        """insert into rollouts select 'x', deployment, started_at, live, settled, exposure, content
+        from rollouts""",
+        "rollout x is not what its verdicts say",
+    ),
+    "a dataset": (
+        """update datasets set digest = printf('%064d', 1) where name = 'golden'""",
+        "dataset 'golden' (000000000000) is told of by no leaf",
+    ),
+    "a dataset of another name": (
+        """update datasets set name = 'dropped' where name = 'golden'""",
+        "dataset 'golden' (",
+    ),
+    "a dataset less": ("""delete from datasets where name = 'golden'""", "dataset 'golden' ("),
+    "what a job was to do": (
+        """update jobs set spec = replace(spec, 'validation', 'train')""",
+        "was to do is not what leaf",
+    ),
+    "a job less": ("""delete from jobs""", "job "),
+    "why something was asked": (
+        """update proposals set content = json_set(content, '$.reason', 'Ann wants it') where number = 1""",
+        "approval as 1 is not what leaf",
+    ),
+    "why it was approved": (
+        """update proposals set content = json_set(content, '$.said', 'It is well') where number = 1""",
+        "the decision on what waits, or waited, for approval as 1 is not what leaf",
+    ),
     "what somebody approved": (
         """update proposals set content = replace(content, '0.3', '0.9') where number = 1""",
         "approval as 1 is not what leaf",

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -66,7 +66,7 @@ def run_eval(desk: Desk, call: Call) -> Job:
             "b": plan.b.release,
             "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
         }
-        desk.note(call, "eval.run", job.id, detail)
+        desk.note(call, "eval.run", job.id, {**detail, **spec_told(job)})
     return job
 
 

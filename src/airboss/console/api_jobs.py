@@ -11,6 +11,7 @@ from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
+from airboss.governance.audit_ledger import JOB_DIGEST, text_digest
 from airboss.store.job_rows import Job
 
 LIMIT = Limit(50, 1_000)
@@ -45,6 +46,11 @@ def of_job(job: Job, caller: Caller) -> dict[str, Any]:
     if job.error is not None and not caller.may("reader"):
         said["error"] = "failed; why is for readers"
     return said
+
+
+def spec_told(job: Job) -> dict[str, str]:
+    """For the audit log: the digest of what a job is to do."""
+    return {JOB_DIGEST: text_digest(bytes(job.spec).decode())}
 
 
 def cancel(desk: Desk, call: Call) -> Job:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -70,7 +70,7 @@ def run_probe(desk: Desk, call: Call) -> Job:
             "calls": order.calls,
             "own_prompts": order.prompts is None,
         }
-        desk.note(call, "probe.run", job.id, detail)
+        desk.note(call, "probe.run", job.id, {**detail, **spec_told(job)})
     return job
 
 

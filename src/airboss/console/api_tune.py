@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -63,7 +63,7 @@ def run_tune(desk: Desk, call: Call) -> Job:
             "budget": task.budget,
             "reflector": task.reflector.release if task.reflector is not None else None,
         }
-        desk.note(call, "tune.run", job.id, detail)
+        desk.note(call, "tune.run", job.id, {**detail, **spec_told(job)})
     return job
 
 

@@ -23,8 +23,18 @@ LEDGER_BEGIN: Final = "ledger.begin"
 of it."""
 
 VERDICT: Final = "verdict"
+JOBS: Final = frozenset({"eval.run", "finetune.run", "probe.run", "tune.run"})
+"""Actions that begin a job. A leaf has the digest of what it is to do (`JOB_DIGEST`); older ones have not."""
+JOB_DIGEST: Final = "spec_sha256"
 
 _PROPOSED: Final = "approvals.propose"
+_ENDS: Final[Mapping[str, str]] = {
+    "promote": "promoted",
+    "abort": "aborted",
+    "inconclusive": "inconclusive",
+}
+"""What a rollout is after the last of its verdicts, by its conclusion; after any other it goes on."""
+_PROPOSED_BY: Final[Mapping[str, NameField]] = {"by": "actor", "subject": "subject"}
 _DECIDED: Final[Mapping[str, str]] = {
     "approvals.approve": "approved",
     "approvals.reject": "rejected",
@@ -63,8 +73,14 @@ class Compared:
         self._begun = False
         self._published: dict[int, object] = {}
         self._served: dict[str, int] = {}
+        self._stood: dict[str, list[object]] = {}
+        self._stands: tuple[Leaf, Mapping[str, Any]] | None = None
+        self._untold = False
+        self._rollouts: dict[str, tuple[Leaf, str | None]] = {}
+        self._datasets: dict[tuple[str, str | None], int] = {}
+        self._jobs: dict[str, tuple[int, str | None]] = {}
         self._verdicts: dict[int, tuple[int, str]] = {}
-        self._proposed: dict[int, tuple[Leaf, str | None]] = {}
+        self._proposed: dict[int, tuple[Leaf, Mapping[NameField, str]]] = {}
         self._decided: dict[int, tuple[Leaf, str | None]] = {}
         self._forgotten: dict[int, tuple[int, str | None]] = {}
         self._done: set[int] = set()
@@ -81,20 +97,25 @@ class Compared:
         elif leaf.action == VERDICT and isinstance(detail.get("sha256"), str):
             self._verdicts[_number(detail, "verdict")] = (leaf.number, detail["sha256"])
         elif leaf.action == _PROPOSED:
-            self._proposed[_number(detail, "proposal")] = (leaf, actor)
+            self._proposed[_number(detail, "proposal")] = (leaf, names)
         elif leaf.action in _DECIDED:
             self._decided[_number(detail, "proposal")] = (leaf, actor)
         elif leaf.action == "erase":
             self._forgotten[_number(detail, "erasure")] = (leaf.number, detail.get("tombstone"))
         elif leaf.action == "erase.done":
             self._done.add(_number(detail, "erasure"))
+        else:
+            self._take_work(leaf, names.get("subject"))
 
     def end(self) -> None:
         """Look at every row that leaves tell of. Raises Tampered."""
         self._check_keys()
         self._check_plans()
         self._check_releases()
-        self._check_verdicts()
+        self._check_standings()
+        self._check_rollouts(self._check_verdicts())
+        self._check_datasets()
+        self._check_jobs()
         self._check_proposals()
         self._check_erasures()
 
@@ -119,8 +140,15 @@ class Compared:
             return
         self._published[number] = leaf.detail.get("published_at")
         served = leaf.detail.get("served")
-        for each in served.values() if isinstance(served, dict) else ():
-            for digest in (each.get("stable"), each.get("canary")) if isinstance(each, dict) else ():
+        said = served.items() if isinstance(served, dict) else ()
+        told = {name: each for name, each in said if isinstance(each, dict)}
+        self._untold |= len(told) != leaf.detail.get("deployments")
+        self._stands = (leaf, told)
+        for name, each in told.items():
+            stood = self._stood.setdefault(name, [])
+            if each.get("stable") not in stood[-1:]:
+                stood.append(each.get("stable"))
+            for digest in (each.get("stable"), each.get("canary")):
                 if isinstance(digest, str):
                     self._served.setdefault(digest, leaf.number)
         if not self._plans:
@@ -133,6 +161,16 @@ class Compared:
             digest = text_digest(text)
             if leaf.detail.get(name, digest) != digest:
                 _edited(leaf.number, f"{what}plan {number}")
+
+    def _take_work(self, leaf: Leaf, name: str | None) -> None:
+        if leaf.action == "rollout.start":
+            self._rollouts[str(leaf.detail.get("rollout"))] = (leaf, name)
+        elif leaf.action == "dataset.create":
+            self._datasets[str(leaf.detail.get("digest")), name] = leaf.number
+        elif leaf.action == "dataset.delete" and name is not None:  # it goes in all its versions
+            self._datasets = {each: at for each, at in self._datasets.items() if each[1] != name}
+        elif leaf.action in JOBS and name is not None:
+            self._jobs[name] = (leaf.number, leaf.detail.get(JOB_DIGEST))
 
     def _check_keys(self) -> None:
         left = {name: at for name, (at, said) in self._keys.items() if said is not None}
@@ -178,13 +216,79 @@ class Compared:
         for digest, number in self._served.items():
             raise Tampered(number, f"release {digest[:12]}, which leaf {number} tells of, is gone")
 
-    def _check_verdicts(self) -> None:
-        kept = {row.number: row.content for row in self._rows.verdicts()}
+    def _check_standings(self) -> None:
+        """A deployment stands where the newest plan has it, and where it stood some plan had it."""
+        leaf, told = self._stands or (None, {})
+        left = set(told)
+        for row in self._rows.standings():
+            left.discard(row.name)
+            found, what = _object(row.content), f"where deployment {row.name!r} stands"
+            if row.name in told and found.get("stable") != told[row.name].get("stable"):
+                _edited(leaf.number if leaf is not None else None, what)
+            stood, promoted = self._stood.get(row.name, ()), found.get("promoted", [])
+            known = isinstance(promoted, list) and all(
+                isinstance(each, dict) and each.get("release") in stood for each in promoted
+            )
+            if found.get("deployment") != row.name or (self._begun and not self._untold and not known):
+                raise Tampered(None, f"{what}, or stood, is not what plans tell of: {EDITED}")
+        if left and leaf is not None:
+            raise Tampered(leaf.number, f"where deployment {min(left)!r} stands is gone from the ledger")
+
+    def _check_rollouts(self, last: Mapping[str, str]) -> None:
+        """A rollout is of the release that its start tells of, and ended as the last of its verdicts says."""
+        left = dict(self._rollouts)
+        for row in self._rows.rollouts():
+            found, what = _object(row.content), f"rollout {row.name}"
+            leaf, deployment = left.pop(row.name, (None, None))
+            if leaf is not None:
+                same = found.get("release") == leaf.detail.get("release")
+                if not (same and _is(found.get("deployment"), deployment)):
+                    _edited(leaf.number, what)
+            verdict, stage = _object(last.get(row.name)), found.get("stage")
+            state = stage.get("state") if isinstance(stage, dict) else None
+            ended = _ENDS.get(str(verdict.get("conclusion")))
+            if ended is None:
+                fits = row.state == "live" and isinstance(state, str) and state not in _ENDS.values()
+            else:
+                fits = (row.state, state, found.get("verdict")) == ("over", ended, verdict)
+            if not fits:
+                raise Tampered(None, f"{what} is not what its verdicts say: {EDITED}")
+        for name, (leaf, _) in left.items():
+            raise Tampered(leaf.number, f"rollout {name}, which leaf {leaf.number} tells of, is gone")
+
+    def _check_datasets(self) -> None:
+        left = dict(self._datasets)
+        for row in self._rows.datasets():
+            at = left.pop((row.content, row.name), None)
+            if at is None and self._begun and (row.content, None) not in left:
+                what = f"dataset {row.name!r} ({str(row.content)[:12]})"
+                raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
+        for (digest, name), number in left.items():
+            if name is not None:
+                what = f"dataset {name!r} ({digest[:12]}), which leaf {number} tells of,"
+                raise Tampered(number, f"{what} is gone from the ledger")
+
+    def _check_jobs(self) -> None:
+        left = dict(self._jobs)
+        for row in self._rows.jobs():
+            at, said = left.pop(row.name, (None, None))
+            if said is not None and said != text_digest(row.content):
+                _edited(at, f"what job {row.name} was to do")
+        for name, (number, _) in left.items():
+            raise Tampered(number, f"job {name}, which leaf {number} tells of, is gone from the ledger")
+
+    def _check_verdicts(self) -> Mapping[str, str]:
+        """Returns the last one of each rollout."""
+        kept: dict[int, str] = {}
+        last: dict[str, str] = {}
+        for row in self._rows.verdicts():
+            kept[row.number] = last[row.name] = row.content
         for number, (leaf, said) in self._verdicts.items():
             if number not in kept:
                 raise Tampered(leaf, f"verdict {number}, which leaf {leaf} tells of, is gone")
             if text_digest(kept[number]) != said:
                 _edited(leaf, f"verdict {number}")
+        return last
 
     def _check_proposals(self) -> None:
         waiting = {n: leaf.number for n, (leaf, _) in self._proposed.items() if n not in self._decided}
@@ -193,13 +297,16 @@ class Compared:
             found, what = _json(row.content), f"what waits, or waited, for approval as {row.number}"
             if row.number not in self._proposed or not isinstance(found, dict):
                 raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
-            leaf, by = self._proposed[row.number]
-            same = text_digest(found.get("body")) == leaf.detail.get("sha256")
-            if not (same and found.get("action") == leaf.detail.get("action") and _is(found.get("by"), by)):
+            leaf, names = self._proposed[row.number]
+            told = {"action": found.get("action"), "sha256": text_digest(found.get("body"))}
+            named = all(_is(found.get(name), names.get(field)) for name, field in _PROPOSED_BY.items())
+            if not (named and _said(leaf) == {**told, "reason": found.get("reason", "")}):
                 _edited(leaf.number, what)
             decided, who = self._decided.get(row.number, (leaf, None))
             state = _DECIDED.get(decided.action, "waiting")
-            if {state} != {row.state, found.get("state", "waiting")} or not _is(found.get("decided_by"), who):
+            why = _said(decided)["reason"] if decided is not leaf else ""
+            same = {state} == {row.state, found.get("state", "waiting")} and found.get("said", "") == why
+            if not (same and _is(found.get("decided_by"), who)):
                 _edited(decided.number, f"the decision on {what}")
         for number, at in waiting.items():  # those decided are kept for a while only
             raise Tampered(at, f"what waits for approval as {number}, by leaf {at}, is gone from the ledger")
@@ -234,6 +341,11 @@ def _edited(leaf: int | None, what: str, next_step: str = "") -> NoReturn:
     raise Tampered(leaf, f"{what} is not what leaf {leaf} tells of: {EDITED}{then}")
 
 
+def _said(leaf: Leaf) -> Mapping[str, object]:
+    """What a leaf tells of a proposal beside names and numbers."""
+    return {"reason": "", **{name: each for name, each in leaf.detail.items() if name != "proposal"}}
+
+
 def _is(kept: object, told: str | None) -> bool:
     """Whether a name is the one beside a leaf, if that is still known; of NUL, which no text in PostgreSQL
     has, its symbol is there."""
@@ -255,6 +367,12 @@ def _json(text: object) -> Any:
         return msgspec.json.decode(str(text))
     except (ValueError, RecursionError):
         return None
+
+
+def _object(text: object) -> Mapping[str, Any]:
+    """The same, where it is an object; else one without anything."""
+    found = _json(text)
+    return found if isinstance(found, dict) else {}
 
 
 def _releases(said: Any) -> Iterator[Any]:

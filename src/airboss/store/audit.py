@@ -28,15 +28,24 @@ from airboss.store.ledger_tables import (
     audit_head,
     audit_leaves,
     audit_names,
+    datasets,
     erasures,
+    jobs,
     keys,
     plans,
     proposals,
     releases,
+    rollouts,
+    standings,
     verdicts,
 )
 
 PAGE: Final = 1_000
+TABLES: Final = (
+    audit_leaves, audit_names, audit_head, plans, keys, releases, standings, rollouts, verdicts, datasets,
+    jobs, proposals, erasures,
+)  # fmt: skip
+"""What a log is read from, and what its leaves tell of."""
 
 
 class SqlAuditLog(LedgerPart):
@@ -140,8 +149,7 @@ class _Whole:
         self.heads = 0
         self.strays: Sequence[int] = ()
         there = inspect(connection)
-        tables = (audit_leaves, audit_names, audit_head, plans, keys, releases, verdicts, proposals, erasures)
-        self.gone: Sequence[str] = [each.name for each in tables if not there.has_table(each.name)]
+        self.gone: Sequence[str] = [each.name for each in TABLES if not there.has_table(each.name)]
         if self.gone:
             return
         self.head = _head(connection)
@@ -180,9 +188,28 @@ class _Whole:
         named = select(row.digest.label("name"), row.content, row.first_plan.label("plan"))
         return self._kept(named.order_by(row.first_plan, row.digest))
 
+    def standings(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.standings`."""
+        return self._kept(select(standings.c.deployment.label("name"), standings.c.content))
+
+    def rollouts(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.rollouts`."""
+        state = case((rollouts.c.live, "live"), else_="over").label("state")
+        return self._kept(select(rollouts.c.id.label("name"), state, rollouts.c.content))
+
     def verdicts(self) -> Iterator[KeptRow]:
         """As `LedgerRows.verdicts`."""
-        return self._kept(select(verdicts.c.number, verdicts.c.content))
+        row = verdicts.c
+        named = select(row.number, row.rollout.label("name"), row.content)
+        return self._kept(named.order_by(row.number))
+
+    def datasets(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.datasets`."""
+        return self._kept(select(datasets.c.name, datasets.c.digest.label("content")))
+
+    def jobs(self) -> Iterator[KeptRow]:
+        """As `LedgerRows.jobs`."""
+        return self._kept(select(jobs.c.id.label("name"), jobs.c.spec.label("content")))
 
     def proposals(self) -> Iterator[KeptRow]:
         """As `LedgerRows.proposals`."""

@@ -91,9 +91,12 @@ class PlanTexts(msgspec.Struct, frozen=True, kw_only=True):
 
 class KeptRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the ledger that leaves tell of. Of a key `name` and `content`; of a release its digest as
-    `name`, `content` and `plan`, the first that served it; of a verdict `number` and `content`; of what waits
-    for approval `number`, `state` and `content`; of an erasure `number`, `state`, the digest of who it is as
-    `name` and the time until which they are forgotten as `content`."""
+    `name`, `content` and `plan`, the first that served it; of where a deployment stands its `name` and
+    `content`; of a rollout its id as `name`, `state` (`live` or `over`) and `content`; of a verdict `number`,
+    its rollout's id as `name` and `content`; of a dataset `name` and its digest as `content`; of a job its id
+    as `name` and what it is to do as `content`; of what waits for approval `number`, `state` and `content`;
+    of an erasure `number`, `state`, the digest of who it is as `name` and the time until which they are
+    forgotten as `content`."""
 
     name: str = ""
     number: int = 0
@@ -117,8 +120,20 @@ class LedgerRows(Protocol):
     def releases(self) -> Iterator[KeptRow]:
         """Every release, by its first plan."""
 
+    def standings(self) -> Iterator[KeptRow]:
+        """Where each deployment stands that was ever published."""
+
+    def rollouts(self) -> Iterator[KeptRow]:
+        """Every rollout."""
+
     def verdicts(self) -> Iterator[KeptRow]:
-        """Every verdict."""
+        """Every verdict, the oldest first."""
+
+    def datasets(self) -> Iterator[KeptRow]:
+        """Every dataset."""
+
+    def jobs(self) -> Iterator[KeptRow]:
+        """Every job."""
 
     def proposals(self) -> Iterator[KeptRow]:
         """Everything that waits, or waited, for approval."""
