@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,8 @@ from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Executor, Route
 from airboss.providers.connection import ConnectFailed, Pools
 from airboss.providers.outbox import Outbox
-from tests.support.gateway import deployment
+from tests.support.gateway import Gateway, deployment
+from tests.support.wait import until
 
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
@@ -133,3 +137,16 @@ def test_waiting_uses_up_no_attempt() -> None:
         replica.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_gateway_that_stops_waits_for_no_replica(tmp_path: Path) -> None:
+    """Whoever would start one again is stopping too, or gone, and the next Airboss waits for our end."""
+    plan = deployment(f"http://127.0.0.1:{Replica().port}/v1", kind="local")
+    with Gateway(tmp_path / "gateway", plan) as gateway, ThreadPoolExecutor() as clients:
+        asked = clients.submit(gateway.chat)
+        until(lambda: len(gateway.frames()[0]) == 1)
+        gateway.process.send_signal(signal.SIGTERM)
+        began = time.perf_counter()
+        assert asked.result().status_code == 502
+        assert gateway.process.wait(20) == 0
+        assert time.perf_counter() - began < attempts.RESTART_WAIT_S / 3

@@ -123,6 +123,7 @@ class Executor:
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}
         self._prefills = (Prefills(), Prefills())  # as places: of candidates there are others
+        self.leaving = False  # no replica is started again for those that are left
 
     def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
@@ -346,7 +347,7 @@ class Executor:
         if answer.begun:
             raise error
         if asked.target.kind == "local" and last and is_starting(error, answer.status):
-            if call.waited_for_start():
+            if self.leaving or call.waited_for_start():
                 raise error
             return left, 0.0
         call.waits_since = None

@@ -122,7 +122,7 @@ async def serve(
         log.info("serving", extra={"address": listen.getsockname()})
         defect = await _over(stopped, chores)
         log.info("draining", extra={"connections": len(server.connections)})
-        router.draining = True
+        router.draining = worker.executor.leaving = True
         await _last_calls(server)
         listener.close()
         server.drain()
