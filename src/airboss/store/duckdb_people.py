@@ -43,6 +43,10 @@ LISTS: Final = {
     "ttfts": "list(ttft_ms) filter (status = 'ok' and ttft_ms is not null)",
 }
 """What is held of each call; latencies with the slowest first, so that most sums need not be looked into."""
+CALL: Final = (
+    "status", "started_at", "stream", "input_tokens", "output_tokens", "cost_usd", "latency_ms", "ttft_ms",
+)  # fmt: skip
+"""What numbers and lists are made of."""
 _APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
 USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
 SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
@@ -228,15 +232,20 @@ def told(connection: Connection, asked: Question) -> list[dict[str, Any]] | None
     connection.begin()  # the sums and how far they go, of one state
     try:
         alone = sums is SESSIONS and asked.names <= {column.strip('"') for column in asked.by}
-        rows, more = _rows(connection, sums, asked, asked.where if alone else None)
+        rows, more = _days(connection, sums, asked, asked.where if alone else None)
         people, of_people = everybody(connection, asked) if sums is USERS else ({}, {})
         sessions = sums is SESSIONS and "sessions" in asked.people
         text = query("chosen").format(
             groups=_groups(asked),
             keys=", ".join(keys),
             numbers=_added_up(sums),
+            added=", ".join(sums.numbers),
+            people=", ".join(sums.people),
             held=", ".join((*sums.numbers, *LISTS, *sums.people)),
-            people=rows,
+            of_records=", ".join((*CALL, *sums.people)),
+            sums=rows,
+            records=query("unsummed").format(table=sums.table),
+            calls=query("calls").format(records="select * from of_records"),
             without=_WITHOUT,
             where=asked.where,
             users=_users(asked),
@@ -289,19 +298,31 @@ def _calls(connection: Connection, asked: Question) -> tuple[str, dict[str, Any]
 def _rows(
     connection: Connection, sums: Sums, asked: Question, few: str | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """The calls of a question's period by person, and what that is given; `few` are conditions that leave few
-    of many sums, which are found before their other columns are read."""
+    """The calls of a question's period by person, and what that is given."""
+    days, more = _days(connection, sums, asked, few)
+    text = query("people").format(
+        sums=days,
+        columns=", ".join(sums.columns),
+        numbers=", ".join((*sums.numbers, *LISTS)),
+        calls=query("calls").format(records=query("unsummed").format(table=sums.table)),
+    )
+    return text, more
+
+
+def _days(
+    connection: Connection, sums: Sums, asked: Question, few: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The sums of the whole days of a question's period, and what that is given; `few` are conditions that
+    leave few of many sums, which are found before their other columns are read."""
     summed, since = reach(connection, sums.table)
     days, days_end = inside(asked.since, asked.until, DAY_S)
     first, last = naive(days), naive(days_end)
     if since is not None:
         first = min(max(first, since), last)
-    unsummed = query("unsummed").format(table=sums.table)
-    text = query("people").format(
+    text = query("summed_people").format(
         table=sums.table,
         columns=", ".join(sums.columns),
         numbers=", ".join((*sums.numbers, *LISTS)),
-        calls=query("calls").format(records=unsummed),
         found=query("found_people").format(table=sums.table, without=_WITHOUT, where=few) if few else "",
     )
     return text, {"days": first, "days_end": last, sums.table: summed}

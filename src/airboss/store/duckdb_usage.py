@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any, Final
 
+import msgspec
+
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.store import duckdb_people, duckdb_rollups
@@ -16,6 +18,7 @@ from airboss.store.usage import TAG, by_team, check, pointer
 
 _QUOTED: Final = ("key", "user")
 _TEAM: Final = 'list_extract($team_names::varchar[], list_position($team_keys::varchar[], "key"))'
+_UNTOLD: Final = dict.fromkeys(UsageRow.__struct_fields__)
 _ENDED: Final = (
     "latency_ms * 1000 >= epoch_us($ended_from::timestamp) - epoch_us(started_at)"
     " and latency_ms * 1000 < epoch_us($ended_by::timestamp) - epoch_us(started_at)"
@@ -88,5 +91,5 @@ def _row(values: dict[str, Any], groups: int, *, approximate: bool) -> UsageRow:
         if values[name] is not None:
             values[name] = values[name].replace(tzinfo=UTC)  # what sums tell has it already
     group = tuple(values[f"g{at}"] for at in range(groups))
-    told: dict[str, Any] = {name: values.get(name) for name in UsageRow.__struct_fields__}
-    return UsageRow(**told | {"group": group, "approximate": approximate})
+    told = _UNTOLD | values | {"group": group, "approximate": approximate}
+    return msgspec.convert(told, UsageRow)

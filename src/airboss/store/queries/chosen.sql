@@ -1,20 +1,40 @@
 -- DuckDB's own: as usage.sql, of the groups that come first, from the sums of people (people.sql).
-with theirs as materialized (
+with of_sums as materialized (
     select {groups}, {held}
     from (
-{people}
+{sums}
+    )
+    where {without} and {where}
+),
+of_records as materialized (
+    select {groups}, {of_records}
+    from (
+{records}
     )
     where {without} and {where}
 ),
 numbers as (
-    select {keys}, {numbers}, {users} as users, {sessions} as sessions from theirs group by all
+    select {keys}, {numbers}, {users} as users, {sessions} as sessions
+    from (
+        select {keys}, {people}, {added} from of_sums
+        union all
+        select {keys}, {people}, {added}
+        from (
+{calls}
+        )
+    )
+    group by all
 ),
 quantiles as (
     select
         {keys},
         quantile_cont(latency_ms, [0.5, 0.95, 0.99]) as latencies,
         quantile_cont(ttft_ms, [0.5, 0.95]) as ttfts
-    from (select {keys}, unnest(latencies) as latency_ms, unnest(ttfts) as ttft_ms from theirs)
+    from (
+        select {keys}, unnest(latencies) as latency_ms, unnest(ttfts) as ttft_ms from of_sums
+        union all
+        select {keys}, latency_ms, ttft_ms from of_records where status = 'ok'
+    )
     group by all
 ),
 counted as (
