@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from airboss.domain.errors import UpstreamFailed
+from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
@@ -150,10 +150,13 @@ async def _count(  # noqa: PLR0917 - what `count` knows
         dispatched = Dispatched(started=time.perf_counter())
         try:
             answer = await worker.executor.run(dispatched, route)
-        except UpstreamFailed as error:
+        except ApiError as error:
             error.__traceback__ = None  # its frames know the answer, and that knows the error
             failed = dispatched.answer
-            if not (isinstance(failed, CountAnswer) and is_no_route(failed.status, failed.so_far)):
+            no_route = isinstance(failed, CountAnswer) and is_no_route(failed.status, failed.so_far)
+            if not (no_route and isinstance(error, UpstreamFailed)):
+                if call.screen is not None:
+                    call.screen.clear(error)
                 raise
             tokens = estimate(call.request.body)  # who speaks as Anthropic does need not count
             head += ESTIMATED

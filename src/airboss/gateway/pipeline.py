@@ -320,7 +320,7 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
         call.screen.clear(error)
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
     close_record(worker, serving, call, opened, dispatched, status=status, error=error)
-    error.message = serving.redactor.redact_text(error.message)
+    serving.hush(error)
     deliver_error(client, call, dispatched, error)
 
 

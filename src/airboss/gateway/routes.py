@@ -102,6 +102,8 @@ class Router:
     def error_response(self, error: ApiError, path: str = "") -> tuple[bytes, bytes]:
         """Headers and body for an error outside any call; it has an id too, so that it can be asked about."""
         self.worker.metrics.refused(error.http_status)
+        if self.worker.serving is not None:
+            self.worker.serving.hush(error)
         headers, body = error_response(error, self.id_header())
         if path.startswith(messages.PATH):
             body = messages.error_said(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable
+from airboss.domain.errors import ApiError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
 from airboss.domain.release import Policy, Release
@@ -134,6 +134,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     Only good ones stand here. Finding one takes a time that depends on a hash keyed for this process, which
     says nothing of how near a guess came; and it spares the digest that `Keyring` makes.
     """
+
+    def hush(self, error: ApiError) -> None:
+        """Take secrets out of what an error says: an upstream may say again what it was sent."""
+        for name in ("message", "code", "param", "upstream_type"):
+            if text := getattr(error, name, None):
+                setattr(error, name, self.redactor.redact_text(text))
 
     def outdated(self, now: datetime) -> bool:
         """Whether a secret that this view accepts is good no more."""
