@@ -91,6 +91,7 @@ TOUCHES: Mapping[str, str] = {
     "controller/embed_http.py": "httpx2",
     "controller/leader_http.py": "httpx2",
     "controller/erased_traces.py": "os",
+    "controller/models_http.py": "httpx2 ssl",
     "controller/mover.py": "os shutil",
     "controller/quiet.py": "os",
     "controller/scrub.py": "os",

@@ -10,8 +10,9 @@ from typing import Any, cast
 from starlette.applications import Starlette
 
 from airboss.config import parse_config
+from airboss.config.found import Ask
 from airboss.console.app import build
-from airboss.console.desk import Desk
+from airboss.console.desk import Desk, nothing_lists
 from airboss.store.parquet import as_parquet
 from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site, people_keys
 from tests.support.seed_loop import Loop
@@ -21,6 +22,7 @@ class LoopSite(Site):
     """A console over a `Loop`."""
 
     loop: Loop
+    models_of: Ask = staticmethod(nothing_lists)
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -56,6 +58,7 @@ class LoopSite(Site):
             people=self.people,
             prices=self.prices,
             alerts=loop.alerts,
+            models_of=self.models_of,
             plays=self.plays,
         )
 

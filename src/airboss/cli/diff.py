@@ -52,7 +52,11 @@ def show_changes(found: dict[str, Any]) -> None:
     """Each change on its line: `+` new, `-` gone, `~` another value. Warnings go to stderr."""
     for warning in found["warnings"]:
         sys.stderr.write(f"airboss: {warning}\n")
+    for each in found.get("found", ()):
+        show_found(each)
     for each in found["changes"]:
+        if "found" in found and each["path"].endswith(".models_found"):
+            continue  # told above
         before, after = (plain(json.dumps(each[side], ensure_ascii=False)) for side in ("before", "after"))
         if each["kind"] == "added":
             sys.stdout.write(f"+ {each['path']} = {after}\n")
@@ -62,3 +66,12 @@ def show_changes(found: dict[str, Any]) -> None:
             sys.stdout.write(f"~ {each['path']}: {before} -> {after}\n")
     if not found["changes"]:
         sys.stdout.write("no difference\n")
+
+
+def show_found(found: dict[str, Any]) -> None:
+    """What a provider with `models = "*"` lists: `+` what is new, `-` what is gone."""
+    many = len(found["models"])
+    sys.stdout.write(f"providers.{found['provider']} lists {many} {'model' if many == 1 else 'models'}\n")
+    for sign, names in (("+", found["added"]), ("-", found["removed"])):
+        for name in names:
+            sys.stdout.write(f"{sign} {name}\n")

@@ -104,14 +104,23 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
     """The configuration, the weights, the providers, the lock and the record store."""
     from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
     from airboss.config.files import read_config  # noqa: PLC0415 - as above
+    from airboss.config.found import unasked  # noqa: PLC0415 - as above
+    from airboss.config.parse import read_unchecked  # noqa: PLC0415 - as above
 
     config = Config()
     if not os.path.exists(path):  # noqa: PTH110 - which, unlike Path's, does not raise where it may not look
         yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
     else:
         try:
-            config = parse_config(read_config(path), source=str(path))
-            yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
+            text = read_config(path)
+            config = read_unchecked(text, source=str(path))
+            if every := unasked(config):
+                yield ok(
+                    "configuration", f"{path}; {', '.join(every)} will be asked for models: `airboss diff`"
+                )
+            else:
+                config = parse_config(text, source=str(path))
+                yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
             yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
     yield from tls_checks.check_tls(config.tls, host, datetime.now(UTC))

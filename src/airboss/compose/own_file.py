@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airboss.config import parse_config
 from airboss.config.files import read_config
+from airboss.config.found import as_in_force
 from airboss.domain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def differs(applied: str, text: str, data: DataDir, source: str) -> bool:
     from airboss.controller.publish import without_literal_keys  # noqa: PLC0415 - later starts only
 
     try:
+        text = as_in_force(text, applied, source=source)
         return without_literal_keys(text, source=source, data=data)[1] != parse_config(applied, source="")
     except ConfigError:
         return True

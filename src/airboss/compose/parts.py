@@ -6,7 +6,7 @@ import fcntl
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airboss.compose.stores import open_audit
-from airboss.config import Config, TlsConfig, parse_config
+from airboss.config import Config, ProviderConfig, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, read_secret
 from airboss.store.datadir_lock import flock_folder
@@ -165,6 +165,14 @@ def provider_key(target: Target) -> str | None:
     from airboss.governance.secrets import provider_key as found  # noqa: PLC0415 - the gateway's own
 
     return found(target, env=os.environ, read=read_secret)
+
+
+def models_of(wanted: Mapping[str, ProviderConfig]) -> Mapping[str, tuple[str, ...] | str]:
+    """What providers list, asked now: `config.found.Ask`."""
+    from airboss.controller.models_http import ModelLists  # noqa: PLC0415 - where somebody is asked
+    from airboss.governance.secrets import found_secret  # noqa: PLC0415 - as above
+
+    return ModelLists(lambda ref, name: found_secret(ref, name, env=os.environ, read=read_secret)[0])(wanted)
 
 
 def missing_keys(target: Target) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from airboss.compose.parts import (
     API_KEY_ENV,
     internal_key,
     ledger_notes,
+    models_of,
     open_ledger,
     own_keys,
     pick_port,
@@ -38,6 +39,7 @@ from airboss.compose.servers import check_servers
 from airboss.compose.stores import AUDIT_HEAD, kept_head, open_audit
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import read_config, read_text
+from airboss.config.found import completed
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir
 from airboss.store.datadir_lock import DataDirLock
@@ -287,7 +289,7 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
         except OSError as error:
             raise unwritable(path, error) from error
         log.info("wrote the starter configuration to %s", path)
-    return text, str(path)
+    return completed(text, models_of, source=str(path)), str(path)
 
 
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from airboss.config.found import unasked
 from airboss.config.inline import inlined
-from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
+from airboss.config.parse import MAX_CONFIG_BYTES, parse_config, read_unchecked
 from airboss.config.wording import quoted
 from airboss.domain.errors import ConfigError
 
@@ -19,7 +20,8 @@ def read_config(path: Path) -> str:
 
     Raises OSError where the file cannot be read; ConfigError where it is no UTF-8 text or too long, and for
     files it names that cannot be read. Where it names files it is checked whole: their content moves the
-    lines, and who applies it should be told those that stand in the file.
+    lines, and who applies it should be told those that stand in the file. Where providers are to be asked
+    what they list, names may not be there yet, and it is checked after that.
     """
     text = read_text(path)
 
@@ -28,7 +30,9 @@ def read_config(path: Path) -> str:
 
     whole = inlined(text, source=str(path), read=beside)
     if whole != text:
-        parse_config(inlined(text, source=str(path), read=beside, in_place=True), source=str(path))
+        placed = inlined(text, source=str(path), read=beside, in_place=True)
+        if not unasked(read_unchecked(placed, source=str(path))):
+            parse_config(placed, source=str(path))
     return whole
 
 

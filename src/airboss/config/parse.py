@@ -36,6 +36,12 @@ def parse_config(text: str, *, source: str) -> Config:
     return with_listed(read_toml(text, Config, _checked, source=source, noun="a configuration"))
 
 
+def read_unchecked(text: str, *, source: str) -> Config:
+    """What a configuration says, in its shape, whether or not it can be: names that it uses may not be there
+    yet (`config.found`). Raises ConfigError, as `parse_config`."""
+    return read_toml(text, Config, lambda _config, _wrong: None, source=source, noun="a configuration")
+
+
 def _checked(config: Config, wrong: Wrong) -> None:
     check_listed(config, wrong)
     check(with_listed(config), wrong)
@@ -75,6 +81,8 @@ def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
     if get_origin(kind) in (Union, types.UnionType):  # TOML has no null: `X | None` is X where it is written
         options = [option for option in get_args(kind) if option is not type(None)]
         kind = options[0] if len(options) == 1 else kind
+        if isinstance(value, list):
+            kind = next((option for option in options if get_origin(option) is tuple), kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _read_struct(value, kind, path, wrong)
     if get_origin(kind) is dict:
@@ -133,9 +141,9 @@ def _read_leaf(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError:
-        expected = {str: "text in quotes", int: "a whole number", bool: "true or false"}.get(
-            kind, "text in quotes, or a table"
-        )
+        named: dict[object, str] = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+        lists = any(get_origin(option) is tuple for option in get_args(kind))
+        expected = named.get(kind, f"text in quotes, or a {'list' if lists else 'table'}")
         raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {expected}") from None
 
 

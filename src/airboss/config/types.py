@@ -40,7 +40,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `responses` says whether it has OpenAI's `/responses`; left out: `openai` and `azure` have it.
     `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
     share the calls; with `affinity` those that begin alike go to the same one. `models` are served under
-    their own names, without tables of their own (`config.listed`).
+    their own names, without tables of their own (`config.listed`); with `"*"` they are all that the provider
+    listed when it was applied, which Airboss writes down as `models_found`.
     """
 
     kind: ProviderKind
@@ -52,7 +53,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     region: str | None = None
     targets: tuple[TargetConfig, ...] = ()
     affinity: bool = False
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] | str = ()
+    models_found: tuple[str, ...] | None = None
 
 
 class ReplicaRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

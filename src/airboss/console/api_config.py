@@ -10,8 +10,9 @@ import msgspec
 from airboss.config import Config, parse_config
 from airboss.config.checks import is_reference
 from airboss.console import api_keys
-from airboss.console.changes import Change, Difference, difference
+from airboss.console.changes import Change, Difference, Found, difference
 from airboss.console.desk import Desk
+from airboss.console.listing import found_in, listing
 from airboss.console.route import Call, Route
 from airboss.console.waits import for_another, must_wait
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
@@ -64,6 +65,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[Served, ...]
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    found: tuple[Found, ...]
 
 
 def config(desk: Desk, call: Call) -> ConfigAnswer:
@@ -103,8 +105,15 @@ def read_intent(call: Call) -> ConfigIntent:
 
 def diff(desk: Desk, call: Call) -> Difference:
     """POST /api/v1/config/diff."""
-    intent = read_intent(call)
-    return difference(desk.ledger.config(), intent.config, source=intent.source[:200])
+    intent = completed(desk, call, read_intent(call))
+    found = difference(desk.ledger.config(), intent.config, source=intent.source[:200])
+    return msgspec.structs.replace(found, found=found_in(desk, intent.config))
+
+
+def completed(desk: Desk, call: Call, intent: ConfigIntent) -> ConfigIntent:
+    """The intent with what providers list. Raises InvalidRequest."""
+    text = listing(desk, call.caller, intent.config, source=intent.source[:200])
+    return msgspec.structs.replace(intent, config=text)
 
 
 def check_begun(desk: Desk, plan: int | None) -> None:
@@ -133,6 +142,7 @@ def apply(desk: Desk, call: Call) -> Applied:
     if len(intent.reason) > REASON_CHARS_MAX:
         message = f"the reason has {len(intent.reason):,} characters, at most {REASON_CHARS_MAX} are kept"
         raise InvalidRequest(message, param="reason")
+    intent = completed(desk, call, intent)
     before = desk.ledger.config()
     found = difference(before, intent.config, source=intent.source[:200])
     if not call.caller.may("admin") and (what := only_admins(parsed(before), parsed(intent.config))):
@@ -148,6 +158,7 @@ def apply(desk: Desk, call: Call) -> Applied:
         "paths": [each.path for each in found.changes[:NOTED_PATHS_MAX]],
         **({"reason": intent.reason} if intent.reason else {}),
     }
+    listed = found_in(desk, intent.config)
     try:
         with desk.rollouts.together():
             check_begun(desk, intent.plan)
@@ -170,6 +181,7 @@ def apply(desk: Desk, call: Call) -> Applied:
             for each in plan.deployments
         ),
         changes=found.changes,
+        found=listed,
         warnings=(
             *found.warnings,
             *desk.lacking(plan, parsed(intent.config)),

@@ -23,11 +23,22 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Any = None
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider with `models = "*"` lists, of that what the configuration in force has not, and what
+    that has and is not listed any more."""
+
+    provider: str
+    models: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """All that changes, and what may be said but better would not."""
+    """All that changes, what may be said but better would not, and what providers list."""
 
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    found: tuple[Found, ...] = ()
 
 
 def difference(applied: str | None, wanted: str, *, source: str) -> Difference:

@@ -12,7 +12,8 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from airboss.config import Config
+from airboss.config import Config, ProviderConfig
+from airboss.config.found import Ask
 from airboss.config.prices import PriceTable
 from airboss.console.callers import Caller, Callers
 from airboss.console.exports import Exports
@@ -65,6 +66,11 @@ def nothing_spent(_since: date) -> Sequence[Spent]:
 def nothing_lacks(_plan: ServingPlan, _config: Config) -> Sequence[str]:
     """As `Desk.lacking`, where nobody knows with which environment gateways run."""
     return ()
+
+
+def nothing_lists(wanted: Mapping[str, ProviderConfig]) -> Mapping[str, str]:
+    """As `Desk.models_of`, where nobody can be asked."""
+    return dict.fromkeys(wanted, "nobody can be asked here")
 
 
 class OwnFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +188,8 @@ class Desk:
     """Waits until gateways serve what was changed."""
     lacking: Callable[[ServingPlan, Config], Sequence[str]] = nothing_lacks
     """What to say of each secret that a plan and its configuration need and that is not there."""
+    models_of: Ask = nothing_lists
+    """What providers list."""
     own_file: Callable[[], OwnFile | None] = lambda: None
     """How the operator's file stands; None where it is not known which that is."""
     spent: Callable[[date], Sequence[Spent]] = nothing_spent

@@ -17,6 +17,7 @@ from airboss.console.changes import difference
 from airboss.console.config_story import Touched, touched
 from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
+from airboss.console.listing import listing
 from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.console.route import Call
@@ -195,6 +196,7 @@ def compare(desk: Desk, form: Form) -> Once:
     try:
         if form.text("add"):
             edit = with_piece(desk, edit, form.text("add"))
+        edit = msgspec.structs.replace(edit, text=listing(desk, form.caller, edit.text, source=SOURCE))
         api_config.check_begun(desk, edit.plan or None)
         return once(desk, form, msgspec.structs.replace(edit, compared=compared(desk, form, edit.text)))
     except ApiError as error:

@@ -15,6 +15,7 @@ import msgspec
 from airboss.config import Config, ModelConfig, ScoringConfig, parse_config
 from airboss.config.checks import is_reference
 from airboss.config.embedders import is_onnx
+from airboss.config.found import unasked
 from airboss.config.locate import line_of, statement_of
 from airboss.config.wording import nearest
 from airboss.controller.placement import Placed, one_at_a_time
@@ -211,6 +212,8 @@ def without_literal_keys(text: str, *, source: str, data: DataDir) -> tuple[str,
     says, and the keys taken out, by provider. Writes nothing. Raises ConfigError.
     """
     config = parse_config(text, source=source)
+    if every := unasked(config):
+        raise ConfigError(f'{source}: nobody has asked what {", ".join(every)} lists, which is to serve "*"')
     literals = {
         name: provider.api_key
         for name, provider in config.providers.items()
