@@ -27,6 +27,7 @@ def terms(
     priority: str | None,
     expires: str | None,
     role: str | None,
+    sources: str | None,
 ) -> dict[str, Any]:
     """What options say, as the API takes it; `held` is the key as it is. Raises WrongCall."""
     body: dict[str, Any] = {}
@@ -48,6 +49,8 @@ def terms(
         body["expires_at"] = at.isoformat() if at is not None else None
     if role is not None:
         body["role"] = one_of(role, get_args(Role), "--role")
+    if sources is not None:
+        body["sources"] = None if sources == "none" else [each.strip() for each in sources.split(",")]
     return body
 
 

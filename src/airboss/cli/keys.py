@@ -53,6 +53,14 @@ RoleOption = Annotated[
 ]
 
 
+SourcesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Where it is good from: addresses and networks, as 10.0.0.0/8, by commas; or `none`."
+    ),
+]
+
+
 @keys.command("create")
 def create(
     name: NameArgument,
@@ -72,6 +80,7 @@ def create(
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
+    sources: SourcesOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -101,6 +110,7 @@ def create(
         priority=priority,
         expires=expires,
         role=role,
+        sources=sources,
     )
     with reach(data_dir, url) as api:
         made = api.post("/api/v1/keys", body)
@@ -129,6 +139,7 @@ def set_terms(
     priority: PriorityOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
+    sources: SourcesOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -159,6 +170,7 @@ def set_terms(
             priority=priority,
             expires=expires,
             role=role,
+            sources=sources,
         )
         if not body:
             raise WrongCall("nothing to change was said; see `airboss keys set --help`")
@@ -201,6 +213,8 @@ def show(found: list[dict[str, Any]]) -> None:
             state += f", {each['priority']} priority"
         if each["expires_at"] and each["state"] == "active":
             state += f", until {local_time(each['expires_at'])}"
+        if each.get("sources"):
+            state += f", from {', '.join(each['sources'])} alone"
         if each["previous_until"]:
             state += f", its last secret until {local_time(each['previous_until'])}"
         if each.get("unpriced"):

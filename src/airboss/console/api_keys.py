@@ -43,6 +43,7 @@ from airboss.governance.keys import (
     with_terms,
 )
 from airboss.governance.ledger_notes import Change, Tell, change_noted, noted
+from airboss.governance.sources import read_sources
 from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -87,7 +88,7 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     `each_user` is what each of its users may have. `configured` are the settings that stand in `[keys.NAME]`,
     and are changed there. A key with a `role` opens the console, and calls nothing. `unpriced` are
     deployments that refuse its calls, for it or its team has a budget, and nobody knows what their model
-    costs."""
+    costs. `sources` are the networks that it is good from; None: from everywhere."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -105,6 +106,7 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     team: TeamShown | None = None
     configured: tuple[str, ...] = ()
     role: str | None = None
+    sources: tuple[str, ...] | None = None
     unpriced: tuple[str, ...] = ()
 
 
@@ -116,7 +118,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest. With
-    a `role` it opens the console instead, and only `expires_at` can be given beside it."""
+    a `role` it opens the console instead, and only `expires_at` can be given beside it. `sources`: addresses
+    and networks that it is good from; None: from everywhere."""
 
     name: str
     deployments: tuple[str, ...] | None = None
@@ -127,6 +130,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     priority: Priority = "normal"
     expires_at: Moment | None = None
     role: Role | None = None
+    sources: tuple[str, ...] | None = None
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -140,6 +144,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     priority: Priority | UnsetType = UNSET
     expires_at: Moment | UnsetType | None = UNSET
     role: Role | UnsetType = UNSET
+    sources: tuple[str, ...] | UnsetType | None = UNSET
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -279,6 +284,7 @@ def shown(key: ApiKey, now: datetime) -> KeyShown:
         queue=key.limits.queue if key.limits is not None else None,
         each_user=key.each_user,
         role=key.role,
+        sources=key.sources,
     )
 
 
@@ -302,6 +308,7 @@ def create_key(desk: Desk, call: Call) -> Secret:
         priority=asked.priority,
         expires_at=asked.expires_at,
         role=asked.role,
+        sources=read_sources(asked.sources) if asked.sources is not None else None,
     )
     secret = new_key()
 
@@ -335,6 +342,8 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
     changes: dict[str, Any] = {
         each: getattr(asked, each) for each in asked.__struct_fields__ if getattr(asked, each) is not UNSET
     }
+    if changes.get("sources") is not None:
+        changes["sources"] = read_sources(changes["sources"])
     said = Terms(**changes)
 
     def change(before: ApiKey | None) -> ApiKey:

@@ -58,6 +58,12 @@ def check_terms(desk: Desk, terms: Terms, name: str, config: Config) -> None:
     InvalidRequest, WrongCall."""
     if terms.role is not None:
         check_role(terms, config.keys.get(name))
+        if terms.sources is not None:
+            raise InvalidRequest(
+                f"sources are about calls of models, and a key with a role ({terms.role}) makes none; leave "
+                "them out",
+                param="sources",
+            )
     check_deployments(desk, terms.deployments)
     if terms.team is not None and terms.team not in config.teams:
         raise WrongCall(

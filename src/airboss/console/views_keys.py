@@ -180,6 +180,11 @@ def terms(form: Form) -> dict[str, Any]:
         "each_user": each_user or None,
         **({"team": form.text("team") or None} if "team" in form.fields else {}),
         "priority": form.text("priority") or "normal",
+        **(
+            {"sources": form.text("sources").replace(",", " ").split() or None}
+            if "sources" in form.fields
+            else {}
+        ),
         **ends(form),
     }
 

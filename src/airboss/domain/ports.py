@@ -38,7 +38,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     `given` (deployments) and what else begins so is what the key was made for, and holds where the
     configuration says nothing. A rotation leaves `previous_sha256` good until `previous_until`. From
     `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s. `left`: how often it has
-    left which team."""
+    left which team. `sources`: networks that it is good from; None: all."""
 
     name: str
     sha256: str
@@ -62,6 +62,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     role: str | None = None
     owner: str | None = None
+    sources: tuple[str, ...] | None = None
     left: dict[str, int] = {}
 
 

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body", "_body_bytes", "_current", "_deadline", "_dropped_bytes", "_has_read", "_headers",
         "_http_1_0", "_in_head", "_in_message", "_known", "_known_request", "_length", "_next", "_parser",
-        "_paused_reading", "_promised", "_read_by", "_refused", "_server", "_task", "_unparsed",
+        "_paused_reading", "_peer", "_promised", "_read_by", "_refused", "_server", "_task", "_unparsed",
         "_unread_bytes", "_url", "_waiting", "_waiting_bytes", "began", "chunked", "finished", "loop",
         "on_writable", "transport", "writable",
     )  # fmt: skip
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         """Whether the client has not fallen behind."""
         self._in_message = self._in_head = self._http_1_0 = False
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._headers = self._peer = dict[bytes, bytes]()
         self._dropped_bytes = self._unread_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = self._length = 0
@@ -192,7 +192,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the socket up, or turn the client away while draining."""
         self.transport = cast("asyncio.Transport", transport)
-        tune(self.transport)
+        self._peer = tune(self.transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -321,7 +321,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Start reading a request."""
         self._url = b""
-        self._headers = {}
+        self._headers = self._peer.copy()
         self._dropped_bytes = self._unread_bytes = 0
         self._in_head = True
         self._body = []

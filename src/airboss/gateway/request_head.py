@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httptools
 import msgspec
@@ -35,6 +35,10 @@ ONCE_ONLY = frozenset(
 
 UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 """Paths whose handler reads compressed bodies, within bounds of its own."""
+
+
+PEER: Final = b":peer"
+"""Among headers the address that they came from; no header can be called so."""
 
 
 class HttpRequest(msgspec.Struct):

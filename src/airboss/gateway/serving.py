@@ -15,10 +15,12 @@ from airboss.domain.ports import Snapshot
 from airboss.domain.release import Policy, Release
 from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway.outgoing import Translate, translation
+from airboss.gateway.request_head import PEER
 from airboss.gateway.wire import says_something, unknown_model
 from airboss.governance.keys import Keyring
 from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor
+from airboss.governance.sources import Network, is_from
 from airboss.releases.variant import Variant, reached, varied
 
 if TYPE_CHECKING:
@@ -131,8 +133,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     seen: dict[tuple[bytes | None, bytes | None], Principal]
     """Whose credentials have been checked under this view, as they came; at most SEEN_MAX.
 
-    Only good ones stand here. Finding one takes a time that depends on a hash keyed for this process, which
-    says nothing of how near a guess came; and it spares the digest that `Keyring` makes.
+    Only good ones stand here, of keys that are good from everywhere. Finding one takes a time that depends on
+    a hash keyed for this process, which says nothing of how near a guess came; and it spares the digest that
+    `Keyring` makes.
     """
 
     def hush(self, error: ApiError) -> None:
@@ -147,7 +150,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         return changes_at is not None and changes_at <= now
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
-        """Who calls, by `authorization: Bearer` or `x-api-key`. Raises Unauthenticated."""
+        """Who calls, by `authorization: Bearer` or `x-api-key`. Raises Unauthenticated, and PermissionDenied
+        where their key is not good from where they call."""
         presented = headers.get(b"authorization")
         other = headers.get(b"x-api-key")
         known = self.seen.get((presented, other))
@@ -165,33 +169,40 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
             )
         principal = self.keyring.principal(secret.strip().decode("latin-1"))
         if principal is None:
-            if self.admin_key and hmac.compare_digest(secret.strip(), self.admin_key.encode()):
-                raise Unauthenticated(
-                    "this is the admin key, which is for the console and the `airboss` verbs; under /v1 use "
-                    "a data-plane key: the one that `airboss up` printed as OPENAI_API_KEY, or one that "
-                    "`airboss keys create NAME` makes"
-                )
-            person = self.keyring.console(secret.strip().decode("latin-1"))
-            if person is not None:
-                raise PermissionDenied(
-                    f"key {person.name!r} has the role {person.role} and opens the console; it calls no "
-                    "models: under /v1 use a data-plane key, which `airboss keys create NAME` makes without "
-                    "--role",
-                    code="console_key",
-                )
-            ended = self.keyring.expired(secret.strip().decode("latin-1"))
-            if ended is not None:
-                raise Unauthenticated(
-                    f"key {ended.name!r} expired at {ended.expires_at:%Y-%m-%d %H:%M} UTC; ask for another, "
-                    f"or `airboss keys set {ended.name} --expires 30d`",
-                    code="expired_api_key",
-                )
-            raise Unauthenticated(
-                "this API key is not known here; use the one that `airboss up` printed as OPENAI_API_KEY"
-            )
-        if len(self.seen) < SEEN_MAX:
+            raise self._no_key(secret.strip())
+        allowed_from = self.keyring.sources(principal)
+        if allowed_from is not None:  # who is bound so is never among `seen`
+            check_source(principal, headers.get(PEER, b"").decode("latin-1"), allowed_from)
+        elif len(self.seen) < SEEN_MAX:
             self.seen[presented, other] = principal
         return principal
+
+    def _no_key(self, secret: bytes) -> ApiError:
+        """What to say to a secret that is of no data-plane key, or of none any more."""
+        if self.admin_key and hmac.compare_digest(secret, self.admin_key.encode()):
+            return Unauthenticated(
+                "this is the admin key, which is for the console and the `airboss` verbs; under /v1 use "
+                "a data-plane key: the one that `airboss up` printed as OPENAI_API_KEY, or one that "
+                "`airboss keys create NAME` makes"
+            )
+        person = self.keyring.console(secret.decode("latin-1"))
+        if person is not None:
+            return PermissionDenied(
+                f"key {person.name!r} has the role {person.role} and opens the console; it calls no "
+                "models: under /v1 use a data-plane key, which `airboss keys create NAME` makes without "
+                "--role",
+                code="console_key",
+            )
+        ended = self.keyring.expired(secret.decode("latin-1"))
+        if ended is not None:
+            return Unauthenticated(
+                f"key {ended.name!r} expired at {ended.expires_at:%Y-%m-%d %H:%M} UTC; ask for another, "
+                f"or `airboss keys set {ended.name} --expires 30d`",
+                code="expired_api_key",
+            )
+        return Unauthenticated(
+            "this API key is not known here; use the one that `airboss up` printed as OPENAI_API_KEY"
+        )
 
     def resolve(self, model: str, principal: Principal) -> DeploymentPlan:
         """The deployment that a model name means to this caller. Raises NotFound with the nearest names."""
@@ -241,6 +252,17 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         if reference in self.missing:
             raise self.missing[reference]
         return self.secrets[reference]
+
+
+def check_source(principal: Principal, peer: str, networks: tuple[Network, ...]) -> None:
+    """Raise PermissionDenied where a key is not good from an address. From where it is stays unsaid: whoever
+    has it may have found it."""
+    if not is_from(peer, networks):
+        raise PermissionDenied(
+            f"key {principal.key!r} is not good from {peer or 'where this came from'}: call from where it "
+            f"is, or let it be good from there too, by `airboss keys set {principal.key} --from …`",
+            code="address_not_allowed",
+        )
 
 
 def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:

@@ -16,6 +16,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Allowance, Budget, Limits, Priority
 from airboss.domain.ports import ApiKey
 from airboss.domain.request import Principal
+from airboss.governance.sources import Network, networks
 
 KEY_PREFIX = "ab_"
 """Our keys begin so: providers refuse such a key, and redaction knows one by its shape."""
@@ -45,7 +46,8 @@ def same_secret(presented: str, expected: str) -> bool:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a key is made for. `deployments` None: every one. `expires_at` None: it does not end by itself.
-    With a `role` it opens the console, and the rest but `expires_at` is as here."""
+    With a `role` it opens the console, and the rest but `expires_at` is as here. `sources` None: it is good
+    from everywhere."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
@@ -55,6 +57,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = "normal"
     expires_at: datetime | None = None
     role: Role | None = None
+    sources: tuple[str, ...] | None = None
 
 
 def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: datetime) -> ApiKey:
@@ -91,6 +94,7 @@ def terms_of(key: ApiKey) -> Terms:
         team=key.given_team,
         priority=key.given_priority,
         expires_at=key.expires_at,
+        sources=key.sources,
     )
 
 
@@ -114,6 +118,7 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
         given_team=terms.team,
         given_priority=terms.priority,
         expires_at=terms.expires_at,
+        sources=terms.sources,
     )
 
 
@@ -205,6 +210,7 @@ class Keyring:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
         self._expired: dict[bytes, ApiKey] = {}
         self._console: dict[bytes, ApiKey] = {}
+        self._sources: dict[str, tuple[Network, ...]] = {}
         self.changes_at: datetime | None = None
         """When the next secret stops being good; None: none does."""
         for key in keys:
@@ -219,6 +225,8 @@ class Keyring:
             if key.role is not None:
                 self._console |= {bytes.fromhex(sha256): key for sha256 in hashes}
                 continue
+            if key.sources is not None:
+                self._sources[key.name] = networks(key.sources)
             deployments = None if key.deployments is None else frozenset(key.deployments)
             principal = Principal(
                 key=key.name,
@@ -250,6 +258,10 @@ class Keyring:
         seen = _digest(presented)
         kept, principal = self._by_digest.get(seen, (_DUMMY, None))
         return principal if hmac.compare_digest(seen, kept) else None
+
+    def sources(self, principal: Principal) -> tuple[Network, ...] | None:
+        """The networks that their key is good from alone; None: it is from everywhere."""
+        return self._sources.get(principal.key)
 
     def console(self, presented: str) -> ApiKey | None:
         """The console key whose secret this is, if it is one. Two that hash alike are the same text, so that

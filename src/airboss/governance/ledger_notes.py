@@ -122,6 +122,8 @@ def noted(key: ApiKey) -> dict[str, object]:
         said["team"] = key.team
     if key.priority != "normal":
         said["priority"] = key.priority
+    if key.sources is not None:
+        said["sources"] = list(key.sources)
     if key.expires_at is not None:
         said["expires_at"] = key.expires_at.isoformat()
     return said
