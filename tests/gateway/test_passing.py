@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from airboss.providers.dialect import DONE
 from tests.dialects.said import events
 from tests.dialects.test_messages_request import asked
 from tests.support.gateway import DIGEST, KEY, PRICE, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, say, streamed
 
 MODEL = ModelVersion(provider="fake", kind="anthropic", model="claude-up")
@@ -48,22 +47,15 @@ ANSWER: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
-
-
 def release(**members: Any) -> Release:
     """A release of the model."""
     return Release(digest=DIGEST, name="r", model=MODEL, **members)
 
 
-@pytest.fixture
-def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker in front of it, as Anthropic and as a server of OpenAI's dialect."""
-    secret = tmp_path / "key"
+    secret = tmp_path_factory.mktemp("secret") / "key"
     secret.write_text("sk-ant-secret-0123456789")
     plan = deployment(
         upstream.url,
@@ -87,8 +79,15 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
     more = {"shaped": shaped, "odd": odd, "masks": masks, "looks": looks}
     plans = [msgspec.structs.replace(plan, name=n, aliases=(), stable=r) for n, r in more.items()]
     cached = msgspec.structs.replace(plan, name="cached", aliases=(), cache=Caching())
-    with Gateway(tmp_path / "g", plan, *plans, chat, drops, cached) as running:
+    with Gateway(tmp_path_factory.mktemp("g") / "g", plan, *plans, chat, drops, cached) as running:
         yield running
+
+
+@pytest.fixture
+def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
+    """That worker; its upstream has nothing to say yet."""
+    upstream.reset()
+    return worker
 
 
 def test_a_request_passes_as_it_is(gateway: Gateway, upstream: SaidUpstream) -> None:

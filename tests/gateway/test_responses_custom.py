@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from airboss.domain.release import ProviderKind
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed
 
 PATCH = '*** Begin\n"ü"'
@@ -24,17 +23,10 @@ AS_FUNCTION = {"name": "patch", "arguments": json.dumps({"input": PATCH}, ensure
 KINDS: tuple[ProviderKind, ...] = ("openai-compatible", "anthropic", "gemini", "bedrock")
 
 
-@pytest.fixture
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker in front of it, as OpenAI's Responses and as every kind that does not have them."""
-    secret = tmp_path / "key"
+    secret = tmp_path_factory.mktemp("secret") / "key"
     secret.write_text("AKIAABCDEFGHIJKLMNOP:secret")
     plans = [
         deployment(
@@ -48,8 +40,15 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
         for kind in KINDS
     ]
     drops = deployment(upstream.url, name="drops", aliases=(), drop_unsupported=True)
-    with Gateway(tmp_path / "g", native(upstream.url, aliases=("gpt-4o",)), drops, *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("g") / "g", native(upstream.url, aliases=("gpt-4o",)), drops, *plans) as running:
         yield running
+
+
+@pytest.fixture
+def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
+    """That worker; its upstream has nothing to say yet."""
+    upstream.reset()
+    return worker
 
 
 def heard(kind: str, sent: dict[str, Any]) -> tuple[Any, Any, Any]:

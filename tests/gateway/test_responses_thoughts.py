@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
@@ -19,15 +18,8 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
 
 
-@pytest.fixture
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker with a model that wants its thoughts back, one that does not, and one that has Responses."""
     plans = (
         deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
@@ -39,8 +31,15 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
             upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
         ),
     )
-    with Gateway(tmp_path / "g", *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("g") / "g", *plans) as running:
         yield running
+
+
+@pytest.fixture
+def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
+    """That worker; its upstream has nothing to say yet."""
+    upstream.reset()
+    return worker
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from airboss.providers.compatible import read_reply
 from airboss.providers.dialect import Reader
 from airboss.providers.gemini_answer import GeminiReader
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 
 USUAL = Price(
     input_usd_per_mtok=Decimal(10),
@@ -30,17 +29,10 @@ COSTS = {"": "0.00023", "flex": "0.000115", "fast": "0.00138", "scale": "0.00023
 """Of three tokens in and two out."""
 
 
-@pytest.fixture
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker in front of it, as of OpenAI and as of Anthropic."""
-    secret = tmp_path / "key"
+    secret = tmp_path_factory.mktemp("secret") / "key"
     secret.write_text("sk-secret-0123456789")
     plans = [
         deployment(
@@ -54,8 +46,15 @@ def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
         )
         for kind in ("openai", "anthropic")
     ]
-    with Gateway(tmp_path / "g", *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("g") / "g", *plans) as running:
         yield running
+
+
+@pytest.fixture
+def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
+    """That worker; its upstream has nothing to say yet."""
+    upstream.reset()
+    return worker
 
 
 def chat(tier: str, *, stream: bool) -> list[dict[str, Any]]:

@@ -18,6 +18,10 @@ class SaidUpstream:
 
     def __init__(self) -> None:
         self.url = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """As it was when it began: nothing to say, and nothing seen."""
         self.events: list[str] = []
         self.body: dict[str, Any] | bytes = {}
         self.write_bytes = 1 << 20
