@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ STORES: dict[str, dict[str, Any]] = {
 KINDS: tuple[ProviderKind, ...] = ("openai", "azure", "openai-compatible")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[SaidUpstream]:
     """An upstream that keeps what it is sent."""
     with said_upstream() as running:
@@ -34,14 +33,14 @@ def upstream() -> Iterator[SaidUpstream]:
         yield running
 
 
-@pytest.fixture
-def gateway(tmp_path: Path, upstream: SaidUpstream) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
     """A worker in front of it, as each kind of provider that speaks OpenAI's dialect."""
     plans = [deployment(upstream.url, name=kind, aliases=(), kind=kind) for kind in KINDS]
     for name, says in STORES.items():
         stable = msgspec.structs.replace(deployment(upstream.url).stable, **says)
         plans.append(deployment(upstream.url, name=name, aliases=(), kind="openai", stable=stable))
-    with Gateway(tmp_path, *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("labels"), *plans) as running:
         yield running
 
 

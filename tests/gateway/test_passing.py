@@ -79,7 +79,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> 
     more = {"shaped": shaped, "odd": odd, "masks": masks, "looks": looks}
     plans = [msgspec.structs.replace(plan, name=n, aliases=(), stable=r) for n, r in more.items()]
     cached = msgspec.structs.replace(plan, name="cached", aliases=(), cache=Caching())
-    with Gateway(tmp_path_factory.mktemp("g") / "g", plan, *plans, chat, drops, cached) as running:
+    with Gateway(tmp_path_factory.mktemp("gateway"), plan, *plans, chat, drops, cached) as running:
         yield running
 
 

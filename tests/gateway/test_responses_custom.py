@@ -40,7 +40,8 @@ def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> 
         for kind in KINDS
     ]
     drops = deployment(upstream.url, name="drops", aliases=(), drop_unsupported=True)
-    with Gateway(tmp_path_factory.mktemp("g") / "g", native(upstream.url, aliases=("gpt-4o",)), drops, *plans) as running:
+    plans += [native(upstream.url, aliases=("gpt-4o",)), drops]
+    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
         yield running
 
 

@@ -31,7 +31,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> 
             upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
         ),
     )
-    with Gateway(tmp_path_factory.mktemp("g") / "g", *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> 
         )
         for kind in ("openai", "anthropic")
     ]
-    with Gateway(tmp_path_factory.mktemp("g") / "g", *plans) as running:
+    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
         yield running
 
 
