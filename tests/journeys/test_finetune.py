@@ -167,6 +167,7 @@ def test_a_killed_controller_pays_once(
         judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
         until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
     kill_controller(airboss)
+    airboss.leases_run_out()
     done = run_airboss(
         "finetune", "show", job, "--wait", "--json", "--data-dir", str(airboss.data), cwd=tmp_path
     )

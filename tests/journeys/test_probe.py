@@ -102,6 +102,7 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         until(lambda: provider.stats().in_flight == 0)
 
         until(jobs, timeout_s=20, every_s=0.3)
+        airboss.leases_run_out()
         ended = [json.loads(airboss.verb("probe", "show", each["id"], "--wait", "--json")) for each in jobs()]
         assert len(jobs()) == len(ended) == 2
         assert [each["report"]["errors"] for each in ended] == [0, 0]
