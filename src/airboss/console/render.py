@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -96,6 +96,45 @@ def static_version() -> str:
     return digest.hexdigest()[:12]
 
 
+@cache
+def environment() -> jinja2.Environment:
+    """What all templates share; made for the first page: most controllers, most of the time, show none."""
+    import jinja2  # noqa: PLC0415 - as said
+
+    version = static_version()
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    env.globals.update(
+        url=url,
+        share=share,
+        static=lambda name: f"/static/{name}?v={version}",
+        ranges_offered=tuple(RANGES),
+        nil=text.NO_DATA,
+        none=None,
+        iso=iso,
+        visible=text.visible,
+        begun=text.begun,
+        prose=text.prose,
+        tick=text.tick,
+        plain=text.plain,
+        hue=text.hue,
+        count=text.count,
+        short=text.short,
+        milliseconds=text.milliseconds,
+        in_ms=text.in_ms,
+        usd=text.usd,
+        percent=text.percent,
+        size=text.size,
+    )
+    return env
+
+
 class Templates:
     """Draws pages. Everything put into one is escaped unless this package made it `Markup`.
 
@@ -106,48 +145,11 @@ class Templates:
         self._frame: Mapping[str, Any] = {"rail": (), "tabs": {}, "paths": (), **(frame or {})}
         self._notes: Mapping[str, str] = self._frame.get("notes", {})
 
-    @cached_property
-    def _env(self) -> jinja2.Environment:
-        """Made for the first page: most controllers, most of the time, show none."""
-        import jinja2  # noqa: PLC0415 - as above
-
-        version = static_version()
-        env = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(PAGES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        env.globals.update(
-            url=url,
-            share=share,
-            static=lambda name: f"/static/{name}?v={version}",
-            ranges_offered=tuple(RANGES),
-            nil=text.NO_DATA,
-            none=None,
-            iso=iso,
-            visible=text.visible,
-            begun=text.begun,
-            prose=text.prose,
-            tick=text.tick,
-            plain=text.plain,
-            hue=text.hue,
-            count=text.count,
-            short=text.short,
-            milliseconds=text.milliseconds,
-            in_ms=text.in_ms,
-            usd=text.usd,
-            percent=text.percent,
-            size=text.size,
-        )
-        env.globals.update(self._frame)
-        return env
-
     def page(self, name: str, seen: Visit, **values: Any) -> str:
         """One page as HTML. Times are shown in the visitor's zone, relative to now."""
-        return self._env.get_template(name).render(
+        template = environment().get_template(name)
+        return template.render(
+            self._frame,
             theme=seen.theme,
             zone_name=seen.zone_name,
             self_url=seen.self_url,
