@@ -165,7 +165,7 @@ class Airboss:
         return next((p["pid"] for p in processes if p["name"] == name), None)
 
     def leases_run_out(self) -> None:
-        """Whoever was killed at its jobs has been silent for a minute: another takes them, ten seconds sooner."""
+        """Whoever was killed at its jobs has been silent for a minute: another takes them at once."""
         earlier = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
         with closing(sqlite3.connect(self.data / "ledger.db")) as ledger, ledger:
             ledger.execute("update jobs set updated_at = ? where state = 'running'", (earlier,))
