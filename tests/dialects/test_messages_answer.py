@@ -143,10 +143,11 @@ def test_how_much_of_an_answer_was_thought() -> None:
     assert said["output_tokens_details"] == {"thinking_tokens": 5}
 
 
-def test_a_stop_sequence_that_the_server_tells() -> None:
-    """A server may tell, as vLLM does, which sequence ended an answer."""
+@pytest.mark.parametrize("member", ["stop_reason", "matched_stop"])
+def test_a_stop_sequence_that_the_server_tells(member: str) -> None:
+    """A server may tell, as vLLM and SGLang do, which sequence ended an answer."""
     value = json.loads(whole(content="x"))
-    value["choices"][0]["stop_reason"] = "END"
+    value["choices"][0][member] = "END"
     said = message(json.dumps(value).encode())
     assert (said["stop_reason"], said["stop_sequence"]) == ("stop_sequence", "END")
 

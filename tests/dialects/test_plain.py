@@ -115,18 +115,26 @@ def test_thoughts_go_back_to_models_behind_a_host_of_ones_own(
 
 
 @pytest.mark.parametrize(
-    ("kind", "host", "wanted"),
+    ("kind", "host", "model", "wanted"),
     [
-        ("openai", "api.openai.com", "high"),
-        ("openai-compatible", "api.groq.com", "high"),
-        ("local", "127.0.0.1", "high"),
-        ("openai-compatible", "api.deepseek.com", "max"),
+        ("openai", "api.openai.com", "up", "high"),
+        ("openai", "api.openai.com", "gpt-5-2025-08-07", "high"),
+        ("openai", "api.openai.com", "gpt-5.1", "high"),
+        ("openai", "api.openai.com", "gpt-5.1-codex-max", "xhigh"),
+        ("openai", "api.openai.com", "gpt-5.4-mini", "xhigh"),
+        ("openai", "api.openai.com", "gpt-5.6-sol", "max"),
+        ("azure", "x.openai.azure.com", "gpt-6.2-astra", "max"),
+        ("azure", "x.openai.azure.com", "gpt-35-turbo", "high"),
+        ("openai-compatible", "openrouter.ai", "openai/gpt-5.10", "max"),
+        ("openai-compatible", "api.groq.com", "openai/gpt-oss-120b", "high"),
+        ("local", "127.0.0.1", "up", "high"),
+        ("openai-compatible", "api.deepseek.com", "up", "max"),
     ],
 )
-def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, wanted: str) -> None:
-    """`max` is Anthropic's word: what speaks OpenAI's dialect gets the highest that all of it knows."""
+def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, model: str, wanted: str) -> None:
+    """`max` goes to models that know it: others get the highest that they are known to have."""
     said = messages_as_chat(json.dumps(asked(output_config={"effort": "max"})).encode())
-    sent = json.loads(MessagesSpeech(said).plain(said.body, target(kind, host)))
+    sent = json.loads(MessagesSpeech(said).plain(said.body, target(kind, host, model=model)))
     assert sent["reasoning_effort"] == wanted
     more = messages_as_chat(json.dumps(asked(output_config={"effort": "xhigh"})).encode())
     assert b'"reasoning_effort":"xhigh"' in MessagesSpeech(more).plain(more.body, target(kind, host))

@@ -31,12 +31,17 @@ def joined(before: str, *after: str, blank: str = "") -> str:
         ("part 4", "B2"),
         ("on 2026-11-30", "T12:00"),
         ("a word cu", "t in two"),
+        ("call document.getElementBy", "Id('a')"),
+        ("`get", "Element`"),
+        ("names.add", "All(more)"),
+        ("my_new", "Name = 1"),
+        ("use JavaScript", "Core"),
         ("It ends.", " Then more"),
         ("It ends.", "Then more"),
     ],
 )
 def test_what_goes_on(before: str, after: str) -> None:
-    """Also in the middle of a name of capitals and digits, of a key or of an account's number."""
+    """Also in the middle of a name of capitals and digits, a key, an account's number or a program's name."""
     assert joined(before, after) == after
 
 
@@ -44,6 +49,8 @@ def test_what_goes_on(before: str, after: str) -> None:
     ("before", "after"),
     [
         ("One two thr", "Certainly"),
+        ("It ends.Then more", "Certainly"),
+        ("JavaScript is goo", "Certainly"),
         ("in the USA", "Certainly"),
         ("in 2024", "I am sorry"),
         ("in 20", "A cat"),

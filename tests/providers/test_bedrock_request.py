@@ -49,6 +49,7 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
             "messages": HI_SAID,
             "inferenceConfig": {"maxTokens": 7, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
             "additionalModelRequestFields": {"top_k": 4},
+            "additionalModelResponseFieldPaths": ["/stop_sequence"],
         },
     ),
     "system words and a mark for the cache": (

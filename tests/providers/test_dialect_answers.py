@@ -304,6 +304,27 @@ def test_an_answer_that_could_not_be_read_is_none(kind: ProviderKind, reason: st
         assert (error["code"], reason in error["message"]) == (502, True)
 
 
+@pytest.mark.parametrize(
+    ("reason", "fields", "stopped_at"),
+    [
+        ("stop_sequence", {"stop_sequence": "END"}, "END"),
+        ("stop_sequence", {}, None),
+        ("stop_sequence", None, None),
+        ("stop_sequence", {"stop_sequence": 7}, None),
+        ("end_turn", {"stop_sequence": None}, None),
+    ],
+)
+def test_a_stop_sequence_that_bedrock_tells(reason: str, fields: Any, stopped_at: str | None) -> None:
+    """Claude's is told where it was asked for, whole and streamed."""
+    end = {"stopReason": reason, "additionalModelResponseFields": fields}
+    whole = end | {"output": {"message": {"content": [{"text": "a"}]}}}
+    answers = [READERS["bedrock"]().whole(json.dumps(whole).encode())]
+    answers += READERS["bedrock"]().event(json.dumps({"messageStop": end}).encode())
+    for answer in answers:
+        choice = json.loads(answer)["choices"][0]
+        assert (choice["finish_reason"], choice.get("stop_reason")) == ("stop", stopped_at)
+
+
 def test_a_bedrock_answer_that_is_none_is_told_once() -> None:
     """Streamed, with its usage, which comes behind the reason."""
     reader = READERS["bedrock"]()

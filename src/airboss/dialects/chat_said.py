@@ -136,7 +136,7 @@ def _choice(head: Said, index: int, choice: Json) -> Said:
             if isinstance(each, dict)
         ),
         finish="length" if finish == MODEL_LENGTH else finish or None,
-        stopped_at=text_of(choice.get("stop_reason")) or None,
+        stopped_at=text_of(choice.get("stop_reason")) or text_of(choice.get("matched_stop")) or None,
     )
 
 

@@ -23,6 +23,9 @@ _REFUSE_THOUGHTS = ("groq.com", "cerebras.ai", "mistral.ai", "openai.com", "azur
 """Where a request that has any is refused, whatever model it is for."""
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
+_GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
+_GPT_MAX, _GPT_XHIGH = (5, 6), (5, 2)
+"""The first of OpenAI's models whose effort may be `max`, and `xhigh`."""
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
@@ -31,7 +34,7 @@ _listed = msgspec.json.Decoder(list[dict[str, Any]])
 def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -> bytes:
     """`chat` without what OpenAI does not know, if it is `rich`, and with the limit under the name that its
     newer models want: other servers may know the older one only. `most` is whether it asks for the effort
-    `max`, which is Anthropic's: what all models that think know is `high`."""
+    `max`, which not all models know."""
     renamed = target.kind in {"openai", "azure"}
     shows = b'"tool"' in chat and any(mark in chat for mark in _SHOWN)
     if not (rich or renamed or most or shows):
@@ -45,11 +48,22 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
     if shows:
         members["messages"] = _shown_by_the_user(_listed.decode(encode(members["messages"])))
-    if most and not is_at(target, _TAKE_MAX):
-        members["reasoning_effort"] = "high"
+    if most:
+        members["reasoning_effort"] = _most(target)
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def _most(target: Target) -> str:
+    """The most effort that a model is known to take: what all that think know is `high`."""
+    if is_at(target, _TAKE_MAX):
+        return "max"
+    named = _GPT.search(target.upstream_model)
+    version = (int(named[1]), int(named[2] or 0)) if named else (0, 0)
+    if version >= _GPT_MAX:
+        return "max"
+    return "xhigh" if version >= _GPT_XHIGH or "codex-max" in target.upstream_model else "high"
 
 
 def _shown_by_the_user(messages: Sequence[Json]) -> list[Json]:

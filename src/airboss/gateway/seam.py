@@ -8,6 +8,7 @@ said again is left out, and an answer that turns off half-way is not one that go
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -22,6 +23,10 @@ NOT_CONTINUED = "not_continued"
 """The code of an answer that is another one."""
 AGAIN_CHARS = 16
 """So many characters of the beginning said again are no chance."""
+NAME_CHARS = 128
+"""So much of what was said last is looked at for a name."""
+_PROGRAMS = re.compile(r"(?:[a-z0-9][A-Z]|[\w)\]][._]|[`$@#])[A-Za-z0-9]*\Z")
+"""At the end of a text a name of a program's: with a capital inside, or behind a dot, a line or a mark."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -117,7 +122,7 @@ class Seam:
         same = next(
             (at for at, (a, b) in enumerate(zip(said, self._text, strict=False)) if a != b), len(said)
         )
-        if same >= AGAIN_CHARS or (not self._bare and _begins(said, self._text[-1:])):
+        if same >= AGAIN_CHARS or (not self._bare and _begins(said, self._text)):
             raise UpstreamFailed("the upstream did not go on but began another answer", code=NOT_CONTINUED)
         return said
 
@@ -134,13 +139,16 @@ class Seam:
         }
 
 
-def _begins(said: str, last: str) -> bool:
-    """Whether an answer begins anew behind `last`: in the middle of a sentence nobody goes on with a capital,
-    but in a name of capitals and digits, a key or an account number."""
+def _begins(said: str, text: str) -> bool:
+    """Whether an answer begins anew behind `text`: in the middle of a sentence nobody goes on with a capital,
+    but in a name of capitals and digits, a key or an account number, or in one of a program's
+    (`getElementBy`, `list.add`, `MAX_`)."""
+    last = text[-1:]
     if not said[:1].isupper() or not last.isalnum():
         return False
-    name = said[1:2].isupper() or said[1:2].isdigit()
-    return last.islower() or not name
+    if last.islower():
+        return _PROGRAMS.search(text, max(0, len(text) - NAME_CHARS)) is None
+    return not (said[1:2].isupper() or said[1:2].isdigit())
 
 
 def _value(payload: bytes) -> dict[str, Any]:

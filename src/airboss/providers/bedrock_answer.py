@@ -108,9 +108,16 @@ class _Output(msgspec.Struct):
     message: _Message | None = None
 
 
+class _More(msgspec.Struct):
+    """What Bedrock has no word for, and was asked for by its name at the model."""
+
+    stop_sequence: str | None = None
+
+
 class _Response(msgspec.Struct, rename="camel"):
     output: _Output | None = None
     stop_reason: str | None = None
+    additional_model_response_fields: _More | None = None
     usage: _Usage | None = None
     service_tier: Any = None
 
@@ -122,6 +129,7 @@ class _Piece(msgspec.Struct, rename="camel"):
     start: _Block | None = None
     delta: _Block | None = None
     stop_reason: str | None = None
+    additional_model_response_fields: _More | None = None
     usage: _Usage | None = None
     service_tier: Any = None
     message: str | None = None
@@ -177,6 +185,7 @@ class BedrockReader:
             "model": self._model,
             "content": blocks,
             "stop_reason": _reason(said.stop_reason),
+            "stop_sequence": _stopped_at(said),
             "usage": _usage(said),
         }
         shown = [block.image for block in said.output.message.content if block.image is not None]
@@ -233,7 +242,8 @@ class BedrockReader:
         if said.message_stop is not None:
             self._stopped = True
             reason = _reason(said.message_stop.stop_reason)
-            return [{"type": "message_delta", "delta": {"stop_reason": reason}}]
+            stopped = {"stop_reason": reason, "stop_sequence": _stopped_at(said.message_stop)}
+            return [{"type": "message_delta", "delta": stopped}]
         if said.metadata is not None:
             return [{"type": "message_delta", "usage": _usage(said.metadata)}]
         return []
@@ -314,6 +324,11 @@ def _broken(reason: str) -> bytes:
 
 def _reason(said: str | None) -> str:
     return _REASONS.get(said, said) if said is not None else "end_turn"
+
+
+def _stopped_at(said: _Response | _Piece) -> str | None:
+    more = said.additional_model_response_fields
+    return more.stop_sequence if more is not None and said.stop_reason == "stop_sequence" else None
 
 
 def _usage(said: _Response | _Piece) -> Json | None:

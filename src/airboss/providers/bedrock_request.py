@@ -87,6 +87,8 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
         unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take it")
     if more:
         value["additionalModelRequestFields"] = more
+    if claude and "stop_sequences" in said:
+        value["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
     if "tools" in said:
         value["toolConfig"] = _tools(said, unsaid)
     elif called := _called(block for turn in said["messages"] for block in turn["content"]):

@@ -119,6 +119,7 @@ class _Request(_Struct, frozen=True):
     inference_config: _Limits = _Limits()
     tool_config: _ToolConfig | None = None
     additional_model_request_fields: dict[str, Any] | None = None
+    additional_model_response_field_paths: list[str] | None = None
     service_tier: _Tier | None = None
 
 
