@@ -128,9 +128,19 @@ def test_long_names_wrap(browser: Browser, address: str) -> None:
     """Where releases and deployments have names as long as names may be, no table is cut off, and no name
     lies over what stands beside it."""
     with visitor(browser, address, WIDE) as page:
-        for path in ("/releases", "/deployments", "/rollouts"):
+        for path in ("/", "/releases", "/deployments", "/rollouts"):
             page.goto(address + path)
             assert page.evaluate(LONG_NAMES) == [], path
+
+
+def test_the_head_is_one_line_on_a_wide_screen(browser: Browser, address: str) -> None:
+    """Also where the menu of deployments is as wide as it gets: the search gives way."""
+    with visitor(browser, address, WIDE) as page:
+        page.goto(address)
+        page.locator(".pick select").evaluate("menu => { menu.style.width = '200px'; }")
+        assert page.locator("header.bar").evaluate("bar => bar.offsetHeight") < 60
+        who = page.locator(".who b").evaluate("name => [name.scrollWidth, name.clientWidth]")
+        assert who[0] <= who[1]
 
 
 def test_a_rollout_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
+from airboss.domain.ports import RecordFilter
+from airboss.domain.score import Score
 from airboss.evaluations.orders import EvalOrder
 from tests.console.looped import LoopSite, pressed
 from tests.console.test_pages import hrefs, shown
@@ -43,6 +46,36 @@ def test_scores_have_a_curve_for_each_release(week: LoopSite) -> None:
     (under, *_) = [each for each in hrefs(page) if "%3C0.5" in each]
     assert " match" in shown(person, under).text
     assert "No call was scored" in shown(person, "/quality?since=2026-01-01&until=2026-01-02").text
+
+
+def test_a_judge_that_gave_no_score_is_told_of(fresh: LoopSite) -> None:
+    """With how many calls have none, and why: one of them does not lead where no call is."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.serve(20, hours=0.2)
+    calls = [
+        each.id for each in fresh.log.records(RecordFilter(deployment="support"), limit=20, bodies=False)
+    ]
+    fresh.log.put_scores(
+        [
+            Score(
+                id=str(number),
+                subject="record",
+                subject_id=each,
+                name="tone",
+                source="scorer",
+                by="judge",
+                at=fresh.loop.clock.at - timedelta(seconds=number),
+                unscored="no verdict",
+            )
+            for number, each in enumerate(calls)
+        ]
+    )
+    person = fresh.person()
+    page = shown(person, "/quality?range=24h")
+    assert f"No call got this score, {len(calls)} should have. The newest of them: no verdict" in page.text
+    assert f"/records/{calls[0]}" in hrefs(page)
+    assert not [each for each in hrefs(page) if "score=tone" in each], "they would lead to no calls"
+    assert "should have" not in shown(person, "/quality?range=24h&deployment=assistant").text
 
 
 def test_what_changed_is_marked_on_curves(week: LoopSite) -> None:

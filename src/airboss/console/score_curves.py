@@ -10,13 +10,17 @@ from airboss.console.desk import Desk
 from airboss.console.marks import Placed, placed
 from airboss.console.query import Period
 from airboss.console.shares import TimeMark, step_of, time_marks
-from airboss.domain.ports import ScoreStats
+from airboss.domain.ports import RecordFilter, ScoreStats
+from airboss.domain.score import Score
 from airboss.evaluations.from_records import OWN_KEY
 
 STEPS = 24
 """Steps of a curve at most: the log is asked once for each."""
 
 WIDTH, HEIGHT = 1_000, 100
+
+LOOKED_AT = 200
+"""Calls, the newest, among which one is looked for that a scorer failed at."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,20 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     def n(self) -> int:
         """Calls with a number."""
         return sum(each.whole.n for each in self.curves)
+
+    @property
+    def unscored(self) -> int:
+        """Calls without a score, where not one has it; else 0."""
+        given = self.n or any(each.whole.labelled for each in self.curves)
+        return 0 if given else sum(each.whole.unscored for each in self.curves)
+
+
+def last_failure(desk: Desk, period: Period, panel: Panel) -> Score | None:
+    """The newest score of a panel without any, which says why; None where the newest calls have none."""
+    where = RecordFilter(since=period.since, until=period.until, deployment=panel.deployment)
+    ids = [each.id for each in desk.log.records(where, limit=LOOKED_AT, bodies=False)]
+    failed = [each for each in desk.log.scores_of(ids) if each.name == panel.name and each.unscored]
+    return failed[-1] if failed else None
 
 
 def panels(desk: Desk, period: Period, *, deployment: str | None) -> tuple[Panel, ...]:

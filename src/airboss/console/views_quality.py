@@ -14,7 +14,7 @@ from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
 from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
-from airboss.console.score_curves import panels
+from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Answer
@@ -35,12 +35,13 @@ def scores(desk: Desk, seen: Visit) -> View:
     """What scorers and people think of live calls, over time."""
     period = period_of(desk, seen)
     chosen = seen.params.get("deployment")
+    shown = panels(desk, period, deployment=chosen)
     return View(
         "quality.html",
         period=period,
         keep=seen.params,
         chosen=chosen,
-        panels=panels(desk, period, deployment=chosen),
+        panels=[(each, last_failure(desk, period, each) if each.unscored else None) for each in shown],
         believed=believed(desk, period, seen.params),
         names=release_names(desk),
     )
