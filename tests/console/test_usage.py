@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import duckdb
 import msgspec
@@ -282,6 +283,13 @@ def test_the_page_shows_what_the_api_says(site: Site) -> None:
     assert shown(site.person(), "/explore?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z").text.count(
         "Nothing was used"
     )
+
+
+@pytest.mark.parametrize("by", [",", " , ", " "])
+def test_a_page_by_no_name_is_by_deployment(site: Site, by: str) -> None:
+    """Commas and blanks name no group: the page is that of its address without any."""
+    page = shown(site.person(), f"/explore?{urlencode({'group_by': by})}")
+    assert "airboss records --by 'deployment'" in page.text
 
 
 def test_lines_of_a_few_groups_are_told_apart() -> None:

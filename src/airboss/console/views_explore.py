@@ -53,7 +53,7 @@ def explore(desk: Desk, seen: Visit) -> View:
     """The page."""
     period = period_of(desk, seen)
     keep = dict(seen.params)
-    by = keep.get("group_by") or "deployment"
+    by = keep.get("group_by", "").strip(" ,") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
     call = Call(
         params={**whole(desk, params), "limit": str(ROWS)},
