@@ -122,6 +122,21 @@ def test_what_names_its_answer_is_of_that_answer(waiting: Waiting) -> None:
     assert (waiting.of(1), waiting.of(2)) == ([0.1, 0.3], [0.2])
 
 
+def test_two_spans_of_one_name(waiting: Waiting) -> None:
+    """As a program that is wrong may send them: each is found by its answer, one around another call too."""
+    first, second, inner = llm(1), llm(2, span_id=f"{1:016x}"), llm(3, 1)
+    told = [
+        msgspec.structs.replace(each, attributes=msgspec.Raw(NAMED % number))
+        for number, each in enumerate((first, second, inner), 1)
+    ]
+    waiting.log.apply(span_move(*told))
+    settle(waiting.log)
+    for number in (1, 2, 3):
+        waiting.say(number, 3, f"chatcmpl-{number}")
+    assert waiting.look() == []
+    assert (waiting.of(2), waiting.of(3)) == ([0.2], [0.1, 0.3])
+
+
 @pytest.mark.words
 def test_an_answer_is_found_in_bodies(waiting: Waiting) -> None:
     """In another trace, or none; where bodies are sealed nothing can be looked for in them."""

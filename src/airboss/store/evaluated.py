@@ -48,6 +48,8 @@ class Calls:
     """The model calls of a trace."""
 
     def __init__(self, spans: Sequence[TraceSpan]) -> None:
+        self._by_id = {span.id: span for span in spans}
+        # Of several of one name, which a program that is wrong may send, the last.
         self._by_name = {(span.span_id, span.key): span for span in spans}
         self._records = record_ids(spans)
         self._below: defaultdict[str, list[TraceSpan]] = defaultdict(list)
@@ -70,8 +72,8 @@ class Calls:
         own = self._records.get(row_id)
         if own is not None or row_id not in self._records:
             return own
-        span = next(each for each in self._by_name.values() if each.id == row_id)
-        walked, found, waiting = {span.span_id}, set(), [span.span_id]
+        around = self._by_id[row_id].span_id
+        walked, found, waiting = {around}, set(), [around]
         while waiting:
             for each in self._below[waiting.pop()]:
                 found.add(self._records.get(each.id))
