@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from airboss.domain.release import CustomKind
+from airboss.governance.policies import policy_of
 from tests.console.looped import LoopSite
+from tests.console.site import Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
 from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
 
@@ -38,6 +42,23 @@ def test_a_release_is_whole(week: LoopSite) -> None:
     (calls,) = [each for each in hrefs(page) if each.startswith("/records?")]
     assert digest in calls
     assert person.get("/releases/none-such").status_code == 404
+
+
+def test_a_releases_own_kinds_stand_with_the_others(empty: Site) -> None:
+    """What its policy looks for is seen, the kinds that it defines itself too."""
+    own = empty.ledger.served
+    assert own is not None
+    (first, *_) = own.deployments
+    kinds = (
+        CustomKind(name="employee_id", action="mask", pattern="EMP-[0-9]{6}"),
+        CustomKind(name="codename", action="block", words=("Falcon",)),
+    )
+    policy = policy_of("observe", ("email",), kinds)
+    changed = msgspec.structs.replace(first, stable=msgspec.structs.replace(first.stable, policy=policy))
+    empty.ledger.served = msgspec.structs.replace(own, deployments=(changed,))
+    page = shown(empty.person(), f"/releases/{first.stable.digest}")
+    for words in ("email", "employee_id", "what matches EMP-[0-9]{6}", "codename", "1 word: Falcon", "block"):
+        assert words in page.text
 
 
 def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:

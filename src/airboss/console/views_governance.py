@@ -12,7 +12,7 @@ from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
 from airboss.console.page import Page, View, asking
 from airboss.console.render import Visit
-from airboss.domain.release import PiiAction
+from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.audit_verify import Verdict
 from airboss.governance.audit_words import fields
 from airboss.governance.checkpoint import is_signed
@@ -80,7 +80,7 @@ def policy(config: Config, name: str) -> PolicyShown:
     if said.pii is not None:
         does[said.pii.action] = [(each, None) for each in ALL if each in kinds]
     for kind, own in sorted(said.custom.items()):
-        does.setdefault(own.action, []).append((kind, _defined(own)))
+        does.setdefault(own.action, []).append((kind, defined(own)))
     return PolicyShown(
         name=name,
         does=tuple(
@@ -92,7 +92,7 @@ def policy(config: Config, name: str) -> PolicyShown:
     )
 
 
-def _defined(kind: CustomConfig) -> str:
+def defined(kind: CustomConfig | CustomKind) -> str:
     """What a kind of a policy's own is, shortly."""
     if kind.pattern is not None:
         return f"what matches {kind.pattern}"

@@ -12,6 +12,7 @@ from airboss.console.render import Visit
 from airboss.console.rollout_story import story
 from airboss.console.route import Call
 from airboss.console.views_deployments import difference
+from airboss.console.views_governance import defined
 from airboss.domain.errors import NotFound
 
 ROLLOUTS = 100
@@ -66,6 +67,7 @@ def release(desk: Desk, seen: Visit) -> View:
         plan_first=found.plan,
         at=found.at,
         stands=found.stands,
+        own_kinds=tuple((each, defined(each)) for each in (one.policy.custom if one.policy else ())),
         examples=one.examples[:EXAMPLES_MAX],
         given=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in one.params.items()),
         forced=tuple(
