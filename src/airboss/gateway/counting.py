@@ -36,7 +36,6 @@ _NOT_COUNTED = frozenset(
 )
 """Members of a request that Anthropic does not take where it only counts."""
 
-
 _COUNTED_THERE = frozenset(
     {
         "model",

@@ -24,6 +24,7 @@ from airboss.gateway.pipeline import infer
 from airboss.gateway.relay import relay
 from airboss.gateway.relayed import route_of
 from airboss.gateway.request_head import HttpRequest
+from airboss.gateway.serving import key_in
 from airboss.gateway.traces import traces
 from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
@@ -233,18 +234,10 @@ def _views(worker: Worker, presented: bytes) -> bool:
     return key is not None and allows(key.role or "", "viewer")
 
 
-def _presented(headers: Mapping[bytes, bytes]) -> bytes:
-    """The key in `authorization: Bearer` or `x-api-key`, as everywhere; empty where there is none."""
-    if b"authorization" not in headers:
-        return headers.get(b"x-api-key", b"").strip()
-    scheme, _, secret = headers[b"authorization"].partition(b" ")
-    return secret.strip() if scheme.lower() == b"bearer" else b""
-
-
 async def _metrics(router: Router, client: Connection, http: HttpRequest) -> None:
     worker, settings = router.worker, router.settings
     if not settings.metrics_open:
-        presented = _presented(http.headers)
+        presented = key_in(http.headers)
         if not hmac.compare_digest(presented, settings.admin_key.encode()) and not _views(worker, presented):
             raise Unauthenticated(
                 "beyond loopback /metrics needs 'authorization: Bearer <key>', with the admin key or one "

@@ -157,19 +157,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         known = self.seen.get((presented, other))
         if known is not None:
             return known
-        if presented is not None:
-            scheme, _, secret = presented.partition(b" ")
-            if scheme.lower() != b"bearer" or not secret:
-                raise Unauthenticated("the authorization header is not 'Bearer <key>'; send it so")
-        else:
-            secret = other or b""
-        if not secret.strip():
+        secret = key_in(headers)
+        if not secret:
             raise Unauthenticated(
                 "no API key was sent; send 'authorization: Bearer <key>' with the key `airboss up` printed"
             )
-        principal = self.keyring.principal(secret.strip().decode("latin-1"))
+        principal = self.keyring.principal(secret.decode("latin-1"))
         if principal is None:
-            raise self._no_key(secret.strip())
+            raise self._no_key(secret)
         allowed_from = self.keyring.sources(principal)
         if allowed_from is not None:  # who is bound so is never among `seen`
             check_source(principal, headers.get(PEER, b"").decode("latin-1"), allowed_from)
@@ -263,6 +258,17 @@ def check_source(principal: Principal, peer: str, networks: tuple[Network, ...])
             f"is, or let it be good from there too, by `airboss keys set {principal.key} --from …`",
             code="address_not_allowed",
         )
+
+
+def key_in(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key in `authorization: Bearer`, or in `x-api-key` where there is no such header; empty for none.
+    Raises Unauthenticated for another scheme."""
+    if b"authorization" not in headers:
+        return headers.get(b"x-api-key", b"").strip()
+    scheme, _, secret = headers[b"authorization"].partition(b" ")
+    if scheme.lower() != b"bearer" or not secret:
+        raise Unauthenticated("the authorization header is not 'Bearer <key>'; send it so")
+    return secret.strip()
 
 
 def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
