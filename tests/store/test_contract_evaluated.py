@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.controller.span_scores import SpanScores
+from airboss.controller.span_scores import AT_ONCE, SpanScores
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.store.evaluated import Evaluated, evaluated_in, subject_of
@@ -120,6 +120,21 @@ def test_what_names_its_answer_is_of_that_answer(waiting: Waiting) -> None:
     waiting.say(5, None, call_id(1), by="another")
     assert [each.value for each in waiting.look()] == [0.4, 0.5]
     assert (waiting.of(1), waiting.of(2)) == ([0.1, 0.3], [0.2])
+
+
+def test_those_that_wait_in_vain_keep_nobody_from_being_tried(waiting: Waiting) -> None:
+    """An app that sends a tenth of its traces may evaluate all of its calls."""
+    named = [Evaluated(trace_id=f"{number:032x}", span_id="1" * 16) for number in range(1, AT_ONCE + 1)]
+    vain = [
+        score(number, 1, source="scorer", subject_id=subject_of(each)) for number, each in enumerate(named, 2)
+    ]
+    waiting.log.apply(feedback(*vain, segment="0-0191/000009"))
+    waiting.log.apply(span_move(llm(1)))
+    settle(waiting.log)
+    waiting.look()
+    waiting.say(4_000, 1)
+    assert len(waiting.look()) == 100
+    assert waiting.of(1) == [400.0]
 
 
 def test_two_spans_of_one_name(waiting: Waiting) -> None:

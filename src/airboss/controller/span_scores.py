@@ -17,10 +17,15 @@ from airboss.store.span_answers import answer_ids
 from airboss.store.span_rows import TracedLog
 
 EVERY_S: Final = 1.0
+RESTS: Final = 10.0
+"""After a look it rests so many times as long as that took, at least EVERY_S."""
 TRIED_S: Final = 0.5
 """Records wait meanwhile."""
 AT_ONCE: Final = 1_000
-"""As many as a log is asked for, of records and spans too."""
+"""As many records and spans as a log is asked for."""
+WAITING_MAX: Final = 10_000
+"""Of those that wait as many are looked at: where an app sends a tenth of its traces and evaluates all, most
+wait in vain, and must not keep the others from being tried."""
 SINCE: Final = timedelta(days=1)
 """So long after a call it is found by what its answer is called, in another trace or without one."""
 NOWHERE: Final = ""
@@ -45,7 +50,7 @@ class SpanScores:
         if not self._waiting or at < self._next_at:
             return
         self._next_at = at + EVERY_S
-        strays = self._log.stray_scores(self._clock.now(), limit=AT_ONCE)
+        strays = self._log.stray_scores(self._clock.now(), limit=WAITING_MAX)
         waiting = [each for each in strays if evaluated_in(each.subject_id) is not None]
         self._waiting = bool(waiting)
         self._due = {each.id: self._due.get(each.id, (at, EVERY_S)) for each in waiting}
@@ -53,13 +58,14 @@ class SpanScores:
         found: dict[str, str] = {}
         for score in sorted(waiting, key=lambda each: (self._due[each.id][0], each.subject_id)):
             due, wait_s = self._due[score.id]
-            if due > at or self._clock.monotonic() >= at + TRIED_S:
+            if due > at or self._clock.monotonic() >= at + TRIED_S or len(found) == AT_ONCE:
                 break
             self._due[score.id] = (at + wait_s, 2 * wait_s)
             record = record_of(self._log, score, calls)
             if record is not None:
                 found[score.id] = record
         self._attach([each for each in waiting if each.id in found], found)
+        self._next_at = max(self._next_at, at + (1 + RESTS) * (self._clock.monotonic() - at))
 
     def _attach(self, scores: list[Score], found: Mapping[str, str]) -> None:
         ids = tuple({found[each.id] for each in scores} - {NOWHERE})
