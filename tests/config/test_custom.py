@@ -125,6 +125,7 @@ def test_what_is_refused(pattern: str, said: str) -> None:
         ("custom.code = { words = ['ab', 'x'], action = 'mask' }", 'custom.code.words[1] is "x"'),
         ("custom.code = { words = ['--'], action = 'mask' }", "with a letter or digit"),
         ('custom.code = { words = ["a\\u200b"], action = "mask" }', "a word has 2 characters or more"),
+        ('custom.code = { words = ["_a--"], action = "mask" }', "2 characters or more beside hyphens"),
         (f"custom.code = {{ words = ['{'ab' * 33}'], action = 'mask' }}", "66 characters long"),
     ],
 )  # fmt: skip

@@ -112,9 +112,11 @@ def _check_word(path: Path, word: str, wrong: Wrong) -> None:
             f"{dotted(path)} is {quoted(word)}, {len(word)} characters long; a word or phrase has "
             f"{WORD_CHARS_MAX} at most; say what is rare in it",
         )
-    seen = [each for each in word if unicodedata.category(each)[0] in "LNPS"]
+    # Hyphens and underscores stand for what is between words: beside a single character they find nothing.
+    seen = [each for each in word if unicodedata.category(each)[0] in "LNPS" and each not in "-_"]
     if len(seen) < 2 or not any(each.isalnum() for each in seen):
         raise wrong(
             path,
-            f"{dotted(path)} is {quoted(word)}; a word has 2 characters or more, with a letter or digit",
+            f"{dotted(path)} is {quoted(word)}; a word has 2 characters or more beside hyphens and "
+            "underscores, with a letter or digit",
         )
