@@ -48,6 +48,7 @@ API: dict[str, Role] = {
     "GET /api/v1/jobs": "reader",
     "GET /api/v1/jobs/{id}": "reader",
     "GET /api/v1/keys": "viewer",
+    "GET /api/v1/tags": "viewer",
     "GET /api/v1/dead-letters": "reader",
     "GET /api/v1/nodes": "viewer",
     "GET /api/v1/prices": "viewer",

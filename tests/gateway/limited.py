@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -106,6 +106,7 @@ class House:
         budget: Budget | None = None,
         each_user: Allowance | None = None,
         team: Allowance | None = None,
+        tags: Mapping[str, Budget] | None = None,
     ) -> None:
         self.clock = HeldClock()
         self.owner = Owner(None, now=self.clock.epoch())
@@ -133,7 +134,7 @@ class House:
             )
             for name, price in (("d", PRICE), ("unpriced", None))
         }
-        self.bind(key=key, everybody=everybody, budget=budget, each_user=each_user, team=team)
+        self.bind(key=key, everybody=everybody, budget=budget, each_user=each_user, team=team, tags=tags)
         for port, limiter in zip(self.ports, self.limiters, strict=True):
             self.owner.hello(port.worker, limiter.held(), now=self.clock.epoch())
 
@@ -145,6 +146,7 @@ class House:
         budget: Budget | None = None,
         each_user: Allowance | None = None,
         team: Allowance | None = None,
+        tags: Mapping[str, Budget] | None = None,
         members: Collection[str] = ("a", "c"),
         left: Collection[str] = (),
         revoked: Collection[str] = (),
@@ -169,6 +171,7 @@ class House:
             deployments=tuple(self.deployments.values()),
             limits=everybody,
             teams={} if team is None else {"ops": team},
+            tags=dict(tags or {}),
         )
         for limiter in self.limiters:
             limiter.bind(Snapshot(revision=1, plan=plan, keys=tuple(keys)))
@@ -192,7 +195,13 @@ class House:
         return branch_of(plan, "stable", self.release, self.deployments[deployment].target)
 
     async def enter(
-        self, worker: int = 0, key: str = "a", *, size: int = 40, user: str | None = None
+        self,
+        worker: int = 0,
+        key: str = "a",
+        *,
+        size: int = 40,
+        user: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Held | None:
         """A call on its way in. Raises ApiError."""
         self.made += 1
@@ -207,6 +216,7 @@ class House:
             wants_usage=False,
             body=b" " * size,
             user=user,
+            tags=dict(tags or {}),
         )
         return await self.limiters[worker].enter(request, self.deployments["d"])
 

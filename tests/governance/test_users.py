@@ -18,29 +18,29 @@ KEY = ApiKey(name="app", sha256="0" * 64, created_at=datetime(2026, 11, 1, tzinf
 
 def test_a_user_is_known_by_a_hash_that_is_the_keys_own() -> None:
     """The same in every worker and after a rotation; another under another key, or one made anew."""
-    name = Users(KEY).counted_as("ana@example.com", 0.0)
+    name = Users(salt_of(KEY)).counted_as("ana@example.com", 0.0)
     assert "ana" not in name
     rotated = msgspec.structs.replace(KEY, sha256="1" * 64)
     assert (
         name
-        == Users(rotated).counted_as("ana@example.com", 9.0)
+        == Users(salt_of(rotated)).counted_as("ana@example.com", 9.0)
         == pseudonym(salt_of(KEY), "ana@example.com")
     )
     other = msgspec.structs.replace(KEY, name="other")
     anew = msgspec.structs.replace(KEY, created_at=KEY.created_at + timedelta(microseconds=1))
-    assert len({Users(each).counted_as("ana@example.com", 0.0) for each in (KEY, other, anew)}) == 3
-    assert len({Users(KEY).counted_as(each, 0.0) for each in ("ana", "Ana", "ana ", "\ud800")}) == 4
+    assert len({Users(salt_of(each)).counted_as("ana@example.com", 0.0) for each in (KEY, other, anew)}) == 3
+    assert len({Users(salt_of(KEY)).counted_as(each, 0.0) for each in ("ana", "Ana", "ana ", "\ud800")}) == 4
 
 
 def test_who_names_no_user_is_one_user() -> None:
     """Leaving it out, or empty, escapes nothing."""
-    assert Users(KEY).counted_as(None, 0.0) == Users(KEY).counted_as("", 0.0) == NOBODY
+    assert Users(salt_of(KEY)).counted_as(None, 0.0) == Users(salt_of(KEY)).counted_as("", 0.0) == NOBODY
 
 
 def test_made_up_names_take_nothing_from_who_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the most they are counted as one; who was known stays known, also into the next hour."""
     monkeypatch.setattr(users, "USERS_MAX", 100)
-    known = Users(KEY)
+    known = Users(salt_of(KEY))
     ana = known.counted_as("ana", 0.0)
     assert [known.counted_as(f"made up {n}", 1.0) for n in range(500)].count(REST) == 401
     assert known.counted_as("ana", 2.0) == ana
@@ -55,7 +55,7 @@ def test_only_so_many_are_kept(calls: list[tuple[int, float]]) -> None:
     """Whoever calls whenever: at most the most, each under one name, or as the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "USERS_MAX", 20)
-        known, now = Users(KEY), 0.0
+        known, now = Users(salt_of(KEY)), 0.0
         for user, later in calls:
             now += later
             assert known.counted_as(f"u{user}", now) in {REST, pseudonym(known.salt, f"u{user}")}

@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, table_of
+from airboss.cli.output import console, local_time, plain, print_json, table_of
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -223,6 +223,37 @@ def show(found: list[dict[str, Any]]) -> None:
         table.add_row(
             escape(each["name"]), escape(may), limits, budget, escape(state), age(each["created_at"])
         )
+    console().print(table)
+
+
+@keys.command("tags")
+def list_tags(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """List tags whose values have a budget each, and what they have spent."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/tags")["tags"]
+    if as_json:
+        for each in found:
+            print_json(each)
+        return
+    if not found:
+        console().print("no tag has a budget; write one as [tags.NAME] in the configuration")
+        return
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
+
+    table = table_of("tag", "value", "spent", "calls")
+    for tag in found:
+        usd = money(Decimal(str(tag["usd"])))
+        for each in tag["values"]:
+            spent = f"{money(Decimal(str(each['spent_usd'])))} of {usd} USD a {tag['per']}"
+            table.add_row(
+                escape(plain(tag["name"])), escape(plain(each["value"])), spent, str(each["requests"])
+            )
+        if not tag["values"]:
+            table.add_row(escape(plain(tag["name"])), "", f"nothing of {usd} USD a {tag['per']}", "0")
     console().print(table)
 
 

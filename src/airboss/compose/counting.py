@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,13 @@ def adding_up(
     from airboss.compose.governing import looking_after  # noqa: PLC0415 - the controller's own
     from airboss.controller.spending import Spending  # noqa: PLC0415 - as above
 
-    chore = Spending(records, stores.spends, moved=moved, keys=ledger.all_keys, clock=SystemClock())
+    def tags() -> Collection[str]:
+        snapshot = ledger.snapshot()
+        return snapshot.plan.tags if snapshot is not None else ()
+
+    chore = Spending(
+        records, stores.spends, moved=moved, keys=ledger.all_keys, tags=tags, clock=SystemClock()
+    )
     with looking_after({"what keys have spent": chore}, broke=broke):
         yield
 

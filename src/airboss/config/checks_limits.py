@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 from airboss.config.rules import check_range
 from airboss.config.types import Config
-from airboss.config.wording import Path, Wrong, dotted
+from airboss.config.wording import Path, Wrong, dotted, quoted
 from airboss.domain.plan import Allowance, Budget, Limits
 
+TAGS_MAX = 8
+"""That have budgets: each is looked at with every call that has it."""
+TAG_CHARS_MAX = 64
+"""As sums by tag can be asked for."""
 _USD_MAX = 900_000
 """What a double can hold of our unit, 10^-10 USD: Valkey's scripts count in doubles."""
 
@@ -24,6 +28,19 @@ def check_limits(config: Config, wrong: Wrong) -> None:
             check_each_user(("keys", name, "each_user"), key.each_user, wrong)
     for name, team in config.teams.items():
         _check_allowance(("teams", name), team, wrong)
+    for name, tag in config.tags.items():
+        _check_tag(("tags", name), name, wrong)
+        check_budget(("tags", name, "budget"), tag.budget, wrong)
+    if len(config.tags) > TAGS_MAX:
+        raise wrong(("tags",), f"{len(config.tags)} tags have budgets, of at most {TAGS_MAX}")
+
+
+def _check_tag(path: Path, name: str, wrong: Wrong) -> None:
+    if name == "session_id":
+        raise wrong(path, f"{dotted(path)}: metadata.session_id is the session, no tag; choose another")
+    if not 0 < len(name) <= TAG_CHARS_MAX or not name.isprintable():
+        most = f"1 to {TAG_CHARS_MAX} characters that can be printed"
+        raise wrong(path, f"{quoted(name)} cannot be a tag with a budget; its name has {most}")
 
 
 def check_each_user(path: Path, each: Allowance, wrong: Wrong) -> None:

@@ -449,6 +449,12 @@ class OidcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     url: str | None = None
 
 
+class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[tags.NAME]`: what calls with each value of the tag, a member of `metadata`, may cost together."""
+
+    budget: Budget
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file. Names refer to each other; `parse_config` has checked that they exist."""
 
@@ -459,6 +465,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     policies: dict[str, PolicyConfig] = {}
     keys: dict[str, KeyConfig] = {}
     teams: dict[str, Allowance] = {}
+    tags: dict[str, TagConfig] = {}
     alarms: dict[str, AlarmConfig] = {}
     notifiers: dict[str, NotifierConfig] = {}
     maintenance: dict[str, MaintenanceConfig] = {}

@@ -11,13 +11,15 @@ import msgspec
 
 from airboss.console import api_keys, key_terms
 from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret, TeamShown
+from airboss.console.api_tags import TagShown, ValueShown, tags_shown
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
-from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.domain.errors import InvalidRequest, NotFound, StoreUnavailable
 from airboss.domain.plan import Allowance
 from airboss.governance.budgets import money
 from airboss.governance.roles import MAY
+from airboss.store.usage import written_tag
 
 WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
 NAMES = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}
@@ -84,7 +86,30 @@ def listing(desk: Desk, seen: Visit) -> View:
         (team, bars(team), [key for key in found if key.team is not None and key.team.name == team.name])
         for team in api_keys.teams_shown(desk, seen.now)
     ]
-    return View("keys.html", **choices(desk) | {"keys": rows, "teams": teams, "each_may": each_may})
+    drawn = {"keys": rows, "teams": teams, "each_may": each_may, "tags": tags(desk, seen)}
+    return View("keys.html", **choices(desk) | drawn)
+
+
+def tags(desk: Desk, seen: Visit) -> list[tuple[TagShown, str, list[tuple[str, str, Bar]]]] | None:
+    """Tags with budgets, each with what a value may spend, in words, and its values: as a filter of records
+    has them, and how much they have spent. None while records cannot be read."""
+    try:
+        found = tags_shown(desk, seen.now)
+    except StoreUnavailable:
+        return None
+    return [
+        (
+            tag,
+            f"${money(tag.usd)} a {tag.per}",
+            [(each.value, written_tag(tag.name, each.value), value_bar(tag, each)) for each in tag.values],
+        )
+        for tag in found
+    ]
+
+
+def value_bar(tag: TagShown, value: ValueShown) -> Bar:
+    """Of a value's budget."""
+    return budget_bar(BudgetShown(usd=tag.usd, per=tag.per, spent_usd=value.spent_usd, ends_at=tag.ends_at))
 
 
 def one(desk: Desk, seen: Visit) -> View:

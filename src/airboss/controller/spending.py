@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
-from airboss.domain.ports import ApiKey, Clock, RecordLog, Spent
+from airboss.domain.ports import ApiKey, Clock, RecordLog, Spent, UsageQuery
+from airboss.domain.record import EXTERNAL
 from airboss.governance.budgets import user_budget
-from airboss.governance.users import NOBODY, pseudonym, salt_of
+from airboss.governance.counting import exactly
+from airboss.governance.users import NOBODY, pseudonym, salt_of, spender, tag_salt
+from airboss.store.usage import ROWS_MAX
 
 ALL_S: Final = 600.0
 """So often all of the month is looked at: records may arrive days late."""
@@ -35,7 +38,8 @@ class Spends(Protocol):
 
 class Spending:
     """A chore. `moved` is how many records have been moved: while it stays, there is nothing to add up.
-    `keys` are all there are: where each user has a budget, users are added up too.
+    `keys` are all there are: where each user has a budget, users are added up too, and so are values of
+    `tags`, those that have one.
 
     A gateway counts what its calls cost by itself, and at once. This is for what it could not tell any more
     because it was killed, and for records that came from elsewhere; so that spend is the sum of the records.
@@ -48,17 +52,19 @@ class Spending:
         *,
         moved: Callable[[], int],
         keys: Callable[[], Iterable[ApiKey]],
+        tags: Callable[[], Collection[str]] = tuple,
         clock: Clock,
     ) -> None:
         self._records = records
         self._spends = spends
         self._moved = moved
         self._keys = keys
+        self._tags = tags
         self._clock = clock
         self._seen: int | None = None
         self._all_at: float | None = None
         self._salts: dict[str, bytes] = {}
-        """Of the keys whose users have a budget each."""
+        """Of the keys whose users have a budget each, and of the tags whose values have."""
         self._users_seen: int | None = None
         self._users_whole = True
         self._users_at = 0.0
@@ -66,7 +72,8 @@ class Spending:
     def tick(self) -> None:
         """Add up what is new. Raises StoreUnavailable, SetupError."""
         moved, now = self._moved(), self._clock.monotonic()
-        salts = {key.name: salt_of(key) for key in self._keys() if user_budget(key)}
+        tags, salts = self._tags(), {key.name: salt_of(key) for key in self._keys() if user_budget(key)}
+        salts |= {spender(tag): tag_salt(tag) for tag in tags}
         if salts != self._salts:
             self._salts, self._users_whole, self._users_at, self._users_seen = salts, True, now, None
         whole = self._all_at is None or now >= self._all_at
@@ -77,6 +84,8 @@ class Spending:
         since = self._since(self._clock.now(), whole=whole or (users and self._users_whole))
         spent = self._records.spent(since, each_user=tuple(salts) if users else ())
         self._spends.raise_to(_of_keys(spent))
+        if users and tags:
+            spent = [*spent, *self._of_tags(tags, since)]
         self._seen = moved
         if whole:
             self._all_at = now + ALL_S
@@ -87,6 +96,28 @@ class Spending:
             self._users_seen, self._users_whole = moved, False
             after = self._clock.monotonic()
             self._users_at = after + REST * (after - now)
+
+    def _of_tags(self, tags: Iterable[str], since: datetime) -> Iterator[Spent]:
+        """What calls with each value of these tags cost, by the day."""
+        day, end = since, self._clock.now()
+        while day <= end:
+            for tag in tags:
+                asked = UsageQuery(
+                    since=day,
+                    until=day + timedelta(days=1),
+                    by=(f"tag:{tag}", "arm"),
+                    order="cost_usd",
+                    limit=ROWS_MAX,
+                    people=(),
+                )
+                sums: dict[str, Decimal] = {}
+                for row in self._records.usage(asked):
+                    value, arm = row.group
+                    if value and arm != EXTERNAL and row.cost_usd:
+                        sums[value] = sums.get(value, Decimal(0)) + exactly(row.cost_usd)
+                for value, usd in sums.items():
+                    yield Spent(key=spender(tag), user=value, day=day.date(), usd=usd)
+            day += timedelta(days=1)
 
     def _raise_users(self, spent: Iterable[Spent], salts: Mapping[str, bytes], since: date) -> None:
         """Let no user and day have less than records say. What the forgotten spent is nobody's in records; it

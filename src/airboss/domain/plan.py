@@ -250,10 +250,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A numbered snapshot of all that is served; `bodies` False keeps bodies out of records, `sealed` has
-    them encrypted there. `limits` are of all calls together, `teams` by name. `others` are releases that no
-    caller is assigned to, which our own calls may name: candidates, and each served model without anything
-    around it."""
+    """A numbered snapshot of what is served; `bodies` False keeps bodies out of records, `sealed` has them
+    encrypted. `limits` are of all calls together, `teams` by name, `tags` budgets of each value. `others` no
+    caller gets, but our own calls may name them: candidates, and each served model alone."""
 
     number: int
     created_at: datetime
@@ -263,6 +262,7 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bool = False
     limits: Limits | None = None
     teams: dict[str, Allowance] = {}
+    tags: dict[str, Budget] = {}
 
     def served(self) -> Iterator[Served]:
         """Every release that can answer under this plan, and where; one of two deployments comes twice."""

@@ -29,15 +29,15 @@ Bound = tuple[Stock, ...]
 class Held:
     """What one call holds, until it is settled or released; either happens once, and the first one counts."""
 
-    __slots__ = ("_limiter", "_refused", "_settled", "_user", "bound", "request", "taken")
+    __slots__ = ("_limiter", "_purses", "_refused", "_settled", "bound", "request", "taken")
 
     def __init__(
-        self, limiter: Limiter, request: InferenceRequest, bound: Bound, user: Scope | None = None
+        self, limiter: Limiter, request: InferenceRequest, bound: Bound, purses: tuple[Scope, ...] = ()
     ) -> None:
         self._limiter = limiter
         self.bound = bound
-        self._user = user
-        """Whose call it is, where each user of the key is limited."""
+        self._purses = purses
+        """Whose money it is beside the key's: its user's, and that of values of its tags."""
         self._settled = False
         self._refused = False
         self.request = request
@@ -50,9 +50,9 @@ class Held:
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self.bound if stock.what == "tokens"]
         purses = [*limiter.money(request.principal.key, request.started_at)]
-        purse = limiter.purse(self._user, request.started_at) if self._user is not None else None
-        if purse is not None:
-            purses.append(purse.stock)
+        found = [limiter.purse(each, request.started_at) for each in self._purses]
+        own = [each for each in found if each is not None]
+        purses += [each.stock for each in own]
         of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
         if not tokens and not purses and not of_candidate:
             return None
@@ -71,14 +71,14 @@ class Held:
                 return price_unknown(purses[0], branch.target)
             wanted += [(stock, units(usd)) for stock in purses]
         refused = await limiter.take(wanted, self)
-        if refused is None and purse is not None:
-            refused = await self._unknown_before(purse)
+        for purse in own:
+            refused = refused or await self._unknown_before(purse)
         self._refused = refused is not None
         return limiter.error_of(refused) if refused is not None else None
 
     async def _unknown_before(self, purse: Purse) -> Refusal | None:
-        """Of a user of whom nothing is known where money is counted, records are asked; returns why the call
-        cannot be after all."""
+        """Of a user, or a tag's value, of whom nothing is known where money is counted, records are asked;
+        returns why the call cannot be after all."""
         stock = purse.stock
         if purse.read is not None or stock.beyond + stock.left + stock.in_use != stock.limit:
             return None

@@ -42,6 +42,7 @@ from airboss.gateway.stock import (
     refusal,
     spared,
 )
+from airboss.gateway.tagged import TagBudgets
 from airboss.gateway.waiting import Refusal, Room
 from airboss.governance.budgets import period_end, period_of, period_start
 from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
@@ -99,6 +100,7 @@ class Limiter:
         """Of keys whose users are limited each: who they are, how far, and for how much money."""
         self._of_users: dict[Scope, Bound] = {}
         """What binds users who called lately."""
+        self._tags = TagBudgets()
         self._untold: list[Change] = []
         self._lingering: asyncio.TimerHandle | None = None
         self.refusals: Counter[tuple[Scope, str]] = Counter()
@@ -140,9 +142,10 @@ class Limiter:
             if key.each_user is not None:
                 users = known[key.name][0] if key.name in known else None
                 if users is None or users.salt != salt_of(key):
-                    users = Users(key)
+                    users = Users(salt_of(key))
                 self._users[key.name] = (users, counted(key.each_user.limits), key.each_user.budget)
-        return bool(self._scopes or self._budgets or self._users)
+        self._tags.bind(snapshot.plan.tags)
+        return bool(self._scopes or self._budgets or self._users or self._tags)
 
     def _stock(self, fresh: Stock) -> Stock:
         """The stock of that counter, with the limit of now."""
@@ -178,9 +181,11 @@ class Limiter:
         return self._scopes.get(Scope("candidate", deployment), ())
 
     def purse(self, user: Scope, at: datetime) -> Purse | None:
-        """What the money of a user is taken from, where each has a budget."""
-        limited = self._users.get(user.name)
+        """What the money of a user, or of a tag's value, is taken from, where each has a budget."""
+        limited = self._users.get(user.name) if user.kind == "user" else None
         budget = limited[2] if limited is not None else None
+        if user.kind == "tag":
+            budget = self._tags.budget(user.name)
         if budget is None:
             return None
         stock = self._stock(Stock(user, "usd", units(budget.usd), period_of(budget, at)))
@@ -223,17 +228,18 @@ class Limiter:
         callers can spare it. Raises LimitReached, and Unavailable if nobody counts now."""
         key = request.principal.key
         bound = self._of(key, deployment.name)
-        user: Scope | None = None
         own: Bound = ()
+        tags = request.tags and self._tags
+        purses = self._tags.of(request.tags, self._clock.monotonic()) if tags else ()
         if key in self._users:
             name = self._users[key][0].counted_as(request.user, self._clock.monotonic())
-            user = Scope("user", key, name)
+            purses = (user := Scope("user", key, name), *purses)
             own = self._of_user(user)
-        elif not bound and key not in self._paid_by:
+        elif not bound and not purses and key not in self._paid_by:
             return None
         if request.principal.internal and SHADOW_TAG in request.tags:
             spared(bound)
-        held = Held(self, request, (*own, *bound) if own else bound, user)
+        held = Held(self, request, (*own, *bound) if own else bound, purses)
         wanted = [(stock, 1) for stock in held.bound if stock.what != "tokens"]
         room = self._waiting_at(bound) if self._rooms else None
         refused = await self.take(wanted, held) if room is None else None

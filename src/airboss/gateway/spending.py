@@ -260,7 +260,7 @@ class UsersSpent:
             return
         alike: dict[tuple[str, date], list[Purse]] = defaultdict(list)
         for purse in due:
-            alike[purse.stock.scope.name, purse.since].append(purse)
+            alike[purse.stock.scope.spender, purse.since].append(purse)
         first = []
         for (key, since), purses in alike.items():
             users = [purse.stock.scope.user for purse in purses]

@@ -13,7 +13,7 @@ from airboss.domain.errors import ApiError, RateLimited
 from airboss.domain.plan import Budget, DeploymentPlan, Limits
 from airboss.governance.budgets import money, period_end
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
-from airboss.governance.users import NOBODY, REST, USERS_MAX
+from airboss.governance.users import NOBODY, REST, USERS_MAX, spender
 from airboss.governance.windows import WINDOW_S
 
 What = Literal["requests", "tokens", "concurrency", "usd"]
@@ -38,9 +38,9 @@ SHADOW_TAG = "shadow_of"
 
 class Scope(msgspec.Struct, frozen=True):
     """Whose limits: a key's, those of one `user` of the key (as `governance.users` names them), a team's, a
-    deployment's, its candidate's, or those of all calls together."""
+    deployment's, its candidate's, or those of all calls together. Of a tag's value it is the `user`."""
 
-    kind: Literal["key", "user", "team", "deployment", "candidate", "all"]
+    kind: Literal["key", "user", "tag", "team", "deployment", "candidate", "all"]
     name: str = ""
     user: str = ""
 
@@ -48,14 +48,22 @@ class Scope(msgspec.Struct, frozen=True):
     def counter(self) -> str:
         """How its counters begin."""
         if self.user:
-            return f"user/{self.name}/{self.user}"
+            return f"user/{self.spender}/{self.user}"
         return f"{self.kind}/{self.name}" if self.name else self.kind
+
+    @property
+    def spender(self) -> str:
+        """As whose what users spend is kept."""
+        return spender(self.name) if self.kind == "tag" else self.name
 
     @property
     def said(self) -> str:
         """For a message."""
         if self.kind == "candidate":
             return f"the candidate of {self.name!r}"
+        if self.kind == "tag":
+            after = f" after the first {USERS_MAX:,} an hour" if self.user == REST else ""
+            return f"the value of tag {self.name!r}{after}"
         if self.user == NOBODY:
             return f"whoever calls with key {self.name!r} and names no user"
         if self.user == REST:
@@ -73,7 +81,7 @@ class Scope(msgspec.Struct, frozen=True):
     @property
     def metered(self) -> Scope:
         """Under what its refusals are counted: no metric names a user."""
-        return Scope("user", self.name) if self.user else self
+        return Scope(self.kind, self.name) if self.user else self
 
 
 class Stock:
@@ -175,7 +183,7 @@ class Stock:
     @property
     def setting(self) -> str:
         """What says how much, in its table."""
-        return ("each_user." if self.scope.user else "") + SETTINGS[self.what]
+        return ("each_user." if self.scope.kind == "user" else "") + SETTINGS[self.what]
 
     @property
     def remaining(self) -> int:

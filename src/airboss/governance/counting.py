@@ -286,6 +286,11 @@ def units(usd: Decimal) -> int:
     return int(usd * UNITS_PER_USD)
 
 
+def exactly(usd: float) -> Decimal:
+    """A sum of costs, none of which has a finer part than a counter's unit, without what a double adds."""
+    return Decimal(usd).quantize(Decimal(1) / UNITS_PER_USD)
+
+
 def usd_of(amount: int) -> Decimal:
     """The other way round."""
     return Decimal(amount) / UNITS_PER_USD

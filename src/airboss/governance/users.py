@@ -1,4 +1,5 @@
-"""Users of a key, as those who count know them: by a hash, and only so many. Pure; times are arguments."""
+"""Users of a key, as those who count know them: by a hash, and only so many; values of a tag too. Pure; times
+are arguments."""
 
 from __future__ import annotations
 
@@ -18,14 +19,15 @@ AN_HOUR_S: Final = 3600.0
 
 
 class Users:
-    """Who calls with one key: at most USERS_MAX are told apart that called in this hour or the one before.
+    """Who calls with one key, or the values of one tag: at most USERS_MAX are told apart that called in this
+    hour or the one before.
 
     Who is known stays known: however many names are made up, nobody's counts begin anew, and nobody who calls
     already is refused for it. Those who come then share what one user may have.
     """
 
-    def __init__(self, key: ApiKey) -> None:
-        self.salt = salt_of(key)
+    def __init__(self, salt: bytes) -> None:
+        self.salt = salt
         self._now: set[str] = set()
         self._before: set[str] = set()
         """Those of the hour before that have not called since."""
@@ -51,6 +53,16 @@ class Users:
 def salt_of(key: ApiKey) -> bytes:
     """What names of this key's users are hashed with: the same on every machine, and after a rotation."""
     return hashlib.blake2b(f"{key.name} {key.created_at.isoformat()}".encode(), digest_size=32).digest()
+
+
+def tag_salt(name: str) -> bytes:
+    """What values of a tag are hashed with: the same on every machine."""
+    return hashlib.blake2b(spender(name).encode("utf-8", "surrogatepass"), digest_size=32).digest()
+
+
+def spender(tag: str) -> str:
+    """As whose what values of a tag spend is kept, where else a key's name stands, which begins otherwise."""
+    return f"#{tag}"
 
 
 def pseudonym(salt: bytes, user: str) -> str:

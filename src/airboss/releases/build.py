@@ -294,6 +294,7 @@ def build_plan(
         sealed=config.store.bodies == "sealed",
         limits=config.gateway.limits,
         teams=config.teams,
+        tags={name: each.budget for name, each in config.tags.items()},
     )
     shown_already = {served.release.digest for served in plan.served()}
     others = tuple(

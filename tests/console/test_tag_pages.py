@@ -1,0 +1,77 @@
+"""What values of tags have spent, in the admin API and on the page of keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airboss.console import api_tags
+from airboss.domain.errors import StoreUnavailable
+from tests.console.looped import LoopSite
+from tests.store.samples import move_of
+from tests.support.seed_loop import CONFIG, OLD_PROMPT
+
+TAGS = '\n[tags.project]\nbudget = { usd = 2, per = "day" }\n[tags.other]\nbudget = { usd = 2 }\n'
+
+
+@pytest.fixture
+def site(fresh: LoopSite) -> LoopSite:
+    """With budgets for tags, and calls of projects today and yesterday."""
+    fresh.loop.rollouts.apply(CONFIG.replace("PROMPT", OLD_PROMPT) + TAGS, "x")
+    now = fresh.loop.clock.at
+    today = [("apollo", "0.1", now), ("apollo", "0.2", now), ("<b>", "2.5", now), (None, "9", now)]
+    called(fresh, *today, ("apollo", "0.7", now - timedelta(days=1)))
+    return fresh
+
+
+def called(site: LoopSite, *calls: tuple[Any, ...]) -> None:
+    """Records of a project, a cost and a time."""
+    told: list[dict[str, Any]] = [
+        {"tags": {"project": project} if project else {}, "cost_usd": Decimal(usd), "started_at": at}
+        for project, usd, at in calls
+    ]
+    site.log.apply(move_of(told, 0))
+
+
+def test_values_say_what_they_have_spent(site: LoopSite) -> None:
+    """In this period, by their records, the dearest first."""
+    other, project = site.program("viewer").get("/api/v1/tags").json()["tags"]
+    assert (other["name"], other["values"], other["more"]) == ("other", [], False)
+    assert (project["usd"], project["per"]) == (2, "day")
+    assert [
+        (each["value"], Decimal(str(each["spent_usd"])), each["requests"]) for each in project["values"]
+    ] == [
+        ("<b>", Decimal("2.5"), 1),
+        ("apollo", Decimal("0.3"), 2),
+    ]
+
+
+def test_the_page_of_keys_shows_them(site: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With bars, and a link to the calls; a store that is away is told, and the keys are there."""
+    page = site.person("viewer").get("/governance/keys").text
+    assert "$0.30 of $2.00 today" in page
+    assert "&lt;b&gt;" in page
+    assert "tag=project%3Dapollo" in page
+    assert "No call with it yet" in page
+    monkeypatch.setattr(api_tags, "VALUES_MAX", 1)
+    assert "and more values" in site.person("viewer").get("/governance/keys").text
+
+    def away(_asked: object) -> Any:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(site.log, "usage", away)
+    page = site.person("viewer").get("/governance/keys").text
+    assert "the record store does not say" in page
+    assert "otto" in page
+    assert site.program("viewer").get("/api/v1/tags").status_code == 503
+
+
+def test_without_budgets_for_tags_nothing_is_asked(fresh: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the record store."""
+    fresh.loop.rollouts.apply(CONFIG.replace("PROMPT", OLD_PROMPT), "x")
+    monkeypatch.setattr(fresh.log, "usage", None)
+    assert fresh.program("viewer").get("/api/v1/tags").json() == {"tags": []}
+    assert fresh.person("viewer").get("/governance/keys").status_code == 200
