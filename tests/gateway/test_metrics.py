@@ -173,6 +173,32 @@ def test_a_kill_takes_no_call_out(own_root: Path, provider: FakeProvider) -> Non
             assert total(found, "airboss_cost_usd_total") == pytest.approx(costs)
 
 
+def test_a_kill_takes_no_call_out_while_counts_cannot_be_written(
+    own_root: Path, provider: FakeProvider
+) -> None:
+    """As where the disk is full: every call since they last were, be it seconds or another life ago."""
+    calls, metrics = 0, own_root / "metrics"
+    with Gateway(own_root, deployment(provider.url, price=PRICE)) as mine:
+        for _ in range(2):
+            until((metrics / "gateway-0.uncounted").exists)
+            (metrics / "gateway-0.tmp").mkdir()
+            for failures in range(1, 4):
+                seen = mine.log.count("cannot write metrics")
+                for _ in range(failures):
+                    mine.chat()
+                calls += failures
+                until(lambda seen=seen: mine.log.count("cannot write metrics") > seen)  # type: ignore[misc]
+            mine.kill()
+            mine.restart()
+            until(lambda: is_ready(mine))
+            assert total(shown(mine), "gen_ai_client_operation_duration_seconds_count") == calls
+            (metrics / "gateway-0.tmp").rmdir()
+            mine.kill()  # before anything is written: it is all there still
+            mine.restart()
+            until(lambda: is_ready(mine))
+            assert total(shown(mine), "gen_ai_client_operation_duration_seconds_count") == calls
+
+
 def total(found: Samples, sample: str, **labels: str) -> float:
     """All samples of a name with these labels, added up."""
     return sum(n for at, n in found.items() if at[0] == sample and labels.items() <= dict(at[1]).items())

@@ -29,7 +29,7 @@ from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Outbox, Pieces
 from airboss.telemetry.journal import JournalWriter
-from airboss.telemetry.metrics import Counts, WorkerMetrics, write_counts
+from airboss.telemetry.metrics import Counts, WorkerMetrics, write_encoded
 from airboss.telemetry.uncounted import Uncounted
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class Worker:
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
         self._sharing = asyncio.Lock()
+        self._unshared = b""
+        """Counts that could not be written: what came since is kept apart from these."""
+        self._uncounted: Path | None = None
+        """Where calls are kept that end from the first counts on that are written."""
         self.cache: AnswerCache | None = None
         self.listed = ListedPrices(None)
         self.recogniser: Recogniser | None = None
@@ -71,7 +75,7 @@ class Worker:
 
     def counts(self) -> Counts:
         """What this worker shares: its metrics, and what the controller scales and drains by."""
-        counts = self.metrics.counts(self.clock.now())
+        counts = self.metrics.counts(self.clock.now(), begins=not self._unshared)
         if self.serving is not None:
             counts.plan, counts.revision = self.serving.plan.number, self.serving.revision
         counts.outstanding = self.executor.places.outstanding()
@@ -98,26 +102,38 @@ class Worker:
 
     async def resume(self, directory: Path, held: Counts) -> None:
         """Go on from what the last life of this worker counted, and have the next one go on from this."""
-        uncounted = directory / f"{self.name}.uncounted"
-        self.metrics.resume(held, uncounted)
+        self._uncounted = directory / f"{self.name}.uncounted"
+        self.metrics.resume(held, self._uncounted)
         self.executor.places.resume(held.targets)
         await self.share(directory)
-        try:
-            self.metrics.keep(Uncounted(uncounted))
-        except OSError as error:
-            log.warning("cannot keep counts", extra={"path": str(uncounted), "reason": str(error)})
 
     async def share(self, directory: Path) -> Counts:
         """Write what is counted to this worker's file there, for the others and for its next life, and return
         it. A disk that is full is told in the log."""
         async with self._sharing:  # or an older count could be written over a newer one
-            counts = self.counts()
             path = directory / f"{self.name}.json"
-            try:
-                await asyncio.to_thread(write_counts, path, counts)
-            except OSError as error:
-                log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+            if self._unshared:
+                await self._write(path)
+            counts = self.counts()
+            if not self._unshared:
+                self._unshared = msgspec.json.encode(counts)  # at once: calls go on
+                await self._write(path)
             return counts
+
+    async def _write(self, path: Path) -> None:
+        try:
+            await asyncio.to_thread(write_encoded, path, self._unshared)
+        except OSError as error:
+            log.warning("cannot write metrics", extra={"path": str(path), "reason": str(error)})
+            return
+        self._unshared = b""
+        if self._uncounted is not None:  # now that what it held is written down
+            try:
+                self.metrics.keep(Uncounted(self._uncounted))
+            except OSError as error:
+                log.warning("cannot keep counts", extra={"path": str(path), "reason": str(error)})
+            else:
+                self._uncounted = None
 
     def view(self) -> Serving:
         """What is served now. Raises Unavailable before the first plan."""

@@ -392,10 +392,11 @@ class WorkerMetrics:
             found[which] = found.get(which, 0) + n
         return found
 
-    def counts(self, now: datetime) -> Counts:
-        """What has been counted so far, to be shared."""
+    def counts(self, now: datetime, *, begins: bool = True) -> Counts:
+        """What has been counted so far, to be shared. `begins`: what comes from here on is kept apart from
+        it, which is not to be done again before it has been written down."""
         self._count_ended()
-        if self._uncounted is not None:
+        if begins and self._uncounted is not None:
             self.recorded()
             self._part += 1
             self._uncounted.begin(self._part)
@@ -421,8 +422,13 @@ def of_the_dead(counts: Counts) -> Counts:
 
 def write_counts(path: Path, counts: Counts) -> None:
     """Replace a process's file, whole."""
+    write_encoded(path, msgspec.json.encode(counts))
+
+
+def write_encoded(path: Path, counts: bytes) -> None:
+    """As `write_counts`."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.encode(counts))
+    temporary.write_bytes(counts)
     temporary.replace(path)
 
 
