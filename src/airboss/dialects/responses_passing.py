@@ -18,7 +18,7 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import EXTRA, SIGNED, WAITING, image_url, unnamed_items
+from airboss.dialects.responses_items import EXTRA, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
@@ -86,7 +86,7 @@ _FINISH: Mapping[str, FinishReason] = {"max_output_tokens": "length", "content_f
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _SAID = frozenset({"message", "reasoning"}) | _CALLS
 _NULL = b"null"
-_OUR_THOUGHTS = re.compile(rb'"rs_[0-9a-f]{32}(?:_\d+)?"')
+_OUR_THOUGHTS = re.compile(r"rs_[0-9a-f]{32}(?:_\d+)?")
 """Ids of items of thoughts as they are made here; OpenAI's are longer."""
 
 
@@ -147,25 +147,38 @@ def pass_on(
 def _theirs(given: Sequence[msgspec.Raw], *, named: bool) -> list[msgspec.Raw]:
     """The items of an input that OpenAI knows: without what was said here of another model's. `named`: also
     by their ids, which vLLM gives its own thoughts too, and looks for nowhere."""
-    kept = [each for each in given if not _is_ours(each, named=named)]
-    return [_bare(each) if EXTRA.encode() in bytes(each) else each for each in kept]
+    own: list[msgspec.Raw] = []
+    for item in given:
+        kind = _kind(item)  # of one with pictures no more is read: they are megabytes
+        if not (kind == "reasoning" and _is_ours(bytes(item), named=named)):
+            own.append(_bare(item) if kind in _CALLS else item)
+    return own
 
 
-def _bare(item: msgspec.Raw) -> msgspec.Raw:
-    members = lenient.decoded(_item_members, bytes(item))
-    if members.pop(EXTRA, None) is None or b"_call" not in bytes(members.get("type", b"")):
-        return item
-    return msgspec.Raw(encode(members))
+def _kind(item: msgspec.Raw) -> str:
+    """The type of an item; "" where it has none that can be read."""
+    try:
+        kind = _typed.decode(item).type
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return kind if isinstance(kind, str) else ""
 
 
-def _is_ours(item: msgspec.Raw, *, named: bool) -> bool:
-    """Whether an item of an input has thoughts that were said here for another model: OpenAI looks for what
-    it calls so, and finds nothing."""
-    if SIGNED.encode() not in bytes(item) and not (named and _OUR_THOUGHTS.search(bytes(item))):
-        return False
-    said = lenient.decoded(_named, bytes(item))
-    ours = said.thinking_blocks is not None or (named and _OUR_THOUGHTS.fullmatch(encode(said.id)))
-    return said.type == "reasoning" and bool(ours)
+def _bare(call: msgspec.Raw) -> msgspec.Raw:
+    """A call without what Google says of it."""
+    if EXTRA.encode() not in bytes(call):
+        return call
+    members = lenient.decoded(_item_members, bytes(call))
+    return call if members.pop(EXTRA, None) is None else msgspec.Raw(encode(members))
+
+
+def _is_ours(item: bytes, *, named: bool) -> bool:
+    """Whether an item of thoughts was said here for another model: OpenAI looks for what it calls so, and
+    finds nothing."""
+    said = lenient.decoded(_named, item)
+    return said.thinking_blocks is not None or (
+        named and isinstance(said.id, str) and _OUR_THOUGHTS.fullmatch(said.id) is not None
+    )
 
 
 def _as_input(messages: Sequence[Any]) -> list[Json]:
@@ -190,12 +203,16 @@ def _as_input(messages: Sequence[Any]) -> list[Json]:
     return found
 
 
-class _Named(msgspec.Struct):
+class _Typed(msgspec.Struct):
     type: Any = ""
+
+
+class _Named(msgspec.Struct):
     id: Any = ""
     thinking_blocks: Any = None
 
 
+_typed = msgspec.json.Decoder(_Typed)
 _named = msgspec.json.Decoder(_Named)
 _item_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
