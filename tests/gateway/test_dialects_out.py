@@ -146,6 +146,35 @@ def test_a_schema_is_kept_to(gateway: Gateway, kind: ProviderKind, stream: bool)
 
 
 @STREAM
+@pytest.mark.parametrize("choice", [None, "auto", "none"])
+@KINDS
+def test_a_schema_is_kept_to_beside_tools(
+    gateway: Gateway, kind: ProviderKind, choice: str | None, stream: bool
+) -> None:
+    """Agents with tools and a form of their answer ask so in every turn."""
+    told, asked = 'fake:{"text":"{\\"a\\": 7}"}', {"tools": [WEATHER], "tool_choice": choice}
+    answer = said(ask(gateway, kind, told, response_format=SCHEMA, stream=stream, **asked))
+    assert json.loads(answer["message"]["content"]) == {"a": 7}
+    assert ("tool_calls" in answer["message"], answer["finish_reason"]) == (False, "stop")
+    loose = ask(gateway, kind, told, response_format={"type": "json_object"}, stream=stream, **asked)
+    assert json.loads(said(loose)["message"]["content"]) == {"a": 7}
+    assert loose.headers.get("x-airboss-dropped") == ("response_format" if kind == "gemini" else None)
+
+
+@STREAM
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+@KINDS
+def test_a_tool_that_must_be_called_goes_before_a_schema(
+    gateway: Gateway, kind: ProviderKind, choice: Any, stream: bool
+) -> None:
+    """As with OpenAI: no answer in words may come then."""
+    asked = {"tools": [WEATHER], "tool_choice": choice, "response_format": SCHEMA}
+    answer = said(ask(gateway, kind, 'fake:{"text":"{\\"a\\": 7}"}', stream=stream, **asked))
+    (call,) = answer["message"]["tool_calls"]
+    assert (call["function"]["name"], answer["finish_reason"]) == ("weather", "tool_calls")
+
+
+@STREAM
 @KINDS
 def test_thoughts_come_apart(gateway: Gateway, kind: ProviderKind, stream: bool) -> None:
     """With `reasoning_effort` the model thinks, and what it thinks is `reasoning_content`, not the answer."""

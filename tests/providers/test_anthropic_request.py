@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from airboss.domain.errors import InvalidRequest
-from airboss.providers.anthropic_request import ANSWER_TOOL, messages_request
+from airboss.providers.anthropic_request import messages_request
+from airboss.providers.chat_request import ANSWER_TOOL
 from airboss.providers.dialect import Unsaid
 
 Json = dict[str, Any]
-OLD, NEW = "claude-sonnet-4-5", "claude-opus-4-6"
-PNG = "data:image/png;base64,aGk="
+OLD, NEW, PNG = "claude-sonnet-4-5", "claude-opus-4-6", "data:image/png;base64,aGk="
 HI = [{"role": "user", "content": "hi"}]
 HI_SAID = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
 F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["x"]}}}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.chat_request import ANSWER_TOOL
 from airboss.providers.dialect import Unsaid
 from airboss.providers.gemini_request import UNSIGNED, generate_request
 
@@ -18,6 +19,12 @@ HI_SAID = [{"role": "user", "parts": [{"text": "hi"}]}]
 SCHEMA: Json = {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "additionalProperties": False}
 F = {"type": "function", "function": {"name": "f", "description": "does", "parameters": SCHEMA}}
 F_SAID = {"functionDeclarations": [{"name": "f", "description": "does", "parametersJsonSchema": SCHEMA}]}
+SHAPE = {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA, "description": "A."}}
+ANSWER = {
+    "name": ANSWER_TOOL,
+    "description": "A. Call this tool with the whole answer.",
+    "parametersJsonSchema": SCHEMA,
+}
 
 
 def call(id_: str, **more: Any) -> Json:
@@ -29,7 +36,7 @@ def said(request: Json, *, drop: bool = False) -> tuple[Json, list[str]]:
     """The body that goes upstream, and what was left out."""
     unsaid = Unsaid("Gemini's models", drop=drop)
     made = generate_request(json.dumps({"model": FLASH, "messages": HI} | request).encode(), unsaid)
-    return json.loads(made), unsaid.dropped
+    return json.loads(made.body), unsaid.dropped
 
 
 def thinking(**config: Any) -> Json:
@@ -173,6 +180,38 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}},
         {
             "contents": HI_SAID,
+            "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+        },
+    ),
+    "a schema beside tools": (
+        {"tools": [F], "response_format": SHAPE},
+        {
+            "contents": HI_SAID,
+            "tools": [{"functionDeclarations": [*F_SAID["functionDeclarations"], ANSWER]}],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+        },
+    ),
+    "a schema beside tools that may not be called": (
+        {"tools": [F], "tool_choice": "none", "response_format": SHAPE},
+        {
+            "contents": HI_SAID,
+            "tools": [{"functionDeclarations": [*F_SAID["functionDeclarations"], ANSWER]}],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [ANSWER_TOOL]}},
+        },
+    ),
+    "a schema beside a tool that must be called": (
+        {"tools": [F], "tool_choice": "required", "response_format": SHAPE},
+        {
+            "contents": HI_SAID,
+            "tools": [F_SAID],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+        },
+    ),
+    "a schema beside tools for a model that knows such": (
+        {"model": THREE, "tools": [F], "response_format": SHAPE},
+        {
+            "contents": HI_SAID,
+            "tools": [F_SAID],
             "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
         },
     ),

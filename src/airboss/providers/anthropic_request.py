@@ -21,23 +21,24 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_thinking import ANSWER_TOKENS, is_adaptive, native_schema, put_limits
 from airboss.providers.chat_request import (
+    ANSWER_TOOL,
     ChatRequest,
     Json,
     Message,
     Part,
+    Said,
     ToolCall,
     arguments_of,
     data_url,
     no_turns,
     offered,
+    purpose,
     read_request,
     texts_of,
 )
 from airboss.providers.dialect import Unsaid
 from airboss.providers.lenient import unnumbered
 
-ANSWER_TOOL = "json_answer"
-"""The tool that stands for a schema of the answer."""
 _SAID = frozenset(
     {
         "max_tokens",
@@ -56,13 +57,6 @@ _SAID = frozenset(
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml"})
 """Types of files that are text, besides `text/…`."""
 _ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's body. `answer_tool` is the tool whose input is the answer, where a schema is wanted."""
-
-    body: bytes
-    answer_tool: str | None
 
 
 def messages_request(
@@ -229,9 +223,9 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: boo
     answer_tool = None
     if native:
         value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
-    elif schema is not None:
+    elif schema is not None and not (tools and request.must_call):
         answer_tool = ANSWER_TOOL
-        tools.append({"name": ANSWER_TOOL, "description": _purpose(request), "input_schema": _object(schema)})
+        tools.append({"name": ANSWER_TOOL, "description": purpose(request), "input_schema": _object(schema)})
         # With tools of the caller's own one of them may come first.
         free = len(tools) > 1 and request.tool_choice != "none"
         choice = {"type": "any"} if free else {"type": "tool", "name": ANSWER_TOOL}
@@ -258,12 +252,6 @@ def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
         unsaid.add("tool_choice", "it names no function")
         return None
     return {"type": "tool", "name": request.forced_function}
-
-
-def _purpose(request: ChatRequest) -> str:
-    wanted = request.response_format.json_schema if request.response_format is not None else None
-    about = wanted.description if wanted is not None and wanted.description else "The answer, as JSON."
-    return f"{about} Call this tool with the whole answer."
 
 
 def _object(schema: Json) -> Json:

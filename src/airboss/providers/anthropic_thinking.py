@@ -89,8 +89,7 @@ def _think(value: Json, effort: str, limit: int | None, *, adaptive: bool) -> No
 
 
 def _may_think(request: ChatRequest, limit: int | None, unsaid: Unsaid, *, adaptive: bool) -> bool:
-    forced = request.tool_choice == "required" or request.forced_function is not None
-    if forced or (request.schema is not None and not native_schema(request)):
+    if request.must_call or (request.schema is not None and not native_schema(request)):
         unsaid.add(
             "reasoning_effort", "it does not go with an answer by schema or a tool that must be called"
         )

@@ -16,7 +16,7 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_request import messages_request
-from airboss.providers.chat_request import Json, tier_of
+from airboss.providers.chat_request import Json, Said, tier_of
 from airboss.providers.dialect import Unsaid
 
 _DOCUMENTS = {
@@ -35,13 +35,6 @@ _SAID_HERE = frozenset({"service_tier"})
 """Members that Anthropic has no words for, and Converse has."""
 NAME_CHARS_MAX = 180
 """Of a document's name, of the 200 that are taken: a number may follow."""
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's body. `answer_tool` is the tool whose input is the answer, where a schema is wanted."""
-
-    body: bytes
-    answer_tool: str | None
 
 
 class _Asked(msgspec.Struct):

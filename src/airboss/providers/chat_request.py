@@ -16,6 +16,16 @@ from airboss.providers.dialect import Unsaid
 
 Json = dict[str, Any]
 """A JSON object."""
+ANSWER_TOOL = "json_answer"
+"""The tool that stands for a schema of the answer."""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A request's body in another dialect. `answer_tool` is the tool whose input is the answer, where a
+    schema is wanted and said so."""
+
+    body: bytes
+    answer_tool: str | None
 
 
 class ImageUrl(msgspec.Struct):
@@ -179,6 +189,11 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         name = function.get("name") if isinstance(function, dict) else None
         return name if isinstance(name, str) else None
 
+    @property
+    def must_call(self) -> bool:
+        """Whether `tool_choice` leaves no answer but a call."""
+        return self.tool_choice == "required" or self.forced_function is not None
+
 
 _TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}
 PASSED_OVER = frozenset(
@@ -254,6 +269,13 @@ def offered(request: ChatRequest, unsaid: Unsaid) -> Iterator[tuple[Tool, Offere
             yield tool, tool.function
         else:
             unsaid.add(f"tools[{number}]", f"its type is {tool.type[:40]!r}")
+
+
+def purpose(request: ChatRequest) -> str:
+    """What ANSWER_TOOL is told to be for."""
+    wanted = request.response_format.json_schema if request.response_format is not None else None
+    about = wanted.description if wanted is not None and wanted.description else "The answer, as JSON."
+    return f"{about} Call this tool with the whole answer."
 
 
 def arguments_of(call: ToolCall, where: str) -> Json:

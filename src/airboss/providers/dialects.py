@@ -100,14 +100,16 @@ def _anthropic(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:  # noqa
 
 def _gemini(body: bytes, target: Target, unsaid: Unsaid) -> Outgoing:
     streams = bool(_said.decode(body).stream)
-    sent = generate_request(body, unsaid)
+    said = generate_request(body, unsaid)
     method = "streamGenerateContent?alt=sse" if streams else "generateContent"
     return Outgoing(
         path=f"/models/{quote(target.upstream_model, safe='')}:{method}",
-        body=sent,
+        body=said.body,
         authorise=key_in("x-goog-api-key"),
         streams=streams,
-        reader=partial(GeminiReader, model=target.upstream_model, asked=sent),
+        reader=partial(
+            GeminiReader, model=target.upstream_model, asked=said.body, answer_tool=said.answer_tool
+        ),
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.providers import fake_answers as answers
 from airboss.providers.fake_answers import Asked, Call, Event, Json
+from airboss.providers.fake_anthropic import as_input
 from airboss.providers.fake_faults import Behaviour
 
 THOUGHT = "Let me think about it."
@@ -174,6 +175,9 @@ def check(request: _Request, model: str) -> None:
         if model.startswith("gemini-3") and calls and calls[0].thought_signature is None:
             raise InvalidRequest("Function call is missing a thought_signature in functionCall parts.")
         before = content.parts
+    shaped = request.generation_config.response_mime_type == "application/json"
+    if shaped and request.tools and not model.startswith("gemini-3"):
+        raise InvalidRequest("Function calling with a response mime type: 'application/json' is unsupported")
     thinking = request.generation_config.thinking_config
     if thinking is not None and None not in {thinking.thinking_budget, thinking.thinking_level}:
         raise InvalidRequest("thinking_budget and thinking_level are not supported together")
@@ -215,8 +219,8 @@ class Gemini:
             parts.append({"text": THOUGHT, "thought": True})
         calling = call.raw.get("toolConfig", {}).get("functionCallingConfig", {})
         if calling.get("mode") == "ANY":
-            named = calling.get("allowedFunctionNames") or [call.asked.tools[0].function.name]
-            made = {"functionCall": {"name": named[0], "args": {"text": text}}, "thoughtSignature": SIGNATURE}
+            named = calling.get("allowedFunctionNames") or [call.asked.tools[-1].function.name]
+            made = {"functionCall": {"name": named[0], "args": as_input(text)}, "thoughtSignature": SIGNATURE}
             return [*parts, made], "tool_calls"
         if config.get("responseMimeType") == "application/json" and not text.startswith("{"):
             text = json.dumps({"text": text})

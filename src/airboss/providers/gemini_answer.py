@@ -166,10 +166,13 @@ _envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
 
 
 class GeminiReader:
-    """Reads one answer to `asked`, the request's body."""
+    """Reads one answer to `asked`, the request's body. `answer_tool` as in `AnthropicReader`."""
 
-    def __init__(self, created: int, *, model: str, asked: bytes = b"") -> None:
+    def __init__(
+        self, created: int, *, model: str, asked: bytes = b"", answer_tool: str | None = None
+    ) -> None:
         self._write = ChatWriter(created)
+        self._answer_tool = answer_tool
         self._model = model
         self._asked = asked
         self._named = False
@@ -275,7 +278,9 @@ class GeminiReader:
         UpstreamRefused for what chat has no words for. Pictures that it drew while it thought are none."""
         texts, thoughts, calls, images = list[str](), list[str](), list[Json](), list[Json]()
         for part in candidate.content.parts if candidate.content is not None else ():
-            if part.function_call is not None:
+            if part.function_call is not None and part.function_call.name == self._answer_tool:
+                texts.append(encode(part.function_call.args or {}).decode())
+            elif part.function_call is not None:
                 number = self._calls.get(candidate.index, 0)
                 self._calls[candidate.index] = number + 1
                 calls.append(self._call(part, part.function_call, candidate.index, number))

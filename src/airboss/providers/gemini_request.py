@@ -7,6 +7,8 @@ What differs, and what becomes of it:
   sent in the order of the calls.
 - Schemas go as `responseJsonSchema` and `parametersJsonSchema`, which take JSON Schema as it is; the older
   `responseSchema` knows a part of it only, and refuses the rest.
+- Before Gemini 3 a schema beside tools is refused: there it is one more tool, whose input is the answer
+  (`gemini_answer` turns it back), and one of them must be called.
 - `reasoning_effort` becomes a budget, or, from Gemini 3 on, a level.
 - From Gemini 3 on a call comes signed, and is wanted back so. The signature travels where Google's own
   OpenAI endpoint has it: `tool_calls[].extra_content.google.thought_signature`. A call that was made
@@ -26,16 +28,19 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.chat_request import (
+    ANSWER_TOOL,
     ChatRequest,
     Json,
     Message,
     Part,
+    Said,
     ToolCall,
     arguments_of,
     data_url,
     no_turns,
     offered,
     plain_text,
+    purpose,
     read_request,
     tier_of,
 )
@@ -103,13 +108,35 @@ _SEEN = frozenset({"image_url", "file", "input_audio"})
 _AUDIO: Mapping[str, str] = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
-def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
-    """The request's body. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+def generate_request(raw: bytes, unsaid: Unsaid) -> Said:
+    """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
     request = read_request(raw, said=_SAID, unsaid=unsaid)
     system, contents = _conversation(request, unsaid)
     value: Json = {"contents": contents}
     if system:
         value["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+    shape = request.schema
+    answer_tool = None
+    if declared := _declared(request, unsaid):
+        chosen = _choice(request, unsaid)
+        if shape is not None and _LEVELLED.search(request.model) is None:
+            shape = None
+            answer_tool = _answer_tool(request, unsaid)
+        if answer_tool is not None:
+            declared.append(answer_tool)
+            only: Json = {"allowedFunctionNames": [ANSWER_TOOL]} if request.tool_choice == "none" else {}
+            chosen = {"mode": "ANY", **only}
+        value["tools"] = [{"functionDeclarations": declared}]
+        if chosen is not None:
+            value["toolConfig"] = {"functionCallingConfig": chosen}
+    if (tier := tier_of(request.service_tier, unsaid)) is not None:
+        value["serviceTier"] = tier
+    if config := _config(request, unsaid) | _shape(request, shape):
+        value["generationConfig"] = config
+    return Said(body=msgspec.json.encode(value), answer_tool=ANSWER_TOOL if answer_tool else None)
+
+
+def _declared(request: ChatRequest, unsaid: Unsaid) -> list[Json]:
     declared: list[Json] = []
     for _, function in offered(request, unsaid):
         made: Json = {"name": function.name}
@@ -118,18 +145,33 @@ def generate_request(raw: bytes, unsaid: Unsaid) -> bytes:
         if function.parameters:
             made["parametersJsonSchema"] = function.parameters
         declared.append(made)
-    if declared:
-        value["tools"] = [{"functionDeclarations": declared}]
-        if (chosen := _choice(request, unsaid)) is not None:
-            value["toolConfig"] = {"functionCallingConfig": chosen}
     if request.parallel_tool_calls is False and declared and request.forced_function is None:
         # Some agents say so in every call; it decides itself how many it makes.
         unsaid.note("parallel_tool_calls")
-    if (tier := tier_of(request.service_tier, unsaid)) is not None:
-        value["serviceTier"] = tier
-    if config := _config(request, unsaid):
-        value["generationConfig"] = config
-    return msgspec.json.encode(value)
+    return declared
+
+
+def _is_any(request: ChatRequest) -> bool:
+    """Whether any JSON will do for the answer."""
+    wanted = request.response_format
+    return wanted is None or wanted.json_schema is None or wanted.json_schema.schema is None
+
+
+def _shape(request: ChatRequest, shape: Json | None) -> Json:
+    if shape is None:
+        return {}
+    said: Json = {"responseMimeType": "application/json"}
+    return said if _is_any(request) else {**said, "responseJsonSchema": shape}
+
+
+def _answer_tool(request: ChatRequest, unsaid: Unsaid) -> Json | None:
+    """The tool whose input is the answer; None where a call is all that may come, or any object will do."""
+    if request.must_call:
+        return None
+    if _is_any(request):
+        unsaid.note("response_format")  # the words ask for JSON too, as OpenAI wants
+        return None
+    return {"name": ANSWER_TOOL, "description": purpose(request), "parametersJsonSchema": request.schema}
 
 
 def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list[Json]]:
@@ -303,11 +345,6 @@ def _config(request: ChatRequest, unsaid: Unsaid) -> Json:
         unsaid.add("modalities", f"{odd[0][:40]!r} is among them")
     elif request.modalities and request.modalities != ["text"]:
         config["responseModalities"] = [each.upper() for each in request.modalities]
-    wanted = request.response_format
-    if request.schema is not None and wanted is not None:
-        config["responseMimeType"] = "application/json"
-        if wanted.json_schema is not None and wanted.json_schema.schema is not None:
-            config["responseJsonSchema"] = request.schema
     if request.reasoning_effort is not None:
         config["thinkingConfig"] = _thinking(request.model, request.reasoning_effort)
     return config
