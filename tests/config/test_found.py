@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from airboss.config import DeploymentConfig, ProviderConfig, parse_config
-from airboss.config.found import as_in_force, completed, unasked
-from airboss.config.parse import read_unchecked
+from airboss.config.found import as_in_force, checked, completed
 from airboss.domain.errors import ConfigError
 
 TEXT = """# all of it
@@ -122,8 +121,18 @@ def test_two_that_list_the_same_clash() -> None:
 
 
 def test_a_file_says_the_same_as_what_was_found() -> None:
-    """As long as it is of the same provider."""
+    """Also one whose key is written out, which is moved away when it is applied."""
     whole = completed(TEXT, Asked(("llama/3",)), source="x")
     assert parse_config(as_in_force(TEXT, whole, source="x"), source="x") == parse_config(whole, source="x")
-    other = TEXT.replace("127.0.0.1:9/v1", "127.0.0.1:8/v1")
-    assert unasked(read_unchecked(as_in_force(other, whole, source="x"), source="x"))
+    other = parse_config(as_in_force(TEXT.replace(":9/v1", ":8/v1"), whole, source="x"), source="x")
+    assert other.providers["vllm"].models_found == ("llama/3",)
+    assert other != parse_config(whole, source="x")
+    keyed = TEXT.replace('models = "*"', 'models = "*"\napi_key = "sk-1"')
+    assert parse_config(as_in_force(keyed, whole, source="x"), source="x").deployments.keys() == {"llama/3"}
+
+
+def test_what_is_to_be_asked_is_read_all_the_same() -> None:
+    """Where nothing is applied; else it is checked whole."""
+    assert checked(TEXT, source="x").keys["team"].deployments == ("llama/3",)
+    with pytest.raises(ConfigError, match="there is no deployment"):
+        checked(TEXT.replace('models = "*"\n', ""), source="x")

@@ -23,6 +23,7 @@ def site(fresh: LoopSite) -> LoopSite:
     fresh.loop.rollouts.apply(CONFIG.replace("PROMPT", OLD_PROMPT) + TAGS, "x")
     now = fresh.loop.clock.at
     today = [("apollo", "0.1", now), ("apollo", "0.2", now), ("<b>", "2.5", now), (None, "9", now)]
+    today.append(("y" * 10_000, "0.01", now))
     called(fresh, *today, ("apollo", "0.7", now - timedelta(days=1)))
     return fresh
 
@@ -46,6 +47,7 @@ def test_values_say_what_they_have_spent(site: LoopSite) -> None:
     ] == [
         ("<b>", Decimal("2.5"), 1),
         ("apollo", Decimal("0.3"), 2),
+        ("y" * 10_000, Decimal("0.01"), 1),
     ]
 
 
@@ -56,6 +58,8 @@ def test_the_page_of_keys_shows_them(site: LoopSite, monkeypatch: pytest.MonkeyP
     assert "&lt;b&gt;" in page
     assert "tag=project%3Dapollo" in page
     assert "No call with it yet" in page
+    assert "y" * 99 + "…" in page
+    assert "y" * 101 not in page
     monkeypatch.setattr(api_tags, "VALUES_MAX", 1)
     assert "and more values" in site.person("viewer").get("/governance/keys").text
 

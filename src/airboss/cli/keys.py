@@ -250,13 +250,19 @@ def list_tags(
         for each in tag["values"]:
             spent = f"{money(Decimal(str(each['spent_usd'])))} of {usd} USD a {tag['per']}"
             table.add_row(
-                escape(plain(tag["name"])), escape(plain(each["value"])), spent, str(each["requests"])
+                escape(plain(tag["name"])), escape(plain(cut(each["value"]))), spent, str(each["requests"])
             )
         if not tag["values"]:
             table.add_row(escape(plain(tag["name"])), "", f"nothing of {usd} USD a {tag['per']}", "0")
     console().print(table)
 
 
+def cut(value: str) -> str:
+    """A tag's value as a table has it: programs may send whole texts."""
+    return value if len(value) <= VALUE_CHARS_MAX else f"{value[: VALUE_CHARS_MAX - 1]}…"
+
+
+VALUE_CHARS_MAX = 60
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
 
 

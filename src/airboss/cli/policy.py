@@ -132,9 +132,10 @@ def _finder() -> Callable[[str], Spans]:
 def _configuration(file: Path | None, data_dir: Path, url: str | None) -> Config:
     """A configuration file, else what is being served. Raises ConfigError, WrongCall."""
     from airboss.config import parse_config  # noqa: PLC0415 - tomllib, where it is needed
+    from airboss.config.found import checked  # noqa: PLC0415 - as above
 
     if file is not None:
-        return parse_config(read_config(file), source=str(file))
+        return checked(read_config(file), source=str(file))
     with reach(data_dir, url) as api:
         served = api.get("/api/v1/config")["config"]
     if served is None:

@@ -74,6 +74,13 @@ def completed(text: str, ask: Ask, *, source: str) -> str:
     return whole
 
 
+def checked(text: str, *, source: str) -> Config:
+    """What a text says, checked whole where nobody has to be asked for names that it may use. Raises
+    ConfigError."""
+    config = read_unchecked(text, source=source)
+    return config if unasked(config) else parse_config(text, source=source)
+
+
 def with_found(text: str, found: Mapping[str, tuple[str, ...]]) -> str:
     """The text with what these providers list."""
     import tomlkit  # noqa: PLC0415 - 30 ms that only these edits cost
@@ -87,14 +94,14 @@ def with_found(text: str, found: Mapping[str, tuple[str, ...]]) -> str:
 
 def as_in_force(text: str, applied: str, *, source: str) -> str:
     """The text with what was found when the configuration in force was applied, as far as it has to be asked
-    for. Raises ConfigError."""
+    for, to be compared with that one. Raises ConfigError."""
     wanted = unasked(read_unchecked(text, source=source))
     if not wanted:
         return text
     there = parse_config(applied, source="the configuration in force").providers
     found = {
         name: there[name].models_found or ()
-        for name, table in wanted.items()
-        if same_place(table, there.get(name)) and there[name].models_found is not None
+        for name in wanted
+        if name in there and there[name].models_found is not None
     }
     return with_found(text, found) if found else text

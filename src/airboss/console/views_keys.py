@@ -34,6 +34,9 @@ GRACES = (
 )
 THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
 """Commas that only group digits. In `12,50` one is meant as the point: that is asked about, not guessed."""
+VALUE_CHARS_MAX = 100
+LINKED_CHARS_MAX = 500
+"""Of a tag's value."""
 NEARLY = 0.9
 """From this share on a bar is drawn as nearly full."""
 
@@ -90,7 +93,7 @@ def listing(desk: Desk, seen: Visit) -> View:
     return View("keys.html", **choices(desk) | drawn)
 
 
-def tags(desk: Desk, seen: Visit) -> list[tuple[TagShown, str, list[tuple[str, str, Bar]]]] | None:
+def tags(desk: Desk, seen: Visit) -> list[tuple[TagShown, str, list[tuple[str, str | None, Bar]]]] | None:
     """Tags with budgets, each with what a value may spend, in words, and its values: as a filter of records
     has them, and how much they have spent. None while records cannot be read."""
     try:
@@ -101,10 +104,20 @@ def tags(desk: Desk, seen: Visit) -> list[tuple[TagShown, str, list[tuple[str, s
         (
             tag,
             f"${money(tag.usd)} a {tag.per}",
-            [(each.value, written_tag(tag.name, each.value), value_bar(tag, each)) for each in tag.values],
+            [(cut(each.value), called(tag.name, each.value), value_bar(tag, each)) for each in tag.values],
         )
         for tag in found
     ]
+
+
+def cut(value: str) -> str:
+    """A value as it is shown: programs may send whole texts."""
+    return value if len(value) <= VALUE_CHARS_MAX else f"{value[: VALUE_CHARS_MAX - 1]}…"
+
+
+def called(tag: str, value: str) -> str | None:
+    """A value as a filter of records has it; None for what is too long for a link."""
+    return written_tag(tag, value) if len(value) <= LINKED_CHARS_MAX else None
 
 
 def value_bar(tag: TagShown, value: ValueShown) -> Bar:
