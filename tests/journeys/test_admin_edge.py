@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -17,6 +17,7 @@ from schemathesis.generation import GenerationMode
 from airboss.console import api
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss
+from tests.support.identity import SECRET, IdentityProvider
 
 CONFIG = """
 [providers.fake]
@@ -29,20 +30,52 @@ model = "up"
 model = "small"
 aliases = ["gpt-4o"]
 [keys.app]
+[approvals]
+required = true
+[oidc]
+issuer = "{issuer}"
+client_id = "airboss"
+client_secret = "env:CLIENT_SECRET"
+roles = {{ ml-team = "operator" }}
 """
 ROUTES = tuple((each.method, each.path) for each in api.ROUTES)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
-    """An Airboss that has answered one call."""
+def identity() -> Iterator[IdentityProvider]:
+    """Who knows people."""
+    with IdentityProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(identity: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """An Airboss that has answered one call, where changes wait for somebody else and people sign in."""
     with FakeProvider() as fake:
         root = tmp_path_factory.mktemp("edge") / "airboss"
-        with Airboss(root, CONFIG.format(url=fake.url)) as running:
+        config = CONFIG.format(url=fake.url, issuer=identity.issuer)
+        with Airboss(root, config, env={"CLIENT_SECRET": SECRET}) as running:
             assert running.chat().status_code == 200
             running.settled()
             yield running
+
+
+@pytest.fixture(scope="module")
+def callers(whole: Airboss) -> Mapping[str, Mapping[str, str]]:
+    """What those send along who may ask: with the admin key, with a key of their own, and signed in."""
+    own = json.loads(whole.verb("keys", "create", "anna", "--role", "admin", "--json"))["key"]
+    url = whole.ready["console_url"]
+    with httpx2.Client(base_url=url, trust_env=False) as browser:
+        there = browser.get("/login/sso").headers["location"]
+        back = httpx2.get(there, trust_env=False).headers["location"]
+        assert browser.get(back).status_code == 200
+        session = browser.cookies["airboss_session"]
+    return {
+        "admin key": {"authorization": f"Bearer {whole.ready['admin_key']}"},
+        "anna": {"authorization": f"Bearer {own}"},
+        "ann@example.com": {"cookie": f"airboss_session={session}", "origin": url},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +104,20 @@ def check(answer: httpx2.Response) -> None:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as said", "not"])
-def test_what_the_api_says_of_itself(
-    whole: Airboss, described: Any, method: str, path: str, mode: GenerationMode
+def test_what_the_api_says_of_itself(  # noqa: PLR0917 - fixtures and cases
+    whole: Airboss,
+    described: Any,
+    callers: Mapping[str, Mapping[str, str]],
+    method: str,
+    path: str,
+    mode: GenerationMode,
 ) -> None:
-    """Requests made from the description, and from what it does not allow, get an answer under 500."""
-    with admin(whole) as client:
+    """Requests made from the description, and from what it does not allow, get an answer under 500, whoever
+    asks, and where they wait for somebody else."""
+    with httpx2.Client(base_url=whole.ready["console_url"], timeout=60.0, trust_env=False) as client:
 
         @settings(
-            max_examples=4,
+            max_examples=6,
             deadline=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
@@ -87,6 +126,7 @@ def test_what_the_api_says_of_itself(
         )
         @given(data=st.data())
         def asked(data: st.DataObject) -> None:
+            caller = data.draw(st.sampled_from(sorted(callers)))
             case = data.draw(described[path][method].as_strategy(generation_mode=mode))
             sent = case.as_transport_kwargs(base_url=whole.ready["console_url"])
             content = json.dumps(sent["json"]).encode() if sent.get("json") is not None else sent.get("data")
@@ -96,7 +136,7 @@ def test_what_the_api_says_of_itself(
                     sent["url"],
                     params=sent.get("params"),
                     content=content,
-                    headers={"content-type": "application/json"},
+                    headers={"content-type": "application/json", **callers[caller]},
                 )
             )
 
