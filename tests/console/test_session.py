@@ -12,6 +12,8 @@ from airboss.console.session import (
     COOKIE,
     LIFETIME_S,
     PEERS_MAX,
+    TOLD_MAX,
+    TOLD_WINDOW_S,
     Attempts,
     Sessions,
 )
@@ -134,6 +136,30 @@ def test_the_table_of_attempts_is_bounded() -> None:
     assert attempts.wait_s("one", now=2.0) == ATTEMPTS_WINDOW_S
     attempts.succeeded("one")
     assert attempts.wait_s("one", now=2.0) == 0
+
+
+def test_guesses_from_many_addresses_fill_no_audit_log() -> None:
+    """Of those who were shut out some are told each hour: what stands in the log stays there."""
+    attempts = Attempts()
+
+    def shut_out(begin: float) -> int:
+        peers = range(10 * TOLD_MAX)
+        return sum(
+            attempts.failed(f"{begin} {peer}", now=begin) for peer in peers for _ in range(ATTEMPTS_MAX)
+        )
+
+    assert (shut_out(1.0), shut_out(TOLD_WINDOW_S), shut_out(TOLD_WINDOW_S + 1.0)) == (TOLD_MAX, 0, TOLD_MAX)
+
+
+def test_who_guesses_on_is_told_of_no_more(site: Site) -> None:
+    """The log has so many leaves and not one for each guess, whatever a proxy calls who guesses."""
+    client = site.client()
+    for number in range(2 * TOLD_MAX):
+        for _ in range(ATTEMPTS_MAX):
+            client.get("/api/v1/status", headers={"authorization": f"Bearer {number}"})
+        site.clock.forward(ATTEMPTS_WINDOW_S / 2)
+    blocked = [each for each in site.audit.entries if each[0] == "login.blocked"]
+    assert 0 < len(blocked) <= TOLD_MAX
 
 
 def test_a_login_leads_back(site: Site) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import httpx2
 import pytest
@@ -170,6 +171,25 @@ def test_a_code_is_good_for_who_began(provider: IdentityProvider, changes: dict[
     """Not without what this browser was given."""
     with pytest.raises(Refused):
         come(oidc(provider), None, **changes)
+
+
+@pytest.mark.parametrize("basic", [True, False])
+@pytest.mark.parametrize("member", ["error", "error_description"])
+def test_an_error_that_says_what_was_sent(provider: IdentityProvider, member: str, *, basic: bool) -> None:
+    """A page shows it, to whoever comes: without the client's secret, the code and its verifier."""
+    encoded = base64.b64encode(f"{CLIENT}:{quote_plus(SECRET)}".encode()).decode()
+    forms = (SECRET, quote_plus(SECRET), encoded, ASKED["verifier"])
+    said = f"bad: {SECRET} {quote_plus(SECRET)} {ASKED['verifier']} authorization: Basic {encoded}"
+    methods = ["client_secret_basic"] if basic else ["client_secret_post"]
+    provider.says(
+        discovery={"token_endpoint_auth_methods_supported": methods},
+        status={"/token": 401},
+        body={"/token": json.dumps({"error": "invalid_client", member: said})},
+    )
+    with pytest.raises(Refused) as refused:
+        come(oidc(provider))
+    assert "answered 401: " in str(refused.value)
+    assert [each for each in forms if each in str(refused.value)] == []
 
 
 def test_a_code_is_good_once(provider: IdentityProvider) -> None:

@@ -48,6 +48,8 @@ CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/mes
 """How paths of the data plane end, also where a base URL lacks its `/v1`."""
 SAFE_METHODS = ("GET", "HEAD")
 QUERY_MAX = 32_768
+PEER_CHARS_MAX = 64
+"""Of an address."""
 
 HEADERS = {
     "content-security-policy": (
@@ -254,8 +256,9 @@ async def logged_in(desk: Desk, request: Request) -> Caller | None:
 
 
 def peer_of(request: Request) -> str:
-    """Whose attempts are counted together: the address at the other end of the connection."""
-    return request.client.host if request.client is not None else "unknown"
+    """Whose attempts are counted together: the address at the other end of the connection, or what a proxy on
+    this machine says of it."""
+    return request.client.host[:PEER_CHARS_MAX] if request.client is not None else "unknown"
 
 
 def note_login(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from datetime import datetime
 
 import msgspec
@@ -28,6 +28,9 @@ PERSON = "~"
 ATTEMPTS_MAX = 10
 ATTEMPTS_WINDOW_S = 60.0
 PEERS_MAX = 1_024
+TOLD_MAX = 60
+"""That peers were shut out, in TOLD_WINDOW_S: the audit log never gets shorter, and addresses are cheap."""
+TOLD_WINDOW_S = 3_600.0
 
 
 class Sessions:
@@ -93,6 +96,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self._told: deque[float] = deque(maxlen=TOLD_MAX)
 
     def wait_s(self, peer: str, now: float) -> float:
         """Seconds until this peer may try again; 0.0 when it may now. `now` is monotonic."""
@@ -102,12 +106,17 @@ class Attempts:
         return ATTEMPTS_WINDOW_S - (now - recent[-ATTEMPTS_MAX])
 
     def failed(self, peer: str, now: float) -> bool:
-        """Note a failure; returns whether this was the last that the peer had."""
+        """Note a failure; returns whether this was the last that the peer had, and is to be told: at most
+        TOLD_MAX are, whoever they are."""
         recent = [at for at in self._failures.pop(peer, []) if now - at < ATTEMPTS_WINDOW_S]
         self._failures[peer] = [*recent[-ATTEMPTS_MAX + 1 :], now]
         while len(self._failures) > PEERS_MAX:
             self._failures.popitem(last=False)
-        return len(self._failures[peer]) == ATTEMPTS_MAX
+        many = len(self._told) == TOLD_MAX and now - self._told[0] < TOLD_WINDOW_S
+        if many or len(self._failures[peer]) < ATTEMPTS_MAX:
+            return False
+        self._told.append(now)
+        return True
 
     def pardon(self, peer: str) -> None:
         """Take the peer's last failure back: it was none. Those before it stand: whoever has a key of their

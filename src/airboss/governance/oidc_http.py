@@ -11,7 +11,7 @@ import hmac
 import ssl
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -23,6 +23,7 @@ import msgspec
 from airboss.config.rules import on_this_machine
 from airboss.config.types import OidcConfig
 from airboss.domain.errors import SetupError
+from airboss.governance.redact import Redactor
 from airboss.governance.sign_in import Claims, Refused
 
 TIMEOUT_S: Final = 8.0
@@ -149,6 +150,7 @@ class OidcHttp:
             "code_verifier": verifier,
         }
         auth: tuple[str, str] | None = None
+        hidden = [code, verifier]
         if oidc.client_secret is None:
             fields["client_id"] = oidc.client_id
         else:
@@ -156,12 +158,13 @@ class OidcHttp:
                 secret = self._secret(oidc.client_secret)
             except SetupError as error:
                 raise Refused(f"oidc.client_secret: {error}") from None
+            hidden += [secret, quote_plus(secret)]
             if "client_secret_basic" in published.token_endpoint_auth_methods_supported:
                 auth = quote_plus(oidc.client_id), quote_plus(secret)  # RFC 6749, 2.3.1
             else:
                 fields |= {"client_id": oidc.client_id, "client_secret": secret}
         url = published.token_endpoint
-        return _read(self._asked("POST", url, data=fields, auth=auth), _Tokens, url)
+        return _read(self._asked("POST", url, data=fields, auth=auth, hidden=hidden), _Tokens, url)
 
     def _checked(self, oidc: OidcConfig, published: _Endpoints, token: str) -> dict[str, Any]:
         """The members of an ID token that is the provider's, for us, and not over. Raises Refused."""
@@ -233,7 +236,7 @@ class OidcHttp:
         return held
 
     def _with_userinfo(self, url: str, token: str, claims: dict[str, Any]) -> Claims:
-        said = _read(self._asked("GET", url, bearer=token), dict[str, Any], url)
+        said = _read(self._asked("GET", url, bearer=token, hidden=[token]), dict[str, Any], url)
         if said.get("sub") != claims["sub"]:
             raise Refused(f"{url} tells of somebody else than the token")
         return said | claims
@@ -246,8 +249,10 @@ class OidcHttp:
         data: dict[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         bearer: str | None = None,
+        hidden: Sequence[str] = (),
     ) -> bytes:
-        """The body of a 200. Raises Refused for any other, without what may hold a secret."""
+        """The body of a 200. Raises Refused for any other, without the secrets that were sent: a page shows
+        why nobody was let in."""
         headers = {"accept": "application/json"}
         if bearer is not None:
             headers["authorization"] = f"Bearer {bearer}"
@@ -268,7 +273,7 @@ class OidcHttp:
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise Refused(f"{url} does not answer: {error or type(error).__name__}") from None
         if answer.status_code != 200:
-            raise Refused(f"{url} answered {answer.status_code}{_cause(bytes(body))}")
+            raise Refused(f"{url} answered {answer.status_code}{_cause(bytes(body), Redactor(hidden))}")
         return bytes(body)
 
 
@@ -283,11 +288,12 @@ def _read(body: bytes, kind: type[T], url: str) -> T:
         raise Refused(f"{url} answered what cannot be read: {error}") from None
 
 
-def _cause(body: bytes) -> str:
+def _cause(body: bytes, redactor: Redactor) -> str:
     """What an OAuth error says of itself (RFC 6749, 5.2), shortened."""
     try:
         said = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-    told = " ".join(str(said[name])[:200] for name in ("error", "error_description") if name in said)
+    words = {name: redactor.redact_text(str(each)) for name, each in said.items()}
+    told = " ".join(words[name][:200] for name in ("error", "error_description") if name in words)
     return f": {told}" if told else ""
