@@ -129,6 +129,14 @@ def test_an_alarm_follows_the_records(watched: Watched) -> None:
     assert events == [("firing", "resolved"), ("ok", "firing")]
 
 
+def test_an_alarm_says_when_it_was_looked_at(watched: Watched) -> None:
+    """To within a minute, also where every look finds the same."""
+    for _ in range(60):
+        row = watched.tick()
+        assert row.checked_at is not None
+        assert watched.clock.at - row.checked_at <= timedelta(seconds=65)
+
+
 def test_what_is_lost_is_told_once_and_is_over_after_a_while(watched: Watched) -> None:
     """Also while the store is away, and by a controller that begins anew and counts from 0 again."""
     lost = AlarmConfig(kind="recording", metric="dead_letters", window="1h", hold="0s", notify=("ops",))

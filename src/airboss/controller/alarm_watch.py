@@ -51,6 +51,9 @@ RECORDS_LOOKED_AT: Final = 100
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
 
+KEPT_S: Final = 60.0
+"""So old the time of the last look may be in the ledger, where a look has found nothing new."""
+
 UNTAKEN_MAX: Final = 1_000
 """So many events and notifications wait for a ledger that takes none; the oldest go first."""
 
@@ -319,7 +322,10 @@ def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
 
 
 def _worth_keeping(before: AlarmRow | None, decision: Decision) -> bool:
-    """Whether there is more to keep than the time of the look."""
+    """Whether there is more to keep than the time of the look, or that is long ago."""
     if before is None or decision.event is not None or decision.tell is not None:
         return True
-    return before != msgspec.structs.replace(decision.row, checked_at=before.checked_at)
+    seen, last = decision.row.checked_at, before.checked_at
+    if seen is None or last is None or abs((seen - last).total_seconds()) >= KEPT_S:
+        return True
+    return before != msgspec.structs.replace(decision.row, checked_at=last)
