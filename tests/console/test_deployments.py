@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import pytest
 
+from airboss.console.rollout_story import ends
 from airboss.domain.ports import RecordFilter
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import DownLog, Site
@@ -71,6 +72,16 @@ def test_a_slash_at_the_end_leads_to_the_page(week: LoopSite, path: str) -> None
     assert (answer.status_code, urlsplit(answer.headers["location"]).path) == (307, path)
 
 
+def test_a_step_says_how_it_ends_with_few_users(week: LoopSite) -> None:
+    """Who has fewer users than a step wants reads when it rises all the same."""
+    rollout = week.loop.rollouts.list()[0]
+    first = msgspec.structs.replace(rollout, stage=msgspec.structs.replace(rollout.stage, step=0))
+    for least, words in ((0.0, ""), (1_800.0, ", though not within 30 min")):
+        rules = msgspec.structs.replace(rollout.rules, steps=(0.05, 0.5), step_units=50, step_s_min=least)
+        said = ends(msgspec.structs.replace(first, rules=rules))
+        assert said == f"While no harm shows it rises after 50{words}, and after 24 h with fewer."
+
+
 def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
     """Steps with the present one marked, each metric's numbers with n and its picture, verdicts, the diff."""
     page = shown(week.person(), "/deployments/support")
@@ -83,6 +94,7 @@ def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
     for words in ("Pause", "Promote", "Abort", "What happens", "To undo it", "rising to", "became stable"):
         assert words in page.text
     assert "/deployments/support/rollout/resume" not in page.values("action")
+    assert "While no harm shows it rises after 40, and after 24 h with fewer." in page.text
     assert "Answer in at most three sentences." in page.text
     assert [each for each in page.values("class") if each == "d-removed"]
     labels = [each for each in page.values("aria-label") if "confidence sequence" in each]

@@ -64,7 +64,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepStory, ...]
     metrics: tuple[MetricStory, ...]
     said: tuple[Said, ...]
-    progress: tuple[int, int] | None
+    progress: tuple[int, str] | None
 
 
 def story(desk: Desk, rollout: Rollout) -> Story:
@@ -113,14 +113,21 @@ def steps(rollout: Rollout) -> tuple[StepStory, ...]:
     )
 
 
-def progress(rollout: Rollout) -> tuple[int, int] | None:
-    """How many canary units this step has seen, and how many it needs to rise, 0 for the last one; None
-    outside of a step."""
+def progress(rollout: Rollout) -> tuple[int, str] | None:
+    """How many canary units this step has seen, and how it ends; None outside of a step."""
     if rollout.stage.state not in ("running", "paused") or rollout.verdict is None:
         return None
     counted = max((each.canary_n for each in rollout.verdict.metrics), default=0)
-    last = rollout.stage.step == len(rollout.rules.steps) - 1
-    return max(0, counted - rollout.stage.units_before), 0 if last else rollout.rules.step_units
+    return max(0, counted - rollout.stage.units_before), ends(rollout)
+
+
+def ends(rollout: Rollout) -> str:
+    """How the present step ends: also for a deployment with fewer users than a step wants."""
+    rules, most = rollout.rules, stages.lasting(rollout.rules.step_s_max)
+    if rollout.stage.step == len(rules.steps) - 1:
+        return f"It is the last: it ends when the evidence is enough, or after {most} without."
+    least = f", though not within {stages.lasting(rules.step_s_min)}" if rules.step_s_min else ""
+    return f"While no harm shows it rises after {rules.step_units:,}{least}, and after {most} with fewer."
 
 
 def metric(

@@ -201,7 +201,7 @@ def _look(rules: Rules, stage: Stage, look: Look) -> Decision:
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
     paused = stage.state == "paused"
     if paused or (look.at - stage.since).total_seconds() < rules.step_s_min:
-        shortest = f"a step lasts {_lasting(rules.step_s_min)} at least"
+        shortest = f"a step lasts {lasting(rules.step_s_min)} at least"
         return _hold(rules, stage, look, reason="paused; only harm decides" if paused else shortest)
     if stage.step < len(rules.steps) - 1:
         return _between(rules, stage, look)
@@ -224,7 +224,7 @@ def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
         return _end(rules, stage, "promote", look.at, reason=reason, evidence=look.evidence)
     if (look.at - stage.since).total_seconds() >= rules.step_s_max:
         uncounted = _uncounted(look)
-        reason = f"no verdict within the last step's {_lasting(rules.step_s_max)}"
+        reason = f"no verdict within the last step's {lasting(rules.step_s_max)}"
         reason += f"; no {uncounted} has ever counted" if uncounted else ""
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
     return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}")
@@ -331,7 +331,7 @@ def _verdict(
     )
 
 
-def _lasting(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """A time as people say it, in the largest unit that leaves no rest: `45 s`, `30 min`, `24 h`."""
     for unit, length in (("h", 3_600), ("min", 60)):
         if seconds >= length and seconds % length == 0:
