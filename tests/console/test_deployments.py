@@ -10,6 +10,7 @@ import pytest
 
 from airboss.console.rollout_story import ends
 from airboss.domain.ports import RecordFilter
+from airboss.rollouts.stages import Order
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import DownLog, Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
@@ -277,6 +278,13 @@ def test_empty_pages_teach(fresh: LoopSite) -> None:
     assert "No rollout runs, and no candidate waits" in alone.text
     assert "airboss rollout start support" in alone.text
     assert "no calls" in alone.text
+    assert "To take back" not in alone.text, "nothing was stable before"
+    fresh.loop.apply(NEW_PROMPT)
+    fresh.loop.start()
+    fresh.loop.rollouts.order("support", Order(at=fresh.loop.clock.at, action="promote", by="ada"))
+    promoted = shown(person, "/deployments/support")
+    assert "To take back what became stable last" in promoted.text
+    assert "/system/configuration#applied" in hrefs(promoted)
 
 
 @pytest.mark.parametrize("word", [each for each in HOSTILE if "\ud800" not in each])

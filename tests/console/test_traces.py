@@ -220,7 +220,7 @@ def test_names_as_long_as_callers_may_write_them_fill_no_page() -> None:
     assert "s" * 301 not in listed
     site = Site(log=log_of(at(1, service="s" * 8_192), at(2, 1, service="a\u202eb")))
     (note,) = re.findall(r'<p class="note">(.*sss.*)</p>', site.person().get(f"/traces/{TRACE}").text)
-    assert note == 'a<span class="ctl">U+202E</span>b, ' + "s" * 40
+    assert note == 'a<span class="ctl">U+202E</span>b, ' + "s" * 39 + "…"
 
 
 def test_a_trace_of_10_000_spans_opens_in_a_second(tmp_path: Path) -> None:
