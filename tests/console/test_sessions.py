@@ -126,7 +126,7 @@ def test_numbers_are_those_of_its_calls(site: Site) -> None:
     score = Score(id="s", name="right", at=NOW, value=0.5, **given)
     site.log.put_scores([score])
     page = safe(shown(site.person(), "/session?name=%3Cscript%3Ealert(1)%3C/script%3E"))
-    for words in ("1 call has no price", "right", "0.5", "of 1 calls here"):
+    for words in ("1 call has no price", "right", "0.5", "of 1 call here"):
         assert words in page.text, words
 
 
