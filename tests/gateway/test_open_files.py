@@ -56,3 +56,33 @@ def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider,
                 return False
 
         until(served, timeout_s=10)
+
+
+def test_without_a_file_more_a_call_is_refused_and_an_end_recorded(
+    provider: FakeProvider, own_root: Path
+) -> None:
+    """A connection upstream that cannot be made is no fault of the provider's; and a call that breaks off is
+    recorded, though what counts its tokens cannot be read."""
+    slow = 'fake:{"words": 200, "tokens_per_s": 20}'
+    with (
+        Gateway(own_root, deployment(provider.url)) as gateway,
+        gateway.client() as client,
+        gateway.client() as other,
+    ):
+        assert other.post("/v1/chat/completions", json=CALL).status_code == 200
+        asked = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": slow}]}
+        with client.stream("POST", "/v1/chat/completions", json=asked) as stream:
+            next(stream.iter_bytes())
+            pid = gateway.process.pid
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, hard))
+            refused = other.post("/v1/chat/completions", json=CALL)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_connections")
+            assert refused.headers["retry-after"] == "1"
+        broken_off = gateway.closed(stream.headers["x-request-id"])
+        assert broken_off["status"] == "cancelled"
+        assert broken_off["usage_estimated"]
+        assert broken_off["output_tokens"] > 0
+        assert "Traceback" not in gateway.log
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        assert other.post("/v1/chat/completions", json=CALL).status_code == 200

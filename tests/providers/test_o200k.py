@@ -55,3 +55,17 @@ def test_a_long_text_is_counted_in_parts() -> None:
     assert o200k.count(sentence * 100_000) == pytest.approx(100_000 * once, rel=0.05)
     assert o200k.count("x" * 1_000_000) > 10_000
     assert time.process_time() - began < 0.5
+
+
+def test_what_cannot_be_read_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token for four characters, as long as the list is out of reach; then it is read."""
+    o200k._ranks.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(lzma, "decompress", _no_more_files)
+        assert not o200k.load()
+        assert [o200k.count(text) for text in ("", "a", "Hello world, hello")] == [0, 1, 5]
+    assert o200k.count("Hello world, hello") == 4
+
+
+def _no_more_files(packed: bytes) -> bytes:
+    raise OSError(24, "Too many open files", len(packed))

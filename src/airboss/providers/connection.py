@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import time
@@ -29,6 +30,8 @@ IDLE_KEEP_S = 55.0
 """A kept connection is not used after this long idle: most servers close theirs after 60 s or more."""
 CONNECTIONS_MAX = 4096
 """Connections to one origin, in use and idle."""
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Why no connection is made that says nothing of whom it would be to."""
 HEAD_BYTES_MAX = 256 * 1024
 TURN_BYTES = 128 * 1024
 """After a read of so many, other connections have their turn: one that is full would be read on and on."""
@@ -367,13 +370,10 @@ class Pool:
         return None
 
     async def connect(self, timeout_s: float) -> Connection:
-        """A new connection. Raises ConnectFailed, and Unavailable at CONNECTIONS_MAX."""
+        """A new connection. Raises ConnectFailed, and Unavailable at CONNECTIONS_MAX or where this process or
+        machine has no room for one more."""
         if len(self._open) + self._connecting >= CONNECTIONS_MAX:
-            raise Unavailable(
-                self.describe(f"has {CONNECTIONS_MAX} connections of ours open; try again shortly"),
-                code="too_many_connections",
-                retry_after_s=1.0,
-            )
+            raise self._too_many(f"has {CONNECTIONS_MAX} connections of ours open")
         loop = asyncio.get_running_loop()
         self._connecting += 1
         try:
@@ -389,10 +389,16 @@ class Pool:
             raise ConnectFailed(self.describe(f"did not accept a connection in {timeout_s:.1f} s")) from None
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if error.errno in NO_ROOM:
+                raise self._too_many(f"cannot be reached: {reason}") from None
             raise ConnectFailed(self.describe(f"cannot be reached: {reason}")) from None
         finally:
             self._connecting -= 1
         return connection
+
+    def _too_many(self, what: str) -> Unavailable:
+        said = self.describe(f"{what}; try again shortly")
+        return Unavailable(said, code="too_many_connections", retry_after_s=1.0)
 
     def opened(self, connection: Connection) -> None:
         """Count a new connection."""

@@ -8,6 +8,7 @@ the number of characters. `data/o200k.xz` is OpenAI's own list, by rank, each to
 from __future__ import annotations
 
 import hashlib
+import logging
 import lzma
 import threading
 from functools import lru_cache
@@ -17,6 +18,8 @@ from typing import Any, Final
 EXACT_CHARS: Final = 16_384
 """A longer text is counted in parts, and the rest by what they came to: a millisecond is 2,000 characters."""
 PARTS: Final = 4
+CHARS_PER_TOKEN: Final = 4
+"""Where the list cannot be read."""
 _PIECE_BYTES: Final = 64
 """A word that is longer is counted in pieces: merging takes the square of the length."""
 _SHA256: Final = "bac143fe7fe950090c6e4ed9a2f80de5412a92495758b52becbbe5a7eea25ecb"
@@ -33,12 +36,15 @@ _WORDS: Final = (
 """OpenAI's, but for the space before a word, which no pattern without lookahead can leave: `_words` does."""
 
 
+log = logging.getLogger(__name__)
 _loading = threading.Lock()
 """Held while the list is read: calls that end at once would each have it in memory for a moment."""
 
 
 def count(text: str) -> int:
     """The number of tokens; exact up to EXACT_CHARS characters, beyond that from PARTS stretches."""
+    if not (ready() or load()):
+        return -(-len(text) // CHARS_PER_TOKEN)
     if len(text) <= EXACT_CHARS:
         return _count(text)
     size = EXACT_CHARS // PARTS
@@ -52,11 +58,17 @@ def ready() -> bool:
     return _ranks.cache_info().currsize > 0
 
 
-def load() -> None:
-    """Read the list, so that nobody waits for it later; of several threads one reads."""
+def load() -> bool:
+    """Read the list, so that nobody waits for it later; of several threads one reads. False where it cannot
+    be read, as where no more files may be open: a call's end is recorded all the same."""
     with _loading:
-        _ranks()
-        _pattern()
+        try:
+            _pattern()
+            _ranks()
+        except (OSError, ImportError) as error:
+            log.warning("tokens are estimated, for the tokenizer cannot be read: %s", error)
+            return False
+    return True
 
 
 def _count(text: str) -> int:
