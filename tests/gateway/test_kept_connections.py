@@ -171,6 +171,19 @@ def test_one_that_had_begun_to_answer(tmp_path: Path, last: bytes) -> None:
         assert upstream.seen == [1, 1]
 
 
+def test_what_asks_a_model_on_another_route(tmp_path: Path) -> None:
+    """It makes nothing that stays, and goes once more."""
+    with closing() as upstream:
+        plan = deployment(upstream.url, kind="openai", retry=Retry(attempts=1))
+        with Gateway(tmp_path / "g", plan) as gateway, gateway.client() as client:
+            asked = {"model": "gpt-4o", "query": "a", "documents": ["b"]}
+            assert client.post("/v1/rerank", json=asked).status_code == 200
+            response = client.post("/v1/rerank", json=asked)
+            assert response.status_code == 200, response.text
+            assert attempts(gateway, response) == [("connection_stale", "first"), (None, "retry")]
+        assert upstream.seen == [1, 1, 2]
+
+
 def test_what_makes_something(tmp_path: Path) -> None:
     """It is sent once: nobody knows whether the provider has made it."""
     with closing() as upstream:

@@ -156,6 +156,47 @@ def test_a_cut_stream_never_looks_whole(gateway: Gateway, said: SaidUpstream, cu
     assert (ended["status"], ended["error_type"]) == ("error", "stream_cut")
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [b"", b" \n", b'{"data": [', b'{"data": [{"b64_json": "AA', b'{"data": []', b'{"data": [{}], "usage"'],
+)
+def test_cut_json_is_no_answer(gateway: Gateway, said: SaidUpstream, cut: bytes) -> None:
+    """Where the connection alone tells the end, JSON that has none is asked for again, and then told."""
+    answered(said, cut, "application/json")
+    answer = ask(gateway, model="patient")
+    assert (answer.status_code, answer.json()["error"]["code"], len(said.seen)) == (502, "stream_cut", 2)
+    ended = closed(gateway, answer)
+    assert (ended["status"], ended["error_type"]) == ("error", "stream_cut")
+
+
+def test_long_json_that_is_cut_ends_in_a_cut_connection(gateway: Gateway, said: SaidUpstream) -> None:
+    """The client has its beginning by then."""
+    answered(said, json.dumps({"data": [{"b64_json": PICTURE}]}).encode()[:-3], "application/json")
+    with pytest.raises(httpx2.RemoteProtocolError):
+        ask(gateway)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"score": NaN}',
+        b'{"text": "\\ud83d"}',
+        b'{"text": "\xff"}',
+        b'{"n": ' + b"9" * 5000 + b"}",
+        b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b"[Music] la la",
+        b"1\n00:00:00,000 --> 00:00:01,000\nla",
+        b'\xef\xbb\xbf{"text": "la"}',
+    ],
+)
+def test_odd_json_passes(gateway: Gateway, said: SaidUpstream, odd: bytes) -> None:
+    """What clients may make of it is theirs to know."""
+    answered(said, odd, "application/json")
+    answer = ask(gateway)
+    assert (answer.status_code, answer.content) == (200, odd.removeprefix(b"\xef\xbb\xbf"))
+    assert closed(gateway, answer)["status"] == "ok"
+
+
 def test_an_error_with_status_200_is_one(gateway: Gateway, said: SaidUpstream) -> None:
     """It is asked again, and then told with the status that it would have come with."""
     answered(said, json.dumps(FAILED).encode(), "application/json")

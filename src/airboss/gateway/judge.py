@@ -28,9 +28,21 @@ _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""
 UNRECORDED = "journal_unwritable"
 """Code of what may not be sent, to whomever, because the call has no record."""
-RESENT: frozenset[Operation] = frozenset({"chat", "text_completion", "embeddings"})
-"""What asks for words or vectors changes nothing at the provider, so that it may be sent once more where a
-kept connection was closed under it (RFC 9110, 9.2.2)."""
+RESENT: frozenset[Operation] = frozenset(
+    {
+        "chat",
+        "text_completion",
+        "embeddings",
+        "audio_speech",
+        "audio_transcription",
+        "audio_translation",
+        "images",
+        "moderations",
+        "rerank",
+    }
+)
+"""What asks a model changes nothing at the provider, so that it may be sent once more where a kept connection
+was closed under it (RFC 9110, 9.2.2)."""
 _OURS = frozenset({"too_many_connections", "provider_key_missing", UNRECORDED})
 """Codes of what went wrong before anything was sent, and on our side."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})

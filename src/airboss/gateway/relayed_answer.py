@@ -201,6 +201,8 @@ class RelayedAnswer(WholeAnswer):
             said = self._last_event()
         else:
             said = whole if not self.committed and self._kind().startswith(JSON) else None
+        if not self.events and self._is_cut(whole):
+            raise self._cut()
         if said is None or not _is_json(said):
             return
         try:
@@ -232,9 +234,19 @@ class RelayedAnswer(WholeAnswer):
             raise self._cut()
         return None
 
+    def _is_cut(self, whole: bytes) -> bool:
+        """Whether it says that it is JSON and breaks off, or is nothing; of a long one its end tells. Other
+        words may be called so too."""
+        if self.status == 204 or not self._kind().startswith(JSON):
+            return False
+        if self.committed:
+            return self._first.lstrip()[:1] == b"{" and self._tail.rstrip()[-1:] != b"}"
+        said = whole.lstrip()
+        return not said or (said[:1] == b"{" and not _is_json(said) and not _is_object(said))
+
     def _cut(self) -> UpstreamFailed:
         return UpstreamFailed(
-            f"provider {self.provider!r} ended its stream after {self._size} bytes, before its end",
+            f"provider {self.provider!r} ended its answer after {self._size} bytes, before its end",
             code="stream_cut",
         )
 
@@ -294,6 +306,18 @@ def _is_json(text: bytes) -> bool:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
+    return True
+
+
+def _is_object(text: bytes) -> bool:
+    """Whether somebody reads it as JSON, though it is none: with numbers that are none, or halves of
+    characters."""
+    try:
+        json.loads(text.decode("utf-8", "replace"), strict=False)
+    except json.JSONDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        pass
     return True
 
 
