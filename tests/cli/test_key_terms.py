@@ -20,6 +20,7 @@ NONE: dict[str, Any] = {
     "priority": None,
     "expires": None,
     "role": None,
+    "sources": None,
 }
 
 
@@ -28,6 +29,13 @@ def test_a_limit_of_0_is_sent_on_to_be_refused() -> None:
     for name in ("requests_per_minute", "tokens_per_minute", "concurrency"):
         assert terms(**NONE | {"limits": {name: "0"}})["limits"] == {name: 0}
     assert terms(**NONE | {"limits": {"concurrency": "none"}})["limits"] is None
+
+
+def test_where_a_key_is_good_from_is_sent_as_it_is_said() -> None:
+    """By commas; `none` takes it away, and what is left out is not said."""
+    assert terms(**NONE | {"sources": "10.0.0.0/8, ::1"}) == {"sources": ["10.0.0.0/8", "::1"]}
+    assert terms(**NONE | {"sources": "none"}) == {"sources": None}
+    assert terms(**NONE) == {}
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_however_it_is_written(text: str) -> None:
         ("127.0.0.1 lists no model", "x:5: 127.0.0.1 lists no model; or list the names"),
         (("a b",), '"a b" cannot be sent as a model'),
         (("a/b", "a:b"), '"a:b" is listed twice (as "a/b"); list those that are wanted'),
+        (("a\u202eb",), '"a\\u202eb" cannot be sent as a model'),
         (tuple(f"m{n}" for n in range(101)), "has 101 names, of at most 100; list those that are wanted"),
     ],
 )

@@ -33,8 +33,10 @@ def dotted(path: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in quotes, short enough for a message."""
+    """A text in quotes, short enough for a message; what would hide or move other text is escaped."""
     shown = json.dumps(text, ensure_ascii=False)
+    if not shown.isprintable():
+        shown = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in shown)
     return shown if len(shown) <= 80 else shown[:77] + '…"'
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.config import ProviderConfig
 from airboss.config.checks import is_reference
+from airboss.config.found import ASKED_MAX
 from airboss.config.listed import LISTED_MAX
 from airboss.domain.errors import AirbossError
 from airboss.governance.keys import KEY_PREFIX
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 8.0
 """Of one provider, all in all; a page waits for it."""
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-AT_ONCE: Final = 8
+AT_ONCE: Final = ASKED_MAX
 
 FindKey = Callable[[str, str], str]
 """The secret behind a reference, of that provider. Raises AirbossError."""
