@@ -175,6 +175,7 @@ def test_own_prompts_take_the_place_of_the_projects(orders: ProbeOrders) -> None
         ),
         ({"calls": 0}, "a budget of 0 calls"),
         ({"alpha": 0.5}, "alpha is 0.5"),
+        ({"alpha": 1.3e-148}, "alpha is 1.3e-148; give 0.000001 or more, and less than 0.5"),
         ({"temperature": 3.0}, "a temperature of 3.0"),
         ({"max_tokens": 0}, "at most 0 tokens"),
         ({"concurrency": 0}, "0 calls at once"),

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.evaluations.intervals import (
+    ALPHA_MIN,
     holm,
     mcnemar_exact,
     mean_interval,
     minimum_detectable_effect,
+    odd_alpha,
     paired_proportions_interval,
     sign_flip,
     wilson_interval,
@@ -157,3 +159,13 @@ def test_holm() -> None:
 def test_minimum_detectable_effect() -> None:
     """With a fifth of 400 pairs differing, 6.3 points are found with 80% probability."""
     assert minimum_detectable_effect(math.sqrt(0.2), 400) == pytest.approx(0.0626, abs=1e-4)
+
+
+def test_every_alpha_that_may_be_asked_for_has_an_interval() -> None:
+    """The least one too; with less than that a confidence is soon 1."""
+    for alpha in (ALPHA_MIN, 0.05, 0.4999):
+        assert not odd_alpha(alpha)[0]
+        spread = mean_interval([1.0, 2.0], confidence=1 - alpha)
+        assert math.isfinite(spread.low)
+        assert math.isfinite(spread.high)
+    assert all(odd_alpha(alpha)[0] for alpha in (0.0, -1.0, 1.3e-148, 0.5, math.nan, math.inf))

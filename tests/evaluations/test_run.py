@@ -257,6 +257,7 @@ def test_a_store_that_fails_ends_the_run(store: SqlEvalStore) -> None:
         ({"scorers": (Exact(), Exact())}, "two scorers are called exact"),
         ({"b": Target(deployment="b", release=A.release)}, "both release"),
         ({"repeats": 0}, "0 repeats"),
+        ({"alpha": 1.3e-148}, "alpha is 1.3e-148"),
         ({"alpha": 0.5}, "alpha is 0.5"),
         ({"gates": (read_gate("extract:better"),)}, "did you mean 'exact'"),
     ],

@@ -26,6 +26,7 @@ from airboss.evaluations.bias_plan import (
 )
 from airboss.evaluations.bias_prompts import ProbePrompt, own_prompts, read_prompts
 from airboss.evaluations.datasets import Json
+from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
 
@@ -104,8 +105,9 @@ class ProbeOrders:
 def _check(order: ProbeOrder) -> None:
     if not 1 <= order.calls <= CALLS_MAX:
         raise WrongCall(f"a budget of {order.calls} calls; give 1 to {CALLS_MAX:,}")
-    if not 0 < order.alpha < 0.5:
-        raise WrongCall(f"alpha is {order.alpha}; give more than 0 and less than 0.5")
+    odd, why = odd_alpha(order.alpha)
+    if odd:
+        raise WrongCall(why)
     if not 1 <= order.concurrency <= CONCURRENCY_MAX:
         raise WrongCall(f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}")
     if not 0 <= order.temperature <= 2:

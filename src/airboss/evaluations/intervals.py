@@ -21,6 +21,8 @@ from airboss.evaluations.quantiles import (
     t_quantile,
 )
 
+ALPHA_MIN: Final = 0.000_001
+
 EXACT_FLIPS_MAX: Final = 16
 """Up to so many differences other than zero, all 2^n signs are tried."""
 FLIP_DRAWS: Final = 20_000
@@ -192,6 +194,12 @@ def minimum_detectable_effect(
     if count <= 0 or deviation < 0:
         raise ValueError(f"{count} differences of deviation {deviation}; give a positive count")
     return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * deviation / math.sqrt(count)
+
+
+def odd_alpha(alpha: float) -> tuple[bool, str]:
+    """Whether nobody may ask for intervals of confidence 1 - alpha, and why not: with less than ALPHA_MIN
+    that is soon 1 in numbers of 64 bits, and an interval without an end."""
+    return not ALPHA_MIN <= alpha < 0.5, f"alpha is {alpha}; give {ALPHA_MIN:f} or more, and less than 0.5"
 
 
 def _check_counts(successes: int, trials: int) -> None:

@@ -11,6 +11,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Comparison
 from airboss.evaluations.datasets import Json, Part
 from airboss.evaluations.gate import Decision, Gate, check_gates
+from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.pairwise import PairwiseJudge, PositionBias
@@ -109,7 +110,7 @@ def check_plan(plan: EvalPlan) -> None:
             not 1 <= plan.repeats <= REPEATS_MAX,
             f"{plan.repeats} repeats; give 1 to {REPEATS_MAX}",
         ),
-        (not 0 < plan.alpha < 0.5, f"alpha is {plan.alpha}; give more than 0 and less than 0.5"),
+        odd_alpha(plan.alpha),
     ]
     for is_wrong, message in wrong:
         if is_wrong:

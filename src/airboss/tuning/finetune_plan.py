@@ -10,6 +10,7 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.domain.release import Policy, ProviderKind, Release
 from airboss.evaluations.datasets import Json
+from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.spec import Spec
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
@@ -144,7 +145,7 @@ def check_order(order: FinetuneOrder) -> None:
         (rate is not None and not 0 < rate < 1_000, f"a learning rate of {rate}; give more than 0"),
         (not 1 <= order.rank <= RANK_MAX, f"a rank of {order.rank}; give 1 to {RANK_MAX}"),
         (not 0 <= order.seed < 2**31, f"a seed of {order.seed}; give 0 to {2**31 - 1}"),
-        (not 0 < order.alpha < 0.5, f"alpha is {order.alpha}; give more than 0 and less than 0.5"),
+        odd_alpha(order.alpha),
         (
             not 1 <= order.concurrency <= CONCURRENCY_MAX,
             f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}",

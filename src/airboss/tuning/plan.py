@@ -10,6 +10,7 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.datasets import Json
+from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
@@ -153,7 +154,7 @@ def check_order(order: TuneOrder) -> None:
     unknown = sorted(set(order.forms) - set(FORMS))
     wrong = [
         (not 1 <= order.budget <= BUDGET_MAX, f"a budget of {order.budget}; give 1 to {BUDGET_MAX:,} calls"),
-        (not 0 < order.alpha < 0.5, f"alpha is {order.alpha}; give more than 0 and less than 0.5"),
+        odd_alpha(order.alpha),
         (
             not 1 <= order.concurrency <= CONCURRENCY_MAX,
             f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}",
