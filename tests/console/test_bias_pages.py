@@ -96,6 +96,7 @@ def test_a_probe_that_waits_claims_nothing(site: Site) -> None:
     assert "not begun" in page.text
     assert "Findings" not in page.text
     assert f"/jobs/{job_id}/cancel" in page.values("action")
+    assert f"/quality/bias/{job_id}" in hrefs(shown(site.person(), "/jobs")), "as other jobs lead to theirs"
     assert site.person().get("/quality/bias/none").status_code == 404
 
 

@@ -133,6 +133,24 @@ def test_long_names_wrap(browser: Browser, address: str) -> None:
             assert page.evaluate(LONG_NAMES) == [], path
 
 
+def test_a_laptop_shows_every_column(browser: Browser, address: str) -> None:
+    """At 1280 px, with long names: what calls cost stands last, and lay beyond the table's edge."""
+    with visitor(browser, address, (1280, 800)) as page:
+        for path in ("/", "/explore"):
+            page.goto(address + path)
+            assert page.evaluate(LONG_NAMES) == [], path
+
+
+@pytest.mark.parametrize("width", [700, 900])
+def test_a_small_window_is_as_wide_as_its_page(browser: Browser, address: str, width: int) -> None:
+    """So is a large one at 200 %: where a list needs more, it scrolls in its own box."""
+    with visitor(browser, address, (width, 800)) as page:
+        for path in ("/records", "/traces", "/", "/deployments/support"):
+            page.goto(address + path)
+            wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert wide[0] <= wide[1], path
+
+
 def test_the_head_is_one_line_on_a_wide_screen(browser: Browser, address: str) -> None:
     """Also where the menu of deployments is as wide as it gets: the search gives way."""
     with visitor(browser, address, WIDE) as page:
