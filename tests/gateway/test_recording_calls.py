@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from pathlib import Path
 
@@ -16,6 +17,7 @@ ROOM = 256 * 1024
 SECRET = "sk-12345"  # longer when it is redacted than it was
 SECRETS = SECRET * 1_800
 FRAME = len(SECRETS) + 500
+FAILED = re.compile(r'gen_ai_client_operation_duration_seconds_count\{.*airboss_status="error"')
 FRAMES_OF_A_CALL = 1_200
 """About what the frames of a short call have without its text."""
 
@@ -93,3 +95,8 @@ def test_an_answer_that_cannot_be_recorded_does_not_look_complete(
         assert ("[DONE]" in again.text) == stream
         opened, closed = gateway.frames()
         assert set(opened) - set(closed) == {answer.headers["x-request-id"]}
+        assert gateway.closed(answer.headers["x-request-id"])["status"] == "error"  # when there is room
+        with gateway.client() as client:
+            metrics = client.get("/metrics").text
+        (failed,) = [line for line in metrics.splitlines() if FAILED.match(line)]
+        assert failed.endswith(" 1.0")

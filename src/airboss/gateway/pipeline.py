@@ -21,17 +21,14 @@ from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
 from airboss.gateway.account import closing, said_whole
-from airboss.gateway.answer import (
-    DONE,
-    StreamedAnswer,
-    WholeAnswer,
-)
+from airboss.gateway.answer import DONE, StreamedAnswer, WholeAnswer
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import is_too_large
+from airboss.gateway.recording import without_room
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
@@ -431,6 +428,9 @@ def close_record(
         closed = call.seat.close(closed)
     try:
         worker.recording.hold("close", serving.redactor, closed, closed.response)
+    except ApiError:
+        closed = without_room(closed)
+        raise
     finally:  # what was used has been used, be there room on the disk for it or not
         worker.metrics.call(opened, closed)
         if call.held is not None:

@@ -45,6 +45,13 @@ def unrecorded() -> Unavailable:
     return Unavailable("the call cannot be recorded, so it is not served; the log says why", code=UNRECORDED)
 
 
+def without_room(closed: ClosedCall) -> ClosedCall:
+    """What is recorded of a call for whose end there was no room: its client was told so."""
+    if closed.status == "ok":
+        closed = msgspec.structs.replace(closed, status="error", error_type=UNRECORDED)
+    return msgspec.structs.replace(closed, response=None)
+
+
 class Recording:
     """One worker's. Its methods raise Unavailable where the journal can take no more."""
 
@@ -122,9 +129,7 @@ class Recording:
         its client has been told that it cannot be recorded."""
         if isinstance(frame, OpenedCall) or len(self._owed) >= OWED_MAX:
             return
-        if frame.status == "ok":
-            frame = msgspec.structs.replace(frame, status="error", error_type=UNRECORDED)
-        self._owed.append((redactor, msgspec.structs.replace(frame, response=None)))
+        self._owed.append((redactor, without_room(frame)))
         self._try_later()
 
     def _try_later(self) -> None:
