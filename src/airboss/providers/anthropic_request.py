@@ -19,7 +19,13 @@ import re
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
-from airboss.providers.anthropic_thinking import ANSWER_TOKENS, is_adaptive, native_schema, put_limits
+from airboss.providers.anthropic_thinking import (
+    ANSWER_TOKENS,
+    is_adaptive,
+    native_schema,
+    put_limits,
+    settle_sampling,
+)
 from airboss.providers.chat_request import (
     ANSWER_TOOL,
     ChatRequest,
@@ -72,6 +78,7 @@ def messages_request(
     for name in ("temperature", "top_p", "top_k"):
         if (number := getattr(request, name)) is not None:
             value[name] = number
+    settle_sampling(value, request.model, unsaid)
     if request.stops:
         value["stop_sequences"] = request.stops
     if request.stream:

@@ -2,6 +2,7 @@
 
 Models up to 4.5 are given a budget of tokens. Later ones decide themselves and are told an effort; the newest
 take no budget. They also take strict schemas as they are, and one that is made to call a tool cannot think.
+From 4.7 on a model takes no temperature, `top_p` or `top_k`, which many clients send unasked.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ EFFORTS: Mapping[str, str] = {
 """Efforts as they name them."""
 _VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")
 _FIRST_ADAPTIVE = (4, 6)
+_FIRST_UNSAMPLED = (4, 7)
 
 
 def is_adaptive(model: str) -> bool:
@@ -43,6 +45,20 @@ def is_adaptive(model: str) -> bool:
     if found is None:
         return "claude-3" not in model and "claude-2" not in model
     return (int(found[1]), int(found[2] or 0)) >= _FIRST_ADAPTIVE
+
+
+def settle_sampling(value: Json, model: str, unsaid: Unsaid) -> None:
+    """Leave out of a request how its words are drawn where the model takes none of that, and what asks for
+    nothing where two do not go together."""
+    found = _VERSION.search(model)
+    if found is not None and (int(found[1]), int(found[2] or 0)) >= _FIRST_UNSAMPLED:
+        for name in [each for each in ("temperature", "top_p", "top_k") if each in value]:
+            if value.pop(name) != 1 or name == "top_k":
+                unsaid.note(name)
+    elif "claude" in model and value.get("top_p") == 1 and "temperature" in value:
+        del value["top_p"]
+    elif "claude" in model and value.get("temperature") == 1 and "top_p" in value:
+        del value["temperature"]
 
 
 def native_schema(request: ChatRequest) -> bool:
