@@ -93,6 +93,35 @@ def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[
 
 
 @pytest.mark.parametrize(
+    ("kind", "model", "asks", "effort", "dropped"),
+    [
+        ("openai", "gpt-5.4-mini", True, "none", ("reasoning_effort",)),
+        ("openai", "gpt-5.6-terra", False, "none", ()),
+        ("azure", "gpt-6.2-sol", True, "none", ("reasoning_effort",)),
+        ("openai", "gpt-5.2", True, "high", ()),
+        ("openai", "gpt-5-mini", True, "high", ()),
+        ("openai", "gpt-4.1", False, None, ()),
+        ("openai-compatible", "openai/gpt-5.6-terra", True, "high", ()),
+    ],
+)
+def test_models_that_call_tools_only_where_they_do_not_think(
+    kind: ProviderKind, model: str, asks: bool, effort: str | None, dropped: tuple[str, ...]
+) -> None:
+    """OpenAI refuses them in chat otherwise, also where no effort is asked for; a header says so."""
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 20000}} if asks else {}
+    tools = [{"name": "f", "input_schema": {"type": "object"}}]
+    said = messages_as_chat(json.dumps(asked(tools=tools, **thinking)).encode())
+    speech = MessagesSpeech(said)
+    sent = json.loads(speech.plain(said.body, target(kind, model=model)))
+    assert (sent.get("reasoning_effort"), speech.dropped) == (effort, dropped)
+    speech.translated()
+    assert speech.dropped == ()
+    bare = messages_as_chat(json.dumps(asked(**thinking)).encode())
+    alone = json.loads(MessagesSpeech(bare).plain(bare.body, target(kind, model=model)))
+    assert alone.get("reasoning_effort") == ("high" if asks else None)
+
+
+@pytest.mark.parametrize(
     ("kind", "host", "model", "wanted"),
     [
         ("openai-compatible", "llm.house.example", "deepseek-ai/DeepSeek-V4", True),

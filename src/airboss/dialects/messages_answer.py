@@ -26,7 +26,7 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
-from airboss.dialects.plain import plain_chat
+from airboss.dialects.plain import calls_unthinking, plain_chat
 from airboss.dialects.speech import Counts, Json, Passing, Ranges, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
@@ -114,6 +114,7 @@ class MessagesSpeech:
         self._headers = tuple(headers)
         self._passing = False
         self._last_heard: list[bytes] = []
+        self._left_out: tuple[str, ...] = ()
         self.passes = False
         self.screens = False
         self._stream: _Stream | None = None
@@ -125,7 +126,8 @@ class MessagesSpeech:
         """As `Speech.dropped`."""
         if self._passing:
             return ()
-        return (*self._asked.dropped, *(each.param for each in self.unsaid if each.param is not None))
+        unsaid = (each.param for each in self.unsaid if each.param is not None)
+        return (*self._asked.dropped, *unsaid, *self._left_out)
 
     def passing(
         self, written: bytes, target: Target, release: Release, lead: Sequence[Mapping[str, str]]
@@ -146,9 +148,12 @@ class MessagesSpeech:
     def translated(self) -> None:
         """As `Speech.translated`."""
         self._passing = False
+        self._left_out = ()  # by who was asked before
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
+        quiet = self._asked.calls and calls_unthinking(target)
+        self._left_out = ("reasoning_effort",) if quiet and self._asked.thinks else ()
         return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most)
 
     def whole(self, chat: bytes) -> bytes:

@@ -55,15 +55,17 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     """The chat request. `rich` is whether it has members that OpenAI's dialect does not know, `most` whether
-    it asks for the effort `max`; `dropped` names what was left out; `begun` is the beginning of the answer,
-    where the last turn is the assistant's. `unsaid` is what chat has no words for, and what is not in
-    `body`."""
+    it asks for the effort `max`, `thinks` whether for any, `calls` whether it has tools; `dropped` names what
+    was left out; `begun` is the beginning of the answer, where the last turn is the assistant's. `unsaid` is
+    what chat has no words for, and what is not in `body`."""
 
     body: bytes
     model: str
     rich: bool
     dropped: tuple[str, ...] = ()
     most: bool = False
+    thinks: bool = False
+    calls: bool = False
     begun: str = ""
     unsaid: tuple[Unsaid, ...] = ()
 
@@ -110,6 +112,8 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         rich=turns.rich,
         dropped=dropped,
         most=value.get("reasoning_effort") == "max",
+        thinks="reasoning_effort" in value,
+        calls="tools" in value,
         begun=turns.begun,
         unsaid=tuple(turns.unsaid),
     )

@@ -24,8 +24,9 @@ _REFUSE_THOUGHTS = ("groq.com", "cerebras.ai", "mistral.ai", "openai.com", "azur
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
-_GPT_MAX, _GPT_XHIGH = (5, 6), (5, 2)
-"""The first of OpenAI's models whose effort may be `max`, and `xhigh`."""
+_GPT_MAX, _GPT_XHIGH, _GPT_UNTHINKING = (5, 6), (5, 2), (5, 4)
+"""The first of OpenAI's models whose effort may be `max`, and `xhigh`, and that refuse tools in chat unless
+told not to think."""
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
@@ -50,17 +51,30 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         members["messages"] = _shown_by_the_user(_listed.decode(encode(members["messages"])))
     if most:
         members["reasoning_effort"] = _most(target)
+    if "tools" in members and calls_unthinking(target):
+        members["reasoning_effort"] = "none"
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def calls_unthinking(target: Target) -> bool:
+    """Whether a model calls tools in OpenAI's chat only where it does not think: there they think and call in
+    Responses alone, and refuse the request even where it asks for no effort."""
+    return target.kind in {"openai", "azure"} and _version(target) >= _GPT_UNTHINKING
+
+
+def _version(target: Target) -> tuple[int, int]:
+    """Of a model of OpenAI's, by its name."""
+    named = _GPT.search(target.upstream_model)
+    return (int(named[1]), int(named[2] or 0)) if named else (0, 0)
 
 
 def _most(target: Target) -> str:
     """The most effort that a model is known to take: what all that think know is `high`."""
     if is_at(target, _TAKE_MAX):
         return "max"
-    named = _GPT.search(target.upstream_model)
-    version = (int(named[1]), int(named[2] or 0)) if named else (0, 0)
+    version = _version(target)
     if version >= _GPT_MAX:
         return "max"
     return "xhigh" if version >= _GPT_XHIGH or "codex-max" in target.upstream_model else "high"
