@@ -366,6 +366,30 @@ def test_without_bodies_nothing_said_is_kept(provider: FakeProvider, own_root: P
         assert len([each for each in gateway.spans() if each["call"]]) >= 20
 
 
+def test_without_bodies_no_name_hides_what_was_said(provider: FakeProvider, own_root: Path) -> None:
+    """Other SDKs have names of their own for it, and apps any: texts under known names stay, and numbers."""
+    said_in = (
+        *("ai.prompt", "ai.prompt.messages", "ai.response.text", "ai.toolCall.args", "ai.response.object"),
+        *("mlflow.spanInputs", "mlflow.spanOutputs", "langfuse.observation.input", "langfuse.trace.output"),
+        *("pydantic_ai.all_messages", "all_messages_events", "tool_arguments", "input", "app.question"),
+        *("langsmith.inputs", "db.query.text", "db.query.parameter.0", "user.question", "llm.answer"),
+    )
+    kept = {
+        "app.tries": 3,
+        "user.id": "ann",
+        "http.route": "/ask",
+        "ai.model.id": "up",
+        "langfuse.observation.type": "span",
+    }
+    with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:
+        note = {"timeUnixNano": "1", "name": "note", "attributes": pairs(dict.fromkeys(said_in, "be kind"))}
+        given = dict.fromkeys(said_in, "be kind") | {"list": ["be kind"]} | kept
+        send_json(gateway, span(1, attributes=given, events=[note]))
+        assert b"be kind" not in gateway.journal_bytes()
+        (told,) = gateway.spans()
+        assert told["attributes"] == kept
+
+
 def test_a_trace_has_one_user(quiet: Gateway) -> None:
     """Spans that name nobody are of the person whom another span of their trace in the request names."""
     send_json(

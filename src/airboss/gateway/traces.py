@@ -30,7 +30,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding, custom_of
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
-from airboss.telemetry.genai_attributes import without_content, without_credentials
+from airboss.telemetry.genai_attributes import unsaid, without_content, without_credentials
 from airboss.telemetry.otlp_bounds import SPANS_MAX
 
 if TYPE_CHECKING:
@@ -256,14 +256,18 @@ class Spans:
             if told.address is None or told.address != self._host:  # ours has a record already
                 call = self._record(raw, told, span_id, service, started_at, user, session)
                 awaits = self.bodies and told.silent and "openinference.span.kind" not in raw.attributes
-        if call is not None or not self.bodies:
+        if not self.bodies:
+            attributes = unsaid(attributes)
+        elif call is not None:
             attributes = without_content(attributes)
         attributes = without_credentials(attributes)
         events = [
             {
                 "at_ms": (each.at_ns - raw.start_ns) / 1e6,
                 "name": each.name,
-                "attributes": without_credentials(each.attributes),
+                "attributes": without_credentials(
+                    each.attributes if self.bodies else unsaid(each.attributes)
+                ),
             }
             for each in raw.events
             if each.name not in genai_spans.CHUNKS and (self.bodies or not each.name.startswith("gen_ai."))

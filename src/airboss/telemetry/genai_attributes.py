@@ -24,6 +24,27 @@ _CONTENT: Final = re.compile(
     r"|traceloop\.(?:entity\.(?:input|output)|prompt\.(?:template|template_variables))\Z"
     r"|mcp\.(?:request\.argument|response\.value)\Z|db\.(?:query|search)\.result\b|db\..*\.where_document\Z"
 )
+_NAMED: Final = re.compile(
+    # what is read into records
+    r"airboss\.|gen_ai\.(?:operation|provider|system|request|response|usage|agent|workflow|tool|conversation"
+    r"|data_source|output\.type|token|openai|azure|aws|prompt\.(?:name|version)|evaluation|user|is_streaming)\b"
+    r"|llm\.(?:model_name|provider|system|invocation_parameters|token_count|cost|is_streaming|finish_reason"
+    r"|usage|user|request\.(?:model|model_name|type)|response\.(?:model|model_name|id))\b"
+    r"|(?:embedding|reranker)\.(?:model_name|top_k)\Z|openinference\.|traceloop\.|openai\.|mcp\.(?:method|session)"
+    r"|tool\.(?:name|id|description)\Z|graph\.node\.|metadata\Z|tag\.tags\Z"
+    r"|session\.(?:id|previous_id)\Z|(?:end)?user\.(?:id|name|email|full_name|hash|roles?|scope)\Z"
+    # what OpenTelemetry says of any program
+    r"|(?:error|exception|code|thread|otel|service|telemetry|deployment|host|os|process|container|k8s|cloud|faas"
+    r"|server|client|network|net|peer|tls|user_agent|http|url|rpc|messaging|aws|azure|gcp"
+    r"|db\.(?:system|namespace|name|collection|operation\.name|response\.status_code))\b"
+    # of other SDKs' own
+    r"|ai\.(?:model|usage|operationId|settings|telemetry\.functionId|telemetry\.metadata"
+    r"|response\.(?:id|model|finishReason|timestamp))\b|(?:operation|resource)\.name\Z"
+    r"|langfuse\.(?:user|session|environment|release|version|trace\.(?:name|tags)"
+    r"|observation\.(?:type|level|model\.name|prompt|usage_details|cost_details))\b"
+    r"|mlflow\.(?:spanType|spanFunctionName|traceRequestId|experimentId)\Z"
+)
+"""Names that stand for something other than what was said."""
 _CREDENTIAL: Final = re.compile(
     r"(?:gen_ai|llm)\.(?:request[._])?(?:extra[-_])?headers\Z|(?:.*[._])?extra[-_]headers\Z"
     r"|(?:.*[._])?(?:proxy[-_])?authorization\Z|(?:.*[._])?(?:x[-_])?(?:goog[-_])?api[-_]?key\Z"
@@ -35,6 +56,16 @@ _CREDENTIAL: Final = re.compile(
 def without_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes but for those that hold what was said."""
     return {name: value for name, value in attributes.items() if _CONTENT.match(name) is None}
+
+
+def unsaid(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes where nothing that was said may be kept: numbers, and texts under names that are known to
+    hold none. Who makes up a name may put anything there."""
+    return {
+        name: value
+        for name, value in without_content(attributes).items()
+        if isinstance(value, bool | int | float) or _NAMED.match(name) is not None
+    }
 
 
 def without_credentials(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
