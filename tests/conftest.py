@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +60,6 @@ if "TMPDIR" not in os.environ and free_memory() >= ROOM_BYTES:
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 
-JOURNEYS = sorted(path.name for path in Path(__file__).parent.glob("journeys/test_*.py"))
-AT_ONCE = 2
-"""Whole systems on two cores: with more of them, each is too slow for what it promises."""
 QUICK = ("config", "bench")
 LONG = (
     "store/test_rollups.py",
@@ -77,31 +73,25 @@ LONG = (
     "store/test_contract_scores.py",
     "store/test_erase.py",
     "store/test_contract_messages.py",
+    "tests/test_tidy.py",
+    "tests/test_examples.py",
+    "tests/test_setup.py",
 )
 """Files that take half a minute and more."""
 
 
-def scope_of(test: str) -> str:
-    """What runs at one worker: a file, as ever, or half of the journeys, which wait half of their time, as
-    others do: together they leave room for twice as many workers as there are cores."""
-    file = test.partition("::")[0]
-    folder, _, name = file.rpartition("/")
-    return f"journeys {JOURNEYS.index(name) % AT_ONCE}" if folder == "tests/journeys" else file
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """`--dist loadfile` by that."""
+    """`--dist loadfile`, with journeys apart."""
     if config.getoption("dist") != "loadfile":
         return None
-    scheduling: Any = import_module("xdist.scheduler").LoadScopeScheduling(config, log)
-    scheduling._split_scope = scope_of
-    return scheduling
+    from tests.support.lanes import Lanes  # noqa: PLC0415 - there may be no xdist
+
+    return Lanes(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Journeys first, then what is long: it must not come last, with nothing beside it. Each worker is
-    given two scopes at the start; what waits behind the journeys is quick."""
+    """Journeys first, then what is long: it must not come last, with nothing beside it."""
 
     def turn(item: pytest.Item) -> int:
         folder, name = item.path.parts[-2:]

@@ -254,11 +254,17 @@ def test_an_abandoned_call_frees_its_slot_beside_a_stream(
     gateway: Gateway, running: Engine, case: str
 ) -> None:
     """Beside a running stream the slot of a call whose client has gone is free within a second, or after the
-    piece of the prompt that is being read; the stream goes on."""
+    piece of the prompt that is being read; the stream goes on. On a busy machine the gateway may be held up
+    while the engine goes on: a slot that is late is looked at again."""
+    assert any(freed_in_time(gateway, running, case, attempt) for attempt in range(3))
+
+
+def freed_in_time(gateway: Gateway, running: Engine, case: str, attempt: int) -> bool:
+    """Begin a stream and a call beside it, and leave that."""
     until(lambda: running.busy() == 0)
     abandoned: dict[str, Any] = {"stream": case.startswith("stream"), "max_tokens": 300}
     if "prompt" in case:
-        abandoned["messages"] = word_soup(len(case))
+        abandoned["messages"] = word_soup(len(case) + 100 * attempt)
     # What nobody reads here waits in buffers; a stream of this length fits in them.
     with leaving(gateway, LONG | {"max_tokens": 600, "stream": True}):
         until(lambda: running.busy() == 1)
@@ -267,15 +273,12 @@ def test_an_abandoned_call_frees_its_slot_beside_a_stream(
             if "prompt" not in case:
                 until(lambda: min(tokens(running)) > 3, every_s=0.02)
         left, before = time.monotonic(), max(tokens(running))
-        until(lambda: running.busy() == 1, timeout_s=10, every_s=0.02)
-        if "prompt" in case:
-            # The stream gets a token after each of the prompt's eight pieces. Seconds would say less: on a
-            # busy machine a piece may take one.
-            assert max(tokens(running)) - before <= 4
-        else:
-            assert time.monotonic() - left < 1.0
-        before = max(tokens(running))
-        until(lambda: max(tokens(running)) > before)
+        (now,) = until(lambda: len(made := tokens(running)) == 1 and made, timeout_s=10, every_s=0.02)
+        took_s = time.monotonic() - left
+        until(lambda: max(tokens(running)) > now)
+    # The stream gets a token after each of the prompt's eight pieces. Seconds would say less there: on a busy
+    # machine a piece may take one.
+    return now - before <= 4 if "prompt" in case else took_s < 1.0
 
 
 def tokens(running: Engine) -> list[int]:

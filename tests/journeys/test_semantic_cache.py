@@ -76,7 +76,7 @@ def airboss(fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = Airboss(tmp_path_factory.mktemp("semantic") / "a", config, weights=weights)
     (made.data / "weights" / tokenizer.name).symlink_to(tokenizer)
     with made as running:
-        until(lambda: replica(running)["state"] == "ready", timeout_s=30)
+        until(lambda: replica(running)["state"] == "ready", timeout_s=60)
         keep(running, "What does a warm engine say?")
         yield running
 
@@ -123,7 +123,7 @@ def keep(airboss: Airboss, text: str, **body: Any) -> httpx2.Response:
             return None
         return answer
 
-    return until(asked, timeout_s=20)
+    return until(asked, timeout_s=60)
 
 
 def again(airboss: Airboss, text: str, **body: Any) -> httpx2.Response:
@@ -136,7 +136,7 @@ def again(airboss: Airboss, text: str, **body: Any) -> httpx2.Response:
         answer = ask(airboss, text, **body)
         return answer if compared(airboss)["failed"] == before else None
 
-    return until(asked, timeout_s=20)
+    return until(asked, timeout_s=60)
 
 
 def compared(airboss: Airboss) -> Counter[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
@@ -34,9 +35,9 @@ model = "judge"
 
 def _killed(airboss: Airboss, name: str) -> None:
     """Kill a process at once, and wait until another has taken its place."""
-    pid = until(lambda: airboss.pid(name), timeout_s=30)
+    pid = until(lambda: airboss.pid(name), timeout_s=60)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: _ready(airboss, name) not in {pid, None}, timeout_s=30)
+    until(lambda: _ready(airboss, name) not in {pid, None}, timeout_s=60)
 
 
 def _ready(airboss: Airboss, name: str) -> int | None:
@@ -65,7 +66,7 @@ def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) ->
     )
     with Airboss(tmp_path / "a", fake(provider.url, scoring + JUDGE)) as airboss:
         # The first tick of the follower, so that it counts from here.
-        until(lambda: _cursor(airboss), timeout_s=30)
+        until(lambda: _cursor(airboss), timeout_s=60)
         given: dict[str, list[str]] = {}
         for name in ("controller", "store", "gateway-0", "controller"):
             ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(6)]
@@ -84,7 +85,7 @@ def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) ->
                 {"stars", "refusal", "quality"} <= set(found[record_id]) for record_id in given
             )
 
-        until(all_scored, timeout_s=60, every_s=0.5)
+        until(all_scored, timeout_s=120, every_s=0.5)
         found = _judged(airboss)
         assert {each["quality"] for each in found.values()} == {0.75}
         for record_id, ids in given.items():
@@ -98,8 +99,9 @@ def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) ->
         assert {each["scores"]["stars"] for each in low} == {0, 1}
 
 
+@pytest.mark.timeout(900)
 def test_alarms_tell_each_change_once_through_kills(provider: FakeProvider, tmp_path: Path) -> None:
-    """A fire and its end, twice over, with the controller killed at random moments and a receiver that
+    """A fire, its end and another fire, with the controller killed at random moments and a receiver that
     fails for a while: one notification for each change, in order, and none lost."""
     print(f"seed {SEED}")  # noqa: T201 - shown when it fails
     rng = random.Random(SEED)
@@ -121,21 +123,20 @@ notify = ["ops"]
 """
         env = {"HOOK_SECRET": "s3cret"}
         with Airboss(tmp_path / "a", fake(provider.url, alarm), env=env) as airboss:
-            for round_number in range(2):
-                for wanted, content in (("firing", BAD), ("resolved", "hi")):
-                    receiver.answer(500)
-                    _until_state(airboss, wanted, content, rng)
-                    receiver.answer(204)
-                    changes = 2 * round_number + (1 if wanted == "firing" else 2)
-                    until(_told(airboss, receiver, changes, content), timeout_s=60, every_s=0.3)
-                    if rng.random() < 0.5:
-                        _killed(airboss, "controller")
+            changes = [("firing", BAD), ("resolved", "hi"), ("firing", BAD)]
+            for number, (wanted, content) in enumerate(changes, 1):
+                receiver.answer(500)
+                _until_state(airboss, wanted, content, rng)
+                receiver.answer(204)
+                until(_told(airboss, receiver, number, content), timeout_s=120, every_s=0.3)
+                if rng.random() < 0.5:
+                    _killed(airboss, "controller")
             states = [each["state"] for each in _distinct(receiver)]
-            assert states == ["firing", "resolved"] * 2
+            assert states == ["firing", "resolved", "firing"]
             assert all("x-airboss-signature" in each["headers"] for each in receiver.got)
             page = json.loads(airboss.verb("monitor", "show", "errors", "--json"))
             assert {each["state"] for each in page["notifications"]} == {"sent"}
-            assert len(page["notifications"]) == 4
+            assert len(page["notifications"]) == 3
             said = _distinct(receiver)[0]
             assert said["link"].startswith(airboss.ready["console_url"] + "/records?deployment=support")
 
@@ -144,7 +145,6 @@ def _until_state(airboss: Airboss, wanted: str, content: str, rng: random.Random
     """Send calls until the alarm is in a state; the controller is killed somewhere on the way."""
     kill_at = time.monotonic() + rng.uniform(0, 6)
     killed = False
-    deadline = time.monotonic() + 90
 
     def there() -> bool:
         nonlocal killed
@@ -154,7 +154,7 @@ def _until_state(airboss: Airboss, wanted: str, content: str, rng: random.Random
             _killed(airboss, "controller")
         return _state(airboss) in ({"resolved", "ok"} if wanted == "resolved" else {wanted})
 
-    until(there, timeout_s=deadline - time.monotonic(), every_s=0.3)
+    until(there, timeout_s=180, every_s=0.3)
 
 
 def _told(airboss: Airboss, receiver: Receiver, changes: int, content: str) -> Callable[[], bool]:

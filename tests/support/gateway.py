@@ -179,11 +179,11 @@ class Gateway:
 
     def closed(self, record_id: str) -> dict[str, Any]:
         """The close frame of a call, waited for."""
-        return until(lambda: self.frames()[1].get(record_id), timeout_s=5.0)
+        return until(lambda: self.frames()[1].get(record_id), timeout_s=20.0)
 
     def only_closed(self) -> dict[str, Any]:
         """The close frame of the only call so far, waited for."""
-        return until(lambda: next(iter(self.frames()[1].values()), None), timeout_s=5.0)
+        return until(lambda: next(iter(self.frames()[1].values()), None), timeout_s=20.0)
 
     def kill(self) -> None:
         """End it at once, as `kill -9` does."""
