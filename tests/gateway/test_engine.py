@@ -273,12 +273,18 @@ def freed_in_time(gateway: Gateway, running: Engine, case: str, attempt: int) ->
             if "prompt" not in case:
                 until(lambda: min(tokens(running)) > 3, every_s=0.02)
         left, before = time.monotonic(), max(tokens(running))
-        (now,) = until(lambda: len(made := tokens(running)) == 1 and made, timeout_s=10, every_s=0.02)
+        now: int = until(lambda: alone(running), timeout_s=10, every_s=0.02)
         took_s = time.monotonic() - left
         until(lambda: max(tokens(running)) > now)
     # The stream gets a token after each of the prompt's eight pieces. Seconds would say less there: on a busy
     # machine a piece may take one.
     return now - before <= 4 if "prompt" in case else took_s < 1.0
+
+
+def alone(running: Engine) -> int:
+    """How many tokens the only slot at work has made; 0 where there are several."""
+    made = tokens(running)
+    return made[0] if len(made) == 1 else 0
 
 
 def tokens(running: Engine) -> list[int]:
