@@ -17,7 +17,7 @@ import pytest
 
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.support.airboss import Airboss
+from tests.support.airboss import Airboss, run_airboss
 from tests.support.receiver import Receiver
 from tests.support.wait import until
 
@@ -134,7 +134,8 @@ notify = ["ops"]
             states = [each["state"] for each in _distinct(receiver)]
             assert states == ["firing", "resolved", "firing"]
             assert all("x-airboss-signature" in each["headers"] for each in receiver.got)
-            page = json.loads(airboss.verb("monitor", "show", "errors", "--json"))
+            show = ("monitor", "show", "errors", "--json", "--data-dir", str(airboss.data))
+            page = json.loads(run_airboss(*show, cwd=tmp_path).stdout)  # exit 1: it fires
             assert {each["state"] for each in page["notifications"]} == {"sent"}
             assert len(page["notifications"]) == 3
             said = _distinct(receiver)[0]
