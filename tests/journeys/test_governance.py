@@ -77,15 +77,17 @@ def test_a_person_is_forgotten_while_calls_go_on(tmp_path: Path, provider: FakeP
         assert holding(airboss.data, *THEIRS) == []
         assert (len(airboss.records("--user", "bob")), cost(airboss)) == (3, before)
 
-        store = airboss.pid("store")
+        store, up = airboss.pid("store"), airboss.process
         assert store is not None
+        assert up is not None
         assert airboss.chat(WORDS, user=USER).is_success
-        os.kill(store, signal.SIGSTOP)  # it hangs, and nobody starts it again
+        up.send_signal(signal.SIGSTOP)  # who would start it again at once
+        os.kill(store, signal.SIGKILL)
         assert airboss.chat(WORDS, user=USER).is_success
         until(lambda: not airboss.api("status")["journal"]["store_up"], timeout_s=60, every_s=0.3)
         assert erased(airboss, USER)["state"] == "pending"
         assert airboss.status()["erasures_pending"] == 1
-        os.kill(store, signal.SIGCONT)
+        up.send_signal(signal.SIGCONT)
         until(lambda: airboss.api("status")["erasures_pending"] == 0, timeout_s=60, every_s=0.3)
         assert holding(airboss.data, *THEIRS) == []
         assert len(airboss.records()) == 8
