@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.journeys.configs import STARTER_MODEL
@@ -38,6 +39,12 @@ def events(airboss: Airboss, headers: dict[str, str]) -> Iterator[dict[str, Any]
     raise AssertionError("the stream ended without [DONE]")
 
 
+def at_work(engine: dict[str, Any]) -> bool:
+    """Whether it has a call: which one a call goes to is nobody's to say on a busy machine."""
+    slots = httpx2.get(f"{engine['url'].removesuffix('/v1')}/slots", verify=False).json()
+    return any(slot["is_processing"] for slot in slots)
+
+
 def text(found: list[dict[str, Any]]) -> str:
     """What a stream says."""
     return "".join(c["delta"].get("content") or "" for each in found for c in each["choices"])
@@ -52,15 +59,12 @@ def test_a_killed_replica_breaks_no_stream(tmp_path: Path, engines: int) -> None
     with Airboss(tmp_path / "a", config, weights=starter_weights()) as airboss:
         headers: dict[str, str] = {}
         whole = list(events(airboss, headers))
-        airboss.settled()
-        (before,) = airboss.records()
-        (url,) = {attempt["url"] for attempt in before["attempts"]}
-        (pid,) = {each["pid"] for each in replicas(airboss) if each["url"] == url}
-        seen: list[dict[str, Any]] = []
+        there, seen = replicas(airboss), list[dict[str, Any]]()
         for event in events(airboss, headers):
             seen.append(event)
-            if len(seen) == 20:
-                os.kill(pid, signal.SIGKILL)
+            if len(seen) == 5:  # early: on a busy machine the engine is far ahead of who reads
+                (engine,) = filter(at_work, there)
+                os.kill(engine["pid"], signal.SIGKILL)
         assert text(seen) == text(whole)
         used, usual = ([each["usage"] for each in found if each.get("usage")][-1] for found in (seen, whole))
         assert used["prompt_tokens"] == usual["prompt_tokens"]
@@ -70,5 +74,5 @@ def test_a_killed_replica_breaks_no_stream(tmp_path: Path, engines: int) -> None
         record = next(each for each in airboss.records() if each["id"] == headers["id"])
         assert record["status"] == "ok"
         first, *_, last = record["attempts"]
-        assert (first["url"], last["why"], last["error_type"]) == (url, "continuation", None)
-        assert (last["url"] == url) == (engines == 1)
+        assert (first["url"], last["why"], last["error_type"]) == (engine["url"], "continuation", None)
+        assert (last["url"] == engine["url"]) == (engines == 1)
