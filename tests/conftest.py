@@ -60,7 +60,6 @@ if "TMPDIR" not in os.environ and free_memory() >= ROOM_BYTES:
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 
-QUICK = ("config", "bench")
 LONG = (
     "store/test_rollups.py",
     "gateway/test_engine.py",
@@ -95,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def turn(item: pytest.Item) -> int:
         folder, name = item.path.parts[-2:]
-        return 0 if folder == "journeys" else 1 if folder in QUICK else 2 if f"{folder}/{name}" in LONG else 3
+        return 0 if folder == "journeys" else 1 if f"{folder}/{name}" in LONG else 2
 
     items.sort(key=turn)
 
