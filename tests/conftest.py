@@ -72,9 +72,9 @@ LONG = (
     "store/test_contract_scores.py",
     "store/test_erase.py",
     "store/test_contract_messages.py",
-    "tests/test_tidy.py",
-    "tests/test_examples.py",
-    "tests/test_setup.py",
+    "test_tidy.py",
+    "test_examples.py",
+    "test_setup.py",
 )
 """Files that take half a minute and more."""
 
@@ -93,8 +93,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Journeys first, then what is long: it must not come last, with nothing beside it."""
 
     def turn(item: pytest.Item) -> int:
-        folder, name = item.path.parts[-2:]
-        return 0 if folder == "journeys" else 1 if f"{folder}/{name}" in LONG else 2
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        return 0 if file.startswith("journeys/") else 1 if file in LONG else 2
 
     items.sort(key=turn)
 
