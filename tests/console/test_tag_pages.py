@@ -51,6 +51,28 @@ def test_values_say_what_they_have_spent(site: LoopSite) -> None:
     ]
 
 
+def test_a_value_is_told_whole(site: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its cheapest calls too, those of a candidate, however many values there are."""
+    now = site.loop.clock.at
+    told = [(f"p{n}", "stable", "3") for n in range(8)] + [("p7", "canary", "0.01")]
+    site.log.apply(
+        move_of(
+            [
+                {"tags": {"project": project}, "arm": arm, "cost_usd": Decimal(usd), "started_at": now}
+                for project, arm, usd in told
+            ],
+            6,
+        )
+    )
+    monkeypatch.setattr(api_tags, "VALUES_MAX", 2)
+    _, project = site.program("viewer").get("/api/v1/tags").json()["tags"]
+    assert [(each["value"], Decimal(str(each["spent_usd"]))) for each in project["values"]] == [
+        ("p7", Decimal("3.01")),
+        ("p0", Decimal(3)),
+    ]
+    assert project["more"]
+
+
 def test_the_page_of_keys_shows_them(site: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """With bars, and a link to the calls; a store that is away is told, and the keys are there."""
     page = site.person("viewer").get("/governance/keys").text

@@ -156,7 +156,10 @@ def test_limits_are_those_that_hold() -> None:
     """Whoever gave them, the configuration or a verb; and deployments have some too."""
     budget = Budget(usd=Decimal(10), per="month")
     text = SERVED + "limits = { concurrency = 5 }\n[teams.research]\nbudget = { usd = 5, per = 'month' }\n"
+    text += "[tags.project]\nbudget = { usd = 5 }\n"
     keys = (key("a", budget=budget), key("b", limits=Limits(concurrency=2)), key("c"))
     found = said(config=parse_config(text, source=""), keys=keys)["OWASP LLM 2026 06"]
-    assert found.evidence[0].what == "limits or budgets: a, b, team research, deployment a"
+    assert found.evidence[0].what == (
+        "limits or budgets: a, b, team research, each value of tag project, deployment a"
+    )
     assert said(keys=(key("c"),))["OWASP LLM 2026 06"].state == "not evidenced"

@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import console, local_time, print_json, table_of
+from airboss.cli.output import clipped, console, local_time, print_json, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
@@ -82,13 +82,10 @@ def show(found: list[dict[str, Any]]) -> None:
         who = [each["actor"], each["subject"]]
         names = [escape(name) if name is not None else "[dim](erased)[/]" for name in who]
         at = local_time(each["at"])
-        table.add_row(str(each["number"]), at, escape(each["action"]), *names, escape(clipped(detail)))
+        table.add_row(
+            str(each["number"]), at, escape(each["action"]), *names, escape(clipped(detail, DETAIL_MAX))
+        )
     console().print(table if found else "nothing was done yet that is like this")
-
-
-def clipped(detail: str) -> str:
-    """A detail as short as a table needs it: half a digest must not look like a whole one."""
-    return detail if len(detail) <= DETAIL_MAX else detail[: DETAIL_MAX - 1] + "…"
 
 
 @audit.command("checkpoint")

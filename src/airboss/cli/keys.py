@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, plain, print_json, table_of
+from airboss.cli.output import clipped, console, local_time, plain, print_json, table_of
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -250,19 +250,16 @@ def list_tags(
         for each in tag["values"]:
             spent = f"{money(Decimal(str(each['spent_usd'])))} of {usd} USD a {tag['per']}"
             table.add_row(
-                escape(plain(tag["name"])), escape(plain(cut(each["value"]))), spent, str(each["requests"])
+                escape(plain(tag["name"])),
+                escape(clipped(plain(each["value"]), 60)),  # programs may send whole texts
+                spent,
+                str(each["requests"]),
             )
         if not tag["values"]:
             table.add_row(escape(plain(tag["name"])), "", f"nothing of {usd} USD a {tag['per']}", "0")
     console().print(table)
 
 
-def cut(value: str) -> str:
-    """A tag's value as a table has it: programs may send whole texts."""
-    return value if len(value) <= VALUE_CHARS_MAX else f"{value[: VALUE_CHARS_MAX - 1]}…"
-
-
-VALUE_CHARS_MAX = 60
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
 
 

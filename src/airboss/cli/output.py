@@ -34,6 +34,11 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
+def clipped(text: str, chars: int) -> str:
+    """A text as short as a table needs it. It shows that it is cut: half a digest is no whole one."""
+    return text if len(text) <= chars else f"{text[: chars - 1]}…"
+
+
 def console() -> Console:
     """Where tables go."""
     from airboss.cli.narrow import WholeConsole  # noqa: PLC0415 - 40 ms that JSON output need not pay

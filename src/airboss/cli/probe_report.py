@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, local_time, table_of, usd
+from airboss.cli.output import clipped, console, local_time, table_of, usd
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow
@@ -213,8 +213,7 @@ def verdict(finding: dict[str, Any]) -> str:
 
 def said(answer: str) -> str:
     """The beginning of an answer in quotes."""
-    text = " ".join(answer.split())
-    return f'"{text if len(text) <= 40 else text[:39] + "…"}"'
+    return f'"{clipped(" ".join(answer.split()), 40)}"'
 
 
 def notes(summary: dict[str, Any], report: dict[str, Any]) -> list[str]:

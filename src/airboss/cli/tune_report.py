@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, dash, local_time, table_of, usd
+from airboss.cli.output import clipped, console, dash, local_time, table_of, usd
 
 SHOWN = 10
 """Candidates of a table; the JSON has more."""
@@ -113,7 +113,7 @@ def candidates(result: dict[str, Any]) -> Any:
             "-" if tokens is None else f"{tokens:.0f}",
             each["form"],
             str(each["examples"]),
-            escape(text if len(text) <= 60 else f"{text[:59]}…"),
+            escape(clipped(text, 60)),
         )
     return table
 

@@ -15,6 +15,7 @@ from airboss.domain.ports import UsageQuery
 from airboss.domain.record import EXTERNAL
 from airboss.governance.budgets import period_end, period_start
 from airboss.governance.counting import exactly
+from airboss.store.usage import ROWS_MAX
 
 VALUES_MAX: Final = 100
 """Values of a tag that are shown: those that have spent most."""
@@ -62,7 +63,7 @@ def one(desk: Desk, name: str, budget: Budget, now: datetime) -> TagShown:
     """One tag."""
     begin, end = period_start(budget, now), period_end(budget, now)
     asked = UsageQuery(
-        since=begin, until=end, by=(f"tag:{name}", "arm"), order="cost_usd", limit=4 * VALUES_MAX, people=()
+        since=begin, until=end, by=(f"tag:{name}", "arm"), order="cost_usd", limit=ROWS_MAX, people=()
     )
     found: dict[str, ValueShown] = {}
     for row in desk.log.usage(asked):

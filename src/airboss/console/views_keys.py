@@ -34,7 +34,6 @@ GRACES = (
 )
 THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
 """Commas that only group digits. In `12,50` one is meant as the point: that is asked about, not guessed."""
-VALUE_CHARS_MAX = 100
 LINKED_CHARS_MAX = 500
 """Of a tag's value."""
 NEARLY = 0.9
@@ -104,15 +103,10 @@ def tags(desk: Desk, seen: Visit) -> list[tuple[TagShown, str, list[tuple[str, s
         (
             tag,
             f"${money(tag.usd)} a {tag.per}",
-            [(cut(each.value), called(tag.name, each.value), value_bar(tag, each)) for each in tag.values],
+            [(each.value, called(tag.name, each.value), value_bar(tag, each)) for each in tag.values],
         )
         for tag in found
     ]
-
-
-def cut(value: str) -> str:
-    """A value as it is shown: programs may send whole texts."""
-    return value if len(value) <= VALUE_CHARS_MAX else f"{value[: VALUE_CHARS_MAX - 1]}…"
 
 
 def called(tag: str, value: str) -> str | None:

@@ -285,6 +285,7 @@ def _access(facts: Facts) -> Found:
 def _bounded(facts: Facts) -> Found:
     limited = [key.name for key in facts.keys if key.limits or key.budget or key.each_user]
     limited += [f"team {name}" for name in facts.config.teams]
+    limited += [f"each value of tag {name}" for name in facts.config.tags]
     limited += [f"deployment {name}" for name, each in facts.config.deployments.items() if each.limits]
     if facts.config.gateway.limits is not None:
         limited.append("all calls together")
