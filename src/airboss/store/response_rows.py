@@ -39,8 +39,8 @@ class ResponseStore(Protocol):
         """The response of this id."""
 
     def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
-        """The response of this id after all that it builds on, the first one first, at most LINKS_MAX. None
-        where one of them is missing."""
+        """The response of this id after all that it builds on, the first one first, at most LINKS_MAX, each
+        with nothing as its `response`, which says tools and instructions again. None where one is missing."""
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """Forget a response; whether there was one. What builds on it cannot be built on any more."""

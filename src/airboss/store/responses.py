@@ -38,9 +38,13 @@ class SqlResponseStore(LedgerPart):
     def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
         links = _links(response_id, key, _text(now))
+        told = [column for column in responses.c if column is not responses.c.response]
         with self._read() as connection:
             rows = connection.execute(
-                select(responses).join(links, responses.c.id == links.c.id).order_by(links.c.depth.desc())
+                select(*told)
+                .add_columns(literal("").label("response"))
+                .join(links, responses.c.id == links.c.id)
+                .order_by(links.c.depth.desc())
             ).all()
         if not rows or rows[0].previous is not None:
             return None

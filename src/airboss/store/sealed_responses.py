@@ -72,7 +72,7 @@ class SealedResponses:
 
     def _opened(self, found: Sequence[KeptResponse]) -> list[KeptResponse] | None:
         """These, or None where one of them does not open."""
-        if not any(each.response.startswith(PREFIX) for each in found):
+        if not any(each.messages.startswith(PREFIX) for each in found):
             return list(found)
         sealer = self._sealer()
         try:
@@ -84,11 +84,10 @@ class SealedResponses:
             raise SetupError(str(error)) from error
 
     def _one(self, sealer: Sealer, kept: KeptResponse) -> KeptResponse:
-        if not kept.response.startswith(PREFIX):
-            return kept
         texts = {
-            name: sealer.opened(getattr(kept, name).removeprefix(PREFIX), _place(kept, name)).decode()
+            name: sealer.opened(text.removeprefix(PREFIX), _place(kept, name)).decode()
             for name in TEXTS
+            if (text := getattr(kept, name)).startswith(PREFIX)
         }
         return replace(kept, **texts)
 
