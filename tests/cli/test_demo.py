@@ -58,7 +58,7 @@ def test_a_demo_that_cannot_be_says_what_to_change(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
-            pytest.raises(SetupError, match=f"port {port} .* is in use"),
+            pytest.raises(SetupError, match=rf"up\.log says: port {port} .* is in use by [^{{}}]*$"),
             running(tmp_path, port=port, console_port=0),
         ):
             raise AssertionError("it cannot start")

@@ -133,7 +133,7 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
             kind = SetupError if process.returncode == SetupError.exit_code else AirbossError
-            raise kind(f"the demo's Airboss did not start; {log} says: {said}")
+            raise kind(f"the demo's Airboss did not start, as {log} says: {why(said)}")
         yield json.loads(line)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -144,3 +144,10 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
             process.wait()
         process.stdout.close()
         lifeline.close()
+
+
+def why(said: str) -> str:
+    """The message of the error that `up --json` ended with; of another end, all that it said."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(said.rpartition("\n")[2])["error"]["message"])
+    return said
