@@ -241,6 +241,26 @@ def test_the_way_through_by_keyboard(browser: Browser, address: str) -> None:
         page.wait_for_url(f"{address}/")
 
 
+def test_lines_of_hues_that_look_alike_are_dashed_apart(browser: Browser, address: str) -> None:
+    """Two blues, 15 degrees apart, were one line to the eye; blue and pink need no dashes."""
+    recolour = """hues => {
+      const source = document.getElementById("chart-data"), data = JSON.parse(source.textContent);
+      hues.forEach((hue, at) => { data.lines[at].hue = hue; });
+      source.textContent = JSON.stringify(data);
+      document.dispatchEvent(new CustomEvent("htmx:after:swap"));
+      return data.lines.map(line => {
+        const drawn = document.querySelector(`[data-sample="${line.deployment}"]`);
+        return drawn.getAttribute("stroke-dasharray");
+      });
+    }"""
+    with visitor(browser, address) as page:
+        page.goto(address)
+        expect(page.locator(".plot canvas").first).to_be_visible()
+        alike, apart = page.evaluate(recolour, [3, 9]), page.evaluate(recolour, [3, 5])
+        assert alike[0] != alike[1]
+        assert apart[:2] == ["", ""]
+
+
 def test_charts_are_drawn_and_brushed(browser: Browser, address: str) -> None:
     """Six charts; a tooltip names the deployments; dragging across one narrows the time for everything."""
     with visitor(browser, address) as page:

@@ -167,6 +167,7 @@
   const valued = (words, least) => ({ of: (line) => line.value, words, axis: words, least });
   Object.assign(KINDS, { percent: valued(KINDS.errors.words, 1), ms: valued(span), usd: valued(KINDS.cost.words), count: valued(KINDS.requests.words) });
   const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3]];
+  const FAMILIES = [0, 1, 3, 1, 2, 3, 0, 2, 2, 1, 3, 0]; // hues that look alike: teal, blue, violet, pink
 
   const stamp = (seconds, data) => new Intl.DateTimeFormat("en-GB", {
     timeZone: data.zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: data.step_s < 60 ? "2-digit" : undefined,
@@ -293,7 +294,8 @@
     const seen = {};
     for (const line of data.lines) {
       line.ink = colour("--hue", `r${line.hue}`);
-      line.dash = (seen[line.hue] = (seen[line.hue] ?? -1) + 1) % DASHES.length;
+      const family = FAMILIES[line.hue % 12];
+      line.dash = (seen[family] = (seen[family] ?? -1) + 1) % DASHES.length;
       line.wash = line.ink.replace(/\)$/, " / 14%)");
     }
     for (const sample of $$("[data-sample]")) {
