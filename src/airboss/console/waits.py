@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final, NoReturn
 
 import msgspec
@@ -62,6 +63,7 @@ def for_another(
         body=body,
         by=call.actor,
         by_id=call.caller.id,
+        salt=secrets.token_hex(16),
         at=call.now,
         reason=reason,
     )

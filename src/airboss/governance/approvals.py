@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from airboss.config import Config
 from airboss.config.checks_alarms import NOTIFY_MAX
+from airboss.governance.audit_ledger import account_digest
 from airboss.store.alert_rows import AlertStore, Notification
 from airboss.store.proposal_rows import Proposal, Proposed
 
@@ -137,6 +138,8 @@ def noted(proposal: Proposal) -> dict[str, object]:
     done now."""
     why = proposal.reason if proposal.state == "waiting" else proposal.said
     said = {"proposal": proposal.number, "action": proposal.action, "sha256": digest(proposal.body)}
+    if proposal.salt:
+        said["account"] = account_digest(proposal.salt, proposal.by_id)
     return {**said, **({"reason": why} if why else {})}
 
 

@@ -61,6 +61,12 @@ def tombstone_digest(digest: str, at: str) -> str:
     return text_digest(f"airboss tombstone\0{digest}\0{at}")
 
 
+def account_digest(salt: str, by_id: str) -> str:
+    """What a leaf says of the account by which somebody signed in: nobody has the salt once what they asked
+    for is no longer kept."""
+    return text_digest(f"airboss account\0{salt}\0{by_id}")
+
+
 class Compared:
     """Takes the leaves in order, then looks at the rows. Where `plans` is False their texts are left out,
     which are long."""
@@ -299,6 +305,8 @@ class Compared:
                 raise Tampered(None, f"{what} is told of by no leaf: {BY_HAND}")
             leaf, names = self._proposed[row.number]
             told = {"action": found.get("action"), "sha256": text_digest(found.get("body"))}
+            if "account" in leaf.detail:  # older ones have none
+                told["account"] = account_digest(str(found.get("salt")), str(found.get("by_id", "")))
             named = all(_is(found.get(name), names.get(field)) for name, field in _PROPOSED_BY.items())
             if not (named and _said(leaf) == {**told, "reason": found.get("reason", "")}):
                 _edited(leaf.number, what)
