@@ -95,6 +95,26 @@ def test_the_page_of_keys_shows_them(site: LoopSite, monkeypatch: pytest.MonkeyP
     assert site.program("viewer").get("/api/v1/tags").status_code == 503
 
 
+def test_who_applies_it_is_told_of_models_without_a_price(site: LoopSite) -> None:
+    """Before programs that name the tag are refused there."""
+    models = "".join(
+        f'[models.x{n}]\nprovider = "openai"\nmodel = "mystery-{n}"\n[deployments.x{n}]\nmodel = "x{n}"\n'
+        for n in range(7)
+    )
+    text = site.loop.ledger.config() or ""
+    said = site.program().post("/api/v1/config", json={"config": text + models}).json()["warnings"]
+    (told,) = [each for each in said if "tag" in each]
+    assert told.startswith(
+        "calls with the tag 'project' or 'other', whose values have a budget in USD, are refused at x0,"
+    )
+    assert "x4 and 2 more: nobody knows" in told
+    assert not [
+        each
+        for each in site.program().post("/api/v1/config", json={"config": text}).json()["warnings"]
+        if "tag" in each
+    ]
+
+
 def test_without_budgets_for_tags_nothing_is_asked(fresh: LoopSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the record store."""
     fresh.loop.rollouts.apply(CONFIG.replace("PROMPT", OLD_PROMPT), "x")

@@ -52,6 +52,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STARTER = "default"
 """The key that `airboss up` prints. Its secret stands in the data directory as well."""
 
+NAMED_MAX = 5
+"""Deployments that a warning names."""
+
 OWN = "airboss"
 """The key of our own calls."""
 
@@ -224,7 +227,15 @@ def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:
 
 
 def refusals(desk: Desk, plan: ServingPlan) -> Iterator[str]:
-    """What to say of keys that a plan refuses somewhere for their budget, before their programs are told."""
+    """What to say of keys, and tags, that a plan refuses somewhere for their budget, before programs hear."""
+    unknown = [each.name for each in plan.deployments if each.target.price is None]
+    if unknown and plan.tags:
+        more = f" and {len(unknown) - NAMED_MAX} more" if len(unknown) > NAMED_MAX else ""
+        yield (
+            f"calls with the tag {' or '.join(map(repr, plan.tags))}, whose values have a budget in USD, are "
+            f"refused at {', '.join(unknown[:NAMED_MAX])}{more}: nobody knows what that costs; give it a "
+            "price under [models]"
+        )
     for key in desk.ledger.all_keys():
         if names := unpriced(key, plan):
             own = key.budget is not None or user_budget(key) is not None
