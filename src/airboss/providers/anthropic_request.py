@@ -22,6 +22,7 @@ from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_thinking import (
     ANSWER_TOKENS,
     is_adaptive,
+    is_unforced,
     native_schema,
     put_limits,
     settle_sampling,
@@ -226,16 +227,20 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: boo
             made["strict"] = True
         tools.append(_marked(made, tool.cache_control))
     choice = _choice(request, unsaid) if tools else None
+    unforced = is_unforced(request.model)
+    must_call = bool(tools) and request.must_call and not unforced
     schema = request.schema
     answer_tool = None
     if native:
         value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
-    elif schema is not None and not (tools and request.must_call):
+    elif schema is not None and not must_call:
         answer_tool = ANSWER_TOOL
         tools.append({"name": ANSWER_TOOL, "description": purpose(request), "input_schema": _object(schema)})
         # With tools of the caller's own one of them may come first.
         free = len(tools) > 1 and request.tool_choice != "none"
         choice = {"type": "any"} if free else {"type": "tool", "name": ANSWER_TOOL}
+        if unforced:
+            choice = {"type": "auto"}  # what the tool is for says that it is to be called
     if tools:
         value["tools"] = tools
     if choice is not None:
@@ -247,6 +252,9 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: boo
 
 def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
     wanted = request.tool_choice
+    if request.must_call and is_unforced(request.model):
+        unsaid.add("tool_choice", "this one cannot be made to call a tool")
+        return None
     if wanted is None or isinstance(wanted, str):
         kinds = {"auto": "auto", "required": "any", "none": "none"}
         if wanted is not None and wanted not in kinds:

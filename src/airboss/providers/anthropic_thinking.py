@@ -2,13 +2,15 @@
 
 Models up to 4.5 are given a budget of tokens. Later ones decide themselves and are told an effort; the newest
 take no budget. They also take strict schemas as they are, and one that is made to call a tool cannot think.
-From 4.7 on a model takes no temperature, `top_p` or `top_k`, which many clients send unasked.
+From 4.7 on a model takes no temperature, `top_p` or `top_k`, which many clients send unasked. The newest
+think always, and cannot be made to call a tool.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.chat_request import ChatRequest, Json
@@ -34,24 +36,44 @@ EFFORTS: Mapping[str, str] = {
     "max": "max",
 }
 """Efforts as they name them."""
-_VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")
+_VERSION = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")
+_DEPTH_MAX = 64
 _FIRST_ADAPTIVE = (4, 6)
 _FIRST_UNSAMPLED = (4, 7)
+_FIRST_UNFORCED = {"fable": (5, 1), "mythos": (5, 1), "opus": (5, 5), "sonnet": (5, 5)}
+"""The first of a family that cannot be made to call a tool."""
+_FIRST_RESTLESS = {"fable": (5, 0), "mythos": (5, 0), "opus": (5, 5)}
+"""The first that always thinks: the least effort is what comes next to none."""
+_FIRST_BETWEEN_TOOLS = {"sonnet": (5, 5)}
+"""The first that thinks between calls at least."""
 
 
 def is_adaptive(model: str) -> bool:
     """Whether a model decides itself how long it thinks. One whose name says no version is taken for new."""
+    family, version = _named(model)
+    return version >= _FIRST_ADAPTIVE if family else "claude-3" not in model and "claude-2" not in model
+
+
+def is_unforced(model: str) -> bool:
+    """Whether a model cannot be made to call a tool."""
+    return _since(model, _FIRST_UNFORCED)
+
+
+def _named(model: str) -> tuple[str, tuple[int, int]]:
+    """The family and version in a model's name; "" where it says none."""
     found = _VERSION.search(model)
-    if found is None:
-        return "claude-3" not in model and "claude-2" not in model
-    return (int(found[1]), int(found[2] or 0)) >= _FIRST_ADAPTIVE
+    return (found[1], (int(found[2]), int(found[3] or 0))) if found else ("", (0, 0))
+
+
+def _since(model: str, first: Mapping[str, tuple[int, int]]) -> bool:
+    family, version = _named(model)
+    return family in first and version >= first[family]
 
 
 def settle_sampling(value: Json, model: str, unsaid: Unsaid) -> None:
     """Leave out of a request how its words are drawn where the model takes none of that, and what asks for
     nothing where two do not go together."""
-    found = _VERSION.search(model)
-    if found is not None and (int(found[1]), int(found[2] or 0)) >= _FIRST_UNSAMPLED:
+    if _named(model)[1] >= _FIRST_UNSAMPLED:
         for name in [each for each in ("temperature", "top_p", "top_k") if each in value]:
             if value.pop(name) != 1 or name == "top_k":
                 unsaid.note(name)
@@ -63,9 +85,22 @@ def settle_sampling(value: Json, model: str, unsaid: Unsaid) -> None:
 
 def native_schema(request: ChatRequest) -> bool:
     """Whether the answer's schema can be said as it is."""
-    wanted = request.response_format
-    strict = wanted is not None and wanted.json_schema is not None and wanted.json_schema.strict
-    return bool(strict) and request.schema is not None and is_adaptive(request.model)
+    wanted = request.response_format.json_schema if request.response_format is not None else None
+    if wanted is None or wanted.schema is None or not is_adaptive(request.model):
+        return False
+    return bool(wanted.strict) or (is_unforced(request.model) and _is_closed(wanted.schema))
+
+
+def _is_closed(schema: Any, deep: int = 0) -> bool:
+    """Whether all objects of a schema say that they have no other members, without which it is refused."""
+    if deep > _DEPTH_MAX:
+        return False
+    if isinstance(schema, list):
+        return all(_is_closed(each, deep + 1) for each in schema)
+    if not isinstance(schema, dict):
+        return True
+    open_ = "properties" in schema and schema.get("additionalProperties") is not False
+    return not open_ and all(_is_closed(each, deep + 1) for each in schema.values())
 
 
 def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
@@ -76,7 +111,7 @@ def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
     effort = request.reasoning_effort
     adaptive = is_adaptive(request.model)
     if effort == "none" and adaptive:
-        value["thinking"] = {"type": "disabled"}
+        value |= _least(request.model)
     if effort is None or effort == "none":
         return
     if effort not in BUDGETS:
@@ -92,6 +127,14 @@ def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
                 del value[name]
 
 
+def _least(model: str) -> Json:
+    """As little thinking as a model can do."""
+    if _since(model, _FIRST_RESTLESS):
+        return {"output_config": {"effort": "low"}}
+    between = _since(model, _FIRST_BETWEEN_TOOLS)
+    return {"thinking": {"type": "between_tools" if between else "disabled"}}
+
+
 def _think(value: Json, effort: str, limit: int | None, *, adaptive: bool) -> None:
     if limit is None:
         value["max_tokens"] = ANSWER_TOKENS + BUDGETS[effort]
@@ -105,7 +148,8 @@ def _think(value: Json, effort: str, limit: int | None, *, adaptive: bool) -> No
 
 
 def _may_think(request: ChatRequest, limit: int | None, unsaid: Unsaid, *, adaptive: bool) -> bool:
-    if request.must_call or (request.schema is not None and not native_schema(request)):
+    forced = request.must_call or (request.schema is not None and not native_schema(request))
+    if forced and not is_unforced(request.model):
         unsaid.add(
             "reasoning_effort", "it does not go with an answer by schema or a tool that must be called"
         )
