@@ -125,6 +125,50 @@ def test_what_broke_is_asked_again_once(
     assert provider.stats().requests == caller_http.BROKEN_MAX
 
 
+def refusing(words: str) -> str:
+    """A refusal in OpenAI's words."""
+    return f"status;status=400;code=unsupported;message={words} is not supported with this model."
+
+
+LIMIT, WARMTH = refusing("Unsupported parameter: 'max_tokens'"), refusing("Unsupported value: 'temperature'")
+
+
+def test_models_that_refuse_what_nobody_asked_for(provider: FakeProvider) -> None:
+    """The limit has another name there, and a temperature of 0 is left out; both are asked for once."""
+
+    async def work() -> list[Answer]:
+        caller = HttpCaller(provider.url, KEY, confirm=False)
+        params = {"temperature": 0, "max_tokens": 9}
+        try:
+            return [await caller.call(call(text, params=params)) for text in ("one", "two")]
+        finally:
+            await caller.aclose()
+
+    provider.script(LIMIT, WARMTH, "ok;text=a", "ok;text=b")
+    assert [answer.text for answer in asyncio.run(work())] == ["a", "b"]
+    bodies = [json.loads(each.body) for each in provider.stats().last]
+    assert len(bodies) == 4
+    for body in bodies[2:]:
+        assert body["max_completion_tokens"] == 9
+        assert not {"temperature", "max_tokens"} & body.keys()
+
+
+def test_a_temperature_that_somebody_asked_for_is_not_left_out(provider: FakeProvider) -> None:
+    """The call fails, and says why."""
+
+    async def work() -> Answer:
+        caller = HttpCaller(provider.url, KEY, confirm=False)
+        try:
+            return await caller.call(call(params={"temperature": 0.7}))
+        finally:
+            await caller.aclose()
+
+    provider.script(WARMTH)
+    answer = asyncio.run(work())
+    assert answer.error is not None
+    assert answer.error.startswith("400: Unsupported value: 'temperature'")
+
+
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed port is tried again and then told."""
     monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)

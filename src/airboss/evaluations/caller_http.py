@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ LOGPROBS_MAX: Final = 16
 """Tokens of an answer whose probabilities are kept."""
 RELEASE_HEADER: Final = "x-airboss-release"
 SHADOW_HEADER: Final = "x-airboss-shadow-of"
+LIMIT: Final = "max_tokens"
+COOL: Final = "temperature"
+UNSUPPORTED: Final = re.compile(rf"400: Unsupported (?:parameter|value): '({LIMIT}|{COOL})'")
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -104,6 +108,8 @@ class HttpCaller:
         self._key = api_key
         self._timeout_s = timeout_s
         self._confirm = confirm
+        self._refused: dict[tuple[str, str], set[str]] = {}
+        """What a release of a deployment has refused of a call's parameters."""
         # Time is bounded once, by `asyncio.timeout`; how many calls there are at once is the run's to say.
         self._client = httpx2.AsyncClient(
             timeout=None,
@@ -149,14 +155,36 @@ class HttpCaller:
 
     async def _patiently(self, call: Call) -> Answer:
         for attempt in range(1, ATTEMPTS_MAX + 1):
+            fitted = self._fitted(call)
             try:
-                return await self._once(call)
+                return await self._once(fitted)
             except _Failed as failed:
+                if self._learned(fitted, str(failed)):
+                    continue
                 if failed.again_after_s is None or attempt >= failed.attempts:
                     raise
                 pause = max(failed.again_after_s, PAUSE_S * 2 ** (attempt - 1))
                 await asyncio.sleep(min(pause, PAUSE_S_MAX))
         raise AssertionError("the last attempt returns or raises")
+
+    def _learned(self, call: Call, cause: str) -> bool:
+        """Whether a call failed for what its release can do without, which is then left out of every call."""
+        found = UNSUPPORTED.match(cause)
+        if found is None or found[1] not in call.params or (found[1] == COOL and call.params[COOL] != 0):
+            return False
+        self._refused.setdefault((call.target.deployment, served(call)), set()).add(found[1])
+        return True
+
+    def _fitted(self, call: Call) -> Call:
+        """The call as its release takes it: models of OpenAI's that think name the limit otherwise, and
+        refuse a temperature, also the 0 that nobody asked for."""
+        refused = self._refused.get((call.target.deployment, served(call)), set())
+        params = {name: value for name, value in call.params.items() if name not in refused}
+        if LIMIT in refused and LIMIT in call.params:
+            params["max_completion_tokens"] = call.params[LIMIT]
+        if COOL in refused and call.params.get(COOL, 0) != 0:
+            params[COOL] = call.params[COOL]
+        return msgspec.structs.replace(call, params=params) if refused else call
 
     async def _once(self, call: Call) -> Answer:
         started = time.monotonic()
