@@ -181,8 +181,8 @@ def test_a_status_that_is_none_is_a_wrong_call(run: Run, api: AdminApi) -> None:
     assert api.asked == []
 
 
-def followed(api: AdminApi, expected: list[dict[str, Any]]) -> None:
-    """`--follow` prints these, and nothing more until Ctrl-C, which is no error."""
+def followed(api: AdminApi, expected: list[dict[str, Any]]) -> str:
+    """`--follow` prints these, and nothing more until Ctrl-C, which is no error; what it said beside them."""
     command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json", "--url", api.url]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -190,7 +190,8 @@ def followed(api: AdminApi, expected: list[dict[str, Any]]) -> None:
         assert lines == [each["id"] for each in expected]
         process.send_signal(2)
         rest, err = process.communicate(timeout=20)
-    assert (process.returncode, rest, err) == (0, "", "")
+    assert (process.returncode, rest) == (0, "")
+    return str(err)
 
 
 def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
@@ -204,7 +205,24 @@ def test_follow_goes_on_with_new_ones(api: AdminApi) -> None:
         return {"records": newer, "next": newer[-1]["id"] if newer else params["after"]}
 
     api.answers["GET", "/api/v1/records"] = answer
-    followed(api, [first, second, third])
+    assert followed(api, [first, second, third]) == ""
+
+
+def test_follow_outlasts_a_store_that_is_away(api: AdminApi) -> None:
+    """It says so once, and goes on from where it was."""
+    first, second = record(1), record(2)
+    away: list[Any] = [(503, {"error": {"message": "the record store is away"}})] * 2
+
+    def answer(params: dict[str, str]) -> Any:
+        if "after" not in params:
+            return {"records": [first], "next": None}
+        if away:
+            return away.pop()
+        newer = [second] if params["after"] < second["id"] else []
+        return {"records": newer, "next": newer[-1]["id"] if newer else params["after"]}
+
+    api.answers["GET", "/api/v1/records"] = answer
+    assert followed(api, [first, second]).count("the record store is away") == 1
 
 
 def test_follow_shows_each_once_where_a_clock_was_ahead(api: AdminApi) -> None:
@@ -219,7 +237,7 @@ def test_follow_shows_each_once_where_a_clock_was_ahead(api: AdminApi) -> None:
         return {"records": newer, "next": stored[-1]}
 
     api.answers["GET", "/api/v1/records"] = answer
-    followed(api, [known, ahead, new])
+    assert followed(api, [known, ahead, new]) == ""
 
 
 def test_a_reader_that_goes_away_is_no_trace(api: AdminApi) -> None:

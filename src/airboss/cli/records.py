@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from airboss.cli.api import Api, reach
+from airboss.cli.api import Api, patiently, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import (
     console,
@@ -224,7 +225,8 @@ def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[
 
 
 def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None:
-    """The newest records, oldest of them first, then each new one as it is stored, until Ctrl-C."""
+    """The newest records, oldest of them first, then each new one as it is stored, until Ctrl-C.
+    A store or a controller that is away meanwhile is waited for."""
     if not api.running:
         raise WrongCall("--follow needs a running Airboss; start it with `airboss up`.")
     write: Callable[[dict[str, Any]], None] = print_json if as_json else follow_line
@@ -239,7 +241,7 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
             params = {**query, "limit": str(PAGE), "bodies": "true" if as_json else "false"}
             if cursor is not None:
                 params["after"] = cursor
-            page = api.get("/api/v1/records", params)["records"]
+            page = patiently(partial(api.get, "/api/v1/records", params))["records"]
             # Without a record to go on from they come newest first.
             for each in page if cursor is not None else reversed(page):
                 if each["id"] not in shown:
