@@ -373,11 +373,21 @@ def test_without_bodies_no_name_hides_what_was_said(provider: FakeProvider, own_
         *("mlflow.spanInputs", "mlflow.spanOutputs", "langfuse.observation.input", "langfuse.trace.output"),
         *("pydantic_ai.all_messages", "all_messages_events", "tool_arguments", "input", "app.question"),
         *("langsmith.inputs", "db.query.text", "db.query.parameter.0", "user.question", "llm.answer"),
+        *("gcp.vertex.agent.llm_request", "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.data"),
+        *(
+            "gen_ai.request.messages",
+            "gen_ai.response.text",
+            "gen_ai.tool.input",
+            "gen_ai.agent.instructions",
+        ),
+        *("gen_ai.response.choices.0.message.content", "http.request.body.content", "messaging.message.body"),
     )
     kept = {
         "app.tries": 3,
         "user.id": "ann",
         "http.route": "/ask",
+        "exception.message": "too late",
+        "gen_ai.request.model": "up",
         "ai.model.id": "up",
         "langfuse.observation.type": "span",
     }

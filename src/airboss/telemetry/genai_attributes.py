@@ -44,12 +44,21 @@ _NAMED: Final = re.compile(
     r"|observation\.(?:type|level|model\.name|prompt|usage_details|cost_details))\b"
     r"|mlflow\.(?:spanType|spanFunctionName|traceRequestId|experimentId)\Z"
 )
-"""Names that stand for something other than what was said."""
+"""Where names stand that stand for something other than what was said."""
+_SAYING: Final = re.compile(
+    r"(?!(?:error|exception)\.message\Z)(?:.*[._])?"
+    r"(?:messages?|prompts?|texts?|contents?|body|inputs?|outputs?|data|query|questions?|answers?|completions?"
+    r"|choices|instructions?|thinking|reasoning|arg(?:ument)?s|parameters|results?|requests?|responses?|tools"
+    r"|calls|documents|template|variables|objects?|value)(?:\.\d+)*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How names end, wherever they stand, that hold it: Google's ADK has `gcp.vertex.agent.llm_request`, and
+Sentry `gen_ai.request.messages`."""
 _CREDENTIAL: Final = re.compile(
     r"(?:gen_ai|llm)\.(?:request[._])?(?:extra[-_])?headers\Z|(?:.*[._])?extra[-_]headers\Z"
     r"|(?:.*[._])?(?:proxy[-_])?authorization\Z|(?:.*[._])?(?:x[-_])?(?:goog[-_])?api[-_]?key\Z"
     r"|(?:.*[-._])?security[-_]token\Z|(?:.*[._])?(?:set[-_])?cookie\Z",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -64,7 +73,7 @@ def unsaid(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in without_content(attributes).items()
-        if isinstance(value, bool | int | float) or _NAMED.match(name) is not None
+        if isinstance(value, bool | int | float) or (_NAMED.match(name) and not _SAYING.match(name))
     }
 
 
