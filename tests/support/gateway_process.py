@@ -19,6 +19,7 @@ import airboss.cli  # noqa: F401 - as in every process: what is loaded is not lo
 from airboss.config.prices import shipped
 from airboss.domain.plan import Target
 from airboss.domain.ports import Clock, Ledger, Snapshot
+from airboss.gateway import serve as gateway_serve
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.responses import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
@@ -28,6 +29,8 @@ from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
 METRICS_OPEN = "--closed-metrics" not in sys.argv
+if "--short-drain" in sys.argv:
+    gateway_serve.DRAIN_S = 0.5
 
 
 class Responses:

@@ -38,13 +38,7 @@ from airboss.gateway.places import REFUSED_S, Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.recording import unrecorded
 from airboss.gateway.seam import NOT_CONTINUED
-from airboss.providers.connection import (
-    CONNECT_TIMEOUT_S,
-    ConnectFailed,
-    Connection,
-    ConnectionStale,
-    Pools,
-)
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, ConnectionStale, Pools
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Pieces, behind
 
@@ -494,6 +488,11 @@ class Executor:
             for tried in tuple(self._watched):
                 if now >= tried.safe_until and tried.is_due(now):
                     ran_out(tried.answer, tried.ran_out(now))
+
+    def fail_all(self, error: ApiError) -> None:
+        """Fail every attempt under way."""
+        for tried in tuple(self._watched):
+            tried.answer.fail(error)
 
     def close(self) -> None:
         """Close every upstream connection."""

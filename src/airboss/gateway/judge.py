@@ -3,7 +3,7 @@ another model, and which are the caller's to mend. Pure.
 
 | Class | Errors | Then |
 |---|---|---|
-| `caller` | the provider's 400, 413, 422 and its filter's; our own policy's; no record | the caller is told |
+| `caller` | a provider's 400, 413, 422 and filter's; a policy's; no record; we stop | the caller is told |
 | `elsewhere` | a prompt that is too long, a key or model that is refused, redirects | another model |
 | `again` | 408, 409, 424, 425, 429, 5xx, timeouts, resets, what is no answer | the same model, then another |
 """
@@ -28,6 +28,8 @@ _NEVER_BETTER = frozenset({501, 505})
 """Of the 5xx those that are about what was asked, not about the moment."""
 UNRECORDED = "journal_unwritable"
 """Code of what may not be sent, to whomever, because the call has no record."""
+STOPPING = "stopping"
+"""Code of what is cut off because this gateway stops."""
 RESENT: frozenset[Operation] = frozenset(
     {
         "chat",
@@ -45,6 +47,8 @@ RESENT: frozenset[Operation] = frozenset(
 was closed under it (RFC 9110, 9.2.2)."""
 _OURS = frozenset({"too_many_connections", "provider_key_missing", UNRECORDED})
 """Codes of what went wrong before anything was sent, and on our side."""
+_NOBODYS = frozenset({NAMES_AWAY, STOPPING})
+"""Codes of what goes wrong on our side at any time, so that nobody else need be asked."""
 _FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
 _NOT_THERE = b"OperationNotSupported"
 """How Azure says that a model is not offered at a route."""
@@ -64,7 +68,7 @@ _ELSEWHERE = frozenset(
 
 def judge(error: ApiError, status: int | None) -> Class:
     """The class of an attempt's error; `status` is the upstream's, None if there was no head."""
-    if is_filtered(error) or error.code == NAMES_AWAY or (status is None and error.code == UNRECORDED):
+    if is_filtered(error) or error.code in _NOBODYS or (status is None and error.code == UNRECORDED):
         return "caller"
     if error.code in _ELSEWHERE:
         return "elsewhere"
@@ -93,7 +97,7 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
     """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
     there, and says when to come back. None where it says nothing: what went wrong on our side alone."""
     ours = status is None and error.code in _OURS
-    if ours or error.code == NAMES_AWAY or isinstance(error, ConnectionStale):
+    if ours or error.code in _NOBODYS or isinstance(error, ConnectionStale):
         return None
     if isinstance(error, PolicyRefused):
         return False

@@ -16,12 +16,13 @@ from pathlib import Path
 import msgspec
 
 from airboss.config.prices import PriceTable
-from airboss.domain.errors import SetupError
+from airboss.domain.errors import SetupError, Unavailable
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection
 from airboss.gateway.ids import STEP_MS_MAX
 from airboss.gateway.intake import Intake
+from airboss.gateway.judge import STOPPING
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
@@ -46,6 +47,8 @@ TAKEN_S = 0.01
 """Time for the loop to accept who waits, and to read what has come."""
 LAST_CALLS_S = 0.25
 """So long after SIGTERM calls are still taken, where somebody is connected."""
+TOLD_S = 1.0
+"""So long after DRAIN_S clients may take to hear that their calls are cut off."""
 RECORDED_S = 2.0
 """So long after DRAIN_S what calls used that were cut off is counted yet."""
 BACKLOG = 4096
@@ -270,11 +273,25 @@ async def _last_calls(server: Server) -> None:
         await asyncio.sleep(LAST_CALLS_S)
 
 
+def _stopping() -> Unavailable:
+    return Unavailable(
+        f"this gateway stops, and the call took longer than the {DRAIN_S:.0f} s that it waits; send it again",
+        code=STOPPING,
+        retry_after_s=1.0,
+    )
+
+
 async def _drained(server: Server, worker: Worker) -> None:
     deadline = asyncio.get_running_loop().time() + DRAIN_S
     while server.connections and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)
         server.drain()
+    if server.connections:
+        worker.executor.fail_all(_stopping())
+        deadline += TOLD_S
+        while server.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+            server.drain()
     for connection in tuple(server.connections):
         connection.transport.abort()
     # Calls whose clients are gone are cancelled; let them write their records.
