@@ -59,7 +59,9 @@ def test_a_form_of_the_answer(model: str) -> None:
     native, _ = said(model, response_format=shape(CLOSED))
     assert native["output_config"]["format"] == {"type": "json_schema", "schema": CLOSED}
     assert "tools" not in native
-    for wanted in (shape(OPEN), {"type": "json_object"}):
+    maps = ({"type": "object"}, {"type": ["object", "null"], "additionalProperties": {"type": "string"}})
+    with_maps = [shape(CLOSED | {"properties": {"a": each}}) for each in maps]
+    for wanted in (shape(OPEN), *with_maps, {"type": "json_object"}):
         for tools in (None, [F]):
             sent, _ = said(model, response_format=wanted, tools=tools)
             assert sent["tool_choice"] == {"type": "auto"}

@@ -99,7 +99,9 @@ def _is_closed(schema: Any, deep: int = 0) -> bool:
         return all(_is_closed(each, deep + 1) for each in schema)
     if not isinstance(schema, dict):
         return True
-    open_ = "properties" in schema and schema.get("additionalProperties") is not False
+    kind = schema.get("type")
+    is_object = "properties" in schema or kind == "object" or (isinstance(kind, list) and "object" in kind)
+    open_ = is_object and schema.get("additionalProperties") is not False
     return not open_ and all(_is_closed(each, deep + 1) for each in schema.values())
 
 
