@@ -153,6 +153,23 @@ def test_models_that_refuse_what_nobody_asked_for(provider: FakeProvider) -> Non
         assert not {"temperature", "max_tokens"} & body.keys()
 
 
+def test_what_is_learned_at_last_is_no_attempt(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that was overloaded before is asked once more, as it wants to be."""
+    monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)
+
+    async def work() -> Answer:
+        caller = HttpCaller(provider.url, KEY, confirm=False)
+        try:
+            return await caller.call(call(params={"max_tokens": 9}))
+        finally:
+            await caller.aclose()
+
+    provider.script(*["503"] * (caller_http.ATTEMPTS_MAX - 1), LIMIT, "ok;text=a")
+    assert asyncio.run(work()).text == "a"
+
+
 def test_a_temperature_that_somebody_asked_for_is_not_left_out(provider: FakeProvider) -> None:
     """The call fails, and says why."""
 

@@ -154,7 +154,8 @@ class HttpCaller:
         await self._client.aclose()
 
     async def _patiently(self, call: Call) -> Answer:
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        attempt = 1
+        while True:
             fitted = self._fitted(call)
             try:
                 return await self._once(fitted)
@@ -165,7 +166,7 @@ class HttpCaller:
                     raise
                 pause = max(failed.again_after_s, PAUSE_S * 2 ** (attempt - 1))
                 await asyncio.sleep(min(pause, PAUSE_S_MAX))
-        raise AssertionError("the last attempt returns or raises")
+                attempt += 1
 
     def _learned(self, call: Call, cause: str) -> bool:
         """Whether a call failed for what its release can do without, which is then left out of every call."""
