@@ -123,12 +123,15 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
                 made[-1].touch()
         made.pop()
         answered += [call().headers["x-request-id"] for _ in range(5)]
-        killed = airboss.pid("gateway-0")
+        killed, mover = airboss.pid("gateway-0"), airboss.pid("controller")
         assert killed is not None
+        assert mover is not None
+        os.kill(mover, signal.SIGSTOP)  # what a dead worker has written is deleted once it is moved
         os.kill(killed, signal.SIGKILL)
         refused = until(lambda: answer if (answer := call()).status_code == 503 else None, timeout_s=30)
         message = refused.json()["error"]["message"]
         assert "no inode is left on its disk" in message, message
+        os.kill(mover, signal.SIGCONT)
         for each in made:
             each.unlink()
         answered.append(
