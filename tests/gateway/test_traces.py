@@ -381,6 +381,7 @@ def test_without_bodies_no_name_hides_what_was_said(provider: FakeProvider, own_
             "gen_ai.agent.instructions",
         ),
         *("gen_ai.response.choices.0.message.content", "http.request.body.content", "messaging.message.body"),
+        *("exception.message", "exception.stacktrace", "error.message"),
     )
     kept = {
         "app.tries": 3,
@@ -394,10 +395,11 @@ def test_without_bodies_no_name_hides_what_was_said(provider: FakeProvider, own_
     with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:
         note = {"timeUnixNano": "1", "name": "note", "attributes": pairs(dict.fromkeys(said_in, "be kind"))}
         given = dict.fromkeys(said_in, "be kind") | {"list": ["be kind"]} | kept
-        send_json(gateway, span(1, attributes=given, events=[note]))
+        wrong = {"code": 2, "message": "cannot read be kind"}
+        send_json(gateway, span(1, attributes=given, events=[note], status=wrong))
         assert b"be kind" not in gateway.journal_bytes()
         (told,) = gateway.spans()
-        assert told["attributes"] == kept
+        assert (told["attributes"], told["status"]) == (kept, "error")
 
 
 def test_a_trace_has_one_user(quiet: Gateway) -> None:

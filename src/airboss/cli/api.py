@@ -115,9 +115,8 @@ def patiently(ask: Callable[[], Any]) -> Any:
                 raise
             if not told:
                 told = True
-                sys.stderr.write(
-                    f"airboss: {error}; trying again, for {PATIENCE_S / 60:.0f} minutes at most\n"
-                )
+                why = str(error).removesuffix(".")
+                sys.stderr.write(f"airboss: {why}; trying again, for {PATIENCE_S / 60:.0f} minutes at most\n")
         time.sleep(AGAIN_S)  # a store that comes back wakes nobody who has only HTTP to ask by
 
 

@@ -274,7 +274,8 @@ class Spans:
         ]
         if raw.cut:
             attributes = {"airboss.cut": raw.cut, **attributes}
-        message = raw.message[:MESSAGE_CHARS_MAX] or None
+        # texts of errors say what could not be read, too
+        message = (raw.message[:MESSAGE_CHARS_MAX] or None) if self.bodies else None
         span = Span(
             id=span_id,
             trace_id=raw.trace_id,

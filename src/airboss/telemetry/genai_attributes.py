@@ -34,7 +34,7 @@ _NAMED: Final = re.compile(
     r"|tool\.(?:name|id|description)\Z|graph\.node\.|metadata\Z|tag\.tags\Z"
     r"|session\.(?:id|previous_id)\Z|(?:end)?user\.(?:id|name|email|full_name|hash|roles?|scope)\Z"
     # what OpenTelemetry says of any program
-    r"|(?:error|exception|code|thread|otel|service|telemetry|deployment|host|os|process|container|k8s|cloud|faas"
+    r"|(?:error\.type|exception\.(?:type|escaped)|code|thread|otel|service|telemetry|deployment|host|os|process|container|k8s|cloud|faas"
     r"|server|client|network|net|peer|tls|user_agent|http|url|rpc|messaging|aws|azure|gcp"
     r"|db\.(?:system|namespace|name|collection|operation\.name|response\.status_code))\b"
     # of other SDKs' own
