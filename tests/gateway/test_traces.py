@@ -387,7 +387,7 @@ def test_without_bodies_no_name_hides_what_was_said(provider: FakeProvider, own_
         "app.tries": 3,
         "user.id": "ann",
         "http.route": "/ask",
-        "exception.message": "too late",
+        "exception.type": "TimeoutError",
         "gen_ai.request.model": "up",
         "ai.model.id": "up",
         "langfuse.observation.type": "span",

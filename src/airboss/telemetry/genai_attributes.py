@@ -34,8 +34,9 @@ _NAMED: Final = re.compile(
     r"|tool\.(?:name|id|description)\Z|graph\.node\.|metadata\Z|tag\.tags\Z"
     r"|session\.(?:id|previous_id)\Z|(?:end)?user\.(?:id|name|email|full_name|hash|roles?|scope)\Z"
     # what OpenTelemetry says of any program
-    r"|(?:error\.type|exception\.(?:type|escaped)|code|thread|otel|service|telemetry|deployment|host|os|process|container|k8s|cloud|faas"
-    r"|server|client|network|net|peer|tls|user_agent|http|url|rpc|messaging|aws|azure|gcp"
+    r"|(?:error\.type|exception\.(?:type|escaped)|code|thread|otel|service|telemetry|deployment|host|os"
+    r"|process|container|k8s|cloud|faas|server|client|network|net|peer|tls|user_agent|http|url|rpc|messaging"
+    r"|aws|azure|gcp"
     r"|db\.(?:system|namespace|name|collection|operation\.name|response\.status_code))\b"
     # of other SDKs' own
     r"|ai\.(?:model|usage|operationId|settings|telemetry\.functionId|telemetry\.metadata"
@@ -46,7 +47,7 @@ _NAMED: Final = re.compile(
 )
 """Where names stand that stand for something other than what was said."""
 _SAYING: Final = re.compile(
-    r"(?!(?:error|exception)\.message\Z)(?:.*[._])?"
+    r"(?:.*[._])?"
     r"(?:messages?|prompts?|texts?|contents?|body|inputs?|outputs?|data|query|questions?|answers?|completions?"
     r"|choices|instructions?|thinking|reasoning|arg(?:ument)?s|parameters|results?|requests?|responses?|tools"
     r"|calls|documents|template|variables|objects?|value)(?:\.\d+)*\Z",
