@@ -52,7 +52,7 @@ http {{
 }}
 """
 
-# `proxy_pass` and nothing else, which before nginx 1.29.7 means HTTP/1.0 and a new connection for each request.
+# `proxy_pass` and nothing else: before nginx 1.29.7 that is HTTP/1.0 and a new connection for each request.
 NGINX_DEFAULT = """
 daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log warn; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}

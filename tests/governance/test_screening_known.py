@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airboss.governance.screening import Action, one_action, screen_text
@@ -94,6 +94,11 @@ MORE = st.sampled_from(
     pieces=st.lists(st.tuples(DELTA, st.sampled_from([0, 0, 0, 1]), MORE), max_size=24),
     ends=st.booleans(),
     action=st.sampled_from(["mask", "tokenize", "block", "observe"]),
+)
+@example(
+    pieces=[({"role": "assistant", "content": text}, 0, {}) for text in (":", "", "b")],
+    ends=False,
+    action="mask",
 )
 def test_what_goes_on_is_the_same(
     pieces: list[tuple[dict[str, Any], int, dict[str, Any]]], ends: bool, action: Action

@@ -169,7 +169,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
 
     def _take(self, data: bytes) -> None:
         known = self._next
-        if known is not None and (text := known.text_of(data)) is not None:
+        text = known.text_of(data) if known is not None else None
+        if known is not None and text is not None and (text or not known.silent):
             self._take_known(known, text)
             return
         self._next = None

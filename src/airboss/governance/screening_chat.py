@@ -313,7 +313,9 @@ class AnswerScreen:
         """The kind and the text of an event like one before it; None of any other."""
         known = self._known
         text = known.text_in(data) if known is not None and not known.over else None
-        return None if known is None or text is None else (known, text)
+        if known is None or text is None or (known.silent and not text):
+            return None
+        return known, text
 
     @property
     def next(self) -> KnownEvent | None:

@@ -26,7 +26,8 @@ _encode = msgspec.json.Encoder().encode
 
 class KnownEvent(KnownText, frozen=True, kw_only=True):
     """`goes` are the bytes before and behind that text as they go on; `rest` are the members beside the
-    choices that do, and `head` those of them that any event has. `silent`: they go on without text, too."""
+    choices that do, and `head` those of them that any event has. `silent`: they go on without text, too:
+    one with an empty text is read anew, as its name is left out then."""
 
     choice: ChoiceScreen
     text: StreamedText
