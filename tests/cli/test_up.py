@@ -286,7 +286,7 @@ def test_kill_9_leaves_nothing_behind(tmp_path: Path) -> None:
         keys = running.ready["api_key"]
         running.process.kill()
         running.process.wait()
-        until(lambda: not any(alive(pid) for pid in pids.values()), timeout_s=20)
+        until(lambda: not any(alive(pid) for pid in pids.values()))
     with up(tmp_path) as running:
         assert running.ready["api_key"] == keys
 

@@ -42,10 +42,10 @@ def test_the_new_one_is_shown(
     def renew(place: tuple[str, int]) -> None:
         assert ssl.get_server_certificate(place, timeout=9) == old
         new_key.replace(key)
-        until(lambda: looked, timeout_s=20)
+        until(lambda: looked)
         assert ssl.get_server_certificate(place, timeout=9) == old
         new_cert.replace(cert)
-        until(lambda: ssl.get_server_certificate(place, timeout=9) == new, timeout_s=20)
+        until(lambda: ssl.get_server_certificate(place, timeout=9) == new)
 
     async def main() -> None:
         async with renewing(tls, context):

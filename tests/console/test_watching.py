@@ -157,7 +157,7 @@ def test_a_test_says_what_became_of_it(site: Site, monkeypatch: pytest.MonkeyPat
     """It waits for the try, for a while; an alarm that tells nobody has nothing to test."""
 
     def deliver() -> None:
-        (note,) = until(lambda: site.alerts.due(NOW, limit=9), timeout_s=10)
+        (note,) = until(lambda: site.alerts.due(NOW, limit=9))
         site.alerts.settle_notification(msgspec.structs.replace(note, state="sent", attempts=1, ended_at=NOW))
 
     worker = threading.Thread(target=deliver)

@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_records_in_the_journal_until_there_is_room(house: Ho
         house.keeper.tick()
     ballast.unlink()
     # What failed for want of room may have to be opened anew, which the first try finds out.
-    until(lambda: house.mover.drain().store_up, timeout_s=10)
+    until(lambda: house.mover.drain().store_up)
     assert house.mover.drain().unmoved_bytes == 0
     found = house.log.records(ALL, limit=99, bodies=False)
     assert [each.id for each in found] == [call_id(41 - n) for n in range(41)]

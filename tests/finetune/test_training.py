@@ -230,7 +230,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, tiny: Path) -> None:
         parent.kill()
         parent.wait()
         parent.stdout.close()
-    until(lambda: not Path(f"/proc/{child}").exists() or state(child) == "Z", timeout_s=5)
+    until(lambda: not Path(f"/proc/{child}").exists() or state(child) == "Z")
 
 
 def children(pid: int) -> list[int]:

@@ -273,7 +273,7 @@ def freed_in_time(gateway: Gateway, running: Engine, case: str, attempt: int) ->
             if "prompt" not in case:
                 until(lambda: min(tokens(running)) > 3, every_s=0.02)
         left, before = time.monotonic(), max(tokens(running))
-        now: int = until(lambda: alone(running), timeout_s=10, every_s=0.02)
+        now: int = until(lambda: alone(running), every_s=0.02)
         took_s = time.monotonic() - left
         until(lambda: max(tokens(running)) > now)
     # The stream gets a token after each of the prompt's eight pieces. Seconds would say less there: on a busy

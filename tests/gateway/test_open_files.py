@@ -43,7 +43,7 @@ def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider,
         for each in others:
             each.setblocking(False)
         # Not all that are too many: what the gateway had open for a moment while it was counted is room.
-        until(lambda: sum(map(is_closed, others)) >= 3 * MORE, timeout_s=10)
+        until(lambda: sum(map(is_closed, others)) >= 3 * MORE)
         for _ in range(3):
             assert client.post("/v1/chat/completions", json=CALL).status_code == 200
         for each in others:
@@ -55,7 +55,7 @@ def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider,
             except httpx2.TransportError:
                 return False
 
-        until(served, timeout_s=10)
+        until(served)
 
 
 def test_without_a_file_more_a_call_is_refused_and_an_end_recorded(

@@ -467,7 +467,7 @@ def test_ids_grow_though_the_clock_steps_back_while_a_worker_is_away(
         mine.chat()
 
         def next_life(ahead: timedelta) -> datetime:
-            (path,) = until(lambda: list(own_root.rglob("metrics/*.json")), timeout_s=10)
+            (path,) = until(lambda: list(own_root.rglob("metrics/*.json")))
             mine.kill()
             counts = msgspec.json.decode(path.read_bytes(), type=Counts)
             write_counts(path, msgspec.structs.replace(counts, written_at=datetime.now(UTC) + ahead))

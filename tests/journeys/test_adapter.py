@@ -61,5 +61,5 @@ def test_the_same_weights_with_and_without_an_adapter(tmp_path: Path) -> None:
             found: dict[str, Any] = {each["name"]: each for each in airboss.status()["deployments"]}
             return "has the sha256" in (found["tuned"]["detail"] or "")
 
-        until(told, timeout_s=20, every_s=0.3)
+        until(told, every_s=0.3)
         assert answer(airboss, "tuned") == adapted

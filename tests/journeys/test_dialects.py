@@ -65,8 +65,8 @@ def test_responses(tmp_path: Path, provider: FakeProvider) -> None:
         gateway = airboss.pid("gateway-0")
         assert gateway is not None
         os.kill(gateway, signal.SIGKILL)
-        until(lambda: airboss.pid("gateway-0") not in {gateway, None}, timeout_s=20)
-        until(lambda: _ready(airboss), timeout_s=20)
+        until(lambda: airboss.pid("gateway-0") not in {gateway, None})
+        until(lambda: _ready(airboss))
         second = respond(airboss, "and on", user="bob", previous_response_id=first["id"])
         assert second.status_code == 200, second.text
         assert WORDS in provider.last().body

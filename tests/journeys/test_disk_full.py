@@ -61,7 +61,7 @@ def test_a_full_disk_refuses_calls_and_room_lets_them_in(provider: FakeProvider,
         assert provider.stats().requests == asked, "a call that cannot be recorded went upstream"
         assert airboss.status()["running"]
         ballast.unlink()
-        until(lambda: call().status_code == 200, timeout_s=20)
+        until(lambda: call().status_code == 200)
         airboss.settled()
         kept = [record["id"] for record in airboss.records()]
         assert len(kept) == len(set(kept))
@@ -93,7 +93,7 @@ def test_a_worker_that_starts_on_a_full_disk_refuses_calls(provider: FakeProvide
             answer = airboss.chat(QUICK, model="support")
             return answer.headers["x-request-id"] if answer.status_code == 200 else ""
 
-        answered.append(until(served, timeout_s=20))
+        answered.append(until(served))
         airboss.settled()
         assert sorted(record["id"] for record in airboss.records()) == sorted(answered)
         assert airboss.stop() == 0, airboss.log[-5000:]
@@ -253,6 +253,6 @@ def test_a_disk_that_is_full_at_once_is_told_all_the_same(provider: FakeProvider
                 filling.join()
                 (disk / "ballast").unlink()
             until(lambda: [each["state"] for each in receiver.taken] == ["firing", "resolved"], timeout_s=60)
-            until(lambda: len(airboss.api("alarms/airboss.disk-full")["notifications"]) == 2, timeout_s=20)
+            until(lambda: len(airboss.api("alarms/airboss.disk-full")["notifications"]) == 2)
             assert len(receiver.got) == 2
             assert airboss.stop() == 0, airboss.log[-5000:]

@@ -108,4 +108,4 @@ def test_a_killed_engine_is_started_again(airboss: Airboss, client: OpenAI) -> N
     assert (before["model"], before["state"]) == ("minilm", "ready")
     os.kill(before["pid"], signal.SIGKILL)
     assert client.embeddings.create(model="embeddings", input="x").data
-    until(lambda: replica(airboss)["restarts"] == 1, timeout_s=20)
+    until(lambda: replica(airboss)["restarts"] == 1)

@@ -67,7 +67,7 @@ def test_a_provider_fails_and_comes_back(provider: FakeProvider, spare: FakeProv
             _look(airboss)
             for each in (provider, other):
                 each.script()
-            until(lambda: "x-airboss-fallback" not in airboss.chat(model="support").headers, timeout_s=20)
+            until(lambda: "x-airboss-fallback" not in airboss.chat(model="support").headers)
             airboss.settled()
             records = airboss.records()
             fell_back = [each for each in records if each["error_type"] == "answered_by_fallback"]
@@ -86,7 +86,7 @@ def _look(airboss: Airboss) -> None:
         def page() -> str:
             return str(client.get("/system/providers").text)
 
-        shown = until(lambda: text if "open</span>" in (text := page()) else None, timeout_s=5)
+        shown = until(lambda: text if "open</span>" in (text := page()) else None)
         assert "upstream_unavailable" in shown
         assert "fallback of support" in shown
         asked = client.post(
@@ -95,7 +95,7 @@ def _look(airboss: Airboss) -> None:
         )
         where = asked.headers["location"]
         assert where.startswith("/playground?play=")
-        until(lambda: "The spare answers." in client.get(where).text, timeout_s=10)
+        until(lambda: "The spare answers." in client.get(where).text)
     api = httpx2.Client(headers={"authorization": f"Bearer {airboss.ready['admin_key']}"}, base_url=console)
     with api:
         targets = api.get("/api/v1/providers").json()["targets"]

@@ -245,7 +245,7 @@ def test_stopped_data_can_be_read(tmp_path: Path) -> None:
         assert airboss.ready["api_key"] == first["api_key"]
         assert airboss.ready["admin_key"] == first["admin_key"]
         assert airboss.chat("hi", max_tokens=2).status_code == 200
-        until(lambda: len(airboss.records()) == 2, timeout_s=10, every_s=0.3)
+        until(lambda: len(airboss.records()) == 2, every_s=0.3)
         second = run_up("--data-dir", str(airboss.data), "--port", "0", "--console-port", "0", cwd=tmp_path)
         assert second.returncode == 2
         assert str(airboss.process.pid if airboss.process else "") in second.stderr

@@ -40,7 +40,7 @@ def test_a_gateway_that_hangs(fake_process: FakeProvider, tmp_path: Path) -> Non
     with Airboss(tmp_path / "a", fake(fake_process.url), "--workers", "2") as airboss:
         pid = until(lambda: airboss.pid("gateway-0"))
         with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load:
-            until(lambda: load.good > 8, timeout_s=20)
+            until(lambda: load.good > 8)
             os.kill(pid, signal.SIGSTOP)
             try:
 
@@ -67,7 +67,7 @@ def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> N
         closing(airboss.start()),
         Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load,
     ):
-        until(lambda: load.good > 20, timeout_s=20)
+        until(lambda: load.good > 20)
         children = [airboss.pid(name) for name in ("gateway-0", "controller", "store")]
         airboss.close()  # kill -9
         for pid in children:
@@ -76,7 +76,7 @@ def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> N
     assert not airboss.status()["running"], "a killed Airboss is said to run"
     with airboss:
         airboss.settled()
-        until(lambda: no_open_calls(airboss), timeout_s=20)
+        until(lambda: no_open_calls(airboss))
         check(airboss, load.outcomes)
 
 

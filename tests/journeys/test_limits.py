@@ -94,9 +94,9 @@ def key_of(airboss: Airboss, name: str) -> Calls:
 
 def kill(airboss: Airboss, name: str) -> None:
     """End a process at once, and wait until another has taken its place."""
-    pid = until(lambda: airboss.pid(name), timeout_s=20)
+    pid = until(lambda: airboss.pid(name))
     os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid(name) not in {pid, None}, timeout_s=20)
+    until(lambda: airboss.pid(name) not in {pid, None})
 
 
 def shown(airboss: Airboss, name: str) -> dict[str, Any]:
@@ -139,11 +139,11 @@ def gets_the_limit(airboss: Airboss, counting: str) -> None:
     assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
     assert set(counts) == {200, 429}
     used = {"what": "requests", "limit": LIMIT, "used": counts[200]}
-    until(lambda: shown(airboss, "flooding")["limits"] == [used], timeout_s=10)
+    until(lambda: shown(airboss, "flooding")["limits"] == [used])
     calls = key_of(airboss, "again")
     counts = calls.flood(120)
     kill(airboss, counting)
-    until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
+    until(lambda: calls.chat().status_code in {200, 429})
     for _ in range(3):
         counts += calls.flood(CALLS // 3)
     assert counts[200] <= LIMIT * 1.01 + 1, counts
@@ -169,7 +169,7 @@ def test_each_user_gets_the_limit_of_one_worker(four: Airboss) -> None:
     for members in everybody:
         counts = calls.flood(CALLS // 3, **members)
         kill(four, "counters")
-        until(lambda: calls.chat(user="cec").status_code in {200, 429}, timeout_s=10)
+        until(lambda: calls.chat(user="cec").status_code in {200, 429})
         counts += calls.flood(CALLS // 3, **members)
         assert LIMIT * 0.98 - 4 <= counts[200] <= LIMIT * 1.01 + 1, counts
     counted = b"".join(path.read_bytes() for path in (four.data / "counters").iterdir())
@@ -190,11 +190,11 @@ def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
         assert [calls.chat().status_code for _ in range(20)] == [429] * 20
         kill(four, "counters")
         # A worker that has not found the new owner yet says 503.
-        until(lambda: {calls.chat().status_code for _ in range(20)} == {429}, timeout_s=20)
+        until(lambda: {calls.chat().status_code for _ in range(20)} == {429})
         for number in range(4):
             kill(four, f"gateway-{number}")
-        until(lambda: calls.chat().status_code == 200, timeout_s=20)
-    until(lambda: all(calls.chat().status_code == 200 for _ in range(20)), timeout_s=10)
+        until(lambda: calls.chat().status_code == 200)
+    until(lambda: all(calls.chat().status_code == 200 for _ in range(20)))
 
 
 def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airboss) -> None:
@@ -211,7 +211,7 @@ def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airbos
         assert free.chat().status_code == 200
     finally:
         os.kill(pid, signal.SIGCONT)
-    until(lambda: limited.chat().status_code == 200, timeout_s=10)
+    until(lambda: limited.chat().status_code == 200)
 
 
 def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
@@ -226,7 +226,7 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
         kill(four, "controller")
     calls.cut_short()
     kill(four, "counters")
-    until(lambda: calls.chat().status_code in {200, 429}, timeout_s=10)
+    until(lambda: calls.chat().status_code in {200, 429})
     while (more := calls.flood(100))[200] + more[503]:
         counts += more
     answer = calls.chat()
@@ -242,9 +242,9 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     ends = Counter((each["status"], each["cost_usd"], each["error_type"]) for each in records)
     told = f"{error['message']}; answered {dict(counts)}, recorded {dict(ends)}"
     assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs), told
-    until(lambda: Decimal(str(shown(four, "poor")["budget"]["spent_usd"])) == spent, timeout_s=10)
-    fires = until(lambda: (four.api("alarms/poor.budget") or {}).get("alarm"), timeout_s=10)
-    until(lambda: four.api("alarms/poor.budget")["alarm"]["state"] == "firing", timeout_s=20)
+    until(lambda: Decimal(str(shown(four, "poor")["budget"]["spent_usd"])) == spent)
+    fires = until(lambda: (four.api("alarms/poor.budget") or {}).get("alarm"))
+    until(lambda: four.api("alarms/poor.budget")["alarm"]["state"] == "firing")
     assert (fires["key"], fires["threshold"], fires["default"]) == ("poor", 0.8, True)
     refused = {each["error_type"] for each in records if each["status"] == "refused"}
     assert {"budget_exceeded"} <= refused <= {"budget_exceeded", "budget_reserved"}
@@ -262,7 +262,7 @@ def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Air
         kill(four, "controller")
         kill(four, "gateway-2")
     kill(four, "counters")
-    until(lambda: calls.chat(user="cec").status_code in {200, 429}, timeout_s=10)
+    until(lambda: calls.chat(user="cec").status_code in {200, 429})
     while (more := calls.flood(60, **ana))[200] + more[503]:
         counts += more
     refused = calls.chat(**ana)
@@ -386,7 +386,7 @@ def test_limits_are_counted_in_valkey(
             assert free.chat().status_code == 200
         finally:
             valkey.go_on()
-        until(lambda: placed.chat().status_code == 200, timeout_s=20)
+        until(lambda: placed.chat().status_code == 200)
         until(lambda: poor.flood(100)[200] == 0, timeout_s=60)
         people = key_of(airboss, "people")
         until(lambda: people.flood(60, user="ana")[200] == 0, timeout_s=60)

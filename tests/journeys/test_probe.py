@@ -101,12 +101,12 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         os.kill(killed, signal.SIGKILL)
         until(lambda: provider.stats().in_flight == 0)
 
-        until(jobs, timeout_s=20, every_s=0.3)
+        until(jobs, every_s=0.3)
         airboss.leases_run_out()
         ended = [json.loads(airboss.verb("probe", "show", each["id"], "--wait", "--json")) for each in jobs()]
         assert len(jobs()) == len(ended) == 2
         assert [each["report"]["errors"] for each in ended] == [0, 0]
         assert [each["report"]["calls"] for each in ended] == [120, 120]
         assert provider.stats().requests <= 240 + 4, "an answer that was there was asked again"
-        until(lambda: "bias" in airboss.verb("monitor", "list"), timeout_s=20)
+        until(lambda: "bias" in airboss.verb("monitor", "list"))
         assert len(jobs()) == 2, "the alarm made its probe twice"

@@ -104,11 +104,11 @@ def test_harm_is_taken_back_and_a_kill_of_the_controller_changes_nothing(
     assert arms(airboss, 5) == before, "a candidate gets no traffic"
     ordered(airboss, "start")
     with load(airboss):
-        until(lambda: len(arms(airboss, 10)) == 2, timeout_s=10)
+        until(lambda: len(arms(airboss, 10)) == 2)
         pid = airboss.pid("controller")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        until(lambda: airboss.pid("controller") not in {None, pid}, timeout_s=20)
+        until(lambda: airboss.pid("controller") not in {None, pid})
         final = until(
             lambda: found if (found := state(airboss))["state"] == "aborted" else None,
             timeout_s=40,

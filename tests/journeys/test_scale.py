@@ -65,7 +65,7 @@ def test_one_two_one_under_load(tmp_path: Path) -> None:
             os.kill(killed, signal.SIGKILL)
         with streams(airboss, 1) as light:
             until(lambda: "draining" in states(airboss), timeout_s=30, every_s=0.2)
-            until(lambda: states(airboss) == ["ready"], timeout_s=15, every_s=0.3)
+            until(lambda: states(airboss) == ["ready"], every_s=0.3)
         assert all_whole(heavy), heavy.outcomes
         assert all_whole(light), light.outcomes
         airboss.settled()
@@ -86,13 +86,13 @@ def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
         file.write_text(wrong + broken + '[deployments.gone]\nmodel = "gone"\n')
         with streams(airboss, 1) as load:
             airboss.verb("apply", str(file))
-            until(lambda: states(airboss).count("failed") == 2, timeout_s=20, every_s=0.3)
+            until(lambda: states(airboss).count("failed") == 2, every_s=0.3)
             found = {each["name"]: each for each in airboss.status()["deployments"]}
             assert found["assistant"]["state"] == "ready"
             assert "has the sha256" in found["assistant"]["detail"]
             assert found["gone"]["state"] == "down"
             assert "there is no file /nowhere.gguf" in found["gone"]["detail"]
-            until(lambda: airboss.chat(model="gone").status_code == 503, timeout_s=20)
+            until(lambda: airboss.chat(model="gone").status_code == 503)
             began = time.monotonic()
             answer = airboss.chat(model="gone")
             assert time.monotonic() - began < 2

@@ -43,7 +43,7 @@ def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> No
         airboss.settled()
         assert {record["id"] for record in airboss.records()} >= set(ids)
         assert len(airboss.records()) == 51
-        until(lambda: _lag(airboss) == 0, timeout_s=15, every_s=0.3)
+        until(lambda: _lag(airboss) == 0, every_s=0.3)
 
 
 def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> 
             counts = [re.findall(rf"^{name}\S* (\S+)$", text, re.MULTILINE) for name in names]
             return [sum(map(float, each)) for each in counts] == [60, 60]
 
-        until(counted, timeout_s=10, every_s=0.2)
+        until(counted, every_s=0.2)
 
 
 def test_another_store_is_taken_up_at_the_next_start(provider: FakeProvider, tmp_path: Path) -> None:

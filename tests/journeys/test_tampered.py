@@ -47,7 +47,7 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
             source.backup(copy)
         airboss.verb("keys", "create", "made-since")
         leaves = len(airboss.verb("audit", "list", "--json", "--limit", "1000").splitlines())
-        until(lambda: leaves_kept(airboss) >= leaves, timeout_s=20)
+        until(lambda: leaves_kept(airboss) >= leaves)
         shutil.copyfile(older, tmp_path / "new.db")
         (tmp_path / "new.db").replace(ledger)
         code, said = asked(airboss, "keys", "create", "into-nothing")
@@ -59,7 +59,7 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         for suffix in ("-wal", "-shm"):  # of the ledger that was: with these nothing is older
             Path(f"{ledger}{suffix}").unlink(missing_ok=True)
         airboss.start()
-        found = until(lambda: airboss.api("status")["audit_trouble"], timeout_s=20)
+        found = until(lambda: airboss.api("status")["audit_trouble"])
         assert "the ledger was put back from an older copy" in found
         assert f"the audit log: {found}" in airboss.log
         code, said = asked(airboss, "status")
@@ -69,8 +69,8 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         airboss.settled()
         assert answer.headers["x-request-id"] in {each["id"] for each in airboss.records()}
         (airboss.data / "secrets" / "audit_head").unlink()
-        until(lambda: airboss.api("status")["audit_trouble"] is None, timeout_s=20)
-        until(lambda: leaves_kept(airboss), timeout_s=20)
+        until(lambda: airboss.api("status")["audit_trouble"] is None)
+        until(lambda: leaves_kept(airboss))
         code, said = asked(airboss, "audit", "verify")
         assert (code, "tells that secrets/audit_head was gone" in said) == (0, True), said
         with closing(sqlite3.connect(ledger)) as file, file:
@@ -118,14 +118,14 @@ def test_records_and_journals_that_are_deleted_under_it(provider: FakeProvider, 
         shutil.rmtree(journal)
         lost = airboss.chat(QUICK, model="support")  # the look that finds it
         assert lost.status_code == 200
-        until(lambda: "was deleted or moved away" in airboss.log, timeout_s=10)
+        until(lambda: "was deleted or moved away" in airboss.log)
         ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(5)]
 
         def told() -> str:
             journal = airboss.api("status")["journal"]
             return "" if journal["store_up"] else str(journal["store_detail"])
 
-        words = until(told, timeout_s=10)
+        words = until(told)
         assert "records.duckdb was deleted or moved away while Airboss had it open" in words
         assert airboss.stop() == 0, airboss.log[-5000:]
         airboss.start()
@@ -164,10 +164,10 @@ def test_a_data_directory_that_is_moved_away_can_be_moved_back(
             said = airboss.chat(QUICK, model="support")
             return said.text if said.status_code == 503 else ""
 
-        assert f"put {airboss.data} back" in until(refused, timeout_s=10)
-        until(lambda: "cannot write how things stand" in airboss.log, timeout_s=10)
+        assert f"put {airboss.data} back" in until(refused)
+        until(lambda: "cannot write how things stand" in airboss.log)
         assert not airboss.data.exists()
         old.rename(airboss.data)
         ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(3)]
-        until(lambda: set(ids) <= {each["id"] for each in airboss.records()}, timeout_s=20)
+        until(lambda: set(ids) <= {each["id"] for each in airboss.records()})
         assert airboss.stop() == 0, airboss.log[-5000:]

@@ -95,7 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 told = ledger.execute(asked).fetchone()[0]
                 return bool(told == sum(ledger.execute(each).fetchone()[0] for each in (plans, verdicts)))
 
-        until(all_told, timeout_s=20)
+        until(all_told)
     return root / "a"
 
 

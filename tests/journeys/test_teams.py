@@ -77,11 +77,11 @@ def test_keys_of_a_team_get_the_limit_of_one_worker(four: Airboss) -> None:
     """By four workers; with whoever counts killed in the middle, the team still gets no more."""
     keys = shares_the_limit(four)
     used = {"what": "requests", "limit": LIMIT}
-    until(lambda: shown(four, "busy-mail")["team"]["limits"][0].items() >= used.items(), timeout_s=10)
+    until(lambda: shown(four, "busy-mail")["team"]["limits"][0].items() >= used.items())
     kill(four, "counters")
     assert keys[0].flood(100)[200] <= LIMIT * 0.01 + 1
     # A worker that has not found the new owner yet says 503.
-    until(lambda: {keys[1].chat().status_code for _ in range(20)} == {429}, timeout_s=20)
+    until(lambda: {keys[1].chat().status_code for _ in range(20)} == {429})
     refused = keys[0].chat()
     assert "team 'busy' has had" in refused.json()["error"]["message"]
     assert "busy-mail" not in refused.text + str(refused.headers)
@@ -91,7 +91,7 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
     """Its budget is overspent by the calls under way at most, through kills of workers, of the controller and
     of who counts; a key that leaves takes what it spent along, and one that is revoked does not."""
     web, mail = in_team(four, "web", "poor"), in_team(four, "mail", "poor")
-    until(lambda: all(shown(four, name).get("team") for name in ("web", "mail")), timeout_s=10)
+    until(lambda: all(shown(four, name).get("team") for name in ("web", "mail")))
     web.flood(10)
     kill(four, "gateway-1")
     mail.flood(10)
@@ -100,7 +100,7 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
         kill(four, "gateway-2")
     mail.cut_short()
     kill(four, "counters")
-    until(lambda: web.chat().status_code in {200, 429}, timeout_s=10)
+    until(lambda: web.chat().status_code in {200, 429})
     for calls in (web, mail):
         while (more := calls.flood(60))[200] + more[503]:
             pass
@@ -114,18 +114,18 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
     costs = recorded(four, "web", "mail")
     spent = sum(costs, Decimal(0))
     assert Decimal("0.003") <= spent <= Decimal("0.003") + 32 * max(costs), costs
-    until(lambda: team_spend(four, "web") == spent, timeout_s=20)
+    until(lambda: team_spend(four, "web") == spent)
     until(lambda: (four.api("alarms/poor.team-budget") or {}).get("alarm", {}).get("state") == "firing")
     four.verb("keys", "revoke", "mail")
-    until(lambda: shown(four, "mail").get("state") == "revoked", timeout_s=10)
+    until(lambda: shown(four, "mail").get("state") == "revoked")
     assert team_spend(four, "web") == spent
     assert web.chat().status_code == 429
     late = in_team(four, "late", "poor")
-    until(lambda: late.chat().status_code == 429, timeout_s=10)
+    until(lambda: late.chat().status_code == 429)
     four.verb("keys", "set", "web", "--team", "none")
-    until(lambda: web.chat().status_code == 200, timeout_s=10)
+    until(lambda: web.chat().status_code == 200)
     four.settled()
-    until(lambda: team_spend(four, "late") == sum(recorded(four, "mail", "late"), Decimal(0)), timeout_s=20)
+    until(lambda: team_spend(four, "late") == sum(recorded(four, "mail", "late"), Decimal(0)))
     assert late.chat().status_code == 200
 
 

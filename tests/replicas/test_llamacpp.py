@@ -94,7 +94,7 @@ def engine(*, lifeline: int | None = None, stderr: IO[str] | None = None, **more
     process = subprocess.Popen(command(options), env=env, pass_fds=passed, stderr=stderr, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: process.poll() is not None or healthy(url), timeout_s=20)
+        until(lambda: process.poll() is not None or healthy(url))
         assert process.poll() is None
         running = Engine(process, url, time.monotonic() - began)
         with running.client:
@@ -241,7 +241,7 @@ def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> No
     began = time.monotonic()
     # After each second without news from any slot the engine looks whether the one that waits for a whole
     # answer is still there. Asking for /slots is news: asked more often, it would never look.
-    until(lambda: running.busy() == 0, timeout_s=10, every_s=0.02 if stream else 1.5)
+    until(lambda: running.busy() == 0, every_s=0.02 if stream else 1.5)
     assert time.monotonic() - began < (1 if stream else 5), "the whole answer takes some 8 s"
 
 

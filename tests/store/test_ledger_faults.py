@@ -224,7 +224,7 @@ def test_a_write_waits_for_another(tmp_path: Path) -> None:
     blocker.execute("BEGIN IMMEDIATE")
     told(process)
     reader = SqlLedger(url)
-    until(lambda: process.poll() is None and reader.snapshot() is None, timeout_s=5)
+    until(lambda: process.poll() is None and reader.snapshot() is None)
     blocker.execute("COMMIT")
     blocker.close()
     assert heard(process) == "1"

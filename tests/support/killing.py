@@ -48,15 +48,15 @@ def kill_in_turn(airboss: Airboss, rounds: int, seed: int, say: Callable[[str], 
             kill(airboss, name, load)
     airboss.settled()
     # An interrupted call is closed once its worker is known to be dead.
-    until(lambda: no_open_calls(airboss, WORKERS), timeout_s=20)
+    until(lambda: no_open_calls(airboss, WORKERS))
     return load.outcomes
 
 
 def kill(airboss: Airboss, name: str, load: Load) -> None:
     """Kill a process, and wait until there is another and calls are answered."""
-    pid = until(lambda: airboss.pid(name), timeout_s=20)
+    pid = until(lambda: airboss.pid(name))
     os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid(name) not in {pid, None}, timeout_s=20)
+    until(lambda: airboss.pid(name) not in {pid, None})
     good = load.good
     until(lambda: load.good > good + 8, timeout_s=40)
 

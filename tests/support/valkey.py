@@ -31,7 +31,7 @@ class ValkeyServer:
         command += ["--dir", str(self._root), "--save", "", "--appendonly", "no", *self._options]
         with (self._root / "valkey.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._listens, timeout_s=20)
+        until(self._listens)
         return process
 
     def _listens(self) -> bool:
