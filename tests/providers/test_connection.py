@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 
 import pytest
 
@@ -196,3 +197,23 @@ def test_another_protocol_is_an_error() -> None:
     heard, taken = asked(b"HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nok")
     assert ["another protocol" in str(one.error) for one in heard] == [True, True]
     assert taken == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "code"), [("fe80::1", "upstream_error"), ("127.0.0.1", "too_many_connections")]
+)
+def test_who_cannot_be_reached_from_here_is_told_from_ports_that_are_all_taken(host: str, code: str) -> None:
+    """Both are EADDRNOTAVAIL. An address without its link is one that nothing can be sent to, anywhere."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    async def play() -> ApiError:
+        loop = asyncio.get_running_loop()
+        pool = Pools(Outbox()).get("fake", Origin(host, 9, tls=False, base_path="", host_header=host))
+        loop.create_connection = refuse  # type: ignore[method-assign, assignment]
+        with pytest.raises(ApiError) as raised:
+            await pool.connect(1.0)
+        return raised.value
+
+    assert asyncio.run(play()).code == code

@@ -26,6 +26,8 @@ from airboss.providers.outbox import Outbox, Pieces
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
+RESOLVE_S = 1.0
+"""How long a name that was just looked up may take once more."""
 IDLE_KEEP_S = 55.0
 """A kept connection is not used after this long idle: most servers close theirs after 60 s or more."""
 CONNECTIONS_MAX = 4096
@@ -389,12 +391,29 @@ class Pool:
             raise ConnectFailed(self.describe(f"did not accept a connection in {timeout_s:.1f} s")) from None
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if error.errno in NO_ROOM:
+            if error.errno in NO_ROOM and not (
+                error.errno == errno.EADDRNOTAVAIL and await self._out_of_reach()
+            ):
                 raise self._too_many(f"cannot be reached: {reason}") from None
             raise ConnectFailed(self.describe(f"cannot be reached: {reason}")) from None
         finally:
             self._connecting -= 1
         return connection
+
+    async def _out_of_reach(self) -> bool:
+        """Whether no address of this machine can send there, as without IPv6 to who has no other: that says
+        the same as that all ports are taken, of which datagrams have their own."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                found = await loop.getaddrinfo(self.origin.host, self.origin.port)
+        except OSError:
+            return True
+        for family, *_, address in found:
+            with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(address)  # sends nothing
+                return False
+        return True
 
     def _too_many(self, what: str) -> Unavailable:
         said = self.describe(f"{what}; try again shortly")
