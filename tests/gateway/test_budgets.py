@@ -39,8 +39,8 @@ def test_a_budget_ends_with_the_call_that_spends_it() -> None:
         assert isinstance(refused, BudgetExceeded)
         assert refused.code == "budget_exceeded"
         assert refused.message == (
-            "key 'a' has spent 0.0012 of 0.001 USD this month: raise budget under [keys.a], or wait until "
-            "2026-12-01 (UTC)"
+            "key 'a' has spent 0.0012 of 0.001 USD this month: raise budget under [keys.a] or with "
+            "`airboss keys set a`, or wait until 2026-12-01 (UTC)"
         )
         assert refused.retry_after_s == 6.5 * 86_400
         assert error_response(refused, b"")[0].count(b"x-should-retry: false") == 1

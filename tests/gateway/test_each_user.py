@@ -49,7 +49,8 @@ def test_one_who_floods_takes_nothing_from_others() -> None:
                 await house.enter(user="ana@example.com")
             assert refused.value.message == (
                 "this user of key 'a' has had 10 requests in the last minute, which is its limit: try again "
-                "in 1m0.25s, or raise each_user.limits.requests_per_minute under [keys.a]"
+                "in 1m0.25s, or raise each_user.limits.requests_per_minute under [keys.a] or with "
+                "`airboss keys set a`"
             )
             assert refused.value.retry_after_s == WINDOW_S + 0.25
             assert b"x-ratelimit-limit-requests: 10\r\n" in refused.value.headers

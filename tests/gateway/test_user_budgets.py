@@ -59,8 +59,8 @@ def test_who_has_spent_theirs_takes_nothing_from_others() -> None:
         assert isinstance(refused, BudgetExceeded)
         assert refused.code == "budget_exceeded"
         assert refused.message == (
-            "this user of key 'a' has spent 0.60 of 0.50 USD today: raise each_user.budget under [keys.a], "
-            "or wait until 2026-11-25 (UTC)"
+            "this user of key 'a' has spent 0.60 of 0.50 USD today: raise each_user.budget under [keys.a] "
+            "or with `airboss keys set a`, or wait until 2026-11-25 (UTC)"
         )
         assert refused.retry_after_s == 12 * 3600
         for user in (None, "bea"):

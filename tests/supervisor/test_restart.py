@@ -65,14 +65,19 @@ def test_short_health_does_not_forgive() -> None:
 
 
 def test_what_callers_wait_for_comes_back_soon() -> None:
-    """A process that gets ready comes back within its own bound, however often it dies; one that does not is
-    backed off from like any other."""
+    """A process that gets ready comes back within its own bound, however often it dies, and though it dies
+    once before it is; one that does not get ready any more is backed off from like any other."""
     often = History(failures=20, ever_ready=True)
     assert after(Life(started_at=0, ready_at=1, ended_at=2), often, longest_s=0.5).at == 2.5
     assert after(Life(started_at=0, ready_at=1, ended_at=2), History(), longest_s=0.5).at == 2 + FIRST_DELAY_S
-    assert (
-        after(Life(started_at=0, ready_at=None, ended_at=2), often, longest_s=0.5).at == 2 + LONGEST_DELAY_S
-    )
+    unready = Life(started_at=0, ready_at=None, ended_at=2)
+    assert after(unready, often).at == 2 + LONGEST_DELAY_S
+    delays = []
+    for _ in range(8):
+        restart = after(unready, often, longest_s=0.5)
+        delays.append(round(restart.at - unready.ended_at, 6))
+        often = restart.history
+    assert delays == [0.5, 0.5, 0.8, 1.6, 3.2, 6.4, LONGEST_DELAY_S, LONGEST_DELAY_S]
 
 
 def test_only_one_never_ready_is_hopeless() -> None:

@@ -74,8 +74,10 @@ class Scope(msgspec.Struct, frozen=True):
 
     @property
     def table(self) -> str:
-        """Where its limits stand."""
-        kind = {"candidate": "deployment", "user": "key"}.get(self.kind, self.kind)
+        """Where its limits stand: of a key in the file or, where that says nothing, as a verb gave them."""
+        if self.kind in {"key", "user"}:
+            return f"[keys.{self.name}] or with `airboss keys set {self.name}`"
+        kind = "deployment" if self.kind == "candidate" else self.kind
         return f"[{kind}s.{self.name}]" if self.name else "[gateway]"
 
     @property

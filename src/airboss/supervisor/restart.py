@@ -52,17 +52,19 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 def after(life: Life, history: History, *, longest_s: float = LONGEST_DELAY_S) -> Restart:
     """The next start after a life that ended unasked.
 
-    The delay doubles from 0.2 s to at most 10 s with each failure in a row, to `longest_s` after a life that
-    was ready, and begins anew after one that was so for 30 s. It counts from the end of the life, so a start
-    is never in the past of it.
+    The delay doubles from 0.2 s to at most 10 s with each failure in a row, but to `longest_s` for what gets
+    ready: there only lives in a row that never were count beyond it. It begins anew after a life that was
+    ready for 30 s, and counts from the end of the life, so a start is never in the past of it.
     """
     healthy = life.ready_at is not None and life.ended_at - life.ready_at >= HEALTHY_S
     failures = 1 if healthy else history.failures + 1
+    unready = history.unready + 1 if life.ready_at is None else 0
+    delay = max(min(delay_s(failures), longest_s), delay_s(unready) if unready else 0.0)
     return Restart(
-        at=life.ended_at + min(delay_s(failures), LONGEST_DELAY_S if life.ready_at is None else longest_s),
+        at=life.ended_at + delay,
         history=History(
             failures=failures,
-            unready=history.unready + 1 if life.ready_at is None else 0,
+            unready=unready,
             restarts=history.restarts + 1,
             ever_ready=history.ever_ready or life.ready_at is not None,
         ),
