@@ -24,6 +24,7 @@ from tests.cli.conftest import Run
 from tests.cli.running import COMMAND, environment
 from tests.store.ledgers import key, plan
 from tests.support import postgres
+from tests.support.kept_keys import put_key
 from tests.support.started import started
 from tests.support.wait import until
 
@@ -46,7 +47,7 @@ def begin(data: DataDir) -> None:
     """Give its ledger a past."""
     with closing(SqlLedger(data.ledger_url)) as ledger:
         ledger.publish("", plan())
-        ledger.put_key(key("team"))
+        put_key(ledger, key("team"))
     with open_audit(data) as audit:
         looking_at_audit(audit, data).look()
         for number in range(3):

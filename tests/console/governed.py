@@ -17,6 +17,7 @@ from airboss.store.audit import SqlAuditLog
 from airboss.store.erasures import SqlErasures
 from airboss.store.ledger import SqlLedger
 from tests.console.site import NOW, Site, people_keys
+from tests.support.kept_keys import put_key
 from tests.support.seed_records import seed_plan
 
 SIGNER = Signer("ab_" + "s" * 43)
@@ -41,9 +42,9 @@ def governed(root: Path) -> Iterator[Governed]:
         ("airboss", OWN_KEY, {"internal": True}),
     ):
         fields: dict[str, Any] = {"name": name, "sha256": hash_key(secret), "created_at": NOW, **given}
-        ledger.put_key(ApiKey(**fields))
+        put_key(ledger, ApiKey(**fields))
     for key in people_keys():
-        ledger.put_key(key)
+        put_key(ledger, key)
     any_ledger: Any = ledger
     site = Governed(ledger=any_ledger, audit=audit, people=Forgetting(erasures, "key"))
     site.started = []

@@ -15,6 +15,7 @@ from airboss.console.app import build
 from airboss.console.desk import Desk, nothing_lists
 from airboss.store.parquet import as_parquet
 from tests.console.site import ADMIN_KEY, BASE_URL, Noted, Site, people_keys
+from tests.support.kept_keys import put_key
 from tests.support.seed_loop import Loop
 
 
@@ -68,7 +69,7 @@ def looped(loop: Loop) -> LoopSite:
     site = LoopSite(log=loop.log, alerts=loop.alerts, audit=Noted())
     site.loop = loop
     for key in people_keys():
-        loop.ledger.put_key(key)
+        put_key(loop.ledger, key)
     return site
 
 

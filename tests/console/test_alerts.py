@@ -16,6 +16,7 @@ from airboss.store.alert_rows import Notification, Silence
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
+from tests.support.kept_keys import put_key
 from tests.support.seed_alarms import row
 from tests.support.seed_loop import CONFIG, OLD_PROMPT
 
@@ -164,7 +165,7 @@ def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
     fresh.loop.apply(OLD_PROMPT)
     for name, budget in (("app", Budget(usd=Decimal(20))), ("free", None)):
         terms, now = Terms(budget=budget), fresh.loop.clock.at
-        fresh.loop.ledger.put_key(bound(made(None, name, new_key(), terms=terms, now=now), None))
+        put_key(fresh.loop.ledger, bound(made(None, name, new_key(), terms=terms, now=now), None))
     spent = row(fresh.loop, "app.budget", "budget", bound=0.8, phase="firing", since=fresh.loop.clock.at)
     rule = msgspec.structs.replace(spent.rule, kind="budget", key="app", deployment="")
     spent = msgspec.structs.replace(spent, rule=rule, value=0.875, detail="$17.50 of $20.00 this month")

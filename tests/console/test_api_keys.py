@@ -17,6 +17,7 @@ from airboss.domain.ports import ApiKey, Spent
 from airboss.governance.audit import read_leaf
 from airboss.governance.keys import Keyring
 from tests.console.governed import DATA_KEY, Governed, governed
+from tests.support.kept_keys import put_key
 from tests.support.seed_records import seed_plan
 
 
@@ -152,7 +153,7 @@ def test_the_starter_key_is_kept_where_the_start_finds_it(site: Governed) -> Non
     """Rotating it writes the new secret into the data directory, also when it had been revoked; a preset one
     is whose who presets it."""
     now = site.clock.now()
-    site.ledger.put_key(ApiKey(name="default", sha256="ab" * 32, created_at=now, revoked_at=now))
+    put_key(site.ledger, ApiKey(name="default", sha256="ab" * 32, created_at=now, revoked_at=now))
     rotated = post(site, "/default/rotate", {"grace_s": 60})[1]
     assert site.started == [rotated["key"]]
     assert (who(site, rotated["key"]), rotated["previous_until"]) == ("default", None)
@@ -164,7 +165,7 @@ def test_the_starter_key_is_kept_where_the_start_finds_it(site: Governed) -> Non
 
 def test_of_two_rotations_at_once_the_start_finds_the_one_that_is_good(site: Governed) -> None:
     """Whichever came last is good, and kept: not the secret of the one and the file of the other."""
-    site.ledger.put_key(ApiKey(name="default", sha256="ab" * 32, created_at=site.clock.now()))
+    put_key(site.ledger, ApiKey(name="default", sha256="ab" * 32, created_at=site.clock.now()))
     other = Thread(target=post, args=(site, "/default/rotate", {}))
 
     def keep(secret: str) -> None:

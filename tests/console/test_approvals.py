@@ -30,6 +30,7 @@ from airboss.store.proposal_rows import CHARS_MAX
 from tests.console.governed import SIGNER
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW
+from tests.support.kept_keys import put_key
 from tests.support.seed_loop import CONFIG, NEW_PROMPT, OLD_PROMPT
 
 WANTED = "\n[approvals]\nrequired = true\n"
@@ -46,7 +47,7 @@ def site(fresh: LoopSite) -> Iterator[LoopSite]:
     ella = ApiKey(
         name="ella", sha256=hash_key(ELLA), created_at=NOW, deployments=(), given=(), role="operator"
     )
-    fresh.loop.ledger.put_key(ella)
+    put_key(fresh.loop.ledger, ella)
     yield fresh
     fresh.audit.close()
 
@@ -153,7 +154,7 @@ def test_what_a_key_asked_that_may_no_more_is_rejected(site: LoopSite, change: d
     """A stolen key is revoked; what it asked for is not made all the same."""
     number = asked(site)
     otto = next(each for each in site.loop.ledger.all_keys() if each.name == "otto")
-    site.loop.ledger.put_key(msgspec.structs.replace(otto, **change))
+    put_key(site.loop.ledger, msgspec.structs.replace(otto, **change))
     answer = decide(ella(site), number)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "asker_gone")
     assert "above = 4000" in (site.loop.ledger.config() or "")

@@ -21,6 +21,7 @@ from tests.console.governed import Governed, governed
 from tests.console.looped import pressed
 from tests.console.site import NOW
 from tests.console.test_pages import shown
+from tests.support.kept_keys import put_key
 from tests.support.seed_records import seed_plan
 
 HOSTILE = '<img src=x onerror="alert(1)">\u202e'
@@ -52,7 +53,7 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
             budget=Budget(usd=Decimal("0.5"), per="day"),
         ),
     )
-    site.ledger.put_key(limited)
+    put_key(site.ledger, limited)
     site.uses = lambda: [LimitUse("key", "web", "requests", 1200, 30, 0.1)]
     for path in ("/governance/keys", "/governance/keys/web"):
         page = shown(site.person(), path)
@@ -68,7 +69,7 @@ def test_keys_say_what_they_may_and_use(site: Governed) -> None:
         assert kept.sha256[:12] not in page.text
     (most,) = re.findall(r'<a href="([^"]*)">Who spends most', site.person().get("/governance/keys/web").text)
     assert site.person().get(unescape(most)).status_code == 200
-    site.ledger.put_key(msgspec.structs.replace(limited, limits=None, budget=None))
+    put_key(site.ledger, msgspec.structs.replace(limited, limits=None, budget=None))
     assert "as much as comes is served" not in shown(site.person(), "/governance/keys/web").text
     page = shown(site.person(), "/governance/keys")
     for words in ("old", "revoked", "our own calls", "all deployments"):

@@ -21,6 +21,7 @@ from airboss.store.datadir import DataDir, read_secret
 from airboss.store.ledger import SqlLedger
 from tests.support.adapter import random_adapter
 from tests.support.engine import starter_weights
+from tests.support.kept_keys import put_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LOCAL = """
@@ -264,7 +265,7 @@ def test_keys_get_what_the_configuration_says(house: House) -> None:
     """[keys] narrows a key; taken out again, the key may use everything. Nothing else changes a key."""
     house.apply(LOCAL)
     for name in ("team-a", "other"):
-        house.ledger.put_key(ApiKey(name=name, sha256="ab" * 32, created_at=NOW))
+        put_key(house.ledger, ApiKey(name=name, sha256="ab" * 32, created_at=NOW))
 
     def allowed() -> dict[str, tuple[str, ...] | None]:
         snapshot = house.ledger.snapshot()

@@ -11,6 +11,7 @@ from airboss.config import parse_config
 from airboss.domain.errors import ConfigError
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import Keyring, hash_key
+from tests.support.kept_keys import put_key
 from tests.support.seed_loop import CONFIG, END, Loop
 
 SECRET = "ab_" + "s" * 43
@@ -38,7 +39,7 @@ def test_the_configuration_goes_before_what_the_verb_said(loop: Loop) -> None:
     made = ApiKey(
         name="alice", sha256=hash_key(SECRET), created_at=END, deployments=(), given=(), role="admin"
     )
-    loop.ledger.put_key(made)
+    put_key(loop.ledger, made)
     for line, role in (('role = "viewer"', "viewer"), ("", "viewer"), ('role = "reader"', "reader")):
         loop.apply("Be kind.", text=CONFIG + f"[keys.alice]\n{line}\n")
         assert held(loop).role == role
@@ -49,7 +50,7 @@ def test_the_configuration_goes_before_what_the_verb_said(loop: Loop) -> None:
 
 def test_a_key_that_calls_models_gets_no_role(loop: Loop) -> None:
     """What has its secret was given it for something else; nothing is applied."""
-    loop.ledger.put_key(ApiKey(name="alice", sha256=hash_key(SECRET), created_at=END))
+    put_key(loop.ledger, ApiKey(name="alice", sha256=hash_key(SECRET), created_at=END))
     before = loop.plan().number
     with pytest.raises(ConfigError, match=r"airboss.toml:\d+: keys.alice.role: 'alice' is a key that calls"):
         loop.apply("Be kind.", text=CONFIG + '[keys.alice]\nrole = "admin"\n')

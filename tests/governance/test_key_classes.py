@@ -20,6 +20,7 @@ from tests.console.governed import DATA_KEY, OWN_KEY, REVOKED_KEY, governed
 from tests.console.site import ADMIN_KEY
 from tests.support.gateway import Gateway, deployment
 from tests.support.gateway_process import ADMIN_KEY as GATEWAY_ADMIN_KEY
+from tests.support.kept_keys import put_key
 from tests.support.wait import until
 
 ROTATED_KEY, GRACE_KEY, NARROW_KEY = ("ab_" + letter * 43 for letter in "pgn")
@@ -198,7 +199,7 @@ def test_only_the_admin_key_administers(tmp_path: Path, kind: str, form: str) ->
     # Entered, the client has one loop for all its requests.
     with governed(tmp_path) as site, site.client() as client:
         for key in keys(site.clock.now()):
-            site.ledger.put_key(key)
+            put_key(site.ledger, key)
         routes = [
             (method, route.path.replace("{id}", "1").replace("{name}", "n"))
             for route in cast("Any", client.app).routes

@@ -26,6 +26,7 @@ from airboss.store.proposals import SqlProposals
 from tests.controller.journals import FixedClock
 from tests.store.ledgers import deployment, key, plan
 from tests.support import postgres
+from tests.support.kept_keys import put_key
 
 CLOCK = FixedClock()
 
@@ -93,7 +94,7 @@ def test_what_an_older_airboss_left_is_told_of_as_it_is_found(house: House) -> N
     is."""
     for _ in range(3):
         house.publish_untold()
-    house.ledger.put_key(key("web"))
+    put_key(house.ledger, key("web"))
     house.audit.append("keys.create", actor="a", subject="key web", detail={"role": "x"}, at=CLOCK.now())
     assert house.verified().valid
     house.notes.begin()
@@ -104,7 +105,7 @@ def test_what_an_older_airboss_left_is_told_of_as_it_is_found(house: House) -> N
     house.publish()
     assert house.plans() == [1, 2, 3, 4]
     assert house.verified().valid
-    house.ledger.put_key(key("mole"))
+    put_key(house.ledger, key("mole"))
     assert "key 'mole' is there, and no leaf tells of it" in str(house.verified().problem)
     house.edit("delete from keys where name = 'mole'")
     assert house.verified().valid
@@ -142,7 +143,7 @@ def test_a_leaf_of_an_older_airboss_says_less_of_a_key(house: House) -> None:
     leaf."""
     house.notes.begin()
     house.change("web")
-    house.ledger.put_key(msgspec.structs.replace(key("web"), priority="low"))
+    put_key(house.ledger, msgspec.structs.replace(key("web"), priority="low"))
     assert not house.verified().valid
     house.audit.append("keys.set", actor="a", subject="key web", detail={}, at=CLOCK.now())
     assert house.verified().valid

@@ -10,6 +10,7 @@ import pytest
 
 from airboss.store.ledger import SqlLedger
 from tests.store.ledgers import deployment, key, plan, replica
+from tests.support.kept_keys import put_key
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_the_newest_plan_is_served(ledger: SqlLedger) -> None:
     """A snapshot has the plan as it was published, to the last digit, and all keys in order of name."""
     ledger.publish("one", plan(deployment("old")))
     published = ledger.publish("two", plan(deployment("a"), deployment("b", "other")))
-    ledger.put_key(key("z"))
-    ledger.put_key(key("a", deployments=("a", "b")))
+    put_key(ledger, key("z"))
+    put_key(ledger, key("a", deployments=("a", "b")))
     snapshot = ledger.snapshot()
     assert snapshot is not None
     assert snapshot.plan == published
@@ -59,8 +60,8 @@ def test_a_change_that_gateways_must_see_raises_the_revision(ledger: SqlLedger) 
     seen = [ledger.revision()]
     for change in (
         lambda: ledger.publish("two", plan()),
-        lambda: ledger.put_key(key("a")),
-        lambda: ledger.put_key(key("a", "cd" * 32)),
+        lambda: put_key(ledger, key("a")),
+        lambda: put_key(ledger, key("a", "cd" * 32)),
     ):
         change()
         seen.append(ledger.revision())
@@ -72,7 +73,7 @@ def test_a_change_that_gateways_must_see_raises_the_revision(ledger: SqlLedger) 
 
 def test_keys_before_the_first_plan_come_with_it(ledger: SqlLedger) -> None:
     """The revision stays 0 until there is something to serve; then the key is there."""
-    ledger.put_key(key("early"))
+    put_key(ledger, key("early"))
     assert ledger.revision() == 0
     assert ledger.snapshot() is None
     ledger.publish("one", plan())
@@ -85,8 +86,8 @@ def test_keys_before_the_first_plan_come_with_it(ledger: SqlLedger) -> None:
 def test_a_key_is_replaced_by_name(ledger: SqlLedger) -> None:
     """There is one key of a name."""
     ledger.publish("one", plan())
-    ledger.put_key(key("a"))
-    ledger.put_key(key("a", "cd" * 32))
+    put_key(ledger, key("a"))
+    put_key(ledger, key("a", "cd" * 32))
     snapshot = ledger.snapshot()
     assert snapshot is not None
     assert snapshot.keys == (key("a", "cd" * 32),)
@@ -122,7 +123,7 @@ def test_what_was_written_outlives_the_ledger(address: str) -> None:
     """Another ledger on the same database has it all, and numbers on."""
     one = SqlLedger(address)
     one.publish("text é\n", plan())
-    one.put_key(key("a"))
+    put_key(one, key("a"))
     one.put_replica(replica("r"))
     before = one.snapshot()
     one.close()

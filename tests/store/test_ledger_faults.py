@@ -18,6 +18,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
+from tests.support.kept_keys import put_key
 from tests.support.wait import until
 
 PUBLISHER = """
@@ -196,7 +197,7 @@ def test_a_row_that_somebody_edited_is_told(tmp_path: Path, edit: str) -> None:
     path = tmp_path / "ledger.db"
     with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
         ledger.publish("", plan())
-        ledger.put_key(ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
+        put_key(ledger, ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
         with closing(sqlite3.connect(path)) as theirs, theirs:
             theirs.execute(edit)
         with pytest.raises(SetupError, match=r"ledger\.db has a row that no Airboss of this version wrote"):
@@ -211,7 +212,7 @@ def test_a_table_that_is_gone_is_damage(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as theirs, theirs:
             theirs.execute("drop table keys")
         with pytest.raises(SetupError, match="no such table: keys; it is damaged: put a copy"):
-            ledger.put_key(ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
+            put_key(ledger, ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
 
 
 def test_a_write_waits_for_another(tmp_path: Path) -> None:

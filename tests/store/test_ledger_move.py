@@ -20,6 +20,7 @@ from airboss.store.ledger_move import MOVE, MovableLedger, check_database
 from airboss.store.ledger_open import SCHEMA, engine_on
 from airboss.store.ledger_tables import audit_head, audit_leaves, metadata, schema_version
 from tests.store.ledgers import KINDS, empty_url, key, plan, url
+from tests.support.kept_keys import put_key
 
 ROWS = 7
 WORDS = ("", "ü", "a'b\"c\\d", "\U0001f6eb\u2028\n", "%s :name {0}", "NULL", "0.1")
@@ -187,7 +188,7 @@ def test_only_an_empty_one_is_moved_to(tmp_path: Path, kind: str) -> None:
     fill(here, 5)
     with closing(SqlLedger(there)) as ledger:
         ledger.publish("theirs", plan())
-        ledger.put_key(key("theirs"))
+        put_key(ledger, key("theirs"))
     before = held(there, kind)
     with pytest.raises(SetupError, match=r"is not empty: it has rows in .*keys \(1\).*plans \(1\)"):
         moved(here, there)

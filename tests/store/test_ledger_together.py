@@ -17,6 +17,7 @@ from airboss.domain.ports import ApiKey, Placement
 from airboss.store.ledger import SqlLedger
 from airboss.store.view_rows import SavedView
 from airboss.store.views import SqlViewStore
+from tests.support.kept_keys import put_key
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent.parent
@@ -41,7 +42,7 @@ class Both:
 
     def write(self, name: str) -> None:
         """A key by one, a view by the other."""
-        self.ledger.put_key(ApiKey(name=name, sha256="0" * 64, created_at=AT))
+        put_key(self.ledger, ApiKey(name=name, sha256="0" * 64, created_at=AT))
         self.views.put_view(SavedView(name=name, path="/records", query={}, by="a test", at=AT))
 
     def there(self) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.ledger import SqlLedger
 from airboss.store.opened_file import OpenedFile
 from tests.store.samples import move
+from tests.support.kept_keys import put_key
 
 KEY = ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC))
 
@@ -39,7 +40,7 @@ def test_a_ledger_that_is_not_its_file_any_more(tmp_path: Path, what: str) -> No
     """It says so to who reads and who writes, and goes on once its own file is back."""
     file = tmp_path / "ledger.db"
     with closing(SqlLedger(f"sqlite:///{file}")) as ledger:
-        ledger.put_key(KEY)
+        put_key(ledger, KEY)
         before = ledger.revision()
         own = tmp_path / "own"
         own.hardlink_to(file)
@@ -47,17 +48,17 @@ def test_a_ledger_that_is_not_its_file_any_more(tmp_path: Path, what: str) -> No
         asked: tuple[Callable[[], object], ...] = (
             ledger.revision,
             ledger.snapshot,
-            lambda: ledger.put_key(KEY),
+            lambda: put_key(ledger, KEY),
             lambda: ledger.change_key("k", lambda _: KEY),
         )
         for ask in asked:
             with pytest.raises(SetupError, match=f"the ledger {file} was {what} while Airboss had it open"):
                 ask()
         with pytest.raises(SetupError, match=what), ledger.together():
-            ledger.put_key(KEY)
+            put_key(ledger, KEY)
         own.replace(file)
         assert ledger.revision() == before
-        ledger.put_key(KEY)
+        put_key(ledger, KEY)
 
 
 @pytest.mark.parametrize("what", AWAY)

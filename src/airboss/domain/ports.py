@@ -157,9 +157,6 @@ class Ledger(Protocol):
     def plan(self, number: int) -> ServingPlan | None:
         """The plan of this number, if it was ever published."""
 
-    def put_key(self, key: ApiKey) -> None:
-        """Add a key, or replace the one of that name."""
-
     def change_key(self, name: str, change: Callable[[ApiKey | None], ApiKey]) -> ApiKey:
         """Put what `change` makes of the key of this name (None: there is none), in one transaction; what it
         raises comes through, and nothing has changed. Returns the key as it is then."""

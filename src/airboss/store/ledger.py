@@ -94,11 +94,6 @@ class SqlLedger(ScalingRows):
             }
             return {name: each for name, (each, live) in newest.items() if live is not over}
 
-    def put_key(self, key: ApiKey) -> None:
-        """Add a key, or replace the one of that name."""
-        with self._write() as connection:
-            _put_key(connection, key)
-
     def change_key(self, name: str, change: Callable[[ApiKey | None], ApiKey]) -> ApiKey:
         """As `Ledger.change_key`."""
         with self._write() as connection:
