@@ -21,7 +21,7 @@ from airboss.governance import recogniser
 from airboss.governance.names import PIECE_MAX, PIECE_MIN, Cutter, Names, plain, tidied
 from airboss.governance.recogniser import Recogniser
 from airboss.governance.screening import (
-    HELD_MAX_NAMES,
+    HELD_MAX,
     Action,
     Screen,
     ScreeningPolicy,
@@ -128,7 +128,7 @@ def test_every_cutting_gives_the_same(seed: int, action: Action, other: Action) 
     out = []
     for piece in cut(source, text):
         out.append(screen.feed(piece))
-        assert screen.blocked or screen.held <= 9 * HELD_MAX_NAMES + len(piece)
+        assert screen.blocked or screen.held <= 9 * (HELD_MAX + PIECE_MAX) + len(piece)
     assert "".join(out) + screen.finish() == whole.text
     assert (screen.findings, screen.blocked) == (whole.findings, whole.blocked)
     if action == "observe" == other:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -57,13 +57,17 @@ class Tree:
             reached.update(each.id for each, _ in self._walk([span]))
         return roots
 
-    def _walk(self, start: Sequence[TraceSpan], depth: int = 0) -> Iterator[tuple[TraceSpan, int]]:
-        """Each span before those below it, in order of time."""
-        left = [(span, depth) for span in reversed(start)]
+    def _walk(
+        self, start: Sequence[TraceSpan], into: Collection[str] | None = None
+    ) -> Iterator[tuple[TraceSpan, int]]:
+        """Each span with its depth before those below it, in order of time; with `into` only what is below
+        these."""
+        left = [(span, 0) for span in reversed(start)]
         while left:
-            span, at = left.pop()
-            yield span, at
-            left += [(each, at + 1) for each in reversed(self._children.get(span.id, ()))]
+            span, depth = left.pop()
+            yield span, depth
+            if into is None or span.id in into:
+                left += [(each, depth + 1) for each in reversed(self.children(span.id))]
 
     def get(self, row_id: str) -> TraceSpan | None:
         """The span of this row."""
@@ -101,13 +105,7 @@ class Tree:
                 shown += len(children)
                 open_ids.add(span.id)
                 waiting.extend(children)
-        rows: list[TreeRow] = []
-        left = [(span, 0) for span in reversed(start)]
-        while left:
-            span, depth = left.pop()
-            rows.append(self.row(span, depth))
-            if span.id in open_ids:
-                left += [(each, depth + 1) for each in reversed(self.children(span.id))]
+        rows = [self.row(span, depth) for span, depth in self._walk(start, into=open_ids)]
         return rows, {row.span.id for row in rows if row.children and row.span.id not in open_ids}
 
     def row(self, span: TraceSpan, depth: int) -> TreeRow:

@@ -182,18 +182,20 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def minimum_detectable_effect(
-    deviation: float, count: float, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """The smallest true difference that a two-sided test at `alpha` finds with probability `power`.
+POWER = 0.8
+"""The usual chance of finding a difference, by which studies are planned."""
+
+
+def minimum_detectable_effect(deviation: float, count: float, *, alpha: float = 0.05) -> float:
+    """The smallest true difference that a two-sided test at `alpha` finds with probability POWER.
 
     `deviation` is the standard deviation of one independent paired difference (for yes-or-no about the root
     of the share of items that differ), `count` how many there are. Normal approximation: (z_(1-alpha/2) +
-    z_power) * deviation / sqrt(count); J. Cohen, Statistical Power Analysis (1988), section 2.
+    z_POWER) * deviation / sqrt(count); J. Cohen, Statistical Power Analysis (1988), section 2.
     """
     if count <= 0 or deviation < 0:
         raise ValueError(f"{count} differences of deviation {deviation}; give a positive count")
-    return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * deviation / math.sqrt(count)
+    return (normal_quantile(1 - alpha / 2) + normal_quantile(POWER)) * deviation / math.sqrt(count)
 
 
 def odd_alpha(alpha: float) -> tuple[bool, str]:

@@ -26,7 +26,7 @@ from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.candidates import LEFT, Kind
 from airboss.governance.detectors import DETECTORS
 from airboss.governance.matching import Matcher, Value, confirmed, matcher, named
-from airboss.governance.names import PIECE_MAX, NameFinder, Names, plain
+from airboss.governance.names import NameFinder, Names, plain
 from airboss.governance.policies import ACTIONS, ALL, KINDS, NAMED
 from airboss.governance.shadow import Caster
 from airboss.governance.tokens import Tokens
@@ -38,10 +38,7 @@ Action = PiiAction
 _SHORT = 24
 
 HELD_MAX = max(_SHORT * 2, *(detector.longest for detector in DETECTORS))
-"""Characters held back, at most."""
-
-HELD_MAX_NAMES = HELD_MAX + PIECE_MAX
-"""The same where names are looked for."""
+"""Characters held back, at most; where names are looked for (PIECE_MAX), as many more as a piece has."""
 
 
 class _Masks(dict[Kind, str]):

@@ -116,11 +116,10 @@ def error_of(
     *,
     type_: str = "upstream_error",
     code: str | int | None = None,
-    param: str | None = None,
     retry_after_s: float | None = None,
 ) -> bytes:
     """An error in OpenAI's shape. A number as `code` is the HTTP status of an error inside of a stream."""
-    error: Json = {"message": message, "type": type_, "code": code, "param": param}
+    error: Json = {"message": message, "type": type_, "code": code, "param": None}
     if retry_after_s is not None:
         error["retry_after_s"] = retry_after_s
     return encode({"error": error})
