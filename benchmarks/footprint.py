@@ -94,7 +94,7 @@ def idle() -> tuple[Rows, float]:
     """Memory of all processes with the starter model loaded, and the seconds until it could serve."""
     DATA.parent.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).with_name("airboss")), "up", "--json", "--data-dir", str(DATA)]
-    command += ["--config", str(DATA.parent / "starter.toml"), "--port", str(peers.free_port())]
+    command += ["--config", str(DATA.parent / "airboss.toml"), "--port", str(peers.free_port())]
     command += ["--console-port", str(peers.free_port())]
     environment = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"}
     began = time.monotonic()

@@ -203,6 +203,15 @@ def test_doctor_fails_for_a_wrong_configuration(run: Run, tmp_path: Path) -> Non
     assert "airboss.toml:2" in out
 
 
+def test_doctor_knows_whether_a_configuration_is_there(run: Run, tmp_path: Path) -> None:
+    """The first start writes a starter, but under no other name."""
+    where = ["--data-dir", str(tmp_path / "d"), "--port", "0", "--console-port", "0", "--json", "--config"]
+    for name, verdict in (("airboss.toml", "ok"), ("other.toml", "fail")):
+        _, out, _ = run("doctor", *where, str(tmp_path / name))
+        found = {each["name"]: each["verdict"] for each in map(json.loads, out.splitlines())}
+        assert found["configuration"] == verdict
+
+
 def test_doctor_knows_whether_names_are_found(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airboss.compose.parts import open_ledger
+from airboss.compose.parts import open_ledger, publish
 from airboss.compose.stopped import stopped_desk
 from airboss.compose.up import UpOptions, choose_config, note_start
 from airboss.domain.errors import SetupError
@@ -77,3 +77,23 @@ def test_a_first_start_that_ended_before_its_plan_is_begun_again(tmp_path: Path)
             choose_config(ledger, data, config)
         (data.secrets_dir / "audit_head").unlink()
         assert choose_config(ledger, data, config)[1] == str(config)
+
+
+def test_a_configuration_that_is_not_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a name of somebody's own it is misspelt: no starter is served for it; what is in force is."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    data = DataDir(tmp_path / "data")
+    data.create()
+    (tmp_path / "support.toml").write_text("")
+    wrong = tmp_path / "suport.toml"
+    with open_ledger(data) as ledger:
+        with pytest.raises(SetupError, match=r"there is no .*suport\.toml; is .*support\.toml meant\?"):
+            choose_config(ledger, data, wrong)
+        with pytest.raises(SetupError, match=r"there is no .*/c\.toml; give the path of one"):
+            choose_config(ledger, data, tmp_path / "none" / "c.toml")
+        assert not wrong.exists()
+        publish(ledger, data, *choose_config(ledger, data, tmp_path / "airboss.toml"))
+        assert choose_config(ledger, data, wrong)[1] == "the configuration in force"
+    assert "the configuration in force is served: there is no" in caplog.text

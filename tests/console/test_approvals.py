@@ -119,6 +119,42 @@ def test_nobody_approves_their_own(site: LoopSite) -> None:
     assert "above = 4000" in (site.loop.ledger.config() or "")
 
 
+def made_by(site: LoopSite, who: Any, name: str, word: str = "") -> Any:
+    """A program with a key that somebody makes, or gives another secret."""
+    if word:
+        answer = who.post(f"/api/v1/keys/{name}/{word}", json={})
+    else:
+        answer = who.post("/api/v1/keys", json={"name": name, "role": "admin"})
+    assert answer.status_code == 200, answer.text
+    client = site.client()
+    client.headers["authorization"] = f"Bearer {answer.json()['key']}"
+    return client
+
+
+def test_nobody_makes_themselves_another(site: LoopSite) -> None:
+    """Neither a key that an admin made, itself or through others, approves what they ask, nor do they what it
+    asks, nor one such key what the other does; with a secret from the admin key it is somebody else's."""
+    anna = site.program("admin")
+    second = made_by(site, anna, "second")
+    third = made_by(site, second, "third")
+    number = asked(site, role="admin")
+    for other in (second, third):
+        answer = decide(other, number)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "same_hands"), answer.text
+    assert "anna, who has asked for this, and third are one here" in answer.json()["error"]["message"]
+    second = made_by(site, second, "second", "rotate")
+    assert decide(second, number).status_code == 403, "she had its secret when it gave itself another"
+    theirs = third.post("/api/v1/config", json={"config": f"{SLOWER}# third\n"}).json()["proposal"]
+    for other in (anna, second):
+        assert decide(other, theirs).json()["error"]["code"] == "same_hands"
+    assert decide(second, number, "reject").status_code == 200
+    number = asked(site, role="admin")
+    ellas = made_by(site, anna, "ella", "rotate")
+    assert decide(ellas, number).json()["error"]["code"] == "same_hands"
+    ellas = made_by(site, site.program(), "ella", "rotate")
+    assert decide(ellas, number).status_code == 200
+
+
 def test_those_who_are_to_know_are_told(site: LoopSite) -> None:
     """Of what waits and how it was decided: every notifier, or those that the configuration names."""
     number = asked(site)

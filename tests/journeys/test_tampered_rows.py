@@ -255,6 +255,10 @@ EDITS: dict[str, tuple[str, str]] = {
         """update proposals set content = json_set(content, '$.by_id', 'x') where number = 2""",
         "approval as 2 is not what leaf",
     ),
+    "in whose hands": (
+        """update proposals set content = json_set(content, '$.hands', json('[]')) where number = 2""",
+        "approval as 2 is not what leaf",
+    ),
     "what waits, approved": (
         """update proposals set state = 'approved', content = json_set(content, '$.state', 'approved',
         '$.decided_by', 'ada') where number = 2""",

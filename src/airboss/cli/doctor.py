@@ -103,13 +103,17 @@ def ports(data_dir: Path, host: str, port: int | None, console_port: int | None)
 def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Check]:
     """The configuration, the weights, the providers, the lock and the record store."""
     from airboss.config import Config, parse_config  # noqa: PLC0415 - other verbs do not read it
-    from airboss.config.files import read_config  # noqa: PLC0415 - as above
+    from airboss.config.files import STARTER_FILE, missing, read_config  # noqa: PLC0415 - as above
     from airboss.config.found import unasked  # noqa: PLC0415 - as above
     from airboss.config.parse import read_unchecked  # noqa: PLC0415 - as above
 
     config = Config()
     if not os.path.exists(path):  # noqa: PTH110 - which, unlike Path's, does not raise where it may not look
-        yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
+        if path.name == STARTER_FILE:
+            yield ok("configuration", f"{path} is not there; the first `airboss up` writes a starter")
+        else:
+            seen, _, advice = missing(path).partition("; ")
+            yield fail("configuration", seen, advice)
     else:
         try:
             text = read_config(path)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def up(
     *,
     config: Annotated[
-        Path, typer.Option(help="Configuration; a starter is written if there is none.")
+        Path, typer.Option(help="Configuration; a starter is written if there is no airboss.toml.")
     ] = Path("airboss.toml"),
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     host: HostOption = DEFAULT_HOST,

@@ -38,7 +38,7 @@ from airboss.compose.redaction import LogRedactor, Redacting
 from airboss.compose.servers import check_servers
 from airboss.compose.stores import AUDIT_HEAD, kept_head, open_audit
 from airboss.config import Config, ModelConfig, parse_config
-from airboss.config.files import read_config, read_text
+from airboss.config.files import STARTER_FILE, missing, read_config, read_text
 from airboss.config.found import completed
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir
@@ -261,8 +261,8 @@ def ledger_named_in(path: Path) -> str | None:
 def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     """The configuration to start with, and what to call it.
 
-    The ledger wins over the file; a file that says something else is reported. Without either it is the
-    starter, written to `path`.
+    The ledger wins over the file; a file that says something else, or is not there, is reported. Without
+    either it is the starter, written to `path`, where that is its name: another one was meant to be there.
     """
     check_not_lost(ledger, data)
     applied = ledger.config()
@@ -276,6 +276,10 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
             raise SetupError(str(said)) from error
         log.warning("the configuration in force is served, whatever is in the file: %s", said)
         return applied, "the configuration in force"
+    if text is None and path.name != STARTER_FILE:
+        if applied is None:
+            raise SetupError(missing(path))
+        log.warning("the configuration in force is served: %s", missing(path))
     if applied is not None:
         if text is not None and differs(applied, text, data, str(path)):
             log.warning("%s differs from the configuration in force; run `airboss apply %s`", path, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 from pathlib import Path
 
 from airboss.config.found import unasked
@@ -10,6 +11,9 @@ from airboss.config.inline import inlined
 from airboss.config.parse import MAX_CONFIG_BYTES, parse_config, read_unchecked
 from airboss.config.wording import quoted
 from airboss.domain.errors import ConfigError
+
+STARTER_FILE = "airboss.toml"
+"""What a first start writes where it is not there; a file of another name was meant to be."""
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SHOWN_CHARS = 30
@@ -60,3 +64,11 @@ def read_text(path: Path, *, source: str | None = None) -> str:
             f"{source}:{line}: the byte 0x{data[error.start]:02x} after {quoted(seen)} is not UTF-8; save the"
             " file as UTF-8"
         ) from None
+
+
+def missing(path: Path) -> str:
+    """That there is no such file, and which one may be meant."""
+    there = sorted(each.name for each in path.parent.glob("*.toml"))
+    near = difflib.get_close_matches(path.name, there, n=1) or there[:1]
+    meant = f"is {path.with_name(near[0])} meant?" if near else "give the path of one."
+    return f"there is no {path}; {meant} Without --config the first start writes a starter, {STARTER_FILE}"

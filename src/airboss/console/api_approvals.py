@@ -14,6 +14,7 @@ from airboss.console.changes import Change, difference
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
+from airboss.console.session import PERSON
 from airboss.console.waits import WAITING_MAX, tell
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound, PermissionDenied
 from airboss.governance.approvals import LASTS, lapses_at, noted
@@ -101,6 +102,7 @@ def approve(desk: Desk, call: Call) -> ApprovalRow:
         raise PermissionDenied(
             f"{found.by} has asked for this, and somebody else approves it", code="own_proposal"
         )
+    check_hands(found, call.caller)
     if is_gone(desk, found):
         raise PermissionDenied(
             f"the key of {found.by}, who has asked for this, may change nothing any more; reject it, and ask "
@@ -140,6 +142,21 @@ def reject(desk: Desk, call: Call) -> ApprovalRow:
 def is_own(found: Proposal, caller: Caller) -> bool:
     """Whether they have asked for it themselves, be it under the name that their address gave them then."""
     return found.by == caller.key or (found.by_id != "" and found.by_id == caller.id)
+
+
+def check_hands(found: Proposal, caller: Caller) -> None:
+    """Refuse whoever may be the one who asked, under another name: by a key that they made, or whose maker
+    they share. Raises PermissionDenied."""
+    shared = [each for each in caller.hands if each in found.hands]
+    if not shared:
+        return
+    who = next((each for each in shared if not each.startswith(PERSON)), "somebody who signs in")
+    raise PermissionDenied(
+        f"{found.by}, who has asked for this, and {caller.key} are one here: {who} has made the key of one "
+        "or of both; let somebody else approve it. A key that the admin key makes, or gives another secret "
+        "with `airboss keys rotate NAME`, is its holder's alone",
+        code="same_hands",
+    )
 
 
 def is_gone(desk: Desk, found: Proposal) -> bool:

@@ -329,7 +329,8 @@ def create_key(desk: Desk, call: Call) -> Secret:
         if named is not None and named.role is not None:
             given = msgspec.structs.replace(terms, role=named.role)
         check_terms(desk, given, asked.name, config)
-        return bound(made(before, asked.name, secret, terms=given, now=call.now), named)
+        hands = call.caller.hands
+        return bound(made(before, asked.name, secret, terms=given, now=call.now, hands=hands), named)
 
     key = _change(desk, call, "keys.create", asked.name, make, tell=noted)
     return Secret(name=key.name, key=secret, deployments=key.deployments, role=key.role)
@@ -387,7 +388,8 @@ def rotate_key(desk: Desk, call: Call) -> Secret:
         before = found
         if name == STARTER and found is not None:
             before = msgspec.structs.replace(found, revoked_at=None)
-        key = rotated(before, name, secret, grace_s=asked.grace_s, now=call.now)
+        hands = call.caller.hands
+        key = rotated(before, name, secret, grace_s=asked.grace_s, now=call.now, hands=hands)
         if before != found:  # what was revoked stays so
             key = msgspec.structs.replace(key, previous_sha256=None, previous_until=None)
         return key

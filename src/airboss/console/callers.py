@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.config.types import OidcConfig, Role
-from airboss.console.session import person_named
+from airboss.console.session import PERSON, person_named
 from airboss.domain.errors import PermissionDenied
 from airboss.domain.ports import ApiKey, Clock, Ledger
 from airboss.governance.keys import Keyring, hash_key
@@ -21,11 +21,20 @@ NAMED_MAX = 8
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who was let in, and as what. `key` is the name of a console key, or of a person who signed in;
-    None: the admin key. `id` is `Person.id`, "" for a key. A role that is none allows nothing."""
+    None: the admin key. `id` is `Person.id`, "" for a key. A role that is none allows nothing. `before`:
+    whoever has, or may have, the key's secret beside its holder."""
 
     role: str
     key: str | None = None
     id: str = ""
+    before: tuple[str, ...] = ()
+
+    @property
+    def hands(self) -> tuple[str, ...]:
+        """Who may be at work where they are: they, and who made their key or gave it another secret,
+        directly or through others. Nobody of the admin key's, who needs no key that they made."""
+        own = (PERSON + self.id if self.id else self.key,) if self.key is not None else ()
+        return tuple(dict.fromkeys((*own, *self.before)))
 
     def may(self, needed: Role) -> bool:
         """Whether this role is enough."""
@@ -124,7 +133,7 @@ def _over(ring: Keyring, now: datetime) -> bool:
 
 def caller_of(key: ApiKey) -> Caller:
     """Who has this console key."""
-    return Caller(role=key.role or "", key=key.name)
+    return Caller(role=key.role or "", key=key.name, before=key.hands)
 
 
 def bond(key: ApiKey, sha256: str) -> str:

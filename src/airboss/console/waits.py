@@ -63,6 +63,7 @@ def for_another(
         body=body,
         by=call.actor,
         by_id=call.caller.id,
+        hands=call.caller.hands,
         salt=secrets.token_hex(16),
         at=call.now,
         reason=reason,

@@ -33,12 +33,11 @@ class Clock(Protocol):
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is kept: `sha256` is the hex digest of the secret, 256 random bits, which need no salt.
-    With a `role` (`config.types.Role`) it opens the console, without one it calls models. `internal`: our
-    own, for evaluations and probes; no other may name its release. `deployments` to `priority` hold now;
-    `given` (deployments) and what else begins so is what the key was made for, and holds where the
-    configuration says nothing. A rotation leaves `previous_sha256` good until `previous_until`. From
-    `expires_at` or `revoked_at` on a key opens nothing. `owner`: as `Principal`'s. `left`: how often it has
-    left which team. `sources`: networks that it is good from; None: all."""
+    With a `role` (`config.types.Role`) it opens the console, else it calls models. `internal`: our own, which
+    alone may name its release. `deployments` to `priority` hold now; what begins with `given` it was made for
+    and holds where the configuration says nothing. `previous_sha256` is good until `previous_until`; from
+    `expires_at` or `revoked_at` on nothing is. `owner`: as `Principal`'s. `left`: how often it has left which
+    team. `sources`: networks that it is good from; None: all. `hands`: `Caller.hands` of who saw it."""
 
     name: str
     sha256: str
@@ -64,6 +63,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     sources: tuple[str, ...] | None = None
     left: dict[str, int] = {}
+    hands: tuple[str, ...] = ()
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

@@ -139,7 +139,7 @@ def noted(proposal: Proposal) -> dict[str, object]:
     why = proposal.reason if proposal.state == "waiting" else proposal.said
     said = {"proposal": proposal.number, "action": proposal.action, "sha256": digest(proposal.body)}
     if proposal.salt:
-        said["account"] = account_digest(proposal.salt, proposal.by_id)
+        said["account"] = account_digest(proposal.salt, proposal.by_id, proposal.hands)
     return {**said, **({"reason": why} if why else {})}
 
 

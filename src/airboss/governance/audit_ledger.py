@@ -61,10 +61,12 @@ def tombstone_digest(digest: str, at: str) -> str:
     return text_digest(f"airboss tombstone\0{digest}\0{at}")
 
 
-def account_digest(salt: str, by_id: str) -> str:
-    """What a leaf says of the account by which somebody signed in: nobody has the salt once what they asked
-    for is no longer kept."""
-    return text_digest(f"airboss account\0{salt}\0{by_id}")
+def account_digest(salt: object, by_id: object, hands: Any) -> str:
+    """What a leaf says of the account by which somebody signed in, and of whose hands their key is in: nobody
+    has the salt once what they asked for is no longer kept."""
+    if not hands:  # as older ones were
+        return text_digest(f"airboss account\0{salt}\0{by_id}")
+    return text_digest(f"airboss account\0{msgspec.json.encode([salt, by_id, hands]).decode()}")
 
 
 class Compared:
@@ -306,7 +308,9 @@ class Compared:
             leaf, names = self._proposed[row.number]
             told = {"action": found.get("action"), "sha256": text_digest(found.get("body"))}
             if "account" in leaf.detail:  # older ones have none
-                told["account"] = account_digest(str(found.get("salt")), str(found.get("by_id", "")))
+                told["account"] = account_digest(
+                    found.get("salt"), found.get("by_id", ""), found.get("hands", ())
+                )
             named = all(_is(found.get(name), names.get(field)) for name, field in _PROPOSED_BY.items())
             if not (named and _said(leaf) == {**told, "reason": found.get("reason", "")}):
                 _edited(leaf.number, what)

@@ -26,6 +26,9 @@ GRACE_S_MAX = 30 * 86_400
 
 EXPIRES_MAX = timedelta(days=36_500)
 
+HANDS_MAX = 100
+"""Of a key: by so many others it may come from the admin key."""
+
 _DUMMY = bytes(32)
 
 
@@ -60,22 +63,44 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] | None = None
 
 
-def made(before: ApiKey | None, name: str, secret: str, *, terms: Terms, now: datetime) -> ApiKey:
-    """A new key. A name that is in use is not given twice; that of a revoked key may be, but not what was
-    kept for that one. Raises WrongCall."""
+def made(
+    before: ApiKey | None,
+    name: str,
+    secret: str,
+    *,
+    terms: Terms,
+    now: datetime,
+    hands: tuple[str, ...] = (),
+) -> ApiKey:
+    """A new key, shown to `hands` (`Caller.hands`). A name that is in use is not given twice; that of a
+    revoked key may be, but not what was kept for that one. Raises WrongCall."""
     if before is not None and before.revoked_at is None:
         raise WrongCall(
             f"there is a key {name!r} already, of {before.created_at:%Y-%m-%d}; `airboss keys rotate {name}` "
             "gives it another secret, or choose another name"
         )
     owner = f"{name} {now.isoformat()}" if before is not None else None  # no name has a blank
-    key = followed(before, ApiKey(name=name, sha256=hash_key(secret), created_at=now, owner=owner))
+    fresh = ApiKey(
+        name=name, sha256=hash_key(secret), created_at=now, owner=owner, hands=in_hands(name, hands)
+    )
+    key = followed(before, fresh)
     if terms.role is not None:
         if name in NO_PERSON:
             raise WrongCall(f"{name!r} is nobody's name in the audit log; use another for a key with a role")
         # No deployment: a gateway of an earlier version, which knows no roles, lets it call nothing either.
         key = msgspec.structs.replace(key, role=terms.role, deployments=())
     return with_terms(key, terms, now=now)
+
+
+def in_hands(name: str, hands: Iterable[str]) -> tuple[str, ...]:
+    """Each once. Raises WrongCall where they are too many."""
+    found = tuple(dict.fromkeys(hands))
+    if len(found) > HANDS_MAX:
+        raise WrongCall(
+            f"key {name!r} would come from {len(found):,} others, each made by another, at most {HANDS_MAX} "
+            "are kept; make it with the admin key"
+        )
+    return found
 
 
 def followed(before: ApiKey | None, key: ApiKey) -> ApiKey:
@@ -143,9 +168,18 @@ def living(key: ApiKey | None, name: str) -> ApiKey:
     return key
 
 
-def rotated(before: ApiKey | None, name: str, secret: str, *, grace_s: float, now: datetime) -> ApiKey:
-    """The key with another secret; the one it had stays good for `grace_s` seconds, not at all for 0. One
-    that was still good from an earlier rotation ends now. Raises WrongCall where there is no such key."""
+def rotated(
+    before: ApiKey | None,
+    name: str,
+    secret: str,
+    *,
+    grace_s: float,
+    now: datetime,
+    hands: tuple[str, ...] = (),
+) -> ApiKey:
+    """The key with another secret, shown to `hands`; the one it had stays good for `grace_s` seconds, not at
+    all for 0. One that was still good from an earlier rotation ends now. Raises WrongCall where there is no
+    such key."""
     key = living(before, name)
     if key.expires_at is not None and key.expires_at <= now:
         raise WrongCall(
@@ -159,6 +193,7 @@ def rotated(before: ApiKey | None, name: str, secret: str, *, grace_s: float, no
         sha256=hash_key(secret),
         previous_sha256=key.sha256 if grace_s else None,
         previous_until=now + timedelta(seconds=grace_s) if grace_s else None,
+        hands=in_hands(name, (*hands, *(key.hands if grace_s else ()))),
     )
 
 

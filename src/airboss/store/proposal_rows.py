@@ -16,9 +16,9 @@ State = Literal["waiting", "approved", "rejected", "lapsed"]
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A change that somebody has asked for: `body` is the request's, as JSON, `subject` what it is about.
-    `by_id` is `Person.id` of whoever asked, "" of a key; the audit log has a digest of
-    it with `salt`. `decided_by`, `decided_at` and `said` are of whoever
-    approved or rejected it; of what lapsed `decided_by` is Airboss."""
+    `by_id` is `Person.id` of whoever asked, "" of a key, and `hands` are theirs (`Caller.hands`); the audit
+    log has a digest of these with `salt`. `decided_by`, `decided_at` and `said` are of whoever approved or
+    rejected it; of what lapsed `decided_by` is Airboss."""
 
     number: int = 0
     action: Proposed
@@ -26,6 +26,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     by: str
     by_id: str = ""
+    hands: tuple[str, ...] = ()
     salt: str = ""
     at: datetime
     reason: str = ""
