@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
-from airboss.gateway.spoken import DONE, Client
+from airboss.gateway.spoken import DONE, Between, Client
 from airboss.gateway.worker import Admitted, Worker
 from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
@@ -363,32 +363,14 @@ class Seat:
             self._cache.land(self._key, flight, found)
 
 
-class Hearing:
+class Hearing(Between):
     """A client, and what it was told."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        super().__init__(client)
         self._pieces: list[bytes] = []
         self._size = 0
         self._streamed = self._ended = False
-        self.loop = client.loop
-
-    @property
-    def writable(self) -> bool:
-        """As the connection's."""
-        return self._client.writable
-
-    @property
-    def on_writable(self) -> Callable[[bool], None] | None:
-        """As the connection's."""
-        return self._client.on_writable
-
-    @on_writable.setter
-    def on_writable(self, told: Callable[[bool], None] | None) -> None:
-        self._client.on_writable = told
-
-    def promise(self) -> None:
-        """None: what is heard here is heard at once."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""

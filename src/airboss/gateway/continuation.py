@@ -19,6 +19,7 @@ from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer
+from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.seam import Seam
 from airboss.gateway.serving import Branch
 from airboss.gateway.splice import join_members, members
@@ -30,7 +31,6 @@ ANSWERS_ANEW = frozenset({"openai", "azure"})
 """Kinds of providers whose chat models take an assistant's last message for a turn that is over."""
 TOKEN_EACH = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds whose servers send each token as an event of its own, by and large."""
-CHARS_PER_TOKEN = 4
 GO_ON = {"continue_final_message": b"true", "add_generation_prompt": b"false"}
 """How vLLM and SGLang are told; others pass over what they do not know."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -41,6 +41,9 @@ _RICH = (
 )
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger("airboss.gateway")
 _encode = msgspec.json.Encoder().encode
@@ -109,11 +112,7 @@ async def _with_items(worker: Worker, keeping: Keeping | None, principal: Princi
             items |= more
         return items
 
-    try:
-        items = await asyncio.to_thread(found)
-    except AirbossError as error:
-        raise _away(error) from error
-    return with_items(body, items)
+    return with_items(body, await _asked(found))
 
 
 async def _read(
@@ -147,10 +146,7 @@ async def _history(
             param="previous_response_id",
         )
     now = worker.clock.now()
-    try:
-        chain = await asyncio.to_thread(keeping.store.chain, previous, key=_owner(principal), now=now)
-    except AirbossError as error:
-        raise _away(error) from error
+    chain = await _asked(keeping.store.chain, previous, key=_owner(principal), now=now)
     if chain is None:
         raise NotFound(
             f"previous response {previous[:100]!r} is not known, or one that it builds on: responses are "
@@ -161,13 +157,17 @@ async def _history(
     return [raw for kept in chain for raw in msgspec.json.decode(kept.messages, type=list[msgspec.Raw])]
 
 
-def _away(error: AirbossError) -> Unavailable:
-    log.warning("the store of responses cannot be used", extra={"reason": str(error)})
-    return Unavailable(
-        "kept responses cannot be read just now; try again, or send the conversation as 'input'",
-        code="responses_unavailable",
-        retry_after_s=1,
-    )
+async def _asked(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
+    """What the store says, asked in a thread. Raises Unavailable where it cannot be asked."""
+    try:
+        return await asyncio.to_thread(ask, *args, **asked)
+    except AirbossError as error:
+        log.warning("the store of responses cannot be used", extra={"reason": str(error)})
+        raise Unavailable(
+            "kept responses cannot be read just now; try again, or send the conversation as 'input'",
+            code="responses_unavailable",
+            retry_after_s=1,
+        ) from error
 
 
 class _Keeper:
@@ -246,10 +246,7 @@ async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> Non
     now = worker.clock.now()
     kept: KeptResponse | None = None
     if keeping is not None:
-        try:
-            kept = await asyncio.to_thread(keeping.store.get, response_id, key=_owner(principal), now=now)
-        except AirbossError as error:
-            raise _away(error) from error
+        kept = await _asked(keeping.store.get, response_id, key=_owner(principal), now=now)
     if kept is None:
         raise _unknown(response_id)
     _answer(worker, client, kept.response.encode())
@@ -261,10 +258,7 @@ async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:
     now = worker.clock.now()
     gone = False
     if keeping is not None:
-        try:
-            gone = await asyncio.to_thread(keeping.store.delete, response_id, key=_owner(principal), now=now)
-        except AirbossError as error:
-            raise _away(error) from error
+        gone = await _asked(keeping.store.delete, response_id, key=_owner(principal), now=now)
     if not gone:
         raise _unknown(response_id)
     _answer(worker, client, _encode({"id": response_id, "object": "response", "deleted": True}))
@@ -278,10 +272,7 @@ async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> 
     chain: Sequence[KeptResponse] | None = None
     if keeping is not None:
         now = worker.clock.now()
-        try:
-            chain = await asyncio.to_thread(keeping.store.chain, response_id, key=_owner(principal), now=now)
-        except AirbossError as error:
-            raise _away(error) from error
+        chain = await _asked(keeping.store.chain, response_id, key=_owner(principal), now=now)
     if not chain:
         raise _unknown(response_id)
     messages = [each for kept in chain for each in msgspec.json.decode(kept.messages, type=list[Any])]

@@ -15,6 +15,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated
 from airboss.domain.plan import DeploymentPlan
+from airboss.domain.request import Operation
 from airboss.gateway import messages, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
@@ -75,13 +76,13 @@ class Router:
         if methods is None and http.path.startswith("/v1/models/"):
             methods = {"GET": _models if http.path == "/v1/models/" else _model}
         if methods is None and responses.is_one(http.path):
-            methods = {"GET": _response, "DELETE": _forget_response}
+            methods = ONE_RESPONSE
         if methods is None and responses.are_items(http.path):
-            methods = {"GET": _response_input}
+            methods = RESPONSE_INPUT
         if methods is None and (relayed := route_of(http.path)) is not None:
             if http.method not in relayed.taken:
                 raise _not_allowed(http, relayed.taken)
-            return _relay
+            return RELAY
         if methods is None:
             raise NotFound(
                 f"there is no route {http.path[:100]!r}; {instead_of(http.path)}", code="unknown_route"
@@ -123,67 +124,16 @@ def _not_allowed(http: HttpRequest, taken: Sequence[str]) -> MethodNotAllowed:
     return error
 
 
-# These two hand the coroutine on instead of awaiting it: on the busiest routes a layer less is a gain.
+# What is served is handed on and not awaited here: on the busiest routes a layer less is a gain.
 
 
-def _chat(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return infer(router.worker, client, http, "chat")
+def _by(serve: Callable[[Worker, Connection, HttpRequest], Awaitable[None]]) -> Route:
+    """A route that needs nothing of the router but its worker."""
+    return lambda router, client, http: serve(router.worker, client, http)
 
 
-def _completions(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return infer(router.worker, client, http, "text_completion")
-
-
-def _feedback(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return feedback(router.worker, client, http)
-
-
-def _logs(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return logs(router.worker, client, http)
-
-
-def _sent_metrics(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return metrics(router.worker, client, http)
-
-
-def _traces(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return traces(router.worker, client, http)
-
-
-def _embeddings(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return infer(router.worker, client, http, "embeddings")
-
-
-def _relay(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return relay(router.worker, client, http)
-
-
-def _messages(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return messages.messages(router.worker, client, http)
-
-
-def _responses(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return responses.create(router.worker, client, http)
-
-
-def _response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return responses.retrieve(router.worker, client, http)
-
-
-def _response_input(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return responses.input_items(router.worker, client, http)
-
-
-def _forget_response(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return responses.forget(router.worker, client, http)
-
-
-def _input_tokens(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return responses.input_tokens(router.worker, client, http)
-
-
-def _count_tokens(router: Router, client: Connection, http: HttpRequest) -> Awaitable[None]:
-    return messages.count_tokens(router.worker, client, http)
+def _infer(operation: Operation) -> Route:
+    return lambda router, client, http: infer(router.worker, client, http, operation)
 
 
 def _model_entry(name: str, deployment: DeploymentPlan, created: int) -> dict[str, object]:
@@ -289,22 +239,25 @@ def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float
 
 
 ROUTES: Mapping[str, Mapping[str, Route]] = {
-    "/v1/chat/completions": {"POST": _chat},
-    "/v1/completions": {"POST": _completions},
-    "/v1/embeddings": {"POST": _embeddings},
-    "/v1/messages": {"POST": _messages},
-    "/v1/messages/count_tokens": {"POST": _count_tokens},
-    "/v1/responses": {"POST": _responses},
-    "/v1/responses/input_tokens": {"POST": _input_tokens},
-    "/v1/feedback": {"POST": _feedback},
-    "/v1/traces": {"POST": _traces},
-    "/v1/logs": {"POST": _logs},
-    "/v1/metrics": {"POST": _sent_metrics},
+    "/v1/chat/completions": {"POST": _infer("chat")},
+    "/v1/completions": {"POST": _infer("text_completion")},
+    "/v1/embeddings": {"POST": _infer("embeddings")},
+    "/v1/messages": {"POST": _by(messages.messages)},
+    "/v1/messages/count_tokens": {"POST": _by(messages.count_tokens)},
+    "/v1/responses": {"POST": _by(responses.create)},
+    "/v1/responses/input_tokens": {"POST": _by(responses.input_tokens)},
+    "/v1/feedback": {"POST": _by(feedback)},
+    "/v1/traces": {"POST": _by(traces)},
+    "/v1/logs": {"POST": _by(logs)},
+    "/v1/metrics": {"POST": _by(metrics)},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},
     "/metrics": {"GET": _metrics},
 }
+ONE_RESPONSE: Mapping[str, Route] = {"GET": _by(responses.retrieve), "DELETE": _by(responses.forget)}
+RESPONSE_INPUT: Mapping[str, Route] = {"GET": _by(responses.input_items)}
+RELAY: Route = _by(relay)
 
 
 def instead_of(path: str) -> str:

@@ -63,13 +63,11 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     keep: Keep | None = None
 
 
-class SpokenClient:
-    """Says chat's answers to a client in its dialect."""
+class Between:
+    """Stands between a client and what answers it; what it does not do itself is the client's."""
 
-    def __init__(self, client: Client, speech: Speech) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._speech = speech
-        self._events = Splitter()
         self.loop = client.loop
 
     @property
@@ -87,7 +85,16 @@ class SpokenClient:
         self._client.on_writable = told
 
     def promise(self) -> None:
-        """None: what is said here is said at once."""
+        """None: what comes by here is given at once."""
+
+
+class SpokenClient(Between):
+    """Says chat's answers to a client in its dialect."""
+
+    def __init__(self, client: Client, speech: Speech) -> None:
+        super().__init__(client)
+        self._speech = speech
+        self._events = Splitter()
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole answer or an error."""
