@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -139,6 +140,30 @@ def test_not_kept(gateway: Gateway, provider: FakeProvider) -> None:
     with gateway.client() as client:
         for each in (response, failed):
             assert client.get(f"/v1/responses/{each['id']}").status_code == 404
+
+
+def test_a_conversation_is_bounded_in_bytes(own_root: Path, provider: FakeProvider) -> None:
+    """One that has become longer than the memory of a worker should hold is told so, in sizes; an earlier
+    response can be built on, and what it was made from can be asked for."""
+    ids: list[str | None] = [None]
+    with Gateway(own_root, deployment(provider.url)) as gateway:
+        for size, answered in ((30_000_000, 1), (30_000_000, 1), (6_500_000, 200_000)):
+            asked = "x" * size + f' fake:{{"words": {answered}}}'
+            said = say(gateway, "responses", asked, previous_response_id=ids[-1])
+            assert said.status_code == 200
+            ids.append(said.json()["id"])
+        before = provider.stats().requests
+        refused = say(gateway, "responses", "and?", previous_response_id=ids[-1])
+        told = error("responses", refused)
+        assert (refused.status_code, told["code"]) == (400, "conversation_too_long")
+        assert re.search(r"last 3 responses have \d{8} bytes, of 67108864 at most", told["message"])
+        with gateway.client() as client:
+            assert client.get(f"/v1/responses/{ids[-1]}/input_items").status_code == 400
+            assert len(client.get(f"/v1/responses/{ids[1]}/input_items").json()["data"]) == 1
+            counted = {"model": "gpt-4o", "input": "x", "previous_response_id": ids[-1]}
+            assert client.post("/v1/responses/input_tokens", json=counted).status_code == 400
+        assert provider.stats().requests == before
+        assert say(gateway, "responses", "and?", previous_response_id=ids[-2]).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "owner"), [("other", None), ("app", "app later")])

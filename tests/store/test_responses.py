@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from airboss.domain.errors import WrongCall
-from airboss.store.response_rows import LINKS_MAX, KeptResponse
+from airboss.store.response_rows import LINKS_MAX, KeptResponse, TooLong
 from airboss.store.responses import SqlResponseStore
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,7 +48,7 @@ def kept(
 
 def names(store: SqlResponseStore, last: str, now: datetime = NOW, key: str = "app") -> list[str] | None:
     """The ids of a chain."""
-    chain = store.chain(last, key=key, now=now)
+    chain = store.chain(last, key=key, now=now, most=100_000)
     return None if chain is None else [each.id for each in chain]
 
 
@@ -153,3 +154,16 @@ def test_a_chain_is_bounded(store: SqlResponseStore) -> None:
         store.put(kept(str(number), str(number - 1), days=1))
     assert names(store, str(LINKS_MAX)) is not None
     assert names(store, str(LINKS_MAX + 1)) is None
+
+
+def test_a_chain_is_bounded_in_bytes(store: SqlResponseStore) -> None:
+    """Of texts beyond ASCII too; what lies behind the one that is over the bound is not counted."""
+    for name, previous in (("a", None), ("b", "a"), ("c", "b")):
+        store.put(msgspec.structs.replace(kept(name, previous), messages='["ééé"]'))
+    chain = store.chain("c", key="app", now=NOW, most=30)
+    assert chain is not None
+    assert len(chain) == 3
+    for most, size, links in ((29, 30, 3), (20, 30, 3), (19, 20, 2), (9, 10, 1)):
+        with pytest.raises(TooLong) as told:
+            store.chain("c", key="app", now=NOW, most=most)
+        assert (told.value.size, told.value.links) == (size, links)

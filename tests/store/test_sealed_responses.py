@@ -15,6 +15,7 @@ from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
 from airboss.store.erasures import SqlErasures
 from airboss.store.keyring import Keyring
+from airboss.store.response_rows import TooLong
 from airboss.store.responses import SqlResponseStore
 from airboss.store.sealed_responses import SealedResponses
 from airboss.store.sealer import Sealer
@@ -56,10 +57,24 @@ def test_a_chain_is_read_by_who_builds_on_it(store: Opener, tmp_path: Path, keys
     assert holding(tmp_path, WORDS.encode()) == []
     assert sealed.get("a", key="app", now=NOW) == plain.get("a", key="app", now=NOW) == first
     plain.put(kept("b", "a", user="ann"))
-    chain = sealed.chain("b", key="app", now=NOW)
+    chain = sealed.chain("b", key="app", now=NOW, most=10_000)
     assert chain is not None
     assert [(each.messages, each.response) for each in chain] == [(first.messages, ""), ('["b"]', "")]
     assert sealed.delete("b", key="app", now=NOW)
+
+
+def test_a_chain_is_bounded_by_what_is_opened(store: Opener, keys: Keyring) -> None:
+    """Sealed, what says the same thousands of times is a hundredth of what it becomes."""
+    sealed = store(keys)
+    for name, previous in (("a", None), ("b", "a"), ("c", "b")):
+        sealed.put(msgspec.structs.replace(kept(name, previous), messages=f'["{WORDS * 10_000}"]'))
+    size = len(WORDS) * 10_000 + len('[""]')
+    chain = sealed.chain("c", key="app", now=NOW, most=3 * size)
+    assert chain is not None
+    assert [each.id for each in chain] == ["a", "b", "c"]
+    with pytest.raises(TooLong) as told:
+        sealed.chain("c", key="app", now=NOW, most=3 * size - 1)
+    assert (told.value.size, told.value.links) == (3 * size, 3)
 
 
 def test_what_is_of_somebody_forgotten_is_not_there(store: Opener, tmp_path: Path, keys: Keyring) -> None:
@@ -71,7 +86,7 @@ def test_what_is_of_somebody_forgotten_is_not_there(store: Opener, tmp_path: Pat
     people.ask("ann", digest=holder("ann"), at=NOW + timedelta(hours=1), by="admin")
     people.close()
     assert sealed.get("a", key="app", now=NOW) is None
-    assert sealed.chain("a", key="app", now=NOW) is None
+    assert sealed.chain("a", key="app", now=NOW, most=10_000) is None
     assert sealed.get("b", key="app", now=NOW) == kept("b", user="bob")
 
 

@@ -21,7 +21,7 @@ from airboss.domain.plan import Target
 from airboss.domain.ports import Clock, Ledger, Snapshot
 from airboss.gateway import serve as gateway_serve
 from airboss.gateway.cached import AnswerCache
-from airboss.gateway.responses import Keeping
+from airboss.gateway.kept import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
 from airboss.store.response_rows import ResponseStore

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
     from airboss.domain.record import InferenceRecord
     from airboss.domain.status import DeadLetter, SystemStatus
-    from airboss.gateway.responses import Keeping
+    from airboss.gateway.kept import Keeping
     from airboss.store.datadir import DataDir
     from airboss.store.keyring import Keyring
     from airboss.store.response_rows import ResponseStore
@@ -111,7 +111,7 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
 
 def kept_responses(responses: ResponseStore, data: DataDir, days: int) -> Keeping:
     """Where a gateway keeps responses, sealed where its plan says so. It gets the keys once it needs them."""
-    from airboss.gateway.responses import Keeping  # noqa: PLC0415 - the gateway's own
+    from airboss.gateway.kept import Keeping  # noqa: PLC0415 - the gateway's own
     from airboss.store.sealed_responses import SealedResponses  # noqa: PLC0415 - as above
 
     keys = Opening(data)

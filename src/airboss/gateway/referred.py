@@ -76,20 +76,30 @@ def kept_items(response: str, wanted: Collection[str]) -> dict[str, msgspec.Raw]
     return {name: raw.copy() for name, raw in named if isinstance(name, str) and name in wanted}
 
 
-def with_items(body: bytes, items: Mapping[str, msgspec.Raw]) -> bytes:
-    """The request with these items, by their ids, in place of their names. Others stay as they are: who made
-    them may know them. Raises BodyTooLarge: a name is short, and may stand there a thousand times."""
-    members = _members.decode(body)
+def input_with(body: bytes, items: Mapping[str, msgspec.Raw]) -> tuple[list[msgspec.Raw], int]:
+    """The request's input with these items, by their ids, in place of their names, and its bytes. Others stay
+    as they are: who made them may know them. Raises BodyTooLarge: a name is short, and may stand there a
+    thousand times."""
     listed = _asked.decode(body).input
     assert isinstance(listed, list)  # it names items
     said = [_in_place_of(raw, items) for raw in listed]
-    size = sum(len(bytes(raw)) for raw in said)
+    size = sum(memoryview(raw).nbytes for raw in said)
     if size > BYTES_MAX:
-        raise BodyTooLarge(
-            f"'input' has {size} bytes with the items that it names, and may have {BYTES_MAX}; name each "
-            "once, or send previous_response_id"
-        )
-    return _encode({**members, "input": said})
+        raise too_many(size)
+    return said, size
+
+
+def too_many(size: int) -> BodyTooLarge:
+    """The error for items of so many bytes, or more."""
+    return BodyTooLarge(
+        f"'input' has {size} bytes with the items that it names, and may have {BYTES_MAX}; name each "
+        "once, or send previous_response_id"
+    )
+
+
+def with_input(body: bytes, said: list[msgspec.Raw]) -> bytes:
+    """The request with this input."""
+    return _encode({**_members.decode(body), "input": said})
 
 
 def _in_place_of(raw: msgspec.Raw, items: Mapping[str, msgspec.Raw]) -> msgspec.Raw:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,20 +17,20 @@ from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_custom import CUSTOM, called_names, custom_names, marked
 from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
-from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, Unavailable, UpstreamFailed
+from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection
+from airboss.gateway.kept import Keeping, Kept, asked_of
 from airboss.gateway.pipeline import infer
-from airboss.gateway.referred import BYTES_MAX, items_named, kept_items, with_items
 from airboss.gateway.request_head import HttpRequest
+from airboss.gateway.room import Place
 from airboss.gateway.serving import Serving
-from airboss.gateway.shelf import Shelf
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.worker import Worker
 from airboss.providers.lenient import without_halves
-from airboss.store.response_rows import KeptResponse, ResponseStore
+from airboss.store.response_rows import KeptResponse
 
 PATH = "/v1/responses"
 _RICH = (
@@ -42,21 +42,9 @@ _RICH = (
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 log = logging.getLogger("airboss.gateway")
 _encode = msgspec.json.Encoder().encode
-
-
-class Keeping(msgspec.Struct, frozen=True, kw_only=True):
-    """Where responses are kept, and for how many days; `sealed` is the same store, into which they are put
-    sealed."""
-
-    store: ResponseStore
-    days: int
-    sealed: ResponseStore | None = None
-    shelf: Shelf = msgspec.field(default_factory=Shelf)
 
 
 class _Conversation(msgspec.Struct):
@@ -73,14 +61,16 @@ async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
     principal = serving.authenticate(http.headers)  # a stranger's body is not read
     keeping = worker.keeping if serving.plan.bodies else None
     began = worker.clock.now()
-    body = await _with_items(worker, keeping, principal, http.body)
-    speech, chat, before = await _read(worker, keeping, principal, body, began)
-    spoken = Spoken(speech=speech, written=body)
-    if speech.kept and keeping is not None:
-        keeper = _Keeper(serving, keeping, _owner(principal), speech, began=began, before=before)
-        spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
-    said = SpokenClient(client, speech)
-    await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
+    with Place(worker.room) as place:
+        named = Kept(worker, keeping, _owner(principal), place)
+        body = await named.with_items(http.body)
+        speech, chat, before = await _read(named, body, began)
+        spoken = Spoken(speech=speech, written=body)
+        if speech.kept and keeping is not None:
+            keeper = _Keeper(serving, keeping, named.owner, speech, began=began, before=before)
+            spoken = msgspec.structs.replace(spoken, keep=keeper.keep)
+        said = SpokenClient(client, speech)
+        await infer(worker, said, msgspec.structs.replace(http, body=chat), "chat", spoken)
 
 
 async def input_tokens(worker: Worker, client: Connection, http: HttpRequest) -> None:
@@ -88,86 +78,51 @@ async def input_tokens(worker: Worker, client: Connection, http: HttpRequest) ->
     serving = worker.view()
     principal = serving.authenticate(http.headers)
     keeping = worker.keeping if serving.plan.bodies else None
-    body = await _with_items(worker, keeping, principal, http.body)
-    speech, chat, _ = await _read(worker, keeping, principal, body, worker.clock.now())
-    spoken = Spoken(speech=speech, written=body)
-    named = {"object": "response.input_tokens"}
-    await count(worker, client, msgspec.structs.replace(http, body=chat), spoken, named)
+    with Place(worker.room) as place:
+        named = Kept(worker, keeping, _owner(principal), place)
+        body = await named.with_items(http.body)
+        speech, chat, _ = await _read(named, body, worker.clock.now())
+        spoken = Spoken(speech=speech, written=body)
+        answered = {"object": "response.input_tokens"}
+        await count(worker, client, msgspec.structs.replace(http, body=chat), spoken, answered)
 
 
-async def _with_items(worker: Worker, keeping: Keeping | None, principal: Principal, body: bytes) -> bytes:
-    """A request with the items in it that it only names, of what is kept. Raises ApiError."""
-    named = items_named(body)
-    if keeping is None or not named:
-        return body
-    get, owner, now = keeping.store.get, _owner(principal), worker.clock.now()
-
-    def found() -> dict[str, msgspec.Raw]:
-        items: dict[str, msgspec.Raw] = {}
-        size = 0
-        for response, wanted in named.items():
-            kept = get(response, key=owner, now=now) if size <= BYTES_MAX else None  # no more is taken
-            more = kept_items(kept.response, wanted) if kept is not None else {}
-            size += sum(len(bytes(each)) for each in more.values())
-            items |= more
-        return items
-
-    return with_items(body, await _asked(found))
-
-
-async def _read(
-    worker: Worker, keeping: Keeping | None, principal: Principal, body: bytes, began: datetime
-) -> tuple[ResponsesSpeech, bytes, int]:
+async def _read(named: Kept, body: bytes, began: datetime) -> tuple[ResponsesSpeech, bytes, int]:
     """A call's speech, its request as chat, and how many messages of that are what it builds on. Raises
     ApiError."""
     asked = wire.read_body(read_responses, body)
     previous = asked.request.previous_response_id
-    history = await _history(worker, keeping, principal, previous) if previous is not None else []
+    history = await _history(named, previous) if previous is not None else []
     chat = wire.read_body(lambda _: as_chat(asked, history), body)
     speech = ResponsesSpeech(
         asked,
         created_at=int(began.timestamp()),
-        kept=asked.store and keeping is not None,
+        kept=asked.store and named.keeping is not None,
         rich=any(name in chat for name in _RICH),
         history=history,
     )
     return speech, chat, len(history)
 
 
-async def _history(
-    worker: Worker, keeping: Keeping | None, principal: Principal, previous: str
-) -> Sequence[msgspec.Raw]:
-    """The messages of the responses that a call builds on. Raises NotFound, Unavailable."""
-    if keeping is None:
+async def _history(named: Kept, previous: str) -> Sequence[msgspec.Raw]:
+    """The messages of the responses that a call builds on. Raises ApiError."""
+    if named.keeping is None:
         raise NotFound(
             "responses are not kept here (bodies are off), so that none can be built on; send the whole "
             "conversation as 'input'",
             code="previous_response_not_found",
             param="previous_response_id",
         )
-    now = worker.clock.now()
-    chain = await _asked(keeping.store.chain, previous, key=_owner(principal), now=now)
+    chain = await named.chain(previous)
     if chain is None:
         raise NotFound(
             f"previous response {previous[:100]!r} is not known, or one that it builds on: responses are "
-            f"kept for {keeping.days} days and belong to the key that made them; send the whole as 'input'",
+            f"kept for {named.keeping.days} days and belong to the key that made them; send the whole as "
+            "'input'",
             code="previous_response_not_found",
             param="previous_response_id",
         )
     return [raw for kept in chain for raw in msgspec.json.decode(kept.messages, type=list[msgspec.Raw])]
-
-
-async def _asked(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
-    """What the store says, asked in a thread. Raises Unavailable where it cannot be asked."""
-    try:
-        return await asyncio.to_thread(ask, *args, **asked)
-    except AirbossError as error:
-        log.warning("the store of responses cannot be used", extra={"reason": str(error)})
-        raise Unavailable(
-            "kept responses cannot be read just now; try again, or send the conversation as 'input'",
-            code="responses_unavailable",
-            retry_after_s=1,
-        ) from error
 
 
 class _Keeper:
@@ -246,7 +201,7 @@ async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> Non
     now = worker.clock.now()
     kept: KeptResponse | None = None
     if keeping is not None:
-        kept = await _asked(keeping.store.get, response_id, key=_owner(principal), now=now)
+        kept = await asked_of(keeping.store.get, response_id, key=_owner(principal), now=now)
     if kept is None:
         raise _unknown(response_id)
     _answer(worker, client, kept.response.encode())
@@ -258,7 +213,7 @@ async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:
     now = worker.clock.now()
     gone = False
     if keeping is not None:
-        gone = await _asked(keeping.store.delete, response_id, key=_owner(principal), now=now)
+        gone = await asked_of(keeping.store.delete, response_id, key=_owner(principal), now=now)
     if not gone:
         raise _unknown(response_id)
     _answer(worker, client, _encode({"id": response_id, "object": "response", "deleted": True}))
@@ -269,12 +224,16 @@ async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> 
     Raises NotFound and InvalidRequest."""
     keeping, principal, response_id = _named(worker, http)
     asked = _page(http)
-    chain: Sequence[KeptResponse] | None = None
-    if keeping is not None:
-        now = worker.clock.now()
-        chain = await _asked(keeping.store.chain, response_id, key=_owner(principal), now=now)
-    if not chain:
-        raise _unknown(response_id)
+    with Place(worker.room) as place:
+        chain = await Kept(worker, keeping, _owner(principal), place).chain(response_id)
+        if not chain:
+            raise _unknown(response_id)
+        async with worker.reading:  # what is read takes ten times the memory
+            _answer(worker, client, await asyncio.to_thread(_items_page, chain, asked))
+
+
+def _items_page(chain: Sequence[KeptResponse], asked: _Page) -> bytes:
+    response_id = chain[-1].id
     messages = [each for kept in chain for each in msgspec.json.decode(kept.messages, type=list[Any])]
     items = items_of(messages[:-1], response_id.removeprefix("resp_"))  # the last is the response itself
     if asked.order == "desc":
@@ -283,7 +242,7 @@ async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> 
     page = items[after : after + asked.limit]
     value = {"object": "list", "data": page, "has_more": after + asked.limit < len(items)}
     ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
-    _answer(worker, client, _encode(value | ends))
+    return _encode(value | ends)
 
 
 class _Page(msgspec.Struct):

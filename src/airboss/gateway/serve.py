@@ -23,10 +23,10 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.ids import STEP_MS_MAX
 from airboss.gateway.intake import Intake
 from airboss.gateway.judge import STOPPING
+from airboss.gateway.kept import Keeping
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
-from airboss.gateway.responses import Keeping
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.server import Server
 from airboss.gateway.serving import ProviderKey, build_serving, policies_of, prepare_all

@@ -20,6 +20,7 @@ from airboss.gateway import wire
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.ids import RecordIds
 from airboss.gateway.recording import Recording
+from airboss.gateway.room import Room
 from airboss.gateway.serving import Branch, Serving
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.traces_prices import ListedPrices
@@ -34,8 +35,8 @@ from airboss.telemetry.uncounted import Uncounted
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import AnswerCache, Seat
+    from airboss.gateway.kept import Keeping
     from airboss.gateway.limits import Held, Limiter
-    from airboss.gateway.responses import Keeping
     from airboss.gateway.screened import CallScreen
     from airboss.governance.recogniser import Recogniser
 
@@ -63,6 +64,7 @@ class Worker:
         self.limiter: Limiter | None = None
         self.reading = asyncio.Semaphore(1)
         """Of whoever reads a large body in a thread."""
+        self.room = Room()
         self._sharing = asyncio.Lock()
         self._unshared = b""
         """Counts that could not be written: what came since is kept apart from these."""

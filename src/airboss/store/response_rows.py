@@ -12,6 +12,15 @@ LINKS_MAX: Final = 1_000
 """Responses that one may build on, one upon the other."""
 
 
+class TooLong(Exception):
+    """What is asked for is over so many bytes; `size` of them were counted in its last `links` responses."""
+
+    def __init__(self, size: int, links: int) -> None:
+        super().__init__(f"{size} bytes in {links} responses")
+        self.size = size
+        self.links = links
+
+
 class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One response, as JSON texts: `response` as the client got it, `messages` what it added to its
     conversation (chat messages: what was asked, then what was answered). `key` is the name of the key that it
@@ -38,9 +47,10 @@ class ResponseStore(Protocol):
     def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
         """The response of this id."""
 
-    def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
+    def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """The response of this id after all that it builds on, the first one first, at most LINKS_MAX, each
-        with nothing as its `response`, which says tools and instructions again. None where one is missing."""
+        with nothing as its `response`, which says tools and instructions again. None where one is missing.
+        Raises TooLong, before they are read, where their messages have more than `most` bytes."""
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """Forget a response; whether there was one. What builds on it cannot be built on any more."""

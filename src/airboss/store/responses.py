@@ -7,13 +7,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Connection, Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    CTE,
+    Connection,
+    LargeBinary,
+    Row,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from airboss.domain.errors import WrongCall
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import responses
-from airboss.store.response_rows import LINKS_MAX, KeptResponse
+from airboss.store.response_rows import LINKS_MAX, KeptResponse, TooLong
 
 _REPLACED = delete(responses).where(
     (responses.c.id == bindparam("this")) & (responses.c.key == bindparam("whose"))
@@ -35,20 +48,29 @@ class SqlResponseStore(LedgerPart):
             row = connection.execute(select(responses).where(_is(response_id, key, now))).one_or_none()
             return None if row is None else _kept(row)
 
-    def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
+    def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
-        links = _links(response_id, key, _text(now))
+        links = _links(response_id, key, _text(now), bound=(self._bytes(), most))
         told = [column for column in responses.c if column is not responses.c.response]
         with self._read() as connection:
+            found = connection.execute(select(links).order_by(links.c.depth)).all()
+            if found and found[-1].size > most:
+                raise TooLong(found[-1].size, len(found))
+            if not found or found[-1].previous is not None:
+                return None
             rows = connection.execute(
                 select(*told)
                 .add_columns(literal("").label("response"))
-                .join(links, responses.c.id == links.c.id)
-                .order_by(links.c.depth.desc())
+                .where(responses.c.id.in_([link.id for link in found]))
             ).all()
-        if not rows or rows[0].previous is not None:
-            return None
-        return [_kept(row) for row in rows]
+        kept = {row.id: _kept(row) for row in rows}
+        return [kept[link.id] for link in reversed(found)]
+
+    def _bytes(self) -> Any:
+        """How long a response's messages are, in SQL."""
+        if self._engine.dialect.name == "postgresql":
+            return func.octet_length(responses.c.messages)  # it does not read them
+        return func.length(cast(responses.c.messages, LargeBinary))  # of a text it says characters
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """As `ResponseStore.delete`."""
@@ -109,18 +131,20 @@ def _is(response_id: str, key: str, now: datetime) -> Any:
     return mine & (responses.c.expires_at > _text(now))
 
 
-def _links(response_id: str, key: str, now: str) -> CTE:
-    """The ids of a response and of those that it builds on, with how far back each is."""
+def _links(response_id: str, key: str, now: str, *, bound: tuple[Any, int] = (literal(0), 0)) -> CTE:
+    """The ids of a response and of those that it builds on, how far back each is, and the size of all from
+    there on, by the bound's expression: none is looked for behind one that is over the bound."""
     alive = (responses.c.key == key) & (responses.c.expires_at > now)
+    size, most = bound
     links = (
-        select(responses.c.id, responses.c.previous, literal(0).label("depth"))
+        select(responses.c.id, responses.c.previous, literal(0).label("depth"), size.label("size"))
         .where((responses.c.id == response_id) & alive)
         .cte("links", recursive=True)
     )
     return links.union_all(
-        select(responses.c.id, responses.c.previous, links.c.depth + 1)
+        select(responses.c.id, responses.c.previous, links.c.depth + 1, links.c.size + size)
         .join(links, responses.c.id == links.c.previous)
-        .where(alive & (links.c.depth < LINKS_MAX))
+        .where(alive & (links.c.depth < LINKS_MAX) & (links.c.size <= most))
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from airboss.domain.errors import SetupError, StoreUnavailable
-from airboss.store.response_rows import KeptResponse, ResponseStore
+from airboss.store.response_rows import KeptResponse, ResponseStore, TooLong
 from airboss.store.sealed_marks import PREFIX, Unopened
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class SealedResponses:
         opened = self._opened([found]) if found is not None else None
         return opened[0] if opened else None
 
-    def chain(self, response_id: str, *, key: str, now: datetime) -> Sequence[KeptResponse] | None:
+    def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
-        found = self._inner.chain(response_id, key=key, now=now)
-        return None if found is None else self._opened(found)
+        found = self._inner.chain(response_id, key=key, now=now, most=most)
+        return None if found is None else self._opened(found, most)
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """As `ResponseStore.delete`."""
@@ -70,14 +70,21 @@ class SealedResponses:
             raise SetupError(str(error)) from error
         return replace(kept, **texts)
 
-    def _opened(self, found: Sequence[KeptResponse]) -> list[KeptResponse] | None:
-        """These, or None where one of them does not open."""
+    def _opened(self, found: Sequence[KeptResponse], most: int | None = None) -> list[KeptResponse] | None:
+        """These, or None where one of them does not open. Raises TooLong: what is sealed is smaller."""
         if not any(each.messages.startswith(PREFIX) for each in found):
             return list(found)
         sealer = self._sealer()
         try:
             sealer.refresh()
-            return [self._one(sealer, each) for each in found]
+            opened: list[KeptResponse] = []
+            size = 0
+            for each in reversed(found):
+                opened.append(self._one(sealer, each))
+                size += len(opened[-1].messages.encode())
+                if most is not None and size > most:
+                    raise TooLong(size, len(opened))
+            return opened[::-1]
         except Unopened:
             return None
         except StoreUnavailable as error:
