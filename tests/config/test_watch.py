@@ -220,7 +220,9 @@ def test_a_budgets_alarm_is_of_a_key_and_of_most_of_it() -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ('kind = "budget"', 'lacks "key" or "team"'),
+        ('kind = "budget"', 'lacks "key" or "team" or "tag"'),
+        ('kind = "budget"\ntag = "projec"', 'there is no tag "projec"; did you mean "project"?'),
+        ('kind = "budget"\nteam = "ops"\ntag = "project"', "has both team and tag; keep one"),
         ('kind = "budget"\nkey = "app"\nteam = "ops"', "has both key and team; keep one"),
         ('kind = "budget"\nteam = "op"', 'there is no team "op"; did you mean "ops"?'),
         ('metric = "cost_usd"\nabove = 5\ndeployment = "support"\nteam = "ops"', "has no team"),
@@ -233,8 +235,9 @@ def test_a_budgets_alarm_is_of_a_key_and_of_most_of_it() -> None:
 )
 def test_wrong_alarms_of_budgets_are_refused(lines: str, words: str) -> None:
     """What they lack, and what they cannot have."""
+    more = "[teams.ops]\nbudget = { usd = 5 }\n[tags.project]\nbudget = { usd = 5 }\n"
     with pytest.raises(ConfigError, match=re.escape(words)):
-        parse_config(f"{BASE}[alarms.a]\n{lines}\n[teams.ops]\nbudget = {{ usd = 5 }}\n", source="x")
+        parse_config(f"{BASE}[alarms.a]\n{lines}\n{more}", source="x")
 
 
 def test_a_team_with_a_budget_has_an_alarm() -> None:
@@ -245,6 +248,17 @@ def test_a_team_with_a_budget_has_an_alarm() -> None:
     assert set(found) == {"ops.budget", "ops.team.budget", "ops.team-budget"} | OWN
     rule = rule_of("x", found["ops.team-budget"])
     assert (rule.team, rule.key, rule.bound, rule.notify) == ("ops", "", 0.8, ("ops",))
+
+
+def test_a_tag_with_a_budget_has_an_alarm() -> None:
+    """Under what an alarm can be called, whatever the tag is."""
+    tags = '[tags."cost center"]\nbudget = { usd = 5 }\n[tags.project]\nbudget = { usd = 5 }\n'
+    config = parse_config(f"{BASE}default_alarms = []\n{tags}{NOTIFIER}", source="x")
+    found = all_alarms(config, [])
+    assert set(found) == {"cost-center.tag-budget", "project.tag-budget"} | OWN
+    rule = rule_of("x", found["cost-center.tag-budget"])
+    assert (rule.tag, rule.key, rule.team, rule.bound) == ("cost center", "", "", 0.8)
+    assert rule.notify == ("ops",)
 
 
 @pytest.mark.parametrize(

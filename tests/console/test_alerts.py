@@ -187,6 +187,14 @@ def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
         assert "Show what its keys spent" in page.text
         assert "Show what was lost" not in page.text
         assert "/explore?group_by=team%2Ckey&metric=cost_usd&range=30d" in hrefs(page)
+    fresh.loop.apply(OLD_PROMPT, text=f"{CONFIG}\n[tags.project]\nbudget = {{ usd = 20 }}\n")
+    rule = msgspec.structs.replace(rule, name="project.tag-budget", team="", tag="project")
+    fresh.loop.alerts.put_alarms([msgspec.structs.replace(spent, rule=rule)], notifications=[])
+    for path in ("/alerts", "/alerts/project.tag-budget"):
+        page = shown(fresh.person(), path)
+        assert "Show what its values spent" in page.text
+        assert "/explore?group_by=tag%3Aproject&metric=cost_usd&range=30d" in hrefs(page)
+        assert shown(fresh.person(), "/explore?group_by=tag%3Aproject&metric=cost_usd&range=30d")
 
 
 def test_alarms_without_anything_to_measure_do_not_fill_the_page(fresh: LoopSite) -> None:

@@ -59,3 +59,25 @@ def test_a_teams_budget_is_told_as_a_keys_is(tmp_path: Path) -> None:
     row = [watched.tick(40.0), watched.tick()][1]
     assert row.why == "there is no team 'ops' with a budget"
     watched.store.close()
+
+
+def test_a_tags_budget_is_told_for_the_value_that_spent_most(tmp_path: Path) -> None:
+    """The link leads to what each spent; which it is stands nowhere, as it would outlast an erasure."""
+    watched = Watched(tmp_path)
+    watched.alarms = {"errors": AlarmConfig(kind="budget", tag="project", hold="0s", notify=("ops",))}
+    use = BudgetUse(budget=Budget(usd=Decimal(20)), spent_usd=Decimal(17))
+    watched.budgets = {"project": msgspec.structs.replace(use, spent_usd=Decimal(1)), "tag/project": use}
+    row = watched.tick()
+    assert (row.phase, row.value, row.records) == ("firing", 0.85, ())
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert (
+        "of the budget of a value of tag project 85 % is spent; the alarm is for over 80 %"
+        in note.body["text"]
+    )
+    assert "(the one that spent most: $17.00 of $20.00 this month; " in note.body["text"]
+    assert (note.body["tag"], note.body["team"], note.body["key"]) == ("project", "", "")
+    assert note.body["link"].endswith("/explore?group_by=tag%3Aproject&metric=cost_usd&range=30d")
+    del watched.budgets["tag/project"]
+    row = [watched.tick(40.0), watched.tick()][1]
+    assert row.why == "there is no tag 'project' with a budget"
+    watched.store.close()

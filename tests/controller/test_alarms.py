@@ -197,6 +197,7 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "deployment": "support",
         "key": "",
         "team": "",
+        "tag": "",
         "metric": "error_rate",
         "value": 0.5,
         "comparison": "above",

@@ -55,6 +55,12 @@ def shown(airboss: Airboss) -> dict[str, Decimal]:
     return {each["value"]: Decimal(str(each["spent_usd"])) for each in tag["values"]}
 
 
+def fires(airboss: Airboss) -> bool:
+    """Whether the alarm of the budget does."""
+    found = airboss.api("alarms/project.tag-budget") or {"alarm": {"state": None}}
+    return bool(found["alarm"]["state"] == "firing")
+
+
 def summed(airboss: Airboss) -> Decimal:
     """What values have spent by the sums that gateways read, made of records now and then."""
     with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger:
@@ -89,6 +95,8 @@ def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider,
         found = shown(airboss)
         assert found == {name: spent(airboss, name) for name in ("apollo", "gemini")}
         assert "apollo" in airboss.verb("keys", "tags")
+        until(lambda: fires(airboss), timeout_s=30)
+        assert "apollo" not in json.dumps(airboss.api("alarms/project.tag-budget"))
         for path in (airboss.data / "counters").iterdir():
             assert b"apollo" not in path.read_bytes()
         file = airboss.root / "airboss.toml"

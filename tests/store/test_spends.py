@@ -43,6 +43,9 @@ def test_what_users_spent_is_kept_by_key_user_and_day(address: str, monkeypatch:
     assert spends.of_users("team-a", ["u", "v", "w"], DAY) == {"u": Decimal("1.0000000001"), "v": Decimal(3)}
     assert spends.of_users("team-a", ["u"], before) == {"u": Decimal("3.0000000001")}
     assert spends.of_users("team-a", [], before) == {}
+    assert spends.most("team-a", DAY) == 3
+    assert spends.most("team-a", before) == Decimal("3.0000000001")
+    assert spends.most("nobody", before) == 0
     found = spends.users_since(["team-a"], before)
     assert sorted((each.user, each.day, each.usd) for each in found) == [
         ("u", before, Decimal(2)),

@@ -209,7 +209,7 @@ def bound(alarm: dict[str, Any]) -> str:
         than = f" {alarm['comparison']} {amount(alarm, alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
-    whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or "Airboss"
+    whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or alarm.get("tag") or "Airboss"
     return f"{alarm['metric']} of {whose}{than}{over}{kind}"
 
 

@@ -20,7 +20,8 @@ from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
-from airboss.governance.budgets import members, spent_of, with_budget
+from airboss.governance.budgets import members, period_start, spent_of, with_budget
+from airboss.governance.users import spender
 from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
 from airboss.supervisor import runfiles
@@ -171,7 +172,8 @@ def lost(journal: JournalStatus, retention: RetentionStatus) -> dict[str, int]:
 
 
 def budgets(ledger: Ledger, stores: Stores, config: Config, now: datetime) -> dict[str, BudgetUse]:
-    """The budgets of keys, and of teams by `team/NAME`, with what is spent of them. Raises SetupError."""
+    """The budgets of keys, of teams by `team/NAME` and of tags by `tag/NAME`, with what is spent of them.
+    Raises SetupError."""
     from airboss.controller.alarm_measures import BudgetUse  # noqa: PLC0415 - the controller's own
 
     spent = stores.spends.since(now.astimezone(UTC).date().replace(day=1))
@@ -183,7 +185,14 @@ def budgets(ledger: Ledger, stores: Stores, config: Config, now: datetime) -> di
         for name, team in config.teams.items()
         if team.budget is not None
     ]
-    return {
+    of_tags = {
+        f"tag/{name}": BudgetUse(
+            budget=tag.budget,
+            spent_usd=stores.spends.most(spender(name), period_start(tag.budget, now).date()),
+        )
+        for name, tag in config.tags.items()
+    }
+    return of_tags | {
         name: BudgetUse(budget=budget, spent_usd=spent_of(paying, budget, now, spent))
         for name, paying, budget in found
     }

@@ -1,5 +1,5 @@
-"""The alarms that every deployment, every key and team with a budget, and Airboss itself have without writing
-one."""
+"""The alarms that every deployment, every key, team and tag with a budget, and Airboss itself have without
+writing one."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ OWN: Final = {
 }
 """The alarms of Airboss itself: what they watch, and for how long it must be so."""
 CALLED_MAX: Final = 50
-"""Characters of a deployment in an alarm's name."""
+"""Characters of a deployment or a tag in an alarm's name."""
 TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
 
 def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
-    """Those of the file, the defaults of each deployment, of `keys`, which have a budget, of teams with one,
-    and, where there is a deployment, those of Airboss itself; one of the file that has a default's name takes
-    its place. Defaults tell every notifier there is."""
+    """Those of the file, the defaults of each deployment, of `keys`, which have a budget, of teams and tags
+    with one, and, where there is a deployment, those of Airboss itself; one of the file that has a default's
+    name takes its place. Defaults tell every notifier there is."""
     notify = tuple(config.notifiers)[:10]
     found = {}
     for deployment, called in _called(config.deployments).items():
@@ -47,16 +47,21 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
             found[f"{team}.team-budget"] = AlarmConfig(
                 kind="budget", team=team, window="1d", hold="0s", notify=notify
             )
+    for tag, called in _called(config.tags).items():
+        found[f"{called}.tag-budget"] = AlarmConfig(
+            kind="budget", tag=tag, window="1d", hold="0s", notify=notify
+        )
     if config.deployments:
         for own, (metric, hold) in OWN.items():
             found[own] = AlarmConfig(kind="recording", metric=metric, window="1h", hold=hold, notify=notify)
     return {**found, **config.alarms}
 
 
-def _called(deployments: Iterable[str]) -> dict[str, str]:
-    """What default alarms call each deployment, which may have a name that no alarm can have. Where two would
-    be called so, those that have another name get some of its hash: none must take another's place."""
-    plain = {each: re.sub(r"[^A-Za-z0-9._-]", "-", each)[:CALLED_MAX] for each in deployments}
+def _called(names: Iterable[str]) -> dict[str, str]:
+    """What default alarms call each deployment or tag, which may have a name that no alarm can have. Where
+    two would be called so, those that have another name get some of its hash: none must take another's
+    place."""
+    plain = {each: re.sub(r"[^A-Za-z0-9._-]", "-", each)[:CALLED_MAX] for each in names}
     times = Counter(plain.values())
     return {
         each: called if each == called or times[called] == 1 else f"{called[: CALLED_MAX - 9]}-{_hash(each)}"
@@ -64,8 +69,8 @@ def _called(deployments: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _hash(deployment: str) -> str:
-    return hashlib.sha256(deployment.encode()).hexdigest()[:8]
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _default(deployment: str, name: DefaultAlarm) -> AlarmConfig:

@@ -74,11 +74,11 @@ def weekly(text: str) -> tuple[int, timedelta, timedelta] | None:
 
 
 def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
-    """Of a key or a team, of Airboss itself, or else of a deployment. A key may be made without the
+    """Of a key, a team or a tag, of Airboss itself, or else of a deployment. A key may be made without the
     configuration."""
     kind = alarm.compares
-    fits = {"budget": ("key", "team"), "recording": ()}.get(kind, ("deployment",))
-    said = [field for field in ("deployment", "key", "team") if getattr(alarm, field)]
+    fits = {"budget": ("key", "team", "tag"), "recording": ()}.get(kind, ("deployment",))
+    said = [field for field in ("deployment", "key", "team", "tag") if getattr(alarm, field)]
     for field in said:
         if field not in fits:
             raise wrong((*path, field), f"[{dotted(path)}] of kind {quoted(kind)} has no {field}")
@@ -86,7 +86,11 @@ def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -
         raise wrong(path, f"[{dotted(path)}] lacks {' or '.join(quoted(field) for field in fits)}")
     if len(said) > 1:
         raise wrong((*path, said[1]), f"[{dotted(path)}] has both {' and '.join(said)}; keep one")
-    for field, known in (("deployment", config.deployments), ("team", config.teams)):
+    for field, known in (
+        ("deployment", config.deployments),
+        ("team", config.teams),
+        ("tag", config.tags),
+    ):
         if field in said:
             check_known((*path, field), getattr(alarm, field), known, field, wrong)
 

@@ -334,8 +334,8 @@ class AlarmConfig(
     - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
     - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
-    - budget: `key`, or `team`, has spent more than the part `above` of its budget (0.8 where it is left
-      out).
+    - budget: `key`, `team` or a value of `tag` has spent more than the part `above` of its budget (0.8
+      where it is left out).
     - recording: there were dead letters, or bodies dropped for want of room, within the last `window`, of
       whatever deployment; or the disk is nearly full.
 
@@ -346,6 +346,7 @@ class AlarmConfig(
     deployment: str = ""
     key: str = ""
     team: str = ""
+    tag: str = ""
     kind: AlarmKind | None = None
     metric: str | None = None
     above: float | None = None

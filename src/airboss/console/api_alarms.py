@@ -31,8 +31,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
-    that broke it. `default`: nobody wrote it, every deployment, or key or team with a budget, has it. `key`
-    or `team` is of kind `budget`, which has no `deployment`.
+    that broke it. `default`: nobody wrote it, every deployment, or key, team or tag with a budget, has it.
+    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str
     key: str = ""
     team: str = ""
+    tag: str = ""
     metric: str
     value: float | None
     why: str | None
@@ -156,6 +157,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "deployment": alarm.deployment,
         "key": alarm.key,
         "team": alarm.team,
+        "tag": alarm.tag,
         "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
@@ -231,6 +233,7 @@ def shown(
         deployment=alarm.deployment,
         key=alarm.key,
         team=alarm.team,
+        tag=alarm.tag,
         metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,

@@ -18,7 +18,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
-from airboss.store.alert_rows import SPENT_BY_TEAMS, calls_of
+from airboss.store.alert_rows import calls_of, spent_page
 from airboss.store.alert_rules import rule_of
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
@@ -165,8 +165,9 @@ def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
         return "/quality/drift"
     if alarm.kind == "recording":
         return "/system"
-    if alarm.team:
-        return f"/{SPENT_BY_TEAMS}"
+    page = spent_page(alarm.team, alarm.tag)
+    if page is not None:
+        return f"/{page}"
     rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
     since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)

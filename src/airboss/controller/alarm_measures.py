@@ -79,7 +79,8 @@ class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A budget of a key or a team, and what its calls have cost in the period of now."""
+    """A budget of a key, a team or each value of a tag, and what its calls have cost in the period of now: of
+    values those of the one that spent most."""
 
     budget: Budget
     spent_usd: Decimal
@@ -300,17 +301,20 @@ def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: dat
 
 
 def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> Reading:
-    """What part of its budget a key or a team has spent."""
-    use = uses.get(f"team/{rule.team}" if rule.team else rule.key)
+    """What part of its budget a key, a team or the dearest value of a tag has spent."""
+    kind, name = next((kind, name) for kind in ("team", "tag", "key") if (name := getattr(rule, kind)))
+    use = uses.get(name if kind == "key" else f"{kind}/{name}")
     if use is None:
-        whose = f"team {rule.team!r}" if rule.team else f"key {rule.key!r}"
+        whose = f"{kind} {name!r}"
         return Reading(why=f"there is no {whose} with a budget")
     budget, spent = use.budget, use.spent_usd
     share = float(spent / budget.usd) if budget.usd else 1.0
     period = "today" if budget.per == "day" else "this month"
     until = f"{period_end(budget, now):%Y-%m-%d}"
+    whose = "the one that spent most: " if kind == "tag" else ""
     return Reading(
-        value=share, detail=f"${money(spent)} of ${money(budget.usd)} {period}; it begins anew on {until} UTC"
+        value=share,
+        detail=f"{whose}${money(spent)} of ${money(budget.usd)} {period}; it begins anew on {until} UTC",
     )
 
 

@@ -29,7 +29,6 @@ from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
 from airboss.store.alert_metrics import INTERNAL_KEY, length
 from airboss.store.alert_rows import (
-    SPENT_BY_TEAMS,
     AlarmEvent,
     AlarmRow,
     AlarmRule,
@@ -37,6 +36,7 @@ from airboss.store.alert_rows import (
     Notification,
     Told,
     calls_of,
+    spent_page,
 )
 from airboss.store.alert_rules import quieted, rule_of
 from airboss.store.usage import LATE
@@ -83,8 +83,8 @@ class AlarmWatch:
 
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
-    `budgets` are those of keys, and of teams by `team/NAME`, with what is spent of them. `less_is_better`
-    gives, by deployment, the scores of which less is better.
+    `budgets` are those of keys, of teams by `team/NAME` and of tags by `tag/NAME`, with what is spent of
+    them. `less_is_better` gives, by deployment, the scores of which less is better.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class AlarmWatch:
             decision.event is None
             or row.phase not in ("pending", "firing")
             or row.rule.kind in ("probe", "drift", "recording")
-            or row.rule.team  # no question is of the calls of several keys
+            or spent_page(row.rule.team, row.rule.tag)  # no question is of the calls of several
         ):
             return decision
         since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
@@ -312,9 +312,9 @@ def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now:
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken. Of
-    drift, of what could not be recorded, and of a team, the page that tells of it."""
+    drift, of what could not be recorded, of a team and of a tag, the page that tells of it."""
     page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
-    page = SPENT_BY_TEAMS if row.rule.team else page
+    page = spent_page(row.rule.team, row.rule.tag) or page
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - timedelta(seconds=row.rule.window_s)

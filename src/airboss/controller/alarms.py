@@ -83,6 +83,7 @@ def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) 
         "deployment": rule.deployment,
         "key": rule.key,
         "team": rule.team,
+        "tag": rule.tag,
         "metric": rule.metric,
         "value": row.value,
         "comparison": "below" if rule.below else "above",
@@ -191,8 +192,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         f"the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
-        "budget": f"of the budget of {f'team {rule.team}' if rule.team else f'key {rule.key}'} {measured_as} "
-        f"is spent; the alarm is for over {bound}",
+        "budget": f"of the budget of {_payer(rule)} {measured_as} is spent; the alarm is for over {bound}",
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
         if rule.metric != "disk_full"
         else f"the disk that Airboss writes to has {'less' if row.value else 'more'} than 256 MiB left",
@@ -200,3 +200,10 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
+
+
+def _payer(rule: AlarmRule) -> str:
+    """Whose budget it is."""
+    if rule.tag:  # which value it is would outlast an erasure
+        return f"a value of tag {rule.tag}"
+    return f"team {rule.team}" if rule.team else f"key {rule.key}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -39,7 +40,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
     one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
-    `key` or `team` is of kind `budget`, which has no `deployment`."""
+    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`."""
 
     name: str
     metric: Metric
@@ -58,6 +59,7 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     less_is_better: bool = False
     key: str = ""
     team: str = ""
+    tag: str = ""
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,8 +176,11 @@ class AlertStore(Protocol):
         """Keep what became of a try."""
 
 
-SPENT_BY_TEAMS: Final = "explore?group_by=team%2Ckey&metric=cost_usd&range=30d"
-"""The page of what teams spent, with each of their keys: no list is of the calls of several."""
+def spent_page(team: str, tag: str) -> str | None:
+    """The page of what teams spent, with each of their keys, or of what values of a tag did: no list is of
+    the calls of several. None: the alarm is of neither."""
+    by = "team,key" if team else f"tag:{tag}" if tag else None
+    return f"explore?{urlencode({'group_by': by, 'metric': 'cost_usd', 'range': '30d'})}" if by else None
 
 
 def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:

@@ -43,6 +43,7 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
         deployment=alarm.deployment,
         key=alarm.key,
         team=alarm.team,
+        tag=alarm.tag,
         below=alarm.below is not None,
         bound=float(bound) if bound is not None else 0.0,
         window_s=DAY_S if alarm.compares == "budget" else seconds(alarm.window) or 0,

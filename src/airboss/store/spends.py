@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Numeric, bindparam, cast, delete, func, insert, select, update
 
 from airboss.domain.ports import Spent
 from airboss.store.ledger_part import LedgerPart
@@ -64,6 +64,16 @@ class SqlSpends(LedgerPart):
                 Spent(key=row.key, day=date.fromisoformat(row.day), usd=Decimal(row.usd), user=row.user)
                 for row in connection.execute(select(user_spends).where(later))
             ]
+
+    def most(self, key: str, day: date) -> Decimal:
+        """What the user of a key, or the value of a tag, that spent most did that day and later, to ten
+        decimals: a database may add as a double does."""
+        c = user_spends.c
+        total = func.sum(cast(c.usd, Numeric(asdecimal=False)))
+        theirs = (c.key == key) & (c.day >= day.isoformat())
+        dearest = select(total).where(theirs).group_by(c.user).order_by(total.desc()).limit(1)
+        with self._read() as connection:
+            return Decimal(f"{connection.execute(dearest).scalar() or 0:.10f}")
 
     def put_users(self, spent: Iterable[Spent]) -> None:
         """Let users have spent so much, in place of what they had."""
