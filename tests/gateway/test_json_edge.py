@@ -46,6 +46,21 @@ def well(gateway: Gateway) -> None:
     assert time.monotonic() - started < 1.0
 
 
+RELAYED = {
+    path: {"model": "gpt-4o"}
+    for path in ("/v1/audio/speech", "/v1/images/generations", "/v1/moderations", "/v1/rerank")
+}
+"""Routes that are passed on, which read no more of a body than this and its user."""
+
+
+@pytest.mark.parametrize("route", [*(each for each in ROUTES if "user" in edge_json.WRONG[each]), *RELAYED])
+def test_who_is_too_long_to_be_recorded(gateway: Gateway, provider: FakeProvider, route: str) -> None:
+    """A call whose record has no room for its user is refused before it costs anything."""
+    body = {**edge_json.GOOD, **RELAYED}[route] | {"user": "u" * 16_385}
+    assert sent(gateway, route, json.dumps(body).encode()).status == 400
+    assert provider.stats().requests == 0
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_good_bodies_are_good(gateway: Gateway, route: str) -> None:
     """What the bad bodies are made of is served by itself."""

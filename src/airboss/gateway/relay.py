@@ -54,6 +54,7 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
         makes=route.models,
         text=http.body if named.json and route.texts else None,
     )
+    wire.check_labels(parsed)
     asked = RelayedRequest(
         method=method,
         path=http.path,

@@ -285,7 +285,7 @@ def _check(body: Body) -> None:
     if body.user is None:
         body.user = body.safety_identifier
     if body.user or body.metadata:
-        _check_labels(body)
+        check_labels(body)
 
 
 def _check_ranges(body: Body) -> None:
@@ -318,7 +318,8 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         raise InvalidRequest(f"{name!r} is {seen}; it must be {wanted}", code=code, param=name)
 
 
-def _check_labels(body: Body) -> None:
+def check_labels(body: Body) -> None:
+    """Raise InvalidRequest for more of them than a record has room for."""
     tags = body.metadata or {}
     if len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items()) > LABEL_CHARS_MAX:
         raise InvalidRequest(f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters; shorten them")
