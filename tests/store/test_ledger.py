@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 
 import msgspec
 import pytest
+from sqlalchemy import select, update
 
+from airboss.domain.plan import Budget
+from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import deployment, key, plan, replica
+from airboss.store.ledger_tables import keys
+from tests.store.ledgers import NOW, deployment, key, plan, replica
 from tests.support.kept_keys import put_key
 
 
@@ -91,6 +96,42 @@ def test_a_key_is_replaced_by_name(ledger: SqlLedger) -> None:
     snapshot = ledger.snapshot()
     assert snapshot is not None
     assert snapshot.keys == (key("a", "cd" * 32),)
+
+
+class Rows(SqlLedger):
+    """A ledger whose rows of keys are seen as they are."""
+
+    def text(self) -> str:
+        """The row of the only key."""
+        with self._read() as connection:
+            return str(connection.execute(select(keys.c.content)).scalar_one())
+
+    def write(self, text: str) -> None:
+        """Write that row."""
+        with self._write() as connection:
+            connection.execute(update(keys).values(content=text))
+
+
+def test_a_key_for_some_addresses_is_unknown_to_who_knows_no_addresses(address: str) -> None:
+    """A gateway of an earlier version reads the same row, without `sources`. A row that has the digests where
+    others have them is read, too."""
+    ledger = Rows(address)
+    ledger.publish("text", plan())
+    plain = msgspec.structs.replace(key("app"), previous_sha256="cd" * 32, previous_until=NOW)
+    bound = msgspec.structs.replace(plain, sources=("10.0.0.0/8",), budget=Budget(usd=Decimal("0.5")))
+    put_key(ledger, plain)
+    assert plain.sha256 in ledger.text()
+    put_key(ledger, bound)
+    snapshot = ledger.snapshot()
+    assert snapshot is not None
+    assert (ledger.all_keys(), snapshot.keys) == ((bound,), (bound,))
+    seen = msgspec.json.decode(ledger.text(), type=ApiKey)
+    assert not {plain.sha256, plain.previous_sha256} & {seen.sha256, seen.previous_sha256}
+    ledger.write(msgspec.json.encode(bound).decode())
+    assert ledger.all_keys() == (bound,)
+    put_key(ledger, plain)
+    assert ledger.all_keys() == (plain,)
+    ledger.close()
 
 
 def test_replicas_come_and_go(ledger: SqlLedger) -> None:

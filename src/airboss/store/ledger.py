@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -14,6 +15,9 @@ from airboss.domain.release import Release
 from airboss.store.ledger_scaling import ScalingRows
 from airboss.store.ledger_tables import keys, plans, releases, replicas, revision, rollouts, standings
 from airboss.store.ledger_unchanged import unchanged
+
+NOBODYS: Final = "0" * 64
+"""A digest that no secret is known to have."""
 
 
 class SqlLedger(ScalingRows):
@@ -42,7 +46,7 @@ class SqlLedger(ScalingRows):
             return Snapshot(
                 revision=_revision(connection),
                 plan=msgspec.json.decode(plan, type=ServingPlan),
-                keys=tuple(msgspec.json.decode(key, type=ApiKey) for key in kept),
+                keys=tuple(map(_key, kept)),
             )
 
     @unchanged
@@ -98,7 +102,7 @@ class SqlLedger(ScalingRows):
         """As `Ledger.change_key`."""
         with self._write() as connection:
             found = connection.execute(select(keys.c.content).where(keys.c.name == name)).scalar()
-            before = None if found is None else msgspec.json.decode(found, type=ApiKey)
+            before = None if found is None else _key(found)
             changed = change(before)
             if changed != before:
                 _put_key(connection, changed)
@@ -108,7 +112,7 @@ class SqlLedger(ScalingRows):
         """Every key, revoked ones included, by name."""
         with self._read() as connection:
             kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
-            return tuple(msgspec.json.decode(key, type=ApiKey) for key in kept)
+            return tuple(map(_key, kept))
 
     @unchanged
     def replicas(self) -> tuple[Replica, ...]:
@@ -163,12 +167,35 @@ def _revision(connection: Connection) -> int:
     return value
 
 
+class _Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a key's row a gateway of an earlier version does not look at."""
+
+    apart: dict[str, str | None] = {}
+
+
+def _key(text: str) -> ApiKey:
+    key = msgspec.json.decode(text, type=ApiKey)
+    if key.sources is None:
+        return key
+    return msgspec.structs.replace(key, **msgspec.json.decode(text, type=_Apart).apart)
+
+
+def _key_text(key: ApiKey) -> str:
+    """A key as it is kept. One that is good from some addresses alone has its secrets' digests apart: a
+    gateway of an earlier version, which would take it from anywhere, does not know it then."""
+    if key.sources is None:
+        return _text(key)
+    apart = {"sha256": key.sha256, "previous_sha256": key.previous_sha256}
+    seen = {**msgspec.to_builtins(key), "sha256": NOBODYS, "previous_sha256": None}
+    return msgspec.json.encode({**seen, "apart": apart}).decode()
+
+
 def _put_key(connection: Connection, key: ApiKey) -> None:
     # Before the first plan nobody is served, so there is no change to see yet.
     first = select(plans.c.number).limit(1).exists()
     connection.execute(update(revision).where(first).values(value=revision.c.value + 1))
     connection.execute(delete(keys).where(keys.c.name == key.name))
-    connection.execute(insert(keys).values(name=key.name, content=_text(key)))
+    connection.execute(insert(keys).values(name=key.name, content=_key_text(key)))
 
 
 def _keep_release(connection: Connection, release: Release, plan: int) -> None:
