@@ -5,12 +5,56 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from datetime import datetime
+from typing import Final, NoReturn, Protocol
 
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
+from airboss.domain.ports import RecordFilter, RecordLog
+from airboss.domain.record import InferenceRecord
 
 POLL_S: Final = 1.0
 log = logging.getLogger(__name__)
+
+
+class Cursors(Protocol):
+    """Where followers keep how far they are."""
+
+    def cursor(self, name: str) -> str | None:
+        """How far the one of this name has come."""
+
+    def put_cursor(self, name: str, value: str | None) -> None:
+        """Keep how far; None forgets."""
+
+
+def begun(cursors: Cursors, name: str, log: RecordLog) -> str:
+    """How far the follower of this name has come; a new one begins with what comes after the newest call."""
+    cursor = cursors.cursor(name)
+    if cursor is None:
+        cursor = newest(log)
+        cursors.put_cursor(name, cursor)
+    return cursor
+
+
+def newest(log: RecordLog, until: datetime | None = None) -> str:
+    """The id of the newest call, or of the newest one before that time; "" where there is none."""
+    found = log.records(RecordFilter(until=until), limit=1, bodies=False)
+    return found[0].id if found else ""
+
+
+class Minutes:
+    """How many calls of each name a minute has had. By the calls' own time, so that catching up after a stop
+    comes to as many as going on would have."""
+
+    def __init__(self) -> None:
+        self._had: dict[str, tuple[datetime, int]] = {}
+
+    def over(self, name: str, record: InferenceRecord, most: int) -> bool:
+        """Whether the minute in which the call came has had that many already; it counts from now on."""
+        minute = record.started_at.replace(second=0, microsecond=0)
+        held, count = self._had.get(name, (minute, 0))
+        count = count + 1 if held == minute else 1
+        self._had[name] = (minute, count)
+        return count > most
 
 
 async def follow(tick: Callable[[], Awaitable[bool]], undone: str) -> NoReturn:

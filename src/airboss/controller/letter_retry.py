@@ -208,9 +208,7 @@ class LetterRetry:
         now = self._clock.now()
         opened, closed = frames.get("open"), frames.get("close")
         if opened is not None and closed is None and segment.startswith(NOWHERE):
-            call = read_opened(opened)
-            latency_ms = max(0.0, (now - call.started_at).total_seconds() * 1000)
-            closed = msgspec.json.encode(interrupted(call, latency_ms=latency_ms))
+            closed = msgspec.json.encode(interrupted(read_opened(opened), now))
         return JournalMove(
             segment=segment,
             start=0,

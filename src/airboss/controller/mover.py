@@ -398,11 +398,10 @@ class Mover:
         """Close these calls in the log. It moves no byte, and a close that was done before is ignored."""
         taken = self._offset(name)
         now = self._clock.now()
-        closed = {}
-        for record_id, payload in orphans.items():
-            opened = read_opened(payload)
-            latency_ms = max(0.0, (now - opened.started_at).total_seconds() * 1000)
-            closed[record_id] = msgspec.json.encode(interrupted(opened, latency_ms=latency_ms))
+        closed = {
+            record_id: msgspec.json.encode(interrupted(read_opened(payload), now))
+            for record_id, payload in orphans.items()
+        }
         self._apply(JournalMove(segment=name, start=taken, end=taken, closed=closed))
 
     def _untried(self, directory: Path, tried: set[str]) -> dict[str, bytes]:

@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from airboss.controller.following import follow
+from airboss.controller.following import Cursors, Minutes, begun, follow, newest
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
@@ -48,16 +48,6 @@ class OnlineRule(msgspec.Struct, frozen=True, kw_only=True):
     scorers: tuple[OnlineScorer, ...]
 
 
-class Cursors(Protocol):
-    """Where followers keep how far they are."""
-
-    def cursor(self, name: str) -> str | None:
-        """How far the one of this name has come."""
-
-    def put_cursor(self, name: str, value: str | None) -> None:
-        """Keep how far; None forgets."""
-
-
 class OnlineScoring:
     """Follows the record log. One event loop calls it.
 
@@ -81,7 +71,7 @@ class OnlineScoring:
         self._clock = clock
         self._redact = redact
         self._brought = brought
-        self._minutes: dict[str, tuple[datetime, int]] = {}
+        self._minutes = Minutes()
         self._looked_for_loss_at = 0.0
         self.lag_s = 0.0
         self.scored = 0
@@ -108,7 +98,7 @@ class OnlineScoring:
             if await asyncio.to_thread(self._cursors.cursor, CURSOR) is not None:
                 await asyncio.to_thread(self._cursors.put_cursor, CURSOR, None)
             return False
-        cursor = await asyncio.to_thread(self._begin)
+        cursor = await asyncio.to_thread(begun, self._cursors, CURSOR, self._log)
         where = RecordFilter(after=cursor)
         page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=False)
         if not page:
@@ -123,15 +113,6 @@ class OnlineScoring:
             await asyncio.to_thread(self._cursors.put_cursor, CURSOR, chunk[-1].id)
         return full
 
-    def _begin(self) -> str:
-        """The cursor; where scoring is new, the newest call: what came before is not scored."""
-        cursor = self._cursors.cursor(CURSOR)
-        if cursor is None:
-            newest = self._log.records(RecordFilter(), limit=1, bodies=False)
-            cursor = newest[0].id if newest else ""
-            self._cursors.put_cursor(CURSOR, cursor)
-        return cursor
-
     def _look_for_loss(self, cursor: str) -> None:
         """A record that is gone has nothing after it: then go on from the newest one that is older still."""
         if not cursor or self._clock.monotonic() - self._looked_for_loss_at < LOST_EVERY_S:
@@ -140,8 +121,7 @@ class OnlineScoring:
         if self._log.records(RecordFilter(id=cursor), limit=1, bodies=False):
             return
         at = datetime.fromtimestamp(int(cursor[:8] + cursor[9:13], 16) / 1000, self._clock.now().tzinfo)
-        older = self._log.records(RecordFilter(until=at - LATE), limit=1, bodies=False)
-        self._cursors.put_cursor(CURSOR, older[0].id if older else "")
+        self._cursors.put_cursor(CURSOR, newest(self._log, at - LATE))
 
     async def _chunk(self, records: Sequence[InferenceRecord], rules: Mapping[str, OnlineRule]) -> None:
         """Score what is drawn of these calls, but what was scored before."""
@@ -187,19 +167,10 @@ class OnlineScoring:
         """Why a call is not scored though it was drawn."""
         if self._clock.now() - record.started_at > LATE:
             return f"scoring was more than {LATE.total_seconds() / 3600:g} h behind"
-        if online.calls_a_model and self._over(f"{record.deployment}/{online.spec.name}", record, rule):
-            return f"over judge_per_minute = {rule.judge_per_minute}; raise it, or lower sample"
+        name, most = f"{record.deployment}/{online.spec.name}", rule.judge_per_minute
+        if online.calls_a_model and self._minutes.over(name, record, most):
+            return f"over judge_per_minute = {most}; raise it, or lower sample"
         return None
-
-    def _over(self, name: str, record: InferenceRecord, rule: OnlineRule) -> bool:
-        """Whether the minute that the call came in has had its judgements. By the call's own time, so that
-        catching up after a stop judges as many as going on would have."""
-        minute = record.started_at.replace(second=0, microsecond=0)
-        held, count = self._minutes.get(name, (minute, 0))
-        if held != minute:
-            count = 0
-        self._minutes[name] = (minute, count + 1)
-        return count >= rule.judge_per_minute
 
     def _redacted(self, made: Score) -> Score:
         return msgspec.structs.replace(

@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from airboss import __version__
-from airboss.controller.online_scoring import Cursors
+from airboss.controller.following import Cursors, begun
 from airboss.controller.otlp_settings import PREFIX, ExportSettings, Signal, Way
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
@@ -176,7 +176,7 @@ class OtlpExport:
                 await self._hang_up()
             return False
         await self._use(settings)
-        cursor = await asyncio.to_thread(self._begin)
+        cursor = await asyncio.to_thread(begun, self._cursors, CURSOR, self._log)
         where = RecordFilter(after=cursor)
         page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=settings.content)
         self._waits_since = page[0].started_at if page else None
@@ -225,15 +225,6 @@ class OtlpExport:
         self._held = None
         if client is not None:
             await client.aclose()
-
-    def _begin(self) -> str:
-        """The cursor; where sending is new, the newest call: what came before is not sent."""
-        cursor = self._cursors.cursor(CURSOR)
-        if cursor is None:
-            newest = self._log.records(RecordFilter(), limit=1, bodies=False)
-            cursor = newest[0].id if newest else ""
-            self._cursors.put_cursor(CURSOR, cursor)
-        return cursor
 
     def _look_for_loss(self, cursor: str) -> None:
         """A record that is gone (retention) has nothing after it: then go on from the oldest there is."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 
 from airboss.config import ShadowConfig
-from airboss.controller.following import follow
+from airboss.controller.following import Minutes, follow, newest
 from airboss.dialects.recorded import PATHS, in_chat
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
@@ -55,7 +55,7 @@ class Shadowing:
         self._again = again
         self._clock = clock
         self._cursor: str | None = None
-        self._minutes: dict[str, tuple[datetime, int]] = {}
+        self._minutes = Minutes()
 
     async def run(self) -> None:
         """Follow until cancelled. A store or ledger that fails is asked again."""
@@ -68,7 +68,7 @@ class Shadowing:
             self._cursor = None
             return False
         if self._cursor is None:
-            self._cursor = await asyncio.to_thread(self._newest)
+            self._cursor = await asyncio.to_thread(newest, self._log)
         page = await asyncio.to_thread(
             self._log.records, RecordFilter(after=self._cursor), limit=PAGE, bodies=False
         )
@@ -85,14 +85,10 @@ class Shadowing:
                 raise each
         return len(page) == PAGE
 
-    def _newest(self) -> str:
-        newest = self._log.records(RecordFilter(), limit=1, bodies=False)
-        return newest[0].id if newest else ""
-
     def _look_for_loss(self) -> None:
         """A record that is gone, as those of long ago, has nothing after it: then begin anew."""
         if self._cursor and not self._log.records(RecordFilter(id=self._cursor), limit=1, bodies=False):
-            self._cursor = self._newest()
+            self._cursor = newest(self._log)
 
     def _counts(self, record: InferenceRecord, shadows: Mapping[str, ShadowConfig]) -> bool:
         """Whether a call is one to ask again: a caller's, answered by the model itself, lately, and drawn."""
@@ -106,16 +102,8 @@ class Shadowing:
             and record.operation in {"chat", "text_completion"}
             and self._clock.now() - record.started_at <= LATE
             and drawn(record.id, shadow.sample)
-            and not self._over(record, shadow)
+            and not self._minutes.over(record.deployment, record, shadow.per_minute)
         )
-
-    def _over(self, record: InferenceRecord, shadow: ShadowConfig) -> bool:
-        """Whether the minute that the call came in has had all that it may have."""
-        minute = record.started_at.replace(second=0, microsecond=0)
-        held, count = self._minutes.get(record.deployment, (minute, 0))
-        count = count + 1 if held == minute else 1
-        self._minutes[record.deployment] = (minute, count)
-        return count > shadow.per_minute
 
     async def _asked(self, gate: asyncio.Semaphore, record: InferenceRecord) -> None:
         async with gate:

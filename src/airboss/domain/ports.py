@@ -195,7 +195,7 @@ class JournalMove(msgspec.Struct, frozen=True, kw_only=True):
     `segment` is the segment's own name, unique for ever. Frames in bytes `[start, end)` gave `opened`
     (JSON of `OpenedCall`, by record id, kept until its close comes) and `closed` (JSON of `ClosedCall`, by
     record id: the log joins it to its open, of this move or an earlier one; one that finds none is
-    ignored). A call whose worker died is closed by the mover with `record.interrupted`. `records` is JSON
+    ignored). A call whose worker died is closed by the mover with `joining.interrupted`. `records` is JSON
     of `InferenceRecord`, for what no journal tells of. `scores` is JSON of `Score`: feedback, which the log
     attaches to its record, now or when that comes, if both are of one key; `moved_at` is when the mover
     read it. `spans` is JSON of `store.span_rows.Span`, each kept once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -254,16 +255,14 @@ def as_open(opened: OpenedCall) -> WatchedCall:
     )
 
 
-def interrupted(opened: OpenedCall, *, latency_ms: float) -> ClosedCall:
-    """The close of a call whose worker died: an error of type `interrupted`, its usage unknown.
-
-    `latency_ms` is the longest the call can have run, as the caller of this knows it.
-    """
+def interrupted(opened: OpenedCall, now: datetime) -> ClosedCall:
+    """The close of a call whose worker died: an error of type `interrupted`, its usage unknown. It may have
+    run until now."""
     return ClosedCall(
         id=opened.id,
         status="error",
         error_type="interrupted",
         usage_estimated=True,
-        latency_ms=latency_ms,
+        latency_ms=max(0.0, (now - opened.started_at).total_seconds() * 1000),
         overhead_ms=0.0,
     )
