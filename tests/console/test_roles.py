@@ -106,6 +106,7 @@ API: dict[str, Role] = {
     "POST /api/v1/records/{id}/scores": "reader",
     "POST /api/v1/rollouts": "operator",
     "POST /api/v1/rollouts/order": "operator",
+    "POST /api/v1/rollouts/undo": "operator",
     "POST /api/v1/transfer": "admin",
     "POST /api/v1/tunes": "operator",
     "POST /api/v1/views": "operator",

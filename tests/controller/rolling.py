@@ -68,12 +68,12 @@ class Gate:
         self.said: tuple[bool, str] | None = None
 
     def begin(self, rollout: Rollout, gate: GateConfig) -> str:
-        """As `controller.rollouts.Gate`."""
+        """As `controller.rollout_ports.Gate`."""
         assert gate.dataset == "golden"
         return f"eval-of-{rollout.id}"
 
     def answer(self, job: str) -> tuple[bool, str] | None:
-        """As `controller.rollouts.Gate`."""
+        """As `controller.rollout_ports.Gate`."""
         assert job.startswith("eval-of-rollout-")
         return self.said
 

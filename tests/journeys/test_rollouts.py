@@ -150,6 +150,30 @@ def test_a_release_that_is_no_worse_is_promoted_and_can_be_taken_back(
     assert time.monotonic() - began < 3
 
 
+def test_a_promotion_is_undone_at_once(airboss: Airboss, provider: FakeProvider) -> None:
+    """By one verb, through a restart, and applying the same file again revives nothing; what cannot be undone
+    is told."""
+    ((_, old),) = arms(airboss, 2)
+    text = config(provider, prompt="Be kinder.")
+    applied(airboss, text)
+    new = ordered(airboss, "start")["release"]
+    ordered(airboss, "promote", "--reason", "in a hurry")
+    until(lambda: arms(airboss, 3) == {("stable", new)}, timeout_s=2)
+    undone = ordered(airboss, "undo", "--reason", "too kind")
+    assert (undone["stable"], undone["undone"]) == (old, new)
+    until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=2)
+    assert "Be kinder." not in airboss.verb("export")
+    applied(airboss, text)
+    assert arms(airboss, 10) == {("stable", old)}
+    airboss.stop()
+    airboss.start()
+    assert arms(airboss, 10) == {("stable", old)}
+    assert json.loads(airboss.verb("audit", "verify", "--json"))["valid"]
+    told = run_airboss("rollout", "undo", "support", "--data-dir", str(airboss.data), cwd=airboss.root)
+    assert told.returncode == 2
+    assert "nothing to undo" in told.stderr
+
+
 def test_a_persons_word_takes_effect_within_two_seconds(airboss: Airboss, provider: FakeProvider) -> None:
     """Abort, and before it pause; a second rollout at once is refused; streams in flight end on what they
     began with."""

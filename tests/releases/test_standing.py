@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airboss.domain.plan import Standing
-from airboss.releases.standing import PROMOTIONS_MAX, Settled, promoted, settle
+import pytest
+
+from airboss.domain.plan import PromotionWhy, Standing
+from airboss.releases.standing import PROMOTIONS_MAX, Settled, promoted, settle, stable_before, undone
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 OLD, NEW, THIRD = "a" * 64, "b" * 64, "c" * 64
@@ -90,3 +92,43 @@ def test_the_history_is_bounded() -> None:
         standing = promoted(standing, f"{number:064x}", why="applied", now=NOW)
     assert len(standing.promoted) == PROMOTIONS_MAX
     assert all(each.release != OLD for each in standing.promoted)
+
+
+def story(*told: tuple[str, PromotionWhy]) -> Standing:
+    """A deployment in which these became stable, one after the other."""
+    standing = Standing(deployment="support", wanted=told[0][0], stable=told[0][0])
+    for release, why in told:
+        standing = promoted(standing, release, why=why, now=NOW)
+    return standing
+
+
+def test_what_was_undone_is_a_candidate_like_any_other() -> None:
+    """A file that still says it serves it to nobody; once it is promoted again it is known again."""
+    standing = story((OLD, "first"), (NEW, "rollout"), (OLD, "undo"))
+    assert undone(standing) == {NEW}
+    settled = wish(standing, NEW)
+    assert settled.outcome == "candidate"
+    assert settled.standing.stable == OLD
+    again = promoted(settled.standing, NEW, why="rollout", now=NOW)
+    assert undone(again) == frozenset()
+    assert wish(wish(again, OLD).standing, NEW).outcome == "rollback"
+    assert wish(standing, NEW, careful=False).outcome == "applied"
+
+
+@pytest.mark.parametrize(
+    ("told", "before"),
+    [
+        (((OLD, "first"),), None),
+        (((OLD, "first"), (NEW, "rollout")), OLD),
+        (((OLD, "first"), (NEW, "rollout"), (OLD, "undo")), None),
+        (((OLD, "first"), (NEW, "rollout"), (THIRD, "person")), NEW),
+        (((OLD, "first"), (NEW, "rollout"), (THIRD, "person"), (NEW, "undo")), OLD),
+        (((OLD, "first"), (NEW, "rollout"), (OLD, "rollback")), None),
+        (((OLD, "first"), (NEW, "rollout"), (OLD, "rollout")), NEW),
+        (((OLD, "first"), (NEW, "engine")), None),
+        (((OLD, "first"), (NEW, "applied"), (THIRD, "engine")), OLD),
+    ],
+)
+def test_what_was_stable_before(told: tuple[tuple[str, PromotionWhy], ...], before: str | None) -> None:
+    """To undo twice goes back twice, never to what was taken back."""
+    assert stable_before(story(*told)) == before

@@ -145,11 +145,11 @@ class NoGate:
     """No rollout here waits for an evaluation."""
 
     def begin(self, rollout: Rollout, gate: GateConfig) -> str:
-        """As `controller.rollouts.Gate`."""
+        """As `controller.rollout_ports.Gate`."""
         raise AssertionError(f"{rollout.id} has no gate, and {gate} is asked for")
 
     def answer(self, job: str) -> tuple[bool, str] | None:
-        """As `controller.rollouts.Gate`."""
+        """As `controller.rollout_ports.Gate`."""
         raise AssertionError(f"there is no {job}")
 
 

@@ -105,6 +105,28 @@ rollout.command("promote", help="Serve the candidate to all now.")(_order("promo
 rollout.command("abort", help="Send everybody back to stable now.")(_order("abort"))
 
 
+@rollout.command("undo")
+def undo_promotion(
+    deployment: DeploymentArgument,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the audit log keeps it.")] = "",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the newest promotion back: what was stable before serves everybody now."""
+    with reach(data_dir, url) as api:
+        found = api.post("/api/v1/rollouts/undo", {"deployment": deployment, "reason": reason, "by": who()})
+    if as_json:
+        print_json(found)
+        return
+    sys.stdout.write(
+        f"{found['deployment']}: {found['name']} {found['stable'][:12]} serves everybody again, in place of "
+        f"{found['undone_name']} {found['undone'][:12]}\n"
+        "The configuration in force says so; `airboss export > airboss.toml` brings it into your file.\n"
+    )
+
+
 def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(found)

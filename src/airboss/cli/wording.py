@@ -15,8 +15,11 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("down", "restart", "stop"), "Ctrl-C where `airboss up` runs, or SIGTERM, stops it"),
     **dict.fromkeys(("config", "deploy", "init"), "`airboss.toml` says what is served: `airboss apply FILE`"),
     **dict.fromkeys(("abort", "canary", "promote"), "`airboss rollout -h` lists what can be done with one"),
-    "rollback": "`airboss rollout abort DEPLOYMENT` takes back what runs; what was promoted,"
-    " `airboss apply FILE` does, with the configuration from before it",
+    **dict.fromkeys(
+        ("revert", "rollback", "undo"),
+        "`airboss rollout abort DEPLOYMENT` takes back what runs, `airboss rollout undo DEPLOYMENT` what was"
+        " promoted",
+    ),
     **dict.fromkeys(("deployments", "list", "models", "ps"), "`airboss status` shows what is served"),
     **dict.fromkeys(
         ("calls", "logs", "traces", "usage"), "`airboss records` shows calls, `--by` sums them up"

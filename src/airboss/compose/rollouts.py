@@ -77,7 +77,7 @@ class EvalGate:
         self._jobs = stores.jobs
 
     def begin(self, rollout: Rollout, gate: GateConfig) -> str:
-        """As `controller.rollouts.Gate`."""
+        """As `controller.rollout_ports.Gate`."""
         from airboss.evaluations.orders import gate_order  # noqa: PLC0415 - numbers and schemas, where needed
 
         order = gate_order(
@@ -91,7 +91,7 @@ class EvalGate:
         return str(self._orders.start(order, by=f"rollout {rollout.id}").id)
 
     def answer(self, job: str) -> tuple[bool, str] | None:
-        """As `controller.rollouts.Gate`; an evaluation that is gone or broke is no pass."""
+        """As `controller.rollout_ports.Gate`; an evaluation that is gone or broke is no pass."""
         from airboss.evaluations.orders import gate_outcome  # noqa: PLC0415 - as above
 
         found = self._jobs.get(job)

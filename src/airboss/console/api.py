@@ -31,6 +31,7 @@ from airboss.console import (
     api_traces,
     api_transfer,
     api_tune,
+    api_undo,
     api_usage,
 )
 from airboss.console.desk import Desk
@@ -299,6 +300,7 @@ ROUTES: tuple[Route, ...] = (
     *OWN,
     *api_config.ROUTES,
     *api_releases.ROUTES,
+    *api_undo.ROUTES,
     *api_approvals.ROUTES,
     *api_jobs.ROUTES,
     *api_datasets.ROUTES,

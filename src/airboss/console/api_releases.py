@@ -279,10 +279,10 @@ def rollout(desk: Desk, call: Call) -> RolloutAnswer:
 def start(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
-    reason = _reason(intent.reason)
+    reason = kept_reason(intent.reason)
     if intent.release is not None and not call.caller.may("admin"):
         intent = msgspec.structs.replace(
-            intent, release=_bound(desk, call, intent.deployment, intent.release)
+            intent, release=bound_as_much(desk, call, intent.deployment, intent.release)
         )
     if not call.approved and must_wait(desk, call.caller):
         standing = desk.ledger.standings().get(intent.deployment)
@@ -294,14 +294,14 @@ def start(desk: Desk, call: Call) -> RolloutView:
         for_another(desk, call, "rollout.start", asked, subject=intent.deployment, reason=reason)
     try:
         with desk.rollouts.together():
-            begun = desk.rollouts.start(intent.deployment, intent.release, by=_by(call, intent.by))
+            begun = desk.rollouts.start(intent.deployment, intent.release, by=by_whom(call, intent.by))
             _note(desk, call, "rollout.start", begun, reason)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     return view(begun)
 
 
-def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
+def bound_as_much(desk: Desk, call: Call, deployment: str, ref: str) -> str:
     """The digest of a release that is to answer: one that binds calls less than what does now is an admin's
     to choose, unless it is what the configuration says already. Raises NotFound, PermissionDenied."""
     chosen, snapshot = find(desk, ref).release, desk.ledger.snapshot()
@@ -316,7 +316,9 @@ def _bound(desk: Desk, call: Call, deployment: str, ref: str) -> str:
 def order(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts/order."""
     intent = call.intent(OrderIntent)
-    said = Order(at=call.now, action=intent.action, by=_by(call, intent.by), reason=_reason(intent.reason))
+    said = Order(
+        at=call.now, action=intent.action, by=by_whom(call, intent.by), reason=kept_reason(intent.reason)
+    )
     running = next(iter(desk.rollouts.list(deployment=intent.deployment, limit=1)), None)
     if intent.rollout is not None and (running is None or running.id != intent.rollout):
         message = f"{intent.rollout[:60]} is not the newest rollout of {intent.deployment[:80]!r} any more"
@@ -334,7 +336,7 @@ def order(desk: Desk, call: Call) -> RolloutView:
     return view(ordered)
 
 
-def _by(call: Call, said: str) -> str:
+def by_whom(call: Call, said: str) -> str:
     """Who asks: with the admin key whoever they say, with a console key whose it is; where another has
     approved it, who asked for it."""
     return call.actor if call.approved else call.caller.key or said[:200]
@@ -348,7 +350,8 @@ def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) ->
     desk.note(call, action, rollout.deployment, detail)
 
 
-def _reason(said: str) -> str:
+def kept_reason(said: str) -> str:
+    """A reason that can be kept. Raises InvalidRequest."""
     if len(said) > REASON_CHARS_MAX:
         raise InvalidRequest(
             f"the reason has {len(said)} characters, at most {REASON_CHARS_MAX} are kept; shorten it",

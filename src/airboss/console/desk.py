@@ -22,7 +22,7 @@ from airboss.console.plays import Plays
 from airboss.console.reading import Readings
 from airboss.console.session import Attempts, Sessions
 from airboss.domain.errors import AirbossError, StoreUnavailable, Unavailable
-from airboss.domain.plan import ServingPlan
+from airboss.domain.plan import ServingPlan, Standing
 from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
 from airboss.domain.status import DeadLetter, SystemStatus
@@ -111,6 +111,12 @@ class Rollouts(Protocol):
 
     def order(self, deployment: str, order: Order) -> Rollout:
         """A person's word on the running rollout. Raises NotFound, WrongCall."""
+
+    def before(self, deployment: str) -> Release:
+        """What was stable before what is. Raises NotFound, WrongCall."""
+
+    def undo(self, deployment: str) -> Standing:
+        """Serve that to everybody again. Raises NotFound, WrongCall, ConfigError."""
 
     def propose(self, name: str, release: Release, model: NewModel | None = None) -> ServingPlan:
         """Write a release, and its model if it is new, into the configuration. Raises WrongCall,

@@ -271,4 +271,5 @@ WHY = {
     "rollout": "promoted on evidence",
     "person": "promoted by a person",
     "engine": "the same release on another engine",
+    "undo": "back by a person's word: what followed was undone",
 }

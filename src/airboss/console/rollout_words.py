@@ -9,6 +9,7 @@ from airboss.console.api_alarms import in_force
 from airboss.console.desk import Desk
 from airboss.console.fleet import Deployed
 from airboss.console.text import NB
+from airboss.releases.standing import stable_before
 from airboss.rollouts import stages
 from airboss.rollouts.live import Rollout
 
@@ -31,7 +32,9 @@ def doings(desk: Desk, found: Deployed) -> tuple[Doing, ...]:
     """What can be done about a deployment's rollout now."""
     rollout = found.rollout
     if rollout is None:
-        return (start(desk, found),) if found.view.candidate is not None else ()
+        begin = (start(desk, found),) if found.view.candidate is not None else ()
+        before = stable_before(desk.ledger.standings()[found.name])
+        return (*begin, undo(desk, found, before)) if before is not None else begin
     weight = stages.weight(rollout.rules, rollout.stage)
     some = calls(found, weight)
     middle = {"running": pause, "paused": resume}.get(rollout.stage.state)
@@ -75,8 +78,7 @@ def promote(rollout: Rollout, every: str) -> Doing:
         confirm="Promote now",
         happens=f"{rollout.name} becomes stable for everybody at once, {every}, whatever the evidence says: "
         f"{evidence(rollout)}",
-        undo="Apply the configuration with the release before: it was stable here, so that it is back within "
-        "2 s without a rollout.",
+        undo="Take back: what is stable now is so again within 2 s, without a rollout.",
         hidden=(("rollout", rollout.id),),
         danger=True,
     )
@@ -92,6 +94,22 @@ def abort(rollout: Rollout, some: str) -> Doing:
         "streamed end on the release that they began with.",
         undo="Start a rollout again. It begins at its first step, and nothing of this one counts.",
         hidden=(("rollout", rollout.id),),
+        danger=True,
+    )
+
+
+def undo(desk: Desk, found: Deployed, before: str) -> Doing:
+    """The button that takes the newest promotion back."""
+    kept = desk.ledger.release(before)
+    name = f"{kept.name} {before[:8]}" if kept is not None else before[:8]
+    return Doing(
+        action="undo",
+        label="Take back",
+        confirm="Take the promotion back",
+        happens=f"{name} serves everybody again within 2 s, {calls(found, 1.0)}, in place of "
+        f"{found.view.stable_name} {found.view.stable[:8]}, and the configuration says it.",
+        undo=f"Start a rollout of {found.view.stable[:8]}: it is a candidate like any other from then on.",
+        hidden=(("stable", found.view.stable),),
         danger=True,
     )
 

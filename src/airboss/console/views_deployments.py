@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from airboss.console import api_releases
+from airboss.console import api_releases, api_undo
 from airboss.console.api_releases import StartIntent
+from airboss.console.api_undo import UndoIntent
 from airboss.console.changes import Change
 from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
@@ -98,6 +99,16 @@ def order(desk: Desk, form: Form) -> str:
     return f"/deployments/{name}"
 
 
+def undo(desk: Desk, form: Form) -> str:
+    """Take back the promotion that the page showed."""
+    name = form.parts["name"]
+    intent = UndoIntent(
+        deployment=name, stable=form.needed("stable"), by=form.actor, reason=form.needed("reason")
+    )
+    api_undo.undo(desk, form.call(intent))
+    return f"/deployments/{name}"
+
+
 PAGES: tuple[Page, ...] = (
     Page(
         path="/deployments",
@@ -127,6 +138,13 @@ ACTIONS: tuple[Action, ...] = (
         act=start,
         role="operator",
         done="The rollout has begun. It rises by itself while no harm shows, and harm takes it back.",
+    ),
+    Action(
+        name="rollout.undo",
+        path="/deployments/{name}/rollout/undo",
+        act=undo,
+        role="operator",
+        done="Taken back: what was stable before serves everybody, and your reason is in the audit log.",
     ),
     Action(
         name="rollout.order",

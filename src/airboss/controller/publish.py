@@ -87,7 +87,7 @@ def apply_config(
     stood = ledger.standings()
     known = {name: kept.on_engine(each, engine_version, now) for name, each in stood.items()}
     settled = _settled(config, catalog, known, now)
-    standings = _standings(settled, promote or {}, now)
+    standings = _standings(settled, known, promote or {}, now)
     exposures = ledger.exposures()
     ends = _superseded(exposures, settled, kept_by=promote or {})
     placed = Placed(ledger, config, locals_served, pick_port=pick_port, now=now, retry=retry_failed)
@@ -140,12 +140,15 @@ def _settled(
 
 
 def _standings(
-    settled: Mapping[str, Settled], promote: Mapping[str, tuple[str, PromotionWhy]], now: datetime
+    settled: Mapping[str, Settled],
+    before: Mapping[str, Standing],
+    promote: Mapping[str, tuple[str, PromotionWhy]],
+    now: datetime,
 ) -> dict[str, Standing]:
-    """Where each deployment stands then, those that are promoted now on what they are promoted to."""
+    """Where each deployment stands then, those that are promoted now on what they are promoted to, whatever
+    the configuration alone would make of them."""
     return {name: each.standing for name, each in settled.items()} | {
-        name: promoted(settled[name].standing, digest, why=why, now=now)
-        for name, (digest, why) in promote.items()
+        name: promoted(before[name], digest, why=why, now=now) for name, (digest, why) in promote.items()
     }
 
 

@@ -13,15 +13,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
 from airboss.config import Config, parse_config
-from airboss.config.edit import pointing, with_model, with_release
-from airboss.config.types import GateConfig, RolloutConfig
+from airboss.config.edit import with_model, with_release
+from airboss.config.types import RolloutConfig
 from airboss.controller.placement import PUBLISHING
+from airboss.controller.rollout_ports import Gate, Publish
 from airboss.controller.rollout_rows import began_at, first_id, read, row_of, superseded, unit_key
+from airboss.controller.saying import saying
 from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan, Standing
 from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
@@ -30,6 +31,7 @@ from airboss.domain.status import JournalStatus
 from airboss.domain.verdict import Verdict
 from airboss.evaluations.online import less_is_better
 from airboss.releases.build import as_config, build_releases
+from airboss.releases.standing import stable_before
 from airboss.releases.trained import NewModel, model_config
 from airboss.rollouts import analysis, live, metrics, stages
 from airboss.rollouts.live import Rollout, SeenUnit
@@ -46,31 +48,6 @@ MARGIN_S = 1.5
 """Calls younger than this are not read: one admitted before them may not be in the journal yet."""
 TICK_S = 1.0
 IN_FORCE = "the configuration in force"
-
-
-class Publish(Protocol):
-    """Puts a configuration into force, with what the ledger says of rollouts (`publish.apply_config`)."""
-
-    def __call__(
-        self,
-        text: str,
-        source: str,
-        *,
-        supersede: Callable[[str, str], None],
-        promote: Mapping[str, tuple[str, PromotionWhy]],
-        retry_failed: bool,
-    ) -> ServingPlan:
-        """The plan published, or the one in force where nothing changes. Raises ConfigError, SetupError."""
-
-
-class Gate(Protocol):
-    """The offline evaluation before a rollout."""
-
-    def begin(self, rollout: Rollout, gate: GateConfig) -> str:
-        """Start it and return the job's id. Raises AirbossError where it cannot be."""
-
-    def answer(self, job: str) -> tuple[bool, str] | None:
-        """Whether it passed, and why; None while it runs."""
 
 
 class Rollouts:
@@ -154,10 +131,7 @@ class Rollouts:
         with self._lock:
             _, config = self._config()
             standing = self._standing(config, deployment)
-            for row in self._store.live():
-                if row.deployment == deployment:
-                    ends = f"`airboss rollout abort {deployment}` ends it"
-                    raise WrongCall(f"rollout {row.id} of {deployment!r} is running; {ends}")
+            self._none_live(deployment)
             chosen = self._candidate(standing, release)
             said = config.deployments[deployment].rollout or RolloutConfig()
             now = self._clock.now()
@@ -187,6 +161,33 @@ class Rollouts:
             if said.gate is not None:
                 new = msgspec.structs.replace(new, job=self._gate.begin(new, said.gate))
             return self._happened(new, stages.Start(at=now))
+
+    def before(self, deployment: str) -> Release:
+        """What was stable before what is, which `undo` brings back. Raises NotFound, WrongCall."""
+        with self._lock:
+            standing = self._standing(self._config()[1], deployment)
+            self._none_live(deployment)
+            digest = stable_before(standing)
+            if digest is None:
+                raise WrongCall(
+                    f"{deployment!r} has had no stable release before {standing.stable[:12]}: there is "
+                    "nothing to undo; `airboss rollout start` or `airboss apply` serves another one"
+                )
+            return self._release(digest)
+
+    def undo(self, deployment: str) -> Standing:
+        """Serve what was stable before (`before`) to everybody, at once, and have the configuration say so.
+        Raises NotFound, WrongCall, ConfigError where its model or policy is not in the configuration."""
+        with self._lock:
+            text, config = self._config()
+            digest = self.before(deployment).digest
+            text = self._saying(text, config, deployment, digest, in_place=True)
+            said = parse_config(text, source=f"undo of {deployment}")
+            # Today's engine and detectors may make another release of it.
+            catalog = build_releases(said, engine_version=self._engine_version())
+            again = catalog.wanted(said, deployment).digest
+            self._published(text, f"undo of {deployment}", promote={deployment: (again, "undo")})
+            return self._ledger.standings()[deployment]
 
     def order(self, deployment: str, order: Order) -> Rollout:
         """Carry out a person's word on the rollout of a deployment. Raises NotFound, WrongCall."""
@@ -389,27 +390,19 @@ class Rollouts:
                 person = rollout.verdict is not None and rollout.verdict.authority == "person"
                 why: PromotionWhy = "person" if person else "rollout"
                 self._published(
-                    self._naming(text, config, rollout),
+                    self._saying(text, config, rollout.deployment, rollout.release),
                     f"rollout {rollout.id}",
                     promote={rollout.deployment: (rollout.release, why)},
                 )
         self._store.save(msgspec.structs.replace(row_of(rollout), settled=True))
         self._weights.pop(rollout.id, None)
 
-    def _naming(self, text: str, config: Config, rollout: Rollout) -> str:
-        """The configuration whose deployment says the promoted release, so that an export of it does too."""
-        catalog = build_releases(config, engine_version=self._engine_version())
-        if catalog.wanted(config, rollout.deployment).digest == rollout.release:
-            return text
-        for name, release in catalog.named.items():
-            if release.digest == rollout.release:
-                return pointing(text, rollout.deployment, name)
-        release = self._release(rollout.release)
-        name, number = release.name, 1
-        while name in config.releases:
-            number += 1
-            name = f"{release.name}-{number}"
-        return pointing(with_release(text, name, as_config(catalog, release)), rollout.deployment, name)
+    def _saying(
+        self, text: str, config: Config, deployment: str, digest: str, *, in_place: bool = False
+    ) -> str:
+        """The configuration whose deployment says this release."""
+        release, version = self._release(digest), self._engine_version()
+        return saying(text, config, deployment, release, engine_version=version, in_place=in_place)
 
     def _published(
         self,
@@ -439,6 +432,13 @@ class Rollouts:
                 f"there is no deployment {deployment!r}; known: {known}", code="deployment_not_found"
             )
         return self._ledger.standings()[deployment]
+
+    def _none_live(self, deployment: str) -> None:
+        """Raise WrongCall where a rollout runs."""
+        for row in self._store.live():
+            if row.deployment == deployment:
+                ends = f"`airboss rollout abort {deployment}` ends it"
+                raise WrongCall(f"rollout {row.id} of {deployment!r} is running; {ends}")
 
     def _candidate(self, standing: Standing, wanted: str | None) -> Release:
         """The release to roll out."""

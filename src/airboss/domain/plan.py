@@ -178,8 +178,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...]
 
 
-PromotionWhy = Literal["first", "applied", "rollback", "rollout", "person", "engine"]
-"""How a release became stable. `engine`: the same one on another version of the local engine."""
+PromotionWhy = Literal["first", "applied", "rollback", "rollout", "person", "engine", "undo"]
+"""How a release became stable. `engine`: the same one on another engine; `undo`: what followed was bad."""
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,7 +28,8 @@ def settle(before: Standing | None, *, deployment: str, wanted: str, careful: bo
     """Where a deployment stands once the configuration wants the release of digest `wanted`.
 
     Applied at once: the first release, one that was promoted here before (that is what a rollback is), and
-    any where the deployment is not `careful` (has no `rollout`). Everything else waits as a candidate.
+    any where the deployment is not `careful` (has no `rollout`). Everything else waits as a candidate, also
+    what was promoted here and undone: nobody who applies a file that still says it serves it again unseen.
     """
     if before is None:
         first = promoted(
@@ -39,7 +40,7 @@ def settle(before: Standing | None, *, deployment: str, wanted: str, careful: bo
     wish = msgspec.structs.replace(before, wanted=wanted)
     if wanted == before.stable:
         return Settled(standing=wish, outcome="same", supersedes=supersedes)
-    if any(wanted == each.release for each in before.promoted):
+    if any(wanted == each.release for each in before.promoted) and wanted not in undone(before):
         # A wish that was there already and has been taken back since is no new wish for it.
         if not supersedes:
             return Settled(standing=wish, outcome="same", supersedes=False)
@@ -57,3 +58,29 @@ def promoted(standing: Standing, release: str, *, why: PromotionWhy, now: dateti
     """The standing once `release` is stable and wanted."""
     history = (*standing.promoted, Promotion(release=release, at=now, why=why))[-PROMOTIONS_MAX:]
     return msgspec.structs.replace(standing, wanted=release, stable=release, promoted=history)
+
+
+def stable_before(standing: Standing) -> str | None:
+    """The digest of what was stable before what is, None where nothing was. What was taken back is passed
+    over: to undo twice goes back twice."""
+    held: list[str] = []
+    for each in standing.promoted:
+        if each.why in ("rollback", "undo") and each.release in held:
+            del held[held.index(each.release) + 1 :]
+        elif each.why == "engine" and held:
+            held[-1] = each.release
+        else:
+            held.append(each.release)
+    return next((each for each in reversed(held[:-1]) if each != standing.stable), None)
+
+
+def undone(standing: Standing) -> frozenset[str]:
+    """The digests of what was undone, and has not become stable since."""
+    found: set[str] = set()
+    stable = None
+    for each in standing.promoted:
+        if each.why == "undo" and stable is not None:
+            found.add(stable)
+        found.discard(each.release)
+        stable = each.release
+    return frozenset(found)

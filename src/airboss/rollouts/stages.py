@@ -167,8 +167,7 @@ def none_runs(deployment: str, last: Stage | None) -> str:
     if last.state != "promoted":
         return f"{ended}; {begins}"
     return (
-        f"{ended}. To take that back, apply the configuration from before it: your file of then, or one "
-        "under 'What was applied' at System, Configuration in the console. Its release then serves at once"
+        f"{ended}. `airboss rollout undo {deployment}` takes that back: what was stable before serves at once"
     )
 
 

@@ -1,0 +1,35 @@
+"""The configuration's text brought to say a release that a deployment is to have. Pure."""
+
+from __future__ import annotations
+
+from airboss.config import Config
+from airboss.config.edit import pointing, with_release
+from airboss.domain.release import Release
+from airboss.releases.build import as_config, build_releases
+
+
+def saying(
+    text: str,
+    config: Config,
+    deployment: str,
+    release: Release,
+    *,
+    engine_version: str,
+    in_place: bool = False,
+) -> str:
+    """The text whose deployment says `release`, so that an export of it does too. Where no `[releases.NAME]`
+    is that already, one is added under a name that is free; `in_place`: that of the deployment is replaced,
+    if the release had its name and no other deployment has it. Raises ConfigError, as `as_config`."""
+    catalog = build_releases(config, engine_version=engine_version)
+    if catalog.wanted(config, deployment).digest == release.digest:
+        return text
+    for name, each in catalog.named.items():
+        if each.digest == release.digest:
+            return pointing(text, deployment, name)
+    name, number = release.name, 1
+    shared = [each for each in config.deployments.values() if each.release == name]
+    own = in_place and len(shared) == 1 and config.deployments[deployment].release == name
+    while name in config.releases and not own:
+        number += 1
+        name = f"{release.name}-{number}"
+    return pointing(with_release(text, name, as_config(catalog, release)), deployment, name)
