@@ -278,13 +278,15 @@ def test_empty_pages_teach(fresh: LoopSite) -> None:
     assert "No rollout runs, and no candidate waits" in alone.text
     assert "airboss rollout start support" in alone.text
     assert "no calls" in alone.text
-    assert "To take back" not in alone.text, "nothing was stable before"
+    assert "Take the promotion back" not in alone.text, "nothing was stable before"
     fresh.loop.apply(NEW_PROMPT)
     fresh.loop.start()
     fresh.loop.rollouts.order("support", Order(at=fresh.loop.clock.at, action="promote", by="ada"))
     promoted = shown(person, "/deployments/support")
-    assert "To take back what became stable last" in promoted.text
-    assert "/system/configuration#applied" in hrefs(promoted)
+    assert "Take the promotion back" in promoted.text
+    assert "/deployments/support/rollout/undo" in [
+        dict(each).get("action") for tag, each in promoted.tags if tag == "form"
+    ]
 
 
 @pytest.mark.parametrize("word", [each for each in HOSTILE if "\ud800" not in each])
@@ -317,3 +319,15 @@ def test_hostile_names_are_escaped(empty: Site, word: str) -> None:
         assert len([tag for tag, _ in page.tags if tag == "script"]) == 2
         elsewhere = re.sub(r'value="[^"]*"', "", answer.text)
         assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", elsewhere)
+
+
+def test_a_candidate_that_failed_before_is_told_so(fresh: LoopSite) -> None:
+    """Beside the button that would roll it out again."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.apply(NEW_PROMPT)
+    assert "last rollout" not in shown(fresh.person(), "/deployments/support").text
+    fresh.loop.start()
+    order = Order(at=fresh.loop.clock.at, action="abort", by="ada", reason="too chatty")
+    fresh.loop.rollouts.order("support", order)
+    again = shown(fresh.person(), "/deployments/support")
+    assert "Its last rollout ended aborted 0 s ago: ada: too chatty." in again.text

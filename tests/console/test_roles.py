@@ -168,6 +168,7 @@ FORMS: dict[str, Role] = {
     "/alerts/{name}/unsilence": "operator",
     "/datasets": "operator",
     "/deployments/{name}/rollout/start": "operator",
+    "/deployments/{name}/rollout/undo": "operator",
     "/deployments/{name}/rollout/{action}": "operator",
     "/explore/delete": "operator",
     "/explore/save": "operator",

@@ -304,4 +304,4 @@ def test_an_order_without_a_rollout_hears_what_to_do() -> None:
     assert f"is aborted since {NOON:%F %T} UTC; {begins}" in aborted
     promoted = none_runs("support", Stage(state="promoted", since=NOON))
     assert "rollout start" not in promoted
-    assert "apply the configuration from before it" in promoted
+    assert "`airboss rollout undo support` takes that back" in promoted

@@ -33,7 +33,8 @@ def doings(desk: Desk, found: Deployed) -> tuple[Doing, ...]:
     rollout = found.rollout
     if rollout is None:
         begin = (start(desk, found),) if found.view.candidate is not None else ()
-        before = stable_before(desk.ledger.standings()[found.name])
+        standing = desk.ledger.standings().get(found.name)
+        before = stable_before(standing) if standing is not None else None
         return (*begin, undo(desk, found, before)) if before is not None else begin
     weight = stages.weight(rollout.rules, rollout.stage)
     some = calls(found, weight)

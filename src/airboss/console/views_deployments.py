@@ -45,6 +45,7 @@ def one(desk: Desk, seen: Visit) -> View:
     if found is None:
         names = ", ".join(each.name for each in every[:12]) or "none yet"
         raise NotFound(f"no deployment {name[:80]!r} is served; there are {names}", param="name")
+    rollouts = desk.rollouts.list(deployment=name, limit=LISTED)
     challenger = found.rollout.release if found.rollout is not None else found.view.candidate
     return View(
         "deployment.html",
@@ -58,7 +59,7 @@ def one(desk: Desk, seen: Visit) -> View:
         changed=placed(desk, period, deployment=name),
         history=history(desk, name),
         plans_max=PLANS_MAX,
-        rollouts=desk.rollouts.list(deployment=name, limit=LISTED),
+        before=next((each for each in rollouts if each.release == found.view.candidate and each.final), None),
     )
 
 
