@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,8 +15,8 @@ import msgspec
 from airboss.compose.parts import pick_port
 from airboss.domain.errors import SetupError
 from airboss.replicas.health import healthy
-from airboss.replicas.llamacpp import LIFELINE_VARIABLE
 from airboss.replicas.order import Order
+from airboss.tuning.child import child, last_words
 
 if TYPE_CHECKING:
     from airboss.config import ModelConfig
@@ -37,27 +35,15 @@ def candidate_engine(
     called while it starts; what it raises ends it. Raises SetupError where it does not get ready."""
     port = pick_port()
     order = Order(model=alias, port=port, settings=settings, weights=str(data.weights_dir))
-    read, lifeline = os.pipe()
-    with tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "airboss.compose.engine_process", _text(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                pass_fds=(read,),
-                start_new_session=True,
-                env={**os.environ, LIFELINE_VARIABLE: str(read)},
-            )
-        finally:
-            os.close(read)
-        try:
-            _wait(process, port, said, look)
-            yield port
-        finally:
-            process.kill()
-            process.wait()
-            os.close(lifeline)
+    text = msgspec.json.encode(order).decode()
+    with (
+        tempfile.TemporaryFile() as said,
+        child(
+            "airboss.compose.engine_process", text, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        ) as process,
+    ):
+        _wait(process, port, said, look)
+        yield port
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, said: IO[bytes], look: Callable[[], object]) -> None:
@@ -72,11 +58,5 @@ def _wait(process: subprocess.Popen[bytes], port: int, said: IO[bytes], look: Ca
 
 
 def _tail(said: IO[bytes]) -> str:
-    said.seek(0)
-    text = said.read().decode("utf-8", "replace").strip()
-    own = [line for line in text.splitlines() if line.startswith("airboss: ")]
-    return (own[-1].removeprefix("airboss: ") if own else text)[-SAID_CHARS_MAX:] or "it said nothing"
-
-
-def _text(order: Order) -> str:
-    return msgspec.json.encode(order).decode()
+    own, text = last_words(said)
+    return (own or text)[-SAID_CHARS_MAX:] or "it said nothing"

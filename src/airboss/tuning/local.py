@@ -11,7 +11,6 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -22,8 +21,8 @@ from typing import IO, Final
 import msgspec
 
 from airboss.domain.errors import AirbossError
-from airboss.replicas.llamacpp import LIFELINE_VARIABLE
 from airboss.training.order import ADAPTER, Done, Line, Note, Order, Step
+from airboss.tuning.child import child, last_words
 from airboss.tuning.ports import Loss, Report, Trained, TrainingFailed, TrainOrder
 
 LEARNING_RATE: Final = 5e-4
@@ -31,7 +30,6 @@ ALPHA_A_RANK: Final = 2.0
 """What the adapter adds is scaled by it: `alpha` over `rank`, which with 2 learns as fast at any rank."""
 ASK_S: Final = 2.0
 """How often `report` is called while the process says nothing."""
-TAIL_BYTES: Final = 4000
 
 
 def check_extra() -> None:
@@ -142,28 +140,12 @@ def _run(
 ) -> Generator[Line | None]:
     """One part of the work in a process, which ends with this iterator, however that ends. What it says where
     `stdout` is a pipe, and None whenever it says nothing for a while. Raises TrainingFailed."""
-    read, lifeline = os.pipe()
     with tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-P", "-m", "airboss.compose.train_process", part, _text(order)],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=errors,
-                pass_fds=(read,),
-                start_new_session=True,
-                env={**os.environ, LIFELINE_VARIABLE: str(read)},
-            )
-        finally:
-            os.close(read)
-        try:
+        text = msgspec.json.encode(order).decode()
+        with child(
+            "airboss.compose.train_process", part, text, stdin=stdin, stdout=stdout, stderr=errors
+        ) as process:
             yield from _said_by(process)
-        finally:
-            process.kill()
-            process.wait()
-            os.close(lifeline)
-            if process.stdout is not None:
-                process.stdout.close()
         if process.returncode != 0:
             raise TrainingFailed(_why(process.returncode, errors))
 
@@ -191,19 +173,13 @@ def _said_by(process: subprocess.Popen[bytes]) -> Iterator[Line | None]:
 
 
 def _why(code: int, errors: IO[bytes]) -> str:
-    size = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, size - TAIL_BYTES))
-    said = errors.read().decode("utf-8", "replace").strip().splitlines()
-    own = [line for line in said if line.startswith("airboss: ")]
-    if own:
-        return own[-1].removeprefix("airboss: ")
+    own, said = last_words(errors)
+    if own is not None:
+        return own
     if code == -9:
         return (
             "the training was killed, as happens where memory runs out; free some or take a smaller base"
             " model, then run it again"
         )
-    return f"the training ended with exit code {code}: {said[-1][:300] if said else 'it said nothing'}"
-
-
-def _text(order: Order) -> str:
-    return msgspec.json.encode(order).decode()
+    last = said.splitlines()[-1][:300] if said else "it said nothing"
+    return f"the training ended with exit code {code}: {last}"
