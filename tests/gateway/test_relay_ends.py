@@ -197,6 +197,31 @@ def test_odd_json_passes(gateway: Gateway, said: SaidUpstream, odd: bytes) -> No
     assert closed(gateway, answer)["status"] == "ok"
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8", "audio/mpeg"])
+@pytest.mark.parametrize(
+    "page", [b"<html><body>Sign in</body></html>", b"\n<!DOCTYPE HTML>\n<title>502</title>"]
+)
+def test_a_page_is_no_answer(gateway: Gateway, said: SaidUpstream, page: bytes, kind: str) -> None:
+    """Whatever it is called, it is asked for again, and then told."""
+    answered(said, page, kind)
+    answer = ask(gateway, model="patient")
+    assert (answer.status_code, answer.json()["error"]["code"], len(said.seen)) == (502, "upstream_error", 2)
+    assert closed(gateway, answer)["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    "head", ["200 OK\r\ncontent-type: audio/mpeg", "204 No Content", "205 Reset Content"]
+)
+def test_nothing_is_no_answer(gateway: Gateway, said: SaidUpstream, head: str) -> None:
+    """Where a model was to make one. Of a silence there is nothing to transcribe."""
+    said.seen.clear()
+    said.raw = f"HTTP/1.1 {head}\r\nconnection: close\r\n\r\n".encode()
+    answer = ask(gateway, model="patient")
+    assert (answer.status_code, answer.json()["error"]["code"], len(said.seen)) == (502, "stream_cut", 2)
+    answered(said, b"", "text/plain")
+    assert ask(gateway, model="patient").status_code == 200
+
+
 def test_an_error_with_status_200_is_one(gateway: Gateway, said: SaidUpstream) -> None:
     """It is asked again, and then told with the status that it would have come with."""
     answered(said, json.dumps(FAILED).encode(), "application/json")

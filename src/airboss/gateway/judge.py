@@ -72,7 +72,7 @@ def judge(error: ApiError, status: int | None) -> Class:
         return "caller"
     if error.code in _ELSEWHERE:
         return "elsewhere"
-    if status is None or status == 200:
+    if status is None or 200 <= status < 300:
         if not isinstance(error, UpstreamRefused):
             return "again" if error.retryable else "elsewhere"
         status = error.upstream_status  # an error object that calls itself 200: what it says of itself counts

@@ -42,6 +42,8 @@ _SHOWN: Final = (b"content-disposition", b"content-language")
 """Headers of an answer, besides its type, that the client gets."""
 HEAD_BYTES_MAX: Final = 32 * 1024 * 1024
 """Of an answer of which only its length is told."""
+HTML: Final = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+"""How a page begins that no model made: of a proxy's, or a login."""
 _CLEAN: Final = re.compile(rb"[^\x20-\x7e]")
 _USAGE: Final = re.compile(rb'(?<!\\)"usage"\s*:\s*(?={)')
 _USAGE_BYTES_MAX: Final = 4096
@@ -201,8 +203,11 @@ class RelayedAnswer(WholeAnswer):
             said = self._last_event()
         else:
             said = whole if not self.committed and self._kind().startswith(JSON) else None
-        if not self.events and self._is_cut(whole):
-            raise self._cut()
+        if not self.events:
+            if self._is_cut(whole):
+                raise self._cut()
+            if not self.committed and HTML.match(whole):
+                raise UpstreamFailed(f"provider {self.provider!r} answered with a page of HTML")
         if said is None or not _is_json(said):
             return
         try:
@@ -235,10 +240,10 @@ class RelayedAnswer(WholeAnswer):
         return None
 
     def _is_cut(self, whole: bytes) -> bool:
-        """Whether it says that it is JSON and breaks off, or is nothing; of a long one its end tells. Other
+        """Whether it is nothing, or says that it is JSON and breaks off; of a long one its end tells. Other
         words may be called so too."""
-        if self.status == 204 or not self._kind().startswith(JSON):
-            return False
+        if not self._kind().startswith(JSON):
+            return not self._size and not self._kind().startswith(b"text/")  # of silence nothing was said
         if self.committed:
             return self._first.lstrip()[:1] == b"{" and self._tail.rstrip()[-1:] != b"}"
         said = whole.lstrip()
