@@ -246,6 +246,7 @@ def test_calls_are_priced(quiet: Gateway) -> None:
         ),
         llm(5, attributes=bedrock),
         llm(6, attributes=anthropic | {"gen_ai.provider.name": "azure.ai.openai"}),
+        llm(7, attributes=anthropic | {"gen_ai.provider.name": ""}),  # one vendor alone has this name
     )
     calls = [each["call"] for each in quiet.spans()]
     (first,) = {each["attempts"][0]["priced_by"] for each in calls[2:4]}
@@ -258,6 +259,7 @@ def test_calls_are_priced(quiet: Gateway) -> None:
         ("0.000175", first),
         (None, None),
         (None, None),
+        ("0.000175", first),
     ]
     assert calls[2]["attempts"][0]["usage"]["cached_input_tokens"] == 4
 

@@ -222,6 +222,42 @@ def test_a_call_is_known_by_what_it_asked(record_log: TracedLog, operation: str)
     assert (tree[call_id(2)].gateway, tree[call_id(2)].parent_id) == (True, f"{20:016x}")
 
 
+def test_a_chat_without_a_named_answer_is_known_by_what_it_asked(record_log: TracedLog) -> None:
+    """Langfuse's client writes down no answer's name: the same question, with as many tokens, is the same
+    call; one whose answer has a name is not looked for so, nor one that counts other tokens."""
+    fine: dict[str, Any] = {"status": "ok", "response": msgspec.Raw(b'{"id":"a1"}'), "input_tokens": 41}
+    whole = {"model": "m", "instructions": "be brief", "input": "hi"}
+    listed = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    response = fine | {"request": msgspec.Raw(msgspec.json.encode(whole))}
+    records = [
+        asked(2, "chat", 2.1, **fine),
+        asked(3, "chat", 13.1, **fine | {"input_tokens": 42}),
+        asked(4, "chat", 24.1, **fine),
+        asked(5, "chat", 35.1, **response),
+    ]
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+    said = {"arm": EXTERNAL, "trace_id": TRACE, **fine, "response": msgspec.Raw(b"null")}
+    named = {"model": "small", "input": listed}  # the one that answered
+    other = said | {"request": msgspec.Raw(msgspec.json.encode(named))}
+
+    def client(number: int, at: float, call: dict[str, Any], **fields: Any) -> Span:
+        return asking(number, "chat", at, call=msgspec.Raw(asked(number, "chat", at, **call)), **fields)
+
+    clients = [
+        client(20, 2.0, said),
+        client(21, 13.0, said),
+        client(22, 24.0, said, attributes=msgspec.Raw(b'{"gen_ai.response.id":"b1"}')),
+        client(23, 35.0, other),
+    ]
+    record_log.apply(span_move(*clients, start=100))
+    assert settle(record_log) == sorted(call_id(each) for each in (2, 3, 4, 5, 21, 22))
+    tree = {each.id: each for each in record_log.trace(TRACE) if each.gateway}
+    assert {each: tree[each].parent_id for each in tree} == {
+        call_id(2): f"{20:016x}",
+        call_id(5): f"{23:016x}",
+    }
+
+
 @pytest.mark.parametrize(
     ("operation", "calls", "spans", "own"),
     [

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from airboss.telemetry.genai_spans import ModelCall, call_of, kind_of, session_of, tags_of, user_of
+from airboss.telemetry.genai_kinds import kind_of
+from airboss.telemetry.genai_spans import ModelCall, call_of, session_of, tags_of, user_of
 from airboss.telemetry.otlp_read import RawSpan, read_json, read_protobuf
 from airboss.telemetry.otlp_read_logs import logs_of_json
 from tests.support.otlp import as_protobuf, log, logs, request, span

@@ -241,9 +241,9 @@ class Spans:
         return Taken(frames=frames, rejected=reading.rejected, scores=scores, refused=refused)
 
     def _frame(self, raw: RawSpan, user: str | None, session: str | None) -> bytes:
-        from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
+        from airboss.telemetry import genai_kinds, genai_spans  # noqa: PLC0415 - with the reader
 
-        kind = genai_spans.kind_of(raw.attributes)
+        kind = genai_kinds.kind_of(raw.attributes)
         attributes: Mapping[str, Any] = raw.attributes
         span_id = row_id(raw, self.key)
         service = service_of(raw.resource)
@@ -270,7 +270,8 @@ class Spans:
                 ),
             }
             for each in raw.events
-            if each.name not in genai_spans.CHUNKS and (self.bodies or not each.name.startswith("gen_ai."))
+            if not each.name.startswith(genai_spans.CHUNKS)
+            and (self.bodies or not each.name.startswith("gen_ai."))
         ]
         if raw.cut:
             attributes = {"airboss.cut": raw.cut, **attributes}

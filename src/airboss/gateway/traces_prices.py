@@ -36,6 +36,9 @@ KINDS: Final[Mapping[str, ProviderKind]] = {
     "aws.bedrock": "bedrock",
 }
 """Whose prices are listed, by what conventions call them."""
+VENDORS: Final = tuple(dict.fromkeys(KINDS.values()))
+UNKNOWN: Final = "unknown"
+"""What a vendor is called that a span does not tell."""
 
 
 class ListedPrices:
@@ -48,20 +51,23 @@ class ListedPrices:
         self._read_at = -READ_AGAIN_S
 
     def target(self, told: ModelCall) -> Target | None:
-        """Such a model at its vendor's, as a target with a price."""
+        """Such a model at its vendor's, as a target with a price; where the vendor is not told, at the only
+        one that has a model of this name."""
         kind = KINDS.get(told.provider)
-        table = self._fresh() if kind is not None else None
-        if kind is None or table is None:
+        kinds = (kind,) if kind is not None else VENDORS if told.provider == UNKNOWN else ()
+        table = self._fresh() if kinds else None
+        if table is None:
             return None
         for model in told.models:
-            price = table.price(kind, model)
-            if price is not None:
+            prices = [(each, table.price(each, model)) for each in kinds]
+            found = [(each, price) for each, price in prices if price is not None]
+            if len(found) == 1:
                 return Target(
                     provider=told.provider,
-                    kind=kind,
+                    kind=found[0][0],
                     base_urls=(),
                     upstream_model=model,
-                    price=price,
+                    price=found[0][1],
                     priced_by=table.version,
                 )
         return None

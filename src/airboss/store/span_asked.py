@@ -1,10 +1,12 @@
 """Model calls that spans tell of and that the gateway has recorded, where neither trace nor answer says so:
-embeddings, and calls that failed. A client writes down what it asked and when; the gateway's record has the
-same question, of the same key, within that time. Pure.
+embeddings, calls that failed, and chats of clients that do not write down what answers are called. A client
+writes down what it asked and when; the gateway's record has the same question, of the same key, within that
+time. Pure.
 
-Several calls may be alike in all of that. So a call that failed must say the gateway's own words; and of
-those that are alike at the same time each is joined to its client only where no other way is possible.
-Otherwise as many clients as there are calls are known to be the gateway's, and counted by its records alone.
+Several calls may be alike in all of that. So a call that failed must say the gateway's own words, and a chat
+must have as many tokens; and of those that are alike at the same time each is joined to its client only where
+no other way is possible. Otherwise as many clients as there are calls are known to be the gateway's, and
+counted by its records alone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from msgspec.structs import replace
 
 from airboss.domain.record import InferenceRecord
 from airboss.store.joining import StoredRecord, read_record
-from airboss.store.span_answers import span_of
+from airboss.store.span_answers import answer_ids, span_of
 from airboss.store.span_rows import Span, SpanDetail
 
 CALLS_MAX: Final = 2_000
@@ -64,25 +66,40 @@ def clients_of(spans: Iterable[SpanDetail], texts: Mapping[str, bytes]) -> list[
     """Those of these calls that may be known by what they ask; `texts` are the records that they would
     become, as JSON and by the spans' ids."""
     found = []
+    spans = list(spans)
+    named = answer_ids(spans)
     for span in spans:
         try:
             record = read_record(texts[span.id])
         except (KeyError, ValueError):
             continue
         question = _question(_value(bytes(record.request)))
-        if question is not None and (record.status == "error" or record.operation == "embeddings"):
+        nameless = record.operation == "embeddings" or _is_counted(record, span.id in named)
+        if question is not None and (record.status == "error" or nameless):
             # A client shows an error as Python's or JavaScript's text of it, quotes and line ends escaped.
             words = _ODD.sub("", _ESCAPED.sub("", span.message or ""))
             found.append(Client(span=span, record=record, question=question, words=words))
     return found
 
 
+def _is_counted(record: StoredRecord, named: bool) -> bool:  # noqa: FBT001 - said beside it
+    """Whether a chat may be known by what it asked and how many tokens that were."""
+    return record.operation == "chat" and record.input_tokens is not None and not named
+
+
 def asked_in(clients: Sequence[Client]) -> dict[str, Any]:
-    """Which calls of the gateway may be theirs: `since`, `until`, `keys`."""
+    """Which calls of the gateway may be theirs: `since`, `until`, `keys`; of chats that were answered those
+    of so many tokens, as there may be many: `tokens`."""
+    counted = {
+        each.record.input_tokens
+        for each in clients
+        if each.record.status == "ok" and each.record.operation == "chat"
+    }
     return {
         "since": min(each.span.started_at for each in clients) - SKEW,
         "until": max(each.ended_at for each in clients) + SKEW,
         "keys": sorted({each.span.key for each in clients}),
+        "tokens": sorted(each for each in counted if each is not None),
     }
 
 
@@ -91,17 +108,20 @@ def joined(clients: Sequence[Client], records: Iterable[InferenceRecord]) -> dic
     trace), by its span's id: the span that the latter is in its trace; None where it is one of several."""
     calls: defaultdict[str, list[_Call]] = defaultdict(list)
     for record in sorted(records, key=lambda each: (each.started_at, each.id)):
-        question = _question(record.request)
-        if question is not None:
-            ended_at = record.started_at + timedelta(milliseconds=record.latency_ms)
-            calls[question].append(_Call(record=record, words=_words(record.response), ended_at=ended_at))
+        ended_at = record.started_at + timedelta(milliseconds=record.latency_ms)
+        call = _Call(record=record, words=_words(record.response), ended_at=ended_at)
+        for question in _questions(record):
+            calls[question].append(call)
     asked: defaultdict[tuple[str, bool], list[Client]] = defaultdict(list)
     for client in clients:
         asked[client.question, client.record.status == "error"].append(client)
     found: dict[str, Span | None] = {}
     for (question, _), alike in asked.items():
         for group in _at_once(sorted(alike, key=lambda each: (each.span.started_at, each.span.id))):
-            found |= _matched(group, calls.get(question, ()))
+            taken = {each.id for each in found.values() if each is not None}
+            found |= _matched(
+                group, [each for each in calls.get(question, ()) if each.record.id not in taken]
+            )
     return found
 
 
@@ -195,6 +215,16 @@ def _fits(client: Client, call: _Call, skew: timedelta) -> bool:
     return record.status == "ok" and same
 
 
+def _questions(record: InferenceRecord) -> set[str]:
+    """What a call of the gateway asked: of the model that was named, and of the one that answered, as some
+    write down that."""
+    request = record.request
+    answered = (
+        {**request, "model": record.model} if isinstance(request, dict) and "model" in request else None
+    )
+    return {each for each in (_question(request), _question(answered)) if each is not None}
+
+
 def _question(request: Any) -> str | None:
     """What a request asks, and of which model, as it was written; None where that is not known."""
     if not isinstance(request, dict) or not isinstance(request.get("model"), str):
@@ -202,6 +232,10 @@ def _question(request: Any) -> str | None:
     said = {name: request[name] for name in _CONTENT if request.get(name) is not None}
     if not said.keys() & {"input", "messages", "prompt"}:
         return None
+    if "instructions" in said and "input" in said:  # Langfuse's client writes them as the first message
+        asked = said["input"]
+        asked = asked if isinstance(asked, list) else [{"role": "user", "content": asked}]
+        said["input"] = [{"role": "system", "content": said.pop("instructions")}, *asked]
     return msgspec.json.encode([request["model"], said], order="sorted").decode()
 
 

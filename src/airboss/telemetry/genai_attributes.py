@@ -20,8 +20,13 @@ _CONTENT: Final = re.compile(
     r"|retrieval\.documents\.|reranker\.(?:query\Z|.*documents\b)|document\.(?:content|metadata)\Z"
     r"|tool\.parameters\Z|(?:annotation|evaluation)\.explanation\Z|(?:prompt|completion)\.text\Z"
     r"|audio\.transcript\Z"
-    # OpenLLMetry, which watches databases of vectors and MCP too
+    # OpenLLMetry
     r"|traceloop\.(?:entity\.(?:input|output)|prompt\.(?:template|template_variables))\Z"
+    # SDKs of their own
+    r"|langfuse\.observation\.(?:input|output)\Z|mlflow\.(?:span(?:Inputs|Outputs)|chat\.tools)\Z"
+    r"|ai\.(?:prompt|values?|embeddings?)\b|ai\.response\.(?:text|object|toolCalls|reasoning)\Z"
+    r"|ai\.toolCall\.(?:args|result)\Z|ai\.schema\Z"
+    # databases of vectors and MCP
     r"|mcp\.(?:request\.argument|response\.value)\Z|db\.(?:query|search)\.result\b|db\..*\.where_document\Z"
 )
 _NAMED: Final = re.compile(
@@ -43,7 +48,8 @@ _NAMED: Final = re.compile(
     r"|response\.(?:id|model|finishReason|timestamp))\b|(?:operation|resource)\.name\Z"
     r"|langfuse\.(?:user|session|environment|release|version|trace\.(?:name|tags)"
     r"|observation\.(?:type|level|model\.name|prompt|usage_details|cost_details))\b"
-    r"|mlflow\.(?:spanType|spanFunctionName|traceRequestId|experimentId)\Z"
+    r"|mlflow\.(?:spanType|spanFunctionName|traceRequestId|experimentId|llm\.(?:model|provider|cost)"
+    r"|chat\.tokenUsage|message\.format|trace\.(?:user|session))\Z"
 )
 """Where names stand that stand for something other than what was said."""
 _SAYING: Final = re.compile(

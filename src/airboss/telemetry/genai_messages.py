@@ -192,7 +192,8 @@ def tools(value: Any) -> list[Any]:
     for each in _listed(from_json(value)):
         tool = from_json(each)
         if isinstance(tool, Mapping) and "function" not in tool and "name" in tool:
-            tool = {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
+            named = {"parameters" if k == "inputSchema" else k: v for k, v in tool.items() if k != "type"}
+            tool = {"type": "function", "function": named}
         found.append(tool)
     return found
 

@@ -1,13 +1,13 @@
 """What a span says of a model call, in whichever conventions it was written. Pure.
 
-Read are OpenTelemetry's GenAI conventions from 1.27 to those of today, OpenInference, and OpenLLMetry
-(Traceloop) in its older and its present form.
+Read are OpenTelemetry's GenAI conventions from 1.27 to those of today, OpenInference, OpenLLMetry
+(Traceloop) in its older and its present form, and what SDKs write in words of their own (`genai_sdks`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from airboss.domain.record import AttemptUsage
 from airboss.domain.request import Operation
 from airboss.store.span_messages import parameters as asked_with
 from airboss.store.usage import LABEL_CHARS_MAX
+from airboss.telemetry.genai_kinds import SpanKind
 from airboss.telemetry.genai_messages import (
     DETAILS,
     Message,
@@ -26,43 +27,36 @@ from airboss.telemetry.genai_messages import (
     system,
     tools,
 )
+from airboss.telemetry.genai_sdks import LANGFUSE, finish_reason, known
 from airboss.telemetry.otlp_read import RawSpan
-
-SpanKind = Literal[
-    "llm", "embedding", "agent", "tool", "chain", "retriever", "reranker", "guardrail", "evaluator", "other"
-]
-"""What a span stands for."""
 
 NAME_CHARS_MAX: Final = 256
 TOKENS_MAX: Final = 2**53
 TAGS_MAX: Final = 32
 
-_OPERATIONS: Final[Mapping[str, SpanKind]] = {
-    "chat": "llm",
-    "text_completion": "llm",
-    "generate_content": "llm",
-    "embeddings": "embedding",
-    "execute_tool": "tool",
-    "create_agent": "agent",
-    "invoke_agent": "agent",
-    "invoke_workflow": "chain",
-    "retrieval": "retriever",
-}
-_REQUEST_TYPES: Final[Mapping[str, SpanKind]] = {
-    "chat": "llm",
-    "completion": "llm",
-    "embedding": "embedding",
-    "rerank": "reranker",
-}
-_TRACELOOP: Final[Mapping[str, SpanKind]] = {
-    "workflow": "chain",
-    "task": "chain",
-    "agent": "agent",
-    "tool": "tool",
-}
-_USER: Final = ("user.id", "enduser.id", "gen_ai.user", "llm.user", "langfuse.user.id")
-_SESSION: Final = ("gen_ai.conversation.id", "session.id", "langfuse.session.id")
 _PROPERTIES: Final = "traceloop.association.properties."
+_TAGGED: Final = (
+    _PROPERTIES,
+    "ai.telemetry.metadata.",
+    "ai.settings.context.",
+    "langfuse.trace.metadata.",
+    "mlflow.traceTag.",
+)
+"""What begins names that apps make up."""
+_LISTED: Final = ("langfuse.trace.tags", "tag.tags", "ai.telemetry.metadata.tags", "ai.settings.context.tags")
+"""Tags that are words alone."""
+_USER: Final = (
+    *("user.id", "enduser.id", "gen_ai.user", "llm.user", "langfuse.user.id", "mlflow.trace.user"),
+    *(f"{begins}{name}" for begins in _TAGGED[:3] for name in ("user_id", "userId")),
+)
+_SESSION: Final = (
+    *("gen_ai.conversation.id", "session.id", "langfuse.session.id", "mlflow.trace.session"),
+    *(
+        f"{begins}{name}"
+        for begins in _TAGGED[:3]
+        for name in ("session_id", "sessionId", "conversation_id", "thread_id", "threadId")
+    ),
+)
 _MODELS: Final = (
     *("gen_ai.request.model", "gen_ai.response.model", "llm.request.model_name", "llm.response.model_name"),
     *("llm.model_name", "embedding.model_name", "llm.request.model"),
@@ -72,36 +66,53 @@ _INPUT: Final = (
     "gen_ai.usage.prompt_tokens",
     "llm.token_count.prompt",
     "llm.usage.prompt_tokens",
+    "ai.usage.inputTokens",
+    "ai.usage.promptTokens",
+    "ai.usage.tokens",
 )
 _OUTPUT: Final = (
     "gen_ai.usage.output_tokens",
     "gen_ai.usage.completion_tokens",
     "llm.token_count.completion",
     "llm.usage.completion_tokens",
+    "ai.usage.outputTokens",
+    "ai.usage.completionTokens",
 )
 _CACHED: Final = (
     "gen_ai.usage.cache_read.input_tokens",
     "gen_ai.usage.cache_read_input_tokens",
     "llm.token_count.prompt_details.cache_read",
+    "ai.usage.inputTokenDetails.cacheReadTokens",
+    "ai.usage.cachedInputTokens",
 )
 _WRITTEN: Final = (
     "gen_ai.usage.cache_write.input_tokens",
     "gen_ai.usage.cache_creation.input_tokens",
     "gen_ai.usage.cache_creation_input_tokens",
     "llm.token_count.prompt_details.cache_write",
+    "ai.usage.inputTokenDetails.cacheWriteTokens",
 )
 _REASONING: Final = (
     "gen_ai.usage.reasoning.output_tokens",
     "gen_ai.usage.reasoning_tokens",
     "llm.token_count.completion_details.reasoning",
+    "ai.usage.outputTokenDetails.reasoningTokens",
+    "ai.usage.reasoningTokens",
 )
 _TIERS: Final = ("openai.response.service_tier", "gen_ai.openai.response.service_tier")
-_FIRST: Final = frozenset(
-    {"First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"}
+_ENDED: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+"""Why an answer of Anthropic's ended, in OpenAI's words."""
+CHUNKS: Final = (
+    *("First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"),
+    *("mlflow.chunk.item.", "ai.stream.firstChunk"),
 )
-"""Events that some leave when the first piece of a stream comes."""
-CHUNKS: Final = _FIRST
-"""Events that say no more than that a piece came."""
+"""How events begin that say no more than that a piece of a stream came, the first or each."""
 
 
 class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,44 +161,26 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def kind_of(attributes: Mapping[str, Any]) -> SpanKind:
-    """What a span stands for, by its attributes."""
-    named = _text(attributes.get("openinference.span.kind")).lower()
-    if named in get_args(SpanKind):
-        return next(each for each in get_args(SpanKind) if each == named)
-    for name, kinds in (
-        ("gen_ai.operation.name", _OPERATIONS),
-        ("traceloop.span.kind", _TRACELOOP),
-        ("llm.request.type", _REQUEST_TYPES),
-    ):
-        found = kinds.get(_text(attributes.get(name)).lower())
-        if found is not None:
-            return found
-    provider = attributes.get("gen_ai.provider.name", attributes.get("gen_ai.system"))
-    if provider is not None and "gen_ai.request.model" in attributes and not named:
-        return "other" if attributes.get("gen_ai.operation.name") else "llm"
-    return "other"
-
-
 def user_of(attributes: Mapping[str, Any]) -> str | None:
     """The user that a span names."""
-    return _first_text(attributes, (*_USER, f"{_PROPERTIES}user_id"), most=LABEL_CHARS_MAX)
+    return _first_name(attributes, _USER)
 
 
 def session_of(attributes: Mapping[str, Any]) -> str | None:
     """The session or conversation that a span names."""
-    names = ("session_id", "conversation_id", "thread_id")
-    named = (*_SESSION, *(f"{_PROPERTIES}{name}" for name in names))
-    return _first_text(attributes, named, most=LABEL_CHARS_MAX)
+    return _first_name(attributes, _SESSION)
 
 
 def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """What a span is tagged with: OpenLLMetry's properties and OpenInference's metadata."""
-    given = {
-        name.removeprefix(_PROPERTIES): value
-        for name, value in attributes.items()
-        if name.startswith(_PROPERTIES)
-    }
+    """What a span is tagged with, by an SDK's names for what apps make up, and OpenInference's metadata; a
+    tag that is a word alone has the value `true`."""
+    words = [each for name in _LISTED for each in _words(attributes.get(name))]
+    given = dict.fromkeys(words, "true")
+    apart = {*_LISTED, *_USER, *_SESSION}
+    for name, value in attributes.items():
+        begins = next((each for each in _TAGGED if name.startswith(each)), None)
+        if begins is not None and (name not in apart or begins == _PROPERTIES):
+            given[name.removeprefix(begins)] = value if begins == _PROPERTIES else from_json(value)
     metadata = from_json(attributes.get("metadata"))
     if isinstance(metadata, Mapping):
         given |= metadata
@@ -195,10 +188,15 @@ def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     return dict(list(kept.items())[:TAGS_MAX])
 
 
+def _words(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
+
+
 def error_of(span: RawSpan) -> str | None:
     """What kind of error a span ended with; None if it did not."""
     named = span.attributes.get("error.type") or None
-    if span.status != 2 and named is None:
+    failed = span.status == 2 or span.attributes.get(f"{LANGFUSE}level") == "ERROR"
+    if not failed and named is None:
         return None
     if named is None:
         thrown = [each.attributes.get("exception.type") for each in span.events if each.name == "exception"]
@@ -208,7 +206,7 @@ def error_of(span: RawSpan) -> str | None:
 
 def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
     """The call that a span of kind `llm` or `embedding` tells of."""
-    given = span.attributes
+    given = known(span)
     parameters = from_json(
         given.get("llm.invocation_parameters", given.get("embedding.invocation_parameters"))
     )
@@ -216,21 +214,23 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
     models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
     asked, said = _whole(given.get("input.value")), _whole(given.get("output.value"))
     operation = _operation(given, kind, asked)
-    request, response = _content(span, operation, next(iter(models), ""), parameters, asked)
+    request, response = _content(span, given, operation, next(iter(models), ""), parameters)
     if not models and isinstance(asked.get("model"), str) and asked["model"]:
         models = {asked["model"][:NAME_CHARS_MAX]: None}  # all that some say of a call that failed
     answered = [_text(each.get("content")) for each in response]
     input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
     if cached is not None and input_tokens is not None and cached > input_tokens:
         input_tokens += cached  # written by one who leaves the cache out of the input
+    ttft_ms = _ttft_ms(span, given)
     stream = given.get(
         "gen_ai.request.stream", given.get("gen_ai.is_streaming", given.get("llm.is_streaming"))
     )
+    stream = parameters.get("stream", ttft_ms is not None) if stream is None else stream
     return ModelCall(
         operation=operation,
         models=tuple(models) or ("unknown",),
         provider=_provider(given),
-        stream=_text(stream if stream is not None else parameters.get("stream")).lower() in {"true", "1"},
+        stream=_text(stream).lower() in {"true", "1"},
         error_type=error_of(span),
         finish_reason=_finish(given, response, said),
         input_tokens=input_tokens,
@@ -239,7 +239,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         written_input_tokens=_tokens(given, _WRITTEN) or 0,
         reasoning_tokens=_tokens(given, _REASONING),
         cost_usd=_cost(given),
-        ttft_ms=_ttft_ms(span),
+        ttft_ms=ttft_ms,
         output_chars=sum(map(len, answered)),
         address=_address(given),
         answer_id=_answer_id(given, said),
@@ -268,10 +268,9 @@ def _operation(given: Mapping[str, Any], kind: SpanKind, asked: Mapping[str, Any
 
 
 def _content(
-    span: RawSpan, operation: Operation, model: str, parameters: dict[str, Any], sent: Mapping[str, Any]
+    span: RawSpan, given: Mapping[str, Any], operation: Operation, model: str, parameters: dict[str, Any]
 ) -> tuple[bytes | None, list[Message]]:
     """The request as JSON, None where nothing of it was written; and the messages of the answer."""
-    given = span.attributes
     asked_in_events, answered = of_events([(each.name, each.attributes) for each in span.events])
     for each in span.events:
         if each.name == DETAILS:
@@ -292,7 +291,8 @@ def _content(
         or answered
     )
     whole = given.get("input.value")
-    if "model" in sent:
+    answered = answered or _said_in(_whole(given.get("output.value")))
+    if "model" in _whole(whole):
         return _text(whole).encode(), answered
     if not asked and isinstance(whole, str):
         asked = [{"role": "user", "content": whole}]
@@ -315,6 +315,29 @@ def _content(
     return msgspec.json.encode(request | ({"tools": offered} if offered else {})), answered
 
 
+def _said_in(said: Mapping[str, Any]) -> list[Message]:
+    """The messages of an answer that was written whole, as far as they say something."""
+    if isinstance(said.get("choices"), list):
+        choices = [each for each in said["choices"] if isinstance(each, Mapping)]
+        return [
+            {**each["message"], "finish_reason": each.get("finish_reason")}
+            for each in choices
+            if isinstance(each.get("message"), Mapping)
+        ]
+    is_message = said.get("type") == "message"
+    parts = said.get("content") if is_message else None
+    if said.get("object") == "response":
+        items = [each for each in _listed(said.get("output")) if isinstance(each, Mapping)]
+        parts = [part for each in items for part in _listed(each.get("content"))]
+    texts = [_text(each.get("text")) for each in _listed(parts) if isinstance(each, Mapping)]
+    finish = _ENDED.get(_text(said.get("stop_reason")))
+    return [{"content": "".join(texts), "finish_reason": finish}] if texts or is_message else []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _written_answer(
     given: Mapping[str, Any], operation: Operation, answered: list[Message], said: Mapping[str, Any]
 ) -> bytes | None:
@@ -322,7 +345,7 @@ def _written_answer(
     embeddings: their numbers tell a reader nothing."""
     if operation == "embeddings":
         return None
-    if "choices" in said or said.get("object") == "response":
+    if "choices" in said or said.get("object") == "response" or said.get("type") == "message":
         return _text(given["output.value"]).encode()
     if not answered:
         return None
@@ -333,7 +356,7 @@ def _written_answer(
         reason = each.get("finish_reason") or (reasons[index] if index < len(reasons) else None)
         message = {name: value for name, value in each.items() if name != "finish_reason"}
         text = {"text": message.get("content")} if operation == "text_completion" else {"message": message}
-        choices.append({"index": index, **text, "finish_reason": reason})
+        choices.append({"index": index, **text, "finish_reason": finish_reason(reason)})
     answer: dict[str, Any] = {"model": given.get("gen_ai.response.model"), "choices": choices}
     if given.get("gen_ai.response.id"):
         answer = {"id": given["gen_ai.response.id"], **answer}
@@ -347,7 +370,7 @@ def _finish(given: Mapping[str, Any], answered: list[Message], said: Mapping[str
     )
     first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
     first = first or _finish_of_response(said)
-    first = "tool_calls" if first == "tool_call" else first  # OpenTelemetry's word, and OpenAI's
+    first = finish_reason(first)
     return _text(first)[:NAME_CHARS_MAX] if first else None
 
 
@@ -385,11 +408,13 @@ def _answer_id(given: Mapping[str, Any], said: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) and 0 < len(found) <= NAME_CHARS_MAX else None
 
 
-def _ttft_ms(span: RawSpan) -> float | None:
-    seconds = span.attributes.get("gen_ai.response.time_to_first_chunk")
+def _ttft_ms(span: RawSpan, given: Mapping[str, Any]) -> float | None:
+    seconds = given.get(
+        "gen_ai.response.time_to_first_chunk", given.get("gen_ai.client.operation.time_to_first_chunk")
+    )
     if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < 86_400:
         return float(seconds) * 1000
-    first = next((each.at_ns for each in span.events if each.name in _FIRST), 0)
+    first = next((each.at_ns for each in span.events if each.name.startswith(CHUNKS)), 0)
     return (first - span.start_ns) / 1e6 if span.start_ns <= first <= span.end_ns else None
 
 
@@ -399,6 +424,13 @@ def _cost(given: Mapping[str, Any]) -> float | None:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 100_000:
             return float(value)
     return None
+
+
+def _first_name(given: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    """The first of these; MLflow's are JSON."""
+    found = _first_text(given, names, most=LABEL_CHARS_MAX + 2)
+    found = found[1:-1] if found and found[0] == found[-1] == '"' else found
+    return found[:LABEL_CHARS_MAX] if found else None
 
 
 def _tokens(given: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
