@@ -41,7 +41,7 @@ from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import STARTER_FILE, missing, read_config, read_text
 from airboss.config.found import completed
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
-from airboss.store.datadir import DataDir
+from airboss.store.datadir import DataDir, alive
 from airboss.store.datadir_lock import DataDirLock
 from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
@@ -232,17 +232,6 @@ def lock_patiently(data: DataDir) -> DataDirLock:
             raise
         log.warning("waiting for the processes of the last run to end")
         return data.lock(wait_s=LAST_RUN_S)
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def ledger_named_in(path: Path) -> str | None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, get_args
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
 
-from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
+from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.store import score_rows
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
+from airboss.store.score_rows import FEW, check, score_of, values_of
 
-FEW: Final = 1_000
-"""As many waiting scores are looked through from their side."""
 COLUMNS: Final = (
     *("id", "record_id", "name", "source", "by", "scored_at", "number", "yes_or_no", "label", "unscored"),
     *("comment", "user", "deployment", "release", "key", "started_at"),
@@ -32,13 +32,13 @@ Facts = Mapping[str, tuple[str, str, str, str]]
 def read(payloads: Iterable[bytes]) -> list[Score]:
     """Feedback, each once. Raises ValueError for JSON that is no score of a record."""
     found = {score.id: score for score in map(read_score, payloads)}
-    _check(found.values())
+    check(found.values())
     return list(found.values())
 
 
 def put(house: ClickHouse, scores: Sequence[Score]) -> int:
     """Keep those whose record is there and whose id is not; returns how many."""
-    _check(scores)
+    check(scores)
     new = _unknown(house, scores)
     settled = settle(new, of_records(house, reviewed(new)))
     facts = _facts(house, {score.subject_id for score in settled.kept})
@@ -85,14 +85,14 @@ def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
 
 def of_records(house: ClickHouse, record_ids: Collection[str]) -> list[Score]:
     """Every score of these records, the oldest first."""
-    return [_from_row(row) for row in _rows_of(house, record_ids)]
+    return [score_of(row, moment) for row in _rows_of(house, record_ids)]
 
 
 def shown(house: ClickHouse, record_ids: Collection[str]) -> dict[str, dict[str, ScoreValue | None]]:
     """What these records show of their scores, by record; those without any are left out."""
     by_record: defaultdict[str, list[Score]] = defaultdict(list)
     for row in _rows_of(house, record_ids):
-        by_record[row[1]].append(_from_row(row))
+        by_record[row[1]].append(score_of(row, moment))
     return {record_id: latest(scores) for record_id, scores in by_record.items()}
 
 
@@ -128,17 +128,8 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
 
 
 def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
-    """The condition on rows of `records` that a condition on their scores is, and its parameters."""
-    holds = "true"
-    parameters: dict[str, Any] = {"score_name": asked.name}
-    said_by = ", ".join(f"'{each}'" for each in asked.by or get_args(ScoreSource))
-    if asked.label is not None:
-        holds = f"newest.2 {asked.comparison} $score_bound"
-        parameters["score_bound"] = asked.label
-    elif asked.number is not None:
-        holds = f"newest.1 {asked.comparison} $score_bound"
-        parameters["score_bound"] = asked.number
-    return query("with_score").format(holds=holds, said_by=said_by), parameters
+    """As `score_rows.condition`."""
+    return score_rows.condition(asked, query("with_score"), number="newest.1", label="newest.2")
 
 
 def _unknown(house: ClickHouse, scores: Iterable[Score]) -> list[Score]:
@@ -165,39 +156,4 @@ def _rows_of(house: ClickHouse, record_ids: Collection[str]) -> list[list[Any]]:
 
 
 def _row(score: Score, facts: tuple[str, str, str, str]) -> tuple[Any, ...]:
-    value = score.value
-    label = value if isinstance(value, str) else None
-    return (
-        *(score.id, score.subject_id, score.name, score.source, score.by, stamp(score.at)),
-        *(float(value) if isinstance(value, bool | float) else None, isinstance(value, bool), label),
-        *(score.unscored, score.comment, score.user),
-        *facts,
-    )
-
-
-def _from_row(row: list[Any]) -> Score:
-    score_id, record_id, name, source, by, at, number, yes_or_no, label, unscored, comment, user = row
-    value: ScoreValue | None = label
-    if number is not None:
-        value = bool(number) if yes_or_no else float(number)
-    return Score(
-        id=score_id,
-        subject="record",
-        subject_id=record_id,
-        name=name,
-        source=source,
-        by=by,
-        at=moment(at),
-        value=value,
-        unscored=unscored,
-        comment=comment,
-        user=user,
-    )
-
-
-def _check(scores: Iterable[Score]) -> None:
-    for score in scores:
-        if score.subject != "record":
-            raise ValueError(
-                f"score {score.id} is of the {score.subject} {score.subject_id}, not of a record"
-            )
+    return (*values_of(score, stamp(score.at)), *facts)

@@ -5,6 +5,9 @@ ledger.db                SQLite (WAL)
 records.duckdb           the record store's
 secrets/                 0700; files 0600: admin_key, api_key, session_key, provider-NAME
 journal/WORKER-ID/       one for each gateway worker that lived
+scorers/                 Python scorers that the owner has put there
+finetune/JOB/            examples that a model is being trained on
+adapters/SHA256.gguf     adapters that were trained here
 weights/SHA256.gguf
 cache.db                 SQLite: answers that deployments with a cache keep
 brought                  ids of the calls that imports have stored lately
@@ -299,7 +302,7 @@ class DataDir:
     def _lock_message(self) -> str:
         pid = self.holder()
         who = "another Airboss" if pid is None else f"another Airboss (process {pid})"
-        if pid is not None and not _alive(pid):
+        if pid is not None and not alive(pid):
             return (
                 f"{self.path} was opened by process {pid}, which is gone, but its children "
                 "have not ended yet; wait a moment and try again"
@@ -428,7 +431,8 @@ def _sync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

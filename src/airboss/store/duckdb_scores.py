@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 
 from airboss.domain.ports import ScoreStats
-from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue, latest
+from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
+from airboss.store import score_rows
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
 from airboss.store.rows import naive
-
-FEW: Final = 1_000
-"""As many waiting scores are looked through from their side."""
+from airboss.store.score_rows import FEW, check, score_of, values_of
 
 _scores: Final = msgspec.json.Decoder(Score)
 
@@ -73,7 +72,7 @@ def attach(connection: Connection, record_ids: Collection[str]) -> None:
 
 def of_records(connection: Connection, record_ids: Collection[str]) -> list[Score]:
     """Every score of these records, the oldest first."""
-    found = [_from_row(row) for row in run_by_ids(connection, "scores", record_ids)]
+    found = [_score(row) for row in run_by_ids(connection, "scores", record_ids)]
     return sorted(found, key=lambda score: (score.at, score.id))
 
 
@@ -81,7 +80,7 @@ def shown(connection: Connection, record_ids: Collection[str]) -> dict[str, dict
     """What these records show of their scores, by record; those without any are left out."""
     by_record: defaultdict[str, list[Score]] = defaultdict(list)
     for row in run_by_ids(connection, "scores", record_ids):
-        by_record[row[1]].append(_from_row(row))
+        by_record[row[1]].append(_score(row))
     return {record_id: latest(scores) for record_id, scores in by_record.items()}
 
 
@@ -137,27 +136,14 @@ def erase(connection: Connection, *, user: str | None, record_ids: Collection[st
 
 
 def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:
-    """The condition on rows of `records` that a condition on their scores is, and its parameters."""
-    holds = "true"
-    parameters: dict[str, Any] = {"score_name": asked.name}
-    said_by = ", ".join(f"'{each}'" for each in asked.by or get_args(ScoreSource))
-    if asked.label is not None:
-        holds = f"label {asked.comparison} $score_bound"
-        parameters["score_bound"] = asked.label
-    elif asked.number is not None:
-        holds = f"number {asked.comparison} $score_bound"
-        parameters["score_bound"] = asked.number
-    return query("with_score").format(holds=holds, said_by=said_by), parameters
+    """As `score_rows.condition`."""
+    return score_rows.condition(asked, query("with_score"), number="number", label="label")
 
 
 def _unknown(connection: Connection, scores: Iterable[Score]) -> list[Score]:
     """Those that are not kept yet, each once."""
     new = {score.id: score for score in scores}
-    for score in new.values():
-        if score.subject != "record":
-            raise ValueError(
-                f"score {score.id} is of the {score.subject} {score.subject_id}, not of a record"
-            )
+    check(new.values())
     for (known,) in list(run_by_ids(connection, "known_scores", new)):
         new.pop(known, None)
     return list(new.values())
@@ -169,32 +155,8 @@ def _facts(connection: Connection, record_ids: Collection[str]) -> dict[str, tup
 
 
 def _row(score: Score, facts: tuple[Any, ...]) -> tuple[Any, ...]:
-    value = score.value
-    label = value if isinstance(value, str) else None
-    deployment, release, key, started_at = facts
-    return (
-        *(score.id, score.subject_id, score.name, score.source, score.by, naive(score.at)),
-        *(float(value) if isinstance(value, bool | float) else None, isinstance(value, bool), label),
-        *(score.unscored, score.comment, score.user),
-        *(deployment, release, key, started_at),
-    )
+    return (*values_of(score, naive(score.at)), *facts)
 
 
-def _from_row(row: tuple[Any, ...]) -> Score:
-    score_id, record_id, name, source, by, at, number, yes_or_no, label, unscored, comment, user = row
-    value: ScoreValue | None = label
-    if number is not None:
-        value = bool(number) if yes_or_no else number
-    return Score(
-        id=score_id,
-        subject="record",
-        subject_id=record_id,
-        name=name,
-        source=source,
-        by=by,
-        at=at.replace(tzinfo=UTC),
-        value=value,
-        unscored=unscored,
-        comment=comment,
-        user=user,
-    )
+def _score(row: Sequence[Any]) -> Score:
+    return score_of(row, lambda at: at.replace(tzinfo=UTC))
