@@ -130,7 +130,7 @@ def test_sealed_dead_letters_hold_no_words(sealed_house: House) -> None:
     house.worker.close_call(cast("Redacted", b'{"half":"%s"' % WORDS))
     status = house.mover.tick()
     assert [bool(each["payload"]) for each in letters(house)] == [True, True, True]
-    assert all(each.excerpt.startswith("airboss_sealed:") for each in status.dead_letters)
+    assert [each.excerpt.partition(":")[0] for each in status.dead_letters] == ["airboss_sealed"] * 3
     assert [name for name in holding(house.root, WORDS) if "journal" in name] == []
     (bob,) = [each for each in letters(house) if call_id(2) in each["why"]]
     assert b'"user":"bob"' in house.log.read_letter(bob["segment"], bob["payload"].encode())

@@ -178,6 +178,7 @@ def test_policies_of_the_deployment_bind_examples(tmp_path: Path) -> None:
     digest = stored(store, dataset("steer", told))
     policy = Policy(pii=(("email", "mask"),), detectors="1")
     tuning(store, task(digest, policy=policy), tmp_path).learn(trainer)
+    assert trainer.lines
     assert all("[EMAIL]" in line for line in trainer.lines)
 
 

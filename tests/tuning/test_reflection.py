@@ -96,6 +96,7 @@ def test_placeholders_are_asked_for_and_kept() -> None:
     what = task(stored(store, dataset("steer", items)), base=base, reflector=REFLECTOR)
     result = tuned(store, world, what)
     prompts = [call.input.messages[0]["content"] for call in world.calls if call.target == REFLECTOR]
+    assert prompts
     assert all("{{ tone }}" in prompt for prompt in prompts)
     assert not any((each.instruction or "") == WORDS for each in result.candidates)
 
