@@ -241,6 +241,8 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"user": "ann"}, [5, 4]),
     ({"key": "team-b"}, [5]),
     ({"user": "ann", "key": "team-b"}, [5]),
+    ({"keys": ("team-b", "nobody")}, [5]),
+    ({"keys": ("",)}, []),
     ({"id": call_id(3)}, [3]),
     ({"id": "no such id"}, []),
     ({"id": ""}, []),

@@ -83,6 +83,8 @@ def test_usage_by_team_is_that_of_its_keys(used: RecordLog) -> None:
     assert (web.requests, web.latency_p50_ms) == (6, 500.0)
     by_key = used.usage(asked(by=("team", "key"), teams=teams, among=("web",)))
     assert [(row.group, row.requests) for row in by_key] == [(("web", "team-a"), 5), (("web", "team-b"), 1)]
+    narrowed = used.usage(asked(by=("key",), where=RecordFilter(keys=("team-b", "team-z"))))
+    assert [(row.group, row.requests) for row in narrowed] == [(("team-b",), 1)]
     steps = used.usage(asked(by=("team",), teams=teams, step_s=60, among=(None, "web")))
     assert sum(row.requests for row in steps) == 7
     (nobody,) = used.usage(asked(by=("team",)))

@@ -39,6 +39,7 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ("arm",), "where": RecordFilter(release="a", arm="stable", status="ok"), "step_s": 3_600},
     {"by": ("team",), "teams": TEAMS},
     {"by": ("team", "key"), "teams": TEAMS, "step_s": 1_800, "where": RecordFilter(key="team-a")},
+    {"by": ("model", "key"), "where": RecordFilter(keys=("airboss", "nobody")), "people": ("users",)},
     {"by": ("team", "model"), "teams": TEAMS, "among": ("web", None), "costs": True},
     {"by": ("team", "user"), "teams": TEAMS, "limit": 3, "order": "output_tokens"},
     {"by": ("session", "team"), "teams": TEAMS, "limit": 5, "order": "cost_usd"},

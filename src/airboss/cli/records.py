@@ -43,6 +43,7 @@ from airboss.cli.records_filters import (
     SinceOption,
     StatusOption,
     TagOption,
+    TeamOption,
     UntilOption,
     UserOption,
     filters,
@@ -101,6 +102,7 @@ def show(
     key: KeyOption = None,
     session: SessionOption = None,
     tag: TagOption = None,
+    team: TeamOption = None,
     policy: PolicyOption = None,
     arm: ArmOption = None,
     error_type: ErrorTypeOption = None,
@@ -136,6 +138,7 @@ def show(
         key=key,
         session=session,
         tag=tag,
+        team=team,
         policy=policy,
         arm=arm,
         error_type=error_type,
@@ -153,10 +156,18 @@ def show(
             rows = rows_asked(context, limit, per, out)
             asked = {"group_by": by, "compare": compare, "metric": most, "per": per, "limit": rows}
             show_usage(api, query, asked, out=out, as_json=as_json)
-        elif record_id is not None:
-            show_record(api, record_id, as_json=as_json)
         else:
-            show_records(api, query, limit, follow=follow, as_json=as_json)
+            show_calls(api, query, limit, record_id=record_id, follow=follow, as_json=as_json)
+
+
+def show_calls(
+    api: Api, query: Query, limit: int, *, record_id: str | None, follow: bool, as_json: bool
+) -> None:
+    """One record, or all that match."""
+    if record_id is not None:
+        show_record(api, record_id, as_json=as_json)
+    else:
+        show_records(api, query, limit, follow=follow, as_json=as_json)
 
 
 def rows_asked(context: typer.Context, limit: int, per: str | None, out: Path | None) -> str | None:

@@ -20,6 +20,7 @@ UntilOption = Annotated[str | None, typer.Option(help="Before this time, written
 ModelOption = Annotated[str | None, typer.Option(help="Only calls answered by this model.")]
 UserOption = Annotated[str | None, typer.Option(help="Only calls of this user.")]
 KeyOption = Annotated[str | None, typer.Option(help="Only calls by the key of this name.")]
+TeamOption = Annotated[str | None, typer.Option(help="Only calls by keys that are in this team now.")]
 SessionOption = Annotated[str | None, typer.Option(help="Only calls of this session.")]
 TagOption = Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")]
 ErrorTypeOption = Annotated[str | None, typer.Option(help="Only calls that failed so: timeout, …")]

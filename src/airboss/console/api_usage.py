@@ -14,7 +14,7 @@ from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
 from airboss.console.named import whole
-from airboss.console.query import FILTER_NAMES, PAGE_NAMES, Limit, Period, check_names, read_filter
+from airboss.console.query import FILTER_NAMES, KEYS, PAGE_NAMES, Limit, Period, check_names, read_filter
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
@@ -167,7 +167,7 @@ def question(desk: Desk, call: Call, period: Period) -> UsageQuery:
     params = call.params
     by = tuple(each.strip() for each in params.get("group_by", "").split(",") if each.strip())
     filters = {name: params[name] for name in FILTER_NAMES if params.get(name) and name != "sort"}
-    where = read_filter(filters, now=call.now, local=UTC)
+    where = read_filter(filters | {KEYS: params.get(KEYS, "")}, now=call.now, local=UTC)
     step_s = None
     per = params.get("per")
     if per and (per not in PERS or params.get("step_s")):
@@ -345,7 +345,7 @@ def filter_of(asked: UsageQuery, group: tuple[str | None, ...]) -> dict[str, str
     for name, value in zip(asked.by, group, strict=True):
         if name == "team" and "key" in asked.by:  # which says it
             continue
-        if value is None or name in ("provider", "team", "operation", "finish_reason"):
+        if value is None or name in ("provider", "operation", "finish_reason"):
             return None
         tag = name.removeprefix("tag:")
         if not value and tag == name:  # an empty filter is none

@@ -1,31 +1,45 @@
-"""Releases in a question, as people name them: by the first digits of the digest, as pages show it."""
+"""Releases and teams in a question, as people name them: a release by the first digits of its digest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airboss.config.wording import nearest
 from airboss.console.desk import Desk
+from airboss.console.query import KEYS
 from airboss.domain.errors import InvalidRequest
 
 DIGEST_LENGTH = 64
 DIGITS_MIN = 8
+NOBODY = "(none)"
+"""No key can have this name."""
 WORDS = frozenset({"previous", "week"})
 """What else `compare` may say."""
 
 
 def whole(desk: Desk, params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters with every release's digest written whole, and in small letters.
+    """The parameters with every release's digest written whole, and in small letters, and the keys of a team.
 
-    Raises InvalidRequest for what is no digest, nor the first digits of just one that is kept: a release that
-    there is not must not look like one that answered nothing.
+    Raises InvalidRequest for what is no digest, nor the first digits of just one that is kept, and for no
+    team: a release or team that there is not must not look like one that answered or asked nothing.
     """
     found = dict(params)
+    if team := params.get("team", "").strip():
+        found[KEYS] = _keys_of(desk, team)
     for name in ("release", "compare"):
         text = params.get(name, "").strip().lower()
         if text:
             known = is_digest(text) or (name == "compare" and text in WORDS)
             found[name] = text if known else _only(desk, text, name)
     return found
+
+
+def _keys_of(desk: Desk, team: str) -> str:
+    """The names of its keys; one without keys has what is no key's name."""
+    teams = desk.in_force().teams
+    if team not in teams:
+        raise InvalidRequest(f"there is no team {team[:80]!r}; {nearest(team, teams)}", param="team")
+    return ",".join(key.name for key in desk.ledger.all_keys() if key.team == team) or NOBODY
 
 
 def is_digest(text: str) -> bool:

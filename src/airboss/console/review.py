@@ -16,7 +16,7 @@ from airboss.store.opinions import check_name, check_value
 
 Scale = Literal["yes-no", "1-5", "labels"]
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
-FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("sort", "id"))
+FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "team"))
 PLAN: Final = (
     *FILTERS,
     "since",

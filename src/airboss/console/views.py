@@ -165,6 +165,7 @@ def records(desk: Desk, seen: Visit) -> View:
         ),
         models=sorted({each.model for each in found}),
         statuses=STATUSES,
+        teams=sorted(desk.in_force().teams),
         unshown=UNSHOWN,
         asked={name: keep[name] for name in FILTER_NAMES if keep.get(name)} | times_of(period),
         rows=found,

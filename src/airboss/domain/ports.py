@@ -215,18 +215,18 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records. Every field given must hold; times are `since <= started_at < until`.
 
     `before` is a record's id: only older ones (keyset paging, newest first). `after`: only those stored
-    later than that one, in that order (a long call that began earlier and ended later is not missed). An
-    id that is not there has nothing before or after it; after "" come all. `score` is a condition on the
-    record's `scores` (`score.read_condition`); `release` is a digest. `ids`: one of these (at most 10,000).
-    `text` is looked for in id, user, session and error_type, case-insensitively. `tag` is `NAME=VALUE`,
-    `policy` a kind that one found. With `sort` the list starts with the slowest or costliest calls, those
-    with the longest answers, or as chance orders them, alike for one `seed`, and is not paged."""
+    later than that one, in that order (a long call that began earlier and ended later is not missed). An id
+    that is not there has nothing before or after it; after "" come all. `score`: `score.read_condition`.
+    `release` is a digest. `ids`, `keys`: one of these (at most 10,000). `text` is looked for in id, user,
+    session and error_type, in any case. `tag` is `NAME=VALUE`, `policy` a kind that one found. With `sort`
+    slow, costly or long ones come first, or as chance orders them for a `seed`; it is not paged."""
 
     deployment: str | None = None
     status: str | None = None
     model: str | None = None
     user: str | None = None
     key: str | None = None
+    keys: tuple[str, ...] | None = None
     id: str | None = None
     ids: tuple[str, ...] | None = None
     since: datetime | None = None

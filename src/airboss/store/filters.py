@@ -15,6 +15,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "model": "model = $model",
     "user": '"user" = $user',
     "key": '"key" = $key',
+    "keys": '"key" in $keys',
     "id": "id = $id",
     "ids": "id in $ids",
     "release": "release = $release",

@@ -448,6 +448,7 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
     return (
         all(getattr(where, name) in {None, getattr(record, name)} for name in _EQUAL)
         and (where.ids is None or record.id in where.ids)
+        and (where.keys is None or record.key in where.keys)
         and (where.since is None or record.started_at >= where.since)
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()

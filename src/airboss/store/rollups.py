@@ -227,7 +227,7 @@ def of_usage(
         tagged=_is_tagged(asked),
         names=frozenset(_names(asked)),
         metric=asked.order,
-        apart=bool({"model", "key", "team"}.intersection(asked.by) or asked.where.model or asked.where.key),
+        apart=bool({"model", "key", "team"} & {*asked.by, *_names(asked)}),
         quantiles=tuple(name for name in QUANTILES if asked.costs or name != "cost_p95_usd"),
         people=asked.people,
         order="counts.start" if asked.step_s is not None else f"{asked.order} desc nulls last",
@@ -279,4 +279,4 @@ def _names(asked: UsageQuery) -> set[str]:
     """What it is told by and narrowed by; of a team its keys tell."""
     where, everything = narrowed(asked.where), RecordFilter()
     names = (name for name in where.__struct_fields__ if getattr(where, name) != getattr(everything, name))
-    return {*("key" if name == "team" else name for name in asked.by), *names}
+    return {"key" if name in ("team", "keys") else name for name in (*asked.by, *names)}
