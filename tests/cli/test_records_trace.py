@@ -37,6 +37,7 @@ def test_a_stopped_one_shows_its_traces(run: Run, data: Path, monkeypatch: pytes
     assert (code, err) == (0, "")
     head, *rows = [line.split() for line in out.splitlines()]
     assert (head[1], head[4:6]) == (TRACE, ["4", "spans"])
+    assert head[8:] == ["36", "tokens", "$0.000246"]
     assert [row[5] for row in rows] == ["1", "2", "3", "4"]
     assert [row[-1] for row in rows] == ["agent", call_id(2), "error", call_id(4)]
     for number in (2, 4):

@@ -117,9 +117,8 @@ def traced() -> Site:
         at(3, 1, name="weather", kind="tool", status="error", message="no <i>net</i>"),
         at(4, 1, model_call=True, duration_ms=300.0),
         opened={call_id(5): opened_json(5, trace_id=TRACE, trace_parent=f"{4:016x}-01", started_at=BEGAN)},
+        closed={call_id(5): closed_json(5)},
     )
-    log.apply(JournalMove(segment="w/1", start=1, end=2, closed={call_id(5): closed_json(5)}))
-    log.settle_calls(NOW, limit=10)
     return Site(log=log)
 
 
@@ -136,6 +135,9 @@ def test_the_api_lists_and_shows_traces(traced: Site) -> None:
     assert (listed["trace_id"], listed["spans"], listed["errors"]) == (TRACE, 5, 1)
     assert (listed["user"], listed["session"]) == ("ann", "s-1")
     found = get(traced, f"/api/v1/traces/{TRACE}")
+    for each in (listed, found):  # of two calls: the client's side of the gateway's is none
+        used = (each["input_tokens"], each["output_tokens"], each["cost_usd"], each["cost_unknown"])
+        assert used == (20, 16, 0.000246, 0)
     rows = {row["span_id"]: row for row in found["rows"]}
     assert (found["spans"], found["next"]) == (5, None)
     assert rows[f"{2:016x}"]["record"] == call_id(2)
@@ -191,7 +193,11 @@ def test_the_pages_show_it(traced: Site, empty: Site) -> None:
     pages = traced.person()
     listed = pages.get("/traces").text
     assert f'href="/traces/{TRACE}"' in listed
+    assert '<span title="20 in, 16 out">36</span>' in listed
+    assert "$0.00025" in listed
     page = pages.get(f"/traces/{TRACE}").text
+    assert "20 in, 16 out" in page
+    assert "$0.00025" in page
     for text in (listed, page):
         assert "<b>trip</b>" not in text
     assert f'href="/records/{call_id(5)}"' in page

@@ -349,6 +349,28 @@ def test_traces_are_listed(record_log: TracedLog) -> None:
         assert len(record_log.traces(msgspec.structs.replace(DAY, **given), limit=100)) == count, given
 
 
+def test_traces_tell_what_their_calls_used(record_log: TracedLog) -> None:
+    """Tokens and cost of the records that are in a trace, whoever made them, each once; a call whose cost
+    nobody knows is counted apart, and one that is no record yet is not."""
+    other = "cd" * 16
+    for number, trace_id, cost in ((2, TRACE, Decimal("0.25")), (3, other, None)):
+        at = 200 * (number - 2)
+        record_log.apply(gateway_call(number, number - 1, at=at, trace_id=trace_id))
+        closed = {call_id(number): closed_json(number, cost_usd=cost)}
+        record_log.apply(JournalMove(segment=SEGMENT, start=at + 100, end=at + 200, closed=closed))
+    spans = (llm(1), llm(4), span(5, 4, kind="tool"), llm(6, trace_id="ab" * 16))
+    record_log.apply(span_move(*spans, start=400))
+    settle(record_log)
+    record_log.apply(span_move(llm(7, trace_id="ab" * 16), start=800))
+    found = {each.trace_id: each for each in record_log.traces(DAY, limit=9)}
+    told = {name: (each.input_tokens, each.output_tokens, each.cost_unknown) for name, each in found.items()}
+    assert told == {TRACE: (20, 16, 0), "ab" * 16: (10, 8, 0), other: (10, 8, 1)}
+    costs = {name: each.cost_usd for name, each in found.items()}
+    assert costs == {TRACE: pytest.approx(0.250123), "ab" * 16: pytest.approx(0.000123), other: None}
+    (one,) = record_log.traces(msgspec.structs.replace(DAY, trace_id="ab" * 16), limit=9)
+    assert one == found["ab" * 16]
+
+
 @pytest.mark.words
 def test_a_person_is_taken_out_of_traces(record_log: TracedLog) -> None:
     """All of a trace that names them loses its texts, the calls in it theirs; numbers stay, others stay."""

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airboss.cli.api import Api
-from airboss.cli.output import milliseconds, print_json
+from airboss.cli.output import milliseconds, print_json, usd
 from airboss.domain.errors import WrongCall
 
 PAGE = 5_000
@@ -31,7 +31,10 @@ def show_trace(api: Api, trace_id: str, *, as_json: bool) -> None:
     began = datetime.fromisoformat(first["started_at"])
     spans = "1 span" if first["spans"] == 1 else f"{first['spans']:,} spans"
     sys.stdout.write(f"trace {wanted}  {began.astimezone():%Y-%m-%d %H:%M:%S}  {spans}  ")
-    sys.stdout.write(f"{milliseconds(first['duration_ms'])}\n")
+    tokens = first.get("input_tokens", 0) + first.get("output_tokens", 0)  # an Airboss of before has none
+    used = f"  {tokens:,} tokens" if tokens else ""
+    cost = f"  {usd(first['cost_usd'])}" if first.get("cost_usd") is not None else ""
+    sys.stdout.write(f"{milliseconds(first['duration_ms'])}{used}{cost}\n")
     for page in (first, *pages):
         sys.stdout.writelines(line(row, began) for row in page["rows"])
         sys.stdout.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -51,13 +51,17 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceTree(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a trace's tree, each span before those below it. `spans` counts those of the whole trace;
-    `next` is the `after` of the next page; None: that was all."""
+    """A part of a trace's tree, each span before those below it. Spans, tokens and cost are of the whole
+    trace, as in a list; `next` is the `after` of the next page; None: that was all."""
 
     trace_id: str
     started_at: datetime
     duration_ms: float
     spans: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    cost_unknown: int
     rows: tuple[TraceRow, ...]
     next: str | None
 
@@ -120,6 +124,17 @@ def tree_of(desk: Desk, trace_id: str) -> Tree:
     return Tree(spans)
 
 
+def sums_of(desk: Desk, trace_id: str, tree: Tree) -> TraceSummary:
+    """A whole trace in the words of the list. Raises NotFound."""
+    began, took = tree.extent()
+    until = began + timedelta(milliseconds=took + 1)
+    for found in desk.log.traces(
+        TraceFilter(since=began, until=until, trace_id=trace_key(trace_id)), limit=1
+    ):
+        return found
+    raise NotFound(f"trace {trace_id!r} was deleted a moment ago", param="id")
+
+
 def trace(desk: Desk, call: Call) -> TraceTree:
     """GET /api/v1/traces/{id}."""
     limit = ROWS.read(call.params)
@@ -133,11 +148,16 @@ def trace(desk: Desk, call: Call) -> TraceTree:
     rows, more = tree.page(under, after, limit)
     began, took = tree.extent()
     records = record_ids(tree.spans)
+    sums = sums_of(desk, call.path["id"], tree)
     return TraceTree(
         trace_id=call.path["id"],
         started_at=began,
         duration_ms=took,
         spans=len(tree.spans),
+        input_tokens=sums.input_tokens,
+        output_tokens=sums.output_tokens,
+        cost_usd=sums.cost_usd,
+        cost_unknown=sums.cost_unknown,
         rows=tuple(trace_row(row, records) for row in rows),
         next=rows[-1].span.id if more else None,
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, tree_of
+from airboss.console.api_traces import FILTERS, STATUSES, place, read_traces, sums_of, tree_of
 from airboss.console.curl import body_text
 from airboss.console.desk import Desk
 from airboss.console.page import Page, View, asking, need, period_of
@@ -83,6 +83,7 @@ def trace(desk: Desk, seen: Visit) -> View:
     return View(
         "trace.html",
         trace_id=trace_id,
+        sums=sums_of(desk, trace_id, tree),
         own=f"/traces/{trace_id}",
         tree=tree,
         at=at,

@@ -27,6 +27,7 @@ from airboss.store.span_rows import (
     TraceSummary,
     around,
     trace_key,
+    with_sums,
 )
 
 IDS_AT_ONCE: Final = 5_000
@@ -51,6 +52,7 @@ _CONDITIONS: Final = {
     "service": "service_ = $service",
     "user": "person = $user",
     "session": "session_ = $session",
+    "trace_id": "trace_id = $trace_id",
 }
 
 Make = Callable[[Sequence[bytes], str], None]
@@ -326,7 +328,7 @@ def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSumma
         conditions.append("(began, trace_id) < ($before_at, $before_trace)")
         asked |= {"before_at": at, "before_trace": trace_key(trace_id)}
     text = query("traces").format(where=" and ".join(conditions) or "true")
-    return [
+    found = [
         TraceSummary(
             trace_id=row[0],
             started_at=moment(row[1]),
@@ -341,6 +343,7 @@ def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSumma
         )
         for row in house.rows(text, asked)
     ]
+    return with_sums(found, where.until, lambda of: house.rows(query("trace_sums"), of))
 
 
 def erase(house: ClickHouse, user: str, before: datetime) -> int:

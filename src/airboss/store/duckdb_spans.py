@@ -31,6 +31,7 @@ from airboss.store.span_rows import (
     TraceSummary,
     around,
     trace_key,
+    with_sums,
 )
 
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
@@ -40,6 +41,7 @@ _CONDITIONS: Final = {
     "service": "service = $service",
     "user": "person = $user",
     "session": "session = $session",
+    "trace_id": "trace_id = $trace_id::uuid",
 }
 
 Insert = Callable[[Connection, Sequence[StoredRecord]], None]
@@ -265,7 +267,7 @@ def traces(connection: Connection, where: TraceFilter, limit: int) -> list[Trace
         conditions.append("(began, trace_id) < ($before_at, $before_trace::uuid)")
         asked |= {"before_at": naive(at), "before_trace": trace_key(trace_id)}
     text = query("traces").format(where=" and ".join(conditions) or "true")
-    return [
+    found = [
         TraceSummary(
             trace_id=row[0].hex,
             started_at=row[1].replace(tzinfo=UTC),
@@ -280,6 +282,16 @@ def traces(connection: Connection, where: TraceFilter, limit: int) -> list[Trace
         )
         for row in run(connection, text, asked)
     ]
+
+    def sums(of: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+        times = {name: naive(of[name]) for name in ("since", "until")}
+        traces = [trace_key(each) for each in of["traces"]]
+        return (
+            (row[0].hex, *row[1:])
+            for row in run(connection, query("trace_sums"), {**times, "traces": traces})
+        )
+
+    return with_sums(found, where.until, sums)
 
 
 def erase(connection: Connection, user: str, before: datetime) -> int:

@@ -49,7 +49,12 @@ class MemorySpans:
             for span in self._spans.values():
                 if where.since <= span.started_at < where.until:
                     by_trace[span.trace_id].append(span)
-        found = [each for each in map(_summary, by_trace.values()) if _matches(each, where)]
+            records = dict(self._records)
+        found = [
+            each
+            for each in (_summary(spans, records) for spans in by_trace.values())
+            if _matches(each, where)
+        ]
         return sorted(found, key=lambda each: each.place, reverse=True)[:limit]
 
     def trace(self, trace_id: str) -> Sequence[TraceSpan]:
@@ -198,9 +203,15 @@ def _detail(span: Span) -> SpanDetail:
     return SpanDetail(**{name: getattr(span, name) for name in SpanDetail.__struct_fields__})
 
 
-def _summary(spans: Sequence[Span]) -> TraceSummary:
+def _summary(spans: Sequence[Span], records: Mapping[str, InferenceRecord]) -> TraceSummary:
     ordered = sorted(spans, key=lambda each: each.started_at)
     first = next((each for each in ordered if each.parent_id is None), ordered[0])
+    calls = [
+        records[each.id]
+        for each in ordered
+        if (each.kind in MODEL_KINDS or each.gateway) and each.id in records
+    ]
+    costs = [float(each.cost_usd) for each in calls if each.cost_usd is not None]
     over = max(each.started_at + timedelta(milliseconds=each.duration_ms) for each in ordered)
     return TraceSummary(
         trace_id=first.trace_id,
@@ -213,12 +224,19 @@ def _summary(spans: Sequence[Span]) -> TraceSummary:
         model_calls=sum(each.kind in MODEL_KINDS or each.gateway for each in ordered),
         user=max((each.user for each in ordered if each.user is not None), default=None),
         session=max((each.session for each in ordered if each.session is not None), default=None),
+        input_tokens=sum(each.input_tokens or 0 for each in calls),
+        output_tokens=sum(each.output_tokens or 0 for each in calls),
+        cost_usd=sum(costs) if costs else None,
+        cost_unknown=len(calls) - len(costs),
     )
 
 
 def _matches(trace: TraceSummary, where: TraceFilter) -> bool:
     return (
-        all(getattr(where, name) in {None, getattr(trace, name)} for name in ("service", "user", "session"))
+        all(
+            getattr(where, name) in {None, getattr(trace, name)}
+            for name in ("service", "user", "session", "trace_id")
+        )
         and (where.status is None or (trace.errors > 0) == (where.status == "error"))
         and (where.before is None or trace.place < where.before)
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from airboss.domain.ports import RecordLog
 from airboss.domain.record import PolicyFinding
@@ -118,12 +119,14 @@ class TraceFilter(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     session: str | None = None
     status: str | None = None
+    trace_id: str | None = None
     before: tuple[datetime, str] | None = None
 
 
 class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A trace, by its spans that began in the period asked for. `name` and `service` are of the first one
-    without a parent, else of the first; `duration_ms` is from the first start to the last end."""
+    without a parent, else of the first; `duration_ms` is from the first start to the last end. Tokens and
+    cost are of its calls' records; `cost_usd` leaves out `cost_unknown` calls, and is None without others."""
 
     trace_id: str
     started_at: datetime
@@ -135,11 +138,33 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     model_calls: int
     user: str | None
     session: str | None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    cost_unknown: int = 0
 
     @property
     def place(self) -> tuple[datetime, str]:
         """Where it stands in a list, newest first."""
         return self.started_at, self.trace_id
+
+
+def with_sums(
+    found: Sequence[TraceSummary],
+    until: datetime,
+    ask: Callable[[Mapping[str, Any]], Iterable[Sequence[Any]]],
+) -> list[TraceSummary]:
+    """Traces with what their calls used: `ask` gives rows of `trace_sums`, with the trace's id in hex."""
+    if not found:
+        return []
+    since = min(each.started_at for each in found)
+    rows = ask({"since": since, "until": until, "traces": [each.trace_id for each in found]})
+    sums = {row[0]: row[1:] for row in rows}
+    names = ("input_tokens", "output_tokens", "cost_usd", "cost_unknown")
+    return [
+        replace(each, **dict(zip(names, sums[each.trace_id], strict=True))) if each.trace_id in sums else each
+        for each in found
+    ]
 
 
 class SpanLog(Protocol):
