@@ -16,7 +16,7 @@ def test_what_could_not_be_written_is_written_the_next_time(tmp_path: Path) -> N
     house = House(tmp_path)
     path, clock = tmp_path / "traces.jsonl", house.clock
     traces, until = ErasedTraces(path, clock), clock.now()
-    in_the_way = path.with_suffix(".tmp")
+    in_the_way = path.with_name(f"{path.name}.new")
     in_the_way.mkdir()
     for _ in range(2):
         with pytest.raises(OSError, match="traces"):

@@ -14,7 +14,7 @@ import msgspec
 
 from airboss.domain.status import DeadLetter
 from airboss.store.sealed_marks import PREFIX
-from airboss.telemetry.journal import fsync_directory
+from airboss.store.whole_file import replace_file, sync_folder
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 SHOWN_MAX: Final = 20
@@ -103,7 +103,7 @@ class DeadLetters:
         if self._dirty:
             with suppress(FileNotFoundError), self._path.open("rb") as file:  # moved away: nothing to sync
                 os.fsync(file.fileno())
-            fsync_directory(self._path.parent)
+            sync_folder(self._path.parent)
             self._dirty = False
 
     def all(self) -> list[Letter]:
@@ -132,14 +132,7 @@ class DeadLetters:
         self._write(kept)
 
     def _write(self, letters: Iterable[Letter]) -> None:
-        beside = self._path.with_name(f"{self._path.name}.new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(msgspec.json.encode(letter) + b"\n" for letter in letters)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        fsync_directory(self._path.parent)
+        replace_file(self._path, (msgspec.json.encode(letter) + b"\n" for letter in letters))
         self._dirty = False
         self._newest = deque(_read_newest(self._path), SHOWN_MAX)
 

@@ -7,7 +7,6 @@ erasure would bring the person's words back, in spans that name nobody.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 from airboss.domain.ports import Clock
 from airboss.domain.record import OpenedCall
 from airboss.store.span_rows import Span, SpanLog, TraceFilter
-from airboss.telemetry.journal import fsync_directory
+from airboss.store.whole_file import replace_file
 
 FILE: Final = "erased-traces.jsonl"
 KEPT: Final = timedelta(days=7)
@@ -84,15 +83,8 @@ class ErasedTraces:
         if known == before:
             return
         kept = dict(list(known.items())[-TRACES_MAX:])
-        temporary = self._path.with_suffix(".tmp")
         lines = (msgspec.json.encode(_Line(trace, at)) + b"\n" for trace, at in kept.items())
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        fsync_directory(self._path.parent)
+        replace_file(self._path, lines)
         # Only now: what is known here and stands in no file would be taken for written the next time.
         self._until = kept
         self._newest = max(kept.values(), default=None)

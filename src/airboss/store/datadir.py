@@ -36,6 +36,7 @@ import msgspec
 
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir_lock import DataDirLock, take
+from airboss.store.whole_file import sync_folder
 
 MAX_SECRET_BYTES = 64 * 1024
 """No secret file is longer."""
@@ -113,7 +114,7 @@ class DataDir:
         """Let the ledger be there from now on, whatever was before."""
         if resolved(wanted) == f"sqlite:///{self.ledger_path}":
             self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)  # so the directory may be moved
-            _sync_dir(self.secrets_dir)
+            sync_folder(self.secrets_dir)
         else:
             self.write_secret(LEDGER_SECRET, wanted)
 
@@ -291,7 +292,7 @@ class DataDir:
         path = self._secret_path(name)
         with _temporary(path, value) as written:
             written.replace(path)
-        _sync_dir(path.parent)
+        sync_folder(path.parent)
         return path
 
     def _secret_path(self, name: str) -> Path:
@@ -420,15 +421,7 @@ def _write_once(path: Path, value: str) -> None:
     """Make the file whole or not at all; nothing happens if another process was first."""
     with _temporary(path, value) as written, contextlib.suppress(FileExistsError):
         os.link(written, path)
-    _sync_dir(path.parent)
-
-
-def _sync_dir(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path.parent)
 
 
 def alive(pid: int) -> bool:

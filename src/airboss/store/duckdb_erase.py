@@ -24,6 +24,7 @@ from airboss.store.duckdb_copy import BYTES_SUFFIX, COPY_SUFFIX, ZEROED, beside
 from airboss.store.duckdb_run import Connection, append, query, run
 from airboss.store.joining import blank_opened, read_opened
 from airboss.store.rows import naive, open_rows
+from airboss.store.whole_file import sync_folder
 
 IDS_AT_ONCE: Final = 5_000
 COPY_MAX_S: Final = 3600.0
@@ -117,11 +118,7 @@ def put_in_place(copy: Path, path: Path) -> None:
     try:
         wal.unlink(missing_ok=True)
         copy.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be replaced by its copy: {error}") from error
 

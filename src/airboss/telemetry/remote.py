@@ -24,6 +24,7 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, Unavailable
 from airboss.domain.ports import Clock
+from airboss.store.whole_file import replace_file
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, read_frames
 from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
 from airboss.telemetry.metrics import Counts
@@ -248,21 +249,17 @@ class Nodes:
             # Without its mark it would be taken for one of this machine's, whose worker is dead.
             unborn = self._root / f"{UNBORN_PREFIX}{journal}"
             unborn.mkdir(mode=0o700, exist_ok=True)
-            _write(unborn / REMOTE, name.encode())
+            replace_file(unborn / REMOTE, [name.encode()])
             unborn.rename(directory)
             fsync_directory(self._root)
         return directory
 
     def _end(self, directory: Path) -> None:
         if directory.is_dir():  # else the mover is done with it
-            _write(directory / ENDED, b"")
-            fsync_directory(directory)
+            replace_file(directory / ENDED, [])
 
     def _keep(self) -> None:
-        fresh = self._kept.with_name(f".{self._kept.name}")
-        _write(fresh, msgspec.json.encode(self._state))
-        fresh.replace(self._kept)
-        fsync_directory(self._kept.parent)
+        replace_file(self._kept, [msgspec.json.encode(self._state)])
 
 
 def _ago(now: datetime, seconds: float) -> datetime:
@@ -297,12 +294,3 @@ def _append(path: Path, at: int, piece: bytes) -> int:
     if new:
         fsync_directory(path.parent)
     return at
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file to the disk. Raises OSError where not all of it is."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:  # which writes on after a piece, as a nearly full disk takes
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from airboss.domain.errors import AirbossError
+from airboss.store.whole_file import replace_file
 from airboss.tuning.hosted_answers import (
     count,
     id_of,
@@ -373,10 +374,7 @@ class _Training:
     def _note(self, **known: Any) -> None:
         for name, value in known.items():
             setattr(self._notes, name, value)
-        path = _notes_path(self._order)
-        written = path.with_suffix(".part")
-        written.write_bytes(msgspec.json.encode(self._notes))
-        written.replace(path)
+        replace_file(_notes_path(self._order), [msgspec.json.encode(self._notes)])
 
     def _read_notes(self) -> Notes:
         try:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from airboss.store.whole_file import replace_file
+
 if TYPE_CHECKING:
     from airboss.tuning.examples import Line
 
@@ -41,8 +43,8 @@ class TrainingFiles:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Whose they are comes first: a file without it would obey nobody.
         path.unlink(missing_ok=True)
-        _replace(_owners(path), msgspec.json.encode([line.user for line in lines]))
-        _replace(path, "".join(f"{line.text}\n" for line in lines).encode())
+        replace_file(_owners(path), [msgspec.json.encode([line.user for line in lines])])
+        replace_file(path, [f"{line.text}\n".encode() for line in lines])
 
     def forget(self, user: str) -> int:
         """Take a person's examples out of every file; returns how many there were."""
@@ -70,16 +72,10 @@ def _without(path: Path, user: str) -> int:
     if len(users) != len(lines):  # a kill between writing the two: nobody knows whose these are
         path.unlink()
         return users.count(user)
-    _replace(path, b"".join(line for line, whose in zip(lines, users, strict=True) if whose != user))
-    _replace(_owners(path), msgspec.json.encode([whose for whose in users if whose != user]))
+    replace_file(path, [line for line, whose in zip(lines, users, strict=True) if whose != user])
+    replace_file(_owners(path), [msgspec.json.encode([whose for whose in users if whose != user])])
     return users.count(user)
 
 
 def _owners(path: Path) -> Path:
     return path.with_suffix(".people.json")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    written = path.with_name(f"{path.name}.part")
-    written.write_bytes(content)
-    written.replace(path)
