@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
 from airboss.compose.parts import provider_key
-from airboss.compose.tuning import open_tunes, put
+from airboss.compose.tuning import open_tunes
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.plan import Target
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
-    from airboss.domain.release import Release
     from airboss.releases.trained import NewModel
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job, JobStore
@@ -100,6 +99,7 @@ def _target(place: Place) -> Target:
 def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:
     """Does jobs of kind `finetune`; what turns out to be better is proposed."""
     from airboss.releases.trained import NewModel  # noqa: PLC0415 - as above
+    from airboss.tuning.proposing import proposed  # noqa: PLC0415 - as above
     from airboss.tuning.training_files import TrainingFiles  # noqa: PLC0415 - as above
 
     files = TrainingFiles(data.finetune_dir)
@@ -120,7 +120,7 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
                 new = NewModel(base=tuning.task.base.model, fields=learned.trained.fields)
                 with engine_for(new, ledger, data, progress) as port:
                     result = run_until_stopped(judged(tuning, learned, ledger, data, port), progress)
-                result = _taken(result, new, propose)
+                result = proposed(result, lambda name, release: propose(name, release, new))
                 if not result.better and result.judgement.after is not None:
                     _drop_adapter(new, ledger, data)
             except AirbossError as error:
@@ -206,22 +206,6 @@ def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, trainer: Traine
             trainer.abandon(order_of(tuning.task, job.id, files))
             files.drop(job.id)
         raise
-
-
-def _taken(result: FinetuneResult, new: NewModel, propose: Propose) -> FinetuneResult:
-    """What is better stands in the configuration, or the result says why not."""
-    from airboss.tuning.finetune import proposed, unproposed  # noqa: PLC0415 - as above
-
-    if not result.better:
-        return result
-
-    def propose_both(name: str, release: Release) -> object:
-        return propose(name, release, new)
-
-    try:
-        return proposed(result, put(propose_both, result.release))
-    except AirbossError as error:
-        return unproposed(result, str(error))
 
 
 def note(stores: Stores, job: Job, **detail: Any) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
-from airboss.domain.errors import AirbossError, WrongCall
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
-    from airboss.domain.release import Release
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job
     from airboss.store.tunes import SqlTuneStore
     from airboss.tuning.orders import TuneOrders
-
-Propose = Callable[[str, "Release"], object]
-"""Writes a release into the configuration under a name. Raises WrongCall where the name is another's."""
-
-NAMES_MAX: Final = 100
+    from airboss.tuning.plan import TuneResult
+    from airboss.tuning.proposing import Propose
 
 
 @contextmanager
@@ -52,7 +47,7 @@ def orders(ledger: Ledger, data: DataDir, stores: Stores) -> TuneOrders:
 
 def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:
     """Does jobs of kind `tune`; what turns out to be better is proposed."""
-    from airboss.tuning.plan import TuneResult, proposed, unproposed  # noqa: PLC0415 - as above
+    from airboss.tuning.proposing import proposed  # noqa: PLC0415 - as above
     from airboss.tuning.work import Tuning  # noqa: PLC0415 - as above
 
     def work(job: Job, progress: Progress) -> object:
@@ -72,27 +67,6 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
                 )
                 return await tuning.run()
 
-        result = run_until_stopped(main(), progress)
-        if not result.better or result.release is None:
-            return result
-        try:
-            return proposed(result, put(propose, result.release))
-        except AirbossError as error:
-            return unproposed(result, str(error))
+        return proposed(run_until_stopped(main(), progress), propose)
 
     return work
-
-
-def put(propose: Propose, release: Release) -> str:
-    """Propose a release under its name, or that name with a number where it is another's; returns the name.
-    Raises WrongCall, ConfigError."""
-    for number in range(1, NAMES_MAX):
-        name = release.name if number == 1 else f"{release.name}-{number}"
-        try:
-            propose(name, release)
-        except WrongCall:
-            if number + 1 == NAMES_MAX:
-                raise
-        else:
-            return name
-    raise AssertionError("the last name returns or raises")

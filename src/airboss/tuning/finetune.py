@@ -177,14 +177,3 @@ def order_of(task: FinetuneTask, job: str, files: TrainingFiles) -> TrainOrder:
         seed=task.seed,
         work=files.folder(job),
     )
-
-
-def proposed(result: FinetuneResult, name: str) -> FinetuneResult:
-    """The result with the name that model and release have in the configuration."""
-    release = msgspec.structs.replace(result.release, name=name)
-    return msgspec.structs.replace(result, release=release, proposed=name)
-
-
-def unproposed(result: FinetuneResult, cause: str) -> FinetuneResult:
-    """The result with why its release is not in the configuration."""
-    return msgspec.structs.replace(result, unproposed=cause)

@@ -137,18 +137,6 @@ class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     reflections: Reflections | None = None
 
 
-def proposed(result: TuneResult, name: str) -> TuneResult:
-    """The result with the name that its release has in the configuration."""
-    assert result.release is not None  # nothing else is proposed
-    release = msgspec.structs.replace(result.release, name=name)
-    return msgspec.structs.replace(result, release=release, proposed=name)
-
-
-def unproposed(result: TuneResult, cause: str) -> TuneResult:
-    """The result with why its release is not in the configuration."""
-    return msgspec.structs.replace(result, unproposed=cause)
-
-
 def check_order(order: TuneOrder) -> None:
     """Raises WrongCall for numbers and forms that mean nothing."""
     unknown = sorted(set(order.forms) - set(FORMS))
