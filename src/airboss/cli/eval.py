@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
-from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
 
@@ -70,7 +69,7 @@ def run(
         "why": why,
     }
     found = ordered("evals", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
+    tell(found, show_report, as_json=as_json)
     decision = found["report"]["decision"]
     if decision is not None and decision["conclusion"] != "pass":
         raise typer.Exit(1)
@@ -99,16 +98,7 @@ def show(
 ) -> None:
     """Show what an evaluation found."""
     found = shown("evals", eval_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
-
-
-def tell(found: dict[str, Any], *, as_json: bool) -> None:
-    """An evaluation as one JSON object, its summary's fields among the others, or as tables."""
-    if as_json:
-        rest = {name: value for name, value in found.items() if name != "summary"}
-        print_json({**found["summary"], **rest})
-        return
-    show_report(found)
+    tell(found, show_report, as_json=as_json)
 
 
 def read_part(part: str) -> str:

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.finetune_report import show_finetune, show_finetunes
-from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 
 finetune = typer.Typer(
@@ -69,7 +68,7 @@ def run(
         "people": people,
     }
     found = ordered("finetunes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
+    tell(found, show_finetune, as_json=as_json)
     if not found["result"]["better"]:
         raise typer.Exit(1)
 
@@ -99,12 +98,4 @@ def show(
 ) -> None:
     """Show what came of a fine-tuning."""
     found = shown("finetunes", finetune_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
-
-
-def tell(found: dict[str, Any], *, as_json: bool) -> None:
-    """A fine-tuning as one JSON object, its summary's fields beside `result`, or in words."""
-    if as_json:
-        print_json({**found["summary"], "result": found["result"]})
-        return
-    show_finetune(found)
+    tell(found, show_finetune, as_json=as_json)

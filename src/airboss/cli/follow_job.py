@@ -114,6 +114,15 @@ def whole(api: Api, name: str, job_id: str) -> dict[str, Any]:
     return found
 
 
+def tell(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
+    """One of them as one JSON object, its summary's fields among the others, or as `show` does."""
+    if not as_json:
+        show(found)
+        return
+    rest = {name: value for name, value in found.items() if name != "summary"}
+    print_json({**found["summary"], **rest})
+
+
 def say_id(job_id: str, *, as_json: bool) -> None:
     """Print the id of a job that nobody waits for."""
     if as_json:

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.files import unreadable
-from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import print_json
 from airboss.cli.probe_report import show_probe, show_probes
 from airboss.domain.errors import WrongCall
 
@@ -80,7 +79,7 @@ def bias(
     if prompts is not None:
         order |= {"prompts": read_file(prompts), "source": str(prompts)}
     found = ordered("probes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
+    tell(found, show_probe, as_json=as_json)
     if found["report"]["conclusion"] == "found":
         raise typer.Exit(1)
 
@@ -108,15 +107,7 @@ def show(
 ) -> None:
     """Show what a probe found."""
     found = shown("probes", probe_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
-
-
-def tell(found: dict[str, Any], *, as_json: bool) -> None:
-    """A probe as one JSON object, its summary's fields beside its report, or as tables and plots."""
-    if as_json:
-        print_json({**found["summary"], "report": found["report"]})
-        return
-    show_probe(found)
+    tell(found, show_probe, as_json=as_json)
 
 
 def read_margin(text: str) -> tuple[str, float]:

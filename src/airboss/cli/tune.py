@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown
+from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.cli.tune_report import show_tune, show_tunes
 from airboss.domain.errors import WrongCall
@@ -80,7 +79,7 @@ def run(
     if form:
         order["forms"] = form
     found = ordered("tunes", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
+    tell(found, show_tune, as_json=as_json)
     if not found["result"]["better"]:
         raise typer.Exit(1)
 
@@ -108,12 +107,4 @@ def show(
 ) -> None:
     """Show what a tuning found."""
     found = shown("tunes", tune_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, as_json=as_json)
-
-
-def tell(found: dict[str, Any], *, as_json: bool) -> None:
-    """A tuning as one JSON object, its summary's fields beside `result`, or as tables."""
-    if as_json:
-        print_json({**found["summary"], "result": found["result"]})
-        return
-    show_tune(found)
+    tell(found, show_tune, as_json=as_json)

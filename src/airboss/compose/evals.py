@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
     from airboss.evaluations.caller_http import HttpCaller
-    from airboss.evaluations.orders import EvalOrders
+    from airboss.evaluations.orders import EvalOrders, Parts
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job
 
@@ -42,13 +42,18 @@ def orders(ledger: Ledger, data: DataDir, stores: Stores) -> EvalOrders:
     """Takes orders for evaluations."""
     from airboss.evaluations.orders import EvalOrders  # noqa: PLC0415 - numbers and schemas, where needed
 
-    return EvalOrders(
-        store=stores.evals,
-        jobs=stores.jobs,
-        ledger=ledger,
-        now=utc_now,
-        scorers=scorers_dir(data),
-    )
+    return EvalOrders(**parts(ledger, data, stores))
+
+
+def parts(ledger: Ledger, data: DataDir, stores: Stores) -> Parts:
+    """What all who take orders for work on datasets do so with."""
+    return {
+        "store": stores.evals,
+        "jobs": stores.jobs,
+        "ledger": ledger,
+        "now": utc_now,
+        "scorers": scorers_dir(data),
+    }
 
 
 def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
+from airboss.compose.evals import caller, parts, run_until_stopped, utc_now
 from airboss.compose.parts import provider_key
 from airboss.compose.tuning import open_tunes
 from airboss.domain.errors import AirbossError, WrongCall
@@ -43,14 +43,7 @@ def orders(ledger: Ledger, data: DataDir, stores: Stores) -> FinetuneOrders:
     """Takes orders for fine-tuning."""
     from airboss.tuning.finetune_orders import FinetuneOrders  # noqa: PLC0415 - numbers and schemas
 
-    return FinetuneOrders(
-        store=stores.evals,
-        jobs=stores.jobs,
-        ledger=ledger,
-        now=utc_now,
-        scorers=scorers_dir(data),
-        ready=check_ready,
-    )
+    return FinetuneOrders(ready=check_ready, **parts(ledger, data, stores))
 
 
 def check_ready(place: Place) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
-from airboss.compose.evals import caller, run_until_stopped, scorers_dir, utc_now
+from airboss.compose.evals import caller, parts, run_until_stopped, utc_now
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -36,13 +36,7 @@ def orders(ledger: Ledger, data: DataDir, stores: Stores) -> TuneOrders:
     """Takes orders for tuning."""
     from airboss.tuning.orders import TuneOrders  # noqa: PLC0415 - numbers and schemas, where needed
 
-    return TuneOrders(
-        store=stores.evals,
-        jobs=stores.jobs,
-        ledger=ledger,
-        now=utc_now,
-        scorers=scorers_dir(data),
-    )
+    return TuneOrders(**parts(ledger, data, stores))
 
 
 def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:

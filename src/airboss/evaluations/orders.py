@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -77,23 +77,29 @@ class EvalResult(msgspec.Struct, frozen=True, kw_only=True):
     holdout_reads_before: int | None = None
 
 
-class EvalOrders:
-    """Takes orders. `scorers` is the folder that Python scorers stand in."""
+class Parts(TypedDict):
+    """What orders are taken with: `scorers` is the folder that Python scorers stand in."""
 
-    def __init__(
-        self,
-        *,
-        store: EvalStore,
-        jobs: JobStore,
-        ledger: Ledger,
-        now: Callable[[], datetime],
-        scorers: Path,
-    ) -> None:
-        self._library = Library(store, now)
-        self._jobs = jobs
-        self._ledger = ledger
-        self._now = now
-        self._scorers = scorers
+    store: EvalStore
+    jobs: JobStore
+    ledger: Ledger
+    now: Callable[[], datetime]
+    scorers: Path
+
+
+class Orders:
+    """Who takes orders for work on datasets."""
+
+    def __init__(self, **parts: Unpack[Parts]) -> None:
+        self._library = Library(parts["store"], parts["now"])
+        self._jobs = parts["jobs"]
+        self._ledger = parts["ledger"]
+        self._now = parts["now"]
+        self._scorers = parts["scorers"]
+
+
+class EvalOrders(Orders):
+    """Takes orders for evaluations."""
 
     def start(self, order: EvalOrder, *, by: str) -> Job:
         """Queue an evaluation. Raises WrongCall, with nothing queued, for an order that means nothing."""

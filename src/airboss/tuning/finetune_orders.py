@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Target
-from airboss.domain.ports import Ledger
 from airboss.domain.release import ProviderKind
-from airboss.evaluations.library import Library
-from airboss.evaluations.orders import judges_of
-from airboss.evaluations.ports import EvalStore
+from airboss.evaluations.orders import Orders, Parts, judges_of
 from airboss.evaluations.targets import STABLE, Served
-from airboss.store.job_rows import Job, JobStore
+from airboss.store.job_rows import Job
 from airboss.tuning.finetune_plan import (
     KIND,
     FinetuneOrder,
@@ -46,25 +41,12 @@ REFUSED: Final[Mapping[ProviderKind, str]] = {
 """Why a kind of provider is not trained at, and what can be done instead."""
 
 
-class FinetuneOrders:
-    """Takes orders. `scorers` is the folder that Python scorers stand in; `ready` raises AirbossError where
-    this machine lacks something that training at a place needs."""
+class FinetuneOrders(Orders):
+    """Takes orders for fine-tuning. `ready` raises AirbossError where this machine lacks something that
+    training at a place needs."""
 
-    def __init__(
-        self,
-        *,
-        store: EvalStore,
-        jobs: JobStore,
-        ledger: Ledger,
-        now: Callable[[], datetime],
-        scorers: Path,
-        ready: Callable[[Place], None],
-    ) -> None:
-        self._library = Library(store, now)
-        self._jobs = jobs
-        self._ledger = ledger
-        self._now = now
-        self._scorers = scorers
+    def __init__(self, *, ready: Callable[[Place], None], **parts: Unpack[Parts]) -> None:
+        super().__init__(**parts)
         self._ready = ready
 
     def start(self, order: FinetuneOrder, *, by: str) -> Job:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from airboss.config.checks import NAME, NAMED
 from airboss.domain.errors import WrongCall
-from airboss.domain.ports import Ledger
 from airboss.domain.release import PromptForm, Release
-from airboss.evaluations.library import Library
-from airboss.evaluations.orders import judges_of, read_scorer
-from airboss.evaluations.ports import EvalStore
+from airboss.evaluations.orders import Orders, judges_of, read_scorer
 from airboss.evaluations.scorers.spec import Spec
 from airboss.evaluations.targets import STABLE, Served
 from airboss.providers.dialects import NAMES
-from airboss.store.job_rows import Job, JobStore
+from airboss.store.job_rows import Job
 from airboss.tuning.plan import KIND, TuneOrder, TuneTask, check_order, check_scorer, check_sizes
 
 SUFFIX: Final = "-tuned"
@@ -28,23 +23,8 @@ STEM_CHARS_MAX: Final = 48
 """Of today's name in a new one: what is behind it, and a number where that is taken, go beside it."""
 
 
-class TuneOrders:
-    """Takes orders. `scorers` is the folder that Python scorers stand in."""
-
-    def __init__(
-        self,
-        *,
-        store: EvalStore,
-        jobs: JobStore,
-        ledger: Ledger,
-        now: Callable[[], datetime],
-        scorers: Path,
-    ) -> None:
-        self._library = Library(store, now)
-        self._jobs = jobs
-        self._ledger = ledger
-        self._now = now
-        self._scorers = scorers
+class TuneOrders(Orders):
+    """Takes orders for tuning."""
 
     def start(self, order: TuneOrder, *, by: str) -> Job:
         """Queue a tuning. Raises WrongCall, with nothing queued, for an order that means nothing."""
