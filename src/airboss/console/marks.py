@@ -50,9 +50,9 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
     for rollout in desk.rollouts.list(deployment=deployment):
         about = f"{rollout.deployment}: rollout of {rollout.name or rollout.release[:8]}"
         path = f"/rollouts/{rollout.id}"
-        found.append(Mark(at=rollout.started_at, kind="rollout", words=about, path=path))
+        found.append(Mark(at=rollout.started_at, kind="rollout", words=f"{about} began", path=path))
         if rollout.final and rollout.verdict is not None:
-            words = f"{about} {rollout.verdict.conclusion}"
+            words = f"{about} {rollout.stage.state}"
             found.append(Mark(at=rollout.verdict.at, kind="rollout", words=words, path=path))
     for leaf in desk.audit.newest(limit=MARKS_MAX, action="config.apply", since=since):
         content: dict[str, Any] = msgspec.json.decode(leaf.leaf.content)

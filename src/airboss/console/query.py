@@ -84,7 +84,7 @@ EXPLORE_FILTERS = tuple(name for name in FILTER_NAMES if name not in ("sort", "i
 PAGE_NAMES = {
     "/": (*TIME_NAMES, "deployment", "sort"),
     "/explore": (*TIME_NAMES, *EXPLORE_FILTERS, "group_by", "metric", "compare"),
-    "/records": (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail"),
+    "/records": (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail", "columns"),
 }
 """The parameters of the pages whose state can be saved as a view."""
 

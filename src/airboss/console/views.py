@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from airboss.console import api_usage
+from airboss.console import api_usage, columns
 from airboss.console.chart import Chart, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, OWN, body_text, curl, quoted, sendable
@@ -152,7 +152,7 @@ def records(desk: Desk, seen: Visit) -> View:
         need(desk, seen, "reader", "to search in bodies")
     found, before = searched(desk, where, words) if words else page_of(desk, where)
     keep = {name: value for name, value in seen.params.items() if name not in ("before", "trail")}
-    newer = newer_page(seen.params)
+    newer, shown = newer_page(seen.params), columns.chosen(seen.params)
     plan = current_plan(desk)
     return View(
         "records.html",
@@ -167,6 +167,9 @@ def records(desk: Desk, seen: Visit) -> View:
         statuses=STATUSES,
         teams=sorted(desk.in_force().teams),
         unshown=UNSHOWN,
+        columns=shown,
+        choice=columns.choice(shown),
+        usual=shown == columns.USUAL,
         asked={name: keep[name] for name in FILTER_NAMES if keep.get(name)} | times_of(period),
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
