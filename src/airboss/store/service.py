@@ -73,8 +73,11 @@ def tidy(record_log: TracedLog, stop: threading.Event) -> None:
         began = time.thread_time()
         try:
             more = record_log.tidy()
-        except (StoreUnavailable, ValueError):
-            log.warning("the record store could not be tidied; it is tried again", exc_info=True)
+        except (StoreUnavailable, ValueError) as error:
+            away = isinstance(error, StoreUnavailable)
+            log.warning(
+                "the record store could not be tidied (%s); it is tried again", error, exc_info=not away
+            )
             more = False
         least_s = TIDY_S if more else min(2 * least_s, TIDY_S_MAX)  # where nothing comes, ever less often
         wait_s = time.thread_time() - began if more else least_s
