@@ -171,6 +171,11 @@ EDITS: dict[str, tuple[str, str]] = {
     ),
     "a release of no plan": ("""update releases set first_plan = 99""", "is not as plan 99 has it"),
     "a release less": ("""delete from releases where first_plan = 1""", ", is gone"),
+    "a candidate less": (
+        """delete from releases where digest in (select json_extract(content, '$.wanted') from standings
+        where deployment = 'careful')""",
+        ", is gone",
+    ),
     "a verdict": (
         """update verdicts set content = replace(content, 'abort', 'promote')""",
         "verdict 1 is not what leaf",
@@ -205,6 +210,10 @@ EDITS: dict[str, tuple[str, str]] = {
         """update rollouts set content = json_set(content, '$.deployment', 'support')""",
         "is not what leaf",
     ),
+    "where it is looked for": (
+        """update rollouts set deployment = 'support'""",
+        "is kept as one of another deployment than its own",
+    ),
     "how it ended": (
         """update rollouts set content = json_set(content, '$.stage.state', 'promoted')""",
         "is not what its verdicts say",
@@ -234,6 +243,7 @@ EDITS: dict[str, tuple[str, str]] = {
         """update jobs set spec = replace(spec, 'validation', 'train')""",
         "was to do is not what leaf",
     ),
+    "of which kind it was": ("""update jobs set kind = 'tune'""", "was to do is not what leaf"),
     "a job less": ("""delete from jobs""", "job "),
     "why something was asked": (
         """update proposals set content = json_set(content, '$.reason', 'Ann wants it') where number = 1""",

@@ -86,7 +86,7 @@ class Compared:
         self._untold = False
         self._rollouts: dict[str, tuple[Leaf, str | None]] = {}
         self._datasets: dict[tuple[str, str | None], int] = {}
-        self._jobs: dict[str, tuple[int, str | None]] = {}
+        self._jobs: dict[str, tuple[Leaf, str | None]] = {}
         self._verdicts: dict[int, tuple[int, str]] = {}
         self._proposed: dict[int, tuple[Leaf, Mapping[NameField, str]]] = {}
         self._decided: dict[int, tuple[Leaf, str | None]] = {}
@@ -178,7 +178,7 @@ class Compared:
         elif leaf.action == "dataset.delete" and name is not None:  # it goes in all its versions
             self._datasets = {each: at for each, at in self._datasets.items() if each[1] != name}
         elif leaf.action in JOBS and name is not None:
-            self._jobs[name] = (leaf.number, leaf.detail.get(JOB_DIGEST))
+            self._jobs[name] = (leaf, leaf.detail.get(JOB_DIGEST))
 
     def _check_keys(self) -> None:
         left = {name: at for name, (at, said) in self._keys.items() if said is not None}
@@ -205,7 +205,13 @@ class Compared:
                 raise Tampered(None, f"plan {row.number} is not of the time that its leaf says: {EDITED}")
 
     def _check_releases(self) -> None:
-        """A release is as the plan has it that it was first served under, whose text its leaf tells of."""
+        """A release is as the plan has it that it was first served under, whose text its leaf tells of; and
+        what the newest plan has is there, a candidate too."""
+        if self._plans and self._stands is not None:
+            newest = self._stands[0]
+            kept = self._rows.plan(_number(newest.detail, "plan"))
+            for each in _releases(_json(kept.content)) if kept is not None else ():
+                self._served.setdefault(str(each["digest"]), newest.number)
         plan, within = None, ()
         for row in self._rows.releases():
             self._served.pop(row.name, None)
@@ -261,6 +267,8 @@ class Compared:
                 fits = (row.state, state, found.get("verdict")) == ("over", ended, verdict)
             if not fits:
                 raise Tampered(None, f"{what} is not what its verdicts say: {EDITED}")
+            if row.of != found.get("deployment"):
+                raise Tampered(None, f"{what} is kept as one of another deployment than its own: {EDITED}")
         for name, (leaf, _) in left.items():
             raise Tampered(leaf.number, f"rollout {name}, which leaf {leaf.number} tells of, is gone")
 
@@ -279,11 +287,14 @@ class Compared:
     def _check_jobs(self) -> None:
         left = dict(self._jobs)
         for row in self._rows.jobs():
-            at, said = left.pop(row.name, (None, None))
-            if said is not None and said != text_digest(row.content):
-                _edited(at, f"what job {row.name} was to do")
-        for name, (number, _) in left.items():
-            raise Tampered(number, f"job {name}, which leaf {number} tells of, is gone from the ledger")
+            leaf, said = left.pop(row.name, (None, None))
+            same = said in {None, text_digest(row.content)}
+            if leaf is not None and not (same and leaf.action == f"{row.of}.run"):
+                _edited(leaf.number, f"what job {row.name} was to do")
+        for name, (leaf, _) in left.items():
+            raise Tampered(
+                leaf.number, f"job {name}, which leaf {leaf.number} tells of, is gone from the ledger"
+            )
 
     def _check_verdicts(self) -> Mapping[str, str]:
         """Returns the last one of each rollout."""

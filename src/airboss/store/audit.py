@@ -195,7 +195,8 @@ class _Whole:
     def rollouts(self) -> Iterator[KeptRow]:
         """As `LedgerRows.rollouts`."""
         state = case((rollouts.c.live, "live"), else_="over").label("state")
-        return self._kept(select(rollouts.c.id.label("name"), state, rollouts.c.content))
+        row = rollouts.c
+        return self._kept(select(row.id.label("name"), state, row.deployment.label("of"), row.content))
 
     def verdicts(self) -> Iterator[KeptRow]:
         """As `LedgerRows.verdicts`."""
@@ -209,7 +210,8 @@ class _Whole:
 
     def jobs(self) -> Iterator[KeptRow]:
         """As `LedgerRows.jobs`."""
-        return self._kept(select(jobs.c.id.label("name"), jobs.c.spec.label("content")))
+        row = jobs.c
+        return self._kept(select(row.id.label("name"), row.kind.label("of"), row.spec.label("content")))
 
     def proposals(self) -> Iterator[KeptRow]:
         """As `LedgerRows.proposals`."""

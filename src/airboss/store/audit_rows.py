@@ -92,15 +92,16 @@ class PlanTexts(msgspec.Struct, frozen=True, kw_only=True):
 class KeptRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the ledger that leaves tell of. Of a key `name` and `content`; of a release its digest as
     `name`, `content` and `plan`, the first that served it; of where a deployment stands its `name` and
-    `content`; of a rollout its id as `name`, `state` (`live` or `over`) and `content`; of a verdict `number`,
-    its rollout's id as `name` and `content`; of a dataset `name` and its digest as `content`; of a job its id
-    as `name` and what it is to do as `content`; of what waits for approval `number`, `state` and `content`;
-    of an erasure `number`, `state`, the digest of who it is as `name` and the time until which they are
-    forgotten as `content`."""
+    `content`; of a rollout its id as `name`, `state` (`live` or `over`), its deployment as `of`, and
+    `content`; of a verdict `number`, its rollout's id as `name` and `content`; of a dataset `name` and its
+    digest as `content`; of a job its id as `name`, its kind as `of` and what it is to do as `content`; of
+    what waits for approval `number`, `state` and `content`; of an erasure `number`, `state`, the digest of
+    who it is as `name` and the time until which they are forgotten as `content`."""
 
     name: str = ""
     number: int = 0
     state: str = ""
+    of: str = ""
     content: str = ""
     plan: int | None = None
 
