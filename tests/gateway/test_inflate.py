@@ -12,6 +12,7 @@ import pytest
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.plan import Retry
+from airboss.domain.release import ProviderKind
 from airboss.gateway.inflate import Inflate, unpacks
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import said_upstream
@@ -90,6 +91,26 @@ def test_compressed_answers_reach_the_client(tmp_path: Path, streams: bool) -> N
             response = gateway.chat(stream=streams)
             assert response.status_code == status, response.text
             assert status != 200 or "One two." in response.text
+
+
+@pytest.mark.parametrize("silent", [b"\n\n", b":\n\n", b"data:\n\n", b"\r\r"])
+@pytest.mark.parametrize("kind", ["openai-compatible", "anthropic"])
+def test_a_bomb_of_nothing_is_bounded(tmp_path: Path, kind: ProviderKind, silent: bytes) -> None:
+    """Sixty megabytes of events that say nothing come of sixty kilobytes, and cost neither time nor room."""
+    said = EVENTS.partition(b"data: [")[0].replace(b',"finish_reason":"stop"', b"")
+    packed = {b"": 502, said: 200} if kind == "openai-compatible" else {b"": 502}
+    with said_upstream() as upstream:
+        plan = deployment(upstream.url, kind=kind, retry=Retry(attempts=1), continuation="off")
+        with Gateway(tmp_path / "g", plan) as gateway:
+            for before, status in packed.items():
+                body = gzip.compress(before + silent * ((60 << 20) // len(silent)))
+                lines = b"connection: close\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+                upstream.raw = b"HTTP/1.1 200 OK\r\n" + lines % len(body) + body
+                response = gateway.chat(stream=True)
+                assert response.status_code == status, response.text
+                assert "one after another" in response.text
+            told = Path(f"/proc/{gateway.process.pid}/status").read_text()
+            assert int(told.partition("VmHWM:")[2].split()[0]) < 400_000
 
 
 def test_cut_answers_never_look_whole(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from airboss.dialects.chat_said import TOO_LARGE
 from airboss.dialects.heard import BEHIND_THE_END
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
-from airboss.gateway.inflate import Inflate, unpacks
+from airboss.gateway.inflate import Inflate, slices, unpacks
+from airboss.gateway.judge import HEDGE_LOST, HedgeLost
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import Splitter, event_data, unmarked
+from airboss.gateway.sse import Splitter, event_data, silence, unmarked
 from airboss.gateway.translated import Translation
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
@@ -47,7 +48,6 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Of events that come before the first output, which a client gets with it."""
 DONE = b"data: [DONE]\n\n"
-HEDGE_LOST = "hedge_lost"
 
 
 class _Answer:
@@ -103,8 +103,11 @@ class _Answer:
 
     def _take_coded(self, data: bytes) -> None:
         """Take a piece that is compressed, in another dialect, or both. Raises ApiError."""
-        if self._inflate is not None:
-            data = self._inflate.feed(data, ANSWER_BYTES_MAX)
+        for piece in [data] if self._inflate is None else slices(self._inflate.feed(data, ANSWER_BYTES_MAX)):
+            if not self.finished.done():
+                self._take_plain(piece)
+
+    def _take_plain(self, data: bytes) -> None:
         failure = None
         if self.translation is not None:
             data = self.translation.feed(data)
@@ -201,10 +204,6 @@ class _Answer:
         return as_api_error(self.provider, status, said, retry_after_s=wait_s)
 
 
-class HedgeLost(ApiError):
-    """Another attempt of the same call was quicker. Never shown to a client."""
-
-
 class WholeAnswer(_Answer):
     """Takes an answer whole; `content` is its bytes and `reply` what they say, once `finished`."""
 
@@ -270,6 +269,7 @@ class StreamedAnswer(_Answer):
     _over = False
     """Whether the upstream has said that there is no more."""
     _held_bytes = _error_bytes = _looked_at = 0
+    _silent = (0.0, 0)
     _known: KnownText | None = None
     _next: KnownText | None = None
     """The kind of which the next event likely is, where it may be told by its bytes alone."""
@@ -411,8 +411,8 @@ class StreamedAnswer(_Answer):
         """Read one event; whether it is to be passed on."""
         payload = event_data(event)
         if not payload:
-            # A comment keeps connections alive; before the commit there is none to keep. Empty data may be
-            # to do so, but clients look for JSON in it.
+            self._silent = silence(self._silent, self.progress_at, event)
+            # A comment keeps a connection alive, once there is one. In empty data clients look for JSON.
             return payload is None and self.committed
         if payload == b"[DONE]":
             self.assembly.expected = 1  # there is no more

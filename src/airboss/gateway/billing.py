@@ -17,9 +17,10 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.domain.plan import Target
 from airboss.domain.record import Attempt, AttemptUsage
-from airboss.gateway.answer import HEDGE_LOST, AnyAnswer, StreamedAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.engine_whole import EngineWholeAnswer
+from airboss.gateway.judge import HEDGE_LOST
 from airboss.providers import o200k
 from airboss.providers.compatible import Reply
 from airboss.providers.pricing import Buckets, cost_usd, priced_by

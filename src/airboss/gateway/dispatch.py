@@ -19,7 +19,7 @@ from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
 from airboss.domain.request import Operation
-from airboss.gateway.answer import AnyAnswer, HedgeLost, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.engine_stream import ran_out
@@ -27,6 +27,7 @@ from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
     TOO_LONG,
+    HedgeLost,
     is_filtered,
     is_no_route,
     is_starting,

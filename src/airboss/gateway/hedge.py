@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from airboss.domain.errors import ApiError
-from airboss.gateway.answer import AnyAnswer, HedgeLost
+from airboss.gateway.answer import AnyAnswer
+from airboss.gateway.judge import HedgeLost
 
 HEDGES_FREE = 1
 """The first may come before the share allows one."""

@@ -20,6 +20,7 @@ from airboss.providers.connection import ConnectFailed, ConnectionStale
 
 Class = Literal["caller", "elsewhere", "again"]
 
+HEDGE_LOST = "hedge_lost"
 TOO_LONG = "context_length_exceeded"
 _AGAIN = frozenset({408, 409, 424, 425, 429})
 """With 424, by which Bedrock and TGI say that the model broke off."""
@@ -64,6 +65,10 @@ _ELSEWHERE = frozenset(
     }
 )
 """Codes of what waiting does not mend."""
+
+
+class HedgeLost(ApiError):
+    """Another attempt of the same call was quicker. Never shown to a client."""
 
 
 def judge(error: ApiError, status: int | None) -> Class:

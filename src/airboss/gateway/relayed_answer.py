@@ -245,7 +245,7 @@ class RelayedAnswer(WholeAnswer):
         if not self._kind().startswith(JSON):
             return not self._size and not self._kind().startswith(b"text/")  # of silence nothing was said
         if self.committed:
-            return self._first.lstrip()[:1] == b"{" and self._tail.rstrip()[-1:] != b"}"
+            return self._first.lstrip()[:1] in {b"{", b""} and self._tail.rstrip()[-1:] != b"}"
         said = whole.lstrip()
         return not said or (said[:1] == b"{" and not _is_json(said) and not _is_object(said))
 

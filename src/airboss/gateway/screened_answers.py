@@ -13,7 +13,7 @@ from airboss.gateway.engine_stream import PROGRESS, EngineStreamedAnswer
 from airboss.gateway.engine_whole import EngineWholeAnswer
 from airboss.gateway.screened_names import AnswerLookout, Item, Waiting
 from airboss.gateway.seam import Seam
-from airboss.gateway.sse import event_data
+from airboss.gateway.sse import event_data, silence
 from airboss.governance.screening_chat import AnswerScreen, Passed
 from airboss.governance.screening_known import KnownEvent
 from airboss.providers.assembly import OUTPUT_CHARS_MAX
@@ -232,6 +232,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         """Read one event of the upstream's, and add to `out` what goes on of it."""
         payload = event_data(event)
         if not payload:
+            self._silent = silence(self._silent, self.progress_at, event)
             # The words of a comment are nobody's answer; that there is one keeps connections alive.
             if payload is None and self.committed:
                 out.append(KEEP_ALIVE)

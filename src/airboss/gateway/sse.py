@@ -20,6 +20,10 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
 """A mark of the byte order, which some write before UTF-8."""
 _ERRORS = frozenset({b"event: error", b"event:error"})
+SILENT_BYTES_MAX = 4 * 1024 * 1024
+"""Of comments and blank lines, one after another."""
+_EVENT_BYTES = 64
+"""What there is to do about one, however short."""
 _READABLE = (b":", b"event", b"id", b"retry")
 """How lines begin that have no data."""
 
@@ -99,6 +103,15 @@ class Splitter:
     def rest(self) -> bytes:
         """The bytes after the last whole event."""
         return bytes(self._rest)
+
+
+def silence(before: tuple[float, int], since: float, event: bytes) -> tuple[float, int]:
+    """Since when a stream has said nothing and in how many bytes, with `event`, which does not either. Raises
+    UpstreamFailed for more than SILENT_BYTES_MAX: a small body unpacks to a hundred million of them."""
+    size = len(event) + _EVENT_BYTES + (before[1] if before[0] == since else 0)
+    if size > SILENT_BYTES_MAX:
+        raise UpstreamFailed("the upstream sent events without data, one after another and without end")
+    return since, size
 
 
 def event_data(event: bytes) -> bytes | None:

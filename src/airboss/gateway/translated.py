@@ -45,10 +45,8 @@ class Translation:
         try:
             for event in self._events.feed(data):
                 payload = event_data(event)
-                if payload is None:
-                    out.append(event)  # a comment
-                    continue
                 if not payload:
+                    out.append(event)  # a comment, say
                     continue
                 self._said = True
                 out.append(_events(self._reader.event(payload)))
