@@ -9,6 +9,7 @@ import pytest
 
 from airboss.config import parse_config
 from airboss.domain.errors import ConfigError, NotFound, WrongCall
+from airboss.rollouts.stages import Order
 from tests.controller.rolling import CONFIG, House, stable_prompt
 
 
@@ -108,3 +109,13 @@ def test_what_can_no_more_be_said_is_told(house: House) -> None:
     assert stable_prompt(house) == "New."
     with pytest.raises(NotFound, match="no deployment 'sales'"):
         house.rollouts.undo("sales")
+
+
+def test_what_was_undone_is_not_to_be_undone_again(house: House) -> None:
+    """Who wants to abort hears of the promotion as long as it serves."""
+    abort = Order(at=house.clock.at, action="abort", by="ann")
+    with pytest.raises(WrongCall, match="`airboss rollout undo support` takes that back"):
+        house.rollouts.order("support", abort)
+    house.rollouts.undo("support")
+    with pytest.raises(WrongCall, match="is running; `airboss rollout start support` begins one"):
+        house.rollouts.order("support", abort)

@@ -193,7 +193,7 @@ class Rollouts:
         """Carry out a person's word on the rollout of a deployment. Raises NotFound, WrongCall."""
         with self._lock:
             _, config = self._config()
-            self._standing(config, deployment)
+            standing = self._standing(config, deployment)
             for row in self._store.live():
                 if row.deployment == deployment:
                     # What the last tick knew: a person's word waits for no record store.
@@ -201,7 +201,9 @@ class Rollouts:
                     evidence = analysis.evidence(rollout.analysis)
                     return self._happened(rollout, msgspec.structs.replace(order, evidence=evidence))
             newest = next(iter(self.list(deployment=deployment, limit=1)), None)
-            raise WrongCall(stages.none_runs(deployment, newest.stage if newest is not None else None))
+            if newest and newest.stage.state == "promoted" and newest.release != standing.stable:
+                newest = None  # it was taken back already
+            raise WrongCall(stages.none_runs(deployment, newest.stage if newest else None))
 
     def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
         """Rollouts, the newest first."""
