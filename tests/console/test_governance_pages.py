@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from airboss.console import views_governance
+from airboss.console.views_governance import folded
 from tests.console.governed import Governed, governed
 from tests.console.looped import LoopSite, pressed
 from tests.console.site import NOW, Site
@@ -211,3 +212,13 @@ def test_empty_pages_teach(fresh: LoopSite, site: Governed) -> None:
     for path in TABS:
         assert isinstance(shown(person, path), Page)
     assert pressed(person, "/governance").status_code == 405
+
+
+def test_an_entry_of_many_details_opens_them() -> None:
+    """Four stand in its line, those that people can read first; nothing is left out."""
+    few = [("a", "1"), ("b", "f" * 64)]
+    assert folded(few) == (few, [])
+    many = [("sha256", "f" * 64), *((name, name) for name in "abcdef")]
+    shown, more = folded(many)
+    assert [name for name, _ in shown] == ["a", "b", "c", "d"]
+    assert [name for name, _ in more] == ["sha256", "e", "f"]

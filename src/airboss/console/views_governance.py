@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import msgspec
@@ -10,6 +11,7 @@ from airboss.config import Config, parse_config
 from airboss.config.types import CustomConfig
 from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
+from airboss.console.named import is_digest
 from airboss.console.page import Page, View, asking
 from airboss.console.render import Visit
 from airboss.domain.release import CustomKind, PiiAction
@@ -20,6 +22,8 @@ from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
 
 ENTRIES = 50
+FACTS = 4
+"""Of an entry's details, that stand in its line."""
 ERASURES = 100
 WORDS_SHOWN = 5
 CHECKED_MAX = 2_000
@@ -109,12 +113,20 @@ def audit(desk: Desk, seen: Visit) -> View:
     found = api_audit.audit_entries(desk, call)
     return View(
         "audit.html",
-        entries=[(each, fields(each.detail)) for each in found.entries],
+        entries=[(each, *folded(fields(each.detail))) for each in found.entries],
         next=str(found.next) if found.next is not None else None,
         action=seen.params.get("action", ""),
         paged="before" in seen.params,
         sealed=sealed(desk, whole="check" in seen.params),
     )
+
+
+def folded(detail: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What stands in a line of the list, and what one opens: a plan tells of each deployment, by digests."""
+    if len(detail) <= FACTS:
+        return list(detail), []
+    plain = [each for each in detail if not is_digest(each[1])][:FACTS]
+    return plain, [each for each in detail if each not in plain]
 
 
 def sealed(desk: Desk, *, whole: bool) -> Sealed | None:
