@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from airboss.domain.errors import SetupError, WrongCall
+from airboss.domain.errors import SetupError, Unavailable, WrongCall
+from airboss.gateway import kept as kept_module
+from airboss.gateway.kept import asked_of
 from airboss.gateway.shelf import TOGETHER_MAX, Shelf
 from airboss.store.response_rows import KeptResponse, ResponseStore
 from airboss.store.responses import SqlResponseStore
@@ -160,3 +162,22 @@ def test_who_goes_away_takes_nobody_along() -> None:
 
     asyncio.run(run())
     assert [each.id for each in store.puts[0]] == ["0", "1", "2"]
+
+
+def test_nobody_waits_for_a_database_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither who puts a response away nor who asks for one; other threads' work goes on meanwhile."""
+    store = Slow()
+    monkeypatch.setattr(kept_module, "SILENT_S", 0.05)
+
+    async def run() -> None:
+        with pytest.raises(SetupError, match=r"silent for 0\.05 s"):
+            await Shelf(silent_s=0.05).put(cast("ResponseStore", store), kept(1))
+        for _ in range(40):  # more than there are threads of any kind
+            with pytest.raises(Unavailable) as told:
+                await asked_of(store.free.wait, 10)
+            assert told.value.code == "responses_unavailable"
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 5) == "done"
+        store.free.set()
+        assert await asked_of(lambda: "answered") == "answered"
+
+    asyncio.run(run())

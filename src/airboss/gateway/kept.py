@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from airboss.domain.errors import AirbossError, InvalidRequest, Unavailable
 from airboss.gateway.referred import BYTES_MAX, input_with, items_named, kept_items, too_many, with_input
 from airboss.gateway.room import SMALL_BYTES, Place
-from airboss.gateway.shelf import Shelf
+from airboss.gateway.shelf import SILENT_S, Shelf
 from airboss.store.response_rows import KeptResponse, ResponseStore, TooLong
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Worker
+
+_threads: Final = ThreadPoolExecutor(4, thread_name_prefix="responses")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,11 +108,14 @@ class Kept:
 
 
 async def asked_of(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
-    """What the store of responses says, asked in a thread. Raises Unavailable where it cannot be asked."""
+    """What the store of responses says, asked in a thread of theirs: a database that hangs keeps it. Raises
+    Unavailable where it cannot be asked, or is silent."""
+    told = asyncio.get_running_loop().run_in_executor(_threads, partial(ask, *args, **asked))
     try:
-        return await asyncio.to_thread(ask, *args, **asked)
-    except AirbossError as error:
-        log.warning("the store of responses cannot be used", extra={"reason": str(error)})
+        return await asyncio.wait_for(told, SILENT_S)
+    except (AirbossError, TimeoutError) as error:
+        reason = str(error) or f"it has been silent for {SILENT_S:.0f} s"
+        log.warning("the store of responses cannot be used", extra={"reason": reason})
         raise Unavailable(
             "kept responses cannot be read just now; try again, or send the conversation as 'input'",
             code="responses_unavailable",

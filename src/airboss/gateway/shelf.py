@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import SetupError, WrongCall
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 TOGETHER_MAX: Final = 64
 """Responses of one transaction; while it runs nobody else writes to the ledger."""
+SILENT_S: Final = 15.0
+"""How long a call waits for a database that hangs: longer than one that is there keeps anybody waiting."""
 
 _Waiting = tuple[ResponseStore, KeptResponse, "asyncio.Future[None]"]
 
@@ -22,19 +24,23 @@ _Waiting = tuple[ResponseStore, KeptResponse, "asyncio.Future[None]"]
 class Shelf:
     """Used by one event loop. Without bound but for the calls under way, each of which has one here."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent_s: float = SILENT_S) -> None:
+        self._silent_s = silent_s
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, store: ResponseStore, kept: KeptResponse) -> None:
         """As `ResponseStore.put`. Raises AirbossError: WrongCall for this one alone, others for all that were
-        put away together."""
+        put away together, SetupError where the store is silent; it may put it away later."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((store, kept, done))
         if self._task is None:
             # A task of its own: a client that goes away takes nobody else's response with it.
             self._task = asyncio.ensure_future(self._put_away())
-        await done
+        try:
+            await asyncio.wait_for(done, self._silent_s)
+        except TimeoutError:
+            raise SetupError(f"the ledger has been silent for {self._silent_s:g} s") from None
 
     async def _put_away(self) -> None:
         while self._waiting:
