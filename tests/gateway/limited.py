@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -49,6 +49,8 @@ class HeldClock:
 
 class Shared:
     """One worker's side of an owner that several share; `away` cuts it off."""
+
+    shared: ClassVar = True
 
     def __init__(self, owner: Owner, clock: HeldClock, worker: str) -> None:
         self.owner = owner

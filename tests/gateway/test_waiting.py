@@ -257,6 +257,33 @@ def test_places_stay_exact_with_a_queue_across_workers() -> None:
     run(body)
 
 
+def test_a_flood_at_one_worker_leaves_places_to_who_waits_at_another() -> None:
+    """Each that comes free is known there first; the others' calls have one all the same, time and again."""
+
+    async def body() -> None:
+        house = House(workers=2, everybody=Limits(concurrency=1, queue=PATIENT))
+        over = asyncio.Event()
+        served = [0, 0]
+
+        async def calls(worker: int, enough: float) -> None:
+            while not over.is_set() and served[worker] < enough:
+                held = await house.enter(worker, key="a" if worker else "c")
+                assert held is not None
+                served[worker] += 1
+                await turns()
+                held.settle(closed())
+
+        flood = [asyncio.create_task(calls(0, float("inf"))) for _ in range(20)]
+        await turns(50)
+        async with asyncio.timeout(4):
+            await calls(1, 3)
+        over.set()
+        await asyncio.gather(*flood)
+        assert served[0] > 100
+
+    run(body)
+
+
 def test_requests_are_counted_when_a_call_comes_in() -> None:
     """Who waits in vain has used none of its minute; and a minute that is used up is said at once."""
 

@@ -129,7 +129,8 @@ class Limiter:
             if limits is not None and limits.queue is not None:
                 stock = self._stocks[f"{scope.counter}/concurrency"]
                 room = rooms.pop(stock.counter, None)
-                self._rooms[stock.counter] = Room(stock, limits.queue) if room is None else room
+                fresh = Room(stock, limits.queue, shared=self._counters.shared) if room is None else room
+                self._rooms[stock.counter] = fresh
                 self._rooms[stock.counter].resize(limits.queue)
         for room in rooms.values():
             room.dissolve()
@@ -262,9 +263,9 @@ class Limiter:
             raise self.error_of(refused)
 
     def _waiting_at(self, bound: Bound) -> Room | None:
-        """Where others wait already for what this call needs."""
+        """Where others come first for what this call needs."""
         rooms = (self._rooms.get(stock.counter) for stock in bound)
-        return next((room for room in rooms if room), None)
+        return next((room for room in rooms if room is not None and room.taken), None)
 
     async def _wait(
         self, room: Room | None, refused: Refusal | None, wanted: Sequence[tuple[Stock, int]], held: Held
@@ -292,7 +293,7 @@ class Limiter:
         for counter in freed if self._rooms else ():
             room = self._rooms.get(counter)
             if room is not None:
-                room.wake()
+                room.freed()
 
     def error_of(self, refused: Refusal) -> ApiError:
         """What the caller is told; the refusal is counted."""

@@ -13,6 +13,10 @@ from airboss.gateway.stock import Stock, duration
 
 POLL_S: Final = 0.02
 """So often the first in a room tries again: a place may have come free in another worker."""
+OFFER_S: Final = 1.5 * POLL_S
+"""For so long a place that came free here is left to other workers' calls, where they count together..."""
+OFFER_EVERY_S: Final = 0.5
+"""...so often at most: who frees a place knows of it first, and would always be the next to have it."""
 RETRY_S_MAX: Final = 60.0
 SMOOTHING: Final = 0.1
 CLASSES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
@@ -48,12 +52,15 @@ class Room:
     """The calls that wait for a place under one `concurrency`.
 
     The first of the highest class tries; within a class keys take turns, so that who sends most does not come
-    first. Nobody overtakes: who comes while others wait joins them. It is bounded by `queue.size`.
+    first. Nobody overtakes: who comes while others wait joins them. It is bounded by `queue.size`. `shared`:
+    calls of other workers may wait for the same places, in rooms of theirs.
     """
 
-    def __init__(self, stock: Stock, queue: Queue) -> None:
+    def __init__(self, stock: Stock, queue: Queue, *, shared: bool = False) -> None:
         self.stock = stock
         self.queue = queue
+        self._shared = shared
+        self._offered_until = 0.0
         self._keys: dict[Priority, dict[str, dict[Ticket, None]]] = {each: {} for each in CLASSES}
         self._by_age: dict[Ticket, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -83,10 +90,29 @@ class Room:
         finally:
             self._leave(ticket, let_in=let_in)
 
+    def freed(self) -> None:
+        """A place came free in this worker."""
+        if self._shared and (self._by_age or not self.stock.remaining):
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._offered_until >= OFFER_EVERY_S:
+                self._offered_until = loop.time() + OFFER_S
+                loop.call_at(self._offered_until, self.wake)
+        self.wake()
+
+    @property
+    def taken(self) -> bool:
+        """Whether others come first: those that wait here, or in another worker for the place that is left to
+        them now."""
+        return bool(self._by_age) or (
+            self._offered_until > 0 and asyncio.get_running_loop().time() < self._offered_until
+        )
+
     def wake(self) -> None:
         """There may be a place."""
         first = self._first()
-        if first is not None and not first.turn.done():
+        if first is None or first.turn.done():
+            return
+        if first.turn.get_loop().time() >= self._offered_until:
             first.turn.set_result(None)
 
     def resize(self, queue: Queue) -> None:

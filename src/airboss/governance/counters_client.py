@@ -71,6 +71,7 @@ class FarCounters(ABC):
 
     who: ClassVar[str]
     """Who does not answer, for a message."""
+    shared: ClassVar = True
     where = ""
     """At which address, for the log alone."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from airboss.domain.errors import SetupError, Unavailable
 from airboss.governance.counting import Answer, Change, Held, Want
@@ -11,6 +12,8 @@ from airboss.governance.owner import Owner
 
 class LocalCounters:
     """Implements `counting.Counters` with an owner of its own; `now` is seconds since the epoch."""
+
+    shared: ClassVar = False
 
     def __init__(self, owner: Owner, *, worker: str, now: Callable[[], float]) -> None:
         self._owner = owner

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 import msgspec
 
@@ -97,6 +97,9 @@ class Counters(Protocol):
     """The port: limits and budgets, counted in one place, be it in this process, in an owner process, or in
     Valkey. One event loop uses it. Who asked must take the answer: what is given is held until it is told
     otherwise."""
+
+    shared: ClassVar[bool]
+    """Whether other workers count there too."""
 
     async def start(self, held: Held) -> None:
         """Begin. An owner that was away and comes back is told what `held` says."""
