@@ -23,7 +23,7 @@ from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
 from airboss.domain.release import Example, ModelVersion, ProviderKind, Release
 from airboss.gateway import wire
-from airboss.gateway.counting import estimate
+from airboss.gateway.counting import reckoned
 from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.local_limits import refuse_unfit
 from airboss.gateway.outgoing import outgoing, translation
@@ -156,7 +156,7 @@ def from_messages(rng: random.Random, raw: bytes) -> None:
     """A request of Anthropic's."""
     asked = wire.read_body(messages_as_chat, raw)
     MessagesSpeech(asked).plain(asked.body, OPENAI)
-    estimate(asked.body)
+    reckoned(asked.body)
     go_upstream(rng, "chat", asked.body)
 
 

@@ -38,3 +38,27 @@ model = "fake"
 timeout = {{ total_s = 20, first_token_s = 10, idle_s = 5 }}
 {more}
 """
+
+
+def sorting(url: str) -> str:
+    """A release of it that says too little, and a rollout for a better one."""
+    return f"""
+[providers.fake]
+kind = "openai-compatible"
+base_url = "{url}"
+
+[models.fake]
+provider = "fake"
+model = "up"
+price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
+
+[releases.support]
+model = "fake"
+prompt = "Sort the message."
+params = {{ temperature = 0 }}
+
+[deployments.support]
+release = "support"
+timeout = {{ total_s = 30, first_token_s = 20, idle_s = 10 }}
+rollout = {{ steps = [50] }}
+"""

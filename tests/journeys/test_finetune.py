@@ -14,35 +14,12 @@ import httpx2
 import pytest
 
 from airboss.testing import FakeProvider, ScriptStep, TuningPlay
+from tests.journeys.configs import sorting
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.wait import until
 
 LABELS = ("left", "right", "up")
 SIZES = {"train": 30, "validation": 9, "holdout": 30}
-
-
-def config(url: str) -> str:
-    """A release of a model that can be trained."""
-    return f"""
-[providers.fake]
-kind = "openai-compatible"
-base_url = "{url}"
-
-[models.fake]
-provider = "fake"
-model = "up"
-price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
-
-[releases.support]
-model = "fake"
-prompt = "Sort the message."
-params = {{ temperature = 0 }}
-
-[deployments.support]
-release = "support"
-timeout = {{ total_s = 30, first_token_s = 20, idle_s = 10 }}
-rollout = {{ steps = [50] }}
-"""
 
 
 def items(
@@ -78,7 +55,7 @@ def raw(provider: FakeProvider, path: str) -> Any:
 @pytest.fixture
 def airboss(provider: FakeProvider, tmp_path: Path) -> Iterator[Airboss]:
     """A running one with a dataset to learn from."""
-    with Airboss(tmp_path / "a", config(provider.url)) as running:
+    with Airboss(tmp_path / "a", sorting(provider.url)) as running:
         running.verb("dataset", "create", "steer", "--file", str(items(tmp_path, "steer")))
         yield running
 

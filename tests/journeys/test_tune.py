@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airboss.testing import FakeProvider
+from tests.journeys.configs import sorting
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.wait import until
 
@@ -16,30 +17,6 @@ LABELS = ("left", "right", "up")
 SIZES = {"train": 20, "validation": 20, "holdout": 40}
 BETTER = "exactly one of these"
 """What an instruction must say for the fake model to be right; tuning's own instructions do."""
-
-
-def config(url: str) -> str:
-    """A release that says too little."""
-    return f"""
-[providers.fake]
-kind = "openai-compatible"
-base_url = "{url}"
-
-[models.fake]
-provider = "fake"
-model = "up"
-price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
-
-[releases.support]
-model = "fake"
-prompt = "Sort the message."
-params = {{ temperature = 0 }}
-
-[deployments.support]
-release = "support"
-timeout = {{ total_s = 30, first_token_s = 20, idle_s = 10 }}
-rollout = {{ steps = [50] }}
-"""
 
 
 def items(folder: Path, name: str, **said: Any) -> Path:
@@ -67,7 +44,7 @@ def tune(airboss: Airboss, dataset: str, *more: str, forms: tuple[str, ...] = ("
 def test_a_better_prompt_is_found_and_rolled_out(provider: FakeProvider, tmp_path: Path) -> None:
     """Exit 0, a release in the configuration with the digest that was judged, the budget held by the
     provider's own count; a rollout takes it. Where no prompt is better, exit 1 and nothing is put forward."""
-    with Airboss(tmp_path / "a", config(provider.url)) as airboss:
+    with Airboss(tmp_path / "a", sorting(provider.url)) as airboss:
         airboss.verb("dataset", "create", "steer", "--file", str(items(tmp_path, "steer", when=BETTER)))
         before = provider.stats().requests
         done = tune(airboss, "steer")
@@ -103,7 +80,7 @@ def test_a_better_prompt_is_found_and_rolled_out(provider: FakeProvider, tmp_pat
 def test_a_killed_controller_goes_on(provider: FakeProvider, tmp_path: Path) -> None:
     """`kill -9` in the middle: the job goes on in the next controller, within the budget by the provider's
     count, and reads the holdout once."""
-    with Airboss(tmp_path / "a", config(provider.url)) as airboss:
+    with Airboss(tmp_path / "a", sorting(provider.url)) as airboss:
         path = items(tmp_path, "steer", when=BETTER, delay_s=0.05)
         airboss.verb("dataset", "create", "steer", "--file", str(path))
         job = json.loads(tune(airboss, "steer", "--detach").stdout)["id"]

@@ -129,7 +129,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % request.id.encode()
     asked = _question(call)
     if asked is None:
-        tokens = estimate(call.request.body)
+        tokens = reckoned(call.request.body)
         head += ESTIMATED
     else:
         route = Route(
@@ -157,7 +157,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
                 if call.screen is not None:
                     call.screen.clear(error)
                 raise
-            tokens = estimate(call.request.body)  # who speaks as Anthropic does need not count
+            tokens = reckoned(call.request.body)  # who speaks as Anthropic does need not count
             head += ESTIMATED
         else:
             assert isinstance(answer, CountAnswer)  # made just above
@@ -201,7 +201,7 @@ def _question(call: Admitted) -> Outgoing | None:
     return None
 
 
-def estimate(chat: bytes) -> int:
+def reckoned(chat: bytes) -> int:
     """Tokens by the length of the texts and the number of the images of a chat request."""
     asked = _asked(chat)
     chars = sum(len(bytes(tool)) for tool in asked.tools or ())
