@@ -30,6 +30,8 @@ CHARS_MAX = 64 * 1024 * 1024
 """Of one streamed answer that is put together here: as much as a whole answer may have."""
 MODEL_LENGTH = "model_length"
 """How Mistral says that the model's own limit ended an answer."""
+OPENAIS = "airboss:openai:"
+"""How signatures of thoughts begin that are OpenAI's own, encrypted (`responses_instead`)."""
 REASONING = "reasoning_content"
 """The name under which DeepSeek, Moonshot and others say thoughts, and want them back with their calls."""
 CALL_CHARS = 8

@@ -7,7 +7,8 @@ waits until the call before it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from weakref import proxy
 
 import msgspec
@@ -27,10 +28,13 @@ from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
 from airboss.dialects.plain import calls_unthinking, plain_chat
+from airboss.dialects.responses_instead import instead
+from airboss.dialects.responses_passing import speaks
 from airboss.dialects.speech import Counts, Json, Passing, Ranges, encode, in_own_words, sse
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
+from airboss.providers.dialect import Outgoing
 
 STOP_REASONS: Mapping[str, str] = {
     "stop": "end_turn",
@@ -149,6 +153,13 @@ class MessagesSpeech:
         """As `Speech.translated`."""
         self._passing = False
         self._left_out = ()  # by who was asked before
+
+    def elsewhere(self, target: Target) -> Callable[[bytes], Outgoing] | None:
+        """As `Speech.elsewhere`: in Responses, where models think and call tools."""
+        if not (self._asked.calls and calls_unthinking(target) and speaks(target)):
+            return None
+        self._left_out = ()
+        return partial(instead, target=target)
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.dialects.chat_said import REASONING
+from airboss.dialects.chat_said import OPENAIS, REASONING
 from airboss.dialects.heard import NOTHING, as_event, before, carrying
 from airboss.dialects.messages_shape import Typed
 from airboss.dialects.plain import is_at
@@ -44,7 +44,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
 _turns = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _blocks = msgspec.json.Decoder(list[msgspec.Raw])
-_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:%s)?"' % REASONING.encode())
+_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:(?:%s)?"|%s)' % (REASONING.encode(), OPENAIS.encode()))
 _NULL = b"null"
 
 
@@ -99,7 +99,9 @@ class _Block(msgspec.Struct):
 
     def is_thought(self, signatures: Collection[str]) -> bool:
         """Whether it is what a model thought whose thoughts are signed so."""
-        return self.type == "thinking" and isinstance(self.signature, str) and self.signature in signatures
+        if self.type != "thinking" or not isinstance(self.signature, str):
+            return False
+        return self.signature in signatures or self.signature.startswith(OPENAIS)
 
 
 _block = msgspec.json.Decoder(_Block)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
-from airboss.dialects.chat_said import REASONING
+from airboss.dialects.chat_said import OPENAIS, REASONING
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
+from airboss.dialects.plain import THOUGHTS_OF_OPENAIS
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -220,8 +222,7 @@ def _document(turns: Turns, block: Block, where: str) -> Iterator[Json]:
 def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]], where: str) -> None:
     texts: list[str] = []
     calls: list[Json] = []
-    thoughts: list[msgspec.Raw] = []
-    told: list[str] = []
+    thoughts: dict[str, list[Any]] = {}
     mark: Json | None = None
     for number, (block, raw) in enumerate(blocks):
         at = f"{where}.content[{number}]"
@@ -231,24 +232,30 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
                 texts.append(block.text)
             case "tool_use":
                 calls.append(_call(block, at))
-            case "thinking" if block.signature == REASONING:
-                told.append(block.thinking or "")
-            case "thinking" if block.signature == "":
-                pass  # nobody's: no model takes such thoughts back
             case "thinking" | "redacted_thinking" if raw is not None:
-                thoughts.append(raw)
+                _sort(thoughts, block, raw)
             case _:
                 with turns.leaving_out():
                     raise _unknown(block, at)
     message: Json = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
     if calls:
         message["tool_calls"] = calls
-    if thoughts:
-        message["thinking_blocks"] = thoughts
-    if told:
-        message[REASONING] = "".join(told)
-    turns.rich = turns.rich or bool(thoughts or told)
+    turns.rich = turns.rich or bool(thoughts)
+    if REASONING in thoughts:
+        message[REASONING] = "".join(thoughts.pop(REASONING))
+    message |= thoughts
     turns.messages.append(turns.marked(message, mark))
+
+
+def _sort(thoughts: dict[str, list[Any]], block: Block, raw: msgspec.Raw) -> None:
+    """Put a block of thoughts where those find it whose they are, by its signature."""
+    signature = block.signature or ""
+    if block.type == "thinking" and signature == REASONING:
+        thoughts.setdefault(REASONING, []).append(block.thinking or "")
+    elif block.type == "thinking" and signature.startswith(OPENAIS):
+        thoughts.setdefault(THOUGHTS_OF_OPENAIS, []).append(raw)
+    elif block.type != "thinking" or block.signature != "":  # else nobody's: no model takes them back
+        thoughts.setdefault("thinking_blocks", []).append(raw)
 
 
 def _call(block: Block, where: str) -> Json:

@@ -13,7 +13,12 @@ from airboss.dialects.chat_said import REASONING
 from airboss.dialects.speech import Json, encode
 from airboss.domain.plan import Target
 
-_OWN = ("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images")
+THOUGHTS_OF_OPENAIS = "openai_thoughts"
+"""The member of a message that has what a model of OpenAI's thought before it, as blocks."""
+_OWN = (
+    *("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images"),
+    THOUGHTS_OF_OPENAIS,
+)
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
 """Where thoughts are wanted back."""
@@ -68,6 +73,11 @@ def _version(target: Target) -> tuple[int, int]:
     """Of a model of OpenAI's, by its name."""
     named = _GPT.search(target.upstream_model)
     return (int(named[1]), int(named[2] or 0)) if named else (0, 0)
+
+
+def effort_of(effort: str, target: Target) -> str:
+    """An effort as a target knows it."""
+    return _most(target) if effort == "max" else effort
 
 
 def _most(target: Target) -> str:

@@ -120,6 +120,10 @@ class ResponsesSpeech:
         """As `Speech.translated`."""
         self._passing = False
 
+    def elsewhere(self, target: Target) -> None:  # noqa: ARG002 - it goes there in its own words
+        """As `Speech.elsewhere`."""
+        return
+
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`; OpenAI's chat has no words for pictures that a model made."""
         self._left_out = ("images",) if self._rich and b'"images":[{"type":"image_url"' in chat else ()

@@ -119,7 +119,7 @@ def pass_on(
         changes["instructions"] = None
     if asked.request.previous_response_id is not None:
         changes["previous_response_id"] = None
-        first += _as_input([msgspec.json.decode(each) for each in history])
+        first += as_input([msgspec.json.decode(each) for each in history])
     given = asked.request.input
     own = given if given is None or isinstance(given, str) else _theirs(given, named=target.kind in KINDS)
     if first:
@@ -181,7 +181,7 @@ def _is_ours(item: bytes, *, named: bool) -> bool:
     )
 
 
-def _as_input(messages: Sequence[Any]) -> list[Json]:
+def as_input(messages: Sequence[Any]) -> list[Json]:
     """Messages as items of an input: without ids, by which OpenAI would look for what it does not keep."""
     found: list[Json] = []
     for item in unnamed_items(messages):
@@ -257,6 +257,8 @@ class _Item(msgspec.Struct):
     name: str = ""
     arguments: str = ""
     input: str = ""
+    id: str = ""
+    encrypted_content: Any = None
 
 
 class _Response(msgspec.Struct):
@@ -305,12 +307,14 @@ class PassingReader:
             return body if said.object != "response" else _failed(said.error)
         self._begin(said)
         texts, refusals, thoughts, calls = list[str](), list[str](), list[str](), list[Json]()
+        blocks: list[Json] = []
         for item in said.output:
             for part in item.content or ():
                 texts.append(part.text if part.type == "output_text" else "")
                 refusals.append(part.refusal)
                 thoughts.append(part.text if part.type == "reasoning_text" else "")
             thoughts += [part.text for part in item.summary or ()]
+            blocks += self._thoughts_of(item)
             if item.type in _CALLS:
                 calls.append(tool_call(item.call_id, item.name, item.arguments or item.input))
         text, refusal = "".join(texts), "".join(refusals)
@@ -319,9 +323,24 @@ class PassingReader:
             content=text if text or not (calls or refusal) else None,
             reasoning="".join(thoughts) or None,
             tool_calls=calls or None,
-            extra={"refusal": refusal} if refusal else None,
+            extra={name: each for name, each in (("refusal", refusal), ("thinking_blocks", blocks)) if each},
         )
-        return carrying(self._write.whole([choice], self.told()), [body])
+        return self.carried(self._write.whole([choice], self.told()), body)
+
+    def carried(self, chat: bytes, heard: bytes) -> bytes:
+        """What was read, with what it was read from."""
+        return carrying(chat, [heard])
+
+    def thought(self, item_id: str, summary: str, encrypted: Any) -> Json | None:  # noqa: ARG002 - it passes
+        """What a model thought, as a block of the client's; None where it has it as it came."""
+        return None
+
+    def _thoughts_of(self, item: _Item) -> list[Json]:
+        if item.type != "reasoning":
+            return []
+        summary = "".join(part.text for part in item.summary or ())
+        block = self.thought(item.id, summary, item.encrypted_content)
+        return [] if block is None else [block]
 
     def _begin(self, said: _Response) -> None:
         self._write.id, self._write.model = said.id or self._write.id, said.model or self._write.model
@@ -361,9 +380,9 @@ class PassingReader:
             finish = self._write.chunk({}, finish=_finish(said.response, calls=bool(self._calls)))
             usage = self.told()
             more = [self._write.usage_chunk(usage)] if usage is not None else []
-            return [carrying(finish, [data]), *more, DONE]
+            return [self.carried(finish, data), *more, DONE]
         delta = self._delta(said)
-        return [carrying(NOTHING if delta is None else self._write.chunk(delta), [data])]
+        return [self.carried(NOTHING if delta is None else self._write.chunk(delta), data)]
 
     def _delta(self, said: _Event) -> Json | None:  # noqa: PLR0911 - one for each kind of event
         """What an event says in chat; None where that has no words for it."""
@@ -382,6 +401,9 @@ class PassingReader:
                 return {"tool_calls": [{"index": number, **call}]}
             case "response.output_item.added" if said.item is not None and said.item.type not in _SAID:
                 return {"hosted": said.item.type}
+            case "response.output_item.done" if said.item is not None and said.item.type == "reasoning":
+                blocks = self._thoughts_of(said.item)
+                return {"thinking_blocks": blocks} if blocks else None
             case "response.output_item.done" if said.item is not None and said.item.type in _CALLS:
                 if said.output_index not in self._argued:
                     return self._arguments(said.output_index, said.item.arguments or said.item.input)

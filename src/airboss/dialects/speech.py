@@ -10,7 +10,7 @@ speaks OpenAI's dialect itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -110,6 +110,10 @@ class Speech(Protocol):
 
     def translated(self) -> None:
         """The call goes on as chat, for whatever reason."""
+
+    def elsewhere(self, target: Target) -> Callable[[bytes], Outgoing] | None:
+        """What makes a chat request, as it would go to a target that speaks OpenAI's dialect, one for another
+        of its routes that does more; None where chat does."""
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """`chat`, this call's request as chat, for a target that speaks OpenAI's dialect."""

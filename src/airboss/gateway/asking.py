@@ -3,6 +3,7 @@ an answer that broke off."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,8 +65,11 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         return request, wire.plain_body(raw, body, model=branch.plain), None
     target = branch.target
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
+    elsewhere = None
     if spoken is not None and target.kind in SPEAK_CHAT:
-        plain = spoken.speech.plain(request.body, target)
+        may = not as_chat and branch.release.form != "completion"
+        elsewhere = spoken.speech.elsewhere(target) if may else None
+        plain = spoken.speech.plain(request.body, target) if elsewhere is None else request.body
         request = msgspec.structs.replace(request, body=plain)
     if isinstance(body, wire.ChatBody | wire.CompletionBody):
         _refuse_impossible(request, body, deployment, target, spoken)
@@ -78,13 +82,22 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     raw = wire.without_labels(request.body, body, target.kind, branch.release)
     if isinstance(body, wire.EmbeddingsBody):
         return request, *embeddings_body(raw, body, target)
-    if branch.translate is not None:
-        translated = outgoing(branch.translate, raw, body, branch.release, target)
-        return request, translated.body, translated
-    sent = wire.upstream_body(raw, body, model=target.upstream_model, release=branch.release)
-    if target.kind == "local":
-        sent = engine_body(sent, body, release=branch.release)
-    return request, sent, None
+    return request, *_sent(raw, body, branch, elsewhere)
+
+
+def _sent(
+    raw: bytes, body: wire.Body, branch: Branch, elsewhere: Callable[[bytes], Outgoing] | None
+) -> tuple[bytes | Pieces, Outgoing | None]:
+    """What goes upstream of a chat or a text completion."""
+    release, target = branch.release, branch.target
+    if branch.translate is not None and elsewhere is None:
+        translated = outgoing(branch.translate, raw, body, release, target)
+        return translated.body, translated
+    sent = wire.upstream_body(raw, body, model=target.upstream_model, release=release)
+    if elsewhere is not None:
+        translated = elsewhere(sent)
+        return translated.body, translated
+    return (engine_body(sent, body, release=release) if target.kind == "local" else sent), None
 
 
 def _refuse_impossible(
