@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from airboss.console.chart import LINES_MAX, Chart, chart, coarse, sparkline
-from airboss.console.findings import Finding, findings
+from airboss.console.chart import LINES_MAX, Chart, busiest, chart, coarse, sparkline
+from airboss.console.findings import BURSTS_NAMED, Finding, findings
 from airboss.console.overview import cards, rows
 from airboss.console.query import Period
 from airboss.domain.ports import DeploymentStats, StatsBucket
@@ -75,7 +75,7 @@ def test_unknown_cost_is_not_free() -> None:
 def test_only_the_busiest_are_drawn() -> None:
     """At most `LINES_MAX` lines, the busiest; the others are counted. One alone if it is named."""
     buckets = [bucket(0, n + 1, name=f"d{n:02}") for n in range(LINES_MAX + 3)]
-    found = drawn(*buckets)
+    found = busiest(drawn(*buckets))
     assert [line.deployment for line in found.lines] == [f"d{n:02}" for n in range(3, LINES_MAX + 3)]
     assert found.omitted == 3
     assert [line.deployment for line in drawn(*buckets, deployment="d00").lines] == ["d00"]
@@ -262,3 +262,22 @@ def test_rows_sort_by_rate_not_by_count() -> None:
     """Sorting by errors is by rate, and deployments without calls come last."""
     few = [stats("many", 1_000, errors=10), stats("few", 10, errors=5)]
     assert [row.name for row in rows(few, None, drawn(), sort="-errors")] == ["few", "many"]
+
+
+def test_a_quiet_deployment_that_fails_is_told_among_many() -> None:
+    """Also where it is not drawn: it has its traffic in the table, and counts in the cards."""
+    quiet = bucket(0, 5, 5, name="quiet")
+    whole = drawn(quiet, *(bucket(0, 100, name=f"d{n:02}") for n in range(LINES_MAX)))
+    assert "quiet" not in [line.deployment for line in busiest(whole).lines]
+    (one,) = findings(seed_status(NOW), whole, lambda *_: [], {})
+    assert (one.deployment, one.title.replace("\xa0", " ")) == ("quiet", "quiet: 100 % errors")
+    (row,) = [each for each in rows([stats("quiet", 5)], None, whole, sort="") if each.name == "quiet"]
+    assert row.spark
+
+
+def test_of_many_deployments_that_fail_the_worst_are_told() -> None:
+    """By name, and how many more there are."""
+    failing = [bucket(0, 50, 10 + n, name=f"d{n:02}") for n in range(BURSTS_NAMED + 2)]
+    found = findings(seed_status(NOW), drawn(*failing), lambda *_: [], {})
+    assert [each.deployment for each in found] == [f"d{n:02}" for n in range(2, BURSTS_NAMED + 2)] + [None]
+    assert found[-1].title == "2 more deployments had many errors."

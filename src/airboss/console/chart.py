@@ -64,7 +64,7 @@ def chart(
     deployment: str | None,
     marks: Sequence[tuple[datetime, str]] = (),
 ) -> Chart:
-    """The chart of a period; of one deployment alone if it is named."""
+    """The chart of a period; of one deployment alone if it is named. It has a line of each: see `busiest`."""
     step = period.step_s
     since, until = period.since.timestamp(), period.until.timestamp()
     x = list(range(int(since // step * step), int(until) + (until > int(until)), step))
@@ -72,7 +72,6 @@ def chart(
     for bucket in buckets:
         if deployment is None or bucket.deployment == deployment:
             found.setdefault(bucket.deployment, {})[int(bucket.start.timestamp())] = bucket
-    busiest = sorted(found, key=lambda name: (-sum(each.requests for each in found[name].values()), name))
     # The log is asked from the start of the first step, so only the last one is cut short.
     covered = [max(1.0, min(at + step, until) - at) for at in x]
     return Chart(
@@ -81,10 +80,17 @@ def chart(
         step_s=step,
         zone=zone,
         x=x,
-        lines=[line(name, found[name], x, covered, hue=hues(name)) for name in sorted(busiest[:LINES_MAX])],
-        omitted=max(0, len(busiest) - LINES_MAX),
+        lines=[line(name, found[name], x, covered, hue=hues(name)) for name in sorted(found)],
+        omitted=0,
         marks=[(at.timestamp(), words) for at, words in marks if period.since <= at < period.until],
     )
+
+
+def busiest(whole: Chart) -> Chart:
+    """The chart with the lines of the busiest deployments alone: more could not be told apart."""
+    first = sorted(whole.lines, key=lambda each: (-sum(each.n), each.deployment))[:LINES_MAX]
+    lines = sorted(first, key=lambda each: each.deployment)
+    return msgspec.structs.replace(whole, lines=lines, omitted=whole.omitted + len(whole.lines) - len(lines))
 
 
 def counted(stats: DeploymentStats | StatsBucket) -> int:

@@ -22,6 +22,9 @@ LAG_S_WARN = 30.0
 ALARMS_NAMED = 5
 """Alarms that fire and are told one by one; of more their number."""
 
+BURSTS_NAMED = 5
+"""Deployments with errors that are told one by one; of more their number."""
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is wrong, and the next step. `deployment`, `since` and `until` lead to the calls;
@@ -133,11 +136,13 @@ def node_findings(nodes: Sequence[Node], now: datetime) -> Iterator[Finding]:
 
 
 def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:
-    """Bursts of errors, deployment by deployment."""
+    """Bursts of errors, deployment by deployment; of many those with the most errors, and how many more."""
+    bursts = {each.deployment: found for each in chart.lines if (found := burst(each)) is not None}
+    worst = sorted(bursts, key=lambda name: (not bursts[name].lasting, -bursts[name].errors))
     for line in chart.lines:
-        found = burst(line)
-        if found is None:
+        if line.deployment not in worst[:BURSTS_NAMED]:
             continue
+        found = bursts[line.deployment]
         rate = f"{100 * found.errors / found.calls:.0f}{NB}% errors"
         since = utc(max(chart.x[found.first], chart.since))
         until = None if found.lasting else utc(min(chart.x[found.last] + chart.step_s, chart.until))
@@ -150,6 +155,11 @@ def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:
             since=since,
             until=until,
         )
+    more = len(bursts) - BURSTS_NAMED
+    if more > 0:
+        title = f"{more} more {'deployment' if more == 1 else 'deployments'} had many errors."
+        level: Level = "bad" if bursts[worst[BURSTS_NAMED]].lasting else "warn"
+        yield Finding(level=level, title=title, detail="The table has them all, by Errors.")
 
 
 def cause(types: Sequence[str]) -> str:

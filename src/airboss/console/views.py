@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from airboss.console import api_usage, columns
-from airboss.console.chart import Chart, chart
+from airboss.console.chart import Chart, busiest, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, OWN, body_text, curl, quoted, sendable
 from airboss.console.desk import Desk, newest_of
@@ -86,8 +86,9 @@ def overview(desk: Desk, seen: Visit) -> View:
     all_stats = desk.log.stats(period.since, period.until)
     stats = only(all_stats, chosen)
     before = only(desk.log.stats(period.before.since, period.before.until), chosen)
-    charted = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
-    listed = rows(stats, plan, charted, sort=seen.params.get("sort", "-requests"))
+    whole_chart = chart_of(desk, period, plan, zone_name=str(seen.zone), deployment=chosen)
+    charted = busiest(whole_chart)
+    listed = rows(stats, plan, whole_chart, sort=seen.params.get("sort", "-requests"))
     return View(
         "overview.html",
         plan=plan,
@@ -98,8 +99,8 @@ def overview(desk: Desk, seen: Visit) -> View:
         stats=stats,
         approximate=any(each.approximate for each in stats),
         any_records=bool(stats) or newest_of(desk.log) is not None,
-        findings=findings(desk.status(), charted, partial(causes, desk), firing_since(desk)),
-        cards=cards(stats, before, charted, earlier=period.short),
+        findings=findings(desk.status(), whole_chart, partial(causes, desk), firing_since(desk)),
+        cards=cards(stats, before, whole_chart, earlier=period.short),
         charts=CHARTS,
         single=len(charted.lines) == 1,
         chart_json=encode(charted).decode(),

@@ -9,7 +9,7 @@ import msgspec
 
 from airboss.console import api_usage
 from airboss.console.api_usage import Compared, UsageAnswer, Used
-from airboss.console.chart import LINES_MAX, Chart, chart
+from airboss.console.chart import LINES_MAX, Chart, busiest, chart
 from airboss.console.curl import quoted
 from airboss.console.desk import Desk
 from airboss.console.marks import gathered
@@ -146,13 +146,15 @@ def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *,
         )
         for each in desk.log.usage(over_time)
     ]
-    made = chart(
-        buckets,
-        period,
-        hues=hue if asked.by[:1] == ("release",) else spread(top),
-        zone=zone_name,
-        deployment=None,
-        marks=gathered(list(found.marks), MARK_STEPS * step),
+    made = busiest(
+        chart(
+            buckets,
+            period,
+            hues=hue if asked.by[:1] == ("release",) else spread(top),
+            zone=zone_name,
+            deployment=None,
+            marks=gathered(list(found.marks), MARK_STEPS * step),
+        )
     )
     others = len({each.group[0] for each in found.rows}) - len(top)
     return msgspec.structs.replace(made, omitted=max(0, others))
