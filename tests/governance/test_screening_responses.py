@@ -184,18 +184,21 @@ def test_a_stream_is_the_whole(said: list[tuple[str, str]], seed: int, longest: 
     assert any(each.where == "response.output.action.query" for each in screen.findings)
 
 
+@pytest.mark.parametrize("ids", [("i", "i", "i"), ("i_1", "i_2", "i_3")], ids=["one id", "ids that change"])
 @pytest.mark.parametrize("kind", [*TEXTS, *FLAT])
-def test_every_cut(kind: str) -> None:
-    """One text in two pieces, at every place: never a part of a value, always the same."""
+def test_every_cut(kind: str, ids: tuple[str, str, str]) -> None:
+    """One text in two pieces, at every place: never a part of a value, always the same; also where its server
+    gives its item another id with every event."""
     text = f"From {MAIL}, card {CARD}!"
     text = json.dumps({"to": text}) if kind.endswith("arguments") else text
     masked = screen_text(one_action("mask"), text).text
     for place in range(1, len(text)):
-        at = {"item_id": "i", "output_index": 0}
+        pieces: list[Json] = [{"delta": text[:place]}, {"delta": text[place:]}, {}]
         events = [
-            {"type": f"response.{kind}.delta", **at, "delta": piece} for piece in (text[:place], text[place:])
+            {"type": f"response.{kind}.{'delta' if piece else 'done'}", "item_id": id_, "output_index": 0}
+            | piece
+            for id_, piece in zip(ids, pieces, strict=True)
         ]
-        events.append({"type": f"response.{kind}.done", **at})
         out = streamed(ResponsesScreen(one_action("mask")), iter(events))
         assert put_together([json.loads(each.recorded) for each in out]) == {0: masked}
 

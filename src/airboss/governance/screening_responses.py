@@ -427,8 +427,10 @@ def _clean(raw: msgspec.Raw) -> Members | None:
 
 
 def _key(kind: str, members: Members) -> tuple[bytes, ...]:
-    """What tells a text from others: its kind, and its place in the output."""
-    return (kind.encode(), *(bytes(members.get(name, b"")) for name in _PLACE))
+    """What tells a text from others: its kind, and its place in the output. The item's id tells where nothing
+    else does: some servers (GitHub Copilot's) have another with each event."""
+    item, *place = (bytes(members.get(name, b"")) for name in _PLACE)
+    return (kind.encode(), b"" if place[0] else item, *place)
 
 
 def _without(raw: msgspec.Raw, *, added: bool) -> msgspec.Raw:
