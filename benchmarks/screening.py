@@ -20,11 +20,11 @@ from benchmarks.screening_texts import PROSE, ordinary_text, text_with_values
 from benchmarks.stats import machine, quantile, table
 
 from airboss.governance.policies import KINDS
-from airboss.governance.screening import HELD_MAX, Screen, one_action, screen_text
+from airboss.governance.screening import HELD_MAX, Screen, screen_text, screening_policy
 from airboss.governance.screening_chat import AnswerScreen, screen_request
 
-MASK = one_action()
-CARDS = one_action(kinds=("card",))
+MASK = screening_policy(dict.fromkeys(KINDS, "mask"))
+CARDS = screening_policy({"card": "mask"})
 
 
 def cut(text: str, seed: int, longest: int = 12) -> list[str]:

@@ -12,10 +12,10 @@ import pytest
 
 from airboss.governance.audit import FORGOT
 from airboss.governance.checkpoint import Checkpoint, is_signed
-from airboss.governance.merkle import is_consistent, is_included
 from tests.console.governed import SIGNER, Governed, governed
 from tests.console.site import ADMIN_KEY, Noted
 from tests.governance.test_audit import EDITS, filled, opened
+from tests.support.merkle_proofs import is_consistent, is_included
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from airboss.domain.record import PolicyFinding
 from airboss.gateway.answer import StreamedAnswer
 from airboss.gateway.screened_answers import ScreenedStreamedAnswer
 from airboss.gateway.seam import Seam
-from airboss.governance.screening import one_action, screen_text
+from airboss.governance.screening import screen_text
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.governance.tokens import Tokens
+from tests.support.policies import one_action
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 ACTIONS = ["none", "mask", "tokenize", "block", "observe"]

@@ -18,6 +18,7 @@ from airboss.governance.audit import Sealer, known_names
 from airboss.governance.audit_verify import Verdict, verify
 from airboss.governance.checkpoint import Checkpoint, Signer
 from airboss.store.audit import SqlAuditLog
+from tests.support.merkle_proofs import is_included
 
 SECRET = "ab_" + "k" * 43
 OTHER_SECRET = "ab_" + "o" * 43
@@ -146,7 +147,7 @@ def test_the_root_is_that_of_the_leaves(tmp_path: Path) -> None:
         root = bytes.fromhex(data.head.root)
     log.close()
     assert merkle.root_of(hashes) == root
-    assert merkle.is_included(hashes[7], 7, 21, root, merkle.inclusion_proof(hashes, 7))
+    assert is_included(hashes[7], 7, 21, root, merkle.inclusion_proof(hashes, 7))
 
 
 Edit = Callable[[sqlite3.Connection], object]

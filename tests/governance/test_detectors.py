@@ -13,9 +13,10 @@ from stdnum import iban, luhn, numdb
 from airboss.governance.candidates import LEFT
 from airboss.governance.detectors import DETECTORS
 from airboss.governance.policies import KINDS
-from airboss.governance.screening import HELD_MAX, Screen, one_action, screen_text
+from airboss.governance.screening import HELD_MAX, Screen, screen_text
 from tests.governance.detector_samples import NOTHING, made, samples
 from tests.governance.whole import Whole
+from tests.support.policies import one_action
 
 # Known to be wrong: a part number that could as well be a German phone number, and Python's `x@self.weight`.
 PRECISION = dict.fromkeys(map(str, KINDS), 1.0) | {"phone": 0.97, "email": 0.95}

@@ -11,12 +11,11 @@ from airboss.governance.merkle import (
     Tree,
     consistency_proof,
     inclusion_proof,
-    is_consistent,
-    is_included,
     leaf_hash,
     node_hash,
     root_of,
 )
+from tests.support.merkle_proofs import is_consistent, is_included
 
 # The test vectors of the Certificate Transparency reference implementation (its merkle_tree tests).
 INPUTS = [

@@ -13,12 +13,12 @@ from airboss.governance.screening import (
     Action,
     Screen,
     ScreeningPolicy,
-    one_action,
     screen_text,
     screening_policy,
 )
 from airboss.governance.tokens import Tokens
 from tests.governance.detector_samples import PEM, made, samples
+from tests.support.policies import one_action
 
 KEY = b"a key that no one else has"
 TEXT = "Mail jane@example.com or call +1 415 555 2671, card 4111 1111 1111 1111; jane@example.com again."

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 from stdnum import luhn
 
-from airboss.governance.screening import HELD_MAX, Screen, one_action, screen_text
+from airboss.governance.screening import HELD_MAX, Screen, screen_text
 from airboss.governance.shadow import INVISIBLE_MAX
+from tests.support.policies import one_action
 
 POLICY = one_action()
 

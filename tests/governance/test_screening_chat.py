@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airboss.governance.names import Names
-from airboss.governance.screening import Action, one_action, screen_text, screening_policy
+from airboss.governance.screening import Action, screen_text, screening_policy
 from airboss.governance.screening_chat import AnswerScreen, RequestScreened, screen_request
 from airboss.governance.screening_stream import HELD_BYTES_MAX
 from airboss.governance.tokens import Tokens
 from tests.governance.detector_samples import samples
+from tests.support.policies import one_action
 
 KEY = b"the key of one call"
 MASK = one_action("mask")

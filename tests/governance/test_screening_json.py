@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airboss.governance.findings import PLACES_MAX, Findings
-from airboss.governance.screening import ScreeningPolicy, one_action, screen_text
+from airboss.governance.screening import ScreeningPolicy, screen_text
 from airboss.governance.screening_json import _SECRET_NAME, restore_json, screen_json
 from airboss.governance.tokens import Tokens
 from tests.governance.detector_samples import PEM, made, samples
+from tests.support.policies import one_action
 
 MASK = one_action()
 KEY = b"some key"

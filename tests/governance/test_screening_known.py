@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airboss.governance.screening import Action, one_action, screen_text
+from airboss.governance.screening import Action, screen_text
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.governance.tokens import Tokens
 from airboss.providers.known_text import LEARNT_MAX
+from tests.support.policies import one_action
 
 KEY = b"the key of one call"
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from airboss.governance.screening import Action, one_action
+from airboss.governance.screening import Action
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.governance.screening_responses import ResponsesScreen
 from airboss.governance.tokens import Tokens
+from tests.support.policies import one_action
 
 MAIL, CARD = "jane.doe@example.com", "4111 1111 1111 1111"
 NAMES = ("id", "model", "object", "system_fingerprint", "service_tier", "created")

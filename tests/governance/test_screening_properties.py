@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airboss.governance.policies import KINDS
-from airboss.governance.screening import Action, Screen, ScreeningPolicy, one_action, screen_text
+from airboss.governance.screening import Action, Screen, ScreeningPolicy, screen_text
 from airboss.governance.tokens import Tokens
 from tests.governance.detector_samples import samples
 from tests.governance.whole import Whole
+from tests.support.policies import one_action
 
 STREAMS = 500
 KEY = b"some key"

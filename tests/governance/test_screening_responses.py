@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import UpstreamFailed
-from airboss.governance.screening import Action, one_action, screen_text
+from airboss.governance.screening import Action, screen_text
 from airboss.governance.screening_chat import Passed
 from airboss.governance.screening_responses import CHANNELS_MAX, ITEMS_MAX, ResponsesScreen
 from airboss.governance.screening_stream import HELD_BYTES_MAX
 from tests.governance.test_screening_chat import VALUED, call_tokens
+from tests.support.policies import one_action
 
 Json = dict[str, Any]
 MAIL, CARD = "jane.doe@example.com", "4111 1111 1111 1111"

@@ -12,11 +12,11 @@ import pytest
 from airboss.dialects.chat_said import CallJoin, read_said
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.replay import unasked_stream, whole_of
-from airboss.governance.screening import one_action
 from airboss.governance.screening_chat import AnswerScreen
 from airboss.providers.assembly import BLOCK_CHARS, OUTPUT_CHARS_MAX, Assembly
 from airboss.providers.compatible import read_reply
 from airboss.providers.lenient import CALLS_MAX, NAME_CHARS_MAX, CallNumbers
+from tests.support.policies import one_action
 
 Json = dict[str, Any]
 Made = list[tuple[str, str]]

@@ -27,7 +27,7 @@ from airboss.governance.candidates import LEFT, Kind
 from airboss.governance.detectors import DETECTORS
 from airboss.governance.matching import Matcher, Value, confirmed, matcher, named
 from airboss.governance.names import NameFinder, Names, plain
-from airboss.governance.policies import ACTIONS, ALL, KINDS, NAMED
+from airboss.governance.policies import ACTIONS, ALL, NAMED
 from airboss.governance.shadow import Caster
 from airboss.governance.tokens import Tokens
 
@@ -128,11 +128,6 @@ def built_in(policy: ScreeningPolicy) -> ScreeningPolicy:
     """The same policy, but for names and for its own kinds."""
     actions = policy.actions.items()
     return screening_policy({kind: done for kind, done in actions if kind in ALL and kind not in NAMED})
-
-
-def one_action(action: Action = "mask", kinds: tuple[Kind, ...] | frozenset[Kind] = KINDS) -> ScreeningPolicy:
-    """The policy that does the same about all kinds."""
-    return screening_policy(dict.fromkeys(kinds, action))
 
 
 class Screened(msgspec.Struct, frozen=True, kw_only=True):
