@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from airboss.gateway.turns import SHARE_S, Share
+from airboss.gateway.turns import SHARE_S, Share, Spaced
 from airboss.telemetry.metrics import Counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
 from tests.support.wait import until
 
 STREAMS = 150
+LONG = 12
 
 
 def test_heaped_work_has_a_share_of_each_turn() -> None:
@@ -121,3 +123,50 @@ def test_who_reads_in_a_thread_lets_calls_go_on() -> None:
     )
     before, after = map(int, done.stdout.split())
     assert after > 2 * before
+
+
+def test_after_long_work_the_loop_is_the_others() -> None:
+    """One after another, in their order, and for as long as each took none begins."""
+    now = 0.0
+    done: list[int] = []
+
+    async def work(spaced: Spaced, number: int) -> None:
+        nonlocal now
+        await spaced.mine()
+        now += 3 * SHARE_S
+        done.append(number)
+
+    async def body() -> None:
+        spaced, loop = Spaced(lambda: now), asyncio.get_running_loop()
+        began = loop.time()
+        tasks = [asyncio.create_task(work(spaced, number)) for number in range(3)]
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert done == [0]
+        await asyncio.gather(*tasks)
+        assert done == [0, 1, 2]
+        assert loop.time() - began >= 5 * SHARE_S
+
+    asyncio.run(body())
+
+
+def test_long_bodies_that_come_together_hold_up_nobody(own_root: Path, provider: FakeProvider) -> None:
+    """Each takes a while to read; between them somebody else is served, several times over."""
+    many = [{"role": "user", "content": "x"}] * 100_000
+    body = json.dumps({"model": "assistant", "messages": many}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n"
+    with Gateway(own_root, deployment(provider.url)) as mine, mine.client() as other, ExitStack() as opened:
+        lines = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", mine.port))) for _ in range(LONG)
+        ]
+        for line in lines:
+            line.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body[:-1])
+        small = {"model": "assistant", "messages": many[:1]}
+        assert other.post("/v1/chat/completions", json=small).status_code == 200
+        for line in lines:
+            line.sendall(body[-1:])
+        served = 0
+        while len(select.select(lines, [], [], 0)[0]) < LONG:
+            assert other.post("/v1/chat/completions", json=small).status_code == 200
+            served += 1
+        assert served >= LONG, served

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 SHARE_S: Final = 0.01
+OTHERS_S: Final = 0.25
+"""Time enough for small calls, from request to answer, on a busy machine too."""
 
 
 class Share:
@@ -36,3 +38,24 @@ class Share:
 
     def _turn_ends(self) -> None:
         self._began = None
+
+
+class Spaced:
+    """One event loop's, for work that may take long at once: each in a turn of its own, and after one that
+    took longer than a share the loop is the others' for as long again, OTHERS_S at most."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+
+    async def mine(self) -> None:
+        """Return when it may begin, at once where nobody has; the work follows right behind."""
+        await self._lock.acquire()
+        asyncio.get_running_loop().call_soon(self._turn_ends, self._clock())
+
+    def _turn_ends(self, began: float) -> None:
+        took = self._clock() - began
+        if took < SHARE_S:
+            self._lock.release()
+        else:
+            asyncio.get_running_loop().call_later(min(took, OTHERS_S), self._lock.release)
