@@ -316,6 +316,27 @@ def test_rollouts_wait(site: LoopSite) -> None:
     assert ella(site).get(f"/api/v1/approvals/{promote}").json()["approval"]["state"] == "waiting"
 
 
+def test_what_cannot_be_started_does_not_wait(site: LoopSite) -> None:
+    """A second rollout of a deployment, one without a candidate, and a promotion where none runs are refused
+    at once: whoever approved them would hear only then why they cannot be made."""
+    otto = site.program("operator")
+    start, promote = {"deployment": "support"}, {"deployment": "support", "action": "promote"}
+
+    def refused(path: str, intent: dict[str, str]) -> str:
+        answer = otto.post(path, json=intent)
+        assert answer.status_code == 400, answer.text
+        return str(answer.json()["error"]["message"])
+
+    assert "has no candidate" in refused("/api/v1/rollouts", start)
+    assert "no rollout of 'support' is running" in refused("/api/v1/rollouts/order", promote)
+    site.program().post("/api/v1/config", json={"config": CONFIG.replace("PROMPT", NEW_PROMPT) + WANTED})
+    assert site.program().post("/api/v1/rollouts", json=start).status_code == 200
+    assert "is running; `airboss rollout abort support` ends it" in refused("/api/v1/rollouts", start)
+    assert site.program().post("/api/v1/rollouts/order", json=promote).status_code == 200
+    assert "`airboss rollout undo support` takes that back" in refused("/api/v1/rollouts/order", promote)
+    assert otto.get("/api/v1/approvals").json()["approvals"] == []
+
+
 def test_a_name_is_pinned_to_its_release(site: LoopSite) -> None:
     """Also that of an admin, who may name any: it may be another's by the time that somebody approves it."""
     site.program().post("/api/v1/config", json={"config": CONFIG.replace("PROMPT", NEW_PROMPT) + WANTED})

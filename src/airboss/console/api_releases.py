@@ -285,11 +285,8 @@ def start(desk: Desk, call: Call) -> RolloutView:
             intent, release=bound_as_much(desk, call, intent.deployment, intent.release)
         )
     if not call.approved and must_wait(desk, call.caller):
-        standing = desk.ledger.standings().get(intent.deployment)
-        if standing is None:
-            raise NotFound(f"there is no deployment {intent.deployment[:80]!r}", param="deployment")
         # A name may be another release's by the time that somebody approves it.
-        release = standing.wanted if intent.release is None else find(desk, intent.release).release.digest
+        release = desk.rollouts.startable(intent.deployment, intent.release).digest
         asked = msgspec.structs.replace(intent, release=release)
         for_another(desk, call, "rollout.start", asked, subject=intent.deployment, reason=reason)
     try:
@@ -323,10 +320,10 @@ def order(desk: Desk, call: Call) -> RolloutView:
     if intent.rollout is not None and (running is None or running.id != intent.rollout):
         message = f"{intent.rollout[:60]} is not the newest rollout of {intent.deployment[:80]!r} any more"
         raise InvalidRequest(message, param="rollout")
-    if intent.action == "promote" and not call.approved and must_wait(desk, call.caller):
-        if running is None:
-            raise NotFound(f"there is no rollout of {intent.deployment[:80]!r}", param="deployment")
-        asked = msgspec.structs.replace(intent, rollout=running.id)
+    # Where none runs there is nothing to wait for: `order` says why.
+    live = running if running is not None and not running.final else None
+    if live and intent.action == "promote" and not call.approved and must_wait(desk, call.caller):
+        asked = msgspec.structs.replace(intent, rollout=live.id)
         for_another(desk, call, "rollout.promote", asked, subject=intent.deployment, reason=said.reason)
     try:
         ordered = desk.rollouts.order(intent.deployment, said)

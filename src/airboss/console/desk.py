@@ -109,6 +109,9 @@ class Rollouts(Protocol):
     def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
         """Begin a rollout. Raises NotFound, WrongCall."""
 
+    def startable(self, deployment: str, release: str | None) -> Release:
+        """What `start` would roll out. Raises as it."""
+
     def order(self, deployment: str, order: Order) -> Rollout:
         """A person's word on the running rollout. Raises NotFound, WrongCall."""
 

@@ -123,6 +123,13 @@ class Rollouts:
                 )
             return self.apply(with_release(text, name, said), f"release {name}")
 
+    def startable(self, deployment: str, release: str | None) -> Release:
+        """What `start` would roll out. Raises as it."""
+        with self._lock:
+            standing = self._standing(self._config()[1], deployment)
+            self._none_live(deployment)
+            return self._candidate(standing, release)
+
     def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
         """Begin a rollout: of the release named (by name or digest), else of the deployment's candidate.
 
@@ -131,8 +138,7 @@ class Rollouts:
         with self._lock:
             _, config = self._config()
             standing = self._standing(config, deployment)
-            self._none_live(deployment)
-            chosen = self._candidate(standing, release)
+            chosen = self.startable(deployment, release)
             said = config.deployments[deployment].rollout or RolloutConfig()
             now = self._clock.now()
             less = less_is_better(config.deployments[deployment].scoring)
