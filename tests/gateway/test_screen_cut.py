@@ -10,6 +10,7 @@ import pytest
 from tests.gateway.test_screen import chat, record_of, screened
 from tests.support.gateway import Gateway
 from tests.support.said_upstream import SaidUpstream
+from tests.support.spoken import say
 
 __all__ = ["screened"]
 
@@ -65,3 +66,31 @@ def test_one_choice_that_is_cut_beside_one_that_is_whole(
     assert lines[-1]["error"]["code"] == "stream_cut"
     _, closed = record_of(screened, response)
     assert [each["message"]["content"] for each in closed["response"]["choices"]] == texts
+
+
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("together", [True, False])
+def test_choices_that_nobody_asked_for(
+    screened: Gateway, upstream: SaidUpstream, dialect: str, together: bool
+) -> None:
+    """What one of them is blocked for ends the others too, and says so: no answer ends without a reason."""
+    value = "jane@example.com"
+    said = [[(0, "Well, "), (1, "Mail ")], [(0, "so"), (1, "now ")], [(1, value)], [(1, " or call")]]
+    grouped = said if together else [[each] for group in said for each in group]
+    upstream.events = [
+        json.dumps({"id": "u", "choices": [{"index": at, "delta": {"content": text}} for at, text in group]})
+        for group in grouped
+    ]
+    if dialect == "chat":
+        response = chat(screened, "block", stream=True)
+        lines = [line for line in response.text.split("\n\n") if line]
+        chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+        ends = {each["index"]: each.get("finish_reason") for chunk in chunks for each in chunk["choices"]}
+        assert ends == {0: "content_filter", 1: "content_filter"}
+        assert lines[-1] == "data: [DONE]"
+    else:
+        response = say(screened, dialect, model="block", stream=True)
+        wanted = {"messages": '"stop_reason":"refusal"', "responses": '{"reason":"content_filter"}'}[dialect]
+        assert wanted in response.text
+    assert value not in response.text
+    assert record_of(screened, response)[1]["status"] == "refused"

@@ -292,6 +292,7 @@ class AnswerScreen:
             passed += after
             self.blocked = self.blocked or choice.blocked
             self._learn(data, top, choice, rest)
+        passed += self._unasked()
         out = [self._event(self._head, flushed)] if flushed else []
         if passed or bytes(rest.get("usage", NULL)) != b"null" or not read_list(top.get("choices")):
             out.append(self._event(rest, passed))
@@ -344,7 +345,13 @@ class AnswerScreen:
         """What goes on of an event of a known kind that is blocked by its text, of which this goes on."""
         self.blocked = known.choice.blocked = True
         begun, cut = known.choice.cut({known.name: (recorded, given)})
+        cut += self._unasked()
         return [*([self._event(known.head, begun)] if begun else ()), self._event(known.rest, cut)]
+
+    def _unasked(self) -> Pairs:
+        """The ends of choices beside the only one that was asked for: nothing more of them is to come."""
+        begun = [choice for choice in self._streams.values() if not choice.ended] if self.over else []
+        return [pair for choice in begun for pair in choice.cut({})[1]]
 
     def end(self) -> list[Passed]:
         """The stream has ended: look at what is still held of choices that have not. They broke off, and none
