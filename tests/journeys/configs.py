@@ -21,8 +21,7 @@ LIMITED = "limits = { requests_per_minute = 1000000, concurrency = 100 }"
 """More of the deployment that `fake` ends with: counted, and never in the way."""
 
 
-def fake(url: str, more: str = "") -> str:
-    """A deployment `support` at the fake provider."""
+def _model(url: str) -> str:
     return f"""
 [providers.fake]
 kind = "openai-compatible"
@@ -32,7 +31,12 @@ base_url = "{url}"
 provider = "fake"
 model = "up"
 price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
+"""
 
+
+def fake(url: str, more: str = "") -> str:
+    """A deployment `support` at the fake provider."""
+    return f"""{_model(url)}
 [deployments.support]
 model = "fake"
 timeout = {{ total_s = 20, first_token_s = 10, idle_s = 5 }}
@@ -42,16 +46,7 @@ timeout = {{ total_s = 20, first_token_s = 10, idle_s = 5 }}
 
 def sorting(url: str) -> str:
     """A release of it that says too little, and a rollout for a better one."""
-    return f"""
-[providers.fake]
-kind = "openai-compatible"
-base_url = "{url}"
-
-[models.fake]
-provider = "fake"
-model = "up"
-price = {{ input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0 }}
-
+    return f"""{_model(url)}
 [releases.support]
 model = "fake"
 prompt = "Sort the message."

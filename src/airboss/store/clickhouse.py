@@ -72,7 +72,7 @@ from airboss.store.joining import (
     read_record,
     read_span,
 )
-from airboss.store.rows import COLUMNS, open_rows
+from airboss.store.rows import COLUMNS, open_rows, watched
 from airboss.store.searching import read_search
 from airboss.store.span_rows import Span
 from airboss.store.usage import narrowed, read_tag
@@ -382,7 +382,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         closed = self._rows("watched", {**asked, "limit": limit})
         still_open = self._rows("watched_open", {"after": after, "until": until})
         scores = clickhouse_scores.shown(self._house, {row[0] for row in closed})
-        calls = clickhouse_watch.watched(closed, scores)
+        calls = watched(closed, scores, moment)
         calls += clickhouse_watch.still_open(still_open, deployment, without_key)
         return sorted(calls, key=lambda call: call.id)[:limit]
 

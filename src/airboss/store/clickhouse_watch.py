@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from airboss.domain.ports import DeploymentStats, ReleaseBucket, Spent, StatsBucket, WatchedCall
-from airboss.domain.score import ScoreValue
 from airboss.store import clickhouse_rollups
 from airboss.store.clickhouse_http import moment, query
 from airboss.store.clickhouse_rollups import Ask
@@ -58,28 +56,6 @@ def spent(row: list[Any]) -> Spent:
     """A row of `spent`."""
     key, user, day, usd = row
     return Spent(key=key, day=date.fromisoformat(day), usd=plain(Decimal(usd)), user=user)
-
-
-def watched(rows: list[list[Any]], scores: Mapping[str, dict[str, ScoreValue | None]]) -> list[WatchedCall]:
-    """Rows of `watched`."""
-    return [
-        WatchedCall(
-            id=row[0],
-            started_at=moment(row[1]),
-            release=row[2],
-            arm=row[3],
-            plan=row[4],
-            user=row[5],
-            session=row[6],
-            status=row[7],
-            error_type=row[8],
-            latency_ms=float(row[9]),
-            ttft_ms=float(row[10]) if row[10] is not None else None,
-            cost_usd=Decimal(row[11]) if row[11] is not None else None,
-            scores=scores.get(row[0], {}),
-        )
-        for row in rows
-    ]
 
 
 def still_open(rows: list[list[Any]], deployment: str, without_key: str) -> list[WatchedCall]:

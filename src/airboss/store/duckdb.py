@@ -61,7 +61,7 @@ from airboss.store.joining import (
 )
 from airboss.store.opened_file import OpenedFile
 from airboss.store.rollups import Question, of_deployments, of_releases, over_time, told
-from airboss.store.rows import COLUMNS, body_rows, from_row, naive, open_rows, record_row
+from airboss.store.rows import COLUMNS, aware, body_rows, from_row, naive, open_rows, record_row
 from airboss.store.searching import read_search
 from airboss.store.usage import narrowed
 
@@ -265,7 +265,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 return [told(StatsBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(_execute(connection, _query("series"), asked))
-            return [StatsBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+            return [StatsBucket(**{**row, "start": aware(row["start"])}) for row in rows]
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """As `RecordLog.traffic`."""
@@ -275,7 +275,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 return [told(ReleaseBucket, row) for row in rolled]
             asked = {"since": naive(since), "until": naive(until), "step_us": step_s * 1_000_000}
             rows = read.dicts(_execute(connection, _query("traffic"), asked))
-            return [ReleaseBucket(**{**row, "start": row["start"].replace(tzinfo=UTC)}) for row in rows]
+            return [ReleaseBucket(**{**row, "start": aware(row["start"])}) for row in rows]
 
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
         """As `RecordLog.usage`; quantiles of many calls are within 2 %."""

@@ -7,7 +7,7 @@ written with the sums. Those that are in no stretch yet are read by every questi
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from airboss.store import duckdb_people, duckdb_tags, rollups
@@ -15,7 +15,7 @@ from airboss.store import duckdb_read as read
 from airboss.store.duckdb_bins import BINNED, bin_of, numbers
 from airboss.store.duckdb_run import Connection, execute, query, run
 from airboss.store.rollups import GROWTH, HISTOGRAMS, LEAST_BIN, QUANTILES, Question
-from airboss.store.rows import naive
+from airboss.store.rows import aware, naive
 
 STRETCH: Final = 32_768
 """So many records are summed up together."""
@@ -94,7 +94,7 @@ def _naive(bounds: dict[str, Any]) -> dict[str, Any]:
 def _aware(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("start", "first_at", "last_at"):
         if row[name] is not None:
-            row[name] = row[name].replace(tzinfo=UTC)
+            row[name] = aware(row[name])
     return row
 
 

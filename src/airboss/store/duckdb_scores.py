@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import reviewed, settle
-from airboss.store.rows import naive
+from airboss.store.rows import aware, naive
 from airboss.store.score_rows import FEW, check, score_of, values_of
 
 _scores: Final = msgspec.json.Decoder(Score)
@@ -72,7 +72,7 @@ def attach(connection: Connection, record_ids: Collection[str]) -> None:
 
 def of_records(connection: Connection, record_ids: Collection[str]) -> list[Score]:
     """Every score of these records, the oldest first."""
-    found = [_score(row) for row in run_by_ids(connection, "scores", record_ids)]
+    found = [score_of(row, aware) for row in run_by_ids(connection, "scores", record_ids)]
     return sorted(found, key=lambda score: (score.at, score.id))
 
 
@@ -80,7 +80,7 @@ def shown(connection: Connection, record_ids: Collection[str]) -> dict[str, dict
     """What these records show of their scores, by record; those without any are left out."""
     by_record: defaultdict[str, list[Score]] = defaultdict(list)
     for row in run_by_ids(connection, "scores", record_ids):
-        by_record[row[1]].append(_score(row))
+        by_record[row[1]].append(score_of(row, aware))
     return {record_id: latest(scores) for record_id, scores in by_record.items()}
 
 
@@ -156,7 +156,3 @@ def _facts(connection: Connection, record_ids: Collection[str]) -> dict[str, tup
 
 def _row(score: Score, facts: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*values_of(score, naive(score.at)), *facts)
-
-
-def _score(row: Sequence[Any]) -> Score:
-    return score_of(row, lambda at: at.replace(tzinfo=UTC))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Literal
@@ -18,7 +18,7 @@ from airboss.store import duckdb_sums, span_asked, span_messages
 from airboss.store.duckdb_read import with_bodies
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.joining import StoredRecord, read_record
-from airboss.store.rows import COLUMNS, naive, span_row, text_parts
+from airboss.store.rows import COLUMNS, aware, naive, span_row, text_parts
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_messages import PLAIN, Texts
@@ -209,9 +209,7 @@ def _answered(connection: Connection, ids: Sequence[str], sealed: Texts) -> dict
     }
     rows = run(connection, query("answered").format(columns=_ANSWERED), asked)
     calls = [AnsweredCall(**dict(zip(AnsweredCall.__struct_fields__, row, strict=True))) for row in rows]
-    return joined(
-        clients, named, [replace(each, started_at=each.started_at.replace(tzinfo=UTC)) for each in calls]
-    )
+    return joined(clients, named, [replace(each, started_at=aware(each.started_at)) for each in calls])
 
 
 def _asked(connection: Connection, texts: Mapping[str, bytes], sealed: Texts) -> dict[str, Span | None]:
@@ -247,7 +245,7 @@ def _tree_span(row: Sequence[Any]) -> TraceSpan:
         name=row[4],
         kind=row[5],
         service=row[6],
-        started_at=row[7].replace(tzinfo=UTC),
+        started_at=aware(row[7]),
         duration_ms=row[8],
         status=row[9],
         key=row[10],
@@ -270,7 +268,7 @@ def traces(connection: Connection, where: TraceFilter, limit: int) -> list[Trace
     found = [
         TraceSummary(
             trace_id=row[0].hex,
-            started_at=row[1].replace(tzinfo=UTC),
+            started_at=aware(row[1]),
             duration_ms=max(0.0, row[2]),
             name=row[3],
             service=row[4],
@@ -333,7 +331,7 @@ def expire(connection: Connection, before: datetime, limit: int, *, whole: Liter
 def _detail(row: Sequence[Any]) -> SpanDetail:
     fields = dict(zip(SpanDetail.__struct_fields__, row, strict=True))
     fields["trace_id"] = fields["trace_id"].hex
-    fields["started_at"] = fields["started_at"].replace(tzinfo=UTC)
+    fields["started_at"] = aware(fields["started_at"])
     for name in ("attributes", "events"):
         text = fields[name]
         fields[name] = _NULL if text is None else msgspec.Raw(text.encode())

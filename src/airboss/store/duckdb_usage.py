@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from airboss.store import duckdb_people, duckdb_rollups
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection, execute, query
 from airboss.store.rollups import Question, of_usage
-from airboss.store.rows import naive
+from airboss.store.rows import aware, naive
 from airboss.store.usage import TAG, by_team, check, pointer
 
 _QUOTED: Final = ("key", "user")
@@ -89,7 +88,7 @@ def _column(name: str, at: int, asked: UsageQuery, parameters: dict[str, Any]) -
 def _row(values: dict[str, Any], groups: int, *, approximate: bool) -> UsageRow:
     for name in ("start", "first_at", "last_at"):
         if values[name] is not None:
-            values[name] = values[name].replace(tzinfo=UTC)  # what sums tell has it already
+            values[name] = aware(values[name])  # what sums tell has it already
     group = tuple(values[f"g{at}"] for at in range(groups))
     told = _UNTOLD | values | {"group": group, "approximate": approximate}
     return msgspec.convert(told, UsageRow)

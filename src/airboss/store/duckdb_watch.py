@@ -4,7 +4,7 @@ by budgets, what they cost."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
@@ -15,7 +15,8 @@ from airboss.domain.record import OpenedCall
 from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.duckdb_scores import shown
 from airboss.store.joining import as_open
-from airboss.store.rows import naive, plain
+from airboss.store.rows import aware, naive, plain
+from airboss.store.rows import watched as rows_watched
 
 _BODY = ',"request":'
 TAGS_NAMED_SO = 3
@@ -26,26 +27,8 @@ def watched(
 ) -> list[WatchedCall]:
     """As `RecordLog.watched`."""
     asked = {"deployment": deployment, "after": after, "until": until, "without_key": without_key}
-    rows = run(connection, query("watched"), {**asked, "limit": limit})
-    scores = shown(connection, [row[0] for row in rows])
-    closed = [
-        WatchedCall(
-            id=row[0],
-            started_at=row[1].replace(tzinfo=UTC),
-            release=row[2],
-            arm=row[3],
-            plan=row[4],
-            user=row[5],
-            session=row[6],
-            status=row[7],
-            error_type=row[8],
-            latency_ms=row[9],
-            ttft_ms=row[10],
-            cost_usd=row[11],
-            scores=scores.get(row[0], {}),
-        )
-        for row in rows
-    ]
+    found = run(connection, query("watched"), {**asked, "limit": limit})
+    closed = rows_watched(found, shown(connection, [row[0] for row in found]), aware)
     parts = run(connection, query("watched_open"), {"after": after, "until": until})
     still_open = []
     for _, of_call in groupby(parts, key=itemgetter(0)):

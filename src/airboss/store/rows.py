@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import zip_longest
@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from airboss.domain.ports import WatchedCall
 from airboss.domain.record import Attempt, InferenceRecord, PolicyFinding
+from airboss.domain.score import ScoreValue
 from airboss.store.joining import StoredRecord, body, read_opened
 from airboss.store.span_rows import Span
 
@@ -118,6 +120,38 @@ def whole(parts: Iterable[str | None]) -> str | None:
 def naive(moment: datetime) -> datetime:
     """UTC without saying so: what the `timestamp` columns hold."""
     return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def aware(at: datetime) -> datetime:
+    """The other way round."""
+    return at.replace(tzinfo=UTC)
+
+
+def watched(
+    rows: Iterable[Sequence[Any]],
+    scores: Mapping[str, dict[str, ScoreValue | None]],
+    moment: Callable[[Any], datetime],
+) -> list[WatchedCall]:
+    """What the query `watched` gives, with what records show of their scores; `moment` reads the database's
+    time."""
+    return [
+        WatchedCall(
+            id=row[0],
+            started_at=moment(row[1]),
+            release=row[2],
+            arm=row[3],
+            plan=row[4],
+            user=row[5],
+            session=row[6],
+            status=row[7],
+            error_type=row[8],
+            latency_ms=float(row[9]),
+            ttft_ms=float(row[10]) if row[10] is not None else None,
+            cost_usd=Decimal(row[11]) if row[11] is not None else None,
+            scores=scores.get(row[0], {}),
+        )
+        for row in rows
+    ]
 
 
 def plain(cost: Decimal) -> Decimal:
