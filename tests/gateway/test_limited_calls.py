@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from airboss.domain.plan import Allowance, Budget, Limits, Queue, Timeouts
 from airboss.domain.ports import ApiKey
+from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
 from tests.support.gateway import PRICE, Gateway, deployment
@@ -39,6 +41,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "cut": ("/v1/chat/completions", CUT),
 }
 TOKENS = 100_000
+MODEL = ModelVersion(provider="fake", kind="openai-compatible", model="up")
 LIMITS = Limits(requests_per_minute=2, tokens_per_minute=TOKENS, concurrency=3)
 BUDGET = Budget(usd=Decimal(1))
 
@@ -51,6 +54,12 @@ def secret(name: str) -> str:
 def key(name: str, **terms: Any) -> ApiKey:
     """A key as the ledger has it."""
     return ApiKey(name=name, sha256=hash_key(secret(name)), created_at=datetime.now(UTC), **terms)
+
+
+def metrics(gateway: Gateway) -> str:
+    """All of them."""
+    with gateway.client() as client:
+        return client.get(f"{gateway.url}/metrics").text
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,36 @@ def test_waiting_for_a_place_is_not_the_providers_time(provider: FakeProvider, o
     with Gateway(own_root, plan) as gateway, ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(gateway.chat, 'fake:{"words": 20, "tokens_per_s": 40}') for _ in range(3)]
         assert [each.result().status_code for each in asked] == [200, 200, 200]
+
+
+def test_who_has_waited_is_served_by_what_is_in_force_then(provider: FakeProvider, own_root: Path) -> None:
+    """By the plan of then; a key that was revoked meanwhile gets nothing."""
+    limits = Limits(concurrency=1, queue=Queue(size=5, wait_s=15.0))
+    before, after = (Release(digest=each * 64, name="assistant", model=MODEL) for each in ("a", "b"))
+    app, gone = key("app"), key("gone")
+    long: dict[str, Any] = {
+        "messages": [{"role": "user", "content": 'fake:{"words": 60, "tokens_per_s": 20}'}]
+    }
+    with (
+        Gateway(
+            own_root, deployment(provider.url, limits=limits, stable=before), keys=(app, gone)
+        ) as gateway,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        first = pool.submit(call, gateway, "app", ROUTES["chat"][0], long)
+        until(lambda: provider.stats().in_flight == 1)
+        waiting = [pool.submit(call, gateway, name, *ROUTES["chat"]) for name in ("app", "gone")]
+        until(lambda: 'limit="waiting",name="assistant",scope="deployment"} 2' in metrics(gateway))
+        gateway.keys = (app, msgspec.structs.replace(gone, revoked_at=datetime.now(UTC)))
+        gateway.publish(deployment(provider.url, limits=limits, stable=after))
+        until(lambda: "airboss_plan_number 2" in metrics(gateway))
+        assert not first.done()
+        served, refused = [each.result() for each in waiting]
+        assert first.result().headers["x-airboss-release"] == before.digest
+        assert (served.status_code, served.headers["x-airboss-release"]) == (200, after.digest)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert provider.stats().requests == 2
+        until(lambda: 'limit="concurrency",name="assistant",scope="deployment"} 0' in metrics(gateway))
 
 
 def test_what_was_used_counts_though_it_cannot_be_recorded(provider: FakeProvider, own_root: Path) -> None:

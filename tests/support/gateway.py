@@ -75,7 +75,7 @@ class Gateway:
         self._root = root
         self._process_module = process
         self._options = options
-        self._keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
+        self.keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
         self._revision = 0
@@ -114,7 +114,7 @@ class Gateway:
         path = self._root / "snapshot.json"
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(
-            msgspec.json.encode(Snapshot(revision=self._revision, plan=plan, keys=self._keys))
+            msgspec.json.encode(Snapshot(revision=self._revision, plan=plan, keys=self.keys))
         )
         temporary.replace(path)
 

@@ -18,13 +18,13 @@ from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
-from airboss.gateway.pipeline import admit, assign, release, render, screen
+from airboss.gateway.pipeline import admit, assign, in_force, render, screen
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.sse import unmarked
-from airboss.gateway.worker import Admitted, Worker
+from airboss.gateway.worker import Admitted, Worker, release
 from airboss.providers.compatible import error_in
 from airboss.providers.dialect import Outgoing, bearer
 
@@ -108,6 +108,7 @@ async def count(
     request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
     held = await serving.limiter.enter(request, deployment) if serving.limiter is not None else None
     try:
+        serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         tokens, head = await _count(worker, serving, client, http, (request, body, deployment), spoken)
     finally:
         release(held)

@@ -1,8 +1,7 @@
 """The request's ladder: one function a rung, read from top to bottom.
 
-admit → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is
-opened before the first byte goes upstream and closed before the client has its last byte, whatever the call's
-end.
+admit → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is opened
+before the first byte goes upstream and closed before the client has its last byte, however the call ends.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
-from airboss.gateway.worker import Admitted, Worker
+from airboss.gateway.worker import Admitted, Worker, release
 from airboss.providers.outbox import Pieces
 from airboss.rollouts import assign as rollout
 
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 NO_TAGS: dict[str, str] = {}
 SHADOW_OF = b"x-airboss-shadow-of"
 """Names, in a call of our own, the call that it asks again of the deployment's shadow."""
+Entered = tuple[Serving, InferenceRequest, wire.Body, DeploymentPlan]
 log = logging.getLogger("airboss.gateway")
 
 
@@ -68,6 +68,7 @@ async def infer(
         request, body, deployment = admit(serving, http, operation, record_id, now)
         if serving.limiter is not None:
             held = await serving.limiter.enter(request, deployment)
+            serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
@@ -96,15 +97,6 @@ async def infer(
         await _served(worker, serving, client, call, opened, http.received_at)
     finally:
         worker.metrics.in_flight -= 1
-
-
-def release(held: Held | None, seat: Seat | None = None, *, left: bool = False) -> None:
-    """Give back what a call holds, unless its record has settled that. `left`: its client has gone, before
-    there was a record."""
-    if held is not None:
-        held.release()
-    if seat is not None:
-        seat.leave(left=left)
 
 
 def admit(
@@ -142,6 +134,16 @@ def admit(
         trace.parent if trace is not None else None,
     )
     return request, body, deployment
+
+
+def in_force(worker: Worker, http: HttpRequest, entered: Entered) -> Entered:
+    """What a call goes by that has been let in. It may have waited: then by the plan and the keys of now.
+    Raises ApiError."""
+    serving, request, _, _ = entered
+    if worker.serving is serving:
+        return entered
+    serving = worker.view()
+    return serving, *admit(serving, http, request.operation, request.id, request.started_at)
 
 
 def assign(
@@ -344,8 +346,7 @@ def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it
 
 def conclude(these: Sequence[Ended]) -> None:
     """Record and deliver the calls that were answered in one turn of the loop: first the one for all of them,
-    then the other. Call by call it takes half as long again, as between its steps the processor forgets
-    them."""
+    then the other. Call by call it takes half as long again: the processor forgets them between its steps."""
     closes: list[ClosedCall | ApiError] = []
     recording = these[0][0].recording
     lost = recording.lost = set()

@@ -168,3 +168,12 @@ class Admitted(msgspec.Struct, frozen=True):
     """What it holds of limits and budgets, if it has any."""
     seat: Seat | None = None
     """Where it stands with the deployment's cache, if there is one."""
+
+
+def release(held: Held | None, seat: Seat | None = None, *, left: bool = False) -> None:
+    """Give back what a call holds, unless its record has settled that. `left`: its client has gone, before
+    there was a record."""
+    if held is not None:
+        held.release()
+    if seat is not None:
+        seat.leave(left=left)
