@@ -54,6 +54,9 @@ def test_a_call(gateway: Gateway, provider: FakeProvider, stream: bool) -> None:
     assert usage["cache_read_input_tokens"] == closed["cached_input_tokens"] == 2
     assert usage["input_tokens"] == closed["input_tokens"] - 2
     assert usage["output_tokens"] == closed["output_tokens"] == 4
+    if stream:  # begun with what the prompt is reckoned at, as `/v1/messages/count_tokens` says it
+        begun = dict(streamed(response))["message_start"]["message"]["usage"]
+        assert (begun["input_tokens"], begun["output_tokens"]) == (12, 0)
     if not stream:
         assert float(response.headers["x-airboss-cost-usd"]) == pytest.approx(closed["cost_usd"])
         assert response.json() == closed["response"]

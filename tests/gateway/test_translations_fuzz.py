@@ -15,6 +15,7 @@ from airboss.dialects.chat_said import read_said
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_passing import PassingReader
 from airboss.dialects.messages_request import messages_as_chat
+from airboss.dialects.reckoning import reckoned
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_items import as_history
 from airboss.dialects.responses_passing import PassingReader as HearingReader
@@ -23,7 +24,6 @@ from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
 from airboss.domain.release import Example, ModelVersion, ProviderKind, Release
 from airboss.gateway import wire
-from airboss.gateway.counting import reckoned
 from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.local_limits import refuse_unfit
 from airboss.gateway.outgoing import outgoing, translation

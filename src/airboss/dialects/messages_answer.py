@@ -28,6 +28,7 @@ from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
 from airboss.dialects.plain import calls_unthinking, plain_chat
+from airboss.dialects.reckoning import reckoned
 from airboss.dialects.responses_instead import instead
 from airboss.dialects.responses_passing import speaks
 from airboss.dialects.speech import Counts, Json, Passing, Ranges, encode, in_own_words, sse
@@ -240,10 +241,18 @@ class MessagesSpeech:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage_of(said.counts or Counts()),
+            # What was really used stands at the end, where the upstream tells it.
+            "usage": usage_of(said.counts or self._reckoned()),
         }
         head = sse("message_start", {"type": "message_start", "message": start}) + PING
         return head + b"".join(self._stream.add(said))
+
+    def _reckoned(self) -> Counts:
+        """What is told at a stream's beginning, as Anthropic does, before anybody has counted."""
+        try:
+            return Counts(input=reckoned(self._asked.body))
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return Counts()
 
     def keep_alive(self) -> bytes:
         """As `Speech.keep_alive`."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.reckoning import CHARS_PER_TOKEN
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer
-from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.seam import Seam
 from airboss.gateway.serving import Branch
 from airboss.gateway.splice import join_members, members

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from airboss.dialects.reckoning import reckoned
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import InferenceRequest
@@ -15,7 +16,6 @@ from airboss.gateway import wire
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Asked, Route
-from airboss.gateway.estimate import CHARS_PER_TOKEN
 from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, in_force, render, screen
@@ -28,8 +28,6 @@ from airboss.gateway.worker import Admitted, Worker, release
 from airboss.providers.compatible import error_in
 from airboss.providers.dialect import Outgoing, bearer
 
-IMAGE_TOKENS = 1_600
-"""What an image is taken for where nobody counts it: the most that Anthropic's models see in one."""
 ESTIMATED = b"x-airboss-estimated: true\r\n"
 _NOT_COUNTED = frozenset(
     {"max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"}
@@ -55,26 +53,6 @@ _COUNTED_THERE = frozenset(
 
 class _Counted(msgspec.Struct):
     input_tokens: Annotated[int, msgspec.Meta(ge=0)]
-
-
-class _Part(msgspec.Struct):
-    type: str
-    text: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
-    tool_calls: list[msgspec.Raw] | None = None
-
-
-class _Asked(msgspec.Struct):
-    """A chat request, as far as it is estimated: what is odd in it is not looked at."""
-
-    messages: list[_Message]
-    tools: list[msgspec.Raw] | None = None
-
-
-_asked = msgspec.json.Decoder(_Asked).decode
 
 
 Entered = tuple[InferenceRequest, wire.Body, DeploymentPlan]
@@ -200,19 +178,3 @@ def _question(call: Admitted) -> Outgoing | None:
             or_chat=False,
         )
     return None
-
-
-def reckoned(chat: bytes) -> int:
-    """Tokens by the length of the texts and the number of the images of a chat request."""
-    asked = _asked(chat)
-    chars = sum(len(bytes(tool)) for tool in asked.tools or ())
-    images = 0
-    for message in asked.messages:
-        chars += sum(len(bytes(call)) for call in message.tool_calls or ())
-        if isinstance(message.content, str):
-            chars += len(message.content)
-            continue
-        for part in message.content or ():
-            chars += max(0, len(bytes(part.text)) - len('""'))
-            images += part.type != "text"
-    return max(1, -(-chars // CHARS_PER_TOKEN)) + images * IMAGE_TOKENS

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.reckoning import CHARS_PER_TOKEN
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.gateway import wire
 
-CHARS_PER_TOKEN = 4
 DEFAULT_OUTPUT_TOKENS = 256
 """Of an answer that nobody bounds."""
 OUTPUT_TOKENS_MAX = 10**9
