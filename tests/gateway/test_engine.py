@@ -324,6 +324,43 @@ def test_a_whole_answer_has_a_first_token_too(gateway: Gateway) -> None:
     assert 0 < closed["ttft_ms"] < closed["latency_ms"] / 2
 
 
+@pytest.mark.parametrize(("stream", "screened"), [(False, False), (True, False), (False, True)])
+def test_which_stop_sequence_ended_it(gateway: Gateway, hasty: Gateway, stream: bool, screened: bool) -> None:
+    """The engine knows, and Anthropic's clients are told so; nothing else that it tells with that, as the
+    whole prompt, comes out."""
+    worker = hasty if screened else gateway
+    said = {"messages": ASK, "temperature": 0, "max_tokens": 12} | ({"model": "masks"} if screened else {})
+    text = asked(worker, CHAT, said).json()["choices"][0]["message"]["content"]
+    word = text[3:6]
+    fields = {"stop_sequences": ["zzz", word], "stream": stream}
+    answer = asked(worker, "/v1/messages", said | fields)
+    told = last(answer, "stop_sequence") if stream else answer.json()
+    assert (told["stop_reason"], told["stop_sequence"]) == ("stop_sequence", word)
+    answer = asked(worker, "/v1/messages", said | fields | {"stop_sequences": ["zzz"], "max_tokens": 3})
+    told = last(answer, "stop_sequence") if stream else answer.json()
+    assert (told["stop_reason"], told["stop_sequence"]) == ("max_tokens", None)
+    record = worker.closed(answer.headers["x-request-id"])
+    for each in (answer.text, json.dumps(record)):
+        assert "__verbose" not in each
+        assert "im_start" not in each
+
+
+def last(answer: httpx2.Response, name: str) -> dict[str, Any]:
+    """The last object in a stream's events that has this member, and not as null."""
+    found: list[dict[str, Any]] = []
+
+    def look(value: Any) -> None:
+        for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            look(each)
+        if isinstance(value, dict) and (value.get(name) is not None or "stop_reason" in value):
+            found.append(value)
+
+    for line in answer.text.splitlines():
+        if line.startswith("data: {"):
+            look(json.loads(line[6:]))
+    return found[-1]
+
+
 def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
     """A stream has neither the engine's progress nor a usage that nobody asked for; both are used inside."""
     response = gateway.chat("Name three colours.", stream=True, max_tokens=8, n=2, temperature=0)

@@ -82,11 +82,16 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     raw = wire.without_labels(request.body, body, target.kind, branch.release)
     if isinstance(body, wire.EmbeddingsBody):
         return request, *embeddings_body(raw, body, target)
-    return request, *_sent(raw, body, branch, elsewhere)
+    return request, *_sent(raw, body, branch, elsewhere, tells=spoken is not None)
 
 
 def _sent(
-    raw: bytes, body: wire.Body, branch: Branch, elsewhere: Callable[[bytes], Outgoing] | None
+    raw: bytes,
+    body: wire.Body,
+    branch: Branch,
+    elsewhere: Callable[[bytes], Outgoing] | None,
+    *,
+    tells: bool,
 ) -> tuple[bytes | Pieces, Outgoing | None]:
     """What goes upstream of a chat or a text completion."""
     release, target = branch.release, branch.target
@@ -97,7 +102,7 @@ def _sent(
     if elsewhere is not None:
         translated = elsewhere(sent)
         return translated.body, translated
-    return (engine_body(sent, body, release=release) if target.kind == "local" else sent), None
+    return (engine_body(sent, body, release=release, tells=tells) if target.kind == "local" else sent), None
 
 
 def _refuse_impossible(

@@ -12,6 +12,9 @@ from airboss.domain.errors import ApiError
 from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import OutOfTime
 from airboss.gateway.engine_whole import EngineWholeAnswer
+from airboss.gateway.sse import Splitter, event_data
+from airboss.providers.connection import Headers
+from airboss.providers.engine_answer import VERBOSE, told
 
 PROGRESS = b'"prompt_progress":'
 """In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""
@@ -20,12 +23,32 @@ _TOTAL = re.compile(rb'"prompt_progress":\s*\{[^{}]*"total":\s*([0-9]{1,9})\b')
 _encode = msgspec.json.Encoder().encode
 
 
+class _Events(Splitter):
+    """Its events, without what they tell besides."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """As `Splitter.feed`."""
+        found = super().feed(data)
+        return [self._told(each) if VERBOSE in each else each for each in found]
+
+    @staticmethod
+    def _told(event: bytes) -> bytes:
+        payload = event_data(event)
+        return b"data: %s\n\n" % told(payload) if payload else event
+
+
 class EngineStreamedAnswer(StreamedAnswer):
     """A stream of a local engine, which also tells how it gets on with the prompt: asked for so that it
     notices a client that has gone, and kept from the client."""
 
     progress = b""
     """What it has told of that, last."""
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Keep the head."""
+        super().head(status, headers)
+        if self.assembly.usage_sum is not None:  # an engine's, and no provider's
+            self.events = _Events()
 
     def _event(self, event: bytes) -> bool:
         if PROGRESS not in event:

@@ -124,8 +124,9 @@ NOT_TAKEN = frozenset(
 crash it, and the others are its inner business. `functions` it would pass over in silence."""
 
 
-def engine_body(body: bytes, parsed: Body, *, release: Release) -> bytes:
+def engine_body(body: bytes, parsed: Body, *, release: Release, tells: bool = False) -> bytes:
     """`body`, as it would go upstream, with the members that an engine may have, asking for a stream.
+    `tells`: the client has words for which stop sequence ended an answer.
 
     A release's own parameters are the operator's to choose: they go through whatever they are called.
     """
@@ -142,6 +143,8 @@ def engine_body(body: bytes, parsed: Body, *, release: Release) -> bytes:
             # An answer that goes on from an assistant's message begins with it, but in a stream does not.
             values["echo"] = _TRUE
     values |= {"stream": _TRUE, "stream_options": _WITH_USAGE, "return_progress": _TRUE}
+    if tells and bytes(values.get("stop", _NULL)) not in {b"null", b"[]"}:
+        values["verbose"] = _TRUE  # then it says so (`engine_answer.VERBOSE`)
     return _encode(values)
 
 
@@ -165,5 +168,5 @@ def engine_answers(parsed: Body, release: Release) -> int:
     return wanted if isinstance(wanted, int) else 1
 
 
-_TRUE = msgspec.Raw(b"true")
+_TRUE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"null")
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')

@@ -54,6 +54,16 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+VERBOSE = b'"__verbose":'
+"""In an event that tells what the engine knows besides. Inside of a text the last quote would have a
+backslash before it."""
+
+
+class _Verbose(msgspec.Struct):
+    stop_type: str = ""
+    stopping_word: str = ""
+
+
 class _Piece(msgspec.Struct):
     """One event. Members that pass through keep their bytes: a number written anew may look another."""
 
@@ -66,8 +76,12 @@ class _Piece(msgspec.Struct):
     prompt_progress: Raw = NULL
     timings: Raw = NULL
     error: Raw = NULL
+    verbose: _Verbose | None = msgspec.field(default=None, name="__verbose")
 
 
+_members = msgspec.json.Decoder(dict[str, Raw])
+_choices = msgspec.json.Decoder(list[dict[str, Raw]])
+_verbose = msgspec.json.Decoder(_Verbose)
 _piece = msgspec.json.Decoder(_Piece)
 _usage = msgspec.json.Decoder(Usage)
 _encode = msgspec.json.Encoder().encode
@@ -84,6 +98,8 @@ class _Answered:
         self.calls: dict[int, tuple[_Call, list[str]]] = {}
         self.logprobs: list[Raw] = []
         self.finish_reason: str | None = None
+        self.stopped_at = ""
+        """The stop sequence that ended it."""
 
 
 class EngineAnswer:
@@ -129,6 +145,8 @@ class EngineAnswer:
             self._usage_as_sent, self._timings = _own(piece.usage), _own(piece.timings)
         for choice in piece.choices or ():
             self._add_choice(choice)
+            if piece.verbose is not None and piece.verbose.stop_type == "word":
+                self._answered[choice.index].stopped_at = piece.verbose.stopping_word
         return None
 
     def _add_choice(self, choice: _Choice) -> None:
@@ -248,6 +266,8 @@ class EngineAnswer:
                 for _, (call, arguments) in sorted(answered.calls.items())
             ]
         choice = {"finish_reason": answered.finish_reason, "index": index, "message": message}
+        if answered.stopped_at:
+            choice["stop_reason"] = answered.stopped_at
         if answered.logprobs:
             choice["logprobs"] = {"content": answered.logprobs}
         return choice
@@ -260,6 +280,21 @@ class EngineAnswer:
             "logprobs": {"content": answered.logprobs} if answered.logprobs else None,
             "finish_reason": answered.finish_reason,
         }
+
+
+def told(payload: bytes) -> bytes:
+    """The data of an event that has VERBOSE without it: of all that it tells, which is the whole prompt too,
+    the stop sequence that ended the answer, in the word that vLLM has for it."""
+    try:
+        members = _members.decode(payload)
+        said = _verbose.decode(members.pop("__verbose"))
+        choices = _choices.decode(members.get("choices", Raw(b"[]")))
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        return payload
+    if said.stop_type == "word":
+        word = Raw(_encode(said.stopping_word))
+        members["choices"] = Raw(_encode([{**choice, "stop_reason": word} for choice in choices]))
+    return _encode(members)
 
 
 def _own(raw: Raw) -> Raw:
