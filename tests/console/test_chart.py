@@ -280,4 +280,9 @@ def test_of_many_deployments_that_fail_the_worst_are_told() -> None:
     failing = [bucket(0, 50, 10 + n, name=f"d{n:02}") for n in range(BURSTS_NAMED + 2)]
     found = findings(seed_status(NOW), drawn(*failing), lambda *_: [], {})
     assert [each.deployment for each in found] == [f"d{n:02}" for n in range(2, BURSTS_NAMED + 2)] + [None]
-    assert found[-1].title == "2 more deployments had many errors."
+    assert found[-1].title == "2 more deployments have many errors."
+    alarms = {f"d{n:02}.errors": NOW for n in range(BURSTS_NAMED + 2)} | {"d00.cost": NOW}
+    told = findings(seed_status(NOW), drawn(*failing), lambda *_: [], alarms)
+    assert [each.alarm for each in told if each.alarm] == ["d00.cost"]
+    assert "The alarm d06.errors fires." in told[-2].detail
+    assert len(told) == len(found) + 1

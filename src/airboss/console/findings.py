@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -56,8 +56,13 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
 def findings(
     status: SystemStatus, chart: Chart, causes: Causes, firing: Mapping[str, datetime]
 ) -> tuple[Finding, ...]:
-    """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire."""
-    found = [*system_findings(status), *alarm_findings(firing), *error_findings(chart, causes)]
+    """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire. One
+    that says of a deployment what its calls say already is told with them."""
+    bursts = {line.deployment: seen for line in chart.lines if (seen := burst(line)) is not None}
+    alarms = {errors_alarm(name): name for name, seen in bursts.items() if seen.lasting}
+    others = {name: since for name, since in firing.items() if name not in alarms}
+    told = {alarms[name] for name in firing if name in alarms}
+    found = [*system_findings(status), *alarm_findings(others), *error_findings(chart, bursts, causes, told)]
     order: dict[Level, int] = {"bad": 0, "warn": 1}
     return tuple(sorted(found, key=lambda each: order.get(each.level, 2)))
 
@@ -135,9 +140,16 @@ def node_findings(nodes: Sequence[Node], now: datetime) -> Iterator[Finding]:
             yield Finding(level="bad", title=title, detail=detail)
 
 
-def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:
-    """Bursts of errors, deployment by deployment; of many those with the most errors, and how many more."""
-    bursts = {each.deployment: found for each in chart.lines if (found := burst(each)) is not None}
+def errors_alarm(deployment: str) -> str:
+    """The alarm on errors that every deployment has by itself."""
+    return f"{deployment}.errors"
+
+
+def error_findings(
+    chart: Chart, bursts: Mapping[str, Burst], causes: Causes, told: Collection[str]
+) -> Iterator[Finding]:
+    """Bursts of errors, deployment by deployment; of many those with the most errors, and how many more. The
+    alarm on errors of those in `told` fires."""
     worst = sorted(bursts, key=lambda name: (not bursts[name].lasting, -bursts[name].errors))
     for line in chart.lines:
         if line.deployment not in worst[:BURSTS_NAMED]:
@@ -150,16 +162,18 @@ def error_findings(chart: Chart, causes: Causes) -> Iterator[Finding]:
         yield Finding(
             level="bad" if found.lasting else "warn",
             title=f"{line.deployment}: {rate}" if found.lasting else f"{line.deployment} had {rate}",
-            detail=f"{found.errors:,} of {found.calls:,} calls failed{seen}.",
+            detail=f"{found.errors:,} of {found.calls:,} calls failed{seen}."
+            + (f" The alarm {errors_alarm(line.deployment)} fires." if line.deployment in told else ""),
             deployment=line.deployment,
             since=since,
             until=until,
         )
     more = len(bursts) - BURSTS_NAMED
     if more > 0:
-        title = f"{more} more {'deployment' if more == 1 else 'deployments'} had many errors."
-        level: Level = "bad" if bursts[worst[BURSTS_NAMED]].lasting else "warn"
-        yield Finding(level=level, title=title, detail="The table has them all, by Errors.")
+        lasting = bursts[worst[BURSTS_NAMED]].lasting
+        have = "had" if not lasting else "has" if more == 1 else "have"
+        title = f"{more} more {'deployment' if more == 1 else 'deployments'} {have} many errors."
+        yield Finding(level="bad" if lasting else "warn", title=title, detail="The table has them all.")
 
 
 def cause(types: Sequence[str]) -> str:

@@ -125,7 +125,7 @@ def folded(detail: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], li
     """What stands in a line of the list, and what one opens: a plan tells of each deployment, by digests."""
     if len(detail) <= FACTS:
         return list(detail), []
-    plain = [each for each in detail if not is_digest(each[1])][:FACTS]
+    plain = [each for each in detail if not is_digest(each[1]) and each[0] != "…"][:FACTS]
     return plain, [each for each in detail if each not in plain]
 
 
