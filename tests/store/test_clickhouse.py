@@ -25,13 +25,14 @@ from airboss.store import clickhouse_http, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_http import ClickHouse, literal
 from airboss.store.clickhouse_schema import migrate, statements
+from airboss.store.joining import blank_opened
 from airboss.store.sealed_log import SealedLog
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
 from tests.store.conftest import Open
 from tests.store.keys import ring
-from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json, record_json
+from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened, opened_json, record_json
 from tests.store.test_contract_scores import score, shown
 from tests.support.clickhouse import PYTHON, URL_ENV, House, front
 
@@ -173,6 +174,42 @@ def test_a_mover_goes_on_with_the_move_that_was_begun(
         call_id(number) for number in range(6)
     ]
     writer.stop()
+
+
+def test_who_is_forgotten_in_the_middle_of_a_move_leaves_no_body(
+    open_log: Open, server: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bodies are in when its mover is killed; the next knows of the erasure, and its records have no
+    name by which they could be found. What others said stays."""
+    theirs = opened(1, user="ann")
+    moves = [
+        JournalMove(
+            segment="w/1",
+            start=0,
+            end=500,
+            opened={call_id(1): open_frame, call_id(2): opened_json(2, user="bob")},
+            closed={call_id(1): closed_json(1), call_id(2): closed_json(2)},
+            moved_at=START,
+        )
+        for open_frame in (json_of(theirs), blank_opened(theirs))
+    ]
+    log = open_log()
+    log.offset("w/1")
+    with monkeypatch.context() as patch:
+        killing(patch, at=2, after=True)  # that it is begun, and bodies
+        with pytest.raises(Killed):
+            log.apply(moves[0])
+    again = open_log()
+    assert again.apply(moves[1]) == 500
+    again.erase({"ann": START + timedelta(days=1)})
+    found = {each.id: each for each in again.records(ALL, limit=10, bodies=True)}
+    assert (found[call_id(1)].user, found[call_id(1)].request, found[call_id(1)].response) == (
+        None,
+        None,
+        None,
+    )
+    assert found[call_id(2)].request is not None
+    assert server.rows("select id from bodies") == [[call_id(2)]]
 
 
 def test_a_move_that_comes_before_the_one_begun_is_refused(

@@ -40,6 +40,7 @@ from airboss.domain.record import ClosedCall, Found, InferenceRecord, OpenedCall
 from airboss.domain.score import Score, read_condition
 from airboss.domain.usage import RecordSort, UsageRow
 from airboss.store import (
+    clickhouse_bodies,
     clickhouse_erase,
     clickhouse_rollups,
     clickhouse_scores,
@@ -51,10 +52,8 @@ from airboss.store import (
 )
 from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.clickhouse_rows import (
-    BODY_COLUMNS,
     PENDING_COLUMNS,
     RECORD_COLUMNS,
-    body_of,
     record_of,
     row_of,
     started,
@@ -171,7 +170,6 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         new = self._unknown({record.id: record for record in records}, number)
         first = place.seq if place.begun else self._next_seq
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
-        bodies = [row for row in map(body_of, new) if row is not None]
         pending = [
             (each, move.segment, _checked(move.segment, text), 0)
             for each, text in move.opened.items()
@@ -184,7 +182,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             self._say(move.segment, place, taken=move.start, begun=move.end, seq=first)
         self._next_seq = max(self._next_seq, first + len(rows))
         insert = self._house.insert
-        insert("bodies", BODY_COLUMNS, bodies, token)
+        clickhouse_bodies.put(self._house, new, token, again=bool(place.begun))
         insert("records", RECORD_COLUMNS, rows, token)
         insert("pending", PENDING_COLUMNS, pending, token)
         moved_at = move.moved_at or datetime.now(UTC)
@@ -205,8 +203,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         new = self._unknown(records, number)
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=self._next_seq)]
         self._next_seq += len(rows)
-        bodies = [row for row in map(body_of, new) if row is not None]
-        self._house.insert("bodies", BODY_COLUMNS, bodies, token)
+        clickhouse_bodies.put(self._house, new, token)
         self._house.insert("records", RECORD_COLUMNS, rows, token)
         clickhouse_scores.attach(self._house, {record.id for record in new}, token)
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from airboss.domain.ports import Erased
 from airboss.store import (
+    clickhouse_bodies,
     clickhouse_people,
     clickhouse_rollups,
     clickhouse_scores,
@@ -40,12 +41,9 @@ def blank(house: ClickHouse, user: str, before: datetime) -> Erased:
     # What reviewers wrote before they judged again, too, which is deleted already.
     house.run(f"alter table scores{house.on_cluster} apply deleted mask", hard=True)
     opened = _blank_opened(house, user, before)
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        some = ids[start : start + IDS_AT_ONCE]
-        house.run(f"delete from bodies{house.on_cluster} where id in $ids", {"ids": some})  # noqa: S608 - fixed
+    clickhouse_bodies.drop(house, ids)
     clickhouse_spans.erase(house, user, before)
     if ids:
-        house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
         house.run(
             f"alter table records{house.on_cluster} update \"user\" = null, session = null, tags = '{{}}'"
             ' where "user" = $user and started_at <= $before',
