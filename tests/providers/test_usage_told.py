@@ -158,3 +158,30 @@ def test_each_token_counts_once(dialect: str) -> None:
         check(assembly.usage)
         assert assembly.response() is not None
     assert told > ROUNDS / 10
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "passing"])
+@pytest.mark.parametrize("usage", [None, {}, {"output_tokens": None}, {"output_tokens": -1}])
+def test_what_is_said_at_the_start_of_a_message_is_not_what_it_used(dialect: str, usage: Json | None) -> None:
+    """Some servers say no more: then the output is counted here, and not taken for one token."""
+    make, _, events, _ = DIALECTS[dialect]
+    reader, said = make(), list[bytes]()
+    for event in copy.deepcopy(events):
+        if event["type"] == "message_delta":
+            event["usage"] = usage
+        said += reader.event(json.dumps(event).encode())
+    assert not any(read_reply(piece).usage for piece in said if piece != DONE)
+    told = reader.told()
+    assert told is not None
+    assert told["prompt_tokens"] > 0
+
+
+@pytest.mark.parametrize("input_tokens", [None, -1, "7", []])
+def test_a_response_without_its_input_tells_no_usage(input_tokens: Any) -> None:
+    """It is counted here, and not taken for none."""
+    whole = copy.deepcopy(WHOLE[0])
+    whole["usage"]["input_tokens"] = input_tokens
+    reader = HearingReader(0)
+    reply = read_reply(reader.whole(json.dumps(whole).encode()))
+    assert reply.choices
+    assert reply.usage is None

@@ -237,7 +237,7 @@ class _Reasoned(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: Tokens = 0
+    input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     input_tokens_details: _Cached | None = None
     output_tokens_details: _Reasoned | None = None
@@ -350,7 +350,7 @@ class PassingReader:
     def told(self) -> Json | None:
         """The usage as far as it has been told."""
         used = self._usage
-        if used is None or used.output_tokens is None:
+        if used is None or used.input_tokens is None or used.output_tokens is None:
             return None
         read = used.input_tokens_details or _Cached()
         cached = min(read.cached_tokens, used.input_tokens)

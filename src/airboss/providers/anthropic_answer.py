@@ -156,6 +156,8 @@ class AnthropicReader:
         self._calls = self._thoughts = 0
         self._answered = False
         self._finished = False
+        self._output_told = False
+        """Whether that was said of a stream but at its start, where there is none yet."""
         self._usage_said: Json | None = None
 
     def whole(self, body: bytes) -> bytes:
@@ -244,6 +246,7 @@ class AnthropicReader:
                 return self._close(said.index)
             case "message_delta":
                 self._take_usage(said.usage)
+                self._output_told |= said.usage is not None and said.usage.output_tokens is not None
                 return self._ending(said.delta)
             case "message_stop" if self._finished:
                 return [*self._usage_if_new(), DONE]
@@ -261,7 +264,7 @@ class AnthropicReader:
         return made + self._usage_if_new() if self._finished else made
 
     def _usage_if_new(self) -> list[bytes]:
-        usage = self.told()
+        usage = self.told() if self._output_told else None
         if usage is None or usage == self._usage_said:
             return []
         self._usage_said = usage
