@@ -8,12 +8,13 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from airboss.gateway.turns import SHARE_S, Share, Spaced
+from airboss.gateway.turns import SHARE_S, Share, Spaced, apart
 from airboss.telemetry.metrics import Counts
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
@@ -148,6 +149,36 @@ def test_after_long_work_the_loop_is_the_others() -> None:
         assert loop.time() - began >= 5 * SHARE_S
 
     asyncio.run(body())
+
+
+def test_what_was_begun_in_a_thread_is_waited_for() -> None:
+    """Whoever asked for it has left: until it is over nobody else begins, and who left waiting never does."""
+    done: list[str] = []
+    over = threading.Event()
+
+    async def body() -> None:
+        gate, begun = asyncio.Semaphore(1), threading.Event()
+
+        def long() -> None:
+            begun.set()
+            over.wait(30.0)
+            done.append("long")
+
+        first = asyncio.create_task(apart(gate, long))
+        left = asyncio.create_task(apart(gate, lambda: done.append("left")))
+        stayed = asyncio.create_task(apart(gate, lambda: done.append("next")))
+        await asyncio.to_thread(begun.wait, 30.0)
+        first.cancel()
+        left.cancel()
+        await asyncio.wait([left])
+        assert done == []
+        assert not first.done()
+        over.set()
+        await stayed
+        assert first.cancelled()
+
+    asyncio.run(body())
+    assert done == ["long", "next"]
 
 
 def test_long_bodies_that_come_together_hold_up_nobody(own_root: Path, provider: FakeProvider) -> None:

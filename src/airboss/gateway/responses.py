@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.room import Place
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import Spoken, SpokenClient
+from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
 from airboss.providers.lenient import without_halves
 from airboss.store.response_rows import KeptResponse
@@ -228,8 +228,7 @@ async def input_items(worker: Worker, client: Connection, http: HttpRequest) -> 
         chain = await Kept(worker, keeping, _owner(principal), place).chain(response_id)
         if not chain:
             raise _unknown(response_id)
-        async with worker.reading:  # what is read takes ten times the memory
-            _answer(worker, client, await asyncio.to_thread(_items_page, chain, asked))
+        _answer(worker, client, await apart(worker.reading, lambda: _items_page(chain, asked)))
 
 
 def _items_page(chain: Sequence[KeptResponse], asked: _Page) -> bytes:

@@ -36,6 +36,7 @@ from airboss.gateway.screened_answers import (
 from airboss.gateway.screened_heard import CountedScreen, HeardScreen
 from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
 from airboss.gateway.spoken import Client, Spoken
+from airboss.gateway.turns import by_size
 from airboss.governance.names import Names
 from airboss.governance.policies import binding, custom_of
 from airboss.governance.screening import (
@@ -60,9 +61,6 @@ if TYPE_CHECKING:
     from airboss.gateway.worker import Worker
     from airboss.governance.recogniser import Recogniser
 
-THREAD_BYTES = 64 * 1024
-"""A longer request is screened in a thread: others should not wait for a megabyte of numbers."""
-
 _KEY_BYTES = 16
 
 
@@ -77,7 +75,10 @@ class CallScreen:
         body: wire.Body,
         spoken: Spoken | None,
         recogniser: Recogniser | None = None,
+        *,
+        gate: asyncio.Semaphore,
     ) -> None:
+        self._gate = gate
         if recogniser is not None:
             policy = msgspec.structs.replace(policy, names=Names())
         self._policy = policy
@@ -120,10 +121,8 @@ class CallScreen:
         if self._recogniser is not None:
             await self._look_out(self._recogniser, raw)
         written = None if self.spoken is None else await self._read_written(self.spoken)
-        if len(raw) < THREAD_BYTES:
-            screened = screen_request(self._policy, raw, self._tokens)
-        else:
-            screened = await asyncio.to_thread(screen_request, self._policy, raw, self._tokens)
+        work = partial(screen_request, self._policy, raw, self._tokens)
+        screened = await by_size(len(raw), self._gate, work)
         self._findings, blocked = screened.findings, screened.blocked
         if self.spoken is not None and written is not None:
             # What chat has no words for holds values too.
@@ -169,8 +168,8 @@ class CallScreen:
             if written:
                 screen_written(policy, written, None, blocked=False)
 
-        apart = len(raw) + len(written) >= THREAD_BYTES
-        await Lookout(self._policy, recogniser).read(work, apart=apart)
+        size = len(raw) + len(written)
+        await Lookout(self._policy, recogniser).read(work, lambda each: by_size(size, self._gate, each))
 
     def _refuse_unread(self, body: wire.RelayedBody) -> None:
         """What is only passed on is not read, so that a policy that has to act can only refuse it."""
@@ -187,7 +186,7 @@ class CallScreen:
     async def _read_written(self, spoken: Spoken, *, blocked: bool = False) -> RequestScreened:
         """What a client that does not speak chat has written, screened."""
         work = partial(screen_written, self._policy, spoken.written, self._tokens, blocked=blocked)
-        return work() if len(spoken.written) < THREAD_BYTES else await asyncio.to_thread(work)
+        return await by_size(len(spoken.written), self._gate, work)
 
     def answer(self) -> AnswerScreen:
         """The screen of one attempt's answer."""
@@ -332,7 +331,7 @@ async def masked(worker: Worker, policies: Sequence[Policy], text: str) -> str:
     masks = masking(compiled(*policies))
     if masks.asks_names:
         masks = msgspec.structs.replace(masks, names=Names())
-        await Lookout(masks, recogniser_of(worker)).read(lambda each: screen_text(each, text), apart=False)
+        await Lookout(masks, recogniser_of(worker)).read(lambda each: screen_text(each, text))
     return screen_text(masks, text).text if masks.acting else text
 
 
@@ -347,6 +346,6 @@ async def screened(  # noqa: PLR0917 - in the order in which a call has them
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
     policy = compiled(release, deployment)
     recogniser = recogniser_of(worker) if policy.asks_names else None
-    call = CallScreen(policy, request, body, spoken, recogniser)
+    call = CallScreen(policy, request, body, spoken, recogniser, gate=worker.screening)
     await call.read()
     return call

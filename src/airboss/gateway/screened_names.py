@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from airboss.domain.errors import ApiError
@@ -35,6 +35,15 @@ def recogniser_of(worker: Worker) -> Recogniser:
     return worker.recogniser
 
 
+Doing = Callable[[Callable[[], object]], Awaitable[object]]
+"""Does a piece of work: here, or in a thread."""
+
+
+async def at_once(work: Callable[[], object]) -> None:
+    """Here."""
+    work()
+
+
 class Lookout:
     """Has the names in a call's texts found: reads those ahead, and asks."""
 
@@ -42,12 +51,9 @@ class Lookout:
         self.policy = reading_ahead(policy)
         self._recogniser = recogniser
 
-    async def read(self, work: Callable[[ScreeningPolicy], object], *, apart: bool) -> None:
-        """Read what `work` screens under a policy, `apart` in a thread. Raises ApiError."""
-        if apart:
-            await asyncio.to_thread(work, self.policy)
-        else:
-            work(self.policy)
+    async def read(self, work: Callable[[ScreeningPolicy], object], by: Doing = at_once) -> None:
+        """Read what `work` screens under a policy. Raises ApiError."""
+        await by(lambda: work(self.policy))
         await self.learn()
 
     @property

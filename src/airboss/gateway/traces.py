@@ -26,6 +26,7 @@ from airboss.gateway.otlp_answers import answer, content_type, refusal
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.traces_prices import ListedPrices, cost_of
+from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding, custom_of
 from airboss.store.span_answers import ANSWER_ID
@@ -135,12 +136,7 @@ async def worked(
     """What comes of reading a request: beside the calls where that takes longer, or `waits`."""
     if len(http.body) <= INLINE_BYTES and b"content-encoding" not in http.headers and not waits:
         return work()
-    async with worker.reading:  # one at a time, whose size bounds the memory that all of them take
-        reading = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(reading)
-        finally:  # a sender who leaves stops no thread
-            await asyncio.gather(reading, return_exceptions=True)
+    return await apart(worker.reading, work)
 
 
 def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:

@@ -10,8 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
+T = TypeVar("T")
+THREAD_BYTES: Final = 64 * 1024
+"""More takes a thread: others should not wait for a megabyte of numbers."""
+APART_BYTES: Final = 1024 * 1024
+"""More is done by one after another, so that not all of it is in the memory at once."""
 SHARE_S: Final = 0.01
 OTHERS_S: Final = 0.25
 """Time enough for small calls, from request to answer, on a busy machine too."""
@@ -59,3 +64,21 @@ class Spaced:
             self._lock.release()
         else:
             asyncio.get_running_loop().call_later(min(took, OTHERS_S), self._lock.release)
+
+
+async def apart(gate: asyncio.Semaphore, work: Callable[[], T]) -> T:
+    """Do it in a thread, once the gate lets it. Whoever asked for it may leave: what has begun goes on, as no
+    thread can be stopped, and the gate knows of it until it is over."""
+    async with gate:
+        working = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(working)
+        finally:
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def by_size(size: int, gate: asyncio.Semaphore, work: Callable[[], T]) -> T:
+    """Do what takes the longer, and the more memory, the more bytes it is about."""
+    if size < THREAD_BYTES:
+        return work()
+    return await (asyncio.to_thread(work) if size <= APART_BYTES else apart(gate, work))

@@ -62,8 +62,8 @@ class Worker:
         self._counting = Share()
         self.serving: Serving | None = None
         self.limiter: Limiter | None = None
-        self.reading = asyncio.Semaphore(1)
-        """Of whoever reads a large body in a thread."""
+        self.reading, self.screening = asyncio.Semaphore(1), asyncio.Semaphore(1)
+        """Of whoever reads, or screens, a large body in a thread, which takes ten times the memory."""
         self.room = Room()
         self._sharing = asyncio.Lock()
         self._unshared = b""
