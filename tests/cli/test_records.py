@@ -58,6 +58,7 @@ def test_what_shows_calls_does_not_go_with_sums(run: Run, api: AdminApi, flags: 
 def test_filters_have_the_names_of_the_flags(run: Run, api: AdminApi) -> None:
     """Each filter reaches the API under its flag's name; durations become times."""
     api.answers["GET", "/api/v1/records"] = paged([])
+    api.answers["GET", "/api/v1/deployments"] = {"deployments": []}
     flags = ["--deployment", "d", "--status", "error", "--model", "m", "--user", "u"]
     times = ["--since", "2h", "--until", "2026-11-23T12:00:00Z"]
     assert run("records", "--url", api.url, *flags, *times)[0] == 0
@@ -344,3 +345,15 @@ def test_what_is_no_judgement_is_not_sent(run: Run, api: AdminApi, given: list[s
     """Exit 2, in words, before anything is asked."""
     code, _, err = run("records", "score", "r1", *given, "--url", api.url)
     assert (code, err != "", api.asked) == (2, True, [])
+
+
+def test_who_finds_nothing_of_a_deployment_hears_whether_it_is_served(run: Run, api: AdminApi) -> None:
+    """A name may be misspelt; one that is served, or calls that are found, need no such word."""
+    api.answers["GET", "/api/v1/records"] = paged([])
+    api.answers["GET", "/api/v1/deployments"] = {"deployments": [{"name": "support"}]}
+    code, out, err = run("records", "--url", api.url, "--deployment", "suport")
+    assert (code, "no records match" in out) == (0, True)
+    assert "no deployment 'suport' is served now; did you mean \"support\"?" in err
+    assert run("records", "--url", api.url, "--deployment", "support")[2] == ""
+    api.answers["GET", "/api/v1/records"] = paged([record(1)])
+    assert run("records", "--url", api.url, "--deployment", "suport")[2] == ""

@@ -216,7 +216,19 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
     elif "search" in query or limit > TABLE_MAX:
         show_as_found(pages(api, query, limit, bodies=False))
     else:
-        show_table(list(pages(api, query, limit, bodies=False)))
+        found = list(pages(api, query, limit, bodies=False))
+        show_table(found)
+        if not found and "deployment" in query:
+            tell_unserved(api, query["deployment"])
+
+
+def tell_unserved(api: Api, name: str) -> None:
+    """Say so where no deployment of that name is served now: it may be misspelt, or gone."""
+    from airboss.config.wording import nearest  # noqa: PLC0415 - for one who finds nothing
+
+    served = [each["name"] for each in api.get("/api/v1/deployments")["deployments"]]
+    if name not in served:
+        sys.stderr.write(f"airboss: no deployment {name!r} is served now; {nearest(name, served)}\n")
 
 
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:

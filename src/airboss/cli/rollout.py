@@ -38,13 +38,15 @@ def start_rollout(
             "--release", help="Name or digest of the release; the deployment's candidate unless given."
         ),
     ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the audit log keeps it.")] = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Begin: the gate first where there is one, then the first step."""
+    asked = {"deployment": deployment, "release": release, "reason": reason, "by": who()}
     with reach(data_dir, url) as api:
-        found = api.post("/api/v1/rollouts", {"deployment": deployment, "release": release, "by": who()})
+        found = api.post("/api/v1/rollouts", asked)
     _show(found, as_json=as_json)
 
 
