@@ -17,7 +17,8 @@ from airboss.domain.record import ClosedCall
 from airboss.domain.release import ModelVersion, Release
 from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway import wire
-from airboss.gateway.limits import Held, Limiter
+from airboss.gateway.held import Held
+from airboss.gateway.limits import Limiter
 from airboss.gateway.serving import Branch, branch_of
 from airboss.governance.counting import Answer, Change, Want
 from airboss.governance.counting import Held as WhatIsHeld

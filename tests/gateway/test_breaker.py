@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from typing import cast
@@ -19,6 +18,7 @@ from airboss.gateway.dispatch import Executor
 from airboss.gateway.hedge import Hedges
 from airboss.gateway.judge import judge
 from airboss.gateway.places import Place, choose
+from airboss.gateway.trying import note_failure
 from airboss.providers.compatible import UpstreamError, as_api_error
 from airboss.providers.connection import Pool, Pools
 from airboss.providers.outbox import Outbox
@@ -218,14 +218,12 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
 def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     """It is told as the last error, and says nothing of the target: none opens or closes by it."""
     place = Executor(Pools(Outbox()), rng=random.Random(1)).places.of(TARGET)[0]
-    loop = asyncio.new_event_loop()
-    answer = WholeAnswer("p", loop)
+    answer = WholeAnswer("p")
     for _ in range(2 * STREAK_MAX):
-        Executor._note_failure(place, answer, Unavailable("x", code=code))
+        note_failure(place, answer, Unavailable("x", code=code))
     assert (place.breaker.tripped, place.breaker.failed_n, place.failures) == (False, 0, {code: 10})
     for _ in range(STREAK_MAX):
-        Executor._note_failure(place, answer, UpstreamFailed("x"))
+        note_failure(place, answer, UpstreamFailed("x"))
     assert place.breaker.tripped
-    Executor._note_failure(place, answer, Unavailable("x", code=code))
+    note_failure(place, answer, Unavailable("x", code=code))
     assert place.breaker.tripped
-    loop.close()

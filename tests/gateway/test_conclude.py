@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
 
 from airboss.domain.record import ClosedCall
-from airboss.gateway import pipeline
+from airboss.gateway import at_once
+from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.http1 import Connection
 from airboss.gateway.intake import Intake
@@ -31,6 +32,10 @@ class Heard:
         """Note it."""
         self.got.append("cut")
 
+    def over(self) -> None:
+        """Note it."""
+        self.got.append("over")
+
 
 @pytest.mark.parametrize("lost", [False, True], ids=["not given", "not recorded after all"])
 def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
@@ -43,30 +48,30 @@ def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPa
         client.got.append("answer")
 
     recording = SimpleNamespace(lost=None)
-    worker = SimpleNamespace(recording=recording)
+    trying = SimpleNamespace(over=lambda *_: None)
+    metrics = SimpleNamespace(in_flight=3)
+    worker: Any = SimpleNamespace(
+        recording=recording, executor=SimpleNamespace(trying=trying), metrics=metrics
+    )
 
-    def close_answered(*_: object) -> ClosedCall:
+    def close_record(*_: object, **_how: object) -> ClosedCall:
         if lost:
             recording.lost |= {"1"}  # as `Recording` does where its frames cannot be written
         return ClosedCall("id", "ok", 1.0, 0.1)
 
-    monkeypatch.setattr(pipeline, "deliver", deliver)
-    monkeypatch.setattr(pipeline, "close_answered", close_answered)
-    these: Any = [
-        (
-            worker,
-            None,
-            each,
-            SimpleNamespace(held=None),
-            SimpleNamespace(id=str(n)),
-            Dispatched(time.perf_counter()),
-            None,
-        )
-        for n, each in enumerate(heard)
-    ]
-    pipeline.conclude(these)
-    assert [each.got for each in heard] == [["answer"], ["cut"], ["answer"]]
+    monkeypatch.setattr(at_once, "deliver", deliver)
+    monkeypatch.setattr(at_once, "close_record", close_record)
+    these: list[Any] = []
+    for n, each in enumerate(heard):
+        dispatched: Any = Dispatched(time.perf_counter(), answer=WholeAnswer("p"))
+        dispatched.begun = SimpleNamespace()
+        call, opened = SimpleNamespace(held=None), SimpleNamespace(id=str(n))
+        known: Any = {"client": each, "call": call, "opened": opened, "dispatched": dispatched}
+        these.append(at_once.Going(worker=worker, serving=cast("Any", None), **known))
+    at_once.conclude(these)
+    assert [each.got for each in heard] == [["answer", "over"], ["cut", "over"], ["answer", "over"]]
     assert recording.lost is None
+    assert metrics.in_flight == 0
 
 
 class Wire(asyncio.Transport):
@@ -111,7 +116,7 @@ NEXT = {
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 @pytest.mark.parametrize("bad", NEXT.values(), ids=NEXT)
-def test_what_is_promised_comes_before_what_follows(run: Callable[[Any], None], bad: bytes) -> None:
+def test_what_was_asked_first_is_answered_first(run: Callable[[Any], None], bad: bytes) -> None:
     """A request that comes in the turn in which the one before it is answered is told of after that."""
 
     async def scenario() -> None:
@@ -121,12 +126,11 @@ def test_what_is_promised_comes_before_what_follows(run: Callable[[Any], None], 
         def give(these: Any) -> None:
             for each in these:
                 each.respond(200, b"", b"the first")
+                each.over()
 
-        async def handler(connection: Connection, request: HttpRequest) -> None:
+        def handler(connection: Connection, request: HttpRequest) -> None:
             del request
-            promised = connection.promise()
-            assert promised is not None
-            outbox.later(give, promised)
+            outbox.later(give, connection)
 
         server = Server(
             handler=handler,
@@ -140,14 +144,16 @@ def test_what_is_promised_comes_before_what_follows(run: Callable[[Any], None], 
         connection, wire = Connection(server), Wire()
         connection.connection_made(wire)
         connection.data_received(b"GET / " + HEAD + b"\r\n")
-        await asyncio.sleep(0)
-        assert wire.written == b""  # it is only promised
+        assert wire.written == b""
         connection.data_received(bad)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert wire.written.startswith(b"HTTP/1.1 200 OK")
         assert b"the first" in wire.written
-        assert wire.written.count(b"HTTP/1.1") == 2
+        if b"expect" in bad:
+            assert wire.written.endswith(b"the firstHTTP/1.1 100 Continue\r\n\r\n")
+        else:
+            assert wire.written.count(b"HTTP/1.1") == wire.written.count(b"connection: close") == 1
         connection.connection_lost(None)
 
     run(scenario())

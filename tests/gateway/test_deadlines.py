@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.plan import Target, Timeouts
 from airboss.gateway.attempts import LAST_WORDS_S, Try
+from airboss.gateway.places import Place
 
 TICK_S = 0.05
 SECONDS = st.sampled_from([0.01, 0.5, 1.0, 3.0, 60.0])
@@ -38,7 +39,7 @@ def attempt(times: Timeouts, share: float | None) -> tuple[Try, Any]:
     tried = Try(
         answer=cast("Any", answer),
         target=cast("Target", None),
-        url="",
+        place=cast("Place", None),
         why="first",
         began=0.0,
         total=times.total_s,

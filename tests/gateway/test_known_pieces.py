@@ -79,7 +79,6 @@ def answer_of(action: str, client: Client, *, several: bool = True) -> StreamedA
     kind = StreamedAnswer if action == "none" else ScreenedStreamedAnswer
     answer = kind(
         "p",
-        client.loop,
         cast("Any", client),
         operation="chat",
         keep_usage=True,
@@ -101,7 +100,7 @@ def came(action: str, pieces: list[bytes], *, several: bool = True) -> Came:
         for piece in pieces:
             answer.body(piece)
         answer.done()
-        error = answer.finished.exception()
+        error = answer.error
         return Came(
             client.got,
             answer.assembly.response(),
@@ -229,7 +228,7 @@ def test_where_another_attempt_goes_on(action: str) -> None:
         for each in events:
             answer.body(each)
         answer.fail(UpstreamFailed("broke"))
-        assert str(answer.finished.exception()) == "broke"
+        assert str(answer.error) == "broke"
     assert [client.got.count(b'"%s "' % each) for each in (b"So", b"it", b"goes", b"on")] == [1, 1, 1, 1]
     loop.close()
 
@@ -247,7 +246,7 @@ def test_usual_events_are_read_no_other_way(action: str, more: dict[str, Any]) -
     answer.events = cast("Any", None)
     answer.body(event({"content": "on "}, **more))
     answer.fail(UpstreamFailed("no more"))
-    assert str(answer.finished.exception()) == "no more"
+    assert str(answer.error) == "no more"
     assert b'"on "' in client.got
     loop.close()
 

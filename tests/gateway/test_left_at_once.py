@@ -12,9 +12,10 @@ import uvloop
 from airboss.domain.errors import UpstreamTimeout
 from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
-from airboss.gateway.dispatch import Asked, Executor, Route
+from airboss.gateway.dispatch import Executor
 from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from tests.support.gateway import PRICE, deployment
@@ -44,7 +45,7 @@ async def left(turns: int, *, kept: bool) -> tuple[int, Dispatched, Target]:
     if kept:
         pool = executor.places.of(plan.target)[0].pool
         pool.give_back(await pool.connect(5.0))
-    asked = Asked(target=plan.target, body=BODY, new_answer=lambda target: WholeAnswer(target.provider, loop))
+    asked = Asked(target=plan.target, body=BODY, new_answer=lambda target: WholeAnswer(target.provider))
     route = Route(
         deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=asked
     )
@@ -102,7 +103,7 @@ def test_a_call_has_ended_when_its_connection_is_closed(how: str) -> None:
         answers: list[WholeAnswer] = []
 
         def answer(target: Target) -> WholeAnswer:
-            answers.append(WholeAnswer(target.provider, loop))
+            answers.append(WholeAnswer(target.provider))
             return answers[-1]
 
         asked = Asked(target=plan.target, body=BODY, new_answer=answer)

@@ -16,8 +16,9 @@ import pytest
 from airboss.domain.plan import Retry
 from airboss.gateway import attempts
 from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.dispatch import Asked, Executor, Route
+from airboss.gateway.dispatch import Executor
 from airboss.providers.connection import ConnectFailed, Pools
 from airboss.providers.outbox import Outbox
 from tests.support.gateway import Gateway, deployment
@@ -72,7 +73,6 @@ async def pause(seconds: float) -> None:
 async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
     """One call, sent to the replica."""
     plan = deployment(f"http://127.0.0.1:{replica.port}", kind=kind, retry=Retry(attempts=2))
-    loop = asyncio.get_running_loop()
     executor = Executor(Pools(Outbox()), rng=random.Random(1))
     try:
         found: Any = await executor.run(
@@ -83,7 +83,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
                 stream=False,
                 trace=None,
                 secret=lambda _ref: None,
-                asked=Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p", loop)),
+                asked=Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p")),
             ),
         )
     finally:

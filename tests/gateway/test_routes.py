@@ -79,7 +79,9 @@ def test_what_shows_metrics_is_loaded_beside_the_calls(
     async def scrape() -> None:
         worker = Worker(journal=journal, clock=SystemClock(), name="gateway-0")
         settings = RouterSettings(metrics_dir=tmp_path, metrics_open=True, admin_key="")
-        await Router(worker, settings)(cast("Connection", client), asked)
+        answering = Router(worker, settings)(cast("Connection", client), asked)
+        assert answering is not None
+        await answering
 
     asyncio.run(scrape())
     journal.stop()

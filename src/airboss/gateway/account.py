@@ -15,11 +15,13 @@ from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
-from airboss.gateway.splice import too_deep
+from airboss.gateway.splice import DEPTH_MAX, too_deep
 from airboss.providers.compatible import name_in
 from airboss.providers.lenient import without_halves
 
 _NULL = msgspec.Raw(b"null")
+_USUAL = frozenset({None, "stop", "length", "tool_calls"})
+"""Reasons to stop whose names need not be looked at."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -46,6 +48,9 @@ def closing(
     attempts, used, cost = bill(dispatched, target)
     latency_s = ended - started
     first_at = answer.first_output_at if answer is not None and answer.committed else None
+    finish_reason = None if said is None else said.finish_reason
+    if finish_reason not in _USUAL:
+        finish_reason = name_in(finish_reason)
     error_type = None
     if error is not None:
         error_type = error.code or error.type
@@ -62,7 +67,7 @@ def closing(
         int(max(0.0, latency_s - dispatched.upstream_s) * 1e6) / 1000,
         None if first_at is None else int((first_at - started) * 1e6) / 1000,
         error_type,
-        finish_reason=None if said is None else name_in(said.finish_reason),
+        finish_reason=finish_reason,
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cached_input_tokens=used.cached_input_tokens,
@@ -120,7 +125,7 @@ def said_whole(answer: AnyAnswer | None) -> bytes | None:
         return None
     recorded = answer.recorded
     said = recorded if recorded.isascii() else recorded.decode("utf-8", "replace").encode()
-    if too_deep(said):
+    if len(said) > DEPTH_MAX and too_deep(said):
         # As JSON it could not be read again; as text it can.
         said = msgspec.json.encode(said.decode())
     return said

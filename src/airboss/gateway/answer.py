@@ -1,12 +1,11 @@
 """How an upstream's answer is taken in: whole (`WholeAnswer`) or passed on as it comes (`StreamedAnswer`).
 
-All are `providers.connection.Answer`s with a future that ends when nothing more is to be waited for. What is
-known of the answer stays readable after a failure, because a failed or cancelled call is recorded too.
+All are `providers.connection.Answer`s that say when nothing more is to be waited for. What is known of the
+answer stays readable after a failure, because a failed or cancelled call is recorded too.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -16,195 +15,31 @@ from airboss.dialects.chat_said import TOO_LARGE
 from airboss.dialects.heard import BEHIND_THE_END
 from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamTimeout
 from airboss.domain.request import Operation
-from airboss.gateway.inflate import Inflate, slices, unpacks
-from airboss.gateway.judge import HEDGE_LOST, HedgeLost
+from airboss.gateway.base_answer import ANSWER_BYTES_MAX, BaseAnswer
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import Splitter, event_data, silence, unmarked
-from airboss.gateway.translated import Translation
+from airboss.gateway.sse import BOM, Splitter, event_data, silence, unmarked
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
     Choice,
     Reply,
-    as_api_error,
     check_whole,
     error_in,
-    read_error,
     read_event,
     read_reply,
-    retry_after_s,
 )
-from airboss.providers.connection import Connection as UpstreamConnection
-from airboss.providers.connection import Headers
-from airboss.providers.dialect import Outgoing
 from airboss.providers.known_text import LEARNT_MAX, KnownText, only_text
 from airboss.providers.lenient import without_halves
 from airboss.providers.usage import Usage, UsageSum
 
 log = logging.getLogger("airboss.gateway")
-ANSWER_BYTES_MAX = 64 * 1024 * 1024
-"""The largest answer taken whole."""
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Of events that come before the first output, which a client gets with it."""
 DONE = b"data: [DONE]\n\n"
 
 
-class _Answer:
-    """What both kinds share: the head, the decoding of a compressed body, the future."""
-
-    # Of the class until they are known: every call would pay for setting them.
-    status: int | None = None
-    headers: Headers = {}  # noqa: RUF012 - never filled
-    first_output_at: float | None = None
-    committed = _coded = False
-    upstream: UpstreamConnection | None = None
-    outgoing: Outgoing | None = None  # what was sent, where that is not OpenAI's request
-    failure: ApiError | None = None  # of its attempt, which knows this answer by its traceback
-    rival: _Answer | None = None  # the other of two attempts that race (`gateway.hedge`)
-    translation: Translation | None = None
-    _inflate: Inflate | None = None
-    paused = False  # nothing more is read, because the client is slower than the upstream
-    read_on_at = 0.0
-
-    def __init__(self, provider: str, loop: asyncio.AbstractEventLoop) -> None:
-        self.provider = provider
-        self.finished: asyncio.Future[None] = loop.create_future()
-        self.progress_at = time.perf_counter()
-
-    def head(self, status: int, headers: Headers) -> None:
-        """Keep the head."""
-        # Some say that they have created an answer (201).
-        self.status = status = status if status == 200 or not 200 < status < 300 else 200
-        self.headers = headers
-        if self.outgoing is not None and self.outgoing.reader is not None:
-            self._coded = True
-            self.translation = Translation(self.outgoing, status=status, created=int(time.time()))
-        encoding = headers.get(b"content-encoding")
-        if not encoding:
-            return
-        try:
-            self._inflate = unpacks(encoding)
-        except UpstreamFailed as error:
-            self.fail(error)
-        self._coded = self._coded or self._inflate is not None
-
-    def body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self.finished.done():
-            return
-        try:
-            if self._coded:
-                self._take_coded(data)
-            else:
-                self._take(data)
-        except Exception as error:  # noqa: BLE001 - see below
-            self._broke(error)
-
-    def _take_coded(self, data: bytes) -> None:
-        """Take a piece that is compressed, in another dialect, or both. Raises ApiError."""
-        for piece in [data] if self._inflate is None else slices(self._inflate.feed(data, ANSWER_BYTES_MAX)):
-            if not self.finished.done():
-                self._take_plain(piece)
-
-    def _take_plain(self, data: bytes) -> None:
-        failure = None
-        if self.translation is not None:
-            data = self.translation.feed(data)
-            failure = self.translation.failure
-        if data:
-            self._take(data)
-        if failure is not None:
-            raise failure
-
-    def done(self) -> None:
-        """Judge whether what came is whole."""
-        if self.finished.done():
-            return
-        try:
-            if self.translation is not None:
-                self._take(self.translation.end())
-                if self.finished.done():
-                    return
-            self._end()
-        except Exception as error:  # noqa: BLE001 - see below
-            self._broke(error)
-
-    def _broke(self, error: Exception) -> None:
-        if not isinstance(error, ApiError):
-            # What is raised to the connection is in nobody's hands: the call would wait out its time.
-            log.error("an answer of provider %r cannot be read", self.provider, exc_info=error)
-            error = UpstreamFailed(f"an answer of provider {self.provider!r} could not be read here")
-        self.fail(error)
-
-    def failed(self, error: ApiError) -> None:
-        """The connection broke, or the request may not be sent."""
-        self.fail(error)
-
-    def fail(self, error: ApiError) -> None:
-        """End with an error, unless it has ended already."""
-        if not self.finished.done():
-            self.finished.set_exception(error)
-
-    def win(self) -> None:
-        """Be the one of two rivals whose answer the client gets."""
-        other, self.rival = self.rival, None
-        if other is not None:
-            other.rival = None
-            other.fail(HedgeLost("another attempt was quicker", code=HEDGE_LOST))
-
-    @property
-    def begun(self) -> bool:
-        """Whether the client has something of this attempt."""
-        return self.committed
-
-    def _heed(self, client: Client) -> None:
-        """Read on only as fast as the client does; it may be behind already."""
-        client.on_writable = self._on_writable
-        if not client.writable:
-            self._on_writable(False)
-
-    def _on_writable(self, writable: bool) -> None:  # noqa: FBT001 - called back by position
-        self.paused = not writable
-        self.progress_at = self.read_on_at = time.perf_counter()
-        if self.upstream is not None:
-            (self.upstream.resume if writable else self.upstream.pause)(self)
-
-    def _succeed(self) -> None:
-        if not self.finished.done():
-            self.finished.set_result(None)
-
-    @property
-    def usage_short(self) -> bool:
-        """Whether less usage was reported than there are answers."""
-        return False
-
-    # Plain methods, not abstract ones: `isinstance` of a class with an ABCMeta costs a microsecond, and each
-    # call asks several times which kind its answer is.
-
-    def _take(self, data: bytes) -> None:
-        """Take a decoded piece of the body. Raises ApiError."""
-        raise AssertionError(data)
-
-    def _end(self) -> None:
-        """Judge whether what came is whole; succeed or raise ApiError."""
-        raise AssertionError
-
-    def _refusal(self, body: bytes) -> ApiError:
-        status = self.status or 502
-        if 300 <= status < 400:
-            where = self.headers.get(b"location", b"").decode("latin-1")[:200]
-            return UpstreamFailed(
-                f"provider {self.provider!r} answered {status}, a redirect to {where!r}; set base_url to that"
-            )
-        said = read_error(body)
-        wait_s = retry_after_s(self.headers)
-        if wait_s is None and isinstance(said.retry_after_s, float):
-            wait_s = said.retry_after_s
-        return as_api_error(self.provider, status, said, retry_after_s=wait_s)
-
-
-class WholeAnswer(_Answer):
+class WholeAnswer(BaseAnswer):
     """Takes an answer whole; `content` is its bytes and `reply` what they say, once `finished`."""
 
     content = b""
@@ -214,10 +49,6 @@ class WholeAnswer(_Answer):
     _size = 0
     _halves = False
 
-    def __init__(self, provider: str, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(provider, loop)
-        self._pieces: list[bytes] = []
-
     def _take(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > ANSWER_BYTES_MAX:
@@ -225,10 +56,12 @@ class WholeAnswer(_Answer):
         self._pieces.append(data)
 
     def _end(self) -> None:
-        content = unmarked(self._pieces)
+        pieces = self._pieces
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self.status != 200:
-            raise self._refusal(content)
-        content = unasked_stream(content)
+            raise self._refusal(content.removeprefix(BOM))
+        if not content.startswith(b"{"):
+            content = unasked_stream(content.removeprefix(BOM))
         try:
             reply = read_reply(content)
         except UpstreamFailed:
@@ -251,15 +84,17 @@ class WholeAnswer(_Answer):
         return b"".join(self._pieces) or (self.translation.so_far if self.translation is not None else b"")
 
     def _take_in(self, content: bytes, reply: Reply) -> None:
-        self.win()
+        if self.rival is not None:
+            self.win()
         self.content, self.reply = content, reply
         if self.first_output_at is None:  # a local engine's first token has been seen on its way
             self.first_output_at = time.perf_counter()
         self.committed = True
-        self._succeed()
+        if not self.finished:
+            self._finish()
 
 
-class StreamedAnswer(_Answer):
+class StreamedAnswer(BaseAnswer):
     """Passes a stream on, whole events only, from the first real output on.
 
     Until then nothing reaches the client, so that a failing start is an ordinary error and can be tried
@@ -279,7 +114,6 @@ class StreamedAnswer(_Answer):
     def __init__(
         self,
         provider: str,
-        loop: asyncio.AbstractEventLoop,
         client: Client,
         *,
         operation: Operation,
@@ -288,7 +122,7 @@ class StreamedAnswer(_Answer):
         answers: int | None = None,
     ) -> None:
         """`answers` is how many each prompt gets, where the upstream reports the usage of each on its own."""
-        super().__init__(provider, loop)
+        super().__init__(provider)
         self._client = client
         self.pieces_before = self._chars_before = 0
         """What of the assembly is another attempt's."""
@@ -300,7 +134,6 @@ class StreamedAnswer(_Answer):
         self._response_head = response_head
         self.events = Splitter()
         self._held: list[bytes] = []
-        self._error_body: list[bytes] = []
         self.assembly = Assembly(operation)
         if answers is not None:
             self.assembly.usage_sum = UsageSum(answers)
@@ -348,7 +181,7 @@ class StreamedAnswer(_Answer):
     def fail(self, error: ApiError) -> None:
         """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""
         broke = isinstance(error, UpstreamFailed | UpstreamTimeout) and error.code != TOO_LARGE
-        if broke and self.translation is not None and not self.finished.done():
+        if broke and self.translation is not None and not self.finished:
             # Gemini's says why it ends before its last words, which are none.
             with suppress(ApiError):
                 self._take(self.translation.broke())
@@ -376,7 +209,7 @@ class StreamedAnswer(_Answer):
         if self.status != 200:
             self._error_bytes += len(data)
             if self._error_bytes <= ANSWER_BYTES_MAX:
-                self._error_body.append(data)
+                self._pieces.append(data)
             return
         out: list[bytes] = []
         try:
@@ -386,7 +219,7 @@ class StreamedAnswer(_Answer):
             for event in events:
                 if self._event(event):
                     out.append(event)
-                if self._over or self.finished.done():
+                if self._over or self.finished:
                     break
         finally:
             # What came before a broken event is the client's all the same.
@@ -469,7 +302,7 @@ class StreamedAnswer(_Answer):
 
     def _end(self) -> None:
         if self.status != 200:
-            raise self._refusal(unmarked(self._error_body))
+            raise self._refusal(unmarked(self._pieces))
         self._take_rest()
         self._judge()
 

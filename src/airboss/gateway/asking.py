@@ -15,9 +15,9 @@ from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.continuation import GO_ON, continued
-from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.engine_stream import EngineStreamedAnswer
 from airboss.gateway.engine_whole import EngineWholeAnswer
@@ -61,7 +61,9 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     target cannot do it."""
     ours = body.prompt_variables is not None or body.release_variant is not None
     if branch.plain is not None and not ours and spoken is None and isinstance(body, wire.ChatBody):
-        raw = wire.without_labels(request.body, body, branch.target.kind, branch.release)
+        raw = request.body
+        if body.metadata is not None:
+            raw = wire.without_labels(raw, body, branch.target.kind, branch.release)
         return request, wire.plain_body(raw, body, model=branch.plain), None
     target = branch.target
     translated = passed_on(spoken, body, branch, screened, as_chat=as_chat) if spoken is not None else None
@@ -139,7 +141,7 @@ class Asking(msgspec.Struct, frozen=True):
         if not isinstance(call.body, wire.ChatBody) or call.screen is not None or target.kind == "local":
             return self._new_other_answer(target)
         if not call.request.stream:
-            return WholeAnswer(target.provider, self.client.loop)
+            return WholeAnswer(target.provider)
         return self._new_stream(StreamedAnswer, target, None)
 
     def _new_other_answer(self, target: Target) -> AnyAnswer:
@@ -166,16 +168,15 @@ class Asking(msgspec.Struct, frozen=True):
                 StreamedAnswer if answers is None else EngineStreamedAnswer, target, answers
             )
         if operation == "embeddings":
-            return EmbeddingsAnswer(target.provider, client.loop)
+            return EmbeddingsAnswer(target.provider)
         if answers is None:
-            return WholeAnswer(target.provider, client.loop)
-        return EngineWholeAnswer(target.provider, client.loop, operation=operation, answers=answers)
+            return WholeAnswer(target.provider)
+        return EngineWholeAnswer(target.provider, operation=operation, answers=answers)
 
     def _new_stream(self, make: type[StreamedAnswer], target: Target, answers: int | None) -> StreamedAnswer:
         client, call = self.client, self.call
         answer = make(
             target.provider,
-            client.loop,
             client,
             operation=call.request.operation,
             keep_usage=call.request.wants_usage,
@@ -216,7 +217,7 @@ class Asking(msgspec.Struct, frozen=True):
 
     def probe(self, target: Target) -> Asked:
         """The count that was begun, with nothing of the call or its release."""
-        call, client = self.call, self.client
+        call = self.call
         question = members(QUESTION) | (GO_ON if target.kind == "openai-compatible" else {})
         raw = join_members(question)
         bare = Release(digest="", name="", model=call.branch.release.model)
@@ -227,7 +228,7 @@ class Asking(msgspec.Struct, frozen=True):
         return Asked(
             target=target,
             body=sent,
-            new_answer=lambda target: WholeAnswer(target.provider, client.loop),
+            new_answer=lambda target: WholeAnswer(target.provider),
             outgoing=translated,
         )
 

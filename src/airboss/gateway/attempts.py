@@ -15,14 +15,19 @@ from airboss.providers.outbox import Pieces
 from airboss.providers.usage import Usage
 
 if TYPE_CHECKING:
+    from airboss.gateway.asked import Route
     from airboss.gateway.breaker import RetryBudget
-    from airboss.gateway.dispatch import Route
+    from airboss.gateway.places import Place
+    from airboss.providers.connection import Connection
 
 RESTART_WAIT_S = 15.0
 """How long a call waits for a local replica that does not accept connections, from the first time that none
 did: it is being restarted, and has read nothing."""
 LAST_WORDS_S = 2.0
 """How long an answer that has said why it ends may take for its usage and `[DONE]`."""
+
+
+_NO_ROUTE = cast("Route", None)
 
 
 class Dispatched(msgspec.Struct):
@@ -32,12 +37,14 @@ class Dispatched(msgspec.Struct):
     started: float
     """When the call did."""
     record_id: str = ""
-    route: Route = cast("Route", None)
+    route: Route = _NO_ROUTE
     """What is being attempted, with what `budget` and until which `deadline`, from `Executor.run` on."""
     budget: RetryBudget = cast("RetryBudget", None)
     deadline: float = 0.0
     tries: list[Try] = []
     """Those that have ended."""
+    begun: Try | None = None
+    """The first, where it was begun without a task and has not been ended yet."""
     answer: AnyAnswer | None = None
     answered_by: Target | None = None
     """Whose the latest answer is, where that is a fallback."""
@@ -87,8 +94,7 @@ class Dispatched(msgspec.Struct):
                 if tried.answer.failure is not None:
                     tried.answer.failure.__traceback__ = None
         self.tries.clear()
-        self.answer = None
-        self.route = cast("Route", None)
+        self.answer, self.route = None, _NO_ROUTE
 
     def ended(self, tried: Try, error: str | None) -> None:
         """Keep an attempt that ends now, and why it failed."""
@@ -98,7 +104,8 @@ class Dispatched(msgspec.Struct):
             if not self.waiting:
                 self.upstream_s += now - self.waiting_since
         tried.error = error
-        tried.told = told_all(tried.answer)
+        if tried.told is None:
+            tried.told = told_all(tried.answer)
         self.tries.append(tried)
 
 
@@ -115,7 +122,7 @@ class Try(msgspec.Struct, eq=False):
 
     answer: AnyAnswer
     target: Target
-    url: str
+    place: Place
     why: AttemptWhy
     began: float
     total: float
@@ -123,6 +130,7 @@ class Try(msgspec.Struct, eq=False):
     share: float | None = None
     ended: float = 0.0
     error: str | None = None
+    connection: Connection | None = None
     request: bytes | Pieces = b""
     sent: bool = False
     told: Usage | None = None

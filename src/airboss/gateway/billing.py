@@ -59,6 +59,10 @@ load_counts = o200k.load
 def bill(dispatched: Dispatched, target: Target) -> tuple[tuple[Attempt, ...], AttemptUsage, Decimal | None]:
     """The attempts of a call whose release is served at `target`, with what each used and cost, and all of it
     together. A cost of None is not known."""
+    if len(dispatched.tries) == 1:
+        only = _attempt(dispatched.tries[0], dispatched.started)
+        if only.usage is not None:
+            return (only,), only.usage, only.cost_usd
     attempts = []
     total: AttemptUsage | None = None
     cost: Decimal | None = None
@@ -94,12 +98,12 @@ def _attempt(tried: Try, started: float) -> Attempt:
         usage = AttemptUsage(
             used.input, used.written, used.cache_read, used.cache_write, used.reasoning, told is None
         )
-        tier = tier_named(told.service_tier) if told is not None else ""
+        tier = tier_named(told.service_tier) if told is not None and told.service_tier else ""
         cost, by = cost_usd(target, used, tier), priced_by(target, tier)
     return Attempt(
         target.provider,
         target.upstream_model,
-        tried.url,
+        tried.place.url,
         # Cut to microseconds; `round` costs three times as much.
         int((began - started) * 1e6) / 1000,
         int((tried.ended - began) * 1e6) / 1000,

@@ -21,8 +21,8 @@ PIECE_BYTES = 16 * 1024
 class Kept(WholeAnswer):
     """An answer that is there: no attempt brought it."""
 
-    def __init__(self, answer: bytes, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__("cache", loop)
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("cache")
         self.status = 200
         self._take_in(answer, read_reply(answer))
 

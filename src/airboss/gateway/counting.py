@@ -14,8 +14,8 @@ from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.dispatch import Asked, Route
 from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, in_force, render, screen
@@ -83,18 +83,18 @@ async def count(
     serving = worker.view()
     now = worker.clock.now()
     spoken.speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
-    request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
+    _, request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
     held = await serving.limiter.enter(request, deployment) if serving.limiter is not None else None
     try:
         serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
-        tokens, head = await _count(worker, serving, client, http, (request, body, deployment), spoken)
+        tokens, head = await _count(worker, serving, http, (request, body, deployment), spoken)
     finally:
         release(held)
     client.respond(200, head, msgspec.json.encode({**named, "input_tokens": tokens}))
 
 
-async def _count(  # noqa: PLR0917 - what `count` knows
-    worker: Worker, serving: Serving, client: Connection, http: HttpRequest, admitted: Entered, spoken: Spoken
+async def _count(
+    worker: Worker, serving: Serving, http: HttpRequest, admitted: Entered, spoken: Spoken
 ) -> tuple[int, bytes]:
     request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
@@ -120,7 +120,7 @@ async def _count(  # noqa: PLR0917 - what `count` knows
             asked=Asked(
                 target=branch.target,
                 body=asked.body,
-                new_answer=lambda target: CountAnswer(target.provider, client.loop),
+                new_answer=lambda target: CountAnswer(target.provider),
                 outgoing=asked,
             ),
             trial=branch.arm != "stable",

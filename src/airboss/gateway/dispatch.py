@@ -1,8 +1,9 @@
 """The attempt executor: every call to an upstream, streaming or not, is made here.
 
 `run` asks a release's model and then its fallbacks; `_ask` tries one model, again and at its other places;
-`_attempt` sends one request and waits for its answer. Until an answer is committed (its first output is the
-client's) nothing of a failure shows; after that another attempt may go on with it (`gateway.continuation`).
+`gateway.trying` sends one request and waits for its answer. `begin` makes the first attempt without a task.
+Until an answer is committed (its first output is the client's) nothing of a failure shows; after that another
+attempt may go on with it (`gateway.continuation`).
 """
 
 from __future__ import annotations
@@ -10,40 +11,37 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from airboss.domain.errors import ApiError, Unavailable, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
-from airboss.domain.request import Operation
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
-from airboss.gateway.attempts import Dispatched, Try
+from airboss.gateway.asked import Asked, Asking, Route, Secret
+from airboss.gateway.attempts import Dispatched
 from airboss.gateway.breaker import RetryBudget
-from airboss.gateway.engine_stream import ran_out
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
     TOO_LONG,
-    HedgeLost,
     is_filtered,
     is_no_route,
     is_starting,
-    is_targets_fault,
     judge,
 )
-from airboss.gateway.outgoing import head_of
-from airboss.gateway.places import REFUSED_S, Place, Places, choose
+from airboss.gateway.outgoing import request_of
+from airboss.gateway.places import Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
-from airboss.gateway.recording import unrecorded
 from airboss.gateway.seam import NOT_CONTINUED
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection, ConnectionStale, Pools
-from airboss.providers.dialect import Outgoing
-from airboss.providers.outbox import Pieces, behind
+from airboss.gateway.trying import Trying
+from airboss.providers.connection import ConnectionStale, Pools
 
-TICK_S = 0.05
+if TYPE_CHECKING:
+    from airboss.gateway.worker import Admitted
+
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
 """The longest wait for another try, and the longest `retry-after` that is worth one."""
@@ -57,81 +55,65 @@ LACKS_S = 600.0
 """So long a place that had not got a route is not asked for it again."""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What one model is asked, and how its answer is taken in. `outgoing` is what is sent where the target
-    has another dialect than OpenAI's; `body` is then its body."""
-
-    target: Target
-    body: bytes | Pieces
-    new_answer: Callable[[Target], AnyAnswer]
-    outgoing: Outgoing | None = None
-
-
-class Asking(Protocol):
-    """What models are asked beside the first; all raise ApiError. One object and not a closure for each,
-    which every call would pay for (1.2 µs) and few need."""
-
-    def fallback(self, other: Target) -> Asked:
-        """What a fallback is asked."""
-
-    def goes_on(self, cut: StreamedAnswer, source: Target, target: Target) -> Asked | None:
-        """What a model is asked that is to go on with what `source` said: None where it cannot."""
-
-    def probe(self, target: Target) -> Asked:
-        """What finds out whether it does (`gateway.prefill`)."""
-
-    def instead(self, asked: Asked) -> Asked:
-        """The same said as chat, of what was asked at a route that not every provider has."""
-
-    def beginning(self) -> bytes:
-        """What calls that begin alike share."""
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A call as the executor needs it. `secret` gives the key of a reference or raises ApiError. `others` are
-    asked in turn where the first model fails; `too_large` is why that is not asked at all. Without `asking`
-    nobody else is."""
-
-    deployment: DeploymentPlan
-    operation: Operation
-    stream: bool
-    trace: Mapping[str, str] | None
-    secret: Callable[[str | None], str | None]
-    asked: Asked
-    too_large: ApiError | None = None
-    others: tuple[Target, ...] = ()
-    asking: Asking | None = None
-    trial: bool = False
-    """Whether the release is a candidate: its failures, retries and hedges are told from all others'."""
-
-
 class Executor:
-    """Makes attempts. One a worker; owns the connection pools and the places, and keeps every attempt's
-    deadlines: those are looked at together, TICK_S apart, as a timer for each call would cost more than the
-    call's parsing, and no deadline here is finer than that."""
+    """Makes attempts. One a worker; owns the connection pools and the places."""
 
     def __init__(self, pools: Pools, *, rng: random.Random, unrecorded: Collection[str] = ()) -> None:
         self.places = Places(pools)
-        self._unrecorded = unrecorded
+        self.trying = Trying(unrecorded)
         self._rng = rng
-        self._watched, self._watching = set[Try](), asyncio.Event()
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}
         self._prefills = (Prefills(), Prefills())  # as places: of candidates there are others
         self.leaving = False  # no replica is started again for those that are left
 
-    def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
-        """Attempt until one answers. Raises ApiError: of several models the first one's, unless another's is
-        the caller's to hear."""
-        whose = (route.deployment.name, route.trial)
-        budget = self._budgets.get(whose)
+    def begin(
+        self,
+        call: Dispatched,
+        admitted: Admitted,
+        answer: AnyAnswer,
+        secret: Secret,
+        heard: Callable[[], None],
+    ) -> bool:
+        """Begin the first attempt, if nothing has to be waited for and nothing chosen: whether it has been.
+        `heard` is told when `answer` has ended. Then call `trying.over` where it was given, or `run`."""
+        branch, deployment = admitted.branch, admitted.deployment
+        target, trial = branch.target, branch.arm != "stable"
+        places = self.places.of(target, trial=trial)
+        place = places[0]
+        if len(places) > 1 or place.breaker.tripped or self.trying.unrecorded:
+            return False
+        if admitted.too_large is not None or deployment.hedge is not None or target.down is not None:
+            return False
+        request, sent = admitted.request, admitted.upstream_body
+        try:
+            message = request_of(place, secret, request.operation, sent, admitted.outgoing, admitted.trace)
+        except ApiError:
+            return False  # its key is missing
+        connection = place.pool.idle()
+        if connection is None:
+            return False
+        self._enter(call, deployment, trial=trial)
+        call.answer, answer.heard, answer.outgoing = answer, heard, admitted.outgoing
+        last, timeout = not target.fallbacks, deployment.timeout
+        call.begun = self.trying.begin(call, target, timeout, answer, place, connection, message, last=last)
+        return True
+
+    def _enter(self, call: Dispatched, deployment: DeploymentPlan, *, trial: bool) -> None:
+        budget = self._budgets.get((deployment.name, trial))
         if budget is None:
-            budget = self._budgets[whose] = RetryBudget()
+            budget = self._budgets[deployment.name, trial] = RetryBudget()
         now = time.perf_counter()
         budget.call(now)
         # From now on, not from the call's start: having waited for a place is no target's fault.
-        call.route, call.budget = route, budget
-        call.deadline = now + route.deployment.timeout.total_s
+        call.budget, call.deadline = budget, now + deployment.timeout.total_s
+
+    def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
+        """Attempt until one answers; what was begun has been the first. Raises ApiError: of several models
+        the first one's, unless another's is the caller's to hear."""
+        call.route = route
+        if call.begun is None:
+            self._enter(call, route.deployment, trial=route.trial)
         # Handed on and not awaited: each coroutine more is one to make, and one to go through at each turn.
         if route.others:
             return self._ask_or_fall_back(call, route.others)
@@ -295,19 +277,20 @@ class Executor:
         left = call.left(target, why)
         backoff = BACKOFF_S
         places = self.places.of(target, trial=route.trial)
-        several, beginning = len(places) > 1, None
-        if several and target.affinity and route.asking is not None:
+        beginning = None
+        if len(places) > 1 and target.affinity and route.asking is not None:
             beginning = route.asking.beginning()
         failed: list[Place] = []
         while True:
-            place = self._pick(places, beginning, failed) if several else places[0]
-            if place.breaker.tripped:
-                self._pass_breaker(place, last=last)
+            begun = call.begun
+            place = begun.place if begun is not None else self._place(places, beginning, failed, last=last)
             try:
+                if begun is not None:
+                    return await self.trying.end(call, begun)
                 if route.deployment.hedge is not None and why != "continuation":
                     return await self._hedged(call, asked, places, place, last=last, why=why)
                 answer = call.answer = asked.new_answer(target)
-                await self._attempt(call, asked, answer, place, last=last, why=why)
+                await self.trying.attempt(call, asked, answer, place, last=last, why=why)
                 return answer  # noqa: TRY300 - as the line above the last
             except ApiError as failure:
                 error = failure
@@ -368,6 +351,15 @@ class Executor:
             raise error
         return left, 0.0 if fresh else wait
 
+    def _place(
+        self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place], *, last: bool
+    ) -> Place:
+        """Where the next attempt goes. Raises Unavailable."""
+        place = self._pick(places, beginning, failed) if len(places) > 1 else places[0]
+        if place.breaker.tripped:
+            self._pass_breaker(place, last=last)
+        return place
+
     @staticmethod
     def _pass_breaker(place: Place, *, last: bool) -> None:
         """Probe a place whose breaker is not closed, if that may be. Raises Unavailable where another model
@@ -401,7 +393,7 @@ class Executor:
         first = call.answer = asked.new_answer(asked.target)
 
         def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
-            return asyncio.ensure_future(self._attempt(call, asked, answer, at, last=last, why=reason))
+            return asyncio.ensure_future(self.trying.attempt(call, asked, answer, at, last=last, why=reason))
 
         def beside() -> tuple[AnyAnswer, asyncio.Task[None]] | None:
             if not hedges.may(hedge.extra):
@@ -413,87 +405,8 @@ class Executor:
         usual_s = place.usual_s(hedge.quantile, stream=route.stream)
         return await race(first, attempt(first, place, why), usual_s, beside, chosen=call)
 
-    async def _attempt(
-        self, call: Dispatched, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
-    ) -> None:
-        route = call.route
-        began = time.perf_counter()
-        place.outstanding += 1
-        tried = Try(answer, asked.target, place.url, why, began, call.deadline, route.deployment.timeout)
-        self._watched.add(tried)
-        self._watching.set()
-        tried.share = None if last else began + (call.deadline - began) / 2
-        failure: str | None = "cancelled"
-        connection: Connection | None = None
-        try:
-            tried.request = behind(head_of(route, asked, place), asked.body)
-            call.waits()
-            answer.outgoing = asked.outgoing
-            connection = None if call.resent else place.pool.idle()
-            if connection is None:
-                patience_s = tried.due() - began
-                connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
-            if self._unrecorded and call.record_id in self._unrecorded:  # `Recording.unrecorded`
-                raise unrecorded()
-            if not answer.finished.done():
-                answer.upstream = connection
-                tried.sent = True
-                connection.send(tried.request, answer)
-                if answer.paused:
-                    connection.pause(answer)
-            await answer.finished
-            failure = None
-            place.breaker.answered()
-        except ApiError as error:
-            failure = self._note_failure(place, answer, error)
-            raise
-        finally:
-            if connection is not None:
-                if failure is None:
-                    connection.detach(answer)
-                else:
-                    connection.cancel(answer, unsent=not tried.sent)
-            if failure is not None and not answer.finished.cancel() and not answer.finished.cancelled():
-                answer.finished.exception()  # of one that nobody waited for, or asyncio would log it
-            self._watched.discard(tried)
-            place.outstanding -= 1
-            call.ended(tried, failure)
-            place.ended(answer.first_output_at, began, stream=route.stream, well=failure is None)
-            if connection is not None and failure is not None:
-                # The loop closes it in its next turn. Until then the call has its place under the limits:
-                # another worker, given that, would ask the upstream beside this.
-                await asyncio.sleep(0)
-
-    @staticmethod
-    def _note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> str:
-        now, answer.failure, name = time.perf_counter(), error, error.code or error.type
-        if isinstance(error, HedgeLost):
-            return name
-        place.failed_with(name)
-        place.breaker.ended(None if answer.paused else is_targets_fault(error, answer.status), now)
-        if isinstance(error, ConnectFailed):
-            place.avoid_until = max(place.avoid_until, now + REFUSED_S)
-        return name
-
     def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
-
-    async def keep_deadlines(self) -> NoReturn:
-        """Fail every attempt whose time has run out; runs as long as the worker."""
-        while True:
-            if not self._watched:
-                self._watching.clear()
-            await self._watching.wait()  # an idle worker does not wake twenty times a second
-            await asyncio.sleep(TICK_S)
-            now = time.perf_counter()
-            for tried in tuple(self._watched):
-                if now >= tried.safe_until and tried.is_due(now):
-                    ran_out(tried.answer, tried.ran_out(now))
-
-    def fail_all(self, error: ApiError) -> None:
-        """Fail every attempt under way."""
-        for tried in tuple(self._watched):
-            tried.answer.fail(error)
 
     def close(self) -> None:
         """Close every upstream connection."""

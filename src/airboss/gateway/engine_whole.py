@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.request import Operation
-from airboss.gateway.answer import ANSWER_BYTES_MAX, WholeAnswer
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.base_answer import ANSWER_BYTES_MAX
 from airboss.gateway.sse import Splitter, event_data
 from airboss.providers.compatible import error_in, read_reply
 from airboss.providers.connection import Headers
@@ -21,10 +21,8 @@ class EngineWholeAnswer(WholeAnswer):
     is what has come of it.
     """
 
-    def __init__(
-        self, provider: str, loop: asyncio.AbstractEventLoop, *, operation: Operation, answers: int
-    ) -> None:
-        super().__init__(provider, loop)
+    def __init__(self, provider: str, *, operation: Operation, answers: int) -> None:
+        super().__init__(provider)
         self.events = Splitter()
         self.engine = EngineAnswer(operation, n=answers)
         self._streamed = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,20 @@ Bound = tuple[Stock, ...]
 class Held:
     """What one call holds, until it is settled or released; either happens once, and the first one counts."""
 
-    __slots__ = ("_limiter", "_purses", "_refused", "_settled", "bound", "request", "taken")
+    __slots__ = ("_limiter", "_purses", "_refused", "_settled", "bound", "own", "request", "taken")
 
     def __init__(
-        self, limiter: Limiter, request: InferenceRequest, bound: Bound, purses: tuple[Scope, ...] = ()
+        self,
+        limiter: Limiter,
+        request: InferenceRequest,
+        bound: Bound,
+        own: Bound = (),
+        purses: tuple[Scope, ...] = (),
     ) -> None:
+        """`own`: what binds its user alone."""
         self._limiter = limiter
-        self.bound = bound
+        self.bound = (*own, *bound) if own else bound
+        self.own = own
         self._purses = purses
         """Whose money it is beside the key's: its user's, and that of values of its tags."""
         self._settled = False
@@ -44,24 +52,57 @@ class Held:
         self.taken: list[tuple[Stock, int, int]] = []
         """Each with how much of it, and the slot that stands in."""
 
+    def to_enter(self) -> list[tuple[Stock, int]]:
+        """What it takes to be let in."""
+        return [(stock, 1) for stock in self.bound if stock.what != "tokens"]
+
+    def take_at_once(self, body: wire.Body, branch: Branch) -> bool:
+        """Let the call in and reserve what it may use, if all of that is here; else nothing is taken."""
+        limiter = self._limiter
+        if limiter.waiting_at(self.bound) is not None:
+            return False
+        wanted = self._to_reserve(body, branch, own := self._own_purses())
+        if not isinstance(wanted, list) or any(self._unknown(purse) for purse in own):
+            return False
+        wanted += self.to_enter()
+        if any(stock.left < need for stock, need in wanted):
+            return False
+        self.taken += [(stock, need, stock.take(need)) for stock, need in wanted]
+        return True
+
     async def reserve(self, body: wire.Body, branch: Branch) -> ApiError | None:
         """Reserve the tokens and the money that the call may use; returns why that cannot be. Raises
         Unavailable."""
+        limiter = self._limiter
+        wanted = self._to_reserve(body, branch, own := self._own_purses())
+        if isinstance(wanted, ApiError):
+            return wanted
+        if not wanted:
+            return None
+        refused = wanted if isinstance(wanted, Refusal) else await limiter.take(wanted, self)
+        for purse in own:
+            refused = refused or await self._unknown_before(purse)
+        self._refused = refused is not None
+        return limiter.error_of(refused) if refused is not None else None
+
+    def _own_purses(self) -> list[Purse]:
+        found = [self._limiter.purse(each, self.request.started_at) for each in self._purses]
+        return [each for each in found if each is not None]
+
+    def _to_reserve(
+        self, body: wire.Body, branch: Branch, own: Sequence[Purse]
+    ) -> list[tuple[Stock, int]] | Refusal | ApiError:
+        """What is to be reserved; or why that can never be."""
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self.bound if stock.what == "tokens"]
-        purses = [*limiter.money(request.principal.key, request.started_at)]
-        found = [limiter.purse(each, request.started_at) for each in self._purses]
-        own = [each for each in found if each is not None]
-        purses += [each.stock for each in own]
+        purses = [*limiter.money(request.principal.key, request.started_at), *(each.stock for each in own)]
         of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
         if not tokens and not purses and not of_candidate:
-            return None
+            return []
         guess = estimate(body, len(request.body), branch.release, branch.target)
         for stock in tokens:
             if guess.input > stock.limit:
-                limiter.refusals[stock.scope.metered, stock.what] += 1
-                self._refused = True
-                return too_long(stock, guess.input)
+                return Refusal(stock, too_long(stock, guess.input))
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
         wanted += [(stock, 1) for stock in of_candidate]
         if purses:
@@ -70,22 +111,23 @@ class Held:
             if usd is None:
                 return price_unknown(purses[0], branch.target)
             wanted += [(stock, units(usd)) for stock in purses]
-        refused = await limiter.take(wanted, self)
-        for purse in own:
-            refused = refused or await self._unknown_before(purse)
-        self._refused = refused is not None
-        return limiter.error_of(refused) if refused is not None else None
+        return wanted
 
     async def _unknown_before(self, purse: Purse) -> Refusal | None:
         """Of a user, or a tag's value, of whom nothing is known where money is counted, records are asked;
         returns why the call cannot be after all."""
-        stock = purse.stock
-        if purse.read is not None or stock.beyond + stock.left + stock.in_use != stock.limit:
+        if not self._unknown(purse):
             return None
+        stock = purse.stock
         spent = await self._limiter.users_spent.learn(purse)
         if spent < stock.limit:
             return None
         return Refusal(stock, self._limiter.refused(stock, Denied(0, None, 0, spent), self.request))
+
+    @staticmethod
+    def _unknown(purse: Purse) -> bool:
+        stock = purse.stock
+        return purse.read is None and stock.beyond + stock.left + stock.in_use == stock.limit
 
     def settle(self, closed: ClosedCall) -> None:
         """The call has ended, and this is its record."""

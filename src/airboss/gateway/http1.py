@@ -1,7 +1,8 @@
 """HTTP/1.1 towards clients: bounded, pipelined in order, on asyncio protocols and llhttp.
 
-Our own for the same reason as `providers.connection`. One `Connection` serves one request at a time; the
-handler is a coroutine that answers through the connection and is cancelled when the client goes.
+Our own for the same reason as `providers.connection`. One `Connection` serves one request at a time. The
+handler answers through it: in a coroutine, which is cancelled when the client goes, or by and by without one;
+then it calls `over` when it has, and is told by `on_lost` when the client has gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import cast
 
@@ -30,7 +31,6 @@ from airboss.gateway.client_bounds import (
     PIPELINE_MAX,
     STRANGER_BODY_BYTES_MAX,
 )
-from airboss.gateway.intake import Waiting
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
     HEADER_BYTES_EXTRA,
@@ -48,6 +48,7 @@ from airboss.gateway.server import Server, tune
 
 log = logging.getLogger("airboss.gateway")
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
@@ -56,16 +57,16 @@ class Connection(asyncio.Protocol):
 
     # A dictionary of so many would lie in a dozen lines of the cache, which an event finds elsewhere again.
     __slots__ = (
-        "_body", "_body_bytes", "_current", "_deadline", "_dropped_bytes", "_has_read", "_headers",
-        "_http_1_0", "_in_head", "_in_message", "_known", "_known_request", "_length", "_next", "_parser",
-        "_paused_reading", "_peer", "_promised", "_read_by", "_refused", "_server", "_task", "_unparsed",
-        "_unread_bytes", "_url", "_waiting", "_waiting_bytes", "began", "chunked", "finished", "loop",
-        "on_writable", "transport", "writable",
+        "_body", "_body_bytes", "_current", "_deadline", "_dropped_bytes", "_expects", "_has_read",
+        "_headers", "_http_1_0", "_in_head", "_in_message", "_known", "_known_request", "_length", "_parser",
+        "_paused_reading", "_peer", "_read_by", "_refused", "_server", "_task", "_unparsed",
+        "_unread_bytes", "_url", "_waiting", "_waiting_bytes", "began", "chunked", "finished", "intake",
+        "loop", "on_lost", "on_writable", "transport", "writable",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.loop = server.loop
+        self.loop, self.intake = server.loop, server.intake
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[HttpRequest] = deque()
@@ -73,20 +74,21 @@ class Connection(asyncio.Protocol):
         self._unparsed = b""
         """What was read behind what waits."""
         self._task: asyncio.Task[None] | None = None
-        self._next = Waiting(server.loop)
         self._current: HttpRequest | None = None
         """The request being served."""
-        self._promised: HttpRequest | None = None  # whose answer is still to be given
         self._deadline = time.monotonic() + HEAD_S_MAX
         self._has_read: asyncio.Future[None] | None = None
         """What waits until the client has read its answers, which is to be by `_read_by`."""
         self._read_by = 0.0
         self._refused = self._paused_reading = False
         self.chunked = self.began = self.finished = False
+        self.on_lost: Callable[[], None] | None = None
         self.on_writable: Callable[[bool], None] | None = None
         self.writable = True
         """Whether the client has not fallen behind."""
         self._in_message = self._in_head = self._http_1_0 = False
+        self._expects = False
+        """Whether the request that is read waits to be told to go on."""
         self._url = b""
         self._headers = self._peer = dict[bytes, bytes]()
         self._dropped_bytes = self._unread_bytes = 0
@@ -98,24 +100,13 @@ class Connection(asyncio.Protocol):
 
     # -- what a handler calls
 
-    def promise(self) -> Connection | None:
-        """As `spoken.Client` has it."""
-        request = self._current
-        closes = request is None or not request.keep_alive or self._server.draining or self._refused
-        if closes or self._waiting:
-            return None
-        self._promised = request
-        self.began = self.finished = True
-        return self
-
     def abort(self) -> None:
-        """Cut the connection: what was promised cannot be given."""
-        self._promised = None
+        """Cut the connection: what was asked for cannot be given."""
         self.transport.abort()
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response. `headers` are lines, each ended by CRLF; length and connection are added."""
-        request, self._promised = self._promised or self._current, None
+        request = self._current
         close = self._closes(request)
         self.began = self.finished = True
         head = b"%s%scontent-length: %d\r\n%s\r\n" % (
@@ -124,7 +115,8 @@ class Connection(asyncio.Protocol):
             len(body),
             b"connection: close\r\n" if close else b"",
         )
-        self._write(head if request is not None and request.method == "HEAD" else head + body)
+        whole = head if request is not None and request.method == "HEAD" else head + body
+        self._server.outbox.write(self.transport, whole)
         if close:
             self._leave()
 
@@ -150,7 +142,7 @@ class Connection(asyncio.Protocol):
         self.finished = True
         piece = b"%x\r\n%s\r\n" % (len(last), last) if last and self.chunked else last
         self._write(piece + b"0\r\n\r\n" if self.chunked else piece)
-        if self._closes(self._answered()) or not self.chunked:
+        if self._closes(self._current) or not self.chunked:
             self._leave()
 
     def _leave(self) -> None:
@@ -173,19 +165,10 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         self._server.outbox.write(self.transport, data)
 
-    def _answer_promised(self) -> None:
-        """What came before is answered before."""
-        if self._promised is not None:
-            self._server.outbox.flush()
-
-    def _answered(self) -> HttpRequest | None:
-        """The request whose answer is being given."""
-        promised, self._promised = self._promised, None
-        return promised or self._current
-
     def _closes(self, request: HttpRequest | None) -> bool:
-        last = self._refused and not self._waiting
-        return request is None or not request.keep_alive or self._server.draining or last
+        if request is None or not request.keep_alive or self._server.draining:
+            return True
+        return self._refused and not self._waiting
 
     # -- asyncio.Protocol
 
@@ -200,9 +183,13 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._waiting.clear()
         self._unparsed = b""
-        task, self._task = self._task, None
+        task, self._task, self._current = self._task, None, None
+        on_lost, self.on_lost = self.on_lost, None
         if task is not None:
-            task.cancel("the client closed the connection")
+            # Not before its first step: what it was to end would never end.
+            self.loop.call_soon(task.cancel, "the client closed the connection")
+        elif on_lost is not None:
+            on_lost()
         # It has methods of ours, so that only the collector of cycles would free either.
         self._parser = cast("httptools.HttpRequestParser", None)
 
@@ -231,7 +218,8 @@ class Connection(asyncio.Protocol):
                 request = msgspec.structs.replace(
                     self._known_request, body=data[start:], received_at=time.perf_counter()
                 )
-                self._serve(request)
+                self._current = request
+                self.intake.add(request, self)
                 return
         if len(data) <= PIECE_BYTES:
             self._parse(data)
@@ -281,7 +269,6 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be parsed further, then close. Requests before it are answered first."""
         if self._refused:
             return
-        self._answer_promised()
         self._refused = True
         self._in_message = False
         self._body, self._unparsed = [], b""
@@ -323,7 +310,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = self._peer.copy()
         self._dropped_bytes = self._unread_bytes = 0
-        self._in_head = True
+        self._in_head, self._expects = True, False
         self._body = []
         self._body_bytes = 0
         self._in_message = True
@@ -375,9 +362,10 @@ class Connection(asyncio.Protocol):
             raise too_much(length, self._server.body_bytes_max)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
         expect = headers.get(b"expect")
-        if expect is not None and expect.lower() == b"100-continue" and self._current is None:
-            self._answer_promised()
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if expect is not None and expect.lower() == b"100-continue":
+            self._expects = self._current is not None  # whose answer comes first
+            if not self._expects:
+                self._write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece, within bounds."""
@@ -404,7 +392,8 @@ class Connection(asyncio.Protocol):
             received_at=time.perf_counter(),
         )
         if self._current is None:
-            self._serve(request)
+            self._current = request
+            self.intake.add(request, self)
             return
         self._waiting.append(request)
         self._waiting_bytes += len(request.body)
@@ -425,63 +414,66 @@ class Connection(asyncio.Protocol):
         if self._known is not None:
             self._known_request = msgspec.structs.replace(request, body=b"", read=None)
 
-    def _serve(self, request: HttpRequest) -> None:
-        self._current = request
-        if self._task is None:
-            self._task = self.loop.create_task(self._serve_all())
+    def begin(self) -> None:
+        """Have the request that was read answered: the intake's turn has come to it."""
+        request = self._current
+        if request is None or self.transport.is_closing():
+            return  # its client has gone
+        if not self.writable:
+            self._task = self.loop.create_task(self._begin_when_read(request))
+            return
+        self.began = self.finished = False
+        try:
+            answering = self._server.handler(self, request)
+        except Exception as error:  # noqa: BLE001 - told and logged there
+            self._failed(error, request)
+            self.over()
         else:
-            self._server.intake.add(request, self._next)
+            if answering is not None:
+                self.run(answering)
 
-    async def _serve_all(self) -> None:
-        """Answer requests, one after another, for as long as the connection is kept."""
-        # One task for all of them: to make one costs as much as to read a request.
-        while self._current is not None:
-            if not self.writable:
-                await self._until_read()
-            request = self._current
-            self.began = self.finished = False
-            try:
-                await self._server.handler(self, request)
-            except asyncio.CancelledError:
-                self.transport.abort()
-            except ApiError as error:
-                self._answer_error(error, request)
-            except Exception:
-                log.exception("unhandled", extra={"path": request.path})
-                self._answer_error(InternalError("something went wrong on our side; the log has it"), request)
-            self.on_writable = None
-            if not self._kept():
-                self._current = None
-            elif self._waiting:
-                self._current = self._waiting.popleft()
-                self._waiting_bytes -= len(self._current.body)
-                self._read_on()
-                await asyncio.sleep(0)  # others have their turn between requests that were read at once
-            else:
-                self._current = None
-                if not self._in_message:
-                    self._deadline = time.monotonic() + KEEP_ALIVE_S
-                del request  # a connection that waits keeps no body
-                await self._next
+    def run(self, answering: Awaitable[None]) -> None:
+        """Have the request that is being served answered by a task."""
+        self.on_lost = None
+        self._task = self.loop.create_task(self._answer(answering))
 
-    async def _until_read(self) -> None:
+    async def _answer(self, answering: Awaitable[None]) -> None:
+        try:
+            await answering
+        except asyncio.CancelledError:
+            self.transport.abort()
+        except Exception as error:  # noqa: BLE001 - told and logged there
+            self._failed(error, self._current)
+        self._task = None
+        self.over()
+
+    def over(self) -> None:
+        """The request has been answered, or never will be."""
+        self.on_lost = self.on_writable = None
+        if self._waiting and self.finished and not self.transport.is_closing():
+            request = self._current = self._waiting.popleft()
+            self._waiting_bytes -= len(request.body)
+            self._read_on()
+            self.intake.add(request, self)
+            return
+        if not self.finished:
+            self.transport.abort()
+        elif self._refused:
+            self._leave()
+        elif not self._in_message:
+            self._deadline = time.monotonic() + KEEP_ALIVE_S
+        elif self._expects:
+            self._expects = False
+            self._write(CONTINUE)
+        self._current = None
+
+    async def _begin_when_read(self, request: HttpRequest) -> None:
         """Wait for a client that sends requests and reads no answers: they would fill the memory."""
-        self._read_by = time.monotonic() + self._server.patience_s(self._current, self._headers)
+        self._read_by = time.monotonic() + self._server.patience_s(request, self._headers)
         self._has_read = self.loop.create_future()
         await self._has_read
-        self._has_read = None
-
-    def _kept(self) -> bool:
-        """Whether the connection may serve another request after the one just served."""
-        if self.transport.is_closing():
-            return False
-        if self.finished and (self._waiting or not self._refused):
-            return True
-        if self.finished:
-            self._leave()
-        else:
-            self.transport.abort()
-        return False
+        self._has_read = self._task = None
+        self.intake.add(request, self)
 
     def _read_on(self) -> None:
         room = len(self._waiting) < PIPELINE_MAX // 2 and self._waiting_bytes < PIPELINE_BYTES_MAX
@@ -491,10 +483,14 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
                 self._parse_in_pieces(self._unparsed)
 
-    def _answer_error(self, error: ApiError, request: HttpRequest) -> None:
+    def _failed(self, error: Exception, request: HttpRequest | None) -> None:
+        path = request.path if request is not None else ""
+        if not isinstance(error, ApiError):
+            log.error("unhandled", exc_info=error, extra={"path": path})
+            error = InternalError("something went wrong on our side; the log has it")
         if self.began or self.transport.is_closing():
             # Half an answer is out: only a cut connection says that it is not whole.
             self.transport.abort()
             return
-        headers, body = self._server.error_response(error, request.path)
+        headers, body = self._server.error_response(error, path)
         self.respond(error.http_status, headers, body)

@@ -30,6 +30,15 @@ class RecordIds:
 
     def next(self, unix_ms: int) -> str:
         """A new id. The 12 bits after the time count the ids of one millisecond; 62 bits are random."""
+        if unix_ms == self._last_ms and self._counter < 0xFFF:
+            self._counter += 1
+        else:
+            self._go_on(unix_ms)
+        # `hex` writes `0x` first; the variant fills the first digit, so that all of them are there.
+        noise = hex(0x8000_0000_0000_0000 | self._random.getrandbits(62))
+        return f"{self._time}-7{self._counter:03x}-{noise[2:6]}-{noise[6:]}"
+
+    def _go_on(self, unix_ms: int) -> None:
         wrong = unix_ms < self._last_ms - STEP_MS_MAX
         if unix_ms > self._last_ms or self._counter == 0xFFF or wrong:
             self._last_ms = unix_ms if wrong else max(unix_ms, self._last_ms + 1)
@@ -37,9 +46,6 @@ class RecordIds:
             self._counter = 0
         else:
             self._counter += 1
-        # `hex` writes `0x` first; the variant fills the first digit, so that all of them are there.
-        noise = hex(0x8000_0000_0000_0000 | self._random.getrandbits(62))
-        return f"{self._time}-7{self._counter:03x}-{noise[2:6]}-{noise[6:]}"
 
 
 def _time_of(unix_ms: int) -> str:

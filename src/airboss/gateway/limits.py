@@ -33,7 +33,6 @@ from airboss.gateway.spending import (
 )
 from airboss.gateway.stock import (
     SHADOW_TAG,
-    LimitReached,
     Scope,
     Stock,
     What,
@@ -123,15 +122,15 @@ class Limiter:
         self._teams = {key.name: key.team for key in keys if key.team is not None}
         self._scopes = {}
         for scope, limits in limited:
-            wanted = counted(limits)
-            if wanted:
+            if wanted := counted(limits):
                 self._scopes[scope] = tuple(self._stock(Stock(scope, *each)) for each in wanted.items())
             if limits is not None and limits.queue is not None:
                 stock = self._stocks[f"{scope.counter}/concurrency"]
                 room = rooms.pop(stock.counter, None)
-                fresh = Room(stock, limits.queue, shared=self._counters.shared) if room is None else room
-                self._rooms[stock.counter] = fresh
-                self._rooms[stock.counter].resize(limits.queue)
+                if room is None:
+                    room = Room(stock, limits.queue, shared=self._counters.shared)
+                room.resize(limits.queue)
+                self._rooms[stock.counter] = room
         for room in rooms.values():
             room.dissolve()
         self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
@@ -224,9 +223,9 @@ class Limiter:
             raise refusal(stock, Denied(0, room_at - now, 0), None, self._clock.now())
         del self._shut[whose]
 
-    async def enter(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
-        """Count the call, and let it in; None if nothing limits it. What asks a shadow is let in only while
-        callers can spare it. Raises LimitReached, and Unavailable if nobody counts now."""
+    def binding(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
+        """What the call is to hold, nothing of it taken yet; None if nothing limits it. What asks a shadow is
+        let in only while callers can spare it. Raises LimitReached."""
         key = request.principal.key
         bound = self._of(key, deployment.name)
         own: Bound = ()
@@ -240,9 +239,15 @@ class Limiter:
             return None
         if request.principal.internal and SHADOW_TAG in request.tags:
             spared(bound)
-        held = Held(self, request, (*own, *bound) if own else bound, purses)
-        wanted = [(stock, 1) for stock in held.bound if stock.what != "tokens"]
-        room = self._waiting_at(bound) if self._rooms else None
+        return Held(self, request, bound, own, purses)
+
+    async def enter(self, request: InferenceRequest, deployment: DeploymentPlan) -> Held | None:
+        """Count the call, and let it in; None if nothing limits it. Raises LimitReached, and Unavailable if
+        nobody counts now."""
+        if (held := self.binding(request, deployment)) is None:
+            return None
+        wanted, own = held.to_enter(), held.own
+        room = self.waiting_at(held.bound)
         refused = await self.take(wanted, held) if room is None else None
         if refused is not None or room is not None:
             if own and (refused is None or refused.stock.counter in self._rooms):
@@ -262,9 +267,9 @@ class Limiter:
         if refused is not None:
             raise self.error_of(refused)
 
-    def _waiting_at(self, bound: Bound) -> Room | None:
-        """Where others come first for what this call needs."""
-        rooms = (self._rooms.get(stock.counter) for stock in bound)
+    def waiting_at(self, bound: Bound) -> Room | None:
+        """Where others come first for what a call needs."""
+        rooms = (self._rooms.get(stock.counter) for stock in bound if self._rooms)
         return next((room for room in rooms if room is not None and room.taken), None)
 
     async def _wait(
@@ -494,6 +499,3 @@ class Limiter:
     def said_no(self) -> dict[str, int]:
         """`refusals`, to be shared."""
         return {f"{scope.kind}\n{scope.name}\n{what}": n for (scope, what), n in self.refusals.items()}
-
-
-__all__ = ["Held", "LimitReached", "Limiter"]

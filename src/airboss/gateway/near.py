@@ -15,9 +15,10 @@ import msgspec
 from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Retry, Target, Timeouts
 from airboss.gateway.answer import AnyAnswer
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import counts_ready, is_counted, load_counts
-from airboss.gateway.dispatch import Asked, Executor, Route
+from airboss.gateway.dispatch import Executor
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.wire import EmbeddingsBody
 from airboss.gateway.worker import Admitted
@@ -61,7 +62,7 @@ async def vector_of(
     patience: list[asyncio.TimerHandle] = []
 
     def new_answer(_: Target) -> AnyAnswer:
-        answer = EmbeddingsAnswer(target.provider, loop)
+        answer = EmbeddingsAnswer(target.provider)
         late = UpstreamTimeout(f"provider {target.provider!r} made no vector within {PATIENCE_S} s")
         patience.append(loop.call_later(PATIENCE_S, answer.fail, late))
         return answer

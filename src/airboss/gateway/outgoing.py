@@ -18,9 +18,10 @@ from airboss.providers import dialect
 from airboss.providers.compatible import request_head
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import NAMES, azure, foreign
+from airboss.providers.outbox import Pieces, behind
 
 if TYPE_CHECKING:
-    from airboss.gateway.dispatch import Asked, Route
+    from airboss.gateway.asked import Secret
     from airboss.gateway.places import Place
 
 DROPPED_MAX = 32
@@ -73,24 +74,32 @@ def dropped_line(dropped: Sequence[str]) -> bytes:
     return f"x-airboss-dropped: {', '.join(names + more)}\r\n".encode()
 
 
-def head_of(route: Route, asked: Asked, place: Place) -> bytes:
-    """The head of one attempt's request. Raises Unavailable where its key is missing."""
-    secret = route.secret(place.key_ref)
-    origin = place.pool.origin
-    if asked.outgoing is None:
-        return request_head(
+def request_of(  # noqa: PLR0917 - what is known of a call, in the order it is
+    place: Place,
+    secret: Secret,
+    operation: Operation,
+    body: bytes | Pieces,
+    outgoing: Outgoing | None,
+    trace: Mapping[str, str] | None,
+) -> bytes | Pieces:
+    """One attempt's request, head and body. Raises Unavailable where its key is missing."""
+    key, origin = secret(place.key_ref), place.pool.origin
+    if outgoing is None:
+        head = request_head(
             host=origin.host_header,
             base_path=origin.base_path,
-            operation=route.operation,
-            secret=secret,
-            trace=route.trace,
-            length=len(asked.body),
+            operation=operation,
+            secret=key,
+            trace=trace,
+            length=len(body),
         )
-    return dialect.request_head(
-        asked.outgoing,
-        host=origin.host_header,
-        base_path=origin.base_path,
-        secret=secret,
-        trace=route.trace,
-        at=time.time(),
-    )
+    else:
+        head = dialect.request_head(
+            outgoing,
+            host=origin.host_header,
+            base_path=origin.base_path,
+            secret=key,
+            trace=trace,
+            at=time.time(),
+        )
+    return behind(head, body)

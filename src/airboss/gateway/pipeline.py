@@ -7,8 +7,7 @@ before the first byte goes upstream and closed before the client has its last by
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -42,30 +41,33 @@ from airboss.rollouts import assign as rollout
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import Seat
-    from airboss.gateway.http1 import Connection
-    from airboss.gateway.limits import Held
+    from airboss.gateway.held import Held
     from airboss.gateway.screened import CallScreen
 
 NO_TAGS: dict[str, str] = {}
 SHADOW_OF = b"x-airboss-shadow-of"
 """Names, in a call of our own, the call that it asks again of the deployment's shadow."""
 Entered = tuple[Serving, InferenceRequest, wire.Body, DeploymentPlan]
-log = logging.getLogger("airboss.gateway")
+"""What is served from, who calls, what for, and which deployment that means."""
 
 
-async def infer(
-    worker: Worker, client: Client, http: HttpRequest, operation: Operation, spoken: Spoken | None = None
+async def infer(  # noqa: PLR0917 - what the call is, and what of it is known already
+    worker: Worker,
+    client: Client,
+    http: HttpRequest,
+    operation: Operation,
+    spoken: Spoken | None = None,
+    admitted: Entered | None = None,
 ) -> None:
     """Serve one inference call. With `spoken` the body of `http` is the client's request as chat, and
-    `client` is answered in chat."""
+    `client` is answered in chat. `admitted`: it has been (`at_once`)."""
     now = worker.clock.now()
-    record_id = worker.ids.next(int(now.timestamp() * 1000))
+    record_id = worker.ids.next(int(now.timestamp() * 1000)) if admitted is None else admitted[1].id
     if spoken is not None:
         spoken.speech.record_id = record_id
     held = seat = None
     try:
-        serving = worker.view()
-        request, body, deployment = admit(serving, http, operation, record_id, now)
+        serving, request, body, deployment = admitted or admit(worker.view(), http, operation, record_id, now)
         if serving.limiter is not None:
             held = await serving.limiter.enter(request, deployment)
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
@@ -93,16 +95,15 @@ async def infer(
         worker.metrics.refused(error.http_status)
         return respond_error(client, error, id_header(record_id))
     worker.metrics.in_flight += 1
-    try:
-        await _served(worker, serving, client, call, opened, http.received_at)
-    finally:
-        worker.metrics.in_flight -= 1
+    return await served(
+        worker, serving, client, call, opened, Dispatched(http.received_at, record_id=record_id)
+    )
 
 
 def admit(
     serving: Serving, http: HttpRequest, operation: Operation, record_id: str, now: datetime
-) -> tuple[InferenceRequest, wire.Body, DeploymentPlan]:
-    """Who calls, what for, and which deployment that means. Raises ApiError."""
+) -> Entered:
+    """Let a call in by its key and what it asks. Raises ApiError."""
     principal = serving.authenticate(http.headers)
     if serving.limiter is not None:
         serving.limiter.check(principal.key)
@@ -133,7 +134,7 @@ def admit(
         trace.trace_id if trace is not None else None,
         trace.parent if trace is not None else None,
     )
-    return request, body, deployment
+    return serving, request, body, deployment
 
 
 def in_force(worker: Worker, http: HttpRequest, entered: Entered) -> Entered:
@@ -142,8 +143,7 @@ def in_force(worker: Worker, http: HttpRequest, entered: Entered) -> Entered:
     serving, request, _, _ = entered
     if worker.serving is serving:
         return entered
-    serving = worker.view()
-    return serving, *admit(serving, http, request.operation, request.id, request.started_at)
+    return admit(worker.view(), http, request.operation, request.id, request.started_at)
 
 
 def assign(
@@ -265,11 +265,15 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     return opened
 
 
-async def _served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
-    worker: Worker, serving: Serving, client: Client, call: Admitted, opened: OpenedCall, started: float
+async def served(  # noqa: PLR0917 - the call's whole context, in the order it came to be
+    worker: Worker,
+    serving: Serving,
+    client: Client,
+    call: Admitted,
+    opened: OpenedCall,
+    dispatched: Dispatched,
 ) -> None:
-    concluded = True
-    dispatched = Dispatched(started, record_id=opened.id)
+    """Have a call that is recorded answered, or see to its end where that was begun at once."""
     try:
         try:
             answer = await dispatch(worker, serving, client, call, dispatched)
@@ -290,19 +294,12 @@ async def _served(  # noqa: PLR0917 - the call's whole context, in the order it 
         close_record(worker, serving, call, opened, dispatched, status="error", error=defect)
         raise
     else:
-        said_now = call.seat is not None or isinstance(answer, RelayedAnswer)
-        promised = None if said_now else client.promise()
-        if promised is None:
-            closed = close_answered(worker, serving, call, opened, dispatched, answer)
-            deliver(client, call, dispatched, answer, closed)
-        else:
-            concluded = False
-            ended = (worker, serving, promised, call, opened, dispatched, answer)
-            worker.outbox.later(conclude, ended)
+        closed = close_answered(worker, serving, call, opened, dispatched, answer)
+        deliver(client, call, dispatched, answer, closed)
     finally:
-        if concluded:
-            dispatched.over()
-            release(call.held, call.seat)
+        dispatched.over()
+        release(call.held, call.seat)
+        worker.metrics.in_flight -= 1
 
 
 def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it came to be
@@ -323,10 +320,6 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     deliver_error(client, call, dispatched, error)
 
 
-Ended = tuple[Worker, Serving, "Connection", Admitted, OpenedCall, Dispatched, WholeAnswer | StreamedAnswer]
-"""A call that has been answered, with the connection that waits for its answer."""
-
-
 def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it came to be
     worker: Worker,
     serving: Serving,
@@ -342,39 +335,6 @@ def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it
     if call.spoken is not None:
         counted(call.spoken.speech, closed)
     return closed
-
-
-def conclude(these: Sequence[Ended]) -> None:
-    """Record and deliver the calls that were answered in one turn of the loop: first the one for all of them,
-    then the other. Call by call it takes half as long again: the processor forgets them between its steps."""
-    closes: list[ClosedCall | ApiError] = []
-    recording = these[0][0].recording
-    lost = recording.lost = set()
-    for worker, serving, _, call, opened, dispatched, answer in these:
-        try:
-            closes.append(close_answered(worker, serving, call, opened, dispatched, answer))
-        except ApiError as error:
-            closes.append(error)
-        except Exception:
-            log.exception("a call that was answered cannot be recorded")
-            closes.append(InternalError("something went wrong on our side; the log has it"))
-        finally:
-            release(call.held)
-    for (_, _, connection, call, opened, dispatched, answer), closed in zip(these, closes, strict=True):
-        try:
-            if opened.id in lost:  # as those whose answers are held when their frames cannot be written
-                connection.abort()
-            elif isinstance(closed, ClosedCall):
-                deliver(connection, call, dispatched, answer, closed)
-            elif isinstance(answer, StreamedAnswer):
-                connection.end_stream(wire.error_event(closed))
-            else:
-                respond_error(connection, closed, attribution(call, dispatched))
-        except Exception:
-            log.exception("an answer cannot be given; its connection is cut")
-            connection.abort()  # the others of this turn get theirs
-        dispatched.over()
-    recording.lost = None
 
 
 def dispatch(
@@ -395,7 +355,7 @@ async def looked_up(  # noqa: PLR0917 - the call's whole context, in the order i
     if found is None:
         asking = worker.executor.run(dispatched, route_of(serving, client, call, dispatched))
         return await seat.bring(asking, dispatched)
-    kept = dispatched.answer = Kept(found, client.loop)
+    kept = dispatched.answer = Kept(found)
     if call.request.stream:
         await kept.stream(client, call, dispatched)
     return kept

@@ -88,7 +88,7 @@ class RelayedAnswer(WholeAnswer):
     ) -> None:
         """`makes`: a model makes the answer, so that what it says of errors and of usage is the call's. A
         batch tells those of its own calls, whoever looks at it."""
-        super().__init__(provider, client.loop)
+        super().__init__(provider)
         self._makes = makes
         self._client = client
         self._path = path

@@ -16,7 +16,7 @@ import msgspec
 from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import Operation
-from airboss.gateway import messages, responses
+from airboss.gateway import at_once, messages, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection
@@ -45,7 +45,7 @@ WORKERS = "gateway-"
 DEAD_AFTER = timedelta(seconds=10)
 """A worker writes every second: one whose counts are older is dead, or there are fewer workers now."""
 
-Route = Callable[["Router", Connection, HttpRequest], Awaitable[None]]
+Route = Callable[["Router", Connection, HttpRequest], Awaitable[None] | None]
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Router:
         self.scraping = asyncio.Semaphore(1)
         self._heavy = Spaced()
 
-    def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None]:
+    def __call__(self, client: Connection, http: HttpRequest) -> Awaitable[None] | None:
         """Answer one request. Raises ApiError, which the connection answers with `error_response`."""
         methods = ROUTES.get(http.path)  # looked up here, as nearly all are found so
         route = methods.get(http.method) if methods is not None else None
@@ -138,7 +138,7 @@ def _not_allowed(http: HttpRequest, taken: Sequence[str]) -> MethodNotAllowed:
 # What is served is handed on and not awaited here: on the busiest routes a layer less is a gain.
 
 
-def _by(serve: Callable[[Worker, Connection, HttpRequest], Awaitable[None]]) -> Route:
+def _by(serve: Callable[[Worker, Connection, HttpRequest], Awaitable[None] | None]) -> Route:
     """A route that needs nothing of the router but its worker."""
     return lambda router, client, http: serve(router.worker, client, http)
 
@@ -250,7 +250,7 @@ def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float
 
 
 ROUTES: Mapping[str, Mapping[str, Route]] = {
-    "/v1/chat/completions": {"POST": _infer("chat")},
+    "/v1/chat/completions": {"POST": _by(at_once.chat)},
     "/v1/completions": {"POST": _infer("text_completion")},
     "/v1/embeddings": {"POST": _infer("embeddings")},
     "/v1/messages": {"POST": _by(messages.messages)},

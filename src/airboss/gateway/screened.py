@@ -221,12 +221,11 @@ class CallScreen:
     ) -> WholeAnswer | StreamedAnswer:
         """An attempt's answer, screened as it comes; `answers` as in `StreamedAnswer`."""
         if request.operation == "embeddings":
-            return EmbeddingsAnswer(provider, client.loop)  # numbers hold nobody's words
+            return EmbeddingsAnswer(provider)  # numbers hold nobody's words
         screen = self.answer()
         if request.stream:
             streamed = ScreenedStreamedAnswer(
                 provider,
-                client.loop,
                 client,
                 operation=request.operation,
                 keep_usage=request.wants_usage,
@@ -238,11 +237,9 @@ class CallScreen:
             return streamed
         whole: ScreenedAnyWhole
         if answers is None:
-            whole = ScreenedWholeAnswer(screen, provider, client.loop)
+            whole = ScreenedWholeAnswer(screen, provider)
         else:
-            whole = ScreenedEngineAnswer(
-                screen, provider, client.loop, operation=request.operation, answers=answers
-            )
+            whole = ScreenedEngineAnswer(screen, provider, operation=request.operation, answers=answers)
         whole.lookout = self._lookout()
         return whole
 

@@ -52,7 +52,7 @@ class ScreenedAnyWhole(WholeAnswer):
     async def _ask(self, lookout: AnswerLookout, content: bytes, reply: Reply) -> None:
         try:
             await lookout.learn()
-            if not self.finished.done():
+            if not self.finished:
                 self._take_in(content, reply)
         except Exception as error:  # noqa: BLE001 - as `body`'s
             self._broke(error)
@@ -73,8 +73,8 @@ class ScreenedAnyWhole(WholeAnswer):
 class ScreenedWholeAnswer(ScreenedAnyWhole):
     """Of an upstream that answers whole."""
 
-    def __init__(self, screen: AnswerScreen, provider: str, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(provider, loop)
+    def __init__(self, screen: AnswerScreen, provider: str) -> None:
+        super().__init__(provider)
         self.screen = screen
 
 
@@ -85,12 +85,11 @@ class ScreenedEngineAnswer(ScreenedAnyWhole, EngineWholeAnswer):
         self,
         screen: AnswerScreen,
         provider: str,
-        loop: asyncio.AbstractEventLoop,
         *,
         operation: Operation,
         answers: int,
     ) -> None:
-        super().__init__(provider, loop, operation=operation, answers=answers)
+        super().__init__(provider, operation=operation, answers=answers)
         self.screen = screen
 
 
@@ -135,7 +134,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     def take_next(self, item: Item) -> bool:
         """Read what has waited; whether to go on."""
         try:
-            if self.finished.done():
+            if self.finished:
                 return False
             if isinstance(item, ApiError):
                 self.fail(item)
@@ -145,13 +144,13 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
                 self._read([item])
         except Exception as error:  # noqa: BLE001 - as `body`'s
             self._broke(error)
-        return not self.finished.done()
+        return not self.finished
 
     def done(self) -> None:
         """Judge whether what came is whole, once names in it are known."""
         if self._waiting is None or self.status != 200:
             super().done()
-        elif not self.finished.done():
+        elif not self.finished:
             try:
                 if self.translation is not None:
                     self._take(self.translation.end())
@@ -220,7 +219,7 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         try:
             for event in events:
                 self._screened(event, out)
-                if self._over or self.finished.done():
+                if self._over or self.finished:
                     break
         finally:
             if out:

@@ -120,7 +120,7 @@ async def serve(
         chores = [
             asyncio.create_task(_follow_plan(worker, ledger, settings, provider_key)),
             asyncio.create_task(_sweep(server, worker, settings)),
-            asyncio.create_task(worker.executor.keep_deadlines()),
+            asyncio.create_task(worker.executor.trying.keep_deadlines()),
             asyncio.create_task(worker.limiter.run()),
         ]
         settle()
@@ -294,7 +294,7 @@ async def _drained(server: Server, worker: Worker) -> None:
         await asyncio.sleep(0.05)
         server.drain()
     if server.connections:
-        worker.executor.fail_all(_stopping())
+        worker.executor.trying.fail_all(_stopping())
         deadline += TOLD_S
         while server.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)

@@ -23,8 +23,9 @@ from airboss.providers.outbox import Outbox
 if TYPE_CHECKING:
     from airboss.gateway.http1 import Connection
 
-Handler = Callable[["Connection", HttpRequest], Awaitable[None]]
-"""Answers a request through the connection: `respond`, or `start_stream` and what follows it."""
+Handler = Callable[["Connection", HttpRequest], Awaitable[None] | None]
+"""Answers a request through the connection: `respond`, or `start_stream` and what follows it. None: it does
+so by and by, and calls the connection's `over` then. Raises ApiError, which is the answer."""
 
 
 FAREWELL_S = 2.0

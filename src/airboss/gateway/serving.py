@@ -202,7 +202,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     def resolve(self, model: str, principal: Principal) -> DeploymentPlan:
         """The deployment that a model name means to this caller. Raises NotFound with the nearest names."""
         deployment = self.by_name.get(model)
-        if deployment is None or not allowed(principal, deployment):
+        only = principal.deployments
+        if deployment is None or (only is not None and deployment.name not in only):
             raise unknown_model(model, self.names(principal))
         return deployment
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +17,6 @@ from airboss.providers.lenient import CALLS_MAX
 
 if TYPE_CHECKING:
     from airboss.gateway.answer import AnyAnswer
-    from airboss.gateway.http1 import Connection
 
 DONE = b"data: [DONE]\n\n"
 
@@ -30,17 +28,12 @@ Awaited before the record is closed and the client has its last byte. Never rais
 class Client(Protocol):
     """Whoever is answered: a `gateway.http1.Connection`, whose methods these are."""
 
-    loop: asyncio.AbstractEventLoop
     on_writable: Callable[[bool], None] | None
     """Told when the client falls behind, and when it has caught up."""
 
     @property
     def writable(self) -> bool:
         """Whether it has not fallen behind."""
-
-    def promise(self) -> Connection | None:
-        """The connection, if the answer or its end may be given there a moment later, before the loop waits
-        for anything again; it then counts as given."""
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -68,7 +61,6 @@ class Between:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self.loop = client.loop
 
     @property
     def writable(self) -> bool:
@@ -83,9 +75,6 @@ class Between:
     @on_writable.setter
     def on_writable(self, told: Callable[[bool], None] | None) -> None:
         self._client.on_writable = told
-
-    def promise(self) -> None:
-        """None: what comes by here is given at once."""
 
 
 class SpokenClient(Between):

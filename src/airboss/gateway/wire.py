@@ -17,6 +17,7 @@ from airboss.gateway.multipart import Part
 from airboss.gateway.outline import free_of_controls, outline, plain_ends, what_is_said
 from airboss.gateway.splice import (
     DEPTH_MAX,
+    FLOOD,
     LONG,
     MEMBERS_MAX,
     asking_usage,
@@ -212,7 +213,7 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
             raise InvalidRequest(
                 f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
             ) from None
-    if has_too_many(body):
+    if len(body) >= FLOOD and has_too_many(body):
         raise InvalidRequest(f"the body has more than {MEMBERS_MAX} members; send fewer")
     try:
         parsed = decode(body)
@@ -224,9 +225,10 @@ def read_body(decode: Callable[[bytes], T], body: bytes) -> T:
         raise InvalidRequest(f"the body is not valid JSON: {seen}", code="invalid_json") from None
     except RecursionError:
         raise _nested() from None
-    if too_deep(body):
+    if len(body) > DEPTH_MAX and too_deep(body):
         raise _nested()
-    refuse_repeated(body)
+    if (name := repeated_member(body)) is not None:
+        raise _twice(name)
     return parsed
 
 
@@ -235,9 +237,11 @@ def refuse_repeated(body: bytes) -> None:
     upstream the other."""
     name = repeated_member(body)
     if name is not None:
-        raise InvalidRequest(
-            f"{name[:60]!r} was sent twice; send it once", code="invalid_json", param=name[:60]
-        )
+        raise _twice(name)
+
+
+def _twice(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name[:60]!r} was sent twice; send it once", code="invalid_json", param=name[:60])
 
 
 def _nested() -> InvalidRequest:

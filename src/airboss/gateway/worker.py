@@ -35,8 +35,9 @@ from airboss.telemetry.uncounted import Uncounted
 
 if TYPE_CHECKING:
     from airboss.gateway.cached import AnswerCache, Seat
+    from airboss.gateway.held import Held
     from airboss.gateway.kept import Keeping
-    from airboss.gateway.limits import Held, Limiter
+    from airboss.gateway.limits import Limiter
     from airboss.gateway.screened import CallScreen
     from airboss.governance.recogniser import Recogniser
 

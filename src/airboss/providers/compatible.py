@@ -109,11 +109,6 @@ class Choice(msgspec.Struct):
     text: str | None = None
     finish_reason: str | None = None
 
-    @property
-    def is_one(self) -> bool:
-        """Whether a whole answer's has anything; `null` and `{}` are none, and break clients."""
-        return self.message is not None or self.text is not None or self.finish_reason is not None
-
 
 BROKE_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 """Reasons to stop of what is not whole: Mistral's and OpenRouter's, SGLang's and vLLM's, DeepSeek's."""
@@ -142,9 +137,13 @@ class Reply(msgspec.Struct):
 
     @property
     def answers(self) -> bool:
-        """Whether there is a whole answer in it: some servers put an error beside a choice without any."""
+        """Whether there is a whole answer in it: some servers put an error beside a choice without any, and
+        choices that are `null` or `{}` break clients."""
         if not self.says_error:
-            return any(choice.is_one for choice in self.choices or ())
+            for choice in self.choices or ():  # not `any`, which asks a generator
+                if choice.message is not None or choice.text is not None or choice.finish_reason is not None:
+                    return True
+            return False
         return any(
             choice.text or (choice.message is not None and choice.message.says_something)
             for choice in self.choices or ()
@@ -194,7 +193,8 @@ def read_reply(data: bytes) -> Reply:
     """Read an answer or an event. Raises UpstreamFailed if it is not a JSON object."""
     try:
         try:
-            return _told(_reply.decode(data))
+            reply = _reply.decode(data)
+            return reply if reply.service_tier is None else _told(reply)
         except msgspec.ValidationError:
             return _told(_what_can_be_read(any_json(data)))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

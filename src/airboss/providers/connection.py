@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
         if self._status >= 200:
             self._head_bytes = 0
-            twice = {b"content-length", b"transfer-encoding"} <= self._headers.keys()
+            twice = b"transfer-encoding" in self._headers and b"content-length" in self._headers
             if twice and not self._chunked and self._status not in NO_BODY:
                 # The parser would wait for the connection's end, whatever the length.
                 coding = self._headers[b"transfer-encoding"]

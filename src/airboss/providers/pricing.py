@@ -61,7 +61,7 @@ def cost_usd(target: Target, used: Buckets, tier: str = "") -> Decimal | None:
     if price.long_prompt is not None and used.input > price.long_prompt.over_tokens:
         rates = price.long_prompt
     usual = rates.input_usd_per_mtok
-    usd = used.uncached * usual + used.written * rates.output_usd_per_mtok
+    usd = used.uncached * usual + (used.output + used.reasoning) * rates.output_usd_per_mtok
     if used.cache_read or used.cache_write:
         read, write = rates.cached_input_usd_per_mtok, rates.cache_write_usd_per_mtok
         write = usual if write is None else write

@@ -61,7 +61,8 @@ class Usage(msgspec.Struct):
         xAI, and Gemini under OpenAI's dialect, count thoughts in `total_tokens` and not in
         `completion_tokens`: what is missing there was reasoning, and is billed as output.
         """
-        prompt, output, thought = self.prompt_tokens, self.completion_tokens or 0, self.reasoning
+        prompt, output = self.prompt_tokens, self.completion_tokens or 0
+        thought = self.reasoning if self.completion_tokens_details is not None else 0
         if isinstance(self.total_tokens, int) and prompt + output < self.total_tokens <= TOKENS_MAX:
             missing = self.total_tokens - prompt - output
             output, thought = output + missing, max(thought, missing)

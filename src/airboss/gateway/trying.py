@@ -1,0 +1,183 @@
+"""One attempt: begun, sent, held to its deadlines, and over.
+
+`attempt` is a coroutine, for it may have to wait for a connection. Where one is kept, `begin` sends at once,
+and `end` or `over` ends what it began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import NoReturn
+
+from airboss.domain.errors import ApiError
+from airboss.domain.plan import Target, Timeouts
+from airboss.domain.record import AttemptWhy
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
+from airboss.gateway.asked import Asked
+from airboss.gateway.attempts import Dispatched, Try
+from airboss.gateway.engine_stream import ran_out
+from airboss.gateway.judge import HedgeLost, is_targets_fault
+from airboss.gateway.outgoing import request_of
+from airboss.gateway.places import REFUSED_S, Place
+from airboss.gateway.recording import unrecorded
+from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection
+from airboss.providers.outbox import Pieces
+
+TICK_S = 0.05
+
+
+class Trying:
+    """One worker's. Keeps every attempt's deadlines: they are looked at together, TICK_S apart, as a timer
+    for each call would cost more than the call's parsing, and no deadline here is finer than that."""
+
+    def __init__(self, unrecorded: Collection[str]) -> None:
+        self.unrecorded = unrecorded
+        """Calls that may not be sent: their open frame could not be written (`Recording.unrecorded`)."""
+        self._watched, self._watching = set[Try](), asyncio.Event()
+        self._idle = True
+
+    def begin(  # noqa: PLR0917 - what the executor knows of it
+        self,
+        call: Dispatched,
+        target: Target,
+        timeout: Timeouts,
+        answer: AnyAnswer,
+        place: Place,
+        kept: Connection,
+        request: bytes | Pieces,
+        *,
+        last: bool,
+    ) -> Try:
+        """Send a call's first attempt on a connection that was kept."""
+        tried = self._watch(call, target, timeout, answer, place, last=last, why="first")
+        tried.request, tried.connection, tried.sent = request, kept, True
+        call.waiting, call.waiting_since = 1, tried.began
+        answer.upstream = kept
+        kept.send(request, answer)
+        return tried
+
+    async def end(self, call: Dispatched, begun: Try) -> AnyAnswer:
+        """End what was begun, whose answer has ended or was left. Raises ApiError, CancelledError."""
+        call.begun = None
+        answer = begun.answer
+        failure = "cancelled" if answer.left else None
+        if answer.error is not None:
+            failure = note_failure(begun.place, answer, answer.error)
+        self.over(call, begun, failure)
+        if failure is not None:
+            await asyncio.sleep(0)  # as in `attempt`
+            raise answer.error or asyncio.CancelledError
+        return answer
+
+    async def attempt(
+        self, call: Dispatched, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
+    ) -> None:
+        """Make an attempt. Raises ApiError. `last`: there is no other model to ask after this."""
+        route = call.route
+        timeout = route.deployment.timeout
+        tried = self._watch(call, asked.target, timeout, answer, place, last=last, why=why)
+        failure: str | None = "cancelled"
+        try:
+            tried.request = request_of(
+                place, route.secret, route.operation, asked.body, asked.outgoing, route.trace
+            )
+            call.waits()
+            answer.outgoing = asked.outgoing
+            connection = None if call.resent else place.pool.idle()
+            if connection is None:
+                patience_s = tried.due() - tried.began
+                connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
+            tried.connection = connection
+            if call.record_id in self.unrecorded:
+                raise unrecorded()
+            if not answer.finished:
+                answer.upstream = connection
+                tried.sent = True
+                connection.send(tried.request, answer)
+                if answer.paused:
+                    connection.pause(answer)
+            await answer.end()
+            failure = None
+        except ApiError as error:
+            failure = note_failure(place, answer, error)
+            raise
+        finally:
+            self.over(call, tried, failure)
+            if tried.connection is not None and failure is not None:
+                # The loop closes it in its next turn. Until then the call has its place under the limits:
+                # another worker, given that, would ask the upstream beside this.
+                await asyncio.sleep(0)
+
+    def _watch(
+        self,
+        call: Dispatched,
+        target: Target,
+        timeout: Timeouts,
+        answer: AnyAnswer,
+        place: Place,
+        *,
+        last: bool,
+        why: AttemptWhy,
+    ) -> Try:
+        began = time.perf_counter()
+        place.outstanding += 1
+        share = None if last else began + (call.deadline - began) / 2
+        tried = Try(answer, target, place, why, began, call.deadline, timeout, share)
+        self._watched.add(tried)
+        if self._idle:
+            self._idle = False
+            self._watching.set()
+        return tried
+
+    def over(self, call: Dispatched, tried: Try, failure: str | None) -> None:
+        """An attempt has ended: well, or with this failure."""
+        answer, place, connection = tried.answer, tried.place, tried.connection
+        if failure is None:
+            place.breaker.answered()
+            if connection is not None:
+                connection.detach(answer)
+        else:
+            answer.leave()
+            if connection is not None:
+                connection.cancel(answer, unsent=not tried.sent)
+        self._watched.discard(tried)
+        place.outstanding -= 1
+        call.ended(tried, failure)
+        place.ended(
+            answer.first_output_at,
+            tried.began,
+            stream=isinstance(answer, StreamedAnswer),
+            well=failure is None,
+        )
+
+    async def keep_deadlines(self) -> NoReturn:
+        """Fail every attempt whose time has run out; runs as long as the worker."""
+        while True:
+            if not self._watched:
+                self._idle = True
+                self._watching.clear()
+            await self._watching.wait()  # an idle worker does not wake twenty times a second
+            await asyncio.sleep(TICK_S)
+            now = time.perf_counter()
+            for tried in tuple(self._watched):
+                if now >= tried.safe_until and tried.is_due(now):
+                    ran_out(tried.answer, tried.ran_out(now))
+
+    def fail_all(self, error: ApiError) -> None:
+        """Fail every attempt under way."""
+        for tried in tuple(self._watched):
+            tried.answer.fail(error)
+
+
+def note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> str:
+    """Take note of why an attempt at a place has failed; returns the failure's name."""
+    now, answer.failure, name = time.perf_counter(), error, error.code or error.type
+    if isinstance(error, HedgeLost):
+        return name
+    place.failed_with(name)
+    place.breaker.ended(None if answer.paused else is_targets_fault(error, answer.status), now)
+    if isinstance(error, ConnectFailed):
+        place.avoid_until = max(place.avoid_until, now + REFUSED_S)
+    return name
