@@ -1,8 +1,8 @@
 """The rungs of the ladder that limits and budgets are: enter, reserve, settle.
 
 A call enters when its requests and its place among the calls under way are granted; what it may cost in
-tokens and money is reserved when it is known what goes upstream; its closed record settles both. All of that
-is counted by one owner (`governance.counting`); this worker spends what it has leased, and asks for more.
+tokens and money is reserved when it is known what goes upstream; its closed record settles both. One owner
+counts (`governance.counting`); this worker spends what it has leased, and asks for more.
 """
 
 from __future__ import annotations
