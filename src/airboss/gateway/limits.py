@@ -246,8 +246,7 @@ class Limiter:
         nobody counts now."""
         if (held := self.binding(request, deployment)) is None:
             return None
-        wanted, own = held.to_enter(), held.own
-        room = self.waiting_at(held.bound)
+        wanted, own, room = held.to_enter(), held.own, self.waiting_at(held.bound)
         refused = await self.take(wanted, held) if room is None else None
         if refused is not None or room is not None:
             if own and (refused is None or refused.stock.counter in self._rooms):
