@@ -77,7 +77,9 @@ class Router:
     async def _in_its_turn(self, route: Route, client: Connection, http: HttpRequest) -> None:
         """Of long bodies that came together each is read in a turn of its own: others are served between."""
         await self._heavy.mine()
-        await route(self, client, http)
+        answering = route(self, client, http)
+        assert answering is not None  # as of all long ones (`at_once`)
+        await answering
 
     def _route(self, http: HttpRequest) -> Route:
         # What is there and what is not is told to those with a key alone.
