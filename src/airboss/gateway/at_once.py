@@ -1,8 +1,8 @@
 """A chat that nothing holds up goes from its request to its answer without a task.
 
 Its ladder is the pipeline's. Where a rung may have to wait (it is long, a policy reads, a cache is asked, a
-limit has nothing left here, no connection is kept) it goes on in a task, as any call does; so it does where its
-first attempt fails, or its client goes. Coroutines, futures and what wakes a task take 2 µs of a small call.
+limit has nothing left here, no connection is kept) it goes on in a task, as any call does; so it does where
+its first attempt fails, or its client goes. Coroutines, futures and what wakes a task take 2 µs a call.
 """
 
 from __future__ import annotations
