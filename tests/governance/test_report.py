@@ -116,6 +116,13 @@ def test_each_fact_is_evidence_of_its_clause() -> None:
     assert (screened.state, screened.note) == ("evidenced", "without a policy: b")
 
 
+def test_a_promotion_taken_back_is_oversight() -> None:
+    """Somebody decided what is served, as by an order to a rollout."""
+    found = said(entries={"rollout.undo": Entries(count=1, first=5, last=5)})
+    (one,) = found["AI Act Art. 26(2), (5)"].evidence
+    assert (one.what, one.leaves) == ("rollout.undo, once", (5, 5))
+
+
 def test_what_is_wrong_is_no_evidence() -> None:
     """A log that does not verify, records that go too soon, a store that is away."""
     broken = Verdict(valid=False, checked=3, erased=0, public_key="", leaf=2, problem="leaf 2 was changed")

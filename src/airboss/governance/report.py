@@ -160,7 +160,7 @@ def _oversight(facts: Facts) -> Found:
         if facts.rollouts:
             told = ", ".join(f"{count} {state}" for state, count in sorted(facts.rollouts.items()))
             yield Evidence(what=f"changes exposed by rollout: {told}", command="airboss rollout status")
-        words = ("start", "pause", "resume", "promote", "abort")
+        words = ("start", "pause", "resume", "promote", "abort", "undo")
         decided = (f"approvals.{word}" for word in ("approve", "reject", "lapse"))
         yield from _acts(facts, *(f"rollout.{word}" for word in words), "verdict", *decided)
 
