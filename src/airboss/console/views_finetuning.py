@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from airboss.console import api_finetune
 from airboss.console.desk import Desk
-from airboss.console.fleet import release_names
 from airboss.console.loss_curve import loss_curve
 from airboss.console.page import Page, View, asking
 from airboss.console.render import Visit
-from airboss.console.views_quality import cancelling, dataset_names
-from airboss.console.views_tuning import gain_picture, gained, rollout_of, served
+from airboss.console.views_quality import cancelling
+from airboss.console.views_tuning import gain_picture, gained, known, rollout_of
 
 LISTED = 100
 
@@ -20,9 +19,7 @@ def finetunings(desk: Desk, seen: Visit) -> View:
     return View(
         "finetunings.html",
         finetunes=found.finetunes,
-        names=release_names(desk),
-        there=dataset_names(desk),
-        served=served(desk),
+        **known(desk),
     )
 
 
@@ -35,15 +32,11 @@ def finetuning(desk: Desk, seen: Visit) -> View:
         "finetuning.html",
         t=t,
         result=result,
-        names=release_names(desk),
-        there=dataset_names(desk),
-        served=served(desk),
+        **known(desk),
         gain=gained(judged),
         holdout=gain_picture(judged, label="new minus today"),
         curve=loss_curve(result.learned.trained.losses) if result is not None else None,
-        starting=rollout_of(desk, result.deployment, result.release, result.proposed)
-        if result is not None
-        else None,
+        starting=rollout_of(desk, result),
         doing=cancelling(t.id, t.state),
     )
 

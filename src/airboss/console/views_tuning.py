@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airboss.console import api_tune
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
@@ -11,10 +13,10 @@ from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.scatter import scatter
 from airboss.console.views_quality import cancelling, dataset_names
-from airboss.domain.release import Release
 from airboss.evaluations.intervals import Interval
 from airboss.tuning.acceptance import Judgement
 from airboss.tuning.board import Standing
+from airboss.tuning.finetune_plan import FinetuneResult
 from airboss.tuning.plan import TuneResult
 
 LISTED = 100
@@ -31,9 +33,7 @@ def tunings(desk: Desk, seen: Visit) -> View:
     return View(
         "tunings.html",
         tunes=found.tunes,
-        names=release_names(desk),
-        there=dataset_names(desk),
-        served=served(desk),
+        **known(desk),
     )
 
 
@@ -46,9 +46,7 @@ def tuning(desk: Desk, seen: Visit) -> View:
         "tuning.html",
         t=t,
         result=result,
-        names=release_names(desk),
-        there=dataset_names(desk),
-        served=served(desk),
+        **known(desk),
         gain=gained(result.judgement) if result is not None else None,
         holdout=gain_picture(result.judgement) if result is not None else None,
         scatter=drawn_scatter(result, every) if result is not None else None,
@@ -58,11 +56,14 @@ def tuning(desk: Desk, seen: Visit) -> View:
         today=result.base.release if result is not None else None,
         chosen=result.chosen.release if result is not None and result.chosen is not None else None,
         prompt=proposed_prompt(result),
-        starting=rollout_of(desk, result.deployment, result.release, result.proposed)
-        if result is not None
-        else None,
+        starting=rollout_of(desk, result),
         doing=cancelling(t.id, t.state),
     )
+
+
+def known(desk: Desk) -> dict[str, Any]:
+    """What is there, so that a page can name it and lead to it."""
+    return {"names": release_names(desk), "there": dataset_names(desk), "served": served(desk)}
 
 
 def served(desk: Desk) -> frozenset[str]:
@@ -129,9 +130,12 @@ def proposed_prompt(result: TuneResult | None) -> str | None:
     return text if len(text) <= PROMPT_MAX else text[:PROMPT_MAX] + " …"
 
 
-def rollout_of(desk: Desk, deployment: str, release: Release | None, proposed: str | None) -> Doing | None:
+def rollout_of(desk: Desk, result: TuneResult | FinetuneResult | None) -> Doing | None:
     """The button that begins a rollout of what was found; None where that cannot be."""
-    if proposed is None or release is None or deployment not in served(desk):
+    if result is None or result.proposed is None or result.release is None:
+        return None
+    deployment, release, proposed = result.deployment, result.release, result.proposed
+    if deployment not in served(desk):
         return None
     if any(each.deployment == deployment and not each.final for each in desk.rollouts.list()):
         return None
