@@ -158,11 +158,13 @@ def test_a_promotion_is_undone_at_once(airboss: Airboss, provider: FakeProvider)
     applied(airboss, text)
     new = ordered(airboss, "start")["release"]
     ordered(airboss, "promote", "--reason", "in a hurry")
+    assert "stable any more" not in airboss.verb("rollout", "status", "support")
     until(lambda: arms(airboss, 3) == {("stable", new)}, timeout_s=2)
     undone = ordered(airboss, "undo", "--reason", "too kind")
     assert (undone["stable"], undone["undone"]) == (old, new)
     until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=2)
     assert "Be kinder." not in airboss.verb("export")
+    assert f"it is not stable any more: {old[:12]} is" in airboss.verb("rollout", "status")
     applied(airboss, text)
     assert arms(airboss, 10) == {("stable", old)}
     airboss.stop()

@@ -61,6 +61,7 @@ def rollout_status(
     """The newest rollout of each deployment with its numbers; with a name, every rollout of that one."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/rollouts", {"deployment": deployment} if deployment else None)["rollouts"]
+        served = [] if as_json else api.get("/api/v1/deployments")["deployments"]
     if deployment is None:
         newest: dict[str, Any] = {}
         for each in found:
@@ -72,8 +73,12 @@ def rollout_status(
         return
     if not found:
         sys.stdout.write("no rollout yet; `airboss rollout start DEPLOYMENT` begins one\n")
+    stable = {each["name"]: each["stable"] for each in served}
     for each in found:
         _show(each, as_json=False)
+        now = stable.pop(each["deployment"], each["release"])  # of the newest one alone
+        if each["state"] == "promoted" and now != each["release"]:
+            sys.stdout.write(f"  it is not stable any more: {now[:12]} is\n")
 
 
 def _order(action: str) -> Any:
