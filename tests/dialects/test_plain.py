@@ -92,6 +92,15 @@ def test_thoughts_go_back_where_they_are_wanted(kind: ProviderKind, hosts: list[
     assert (b"reasoning_content" in plain) is wanted
 
 
+@pytest.mark.parametrize("kind", ["openai", "azure", "openai-compatible"])
+@pytest.mark.parametrize(("length", "sent"), [(64, 64), (65, 32), (170, 32)])
+def test_a_long_user_is_sent_by_a_hash(kind: ProviderKind, length: int, sent: int) -> None:
+    """Servers refuse a call for one, and Claude Code's are longer than any takes."""
+    said = messages_as_chat(json.dumps(asked(metadata={"user_id": "u" * length})).encode())
+    plain = json.loads(plain_chat(said.body, target(kind), rich=said.rich))
+    assert len(plain["user"]) == sent
+
+
 @pytest.mark.parametrize(
     ("kind", "model", "asks", "effort", "dropped"),
     [

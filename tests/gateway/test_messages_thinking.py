@@ -192,3 +192,25 @@ def test_what_they_have_no_words_for(gateway: Gateway, upstream: SaidUpstream) -
     assert sent["reasoning"] == {"effort": "max"}
     named = {"name": "answer", "schema": {"type": "object"}, "strict": True}
     assert sent["text"] == {"format": {"type": "json_schema", **named}}
+
+
+def test_long_ids_are_sent_by_their_hash(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """OpenAI takes 64 characters: Claude Code's users have more, and calls of other servers. The record has
+    them whole."""
+    user, call = json.dumps({"device_id": "d" * 64, "session_id": "s" * 36}), "c" * 116
+    used = {"type": "tool_use", "id": call, "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": call, "content": "sunny"}
+    turns = ({"role": "assistant", "content": [used]}, {"role": "user", "content": [result]})
+    answers(upstream, stream=False)
+    said = ask(gateway, "gpt", *turns, metadata={"user_id": user})
+    sent = json.loads(upstream.seen[-1])
+    assert gateway.frames()[0][said.headers["x-request-id"]]["user"] == user
+    assert len(sent["user"]) == 32
+    assert len({each["call_id"] for each in sent["input"] if "call_id" in each}) == 1
+    assert len(sent["input"][1]["call_id"]) == 32
+    upstream.body = {"model": "up", "choices": [{"index": 0, "message": {"content": "a"}}]}
+    for model in ("before", "chats"):
+        ask(gateway, model, *turns, metadata={"user_id": user})
+        assert json.loads(upstream.seen[-1])["user"] == sent["user"]
+    ask(gateway, "before", metadata={"user_id": "u" * 64})
+    assert json.loads(upstream.seen[-1])["user"] == "u" * 64

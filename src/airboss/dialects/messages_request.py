@@ -18,6 +18,7 @@ import msgspec
 
 from airboss.dialects.messages_shape import MessagesRequest, OutputConfig, Tool, ToolChoice
 from airboss.dialects.messages_turns import Turns, add_conversation
+from airboss.dialects.plain import ID_CHARS_MAX
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -54,7 +55,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
-    """The chat request. `rich` is whether it has members that OpenAI's dialect does not know, `most` whether
+    """The chat request. `rich` is whether it has what servers of OpenAI's dialect do not take, `most` whether
     it asks for the effort `max`, `thinks` whether for any, `calls` whether it has tools; `dropped` names what
     was left out; `begun` is the beginning of the answer, where the last turn is the assistant's. `unsaid` is
     what chat has no words for, and what is not in `body`."""
@@ -109,7 +110,7 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
     return AsChat(
         body=encode(value),
         model=request.model,
-        rich=turns.rich,
+        rich=turns.rich or len(str(value.get("user", ""))) > ID_CHARS_MAX,
         dropped=dropped,
         most=value.get("reasoning_effort") == "max",
         thinks="reasoning_effort" in value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ _OWN = (
     THOUGHTS_OF_OPENAIS,
 )
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
+ID_CHARS_MAX = 64
+"""Of a user, and of a call in Responses, at OpenAI; others take 128."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
 """Where thoughts are wanted back."""
 _ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
@@ -58,9 +61,19 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         members["reasoning_effort"] = _most(target)
     if "tools" in members and calls_unthinking(target):
         members["reasoning_effort"] = "none"
+    if "user" in members and len(bytes(members["user"])) > ID_CHARS_MAX:
+        members["user"] = fitting_id(msgspec.json.decode(members["user"], type=str))
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def fitting_id(text: str) -> str:
+    """An id as OpenAI takes it: a longer one, as Claude Code has for its users, by its hash. The record has
+    it whole."""
+    if len(text) <= ID_CHARS_MAX:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def calls_unthinking(target: Target) -> bool:

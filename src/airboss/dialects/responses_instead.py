@@ -16,7 +16,7 @@ import msgspec
 
 from airboss.dialects.chat_said import OPENAIS, list_of, text_of
 from airboss.dialects.heard import NOTHING
-from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, effort_of
+from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, effort_of, fitting_id
 from airboss.dialects.responses_passing import PassingReader, as_input
 from airboss.dialects.speech import Json, encode
 from airboss.domain.plan import Target
@@ -55,7 +55,7 @@ def instead(chat: bytes, target: Target) -> Outgoing:
     said: Json = {"store": False, "include": _INCLUDED, "input": list(_input(members, target))}
     for name, value in members.items():
         if name in _NAMES and value is not None:
-            said[_NAMES[name]] = value
+            said[_NAMES[name]] = fitting_id(value) if name == "user" else value
         elif name not in _NAMES and name not in _ELSEWHERE | _LEFT_OUT and value is not None:
             unsaid.add(name)
     if members.get("reasoning_effort") is not None:
@@ -85,7 +85,8 @@ def _input(members: Json, target: Target) -> Iterator[Json]:
             item_id, _, encrypted = rest.partition(":")
             if whose == mine and encrypted:
                 yield {"type": "reasoning", "id": item_id, "summary": [], "encrypted_content": encrypted}
-        yield from as_input([message])
+        for item in as_input([message]):
+            yield item | ({"call_id": fitting_id(item["call_id"])} if "call_id" in item else {})
 
 
 def _named(target: Target) -> str:
