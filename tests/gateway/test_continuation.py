@@ -94,6 +94,7 @@ def shared(
         plan("odd", "odd"),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
+        with_fallback(plan("blocks", "blocks", policy=policy_of("block", None)), backup.url),
         plan("patient", policy=policy_of("mask", None), timeout=PATIENT),
     ]
     with Gateway(tmp_path_factory.mktemp("continuation"), *plans) as running:
@@ -345,6 +346,27 @@ def test_a_screen_reads_on(gateway: Gateway, provider: FakeProvider) -> None:
         provider.script(f"cut-reset;after={after};text={parted}", f"ok;text={parted}")
         response = gateway.chat(model="masks", stream=True)
         assert said(response) == parted.replace("jane@example.com", "[EMAIL]")
+
+
+@pytest.mark.parametrize("dialect", ["chat", *PATHS])
+@pytest.mark.parametrize("after", [2, 3, 4])
+def test_what_goes_on_with_what_is_blocked_ends_there(
+    gateway: Gateway, provider: FakeProvider, after: int, dialect: str
+) -> None:
+    """With its reason and no error behind it, wherever it broke off before; nobody else is asked."""
+    text = "One two three jane@example.com five six seven"
+    provider.script(f"cut-reset;after={after};text={text}", f"ok;text={text}")
+    if dialect == "chat":
+        response = gateway.chat(model="blocks", stream=True)
+        assert chunks(response)[-1]["choices"][0]["finish_reason"] == "content_filter"
+    else:
+        response = say(gateway, dialect, model="blocks", stream=True)
+        wanted = {"messages": '"stop_reason":"refusal"', "responses": '{"reason":"content_filter"}'}[dialect]
+        assert wanted in response.text
+    assert "jane" not in response.text
+    assert "error" not in response.text.replace('"error":null', "")
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], {each["provider"] for each in end["attempts"]}) == ("refused", {"fake"})
 
 
 def test_a_screened_stream_that_goes_on_takes_its_time(gateway: Gateway, provider: FakeProvider) -> None:

@@ -109,6 +109,11 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
     """Of a call in which names are looked for."""
 
     @property
+    def begun(self) -> bool:
+        """Whether the client has something of this attempt, and be it that it is blocked."""
+        return super().begun or self.screen.blocked
+
+    @property
     def raw_text(self) -> str:
         """What the upstream said, as it said it: the text of the only answer."""
         return "".join(self._said or ()) if not self.assembly.over else ""
