@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from airboss.telemetry.exposition import Exposition
 
 JSON = b"content-type: application/json\r\n"
-HEAVY_BYTES = 256 * 1024
-"""Longer bodies take milliseconds to read, of many small members a quarter of a second for 9 MB."""
+HEAVY_BYTES = 1024 * 1024
+"""Longer bodies may take long to read: a quarter of a second for 9 MB of many small members."""
 WORKERS = "gateway-"
 """Names of workers' files begin so."""
 DEAD_AFTER = timedelta(seconds=10)

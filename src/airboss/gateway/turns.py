@@ -47,9 +47,10 @@ class Share:
 
 class Spaced:
     """One event loop's, for work that may take long at once: each in a turn of its own, and after one that
-    took longer than a share the loop is the others' for as long again, OTHERS_S at most."""
+    took longer than a share the loop is the others' for as long again, OTHERS_S at most. What other processes
+    took meanwhile does not count."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
 
