@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from airboss.cli.status import ALARMS_TOLD, made_room, put_away, unserved, well
 from airboss.cli.status import alarm as status_line
 from airboss.cli.status import alarms as status_lines
-from airboss.cli.status import made_room, put_away, unserved, well
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -191,6 +191,21 @@ def test_alarms_without_anything_to_measure_are_one_calm_line() -> None:
     assert shown[-1] == "3 alarms have nothing to measure yet: d.cost, d.errors, d.traffic"
     assert ["firing" in shown[0], "0" in shown[1], len(shown)] == [True, True, 3]
     assert list(status_lines(new[:1])) == ["1 alarm has nothing to measure yet: d.cost"]
+
+
+def test_of_many_alarms_that_are_well_there_are_numbers() -> None:
+    """Forty deployments have eighty of them; what burns and what somebody silenced keeps its line."""
+    line = {"since": None, "kind": "change", "deployment": "d", "metric": "m", "silenced_until": None}
+    ok = [line | {"name": f"d{n}.errors", "state": "ok", "value": 0.0} for n in range(ALARMS_TOLD + 1)]
+    new = [line | {"name": f"d{n}.cost", "state": "no_data", "value": None} for n in range(ALARMS_TOLD + 2)]
+    fire = line | {"name": "d.fire", "state": "firing", "value": 1.0}
+    hushed = ok[0] | {"name": "d.hushed", "silenced_until": "2026-11-23T15:30:00+00:00"}
+    shown = list(status_lines([*ok, fire, hushed, *new]))
+    assert ["d.fire" in shown[0], "d.hushed" in shown[1]] == [True, True]
+    assert shown[2] == "9 alarms are ok; `airboss monitor list` shows them"
+    assert shown[3].startswith("10 alarms have nothing to measure yet: d0.cost, ")
+    assert shown[3].endswith("d7.cost and 2 more")
+    assert len(list(status_lines(ok[1:]))) == ALARMS_TOLD
 
 
 def test_status_begins_with_gateways_that_serve_nothing() -> None:

@@ -14,6 +14,7 @@ from airboss.cli.output import amount, console, dash, print_json, size, table_of
 from airboss.cli.wording import many
 
 SHARES = ("latency_", "ttft_", "cost")
+ALARMS_TOLD = 8
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
 
 
@@ -190,13 +191,21 @@ def breaker(found: dict[str, Any]) -> str:
 
 
 def alarms(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Where alarms stand: those with something to say in a line each, and those without in one for all."""
+    """Where alarms stand: those with something to say in a line each, and those without in one for all. Of
+    many that are well, as many deployments have, their number."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     calm = [each for each in found if each["value"] is None and each["state"] in ("ok", "no_data")]
-    yield from (alarm(each) for each in found if each not in calm)
+    ok = [
+        each for each in found if each not in calm and (each["state"], each["silenced_until"]) == ("ok", None)
+    ]
+    fold = ok if len(ok) > ALARMS_TOLD else []
+    yield from (alarm(each) for each in found if each not in calm and each not in fold)
+    if fold:
+        yield escape(f"{len(fold)} alarms are ok; `airboss monitor list` shows them")
     if calm:
-        names = ", ".join(each["name"] for each in calm)
+        names = ", ".join(each["name"] for each in calm[:ALARMS_TOLD])
+        names += f" and {len(calm) - ALARMS_TOLD} more" if len(calm) > ALARMS_TOLD else ""
         one = len(calm) == 1
         yield escape(f"{len(calm)} alarm{' has' if one else 's have'} nothing to measure yet: {names}")
 
