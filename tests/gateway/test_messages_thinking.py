@@ -183,6 +183,11 @@ def test_what_they_have_no_words_for(gateway: Gateway, upstream: SaidUpstream) -
     assert refused.status_code == 400
     assert "stop_sequences" in refused.json()["error"]["message"]
     assert upstream.seen == []
+    # Who thinks refuses to be told how to sample.
+    answer = ask(gateway, "gpt", temperature=0, top_p=1)
+    assert answer.headers["x-airboss-dropped"] == "temperature"
+    assert not {"temperature", "top_p"} & json.loads(upstream.seen[-1]).keys()
+    assert "x-airboss-dropped" not in ask(gateway, "gpt", temperature=1).headers
     # Forms, choices and efforts that they have.
     form = {"type": "json_schema", "schema": {"type": "object"}}
     config = {"format": form, "effort": "max"}

@@ -29,8 +29,6 @@ _NAMES: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "parallel_tool_calls": "parallel_tool_calls",
-    "temperature": "temperature",
-    "top_p": "top_p",
     "service_tier": "service_tier",
     "user": "user",
     "safety_identifier": "safety_identifier",
@@ -43,6 +41,8 @@ _ELSEWHERE = frozenset(
 )
 _LEFT_OUT = frozenset({"stream_options", "n"})
 """Members that say nothing there: usage always comes, and one answer."""
+_SAMPLING = frozenset({"temperature", "top_p"})
+"""Members that a model refuses which thinks."""
 _INCLUDED = ("reasoning.encrypted_content",)
 _members = msgspec.json.Decoder(dict[str, Any])
 
@@ -56,6 +56,9 @@ def instead(chat: bytes, target: Target) -> Outgoing:
     for name, value in members.items():
         if name in _NAMES and value is not None:
             said[_NAMES[name]] = fitting_id(value) if name == "user" else value
+        elif name in _SAMPLING:
+            if value not in (1, None):
+                unsaid.note(name)
         elif name not in _NAMES and name not in _ELSEWHERE | _LEFT_OUT and value is not None:
             unsaid.add(name)
     if members.get("reasoning_effort") is not None:
