@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
 from tests.support.spoken import error, say, streamed, text
+from tests.support.wait import until
 
 OTHER = "ab_" + "o" * 43
 TOOL = {"type": "function", "name": "look_up", "parameters": {"type": "object"}}
@@ -164,6 +166,31 @@ def test_a_conversation_is_bounded_in_bytes(own_root: Path, provider: FakeProvid
             assert client.post("/v1/responses/input_tokens", json=counted).status_code == 400
         assert provider.stats().requests == before
         assert say(gateway, "responses", "and?", previous_response_id=ids[-2]).status_code == 200
+
+
+def test_who_asks_for_long_responses_and_reads_none(own_root: Path, provider: FakeProvider) -> None:
+    """They take a bounded part of the memory, and give it back when they are gone."""
+    with Gateway(own_root, deployment(provider.url)) as gateway, ExitStack() as left:
+        kept = say(gateway, "responses", instructions="x" * 20_000_000).json()["id"]
+        path = f"/v1/responses/{kept}"
+        before = resident(gateway)
+        asked = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
+        for _ in range(40):
+            left.enter_context(socket.create_connection(("127.0.0.1", gateway.port))).sendall(asked)
+        until(lambda: resident(gateway) > before + 200_000_000)
+        with gateway.client() as client:
+            short = say(gateway, "responses").json()["id"]
+            assert client.get(f"/v1/responses/{short}").status_code == 200
+        assert resident(gateway) < before + 600_000_000
+        left.close()
+        with gateway.client() as client:
+            assert len(client.get(path).content) > 20_000_000
+
+
+def resident(gateway: Gateway) -> int:
+    """The memory that a gateway has."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("name", "owner"), [("other", None), ("app", "app later")])

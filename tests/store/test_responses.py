@@ -167,3 +167,13 @@ def test_a_chain_is_bounded_in_bytes(store: SqlResponseStore) -> None:
         with pytest.raises(TooLong) as told:
             store.chain("c", key="app", now=NOW, most=most)
         assert (told.value.size, told.value.links) == (size, links)
+
+
+def test_a_response_is_bounded_in_bytes(store: SqlResponseStore) -> None:
+    """Of both its texts, where whoever asks has a bound."""
+    store.put(msgspec.structs.replace(kept("a"), response='"é"', messages='["é"]'))
+    assert store.get("a", key="app", now=NOW, most=10) is not None
+    with pytest.raises(TooLong) as told:
+        store.get("a", key="app", now=NOW, most=9)
+    assert told.value.size == 10
+    assert store.get("x", key="app", now=NOW, most=9) is None

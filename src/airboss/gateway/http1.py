@@ -468,12 +468,16 @@ class Connection(asyncio.Protocol):
         self._current = None
 
     async def _begin_when_read(self, request: HttpRequest) -> None:
-        """Wait for a client that sends requests and reads no answers: they would fill the memory."""
-        self._read_by = time.monotonic() + self._server.patience_s(request, self._headers)
+        await self.until_read()
+        self._task = None
+        self.intake.add(request, self)
+
+    async def until_read(self) -> None:
+        """Wait for a client that reads no answers: they would fill the memory. In vain it is cut off."""
+        self._read_by = time.monotonic() + self._server.patience_s(self._current, self._headers)
         self._has_read = self.loop.create_future()
         await self._has_read
-        self._has_read = self._task = None
-        self.intake.add(request, self)
+        self._has_read = None
 
     def _read_on(self) -> None:
         room = len(self._waiting) < PIPELINE_MAX // 2 and self._waiting_bytes < PIPELINE_BYTES_MAX

@@ -95,6 +95,18 @@ class Kept:
                 param="previous_response_id",
             ) from None
 
+    async def response(self, response_id: str) -> KeptResponse | None:
+        """One response, however long it is. Raises Unavailable."""
+        if self.keeping is None:
+            return None
+        get = self.keeping.store.get
+
+        def read(most: int) -> tuple[KeptResponse | None, int]:
+            found = get(response_id, key=self.owner, now=self._now, most=most if most < BYTES_MAX else None)
+            return found, len(found.response) + len(found.messages) if found is not None else 0
+
+        return await self._within(read)
+
     async def _within(self, read: Callable[[int], tuple[T, int]]) -> T:
         """What is read, which says its size and raises TooLong above what it may read: little at first, for
         which nobody waits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -198,13 +199,14 @@ async def retrieve(worker: Worker, client: Connection, http: HttpRequest) -> Non
         raise InvalidRequest(
             "'stream' is for responses that are made in the background; leave it out", param="stream"
         )
-    now = worker.clock.now()
-    kept: KeptResponse | None = None
-    if keeping is not None:
-        kept = await asked_of(keeping.store.get, response_id, key=_owner(principal), now=now)
-    if kept is None:
-        raise _unknown(response_id)
-    _answer(worker, client, kept.response.encode())
+    with Place(worker.room) as place:
+        kept = await Kept(worker, keeping, _owner(principal), place).response(response_id)
+        if kept is None:
+            raise _unknown(response_id)
+        _answer(worker, client, kept.response.encode())
+        await asyncio.sleep(0)  # what a turn writes goes out at its end
+        if not client.writable:
+            await client.until_read()
 
 
 async def forget(worker: Worker, client: Connection, http: HttpRequest) -> None:

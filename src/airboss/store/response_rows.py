@@ -44,8 +44,11 @@ class ResponseStore(Protocol):
         """Keep responses, all or none; one of the same key by the same id goes. Those that they build on are
         kept for as long as they are, at least. Raises WrongCall where another key has one of these ids."""
 
-    def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
-        """The response of this id."""
+    def get(
+        self, response_id: str, *, key: str, now: datetime, most: int | None = None
+    ) -> KeptResponse | None:
+        """The response of this id. Raises TooLong, before it is read, where its texts have more than `most`
+        bytes."""
 
     def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """The response of this id after all that it builds on, the first one first, at most LINKS_MAX, each

@@ -42,15 +42,23 @@ class SqlResponseStore(LedgerPart):
             for each in kept:
                 _put(connection, each)
 
-    def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
+    def get(
+        self, response_id: str, *, key: str, now: datetime, most: int | None = None
+    ) -> KeptResponse | None:
         """As `ResponseStore.get`."""
+        this = _is(response_id, key, now)
         with self._read() as connection:
-            row = connection.execute(select(responses).where(_is(response_id, key, now))).one_or_none()
+            if most is not None:
+                texts = self._bytes(responses.c.response) + self._bytes(responses.c.messages)
+                size = connection.execute(select(texts).where(this)).scalar() or 0
+                if size > most:
+                    raise TooLong(size, 1)
+            row = connection.execute(select(responses).where(this)).one_or_none()
             return None if row is None else _kept(row)
 
     def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
-        links = _links(response_id, key, _text(now), bound=(self._bytes(), most))
+        links = _links(response_id, key, _text(now), bound=(self._bytes(responses.c.messages), most))
         told = [column for column in responses.c if column is not responses.c.response]
         with self._read() as connection:
             found = connection.execute(select(links).order_by(links.c.depth)).all()
@@ -66,11 +74,11 @@ class SqlResponseStore(LedgerPart):
         kept = {row.id: _kept(row) for row in rows}
         return [kept[link.id] for link in reversed(found)]
 
-    def _bytes(self) -> Any:
-        """How long a response's messages are, in SQL."""
+    def _bytes(self, column: Any) -> Any:
+        """How long a response's text is, in SQL."""
         if self._engine.dialect.name == "postgresql":
-            return func.octet_length(responses.c.messages)  # it does not read them
-        return func.length(cast(responses.c.messages, LargeBinary))  # of a text it says characters
+            return func.octet_length(column)  # it does not read it
+        return func.length(cast(column, LargeBinary))  # of a text it says characters
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """As `ResponseStore.delete`."""

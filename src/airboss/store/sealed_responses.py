@@ -34,10 +34,12 @@ class SealedResponses:
         """As `ResponseStore.put`."""
         self._inner.put(*(map(self._sealed, kept) if self._wanted else kept))
 
-    def get(self, response_id: str, *, key: str, now: datetime) -> KeptResponse | None:
+    def get(
+        self, response_id: str, *, key: str, now: datetime, most: int | None = None
+    ) -> KeptResponse | None:
         """As `ResponseStore.get`."""
-        found = self._inner.get(response_id, key=key, now=now)
-        opened = self._opened([found]) if found is not None else None
+        found = self._inner.get(response_id, key=key, now=now, most=most)
+        opened = self._opened([found], most) if found is not None else None
         return opened[0] if opened else None
 
     def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
@@ -81,7 +83,7 @@ class SealedResponses:
             size = 0
             for each in reversed(found):
                 opened.append(self._one(sealer, each))
-                size += len(opened[-1].messages.encode())
+                size += sum(len(getattr(opened[-1], name).encode()) for name in TEXTS)
                 if most is not None and size > most:
                     raise TooLong(size, len(opened))
             return opened[::-1]
