@@ -14,8 +14,9 @@ from airboss.cli.output import amount, console, dash, print_json, size, table_of
 from airboss.cli.wording import many
 
 SHARES = ("latency_", "ttft_", "cost")
-ALARMS_TOLD = 8
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
+ALARMS_TOLD = 8
+"""So many that are well are told one by one."""
 
 
 def status(
