@@ -321,6 +321,11 @@ CALLS: dict[str, list[Json]] = {
         {"index": 0, "id": None, "function": {"name": None, "arguments": "1}"}},
         call(index=1, id="c2", name="put", arguments="{}"),
     ],
+    "arguments before their name": [
+        call(index=0, arguments='{"a":'),
+        call(index=0, id="c1", type="function", name="get", arguments="1}"),
+        call(index=1, id="c2", type="function", name="put", arguments="{}"),
+    ],
     "arguments as an object": [
         call(index=0, id="c1", name="get", arguments={"a": 1}),
         call(index=1, id="c2", name="put", arguments={}),

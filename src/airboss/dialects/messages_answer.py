@@ -388,7 +388,7 @@ class _Stream:
         while self._waiting:
             call = self._waiting[0]
             if self._open != "tool_use":
-                if not (ended or call.arguments):
+                if not (ended or (call.arguments and call.name)):
                     return  # its name may not be whole yet
                 self._begin(out, "tool_use", self._speech.use_of(call))
                 self._sent = 0

@@ -187,6 +187,8 @@ class Items:
         while calls and not calls[-1].arguments:
             calls.pop()  # its name may not be whole
         for call in calls:
+            if not call.name:
+                break
             self._show(call)
             if call.arguments and not call.whole:
                 break  # OpenAI says one call after the other, and some clients take turns for more calls

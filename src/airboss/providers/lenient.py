@@ -125,8 +125,10 @@ class CallNumbers:
         return self._names[number]
 
     def _is_another(self, number: int, name: object) -> bool:
-        """Whether a name is not that of a call: once its arguments come, no more comes of that."""
-        return isinstance(name, str) and name != "" and number in self._begun and name != self._names[number]
+        """Whether a name is not that of a call: once its arguments come, no more comes of one that it has."""
+        if not isinstance(name, str) or not name or number not in self._begun:
+            return False
+        return self._names[number] not in {"", name}
 
 
 class Pieces:
