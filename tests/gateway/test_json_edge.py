@@ -61,6 +61,20 @@ def test_who_is_too_long_to_be_recorded(gateway: Gateway, provider: FakeProvider
     assert provider.stats().requests == 0
 
 
+@pytest.mark.parametrize("label", ["\x01", "\0"], ids=["control", "nul"])
+@pytest.mark.parametrize("route", [CHAT, RESPONSES, "/v1/messages", "/v1/completions"])
+def test_labels_that_take_more_than_they_are(
+    gateway: Gateway, provider: FakeProvider, route: str, label: str
+) -> None:
+    """A row of the record store has them as JSON: quotes in all of one find room, control characters not."""
+    for said, status in ((label * 16_000, 400), ('"' * 16_000, 200), (label * 3_000, 200)):
+        for metadata in ({"k": said}, {said: "v"}):
+            calls = provider.stats().requests
+            body = edge_json.GOOD[route] | {"metadata": metadata}
+            assert sent(gateway, route, json.dumps(body).encode()).status == status
+            assert (provider.stats().requests > calls) == (status == 200)
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_good_bodies_are_good(gateway: Gateway, route: str) -> None:
     """What the bad bodies are made of is served by itself."""

@@ -39,7 +39,7 @@ from airboss.providers.cut import NAME_CHARS_MAX, brief, cut
 from airboss.providers.outbox import Pieces
 from airboss.releases.render import Turn, leading_messages
 from airboss.releases.variant import Variant
-from airboss.store.usage import LABEL_CHARS_MAX
+from airboss.store.usage import LABEL_CHARS_MAX, LABELS_KEPT_MAX
 
 _encode = msgspec.json.Encoder().encode
 _ASKING = b'"stream_options":' + asking_usage(b"null")
@@ -325,8 +325,15 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
 def check_labels(body: Body) -> None:
     """Raise InvalidRequest for more of them than a record has room for."""
     tags = body.metadata or {}
-    if len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items()) > LABEL_CHARS_MAX:
+    size = len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items())
+    if size > LABEL_CHARS_MAX:
         raise InvalidRequest(f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters; shorten them")
+    if size > LABEL_CHARS_MAX // 4 and (kept := len(_encode(tags).decode())) > LABELS_KEPT_MAX:
+        raise InvalidRequest(
+            f"'metadata' is {kept} characters as it is kept, at most {LABELS_KEPT_MAX}: control characters "
+            "take six each; leave them out",
+            param="metadata",
+        )
     if len(tags) > TAGS_MAX:
         raise InvalidRequest(
             f"'metadata' has {len(tags)} members, at most {TAGS_MAX} are taken", param="metadata"

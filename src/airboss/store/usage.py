@@ -25,6 +25,10 @@ LABEL_CHARS_MAX: Final = 16_384
 """Of a call's `user` and `metadata` together: they are columns of the record, not a place for text. Whoever
 looks for a call, or has a person forgotten, may give as much."""
 
+LABELS_KEPT_MAX: Final = 40 * 1024
+"""Of a call's tags as JSON, where a quote is two characters and a control character six: a record's row has
+room for so much."""
+
 
 def check(asked: UsageQuery) -> None:
     """Raise ValueError, with what would be right, for a question that no store answers."""
