@@ -15,6 +15,7 @@ import pytest
 from airboss.domain.ports import RecordFilter
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.joining import read_span
+from airboss.store.rows import span_row
 from airboss.telemetry.otlp_bounds import ENTRIES_MAX, OBJECTS_MAX
 from airboss.testing import FakeProvider
 from tests.store.spans import span_move
@@ -197,6 +198,20 @@ def test_all_of_it_can_be_stored(quiet: Gateway, tmp_path: Path) -> None:
     assert 1 <= len(record_log.records(RecordFilter(), limit=10, bodies=True)) <= 5
     assert len(record_log.trace(TRACE)) == len(spans)
     record_log.close()
+
+
+@pytest.mark.parametrize("character", ["u", '"', "\x01", "\u2028"])
+def test_a_row_has_room_for_what_is_longer_as_it_is_kept(quiet: Gateway, character: str) -> None:
+    """Names as long as they may be, and texts whose characters take several each: all is cut to what fits."""
+    long = character * 16_384
+    names = ("user.id", "session.id", "a", "b", "c", "d", "langfuse.trace.metadata.k")
+    message = {"code": 2, "message": long}
+    odd = span(1, attributes=SMILE | dict.fromkeys(names, long), name=long, status=message)
+    before = len(quiet.spans())
+    assert send(quiet, json.dumps(request(odd)).encode(), JSON).json() == {}
+    (kept,) = [read_span(json.dumps(each).encode()) for each in quiet.spans()[before:]]
+    assert len(kept.user or "") >= len(long) - 2, "quotes around a name are not of it"
+    assert span_row(kept)
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs"])

@@ -273,6 +273,8 @@ class Spans:
             attributes = {"airboss.cut": raw.cut, **attributes}
         # texts of errors say what could not be read, too
         message = (raw.message[:MESSAGE_CHARS_MAX] or None) if self.bodies else None
+        # All of a row has its bound, and long names take their part of it.
+        room = ATTRIBUTES_CHARS_MAX - max(0, len(user or "") + len(session or "") - VALUE_CHARS_MAX)
         span = Span(
             id=span_id,
             trace_id=raw.trace_id,
@@ -288,7 +290,7 @@ class Spans:
             key=self.key,
             user=user,
             session=session,
-            attributes=self.json(fitting(attributes, ATTRIBUTES_CHARS_MAX), "span.attributes"),
+            attributes=self.json(fitting(attributes, room), "span.attributes"),
             events=self.json(fitting_events(events), "span.events"),
             call=msgspec.Raw(call if call is not None else b"null"),
             awaits=awaits,
@@ -447,13 +449,15 @@ def _short(value: Any, chars_max: int) -> Any:
     if size <= chars_max:
         return value
     if isinstance(value, str):
-        return f"{value[:chars_max]}[cut: {size - chars_max} more characters]"
+        kept = chars_max * len(value) // size
+        return f"{value[:kept]}[cut: {len(value) - kept} more characters]"
     return f"[cut: {size} characters]"
 
 
 def _size(value: Any) -> int:
+    """How long it is as it is kept: as JSON, where a control character is six."""
     if isinstance(value, str):
-        return len(value)
+        return len(_encode(value).decode()) - 2
     return len(_encode(value)) if isinstance(value, list | dict) else 8
 
 
