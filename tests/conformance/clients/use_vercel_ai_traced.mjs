@@ -38,10 +38,11 @@ const weather = tool({
 
 const said = await trace.getTracer("bot").startActiveSpan("planner", async (above) => {
   const model = openai.chat("gpt-4o-mini");
-  const asked = { system: "be kind", prompt: fake({ fault: "tool-split" }), temperature: 0.5, maxOutputTokens: 50 };
+  const system = `be kind in ${mode} at ${upstream}`; // the fake calls its answer to the same by the same name
+  const asked = { system, prompt: fake({ fault: "tool-split" }), temperature: 0.5, maxOutputTokens: 50 };
   const first = await generateText({ model, ...asked, tools: { weather }, ...how });
   let text = "";
-  for await (const piece of streamText({ model, prompt: fake({ text: "Take an umbrella." }), ...how }).textStream) {
+  for await (const piece of streamText({ model, system, prompt: fake({ text: "Take an umbrella." }), ...how }).textStream) {
     text += piece;
   }
   await embed({ model: openai.embedding("text-embedding-3-small"), value: "a vector please", ...how });
