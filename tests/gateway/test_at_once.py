@@ -17,6 +17,7 @@ from airboss.domain.plan import Limits, Timeouts
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Executor
+from airboss.gateway.recording import unrecorded
 from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from airboss.testing import FakeProvider, ScriptStep
@@ -171,6 +172,34 @@ def test_it_is_begun_on_a_kept_connection_alone() -> None:
         assert begin(answer)
         assert (place.outstanding, heard) == (1, [])
         answer.leave()
+        executor.close()
+        server.close()
+
+    uvloop.run(scenario())
+
+
+def test_one_that_may_not_be_sent_fails_as_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its write is the one with which all that are held are made, and its frame cannot be written."""
+
+    async def scenario() -> None:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+        plan = deployment(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        outbox = Outbox()
+        executor = Executor(Pools(outbox), rng=random.Random(1))
+        pool = executor.places.of(plan.target)[0].pool
+        pool.give_back(await pool.connect(5.0))
+        monkeypatch.setattr("airboss.providers.outbox.HELD_MAX", 1)
+        outbox.before = unrecorded
+        call, answer = Dispatched(started=time.perf_counter()), WholeAnswer("p")
+        heard: list[bool] = []
+        admitted: Any = _Admitted(plan)
+        begun = executor.begin(
+            call, admitted, answer, lambda _: None, lambda: heard.append(call.begun is not None)
+        )
+        assert begun
+        assert heard == [True]
+        assert answer.error is not None
+        assert answer.error.code == "journal_unwritable"
         executor.close()
         server.close()
 

@@ -96,7 +96,7 @@ class Executor:
         self._enter(call, deployment, trial=trial)
         call.answer, answer.heard, answer.outgoing = answer, heard, admitted.outgoing
         last, timeout = not target.fallbacks, deployment.timeout
-        call.begun = self.trying.begin(call, target, timeout, answer, place, connection, message, last=last)
+        self.trying.begin(call, target, timeout, answer, place, connection, message, last=last)
         return True
 
     def _enter(self, call: Dispatched, deployment: DeploymentPlan, *, trial: bool) -> None:

@@ -49,14 +49,13 @@ class Trying:
         request: bytes | Pieces,
         *,
         last: bool,
-    ) -> Try:
+    ) -> None:
         """Send a call's first attempt on a connection that was kept."""
         tried = self._watch(call, target, timeout, answer, place, last=last, why="first")
         tried.request, tried.connection, tried.sent = request, kept, True
         call.waiting, call.waiting_since = 1, tried.began
-        answer.upstream = kept
+        answer.upstream, call.begun = kept, tried  # it may fail as it is sent
         kept.send(request, answer)
-        return tried
 
     async def end(self, call: Dispatched, begun: Try) -> AnyAnswer:
         """End what was begun, whose answer has ended or was left. Raises ApiError, CancelledError."""
