@@ -428,7 +428,7 @@ def _clean(raw: msgspec.Raw) -> Members | None:
 
 def _key(kind: str, members: Members) -> tuple[bytes, ...]:
     """What tells a text from others: its kind, and its place in the output. The item's id tells where nothing
-    else does: some servers (GitHub Copilot's) have another with each event."""
+    else does: some servers have another with each event."""
     item, *place = (bytes(members.get(name, b"")) for name in _PLACE)
     return (kind.encode(), b"" if place[0] else item, *place)
 
