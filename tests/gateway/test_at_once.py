@@ -198,7 +198,8 @@ def test_one_that_may_not_be_sent_fails_as_it_is_begun(monkeypatch: pytest.Monke
         )
         executor.close()
         server.close()
-        return begun, heard, answer.error and answer.error.code
+        assert answer.error is not None
+        return begun, heard, answer.error.code
 
     assert uvloop.run(scenario()) == (True, [True], "journal_unwritable")
 
