@@ -36,6 +36,7 @@ from airboss.gateway.splice import LONG
 from airboss.gateway.worker import Admitted, Worker, release
 
 log = logging.getLogger("airboss.gateway")
+DEFECT = "something went wrong on our side; the log has it"
 
 
 def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[None] | None:
@@ -49,9 +50,14 @@ def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[Non
         serving, request, body, deployment = admitted = admit(
             worker.serving or worker.view(), http, "chat", record_id, now
         )
-        branch = assign(serving, http, request, body, deployment)
         if serving.limiter is not None:
             held = serving.limiter.binding(request, deployment)
+        try:
+            branch = assign(serving, http, request, body, deployment)
+        except ApiError:
+            if held is None:
+                raise
+            return infer(worker, client, http, "chat", None, admitted)  # that it was made counts
         may_wait = deployment.policy is not None or branch.release.policy is not None
         may_wait = may_wait or (deployment.cache is not None and worker.cache is not None)
         if may_wait or (held is not None and not held.take_at_once(body, branch)):
@@ -96,21 +102,25 @@ class Going(msgspec.Struct, eq=False):
                 answer = Asking(self.client, call, dispatched).new_answer(target)
             else:
                 answer = WholeAnswer(target.provider)
+            self.client.on_lost = self.left
             begun = self.worker.executor.begin(dispatched, call, answer, self.serving.secret, self.heard)
         except Exception:  # what follows in this turn is to be sent
-            log.exception("an attempt cannot be made at once; it is made in a task")
-            begun = False
-        if begun:
-            self.client.on_lost = self.left
-        else:
+            log.exception("an attempt cannot be made at once")
+            begun = dispatched.begun is not None
+            if begun and dispatched.answer is not None:
+                dispatched.answer.fail(InternalError(DEFECT))
+        if not begun:
             self.client.run(self.rest())
 
     def heard(self) -> None:
         """The attempt has ended."""
         begun = self.dispatched.begun
         assert begun is not None  # it has just ended
-        if begun.answer.error is None:
-            begun.told = told_all(begun.answer)
+        try:
+            if begun.answer.error is None:
+                begun.told = told_all(begun.answer)
+        except Exception:  # it is told by the task too, whose the defect is then
+            log.exception("what an answer used cannot be told")
         if begun.told is None:  # counting may wait
             self.client.run(self.rest())
             return
@@ -148,7 +158,11 @@ def conclude(these: Sequence[Going]) -> None:
             log.exception("an answer cannot be given; its connection is cut")
             client.abort()  # the others of this turn get theirs
         dispatched.over()
-        client.over()
+        try:
+            client.over()
+        except Exception:
+            log.exception("a connection cannot go on; it is cut")
+            client.abort()
     recording.lost = None
 
 
@@ -164,7 +178,7 @@ def _closed(each: Going) -> ClosedCall | ApiError:
         return error
     except Exception:
         log.exception("a call that was answered cannot be recorded")
-        return InternalError("something went wrong on our side; the log has it")
+        return InternalError(DEFECT)
     finally:
         worker.metrics.in_flight -= 1
         if each.call.held is not None:

@@ -156,10 +156,9 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._server.outbox.flush()
         unread = self.transport.get_write_buffer_size()
-        self._deadline = time.monotonic() + (
-            self._server.patience_s(self._current, self._headers) if unread else LINGER_S
-        )
-        if self.transport.can_write_eof():
+        patience_s = self._server.patience_s(self._current, self._headers) if unread else LINGER_S
+        self._deadline = time.monotonic() + patience_s
+        if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()  # the client need not wait for the end of the lingering
 
     def _write(self, data: bytes) -> None:
@@ -311,8 +310,7 @@ class Connection(asyncio.Protocol):
         self._headers = self._peer.copy()
         self._dropped_bytes = self._unread_bytes = 0
         self._in_head, self._expects = True, False
-        self._body = []
-        self._body_bytes = 0
+        self._body, self._body_bytes = [], 0
         self._in_message = True
 
     def on_url(self, url: bytes) -> None:
@@ -465,10 +463,12 @@ class Connection(asyncio.Protocol):
         elif self._expects:
             self._expects = False
             self._write(CONTINUE)
+            self._deadline = time.monotonic() + BODY_GRACE_S + self._length / BODY_RATE_MIN
         self._current = None
 
     async def _begin_when_read(self, request: HttpRequest) -> None:
-        await self.until_read()
+        if not self.writable:  # it may have read meanwhile
+            await self.until_read()
         self._task = None
         self.intake.add(request, self)
 

@@ -7,6 +7,7 @@ forgets their code.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from airboss.gateway.splice import LONG
 if TYPE_CHECKING:
     from airboss.gateway.http1 import Connection
 
+log = logging.getLogger("airboss.gateway")
 _OPERATIONS: Final[dict[str, Operation]] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "text_completion",
@@ -53,7 +55,11 @@ class Intake:
                 except Exception:  # noqa: BLE001, S110 - it is read again where that is an answer
                     pass
         for _, connection in came:
-            connection.begin()
+            try:
+                connection.begin()
+            except Exception:  # the others of this turn are to be served
+                log.exception("a request cannot be answered; its connection is cut")
+                connection.abort()
         admitted, self._admitted = self._admitted, []
         for send in admitted:
             send()
