@@ -1,8 +1,9 @@
 """A chat that nothing holds up goes from its request to its answer without a task.
 
-Its ladder is the pipeline's. Where a rung may have to wait (it is long, a policy reads, a cache is asked, a
-limit has nothing left here, no connection is kept) it goes on in a task, as any call does; so it does where
-its first attempt fails, or its client goes. Coroutines, futures and what wakes a task take 2 µs a call.
+Its ladder is the pipeline's, but that it enters and reserves in one step, and only where all of that is here.
+Where a rung may have to wait (it is long, a policy reads, a cache is asked, a limit has nothing left here, no
+connection is kept) it goes on in a task, as any call does; so it does where its first attempt fails, or its
+client goes. Coroutines, futures and what wakes a task take 2 µs a call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The request's ladder: one function a rung, read from top to bottom.
 
-admit → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is opened
-before the first byte goes upstream and closed before the client has its last byte, however the call ends.
+admit → enter → assign → screen → render → reserve → open → dispatch → close and settle → deliver. A record is
+opened before the first byte goes upstream and closed before the client has its last byte, whatever the end.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     release: Release
     target: Target
     headers: bytes
-    """The lines of an answer that tell release, arm and plan (`attribution`)."""
+    """The lines of an answer that tell release, arm and plan (`told_by`)."""
     translate: Translate | None
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
     plain: bytes | None
@@ -65,7 +65,7 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
         arm=arm,
         release=release,
         target=target,
-        headers=attribution(release, arm, plan.number),
+        headers=told_by(release, arm, plan.number),
         translate=translation(release, target),
         plain=_plain(release, target),
     )
@@ -76,7 +76,7 @@ def _plain(release: Release, target: Target) -> bytes | None:
     return None if other or target.embeds or not target.tools else msgspec.json.encode(target.upstream_model)
 
 
-def attribution(release: Release, arm: Arm, plan: int) -> bytes:
+def told_by(release: Release, arm: Arm, plan: int) -> bytes:
     """The lines of an answer that tell what made it."""
     lines = f"x-airboss-release: {release.digest}\r\nx-airboss-arm: {arm}\r\nx-airboss-plan: {plan}\r\n"
     return lines.encode()
@@ -87,7 +87,7 @@ def with_variant(branch: Branch, variant: Variant, plan: int) -> Branch:
     release = varied(branch.release, variant)
     return msgspec.structs.replace(
         at_target(branch, release, reached(branch.target, variant)),
-        headers=attribution(release, branch.arm, plan),
+        headers=told_by(release, branch.arm, plan),
     )
 
 
