@@ -170,6 +170,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         new = self._unknown({record.id: record for record in records}, number)
         first = place.seq if place.begun else self._next_seq
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
+        bodies = clickhouse_bodies.bodies_of(new)
         pending = [
             (each, move.segment, _checked(move.segment, text), 0)
             for each, text in move.opened.items()
@@ -182,7 +183,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             self._say(move.segment, place, taken=move.start, begun=move.end, seq=first)
         self._next_seq = max(self._next_seq, first + len(rows))
         insert = self._house.insert
-        clickhouse_bodies.put(self._house, new, token, again=bool(place.begun))
+        clickhouse_bodies.put(self._house, bodies, token, again=bool(place.begun))
         insert("records", RECORD_COLUMNS, rows, token)
         insert("pending", PENDING_COLUMNS, pending, token)
         moved_at = move.moved_at or datetime.now(UTC)
@@ -203,7 +204,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         new = self._unknown(records, number)
         rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=self._next_seq)]
         self._next_seq += len(rows)
-        clickhouse_bodies.put(self._house, new, token)
+        clickhouse_bodies.put(self._house, clickhouse_bodies.bodies_of(new), token)
         self._house.insert("records", RECORD_COLUMNS, rows, token)
         clickhouse_scores.attach(self._house, {record.id for record in new}, token)
 
