@@ -118,7 +118,7 @@ def test_records_and_journals_that_are_deleted_under_it(provider: FakeProvider, 
         shutil.rmtree(journal)
         lost = airboss.chat(QUICK, model="support")  # the look that finds it
         assert lost.status_code == 200
-        until(lambda: "was deleted or moved away" in airboss.log)
+        until(lambda: ".seg was deleted or moved away" in airboss.log)  # the store says so of its own file
         ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(5)]
 
         def told() -> str:
