@@ -32,6 +32,11 @@ class Heard:
         """Note it."""
         self.got.append("cut")
 
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Note it."""
+        del headers, body
+        self.got.append(str(status))
+
     def over(self) -> None:
         """Note it."""
         self.got.append("over")
@@ -39,7 +44,7 @@ class Heard:
 
 @pytest.mark.parametrize("lost", [False, True], ids=["not given", "not recorded after all"])
 def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
-    """Its connection is cut, which its client notices; the others of the turn get their answers."""
+    """Its client is told, or cut off, which it notices; the others of the turn get their answers."""
     heard = [Heard(), Heard(), Heard()]
 
     def deliver(client: Any, *_: object) -> None:
@@ -61,6 +66,7 @@ def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(at_once, "deliver", deliver)
     monkeypatch.setattr(at_once, "close_record", close_record)
+    monkeypatch.setattr(at_once, "attribution", lambda *_: b"")
     these: list[Any] = []
     for n, each in enumerate(heard):
         dispatched: Any = Dispatched(time.perf_counter(), answer=WholeAnswer("p"))
@@ -69,7 +75,8 @@ def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPa
         known: Any = {"client": each, "call": call, "opened": opened, "dispatched": dispatched}
         these.append(at_once.Going(worker=worker, serving=cast("Any", None), **known))
     at_once.conclude(these)
-    assert [each.got for each in heard] == [["answer", "over"], ["cut", "over"], ["answer", "over"]]
+    said = "503" if lost else "cut"
+    assert [each.got for each in heard] == [["answer", "over"], [said, "over"], ["answer", "over"]]
     assert recording.lost is None
     assert metrics.in_flight == 0
 

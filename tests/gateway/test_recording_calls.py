@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.plan import Retry, Target
-from airboss.testing import FakeProvider
+from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.wait import until
 
 ROOM = 256 * 1024
 """Of the journal's first segment, before it asks the disk for more."""
@@ -100,3 +101,30 @@ def test_an_answer_that_cannot_be_recorded_does_not_look_complete(
             metrics = client.get("/metrics").text
         (failed,) = [line for line in metrics.splitlines() if FAILED.match(line)]
         assert failed.endswith(" 1.0")
+
+
+def test_a_whole_answer_that_is_not_recorded_after_all_is_an_error(
+    provider: FakeProvider, own_root: Path
+) -> None:
+    """Redacted it is longer than there is room for: its client is told, and its end is recorded later."""
+    own_root.mkdir()
+    secret = own_root / "key"
+    secret.write_text(SECRET)
+    plan = deployment(provider.url, api_key_ref=f"file:{secret}", price=PRICE)
+    with Gateway(own_root / "g", plan) as gateway:
+        pid = gateway.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
+        fill(gateway, FRAME + 4_000)
+        provider.script(ScriptStep(behaviour=Behaviour(text=SECRETS)))
+        answer = gateway.chat()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "journal_unwritable")
+        assert answer.headers["connection"] == "close"
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        assert gateway.chat().status_code == 200
+
+        def failed() -> list[str]:
+            opened, closed = gateway.frames()
+            ends = [each["error_type"] for each in closed.values() if each["status"] != "ok"]
+            return ends if opened.keys() == closed.keys() else []
+
+        assert until(failed) == ["journal_unwritable"]

@@ -115,8 +115,8 @@ def test_closing_writes_first_and_aborting_does_not(ending: str) -> None:
 
 
 def test_what_comes_first_is_asked_before_anything_is_written() -> None:
-    """Where it says why not, the transports are aborted and who wrote is told; what is written later is asked
-    about anew."""
+    """Where it says why not, who wrote is told and closes the transport, or it is aborted; what is written
+    later is asked about anew."""
 
     async def scene(outbox: Outbox, log: list[str]) -> None:
         answers = [Unavailable("the disk is full"), None]
@@ -126,10 +126,11 @@ def test_what_comes_first_is_asked_before_anything_is_written() -> None:
             return answers.pop(0)
 
         outbox.before = before
-        cut, kept = Sink("a", log), Sink("b", log)
-        outbox.write(cut, b"1", lambda error: log.append(error.message))
+        cut, told, kept = Sink("a", log), Sink("t", log), Sink("b", log)
+        outbox.write(cut, b"1")
+        outbox.write(told, b"1", lambda error: log.append(error.message))
         await asyncio.sleep(0)
-        assert cut.closing
+        assert (cut.closing, told.closing) == (True, False)
         outbox.write(kept, b"2")
         await asyncio.sleep(0)
         assert not kept.closing

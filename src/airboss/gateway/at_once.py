@@ -31,6 +31,7 @@ from airboss.gateway.pipeline import (
     render,
     served,
 )
+from airboss.gateway.recording import unrecorded
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.splice import LONG
@@ -147,14 +148,13 @@ def conclude(these: Sequence[Going]) -> None:
         answer = dispatched.answer
         assert answer is not None  # it has ended
         try:
-            if each.opened.id in lost:  # as those whose answers are held when their frames cannot be written
-                client.abort()
-            elif isinstance(closed, ClosedCall):
-                deliver(client, call, dispatched, answer, closed)
+            told = unrecorded() if each.opened.id in lost else closed
+            if isinstance(told, ClosedCall):
+                deliver(client, call, dispatched, answer, told)
             elif isinstance(answer, StreamedAnswer):
-                client.end_stream(wire.error_event(closed))
+                client.end_stream(wire.error_event(told))
             else:
-                respond_error(client, closed, attribution(call, dispatched))
+                respond_error(client, told, attribution(call, dispatched))
         except Exception:
             log.exception("an answer cannot be given; its connection is cut")
             client.abort()  # the others of this turn get theirs

@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import cast
 
 import httptools
@@ -44,12 +43,11 @@ from airboss.gateway.request_head import (
     said_by,
     too_much,
 )
-from airboss.gateway.server import Server, tune
+from airboss.gateway.server import STATUS_LINES, Server, tune
 
 log = logging.getLogger("airboss.gateway")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
 class Connection(asyncio.Protocol):
@@ -116,7 +114,7 @@ class Connection(asyncio.Protocol):
             b"connection: close\r\n" if close else b"",
         )
         whole = head if request is not None and request.method == "HEAD" else head + body
-        self._server.outbox.write(self.transport, whole)
+        self._server.outbox.write(self.transport, whole, self._unsent)
         if close:
             self._leave()
 
@@ -274,13 +272,14 @@ class Connection(asyncio.Protocol):
         if self._current is not None:
             # Its answer carries `connection: close`, so what comes after is the client's loss, not ours.
             return
-        headers, body = self._server.error_response(error, path_of(self._url))
         self.began = self.finished = True
-        self._write(
-            b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (STATUS_LINES[error.http_status], headers, len(body), body)
-        )
+        self._write(self._server.last_response(error, path_of(self._url)))
         self._linger()
+
+    def _unsent(self, error: ApiError) -> None:
+        """A whole response may not be sent after all; nothing of it has been."""
+        self.transport.write(self._server.last_response(error, path_of(self._url)))
+        self.transport.close()
 
     # -- deadlines
 

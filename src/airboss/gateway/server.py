@@ -10,6 +10,7 @@ import termios
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,9 +28,10 @@ Handler = Callable[["Connection", HttpRequest], Awaitable[None] | None]
 """Answers a request through the connection: `respond`, or `start_stream` and what follows it. None: it does
 so by and by, and calls the connection's `over` then. Raises ApiError, which is the answer."""
 
-
 FAREWELL_S = 2.0
 """So long a client may take to say that it has seen the end."""
+
+STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
 def unsent(transport: asyncio.Transport) -> bool:
@@ -77,6 +79,13 @@ class Server(msgspec.Struct, kw_only=True):
         except ApiError:
             return STRANGER_UNREAD_S
         return KEEP_ALIVE_S
+
+    def last_response(self, error: ApiError, path: str) -> bytes:
+        """A whole response with the error, behind which the connection is closed."""
+        headers, body = self.error_response(error, path)
+        status = STATUS_LINES[error.http_status]
+        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        return b"".join((status, headers, length, body))
 
     def sweep(self) -> None:
         """Close what waits too long; called about once a second."""

@@ -159,6 +159,7 @@ class Connection(asyncio.Protocol):
 
     def _unsent(self, error: ApiError) -> None:
         """The request may not be sent: nothing of it has left."""
+        self.transport.abort()
         self._finished = True
         answer, self._answer = self._answer, None
         if answer is not None:

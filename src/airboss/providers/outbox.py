@@ -41,7 +41,7 @@ def behind(head: bytes, body: bytes | Pieces) -> bytes | Pieces:
 
 
 Unsent = Callable[[ApiError], None]
-"""Told why a write is not made."""
+"""Told why a write is not made; closes the transport."""
 
 
 def _go_on() -> ApiError | None:
@@ -67,10 +67,11 @@ class Outbox:
         self._later: list[Any] = []
         self._conclude: Callable[[Sequence[Any]], None] = _nothing
         self.before: Callable[[], ApiError | None] = _go_on
-        """Called before the writes are made; where it says why not, their transports are aborted instead."""
+        """Called before the writes are made; where it says why not, they are not."""
 
     def write(self, transport: asyncio.Transport, data: bytes | Pieces, unsent: Unsent | None = None) -> None:
-        """Write `data` before the loop waits for anything again. `unsent` is told where it may not be."""
+        """Write `data` before the loop waits for anything again. Where it may not be, the transport is
+        aborted, or `unsent` told."""
         if not self._soon:
             self.soon()
         held = self._held
@@ -116,9 +117,7 @@ class Outbox:
             if transport.is_closing():
                 continue
             if refusal is not None:
-                transport.abort()
-                if unsent is not None:
-                    unsent(refusal)
+                transport.abort() if unsent is None else unsent(refusal)
             elif isinstance(data, Pieces):
                 transport.writelines(data.parts)
             else:
