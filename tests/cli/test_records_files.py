@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from airboss.compose.stopped import stopped_desk
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.store import record_file
+from airboss.store.csv_cells import cell
 from airboss.store.datadir import DataDir
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.ledger import SqlLedger
@@ -108,6 +110,30 @@ def test_what_is_exported_and_imported_is_the_same(run: Run, data: Path, tmp_pat
         log.close()
 
 
+def test_the_ending_says_what_is_written(run: Run, data: Path, tmp_path: Path) -> None:
+    """A CSV for spreadsheets has what the Parquet file has, in the same order; another ending is refused
+    before anything is asked."""
+    table, whole = tmp_path / "all.CSV", tmp_path / "all.parquet"
+    for file in (table, whole):
+        code, out, err = run("records", "export", str(file), "--json", "--data-dir", str(data))
+        assert (code, json.loads(out)) == (0, {"file": str(file), "records": COUNT, "scores": 45}), err
+    wanted = duckdb.connect()
+    wanted.execute(f"select * replace (cost_usd::decimal(18, 6) as cost_usd) from '{whole}'")
+    names = [name for name, *_ in wanted.description or ()]
+    with table.open(encoding="utf-8", newline="") as text:
+        head, *rows = csv.reader(text)
+    assert head == names
+    assert rows == [[str(cell(value)) for value in row] for row in wanted.fetchall()]
+    assert rows[0][names.index("started_at")].endswith("Z")
+    before = sorted(tmp_path.iterdir())
+    for name in ("all.xlsx", "all.json", "all"):
+        code, _, err = run("records", "export", str(tmp_path / name), "--data-dir", str(tmp_path / "none"))
+        assert (code, ".csv" in err, ".parquet" in err) == (2, True, True), err
+    assert sorted(tmp_path.iterdir()) == before
+    code, _, err = run("records", "import", str(table), "--data-dir", str(data))
+    assert (code, "is a CSV" in err, ".parquet" in err) == (2, True, True), err
+
+
 def test_an_export_is_noted_once(run: Run, data: Path, tmp_path: Path) -> None:
     """However many pages it has: what left is in the audit log."""
     args = ("--deployment", "support", "--data-dir", str(data))
@@ -184,7 +210,8 @@ def test_what_a_killed_export_left_goes_with_the_next(run: Run, data: Path, tmp_
     """It holds what people said. An export that is under way keeps its own, and so does who just begins."""
     writing = (
         "from pathlib import Path; from sys import stdin; from airboss.store.record_file import *\n"
-        f"with RecordFileWriter(Path({str(tmp_path / 'killed')!r})): print('there', flush=True); stdin.read()"
+        f"with RecordFileWriter(Path({str(tmp_path / 'killed')!r}), 'csv'):\n"
+        "    print('there', flush=True); stdin.read()"
     )
     with started([sys.executable, "-c", writing], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""`airboss records export` and `import`: records between stores, by way of a Parquet file."""
+"""`airboss records export` and `import`: records as a file, and from one store to another by it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from airboss.cli.api import Api, patiently, reach
+from airboss.cli.files import form_of
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
 from airboss.cli.progress import counted
@@ -39,7 +40,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    file: Annotated[Path, typer.Argument(help="The .parquet or .csv file to write.")],
     *,
     deployment: DeploymentOption = None,
     status: StatusOption = None,
@@ -63,10 +64,11 @@ def export(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Write records, with their bodies and scores, into a Parquet file."""
+    """Write records, with their bodies and scores, into a Parquet file, which import reads, or a CSV."""
     from airboss.store.joining import Row  # noqa: PLC0415 - as below
     from airboss.store.record_file import RecordFileWriter  # noqa: PLC0415 - DuckDB, where it is needed
 
+    form = form_of(file)
     query = filters(
         deployment=deployment,
         status=status,
@@ -87,7 +89,11 @@ def export(
     if opened:
         query["open"] = "true"
     done = scores = 0
-    with reach(data_dir, url) as api, RecordFileWriter(file) as writer, counted("records exported") as tell:
+    with (
+        reach(data_dir, url) as api,
+        RecordFileWriter(file, form) as writer,
+        counted("records exported") as tell,
+    ):
         for page in pages(api, query):
             rows = msgspec.convert(page, list[Row], strict=False)
             writer.add(rows)
@@ -114,6 +120,10 @@ def import_(
 
     if not file.is_file():
         raise WrongCall(f"there is no file {file}; name one that `airboss records export` wrote.")
+    if file.suffix.lower() == ".csv":
+        raise WrongCall(
+            f"{file} is a CSV, which is for other programs; export to a .parquet file for import."
+        )
     total = record_file.count(file)
     for _ in record_file.read(file):
         pass  # every row is read before the first is stored: a bad file changes nothing

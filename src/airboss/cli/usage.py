@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airboss.cli.files import form_of
 from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, usd
-from airboss.domain.errors import WrongCall
 from airboss.store.unwritable import unwritable
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ LEAST = ("users", "tok/s", "TTFT p95", "p50", "tokens in/out", "cost", "p95")
 """What goes first where a terminal is narrow; who it is about never does."""
 
 LETTERS = {"day": len("2026-11-30"), "month": len("2026-11")}
-FORMS = {".csv": "csv", ".parquet": "parquet"}
 
 
 def show_usage(
@@ -28,10 +27,7 @@ def show_usage(
     WrongCall for a file of another kind."""
     query = {**query, **{name: value for name, value in asked.items() if value is not None}}
     if out is not None:
-        form = FORMS.get(out.suffix.lower())
-        if form is None:
-            raise WrongCall(f"--out {out} is neither .csv nor .parquet.")
-        content = api.get_file("/api/v1/usage", {**query, "format": form})
+        content = api.get_file("/api/v1/usage", {**query, "format": form_of(out)})
         try:
             out.write_bytes(content)
         except OSError as error:

@@ -1,18 +1,19 @@
-"""Records as a Parquet file: a row a call, with its bodies and every score of it, by DuckDB."""
+"""Records as a file: a row a call, with its bodies and every score of it. A Parquet file is read, too."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import duckdb
 import msgspec
@@ -20,6 +21,7 @@ import msgspec
 from airboss.domain.errors import SetupError, WrongCall
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
+from airboss.store.csv_cells import cell
 from airboss.store.datadir_lock import flock_folder
 from airboss.store.duckdb_run import append
 from airboss.store.joining import Row, StoredRecord
@@ -49,34 +51,24 @@ class RecordFileWriter:
     """Writes a file that is there whole or not at all; rows wait in a file beside it, not in memory. Raises
     SetupError where it cannot be written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: Literal["csv", "parquet"]) -> None:
         self._path = path
-        if path.is_dir():  # else that is found out when all has been read
-            raise unwritable(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
         with _writing(path):
             beside = path.absolute().parent
             _clear_left(beside)
             self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=beside)
             self._lock = flock_folder(Path(self._folder.name), fcntl.LOCK_EX)
-            self._connection = duckdb.connect(
-                str(Path(self._folder.name, "rows.duckdb")), config={"memory_limit": "512MB", "threads": 2}
-            )
-            shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
-            self._connection.execute(f"create table rows ({shape})")
+            self._table = (_Csv if form == "csv" else _Parquet)(Path(self._folder.name))
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add calls."""
         with _writing(self._path):
-            append(self._connection, "rows", [_columns(row) for row in rows])
+            self._table.add([_columns(row) for row in rows])
 
     def finish(self) -> None:
         """Put the file in place."""
-        part = Path(self._folder.name, "whole.parquet")
         with _writing(self._path):
-            self._connection.execute(
-                f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size 20000)"
-            )
-            part.replace(self._path)
+            self._table.finish().replace(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -84,12 +76,57 @@ class RecordFileWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(duckdb.Error):  # on a full disk
-            self._connection.close()
+        with suppress(duckdb.Error, OSError):  # on a full disk
+            self._table.close()
         with suppress(OSError):
             self._folder.cleanup()
         if self._lock >= 0:
             os.close(self._lock)
+
+
+class _Csv:
+    """Rows in a file for spreadsheets, and all else that reads no Parquet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._part = folder / "whole.csv"
+        self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\r\n")
+        self._writer.writerow(NAMES)
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._writer.writerows([cell(value) for value in row] for row in rows)
+
+    def finish(self) -> Path:
+        self._file.close()
+        return self._part
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    """Rows in a table of DuckDB's, until it can write them together."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connection = duckdb.connect(
+            str(folder / "rows.duckdb"), config={"memory_limit": "512MB", "threads": 2}
+        )
+        shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
+        self._connection.execute(f"create table rows ({shape})")
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        append(self._connection, "rows", rows)
+
+    def finish(self) -> Path:
+        part = self._folder / "whole.parquet"
+        self._connection.execute(
+            f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size 20000)"
+        )
+        return part
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _clear_left(beside: Path) -> None:
