@@ -176,6 +176,14 @@ def test_order_and_space_are_no_difference(gateway: Gateway) -> None:
         assert state(client.post("/v1/chat/completions", content=body)) == "hit"
 
 
+def test_properties_of_a_schema_have_an_order(gateway: Gateway) -> None:
+    """Models write them in it; of all else there is none."""
+    for names, expected in (("ab", "miss"), ("ba", "miss"), ("ab", "hit")):
+        schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+        tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+        assert state(gateway.chat("hello", tools=[tool])) == expected
+
+
 def test_no_key_sees_what_another_asked(own: Gateway, provider: FakeProvider) -> None:
     """Nor does another deployment, nor the one release after the other."""
     own.chat("hello")

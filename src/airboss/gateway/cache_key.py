@@ -132,17 +132,22 @@ def _parts(call: Admitted, said: dict[str, Any], release: str) -> list[Any]:
         release,
         None if policy is None else [policy.detectors, policy.pii, *policy.custom],
         call.request.operation,
-        _same_numbers(said),
+        _canonical(said),
     ]
 
 
-def _same_numbers(value: Any) -> Any:
-    """The value with whole numbers written in one way: 1.0 asks for what 1 does."""
+def _canonical(value: Any) -> Any:
+    """The value with whole numbers written in one way: 1.0 asks for what 1 does. And with the properties of a
+    schema in their order, which no other members have: models write theirs in it, the reason before the
+    verdict or after."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, dict):
-        return {name: _same_numbers(each) for name, each in value.items()}
-    return [_same_numbers(each) for each in value] if isinstance(value, list) else value
+        changed = {name: _canonical(each) for name, each in value.items()}
+        if isinstance(properties := changed.get("properties"), dict):
+            changed["properties"] = list(properties.items())
+        return changed
+    return [_canonical(each) for each in value] if isinstance(value, list) else value
 
 
 def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,7 +34,7 @@ from airboss.domain.plan import Caching
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall
 from airboss.gateway.alike import alike
-from airboss.gateway.answer import AnyAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.cache_key import (
     Question,
@@ -51,6 +51,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import DONE, Between, Client
 from airboss.gateway.worker import Admitted, Worker
+from airboss.providers.usage import Usage
 from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ WRITES_MAX: Final = 256
 """So many answers wait to be written; more are not kept."""
 SEARCHES_MAX: Final = 16
 """So many questions wait to be compared; others do without."""
+SWEEP_S: Final = 10.0
+"""So often, or a little less, answers that are over are deleted."""
 NEAREST_MAX: Final = 8
 """So many of the nearest are looked at more closely."""
 
@@ -117,6 +120,7 @@ class AnswerCache:
         self._compares = SqliteAnswers(path)
         self._comparing = ThreadPoolExecutor(1, thread_name_prefix="cache-compare")
         self._searches = 0
+        self._sweeps_at = 0.0
         self._writing: dict[bytes, bytes] = {}
         """Answers that are on their way into the file."""
         self._flights: dict[bytes, asyncio.Future[Landed]] = {}
@@ -226,6 +230,18 @@ class AnswerCache:
         done = loop.run_in_executor(self._thread, partial(put, kept, now=now))
         done.add_done_callback(lambda _: self._writing.pop(key, None))
 
+    def sweep(self) -> None:
+        """Delete what is over, soon, if that has not been done for SWEEP_S: a deployment that keeps nothing
+        any more, or is gone, makes no room itself."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._sweeps_at:
+            self._sweeps_at = now + SWEEP_S
+            self._thread.submit(self._swept, self._clock.now().timestamp())
+
+    def _swept(self, now: float) -> None:
+        while self._writes.sweep(now):
+            pass
+
     def close(self) -> None:
         """Write what waits, and give the file back."""
         self._thread.shutdown()
@@ -264,6 +280,8 @@ class Seat:
         self.answer: bytes | None = None
         self._hearing: Hearing | None = None
         self._closed: ClosedCall | None = None
+        self._told: Usage | None = None
+        """What a stream said that it used, whether its client has asked for that or not."""
         self._flight: asyncio.Future[Landed] | None = None
         self._cosine: float | None = None
         self._failed: Landed = None
@@ -318,12 +336,15 @@ class Seat:
         """The provider's answer. Raises ApiError, which whoever waits for it will have too, unless it is
         about this call alone."""
         try:
-            return await asking
+            answer = await asking
         except ApiError as error:
             begun = dispatched.answer is not None and dispatched.answer.committed
             theirs = error.http_status == RateLimited.status or isinstance(error, PROVIDERS)
             self._failed = Failed(error) if theirs and not begun else LEFT
             raise
+        if isinstance(answer, StreamedAnswer):
+            self._told = answer.assembly.usage
+        return answer
 
     def heard(self, client: Client) -> Client:
         """The client, and what it gets is heard."""
@@ -355,7 +376,7 @@ class Seat:
         whole = self._hearing.whole()
         if whole is None or len(whole) > ANSWER_BYTES_MAX or not may_be_kept(self._call, self._closed, whole):
             return None
-        return _with_usage(whole, self._closed)
+        return _with_usage(whole, self._closed, self._told)
 
     def _land(self, found: Landed) -> None:
         if self._flight is not None and self._key is not None:
@@ -416,20 +437,43 @@ def _tokenizes(call: Admitted) -> bool:
     return call.screen is not None and call.screen.tokenizes
 
 
-def _with_usage(whole: bytes, closed: ClosedCall) -> bytes:
+def _with_usage(whole: bytes, closed: ClosedCall, told: Usage | None) -> bytes:
     """The answer with its usage: a stream's client may not have asked for it. Not what rides with it: its id
     is one call's."""
     answer = msgspec.json.decode(whole)
     heard = answer.pop("heard", None)
     if answer.get("usage") is None:
-        used = [each.usage for each in closed.attempts if each.usage is not None and each.why != "cache"]
-        prompt, output = sum(each.input_tokens for each in used), sum(each.output_tokens for each in used)
-        answer["usage"] = {
-            "prompt_tokens": prompt,
-            "completion_tokens": output,
-            "total_tokens": prompt + output,
-            "prompt_tokens_details": {"cached_tokens": closed.cached_input_tokens or 0},
-            "completion_tokens_details": {"reasoning_tokens": closed.reasoning_tokens or 0},
-        }
+        answer["usage"] = _usage_of(closed) if told is None else _usage(*_numbers(told))
         return msgspec.json.encode(answer)
     return whole if heard is None else msgspec.json.encode(answer)
+
+
+def _numbers(told: Usage) -> tuple[int, int, int, int]:
+    used = told.buckets()
+    return used.input, used.written, used.cache_read, used.reasoning
+
+
+def _usage_of(closed: ClosedCall) -> dict[str, Any]:
+    """What we have counted of an answer whose provider did not say: of its own attempts, not of those that
+    lost a race to it."""
+    gone_on = closed.attempts[-1].why == "continuation"
+    used = [
+        each.usage
+        for each in closed.attempts
+        if each.usage is not None and each.why != "cache" and (gone_on or each.error_type is None)
+    ]
+    if not used:
+        return _usage(0, 0, 0, 0)
+    first, output = used[0], sum(each.output_tokens for each in used)
+    reasoning = sum(each.reasoning_tokens for each in used)
+    return _usage(first.input_tokens, output, first.cached_input_tokens, reasoning)
+
+
+def _usage(prompt: int, output: int, cached: int, reasoning: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }

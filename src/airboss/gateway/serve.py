@@ -267,6 +267,8 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         free_memory.bound()
+        if worker.cache is not None:
+            worker.cache.sweep()
         await worker.share(settings.metrics_dir)
 
 

@@ -23,7 +23,8 @@ T = TypeVar("T")
 WAIT_S: Final = 2.0
 """So long one worker waits for another to write."""
 SWEEP: Final = 64
-"""At most so many answers that are over go with each one that is kept."""
+"""At most so many answers that are over go with each one that is kept, or at a time."""
+TRUNCATE: Final = "pragma wal_checkpoint(truncate)"
 _VERSION: Final = 2
 _SCHEMA: Final = """
 create table answers (
@@ -154,6 +155,26 @@ class SqliteAnswers:
         with self._lock:
             self._tried(lambda connection: _written(connection, write))
 
+    def sweep(self, now: float) -> int:
+        """Delete answers that are over, SWEEP at most, of deployments that are gone too; returns how many
+        went."""
+        if not self._path.exists():
+            return 0  # nobody has kept anything
+
+        def write(connection: sqlite3.Connection) -> int:
+            over = connection.execute(
+                "select key from totals cross join answers using (deployment) where over_at <= ? limit ?",
+                (now, SWEEP),
+            ).fetchall()
+            _drop(connection, over)
+            return len(over)
+
+        with self._lock:
+            found = self._tried(lambda connection: _written(connection, write)) or 0
+            if 0 < found < SWEEP:  # the last of them: what was said is not to stay in the log beside the file
+                self._tried(lambda connection: connection.execute(TRUNCATE).fetchall())
+        return found
+
     def forget(self, user: str, at: float) -> int:
         """Delete what the calls of a person that began until then put here, and keep out what they still may;
         returns how many answers went."""
@@ -167,7 +188,7 @@ class SqliteAnswers:
 
         with self._lock:
             found = self._tried(lambda connection: _written(connection, write)) or 0
-            self._tried(lambda connection: connection.execute("pragma wal_checkpoint(truncate)").fetchall())
+            self._tried(lambda connection: connection.execute(TRUNCATE).fetchall())
         return found
 
     def close(self) -> None:
