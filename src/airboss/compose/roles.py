@@ -40,7 +40,7 @@ from airboss.compose.watching import lost, watching
 from airboss.config import ModelConfig, TlsConfig
 from airboss.domain.errors import SetupError, WrongWeights
 from airboss.domain.ports import Ledger
-from airboss.store.datadir import DataDir
+from airboss.store.datadir import DataDir, private
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone
 from airboss.supervisor.listen import check_exposure, is_loopback, listen
@@ -192,7 +192,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     logs.configure("store", log_format=log_format)
     raise_limits()
     data = DataDir(data_dir)
-    with role_lock(data):
+    with role_lock(data), private():
         on_parent_gone(terminate_self)
         records = record_log(data, os.environ.pop(fleet.RECORDS_ENV, None))
         give_way(session=True)

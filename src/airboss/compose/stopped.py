@@ -15,7 +15,7 @@ from airboss.compose.rollouts import rollouts
 from airboss.compose.sealing import open_ring, sealed
 from airboss.compose.stores import open_rollouts, open_stores
 from airboss.domain.errors import SetupError
-from airboss.store.datadir import DataDir
+from airboss.store.datadir import DataDir, private
 from airboss.store.ledger_lead import leading
 from airboss.supervisor import runfiles
 
@@ -51,7 +51,8 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         try:
             people, nodes = erasing(data, stores, records), machines(data)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
-            journal = mover.finish()
+            with private():  # what is written between is the user's, an export say
+                journal = mover.finish()
             live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: journal)
             retention = keeping(ledger, stores, records, data)
             with suppress(OSError):  # on a disk that is full or read-only
@@ -74,4 +75,5 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             )
         finally:
             audit.look_last()  # at what was done here: nobody else is there to
-            records.close()
+            with private():
+                records.close()

@@ -40,6 +40,7 @@ from airboss.compose.stores import AUDIT_HEAD, kept_head, open_audit
 from airboss.config import Config, ModelConfig, parse_config
 from airboss.config.files import STARTER_FILE, missing, read_config, read_text
 from airboss.config.found import completed
+from airboss.config.locate import line_of
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, alive
 from airboss.store.datadir_lock import DataDirLock
@@ -238,12 +239,14 @@ def ledger_named_in(path: Path) -> str | None:
     """What the file says of the ledger, which has to be known before the configuration in force can be. A
     file that cannot be parsed says nothing here: if it is needed, that is told later."""
     try:
-        said = tomllib.loads(read_text(path)).get("store", {}).get("ledger")
+        text = read_text(path)
+        said = tomllib.loads(text).get("store", {}).get("ledger")
     except (OSError, ConfigError, tomllib.TOMLDecodeError, AttributeError):
         return None
     if not isinstance(said, str):
         return None
-    alone = f"[store]\nledger = {msgspec.json.encode(said).decode()}\n"
+    before = "\n" * ((line_of(text, ("store", "ledger")) or 1) - 1)  # an error names the line in the file
+    alone = f"{before}store.ledger = {msgspec.json.encode(said).decode()}\n"
     return parse_config(alone, source=str(path)).store.ledger
 
 

@@ -238,6 +238,9 @@ class DataDir:
             if self.ledger_choice() is None:
                 # SQLite gives the files beside it the same mode, and keys' digests are nobody's business.
                 os.close(os.open(self.ledger_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            for file in (self.records_path, self.records_path.with_name(f"{self.records_path.name}.wal")):
+                if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+                    _tighten(file, 0o600)
         except OSError as error:
             what = f"{error.filename}: " if error.filename not in (None, str(self.path)) else ""
             raise SetupError(
@@ -347,6 +350,17 @@ def socket_path(data_dir: Path, file: str = "store.sock") -> Path:
     folder = Path(tempfile.gettempdir()) / f"airboss-{os.getuid()}-{name}"
     _private_dir(folder)
     return folder / file
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What is made within is closed to others: nobody can tell DuckDB what modes its files are to have, and
+    the data directory may be a folder of the user's that is open to all. It holds for the whole process."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _private_dir(path: Path) -> None:

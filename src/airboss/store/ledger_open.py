@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def open_engine(url: str, *, moved: bool = False) -> Engine:
     opened, is of a newer Airboss, or, unless it may be `moved`, goes on in another database.
     """
     engine = engine_on(url)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with suppress(OSError):  # which SQLite tells of too
+            # It gives the files beside it the same mode, and keys' digests are nobody's business.
+            Path(engine.url.database).touch(mode=0o600)
     try:
         _bring_up_to_date(engine, moved=moved)
     except DBAPIError as error:

@@ -1,0 +1,48 @@
+"""What `airboss up` keeps is for its user alone, wherever that is kept."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.cli.running import CONFIG, up, verb
+from tests.support.wait import until
+
+LEDGER = '\n[store]\nledger = "{}"\n'
+
+
+def open_to_others(paths: Iterable[Path]) -> list[str]:
+    """The files among them that somebody else may read or write."""
+    return [path.name for path in paths if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+
+def test_no_file_is_open_to_others(tmp_path: Path) -> None:
+    """Neither records in a data directory that is open to all, nor a ledger that lies elsewhere; verbs on a
+    stopped one keep it so."""
+    data, beside = tmp_path / "data", tmp_path / "ledgers"
+    for folder in (data, beside):
+        folder.mkdir()
+        folder.chmod(0o755)
+    (tmp_path / "airboss.toml").write_text(CONFIG + LEDGER.format(f"sqlite:///{beside}/ledger.db"))
+    with up(tmp_path) as running:
+        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+        assert open_to_others([*data.iterdir(), *beside.iterdir()]) == []
+        assert (data / "records.duckdb.wal").exists(), "it is not what DuckDB makes by itself"
+    (data / "records.duckdb").chmod(0o644)
+    with up(tmp_path) as running:
+        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+        assert open_to_others(data.iterdir()) == [], "an older Airboss left it open"
+    assert verb(tmp_path, "records").returncode == 0
+    assert open_to_others([*data.iterdir(), *beside.iterdir()]) == []
+
+
+def test_a_wrong_ledger_is_told_with_its_line(tmp_path: Path) -> None:
+    """It is read before all else of the file, whose lines are counted all the same."""
+    text = CONFIG + LEDGER.format("mysql://h/d")
+    (tmp_path / "airboss.toml").write_text(text)
+    told = verb(tmp_path, "up", "--port", "0", "--console-port", "0")
+    line = 1 + text.splitlines().index('ledger = "mysql://h/d"')
+    assert (told.returncode, f"airboss.toml:{line}: store.ledger cannot" in told.stderr) == (2, True), (
+        told.stderr
+    )
