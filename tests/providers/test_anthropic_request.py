@@ -19,7 +19,7 @@ HI_SAID = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
 F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["x"]}}}
 F_SAID = {"name": "f", "input_schema": {"type": "object", "properties": {}, "required": ["x"]}}
 CALL = {"id": "call.1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "integer"}}}
+SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
 
 

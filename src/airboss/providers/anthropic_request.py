@@ -19,6 +19,7 @@ import re
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.anthropic_schema import StrictRoom
 from airboss.providers.anthropic_thinking import (
     ANSWER_TOKENS,
     is_adaptive,
@@ -32,6 +33,7 @@ from airboss.providers.chat_request import (
     ChatRequest,
     Json,
     Message,
+    OfferedFunction,
     Part,
     Said,
     ToolCall,
@@ -87,7 +89,8 @@ def messages_request(
     if request.user:
         value["metadata"] = {"user_id": request.user}
     put_limits(value, request, unsaid)
-    answer_tool = _put_tools(value, request, unsaid, native=claude and native_schema(request))
+    native = native_schema(request) if claude else None
+    answer_tool = _put_tools(value, request, unsaid, native=native)
     return Said(body=msgspec.json.encode(value), answer_tool=answer_tool)
 
 
@@ -214,25 +217,21 @@ def _marked(block: Json, cache_control: Json | None) -> Json:
     return block if cache_control is None else {**block, "cache_control": cache_control}
 
 
-def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: bool) -> str | None:
+def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: Json | None) -> str | None:
     tools = []
+    strict = StrictRoom()
+    if native is not None:
+        strict.takes(native)
     for tool, function in offered(request, unsaid):
-        made: Json = {
-            "name": function.name,
-            "input_schema": {"type": "object", "properties": {}, **(function.parameters or {})},
-        }
-        if function.description:
-            made["description"] = function.description
-        if function.strict and is_adaptive(request.model):
-            made["strict"] = True
+        made = _tool(function, strict if is_adaptive(request.model) else None)
         tools.append(_marked(made, tool.cache_control))
     choice = _choice(request, unsaid) if tools else None
     unforced = is_unforced(request.model)
     must_call = bool(tools) and request.must_call and not unforced
     schema = request.schema
     answer_tool = None
-    if native:
-        value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+    if native is not None:
+        value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": native}
     elif schema is not None and not must_call:
         answer_tool = ANSWER_TOOL
         tools.append({"name": ANSWER_TOOL, "description": purpose(request), "input_schema": _object(schema)})
@@ -248,6 +247,18 @@ def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: boo
             choice["disable_parallel_tool_use"] = True
         value["tool_choice"] = choice
     return answer_tool
+
+
+def _tool(function: OfferedFunction, strict: StrictRoom | None) -> Json:
+    """A tool, held to its schema where it is to be and there is room for it."""
+    made: Json = {
+        "name": function.name,
+        "input_schema": {"type": "object", "properties": {}, **(function.parameters or {})},
+    }
+    if function.description:
+        made["description"] = function.description
+    schema = strict.tool(made["input_schema"]) if strict is not None and function.strict else None
+    return made if schema is None else {**made, "input_schema": schema, "strict": True}
 
 
 def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.anthropic_schema import DEPTH_MAX, fitted
 from airboss.providers.chat_request import ChatRequest, Json
 from airboss.providers.dialect import Unsaid
 
@@ -37,8 +38,9 @@ EFFORTS: Mapping[str, str] = {
 }
 """Efforts as they name them."""
 _VERSION = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2})(?!\d))?(?!\d)")
-_DEPTH_MAX = 64
 _FIRST_ADAPTIVE = (4, 6)
+_FIRST_XHIGH = (4, 7)
+"""The first that know the effort `xhigh`: those before them know `max`, and refuse it."""
 _FIRST_UNSAMPLED = (4, 7)
 _FIRST_UNFORCED = {"fable": (5, 1), "mythos": (5, 1), "opus": (5, 5), "sonnet": (5, 5)}
 """The first of a family that cannot be made to call a tool."""
@@ -83,17 +85,19 @@ def settle_sampling(value: Json, model: str, unsaid: Unsaid) -> None:
         del value["temperature"]
 
 
-def native_schema(request: ChatRequest) -> bool:
-    """Whether the answer's schema can be said as it is."""
+def native_schema(request: ChatRequest) -> Json | None:
+    """The answer's schema where it can be said as such, as it is taken; None where a tool stands for it."""
     wanted = request.response_format.json_schema if request.response_format is not None else None
     if wanted is None or wanted.schema is None or not is_adaptive(request.model):
-        return False
-    return bool(wanted.strict) or (is_unforced(request.model) and _is_closed(wanted.schema))
+        return None
+    if wanted.strict or (is_unforced(request.model) and _is_closed(wanted.schema)):
+        return fitted(wanted.schema)
+    return None
 
 
 def _is_closed(schema: Any, deep: int = 0) -> bool:
     """Whether all objects of a schema say that they have no other members, without which it is refused."""
-    if deep > _DEPTH_MAX:
+    if deep > DEPTH_MAX:
         return False
     if isinstance(schema, list):
         return all(_is_closed(each, deep + 1) for each in schema)
@@ -122,11 +126,17 @@ def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
             param="reasoning_effort",
         )
     if _may_think(request, limit, unsaid, adaptive=adaptive):
-        _think(value, effort, limit, adaptive=adaptive)
+        _think(value, _known(effort, request.model), limit, adaptive=adaptive)
         for name in [each for each in ("temperature", "top_k") if each in value]:
             if (name, value[name]) != ("temperature", 1):
                 unsaid.add(name, "it does not go with reasoning_effort")
                 del value[name]
+
+
+def _known(effort: str, model: str) -> str:
+    """An effort by a name that a model knows."""
+    family, version = _named(model)
+    return "max" if effort == "xhigh" and family and version < _FIRST_XHIGH else effort
 
 
 def _least(model: str) -> Json:
@@ -150,7 +160,7 @@ def _think(value: Json, effort: str, limit: int | None, *, adaptive: bool) -> No
 
 
 def _may_think(request: ChatRequest, limit: int | None, unsaid: Unsaid, *, adaptive: bool) -> bool:
-    forced = request.must_call or (request.schema is not None and not native_schema(request))
+    forced = request.must_call or (request.schema is not None and native_schema(request) is None)
     if forced and not is_unforced(request.model):
         unsaid.add(
             "reasoning_effort", "it does not go with an answer by schema or a tool that must be called"

@@ -75,7 +75,8 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
         value["system"] = _blocks(said["system"], unsaid)
     more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
     if claude:
-        more |= {name: said[name] for name in ("thinking", "output_config") if name in said}
+        _put_form(value, said)
+        more |= {name: said[name] for name in ("thinking", "output_config") if said.get(name)}
     elif "thinking" in said and said["thinking"]["type"] != "disabled":
         unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take it")
     if more:
@@ -87,6 +88,15 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     elif called := _called(block for turn in said["messages"] for block in turn["content"]):
         value["toolConfig"] = {"tools": called}
     return Said(body=msgspec.json.encode(value), answer_tool=first.answer_tool)
+
+
+def _put_form(value: Json, said: Json) -> None:
+    """The answer's schema, for which Converse has a word of its own; it refuses Anthropic's."""
+    form = said.get("output_config", {}).pop("format", None)
+    if form is not None:
+        schema = {"schema": msgspec.json.encode(form["schema"]).decode()}
+        told = {"type": "json_schema", "structure": {"jsonSchema": schema}}
+        value["outputConfig"] = {"textFormat": told}
 
 
 def _limits(said: Json, *, limited: bool) -> Json:

@@ -140,6 +140,9 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _request = msgspec.json.Decoder(_Request)
+_NO_GRAMMAR = frozenset(
+    {"minimum", "maximum", "multipleOf", "minLength", "maxLength", "maxItems", "uniqueItems", "oneOf"}
+)
 
 
 def read_messages(path: str, body: bytes, authorization: str) -> Call:
@@ -196,6 +199,27 @@ def check(request: _Request) -> None:
             )
         open_uses = {block.id for block in blocks if isinstance(block, _Use)}
     _check_thinking(request)
+    _check_strict(request)
+
+
+def _check_strict(request: _Request) -> None:
+    for tool in request.tools or ():
+        if tool.strict:
+            check_grammar(f"tools: {tool.name}", tool.input_schema)
+    if request.output_config is not None and request.output_config.format is not None:
+        check_grammar("output_config.format", request.output_config.format.schema)
+
+
+def check_grammar(where: str, schema: Any) -> None:
+    """What has no place in a strict schema."""
+    if not isinstance(schema, dict):
+        return
+    if odd := _NO_GRAMMAR & schema.keys():
+        raise InvalidRequest(f"{where}: properties {', '.join(sorted(odd))} are not supported")
+    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+        raise InvalidRequest(f"{where}: for 'object' type, 'additionalProperties' must be set to false")
+    for inner in (*schema.get("properties", {}).values(), schema.get("items")):
+        check_grammar(where, inner)
 
 
 def _check_thinking(request: _Request) -> None:

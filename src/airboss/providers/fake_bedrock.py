@@ -18,7 +18,7 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.providers import fake_answers as answers
 from airboss.providers.fake_answers import Asked, Call, Event, Json
-from airboss.providers.fake_anthropic import as_input
+from airboss.providers.fake_anthropic import as_input, check_grammar
 from airboss.providers.fake_faults import Behaviour
 
 THOUGHT = "Let me think about it."
@@ -113,6 +113,25 @@ class _Tier(_Struct, frozen=True):
     type: Literal["priority", "default", "flex", "reserved"]
 
 
+class _JsonSchema(_Struct, frozen=True):
+    schema: str
+    name: str | None = None
+    description: str | None = None
+
+
+class _Structure(_Struct, frozen=True):
+    json_schema: _JsonSchema
+
+
+class _TextFormat(_Struct, frozen=True):
+    type: Literal["json_schema"]
+    structure: _Structure
+
+
+class _OutputConfig(_Struct, frozen=True):
+    text_format: _TextFormat | None = None
+
+
 class _Request(_Struct, frozen=True):
     messages: list[_Message]
     system: list[_Block] | None = None
@@ -121,6 +140,7 @@ class _Request(_Struct, frozen=True):
     additional_model_request_fields: dict[str, Any] | None = None
     additional_model_response_field_paths: list[str] | None = None
     service_tier: _Tier | None = None
+    output_config: _OutputConfig | None = None
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -137,6 +157,7 @@ def read_converse(path: str, body: bytes, authorization: str, *, model: str, str
         raise InvalidRequest("A conversation must start with a user message and alternate between roles.")
     if any(not message.content for message in request.messages):
         raise InvalidRequest("The content field in the Message object is empty.")
+    _check_form(request)
     raw: Json = json.loads(body)
     said = [{"role": "system", "content": raw.get("system", [])}]
     said += [{"role": turn["role"], "content": turn["content"]} for turn in raw["messages"]]
@@ -153,6 +174,14 @@ def read_converse(path: str, body: bytes, authorization: str, *, model: str, str
     )
     digest = hashlib.blake2b(body, digest_size=12).hexdigest()
     return Call(path=path, asked=asked, id=digest, authorization=authorization, tongue=Bedrock(), raw=raw)
+
+
+def _check_form(request: _Request) -> None:
+    if "format" in (request.additional_model_request_fields or {}).get("output_config", {}):
+        raise InvalidRequest("output_config.format: Extra inputs are not permitted")
+    wanted = request.output_config.text_format if request.output_config is not None else None
+    if wanted is not None:
+        check_grammar("outputConfig.textFormat", json.loads(wanted.structure.json_schema.schema))
 
 
 class Bedrock:
@@ -188,6 +217,8 @@ class Bedrock:
             name = choice.get("tool", {}).get("name") or call.asked.tools[-1].function.name
             use = {"toolUseId": f"tooluse_{call.id}", "name": name, "input": as_input(text)}
             return [*blocks, {"toolUse": use}], "tool_calls"
+        if "textFormat" in call.raw.get("outputConfig", {}):
+            text = json.dumps(as_input(text))
         return [*blocks, {"text": text}], reason
 
     def events(self, call: Call, behaviour: Behaviour, *, finish: str | None = None) -> list[Event]:
