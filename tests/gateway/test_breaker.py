@@ -15,7 +15,7 @@ from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.breaker import OPEN_S, OPEN_S_MAX, STREAK_MAX, Breaker, RetryBudget
 from airboss.gateway.dispatch import Executor
-from airboss.gateway.hedge import Hedges
+from airboss.gateway.hedge import HEDGES_SAVED, Hedges
 from airboss.gateway.judge import judge
 from airboss.gateway.places import Place, choose
 from airboss.gateway.trying import note_failure
@@ -137,6 +137,20 @@ def test_alike_calls_go_together_until_that_is_too_many() -> None:
     assert max(each.outstanding for each in several) <= 1.25 * 100 + 2
 
 
+@pytest.mark.parametrize(("weights", "share"), [((1, 1), 0.5), ((9, 1), 0.9)])
+def test_beginnings_are_shared_out_by_weight(weights: tuple[float, ...], share: float) -> None:
+    """By address, and between two keys at one."""
+    for key_refs in ((None, None), ("env:A", "env:B")):
+        several = [
+            Place(TARGET, "http://0/v1" if ref else f"http://{weight}{at}/v1", ref, cast("Pool", None))
+            for at, (weight, ref) in enumerate(zip(weights, key_refs, strict=True))
+        ]
+        for place, weight in zip(several, weights, strict=True):
+            place.weight = weight
+        found = [choose(several, 0.0, random.Random(5), beginning=b"%d" % n) for n in range(2000)]
+        assert abs(found.count(several[0]) / 2000 - share) < 0.03
+
+
 def test_hedges_are_a_share() -> None:
     """One free, then no more than the share."""
     hedges = Hedges()
@@ -145,6 +159,17 @@ def test_hedges_are_a_share() -> None:
         hedges.calls += 1
         made += hedges.may(0.05)
     assert 50 <= made <= 51
+
+
+def test_hedges_are_not_hoarded() -> None:
+    """After a long time in which none was needed, a provider that is slow is not asked twice by everybody."""
+    hedges = Hedges()
+    hedges.calls = 1_000_000
+    made = 0
+    for _ in range(1000):
+        hedges.calls += 1
+        made += hedges.may(0.05)
+    assert 50 <= made <= 50 + HEDGES_SAVED + 1
 
 
 @pytest.mark.parametrize(

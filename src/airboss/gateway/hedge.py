@@ -12,6 +12,9 @@ from airboss.gateway.judge import HedgeLost
 
 HEDGES_FREE = 1
 """The first may come before the share allows one."""
+HEDGES_SAVED = 100
+"""So much of the share is saved up: were it all, a provider that has been quick for a day and then is not
+would get twice the calls just when it is slow."""
 
 
 class Hedges:
@@ -22,12 +25,14 @@ class Hedges:
     def __init__(self) -> None:
         self.calls = 0
         self.made = 0
+        """With those that were allowed, not made, and are not any more."""
 
     def may(self, extra: float) -> bool:
         """Whether one more is within the share `extra` of the calls; takes it."""
-        if self.made >= HEDGES_FREE + extra * self.calls:
+        allowed = HEDGES_FREE + extra * self.calls
+        if self.made >= allowed:
             return False
-        self.made += 1
+        self.made = max(self.made, int(allowed) - HEDGES_SAVED) + 1
         return True
 
 

@@ -2,9 +2,9 @@
 
 Of several, two are drawn by weight and the one with less outstanding, for its weight, is taken; as good ones
 stay the first drawn, so that idle places get their shares. With `affinity`, calls that begin alike go to the
-same place, found by the least of hashes, as long as it has not more than LOAD_MAX times its share of what is
-outstanding. A place that is being avoided (its breaker is open, it said when to come back, it refused a
-connection a moment ago) is taken only where all are.
+same place, found by the least of hashes for its weight, as long as it has not more than LOAD_MAX times its
+share of what is outstanding. A place that is being avoided (its breaker is open, it said when to come back,
+it refused a connection a moment ago) is taken only where all are.
 
 Calls on trial (of a canary, a shadow, an evaluation) have places of their own: what a candidate breaks opens
 no breaker that stable's callers would meet.
@@ -12,6 +12,7 @@ no breaker that stable's callers would meet.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -251,8 +252,12 @@ def choose(
     return other if other.outstanding / other.weight < one.outstanding / one.weight else one
 
 
-def _mark(place: Place, beginning: bytes) -> bytes:
-    return blake2b(b"%s %s" % (place.url.encode(), beginning), digest_size=8).digest()
+def _mark(place: Place, beginning: bytes) -> float:
+    """What a beginning's places are sorted by, so that of many beginnings each place comes first with its
+    share: rendezvous hashing with weights (Schindelhauer and Schomaker 2005)."""
+    known_by = f"{place.url} {place.key_ref or ''} ".encode()
+    drawn = int.from_bytes(blake2b(known_by + beginning, digest_size=6).digest())
+    return -math.log((drawn + 1) / (2**48 + 1)) / place.weight
 
 
 def _drawn(places: Sequence[Place], rng: random.Random) -> Place:
