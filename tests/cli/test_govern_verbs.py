@@ -196,8 +196,10 @@ def test_a_key_is_revoked_and_rotated(run: Run, api: AdminApi) -> None:
 
 def erasure(**fields: Any) -> dict[str, Any]:
     """An erasure as the admin API gives it."""
-    counts = {"records": 3, "scores": 1, "items": 2, "names": 0}
-    return {"id": 7, "state": "done", "at": "x", "done_at": "y", "store_up": True, **counts, **fields}
+    counts: dict[str, Any] = {"records": 3, "scores": 1, "items": 2, "names": 0}
+    found = None if fields.get("state") == "pending" else any({**counts, **fields}[each] for each in counts)
+    counts |= {"id": 7, "found": found}
+    return {"state": "done", "at": "x", "done_at": "y", "store_up": True, **counts, **fields}
 
 
 def test_an_erasure_is_waited_for(run: Run, api: AdminApi) -> None:
@@ -210,6 +212,17 @@ def test_an_erasure_is_waited_for(run: Run, api: AdminApi) -> None:
     assert out == "forgotten: 3 records, 1 score, 2 items of datasets, 0 names in the audit log (erasure 7)\n"
     assert api.asked[0][3] == {"user": "ann"}
     assert "ann" not in "".join(path for _, path, *_ in api.asked)
+
+
+def test_who_is_not_there_is_not_called_forgotten(run: Run, api: AdminApi) -> None:
+    """A name misspelt is told of, with where the right one stands; to ask again is no failure."""
+    none = dict.fromkeys(("records", "scores", "items", "names"), 0)
+    api.answers["POST", "/api/v1/erasures"] = erasure(**none)
+    code, out, _ = run("erase", "--user", "anm", "--yes", "--url", api.url)
+    assert (code, out.startswith("nothing of 'anm' was found: no record,")) == (0, True)
+    assert "airboss records --by user" in out
+    _, out, _ = run("erase", "--user", "anm", "--yes", "--url", api.url, "--json")
+    assert json.loads(out)["found"] is False
 
 
 def test_an_erasure_is_pending_while_the_store_is_down(run: Run, api: AdminApi) -> None:

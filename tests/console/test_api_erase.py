@@ -38,6 +38,19 @@ def test_an_erasure_is_asked_for_and_looked_after(site: Governed) -> None:
     assert USER not in said
 
 
+def test_a_name_misspelt_finds_nothing(site: Governed) -> None:
+    """It says so once that is known, in the list and on the page, too."""
+    program = site.program()
+    for records, found in ((1, True), (0, False)):
+        made = program.post("/api/v1/erasures", json={"user": USER}).json()
+        assert made["found"] is None
+        site.people.store.found(made["id"], records=records, scores=0, items=0, names=0)
+        site.people.store.finish([made["id"]], site.clock.now())
+        assert program.get(f"/api/v1/erasures/{made['id']}").json()["found"] is found
+    assert [each["found"] for each in program.get("/api/v1/erasures").json()["erasures"]] == [False, True]
+    assert site.person().get("/governance/erasures").text.count("nothing found") == 1
+
+
 def test_a_store_that_is_down_is_told(site: Governed) -> None:
     """So that who asks knows what it waits for."""
     site.store_up = False

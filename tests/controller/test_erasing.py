@@ -121,6 +121,32 @@ def test_a_store_that_is_down_is_waited_for(house: House, monkeypatch: pytest.Mo
     assert (found.user, found.request, found.cost_usd) == (None, None, record(1).cost_usd)
 
 
+def test_what_is_blanked_as_it_arrives_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, however often it arrives: who has just called is no stranger."""
+    for number, user in ((1, USER), (2, "bob"), (3, USER)):
+        house.opens(number, user)
+        house.closes(number)
+    house.judges(2, USER, "of bob's call")
+    told = llm(4, user=USER, started_at=before_start(house))
+    house.worker.span(cast("Redacted", msgspec.json.encode(told)))
+
+    def down(*_given: object) -> int:
+        raise StoreUnavailable("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.log, "apply", down)
+        erasure, stranger = house.forgets(), house.people.ask("eve", by="admin", now=house.clock.at)
+        for _ in range(3):
+            assert not house.mover.tick().store_up
+            house.clock.at += timedelta(minutes=1)
+    house.mover.tick()
+    found = [house.erasures.get(each.id) for each in (erasure, stranger)]
+    assert [(each.state, each.records, each.scores) for each in found if each] == [
+        ("done", 3, 1),
+        ("done", 0, 0),
+    ]
+
+
 def test_who_asks_in_the_midst_of_a_tick_waits_for_the_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def erase(
     if as_json:
         print_json(done)
     else:
-        show(done, [each["name"] for each in nodes if time_of(each["clear_at"]) <= time_of(done["at"])])
+        show(user, done, [each["name"] for each in nodes if time_of(each["clear_at"]) <= time_of(done["at"])])
 
 
 def time_of(text: str) -> datetime:
@@ -57,8 +57,15 @@ def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def show(found: dict[str, Any], awaited: list[str]) -> None:
+def show(user: str, found: dict[str, Any], awaited: list[str]) -> None:
     """What became of it, in words; `awaited` are machines that may still hold something of the person."""
+    if found["found"] is False:
+        sys.stdout.write(
+            f"nothing of {user!r} was found: no record, score, item of a dataset or name in the audit log. "
+            "Give the user exactly as calls sent it; `airboss records --by user --since 90d` lists them "
+            f"(erasure {found['id']})\n"
+        )
+        return
     what = ", ".join(
         many(found[name], words)
         for name, words in (

@@ -25,8 +25,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ErasureShown(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the forgetting of a person is; what it counts as in `store.erasure_rows.Erasure`. `store_up` is
-    whether the record store answers, or is busy with just this: while it does not, the rest waits."""
+    """How far the forgetting of a person is; what it counts as in `store.erasure_rows.Erasure`. `found` is
+    whether that is anything, null until it is done: a user misspelt is nobody. `store_up` is whether the
+    record store answers, or is busy with just this: while it does not, the rest waits."""
 
     id: int
     state: ErasureState
@@ -36,6 +37,7 @@ class ErasureShown(msgspec.Struct, frozen=True, kw_only=True):
     scores: int
     items: int
     names: int
+    found: bool | None
     store_up: bool
 
 
@@ -97,6 +99,7 @@ def store_up(desk: Desk) -> bool:
 
 def shown(erasure: Erasure, *, store_up: bool) -> ErasureShown:
     """An erasure without what could name the person."""
+    anything = any((erasure.records, erasure.scores, erasure.items, erasure.names))
     return ErasureShown(
         id=erasure.id,
         state=erasure.state,
@@ -106,6 +109,7 @@ def shown(erasure: Erasure, *, store_up: bool) -> ErasureShown:
         scores=erasure.scores,
         items=erasure.items,
         names=erasure.names,
+        found=None if erasure.state == "pending" else anything,
         store_up=store_up,
     )
 

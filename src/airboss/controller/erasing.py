@@ -8,6 +8,7 @@ begins again from the ledger, where an erasure is pending until all of it is don
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -48,6 +49,9 @@ back, and those of a worker begin after all that one before it may have made."""
 
 TOLD_EVERYWHERE: Final = timedelta(seconds=2)
 """Within this time from being asked for, an erasure stands in the ledger, where other machines find it."""
+
+COUNTED_MAX: Final = 100_000
+"""Of what is blanked as it arrives so much at most is told of."""
 
 PAUSE_S: Final = 1.0
 PAUSE_S_MAX: Final = 60.0
@@ -97,6 +101,8 @@ class Erasing:
         self._audit = audit
         self._clock = clock
         self._traces = traces
+        self._arrived: dict[str, set[tuple[str, str]]] = {}
+        """What has been blanked as it arrived of who is being forgotten: by user, kinds and ids."""
         self._mark: object = None
         self._tombstones = Tombstones(key, {})
         self._swept = False
@@ -130,7 +136,9 @@ class Erasing:
                 score = read_score(frame.payload)
                 named = evaluated_in(score.subject_id)
                 theirs = named is not None and self._traces.holds(named.trace_id)
-                if theirs or self._tombstones.covers(score.user, score.at):
+                mine = self._tombstones.covers(score.user, score.at)
+                if theirs or mine:
+                    self._count(score.user if mine else None, "score", score.id)
                     return Frame(kind="score", payload=blank_score(score), start=frame.start, end=frame.end)
             elif frame.kind == "span":
                 span = read_span(frame.payload)
@@ -200,7 +208,10 @@ class Erasing:
         if not self._swept:  # what a kill between taking and blanking may have left
             self._sweep(segments)
             self._swept = True
-        pending = [each for each in self._store.pending()[:AT_ONCE] if self._known(each, sure)]
+        asked_for = self._store.pending()
+        if not asked_for:
+            self._arrived.clear()
+        pending = [each for each in asked_for[:AT_ONCE] if self._known(each, sure)]
         if not pending:
             return
         self._erase([each for each in pending if each.user is not None], segments, letters)
@@ -232,8 +243,9 @@ class Erasing:
         for each in pending:
             assert each.user is not None  # as chosen
             items = self._forget_items(each.user)
-            taken = found[each.user]
-            detail = {"erasure": each.id, "records": taken.records, "scores": taken.scores, "items": items}
+            taken, arrived = found[each.user], Counter(kind for kind, _ in self._arrived.get(each.user, ()))
+            records, scores = taken.records + arrived["call"], taken.scores + arrived["score"]
+            detail = {"erasure": each.id, "records": records, "scores": scores, "items": items}
             names = self._audit.forget(
                 each.user,
                 action=FORGOT,
@@ -242,8 +254,9 @@ class Erasing:
                 detail=detail,
                 at=self._clock.now(),
             )
-            self._store.found(each.id, records=taken.records, scores=taken.scores, items=items, names=names)
-            log.info("erasure %d: %d records, %d items", each.id, taken.records, items)
+            self._store.found(each.id, records=records, scores=scores, items=items, names=names)
+            self._arrived.pop(each.user, None)
+            log.info("erasure %d: %d records, %d items", each.id, records, items)
 
     def _may_be_of(self, users: Iterable[str], segment: str, payload: bytes) -> bool:
         payload = self.letter(segment, payload)
@@ -293,9 +306,17 @@ class Erasing:
 
     def _goes(self, what: OpenedCall | Span) -> bool:
         """Whether what arrives is of somebody forgotten; more of its trace may come."""
-        if what.trace_id is not None and self._tombstones.covers(what.user, what.started_at):
-            self._traces.add([what.trace_id], self._tombstones.until(what.user or "") or what.started_at)
+        if self._tombstones.covers(what.user, what.started_at):
+            if isinstance(what, OpenedCall) or bytes(what.call) != b"null":
+                self._count(what.user, "call", what.id)
+            if what.trace_id is not None:
+                self._traces.add([what.trace_id], self._tombstones.until(what.user or "") or what.started_at)
         return self._theirs(what)
+
+    def _count(self, user: str | None, kind: str, what_id: str) -> None:
+        """What of a person is blanked as it arrives is not found in the log any more. It may arrive again."""
+        if user is not None and sum(map(len, self._arrived.values())) < COUNTED_MAX:
+            self._arrived.setdefault(user, set()).add((kind, what_id))
 
     def _theirs(self, call: OpenedCall | Span) -> bool:
         return self._tombstones.covers(call.user, call.started_at) or self._traces.covers(call)
