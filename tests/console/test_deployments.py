@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -68,9 +68,23 @@ def test_calls_of_our_own_are_told_beside_the_others(fresh: LoopSite) -> None:
 
 @pytest.mark.parametrize("path", ["/deployments", "/deployments/support", "/records", "/governance/audit"])
 def test_a_slash_at_the_end_leads_to_the_page(week: LoopSite, path: str) -> None:
-    """As people type it, names that may have slashes themselves included."""
-    answer = week.person().get(f"{path}/", follow_redirects=False)
-    assert (answer.status_code, urlsplit(answer.headers["location"]).path) == (307, path)
+    """As people type it, names that may have slashes themselves included; wherever they say that it is."""
+    for asked, led in ((f"{path}/", path), (f"{path}//?range=7d&x=a%20b", f"{path}?range=7d&x=a%20b")):
+        answer = week.person().get(asked, follow_redirects=False, headers={"host": "elsewhere.example"})
+        assert (answer.status_code, answer.headers["location"]) == (307, led)
+
+
+def test_a_slash_at_the_end_leads_nowhere_else(week: LoopSite) -> None:
+    """Where nothing is, nothing is with a slash either, and no path leads to another host."""
+    for path in (
+        "/nothing/",
+        "/api/v1/nothing/",
+        "//elsewhere.example/",
+        "/%5Celsewhere.example/",
+        "/static",
+    ):
+        answer = week.person().get(f"http://testserver{path}", follow_redirects=False)
+        assert answer.status_code == 404, path
 
 
 def test_a_step_says_how_it_ends_with_few_users(week: LoopSite) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
+from urllib.parse import quote
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Match, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from airboss.console import api, pages_table, views_docs
 from airboss.console import views as pages
@@ -64,8 +65,23 @@ def build(desk: Desk) -> Starlette:
         exception_handlers={HTTPException: raise_on},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes, app.router.default = False, partial(elsewhere, app)
     app.state.live = desk.live
     return app
+
+
+async def elsewhere(app: Starlette, scope: Scope, receive: Receive, send: Send) -> None:
+    """What no route takes. A path with a slash too many leads on to that without, by its path alone: what a
+    request calls our host is anybody's word, which caches keep and browsers follow."""
+    path = scope["path"].rstrip("/")
+    if path == scope["path"] or not any(
+        route.matches({**scope, "path": path})[0] is not Match.NONE for route in app.routes
+    ):
+        await app.router.not_found(scope, receive, send)
+        return
+    query = scope["query_string"].decode("ascii", "replace")
+    where = own_path(quote(path) + (f"?{query}" if query else ""))
+    await RedirectResponse(where, status_code=307)(scope, receive, send)
 
 
 async def raise_on(_request: Request, error: Exception) -> Response:

@@ -145,7 +145,7 @@ class Guard:
 
     async def _refusal(self, request: Request) -> Response | None:
         """Why this request may not pass: None if it may, a redirect to the login, or an ApiError raised."""
-        path = request.url.path
+        path = request.scope["path"]  # as it is routed: a URL is made of what a request calls our host, too
         if is_for_models(request):
             # A client that followed a redirect to the login would take the page for an answer of a model.
             raise NotFound(
@@ -176,7 +176,7 @@ class Guard:
                 "no key; send `Authorization: Bearer` with the admin key that `airboss up` printed (it "
                 "stands in DATA/secrets/admin_key), or one of `airboss keys create NAME --role viewer`"
             )
-        wanted = path + (f"?{request.url.query}" if request.url.query else "")
+        wanted = quote(path) + (f"?{request.url.query}" if request.url.query else "")
         after = f"?next={quote(wanted, safe='/')}" if request.method in SAFE_METHODS and wanted != "/" else ""
         return RedirectResponse(f"/login{after}", status_code=303)
 
@@ -186,7 +186,7 @@ class Guard:
         needed = needed_by(request)
         if needed is not None and not caller.may(needed):
             may = await self.desk.run(lambda: self.desk.callers.who_may(needed))
-            what = f"{request.method} {request.url.path[:200]}"
+            what = f"{request.method} {request.scope['path'][:200]}"
             if not is_api(request):
                 what = "this page" if request.method in SAFE_METHODS else "this"
             raise too_low(caller, needed, what, may=may)
@@ -303,19 +303,19 @@ def check_origin(request: Request) -> None:
 
 def is_api(request: Request) -> bool:
     """Whether the caller is a program."""
-    path = request.url.path
+    path = request.scope["path"]
     return path.startswith("/api/") or path in ("/api", "/healthz", "/readyz") or is_for_models(request)
 
 
 def is_for_models(request: Request) -> bool:
     """Whether this is a call of a model, by a program that was given the console's address."""
-    path = request.url.path
+    path = request.scope["path"]
     return path.startswith("/v1/") or (request.method == "POST" and path.endswith(CALLS))
 
 
 def as_api_error(error: Exception, request: Request) -> ApiError:
     """Any exception as the error that is answered; a defect of ours goes to the log and tells nothing."""
-    path = request.url.path[:200]
+    path = request.scope["path"][:200]
     if isinstance(error, ApiError):
         return error
     if isinstance(error, StoreUnavailable):
