@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -18,7 +18,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
-from airboss.store.alert_rows import calls_of, spent_page
+from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
 from airboss.store.alert_rules import rule_of
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
@@ -47,7 +47,10 @@ def listing(desk: Desk, seen: Visit) -> View:
     found = api_alarms.alarms(desk, asking(seen))
     known = api_alarms.alarms_of(desk, api_alarms.in_force(desk))
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
-    alarms = [shown(each, known[each.name], seen.now) for each in listed if each.name in known]
+    rows = desk.alerts.alarms()
+    alarms = [
+        shown(each, known[each.name], rows.get(each.name), seen.now) for each in listed if each.name in known
+    ]
     calm = (None, "no_data", "ok")
     idle = [s for s in alarms if s.alarm.default and s.value is None and s.alarm.state in calm]
     folded = idle if len(idle) > IDLE_MAX and "all" not in seen.params else []
@@ -72,21 +75,21 @@ def one(desk: Desk, seen: Visit) -> View:
         picture=picture,
         unread=unread,
         chart_json=encode(picture).decode(),
-        a=shown(found.alarm, known, seen.now),
+        a=shown(found.alarm, known, desk.alerts.alarms().get(name), seen.now),
         events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
         lengths=LENGTHS,
     )
 
 
-def shown(alarm: Alarm, config: AlarmConfig, now: datetime) -> Shown:
+def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, now: datetime) -> Shown:
     """An alarm for a page."""
     return Shown(
         alarm=alarm,
         value=words(alarm, alarm.value),
         threshold=words(alarm, alarm.threshold),
         measures=measures(alarm, config),
-        records=records(alarm, config, now),
+        records=records(alarm, config, None if row is None else row.memory, now),
         well=alarm.state == "firing" and within(alarm),
     )
 
@@ -159,7 +162,7 @@ def lasting(alarm: Alarm) -> str:
     return f", for {alarm.hold}" if alarm.hold != "0s" else ""
 
 
-def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
+def records(alarm: Alarm, config: AlarmConfig, memory: object, now: datetime) -> str:
     """The calls that an alarm is about: those of its window, from before it began."""
     if alarm.kind == "drift":
         return "/quality/drift"
@@ -170,8 +173,8 @@ def records(alarm: Alarm, config: AlarmConfig, now: datetime) -> str:
         return f"/{page}"
     rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
-    since = (began - timedelta(seconds=rule.window_s)).replace(microsecond=0)
-    return url("/records", calls_of(rule, since, None))
+    since = (began - looked_back(rule, memory)).replace(microsecond=0)
+    return url("/records", calls_of(rule, since, None, memory=memory))
 
 
 def silence(desk: Desk, form: Form) -> str:

@@ -17,7 +17,7 @@ from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import money, period_end
 from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good, shown
-from airboss.store.alert_rows import AlarmRule
+from airboss.store.alert_rows import AlarmRule, Burnt
 
 WINDOW_PARTS: Final = 60
 """A window is measured only so many times in its length: it cannot change faster."""
@@ -212,23 +212,25 @@ class Measures:
     def _burn_rate(self, rule: AlarmRule, now: datetime) -> Reading:
         assert rule.slo is not None
         allowed = 1 - rule.slo.target
-        shown: list[tuple[float, float, bool]] = []
+        shown: list[tuple[float, float, bool, Burnt]] = []
         for part, long_s, short_s in BURNS:
             # At a speed of 1 the budget lasts its time: of a short one these parts go sooner than that.
             bound = max(1.0, part * rule.slo.window_s / long_s)
             slow_ms = rule.slo.latency_ms
-            n, bad = not_good(self.used(rule.deployment, long_s, now, slow_ms=slow_ms), slow_ms)
+            own = self.used(rule.deployment, long_s, now, slow_ms=slow_ms)
+            n, bad = not_good(own, slow_ms)
             n_short, bad_short = not_good(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
-            if not n:
+            if own is None or not n:
                 continue
             long = bad / n / allowed
             short = bad_short / n_short / allowed if n_short else 0.0
             rate = min(long, short)
-            shown.append((rate, bound, bad >= BURNT_MIN and rate > bound))
+            burnt = Burnt(long_s=long_s, failed=2 * own.errors >= bad)
+            shown.append((rate, bound, bad >= BURNT_MIN and rate > bound, burnt))
         if not shown:
             return Reading(why=f"no calls in the last {length(BURNS[-1][1])}")
         # The fastest that is broken, else the one nearest to it.
-        rate, bound, over = next(
+        rate, bound, over, burnt = next(
             (each for each in shown if each[2]), max(shown, key=lambda each: each[0] / each[1])
         )
         budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, None)
@@ -242,7 +244,8 @@ class Measures:
         budget = f"the budget of {length(rule.slo.window_s)}"
         used = f"{budget} is used up {1 - left:.3g} times"
         words = f"{100 * left:.0f} % of {budget} is left" if left > 0 else used
-        return Reading(value=rate, bound=bound, broken=over, detail=words)
+        kept = msgspec.to_builtins(burnt)
+        return Reading(value=rate, bound=bound, broken=over, detail=words, memory=kept)
 
     def _drift(self, rule: AlarmRule, memory: object) -> Reading:
         """What drifted. Once it was known, nothing has while what is usual is learned anew: what was found is

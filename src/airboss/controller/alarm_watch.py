@@ -36,6 +36,7 @@ from airboss.store.alert_rows import (
     Notification,
     Told,
     calls_of,
+    looked_back,
     spent_page,
 )
 from airboss.store.alert_rules import quieted, rule_of
@@ -270,8 +271,8 @@ class AlarmWatch:
             or spent_page(row.rule.team, row.rule.tag)  # no question is of the calls of several
         ):
             return decision
-        since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
-        asked: dict[str, Any] = calls_of(row.rule, since, None)
+        since = min(row.since, now) - looked_back(row.rule, row.memory)
+        asked: dict[str, Any] = calls_of(row.rule, since, None, memory=row.memory)
         where = msgspec.convert({**asked, "since": since - LATE}, RecordFilter)
         try:
             found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
@@ -287,7 +288,8 @@ class AlarmWatch:
 
     def _notes(self, row: AlarmRow, tell: Told, now: datetime) -> list[Notification]:
         link = link_to_records(self._console_url(), row, now)
-        body = notice(row, tell, now=now, window=length(row.rule.window_s), link=link)
+        window = length(int(looked_back(row.rule, row.memory).total_seconds()))
+        body = notice(row, tell, now=now, window=window, link=link)
         return [note(row.rule.name, notifier, tell, body, now) for notifier in row.rule.notify]
 
     def _farewell(self, row: AlarmRow, now: datetime) -> list[Notification]:
@@ -317,8 +319,9 @@ def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     page = spent_page(row.rule.team, row.rule.tag) or page
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
-    since = min(row.since, now) - timedelta(seconds=row.rule.window_s)
-    return f"{console_url.rstrip('/')}/records?{urlencode(calls_of(row.rule, since, now))}"
+    since = min(row.since, now) - looked_back(row.rule, row.memory)
+    asked = calls_of(row.rule, since, now, memory=row.memory)
+    return f"{console_url.rstrip('/')}/records?{urlencode(asked)}"
 
 
 def _worth_keeping(before: AlarmRow | None, decision: Decision) -> bool:

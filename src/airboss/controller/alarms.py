@@ -188,8 +188,8 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     what = {
         "threshold": f"{of} is {measured_as}; {fires}",
         "change": f"{of} changed by {measured_as} against a week ago; {fires}",
-        "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast; "
-        f"the alarm is for {bound}",
+        "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast "
+        f"over {window}; the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
         "budget": f"of the budget of {_payer(rule)} {measured_as} is spent; the alarm is for over {bound}",

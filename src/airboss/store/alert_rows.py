@@ -183,14 +183,37 @@ def spent_page(team: str, tag: str) -> str | None:
     return f"explore?{urlencode({'group_by': by, 'metric': 'cost_usd', 'range': '30d'})}" if by else None
 
 
-def calls_of(rule: AlarmRule, since: datetime, until: datetime | None) -> dict[str, str]:
+class Burnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `burn_rate` alarm keeps: the longer time of what it told last, and whether more of the bad calls
+    in it failed than were slow."""
+
+    long_s: int
+    failed: bool
+
+
+def looked_back(rule: AlarmRule, memory: object) -> timedelta:
+    """How far back the calls lie that an alarm is about; `memory` as in `AlarmRow`. A budget burns in times
+    of its own, whatever the window."""
+    burnt = _burnt(rule, memory)
+    return timedelta(seconds=rule.window_s if burnt is None else burnt.long_s)
+
+
+def _burnt(rule: AlarmRule, memory: object) -> Burnt | None:
+    return msgspec.convert(memory, Burnt) if rule.kind == "burn_rate" and memory is not None else None
+
+
+def calls_of(
+    rule: AlarmRule, since: datetime, until: datetime | None, *, memory: object = None
+) -> dict[str, str]:
     """The calls that an alarm of a deployment or a key is about, as a question of records (parameters of
     `/records`): what ended since then began up to LATE before."""
+    burnt = _burnt(rule, memory)
+    failed = burnt.failed if burnt is not None else rule.slo is not None and rule.slo.latency_ms is None
     whose = {"key": rule.key} if rule.kind == "budget" else {"deployment": rule.deployment}
     asked = {**whose, "since": _moment(since - LATE)}
     if until is not None:
         asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
-    if rule.metric == "error_rate" or (rule.slo is not None and rule.slo.latency_ms is None):
+    if rule.metric == "error_rate" or failed:
         asked["status"] = "error"
     elif rule.metric == "refused_rate":
         asked["status"] = "refused"

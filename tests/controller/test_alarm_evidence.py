@@ -1,0 +1,46 @@
+"""An alarm shows calls that it is about, and leads to them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from airboss.config import AlarmConfig
+from airboss.config.types import SloConfig
+from tests.controller.test_alarm_watch import START, Watched
+from tests.store.samples import call_id
+
+
+@pytest.mark.parametrize(
+    ("bad", "shown"),
+    [
+        ({"status": "error"}, {"status": "error"}),
+        ({"latency_ms": 9_000.0}, {"sort": "slowest"}),
+    ],
+)
+def test_a_budget_that_leaks_for_days_shows_what_used_it_up(
+    tmp_path: Path, bad: dict[str, Any], shown: dict[str, str]
+) -> None:
+    """Of the time over which it burns, not of the last minutes, in which all may be well."""
+    watched = Watched(tmp_path)
+    slo = SloConfig(target=0.9, window="30d", latency_ms=5_000)
+    watched.alarms = {"errors": AlarmConfig(deployment="assistant", slo=slo, hold="0s", notify=("ops",))}
+    ill = [hour * 3_600 for hour in range(60)]
+    watched.calls(*ill, **bad)
+    watched.clock.at = START + timedelta(hours=60)
+    watched.calls(*range(60 * 3_600 - 600, 60 * 3_600 - 590))
+    row = watched.tick()
+    assert row.phase == "firing"
+    assert set(row.records) <= {call_id(second) for second in ill}
+    assert len(row.records) == 5
+    (note,) = watched.store.notifications("errors", limit=9)
+    asked = dict(parse_qsl(urlsplit(note.body["link"]).query))
+    assert datetime.fromisoformat(asked["since"]) <= START
+    assert asked.items() >= shown.items()
+    assert note.body["window"] == "3d"
+    assert "times too fast over 3d" in note.body["text"]
+    watched.store.close()
