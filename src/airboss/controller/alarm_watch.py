@@ -43,6 +43,10 @@ from airboss.store.alert_rules import quieted, rule_of
 from airboss.store.usage import LATE
 
 EVERY_S: Final = 5.0
+LOOK_S: Final = 5.0
+"""So long a look measures, one alarm at least; those that it has not come to come first in the next. Hundreds
+after a start keep nobody from hearing of the first."""
+
 RECORDS_SHOWN: Final = 5
 """Of the calls that an alarm is about."""
 
@@ -116,6 +120,7 @@ class AlarmWatch:
         self._clock = clock
         self._console_url = console_url
         self._measured: dict[tuple[str, int], tuple[datetime, Reading]] = {}
+        self._tried: dict[tuple[str, int], float] = {}
         self.phases: dict[str, str] = {}
         """Where each alarm stands, for metrics."""
         self.untaken = Untaken()
@@ -159,6 +164,7 @@ class AlarmWatch:
                 now,
             )
             for name, rule in rules.items()
+            if name in readings
         ]
         gone = [row for name, row in rows.items() if name not in rules]
         told = [
@@ -169,7 +175,8 @@ class AlarmWatch:
         ]
         told += [note for row in gone if row.told != "ok" for note in self._farewell(row, now)]
         changed = [each.row for each in decisions if _worth_keeping(rows.get(each.row.rule.name), each)]
-        self.phases = {each.row.rule.name: each.row.phase for each in decisions}
+        stand = {**rows, **{each.row.rule.name: each.row for each in decisions}}
+        self.phases = {name: stand[name].phase for name in rules if name in stand}
         self._keep(changed, [each.event for each in decisions if each.event is not None], told, gone)
 
     def _keep(
@@ -212,7 +219,8 @@ class AlarmWatch:
     def _readings(
         self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
     ) -> dict[str, Reading]:
-        """What each rule measures now; one question to the log for each length of window and kind."""
+        """What each rule measures now, as far as there is time; one question to the log for each length of
+        window and kind."""
         lost = self._lost()
         readings = {
             rule.name: recording(rule, self._memory(rule, rows), lost, now)
@@ -232,25 +240,34 @@ class AlarmWatch:
             )
             return readings | {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in rules}
         self._measures.forget_old(now)
-        for rule in rules:
-            kept = self._measured.get((rule.name, hash(rule)))
-            if kept is not None and fresh(rule.window_s, kept[0], now):
-                readings[rule.name] = kept[1]
-                continue
-            memory = self._memory(rule, rows)
-            try:
-                if rule.kind == "sequential":
-                    reading = alarm_tests.look(rule, memory, self._log, now)
-                else:
-                    reading = self._measures.read(rule, memory, now)
-            except StoreUnavailable as error:
-                reading = Reading(why=str(error)[:200], memory=memory)
-            else:
-                self._measured[rule.name, hash(rule)] = (now, reading)
-            readings[rule.name] = reading
-        known = {(rule.name, hash(rule)) for rule in rules}
-        self._measured = {key: each for key, each in self._measured.items() if key in known}
+        known = {(rule.name, hash(rule)): rule for rule in rules}
+        self._measured = {
+            key: each
+            for key, each in self._measured.items()
+            if key in known and fresh(known[key].window_s, each[0], now)
+        }
+        readings |= {name: reading for (name, _), (_, reading) in self._measured.items()}
+        self._tried = {key: self._tried.get(key, float("-inf")) for key in known}
+        begin = self._clock.monotonic()
+        for key in sorted((key for key in known if key not in self._measured), key=self._tried.__getitem__):
+            self._tried[key] = self._clock.monotonic()
+            readings[key[0]] = self._measure(known[key], self._memory(known[key], rows), now)
+            if self._clock.monotonic() - begin >= LOOK_S:
+                break
         return readings
+
+    def _measure(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
+        """What a rule measures, which is kept for as long as it holds. A log that is away is asked again in
+        the next look."""
+        try:
+            if rule.kind == "sequential":
+                reading = alarm_tests.look(rule, memory, self._log, now)
+            else:
+                reading = self._measures.read(rule, memory, now)
+        except StoreUnavailable as error:
+            return Reading(why=str(error)[:200], memory=memory)
+        self._measured[rule.name, hash(rule)] = (now, reading)
+        return reading
 
     @staticmethod
     def _memory(rule: AlarmRule, rows: Mapping[str, AlarmRow]) -> object:

@@ -1,0 +1,53 @@
+"""Many alarms do not keep each other waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from airboss.config import AlarmConfig
+from airboss.domain.ports import UsageQuery
+from airboss.domain.usage import UsageRow
+from tests.controller.test_alarm_watch import ERRORS, Log, Watched
+
+
+class SlowLog(Log):
+    """A log that takes two seconds for each question."""
+
+    watched: Watched
+
+    def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
+        """As a log."""
+        self.watched.clock.at += timedelta(seconds=2)
+        return super().usage(asked)
+
+
+def test_a_look_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
+    """Forty alarms take a slow log 80 s: the first is told within seconds, each is looked at in its turn, and
+    none is taken for gone or well meanwhile."""
+    watched = Watched(tmp_path)
+    watched.log = SlowLog()
+    watched.log.watched = watched
+    more = {
+        f"a{number}": AlarmConfig(metric="error_rate", deployment="assistant", above=0.2, window=f"{number}m")
+        for number in range(10, 50)
+    }
+    watched.alarms = {"errors": ERRORS, **more}
+    watched.calls(*range(200, 220), status="error")
+    watch, begin = watched.restarted(), watched.clock.at
+    assert watched.tick(0).phase == "firing"
+    assert watched.clock.at - begin <= timedelta(seconds=10)
+    for _ in range(20):
+        assert watched.tick(0).phase == "firing"
+    assert set(watch.phases) == set(watched.alarms)
+    looked = [row.checked_at for row in watched.store.alarms().values() if row.checked_at is not None]
+    assert max(looked) - min(looked) <= timedelta(seconds=90)
+    again = watched.restarted()
+    watched.alarms = {name: msgspec.structs.replace(each, hold="0s") for name, each in watched.alarms.items()}
+    watched.tick(0)
+    assert again.phases["errors"] == "firing"
+    assert set(again.phases) == set(watched.alarms)
+    watched.store.close()
