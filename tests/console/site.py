@@ -234,9 +234,11 @@ class NoRollouts:
         """As `desk.Rollouts`, but that nothing is taken back."""
         return nullcontext()
 
-    def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
+    def list(
+        self, *, deployment: str | None = None, until: datetime | None = None, limit: int = 100
+    ) -> tuple[Rollout, ...]:
         """As `desk.Rollouts`."""
-        del deployment, limit
+        del deployment, until, limit
         return ()
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from airboss.config import AlarmConfig
 from airboss.config.types import SloConfig
-from tests.controller.test_alarm_watch import START, Watched
-from tests.store.samples import call_id
+from tests.controller.test_alarm_watch import Watched
+from tests.store.samples import START, call_id
 
 
 @pytest.mark.parametrize(

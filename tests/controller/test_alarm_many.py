@@ -11,17 +11,18 @@ import msgspec
 from airboss.config import AlarmConfig
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
+from tests.controller.journals import FixedClock
 from tests.controller.test_alarm_watch import ERRORS, Log, Watched
 
 
 class SlowLog(Log):
     """A log that takes two seconds for each question."""
 
-    watched: Watched
+    clock: FixedClock
 
     def usage(self, asked: UsageQuery) -> Sequence[UsageRow]:
         """As a log."""
-        self.watched.clock.at += timedelta(seconds=2)
+        self.clock.at += timedelta(seconds=2)
         return super().usage(asked)
 
 
@@ -29,8 +30,8 @@ def test_a_look_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
     """Forty alarms take a slow log 80 s: the first is told within seconds, each is looked at in its turn, and
     none is taken for gone or well meanwhile."""
     watched = Watched(tmp_path)
-    watched.log = SlowLog()
-    watched.log.watched = watched
+    log = watched.log = SlowLog()
+    log.clock = watched.clock
     more = {
         f"a{number}": AlarmConfig(metric="error_rate", deployment="assistant", above=0.2, window=f"{number}m")
         for number in range(10, 50)

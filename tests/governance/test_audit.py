@@ -114,6 +114,7 @@ def test_leaves_are_found_by_action_time_and_page(tmp_path: Path) -> None:
 
     assert numbers(action="erase") == [12]
     assert numbers(since=NOW + timedelta(seconds=10)) == [12, 11, 10]
+    assert numbers(until=NOW + timedelta(seconds=3)) == [2, 1, 0]
     assert numbers(limit=3) == [12, 11, 10]
     assert numbers(limit=3, before=10) == [9, 8, 7]
     log.close()

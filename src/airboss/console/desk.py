@@ -125,8 +125,10 @@ class Rollouts(Protocol):
         """Write a release, and its model if it is new, into the configuration. Raises WrongCall,
         ConfigError."""
 
-    def list(self, *, deployment: str | None = None, limit: int = 100) -> Sequence[Rollout]:
-        """Rollouts, the newest first."""
+    def list(
+        self, *, deployment: str | None = None, until: datetime | None = None, limit: int = 100
+    ) -> Sequence[Rollout]:
+        """Rollouts, the newest first; with `until` those that had begun before then."""
 
     def get(self, rollout_id: str) -> Rollout | None:
         """The rollout of this id."""

@@ -9,6 +9,8 @@ import msgspec
 
 from airboss.console.desk import Desk
 from airboss.console.query import Period
+from airboss.domain.plan import DeploymentPlan
+from airboss.domain.ports import KeptRelease
 
 MARKS_MAX = 40
 """The newest; more on one chart could not be read."""
@@ -45,16 +47,16 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
             path=f"/releases/{each.release.digest}",
         )
         for each in desk.ledger.releases()
-        if since <= each.at < until
+        if since <= each.at < until and (deployment is None or _concerns(desk, each, deployment))
     ]
-    for rollout in desk.rollouts.list(deployment=deployment):
+    for rollout in desk.rollouts.list(deployment=deployment, until=until):
         about = f"{rollout.deployment}: rollout of {rollout.name or rollout.release[:8]}"
         path = f"/rollouts/{rollout.id}"
         found.append(Mark(at=rollout.started_at, kind="rollout", words=f"{about} began", path=path))
         if rollout.final and rollout.verdict is not None:
             words = f"{about} {rollout.stage.state}"
             found.append(Mark(at=rollout.verdict.at, kind="rollout", words=words, path=path))
-    for leaf in desk.audit.newest(limit=MARKS_MAX, action="config.apply", since=since):
+    for leaf in desk.audit.newest(limit=MARKS_MAX, action="config.apply", since=since, until=until):
         content: dict[str, Any] = msgspec.json.decode(leaf.leaf.content)
         plan = content.get("detail", {}).get("plan")
         words = f"plan {plan}" if plan is not None else "configuration"
@@ -62,6 +64,21 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
         found.append(Mark(at=at, kind="config", words=words, path="/governance/audit?action=config.apply"))
     inside = sorted((each for each in found if since <= each.at < until), key=lambda each: each.at)
     return inside[-MARKS_MAX:]
+
+
+def _concerns(desk: Desk, release: KeptRelease, deployment: str) -> bool:
+    """Whether a release was served by a deployment when it was new, or by none: whose candidate it is, nobody
+    knows any more."""
+    plan = desk.ledger.plan(release.plan)
+    of = {each.name for each in plan.deployments if serves(each, release.release.digest)} if plan else set()
+    return not of or deployment in of
+
+
+def serves(deployment: DeploymentPlan, digest: str) -> bool:
+    """Whether callers of a deployment may get the release of this digest."""
+    apart = (deployment.canary, deployment.preview)
+    releases = (deployment.stable, *(each.served.release for each in apart if each is not None))
+    return digest in {each.digest for each in releases}
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):

@@ -211,9 +211,12 @@ class Rollouts:
                 newest = None  # it was taken back already
             raise WrongCall(stages.none_runs(deployment, newest.stage if newest else None))
 
-    def list(self, *, deployment: str | None = None, limit: int = 100) -> tuple[Rollout, ...]:
-        """Rollouts, the newest first."""
-        return tuple(read(row) for row in self._store.newest(deployment=deployment, limit=limit))
+    def list(
+        self, *, deployment: str | None = None, until: datetime | None = None, limit: int = 100
+    ) -> tuple[Rollout, ...]:
+        """Rollouts, the newest first; with `until` those that had begun before then."""
+        rows = self._store.newest(deployment=deployment, until=until, limit=limit)
+        return tuple(map(read, rows))
 
     def get(self, rollout_id: str) -> Rollout | None:
         """The rollout of this id."""

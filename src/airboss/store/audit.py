@@ -99,6 +99,7 @@ class SqlAuditLog(LedgerPart):
         limit: int,
         action: str | None = None,
         since: datetime | None = None,
+        until: datetime | None = None,
         before: int | None = None,
     ) -> Sequence[NamedLeaf]:
         """As `AuditLog.newest`."""
@@ -107,6 +108,8 @@ class SqlAuditLog(LedgerPart):
             asked = asked.where(audit_leaves.c.action == action)
         if since is not None:
             asked = asked.where(audit_leaves.c.at >= since.astimezone(UTC).isoformat())
+        if until is not None:
+            asked = asked.where(audit_leaves.c.at < until.astimezone(UTC).isoformat())
         if before is not None:
             asked = asked.where(audit_leaves.c.number < before)
         with self._read() as connection:

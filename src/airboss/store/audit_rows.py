@@ -194,9 +194,10 @@ class AuditLog(Protocol):
         limit: int,
         action: str | None = None,
         since: datetime | None = None,
+        until: datetime | None = None,
         before: int | None = None,
     ) -> Sequence[NamedLeaf]:
-        """The newest leaves first: of this action, from then on, and with a smaller number."""
+        """The newest leaves first: of this action, from then on, before then, and with a smaller number."""
 
     def whole(self) -> AbstractContextManager[WholeLog]:
         """The log as it is now, with the rows that it tells of, to be read to its end within the block."""

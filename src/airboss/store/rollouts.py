@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -89,12 +89,18 @@ class SqlRolloutStore(LedgerPart):
         found = self._rows(select(rollouts).where(rollouts.c.id == rollout_id))
         return found[0] if found else None
 
-    def newest(self, *, deployment: str | None = None, limit: int = 100) -> tuple[RolloutRow, ...]:
+    def newest(
+        self, *, deployment: str | None = None, until: datetime | None = None, limit: int = 100
+    ) -> tuple[RolloutRow, ...]:
         """Rollouts, the newest first, but what is live before all: one begun while the clock was ahead would
-        stand before it."""
+        stand before it. With `until` those that had begun before then."""
         order = (rollouts.c.live.desc(), rollouts.c.started_at.desc())
         asked = select(rollouts).order_by(*order).limit(limit)
-        return self._rows(asked if deployment is None else asked.where(rollouts.c.deployment == deployment))
+        if deployment is not None:
+            asked = asked.where(rollouts.c.deployment == deployment)
+        if until is not None:
+            asked = asked.where(rollouts.c.started_at < until.astimezone(UTC).isoformat())
+        return self._rows(asked)
 
     def units(self, rollout_id: str, lane: str, units: Sequence[str]) -> dict[str, bytes]:
         """What a lane remembers of these units; those never seen are left out."""
