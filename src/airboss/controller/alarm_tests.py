@@ -225,9 +225,10 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
         shares = [bad / n for n, bad in (come, begun) if n]
     share = shares[0] if shares else None
     broken = sequential.rejected(test, epoch.alpha)
-    words = f"usual: {epoch.usual}; evidence {_short(test.e_value)} of {_short(1 / epoch.alpha)}"
+    enough = _short(1 / epoch.alpha)
+    words = f"usual: {epoch.usual}; evidence {_short(test.e_value)}, where {enough} is enough"
     if epoch.bound is not None:
-        words += f"; bad: over {_amount(rule.metric, epoch.bound)}"
+        words = f"bad: over {_amount(rule.metric, epoch.bound)}; {words}"
     well = _well_since(epoch) if broken else None
     if well is not None:
         at, n, bad = well

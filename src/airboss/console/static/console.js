@@ -213,17 +213,25 @@
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.font = `${10 * ratio}px system-ui, sans-serif`;
     ctx.textBaseline = "alphabetic";
+    for (const [at] of data.marks) {
+      const x = Math.round(plot.valToPos(at, "x", true));
+      ctx.beginPath(); ctx.moveTo(x, plot.bbox.top); ctx.lineTo(x, plot.bbox.top + plot.bbox.height); ctx.stroke();
+    }
+    ctx.save(); // around words no line is seen
+    ctx.strokeStyle = ink.surface; ctx.lineWidth = 4 * ratio; ctx.lineJoin = "round"; ctx.setLineDash([]);
     let free = 0; // words that would stand on others are left out; the line says that something changed
     for (const [at, words] of data.marks) {
       const x = Math.round(plot.valToPos(at, "x", true));
-      ctx.beginPath(); ctx.moveTo(x, plot.bbox.top); ctx.lineTo(x, plot.bbox.top + plot.bbox.height); ctx.stroke();
       const width = ctx.measureText(words).width + 4 * ratio;
       const late = x + width > plot.bbox.left + plot.bbox.width, start = late ? x - width : x;
       if (start < free) continue;
       free = start + width + 8 * ratio;
       ctx.textAlign = late ? "right" : "left";
-      ctx.fillText(words, x + (late ? -4 : 4) * ratio, plot.bbox.top + 9 * ratio);
+      const place = [words, x + (late ? -4 : 4) * ratio, plot.bbox.top + 9 * ratio];
+      ctx.strokeText(...place);
+      ctx.fillText(...place);
     }
+    ctx.restore();
     if (data.bound != null) { // what the values are compared with
       const y = Math.round(plot.valToPos(data.bound, "y", true)), right = plot.bbox.left + plot.bbox.width;
       ctx.strokeStyle = ctx.fillStyle = ink.bad;
@@ -290,7 +298,7 @@
     if (tip) tip.hidden = true;
     const data = JSON.parse(source.textContent);
     document.body.append(probe);
-    for (const name of ["line", "muted", "bad"]) ink[name] = colour(`--${name}`);
+    for (const name of ["line", "muted", "bad", "surface"]) ink[name] = colour(`--${name}`);
     const seen = {};
     for (const line of data.lines) {
       line.ink = colour("--hue", `r${line.hue}`);
