@@ -24,6 +24,7 @@ from airboss.domain.release import Release
 from airboss.governance.keys import hash_key, new_key
 from airboss.rollouts.live import Rollout
 from airboss.store.alert_rows import AlarmRow, Silence
+from airboss.store.ended import Ended
 from airboss.store.eval_rows import DatasetRow
 from airboss.store.job_rows import Job
 from airboss.store.memory import MemoryRecordLog
@@ -288,6 +289,7 @@ class Site:
     approvals: bool = False
     proposals: Any = field(default_factory=NothingWaits)
     identity: Any = None
+    ended: Ended = field(default_factory=Ended)
     audit_trouble: str | None = None
 
     def app(self) -> Starlette:
@@ -332,6 +334,7 @@ class Site:
             in_force=lambda: Config(oidc=self.oidc, approvals=ApprovalsConfig(required=self.approvals)),
             proposals=self.proposals,
             identity=self.identity,
+            ended=self.ended,
         )
         self.hub = desk.live
         return build(desk)

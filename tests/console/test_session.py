@@ -17,10 +17,11 @@ from airboss.console.session import (
     Attempts,
     Sessions,
 )
+from airboss.store.ended import Ended
 from tests.console.site import ADMIN_KEY, API_KEY, NOW, Site
 
 ORIGIN = {"origin": "http://testserver"}
-SESSIONS = Sessions(session_key="s", admin_key="a")
+SESSIONS = Sessions(session_key="s", admin_key="a", ended=Ended())
 
 
 def test_a_cookie_is_good_until_it_runs_out() -> None:
@@ -34,8 +35,8 @@ def test_a_cookie_is_good_until_it_runs_out() -> None:
 def test_a_changed_key_ends_every_session() -> None:
     """The signature hangs on the admin key and on the session key."""
     cookie = SESSIONS.issue(NOW)
-    assert not Sessions(session_key="s", admin_key="b").valid(cookie, NOW)
-    assert not Sessions(session_key="t", admin_key="a").valid(cookie, NOW)
+    assert not Sessions(session_key="s", admin_key="b", ended=Ended()).valid(cookie, NOW)
+    assert not Sessions(session_key="t", admin_key="a", ended=Ended()).valid(cookie, NOW)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,18 @@ def test_logout_forgets(site: Site) -> None:
     assert person.get("/").status_code == 200
     assert person.post("/logout", headers=ORIGIN).headers["location"] == "/login"
     assert person.get("/").status_code == 303
+
+
+def test_logout_ends_copies_of_the_cookie(site: Site) -> None:
+    """Whoever took it from the browser before is out as well, and nobody else is."""
+    browser, other = site.person("operator"), site.person("operator")
+    thief = site.client()
+    thief.cookies.set(COOKIE, browser.cookies[COOKIE])
+    assert thief.get("/records").status_code == 200
+    browser.post("/logout", headers=ORIGIN)
+    assert [thief.get(path).status_code for path in ("/records", "/api/v1/records")] == [303, 401]
+    assert thief.post("/logout", headers=ORIGIN).status_code == 303
+    assert other.get("/records").status_code == 200
 
 
 def test_a_session_ends_by_itself(site: Site) -> None:

@@ -19,6 +19,7 @@ from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
 from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, SIGN_IN
 from airboss.governance.oidc_http import OidcHttp
 from airboss.governance.sign_in import Person
+from airboss.store.ended import Ended
 from tests.console.site import ADMIN_KEY, Site
 from tests.support.identity import CLIENT, SAYS, SECRET, IdentityProvider
 from tests.support.wait import until
@@ -273,7 +274,7 @@ def test_nobody_writes_their_own_role(known: Site) -> None:
         forged = f"airboss_session={expiry}.{nonce}.{name}.{signature}".encode()
         assert other.get("/", headers={b"cookie": forged}).status_code == 303
     # Nor by who knows what it is bound to: the session key is missing.
-    mine = Sessions(session_key="guessed", admin_key="guessed")
+    mine = Sessions(session_key="guessed", admin_key="guessed", ended=Ended())
     made = mine.issue(known.clock.now(), name=as_name(Person(name="x", id="u", role="admin")), bond="")
     assert known.client().get("/", headers={"cookie": f"airboss_session={made}"}).status_code == 303
 

@@ -29,6 +29,7 @@ from airboss.compose.taking import wait_until_taken
 from airboss.compose.watching import InForce, console_url, secret, with_alarms
 from airboss.store.brought import Brought
 from airboss.store.datadir import DataDir
+from airboss.store.ended import Ended
 from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ def desk_over(
     from airboss.controller.price_list import PriceList  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import limit_uses, target_uses  # noqa: PLC0415 - as above
 
-    everywhere = counts_of(data, nodes)
-
-    clear = in_the_clear(records)
+    everywhere, clear = counts_of(data, nodes), in_the_clear(records)
 
     def retry() -> tuple[int, Sequence[DeadLetter]]:
         taken, left = letters.ask() if settle is None else letters.retry()
@@ -146,6 +145,7 @@ def desk_over(
         jobs=stores.jobs,
         evals=stores.evals,
         brought=Brought(data.brought_path),
+        ended=ended_sessions(data),
         audit=stores.audit,
         people=stores.people,
         alerts=stores.alerts,
@@ -165,6 +165,13 @@ def desk_over(
         own_file=partial(own_file, ledger, data, up.config if up is not None else ""),
         keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     )
+
+
+def ended_sessions(data: DataDir) -> Ended:
+    """Sessions that were signed out of. A file that cannot be read ends all that there may be."""
+    from airboss.console.session import LIFETIME_S  # noqa: PLC0415 - as above
+
+    return Ended(data.ended_path, unread_until=int(SystemClock().now().timestamp()) + LIFETIME_S)
 
 
 def identity() -> IdentityProvider:

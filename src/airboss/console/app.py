@@ -145,7 +145,7 @@ def page_routes(desk: Desk, templates: Templates) -> list[Route | Mount]:
         Route("/login", partial(login, desk, templates), methods=["GET", "POST"]),
         Route(SIGN_IN, partial(begin, desk, templates), methods=["GET"]),
         Route(CALLBACK, partial(finish, desk, templates), methods=["GET"]),
-        Door("/logout", logout, roles={"POST": "viewer"}),
+        Door("/logout", partial(logout, desk), roles={"POST": "viewer"}),
         Route("/healthz", healthz),
         Route("/readyz", partial(readyz, desk)),
         Mount("/static", Cached(directory=STATIC)),

@@ -39,6 +39,7 @@ from airboss.store.alert_rows import AlertStore
 from airboss.store.audit_rows import AuditLog
 from airboss.store.brought import Brought
 from airboss.store.drift_rows import DriftStore
+from airboss.store.ended import Ended
 from airboss.store.job_rows import JobStore
 from airboss.store.proposal_rows import ProposalStore
 from airboss.store.span_rows import TracedLog
@@ -214,6 +215,8 @@ class Desk:
     attempts: Attempts = field(default_factory=Attempts)
     brought: Brought = field(default_factory=Brought)
     """What imports have stored, for those who follow the log."""
+    ended: Ended = field(default_factory=Ended)
+    """Sessions that were signed out of."""
     exports: Exports = field(default_factory=Exports)
     readings: Readings = field(default_factory=Readings)
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
@@ -232,7 +235,7 @@ class Desk:
         """Make what is made of the ports and the keys."""
         made = {
             "callers": Callers(self.ledger, self.clock, lambda: self.in_force().oidc),
-            "sessions": Sessions(session_key=self.session_key, admin_key=self.admin_key),
+            "sessions": Sessions(session_key=self.session_key, admin_key=self.admin_key, ended=self.ended),
             "live": Live(lambda: self.run(lambda: newest_of(self.log, self.clock.now()))),
         }
         for name, value in made.items():

@@ -1,8 +1,9 @@
 """Who may look: the cookie that stands for a key or a person in a browser.
 
-The cookie holds no secret: an expiry, the name of a console key or of a person where it stands for one, and
-a signature over that. The signature's key is made from the session key, the admin key and what the session is
-bound to (`callers.bond`), so a changed admin key ends every session.
+The cookie holds no secret: an expiry, an id, the name of a console key or of a person where it stands for
+one, and a signature over that. The signature's key is made from the session key, the admin key and what the
+session is bound to (`callers.bond`), so a changed admin key ends every session. Signing out ends one, with
+all copies of its cookie (`store.ended`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.governance.sign_in import Person
+from airboss.store.ended import Ended
 
 COOKIE = "airboss_session"
 LIFETIME_S = 12 * 3_600
@@ -34,9 +36,10 @@ TOLD_WINDOW_S = 3_600.0
 
 
 class Sessions:
-    """Makes and checks the login cookie."""
+    """Makes, checks and ends the login cookie."""
 
-    def __init__(self, *, session_key: str, admin_key: str) -> None:
+    def __init__(self, *, session_key: str, admin_key: str, ended: Ended) -> None:
+        self._ended = ended
         self._key = hmac.digest(session_key.encode(), b"airboss console\0" + admin_key.encode(), "sha256")
 
     def issue(self, now: datetime, *, name: str = "", bond: str = "") -> str:
@@ -55,13 +58,25 @@ class Sessions:
         body, _, signature = cookie.rpartition(".")
         if not body or not hmac.compare_digest(signature, self._sign(body, bond)):
             return False
-        return now.timestamp() < int(body.partition(".")[0])
+        until, session = _of(body)
+        return now.timestamp() < until and not self._ended.holds(session, until)
+
+    def end(self, cookie: str, now: datetime) -> None:
+        """End the session of a cookie that is valid, and of every copy of it."""
+        until, session = _of(cookie.rpartition(".")[0])
+        self._ended.add(session, until, now=int(now.timestamp()))
 
     def _sign(self, body: str, bond: str) -> str:
         # A key of its own for each bond: whoever knows theirs, as the holder of a key does, could else write
         # it into the body of a cookie that is bound to nothing, the admin key's.
         key = hmac.digest(self._key, bond.encode(), "sha256")
         return urlsafe_b64encode(hmac.digest(key, body.encode(), "sha256")).decode().rstrip("=")
+
+
+def _of(body: str) -> tuple[int, str]:
+    """When a session runs out, and its id, of what we have signed."""
+    until, session, *_ = body.split(".", 2)
+    return int(until), session
 
 
 def claimed(cookie: str | None) -> str | None:

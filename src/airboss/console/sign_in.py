@@ -95,8 +95,9 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
     return response
 
 
-async def logout(request: Request) -> Response:
-    """Forget the cookie."""
+async def logout(desk: Desk, request: Request) -> Response:
+    """End the session, and forget the cookie."""
+    await desk.run(lambda: desk.sessions.end(request.cookies[COOKIE], desk.clock.now()))
     response = RedirectResponse("/login", status_code=303)
     secure = request.url.scheme == "https"
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)

@@ -11,6 +11,7 @@ adapters/SHA256.gguf     adapters that were trained here
 weights/SHA256.gguf
 cache.db                 SQLite: answers that deployments with a cache keep
 brought                  ids of the calls that imports have stored lately
+ended                    sessions of the console that were signed out of
 node                     what this machine is called where it has joined
 nodes.json               the machines that have joined this one
 prices.toml              a table of prices that was put in place of the shipped one
@@ -77,6 +78,11 @@ class DataDir:
     def brought_path(self) -> Path:
         """Which calls imports have stored lately."""
         return self.path / "brought"
+
+    @property
+    def ended_path(self) -> Path:
+        """Which sessions of the console were signed out of."""
+        return self.path / "ended"
 
     @property
     def ledger_path(self) -> Path:
