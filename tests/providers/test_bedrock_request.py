@@ -152,6 +152,73 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
 }
 
 
+OSS, GPT = "openai.gpt-oss-120b-1:0", "us.openai.gpt-5.5-v1:0"
+NOVA, DEEP = "us.amazon.nova-2-lite-v1:0", "deepseek.v3-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "fields"),
+    [
+        (OSS, {"reasoning_effort": "minimal"}, {"reasoning_effort": "low"}),
+        (OSS, {"reasoning_effort": "none"}, {"reasoning_effort": "low"}),
+        (DEEP, {"reasoning_effort": "xhigh"}, {"reasoning_effort": "high"}),
+        (GPT, {"reasoning_effort": "xhigh"}, {"reasoning": {"effort": "xhigh"}}),
+        (
+            NOVA,
+            {"reasoning_effort": "medium", "top_k": 5},
+            {
+                "inferenceConfig": {"topK": 5},
+                "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"},
+            },
+        ),
+        (NOVA, {"reasoning_effort": "none"}, None),
+        (OTHER, {"reasoning_effort": "none"}, None),
+        ("mistral.mistral-large-2407-v1:0", {"top_k": 5}, {"top_k": 5}),
+    ],
+)
+def test_other_makers_models_are_told_in_their_own_words(model: str, asked: Json, fields: Json) -> None:
+    """How much to think, and of how many words to choose; nothing of it is Anthropic's."""
+    made, dropped = said({"model": model, "temperature": 0.5, **asked})
+    assert (made.get("additionalModelRequestFields"), dropped) == (fields, [])
+    assert made["inferenceConfig"] == {"temperature": 0.5}
+    with pytest.raises(InvalidRequest, match="must be one of none, minimal"):
+        said({"model": model, "reasoning_effort": "much"})
+
+
+def test_thoughts_without_a_signature_go_back_without() -> None:
+    """Models that sign nothing refuse one."""
+    thought = {"type": "thinking", "thinking": "So.", "signature": ""}
+    turn = {"role": "assistant", "content": "x", "thinking_blocks": [thought]}
+    made, _ = said({"model": OSS, "messages": [*HI, turn, *HI]})
+    assert made["messages"][1]["content"][0] == {"reasoningContent": {"reasoningText": {"text": "So."}}}
+
+
+def test_tools_that_may_not_be_called_are_not_offered() -> None:
+    """Converse has no word for it; those that were called before are named, as it wants them to be."""
+    made, dropped = said({"tools": [F], "tool_choice": "none"})
+    assert ("toolConfig" in made, dropped) == (False, [])
+    result = {"role": "tool", "tool_call_id": "a", "content": "1"}
+    talk = [*HI, {"role": "assistant", "tool_calls": [CALL]}, result]
+    made, dropped = said({"messages": talk, "tools": [F], "tool_choice": "none"})
+    (spec,) = made["toolConfig"].pop("tools")
+    assert (spec["toolSpec"]["description"], made["toolConfig"]) == ("No longer to be called.", {})
+    assert dropped == []
+
+
+def test_a_long_id_of_a_call_is_one_that_is_taken() -> None:
+    """The same for the call and its result, and another for each."""
+    ids = [f"call_{'x' * 80}{at}" for at in range(2)]
+    talk = [
+        *HI,
+        {"role": "assistant", "tool_calls": [{**CALL, "id": each} for each in ids]},
+        *({"role": "tool", "tool_call_id": each, "content": "1"} for each in ids),
+    ]
+    made, _ = said({"messages": talk, "tools": [F]})
+    used = [block["toolUse"]["toolUseId"] for block in made["messages"][1]["content"]]
+    answered = [block["toolResult"]["toolUseId"] for block in made["messages"][2]["content"]]
+    assert (used, len(set(used)), max(map(len, used)) <= 64) == (answered, 2, True)
+
+
 def test_a_model_of_others_has_neither_anthropics_limit_nor_its_schemas() -> None:
     """Nova and Llama say as much as they can, and answer a strict schema by a tool, as older models do."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -226,7 +293,7 @@ def test_a_request_is_said(case: str) -> None:
     [
         ({"seed": 1}, "seed"),
         ({"model": OTHER, "reasoning_effort": "low"}, "reasoning_effort"),
-        ({"tools": [F], "tool_choice": "none"}, "tool_choice"),
+        ({"model": "us.deepseek.r1-v1:0", "reasoning_effort": "low"}, "reasoning_effort"),
         ({"service_tier": "scale"}, "service_tier"),
     ],
 )

@@ -56,6 +56,13 @@ TALK: list[Json] = [
     {"role": "tool", "tool_call_id": "b", "content": "[3]"},
     {"role": "user", "content": "and?"},
 ]
+
+
+def named(part: Json, id_: str) -> Json:
+    """A call or its result, by its id."""
+    return {kind: {**said, "id": id_} for kind, said in part.items()}
+
+
 CALLED: Json = {"functionCall": {"name": "f", "args": {"x": 1}}}
 RESULTS: Json = {
     "role": "user",
@@ -152,6 +159,28 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
     ),
     "calls of another model's": (
         {"model": THREE, "messages": TALK},
+        {
+            "contents": [
+                *HI_SAID,
+                {
+                    "role": "model",
+                    "parts": [{**named(CALLED, "a"), "thoughtSignature": UNSIGNED}, named(CALLED, "b")],
+                },
+                {**RESULTS, "parts": [*map(named, RESULTS["parts"], ("a", "b")), *RESULTS["parts"][2:]]},
+            ]
+        },
+    ),
+    "calls that an id does not tell apart": (
+        {
+            "model": THREE,
+            "messages": [
+                *HI,
+                {"role": "assistant", "tool_calls": [call("a"), call("a")]},
+                {"role": "tool", "tool_call_id": "a", "content": '{"y": 2}'},
+                {"role": "tool", "tool_call_id": "a", "content": "[3]"},
+                TALK[-1],
+            ],
+        },
         {
             "contents": [
                 *HI_SAID,

@@ -43,6 +43,14 @@ def custom_names(tools: Iterable[msgspec.Raw] | None) -> frozenset[str]:
     return frozenset(tool.name for tool in found if tool.type == "custom" and isinstance(tool.name, str))
 
 
+def name_of(tool: Any) -> str | None:
+    """The name of a function or a custom tool; None of anything else."""
+    match tool:
+        case {"type": "function" | "custom", "name": str(name)}:
+            return name
+    return None
+
+
 def called_names(output: Iterable[Any]) -> frozenset[str]:
     """The names of the custom tools that an output calls."""
     return frozenset(

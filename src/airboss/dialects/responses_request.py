@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airboss.dialects.chat_said import REASONING
-from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of
+from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of, name_of
 from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, plainest, said_before
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
@@ -151,6 +151,8 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
 
 _THOUGHT = frozenset({"role", REASONING, SIGNED})
 """The members of a message that has nothing but thoughts yet."""
+_OWN = frozenset({"function", "custom"})
+"""Types of tools that are a client's own."""
 T = TypeVar("T")
 _request = msgspec.json.Decoder(ResponsesRequest)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -301,12 +303,12 @@ def _put_tools(value: Json, asked: Asked) -> None:
         value["tool_choice"] = choice
     elif choice is not None:
         with _leaving_out(asked.unsaid):
-            value["tool_choice"] = _choice(choice)
+            value["tools"], value["tool_choice"] = _choice(choice, tools)
 
 
 def _tool(raw: msgspec.Raw, where: str, unsaid: list[Unsaid]) -> Json:
     type_ = _read(_typed, raw, where).type
-    if type_ not in {"function", "custom"}:
+    if type_ not in _OWN:
         raise Unsaid(
             f"{where} is of type {type_[:60]!r}, which runs at OpenAI; offer functions of "
             "your own: {'type': 'function', 'name': …, 'parameters': …}",
@@ -332,13 +334,18 @@ def _tool(raw: msgspec.Raw, where: str, unsaid: list[Unsaid]) -> Json:
     return {"type": "function", "function": function}
 
 
-def _choice(choice: Json) -> Json:
+def _choice(choice: Json, tools: list[Json]) -> tuple[list[Json], str | Json]:
+    """The tools to choose from, and how."""
     match choice:
         case {"type": "function" | "custom", "name": str(name)}:
-            return {"type": "function", "function": {"name": name}}
+            return tools, {"type": "function", "function": {"name": name}}
+        case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": list(listed)}:
+            names = {name_of(each) for each in listed}
+            if kept := [tool for tool in tools if tool["function"]["name"] in names]:
+                return kept, mode
     raise Unsaid(
         f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
-        "or a function or a custom tool by name",
+        "a function or a custom tool by name, or allowed_tools with some of these",
         code="tools_unsupported",
         param="tool_choice",
     )

@@ -14,6 +14,7 @@ What differs, and what becomes of it:
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 
 import msgspec
@@ -65,6 +66,7 @@ _SAID = frozenset(
 )
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml"})
 """Types of files that are text, besides `text/…`."""
+ID_CHARS_MAX = 64
 _ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -88,6 +90,8 @@ def messages_request(
         value["stream"] = True
     if request.user:
         value["metadata"] = {"user_id": request.user}
+    if not claude:
+        request.reasoning_effort = None  # which others are told in words of their own
     put_limits(value, request, unsaid)
     native = native_schema(request) if claude else None
     answer_tool = _put_tools(value, request, unsaid, native=native)
@@ -160,7 +164,10 @@ def _use(call: ToolCall, where: str) -> Json:
 
 
 def _id(written: str) -> str:
-    """An id of a call in the characters that are taken; other providers' may have more."""
+    """An id of a call in the characters that are taken, and no more of them than Bedrock takes; other
+    providers' may have more."""
+    if len(written) > ID_CHARS_MAX:
+        return hashlib.blake2b(written.encode("utf-8", "replace"), digest_size=16).hexdigest()
     return _ODD_ID.sub("_", written) or "_"
 
 

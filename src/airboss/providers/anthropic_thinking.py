@@ -12,9 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_schema import DEPTH_MAX, fitted
-from airboss.providers.chat_request import ChatRequest, Json
+from airboss.providers.chat_request import ChatRequest, Json, no_effort
 from airboss.providers.dialect import Unsaid
 
 ANSWER_TOKENS = 4096
@@ -121,10 +120,7 @@ def put_limits(value: Json, request: ChatRequest, unsaid: Unsaid) -> None:
     if effort is None or effort == "none":
         return
     if effort not in BUDGETS:
-        raise InvalidRequest(
-            f"'reasoning_effort' is {effort[:40]!r}; it must be one of none, {', '.join(BUDGETS)}",
-            param="reasoning_effort",
-        )
+        raise no_effort(effort, ("none", *BUDGETS))
     if _may_think(request, limit, unsaid, adaptive=adaptive):
         _think(value, _known(effort, request.model), limit, adaptive=adaptive)
         for name in [each for each in ("temperature", "top_k") if each in value]:

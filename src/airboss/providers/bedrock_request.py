@@ -1,7 +1,8 @@
 """A chat request in the words of Bedrock's Converse. Pure.
 
 Its shape is Anthropic's with other names, and so is what differs (`anthropic_request`). What only some of its
-models know goes as `additionalModelRequestFields`: `top_k`, and thinking for Anthropic's.
+models know goes as `additionalModelRequestFields`, in the words of who made them: `top_k`, and how much to
+think.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_request import messages_request
-from airboss.providers.chat_request import Json, Said, tier_of
+from airboss.providers.chat_request import Json, Said, no_effort, tier_of
 from airboss.providers.dialect import Unsaid
 
 _DOCUMENTS = {
@@ -31,6 +32,18 @@ _DOCUMENTS = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
 }
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
+LEVELS: Mapping[str, str | None] = {
+    "none": None,
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+"""Efforts as models of Amazon's, OpenAI's open ones and DeepSeek's name them."""
+_GPT = re.compile(r"openai\.gpt-\d")
+_LEVELLED = re.compile(r"gpt-oss|deepseek\.v3")
 _SAID_HERE = frozenset({"service_tier"})
 """Members that Anthropic has no words for, and Converse has."""
 NAME_CHARS_MAX = 180
@@ -44,6 +57,7 @@ class _Asked(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     service_tier: str | None = None
+    reasoning_effort: str | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -73,21 +87,43 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     _tell_documents_apart(block for turn in value["messages"] for block in turn["content"])
     if "system" in said:
         value["system"] = _blocks(said["system"], unsaid)
-    more: Json = {"top_k": said["top_k"]} if "top_k" in said else {}
-    if claude:
-        _put_form(value, said)
-        more |= {name: said[name] for name in ("thinking", "output_config") if said.get(name)}
-    elif "thinking" in said and said["thinking"]["type"] != "disabled":
-        unsaid.add("reasoning_effort", "only Anthropic's models on Bedrock take it")
-    if more:
+    _put_form(value, said)
+    if more := _of_anthropics(said) if claude else _of_others(asked, said, unsaid):
         value["additionalModelRequestFields"] = more
     if claude and "stop_sequences" in said:
         value["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
-    if "tools" in said:
+    if "tools" in said and said.get("tool_choice") != {"type": "none"}:
         value["toolConfig"] = _tools(said, unsaid)
     elif called := _called(block for turn in said["messages"] for block in turn["content"]):
         value["toolConfig"] = {"tools": called}
     return Said(body=msgspec.json.encode(value), answer_tool=first.answer_tool)
+
+
+def _of_anthropics(said: Json) -> Json:
+    return {name: said[name] for name in ("top_k", "thinking", "output_config") if said.get(name)}
+
+
+def _of_others(asked: _Asked, said: Json, unsaid: Unsaid) -> Json:
+    """What other makers' models are told beside what Converse has words for."""
+    fields: Json = {}
+    if "top_k" in said:
+        nova = "amazon.nova" in asked.model
+        fields = {"inferenceConfig": {"topK": said["top_k"]}} if nova else {"top_k": said["top_k"]}
+    effort = asked.reasoning_effort
+    if effort is None:
+        return fields
+    if effort not in LEVELS:
+        raise no_effort(effort, LEVELS)
+    level = LEVELS[effort]
+    if _GPT.search(asked.model):
+        fields["reasoning"] = {"effort": effort}
+    elif _LEVELLED.search(asked.model):
+        fields["reasoning_effort"] = level or "low"  # they always think
+    elif "amazon.nova-2" in asked.model and level is not None:
+        fields["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": level}
+    elif level is not None:
+        unsaid.add("reasoning_effort", "it is not known how this model is told of it")
+    return fields
 
 
 def _put_form(value: Json, said: Json) -> None:
@@ -149,8 +185,9 @@ def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each
             content = _blocks(block.get("content") or [{"type": "text", "text": " "}], unsaid)
             return {"toolResult": {"toolUseId": block["tool_use_id"], "content": content}}
         case "thinking":
-            text = {"text": block.get("thinking", ""), "signature": block.get("signature", "")}
-            return {"reasoningContent": {"reasoningText": text}}
+            # Other makers' models sign nothing, and refuse a signature.
+            signed = {"signature": block["signature"]} if block.get("signature") else {}
+            return {"reasoningContent": {"reasoningText": {"text": block.get("thinking", ""), **signed}}}
         case "redacted_thinking":
             return {"reasoningContent": {"redactedContent": block.get("data", "")}}
     raise InvalidRequest(
@@ -229,8 +266,6 @@ def _tools(said: Json, unsaid: Unsaid) -> Json:
     match choice["type"]:
         case "tool":
             config["toolChoice"] = {"tool": {"name": choice["name"]}}
-        case "none":
-            unsaid.add("tool_choice", "it is 'none'")
         case kind:
             config["toolChoice"] = {kind: {}}
     return config

@@ -5,7 +5,7 @@ Decoding raises msgspec.ValidationError where a member has not the shape that Op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -248,7 +248,29 @@ def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRe
     if wanted is not None and wanted.type not in _FORMATS:
         unsaid.add("response_format", f"its type is {wanted.type[:40]!r}")
         request.response_format = None
+    _settle_choice(request)
     return request
+
+
+def _settle_choice(request: ChatRequest) -> None:
+    """Leave out the tools that are not among those to choose from, where `tool_choice` names these: with
+    OpenAI the others stay so that a cached prompt is found again."""
+    match request.tool_choice:
+        case {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(listed)},
+        }:
+            names = {name for each in listed if (name := _name_of(each)) is not None}
+            kept = [tool for tool in request.tools or () if tool.function and tool.function.name in names]
+            if kept:
+                request.tools, request.tool_choice = kept, mode
+
+
+def _name_of(tool: Any) -> str | None:
+    match tool:
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+    return None
 
 
 def tier_of(service_tier: str | None, unsaid: Unsaid) -> str | None:
@@ -323,6 +345,14 @@ def texts_of(
 def plain_text(message: Message, where: str, unsaid: Unsaid, besides: frozenset[str] = frozenset()) -> str:
     """The text of such a message."""
     return "\n".join(text for text, _ in texts_of(message, where, unsaid, besides))
+
+
+def no_effort(effort: str, known: Iterable[str]) -> InvalidRequest:
+    """The error for an effort that is none of those `known`."""
+    return InvalidRequest(
+        f"'reasoning_effort' is {effort[:40]!r}; it must be one of {', '.join(known)}",
+        param="reasoning_effort",
+    )
 
 
 def no_turns(unsaid: Unsaid) -> InvalidRequest:

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -51,8 +51,12 @@ class _Document(_Struct, frozen=True):
     source: _Source
 
 
+CallId = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_.:-]{1,64}$")]
+"""Of a call."""
+
+
 class _Use(_Struct, frozen=True):
-    tool_use_id: str
+    tool_use_id: CallId
     name: str
     input: dict[str, Any]
 
@@ -63,7 +67,7 @@ class _ResultText(_Struct, frozen=True):
 
 
 class _Result(_Struct, frozen=True):
-    tool_use_id: str
+    tool_use_id: CallId
     content: list[_ResultText]
 
 

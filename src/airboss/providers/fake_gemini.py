@@ -156,6 +156,13 @@ def read_generate(path: str, body: bytes, authorization: str, *, model: str, str
     return Call(path=path, asked=asked, id=digest, authorization=authorization, tongue=Gemini(), raw=raw)
 
 
+def _check_ids(before: list[_Part], parts: list[_Part]) -> None:
+    called = [part.function_call.id for part in before if part.function_call is not None]
+    answered = [part.function_response.id for part in parts if part.function_response is not None]
+    if called != answered:
+        raise InvalidRequest(f"The ids of function calls and of their responses differ: {called}, {answered}")
+
+
 def check(request: _Request, model: str) -> None:
     """The rules that types cannot say."""
     if not request.contents:
@@ -171,6 +178,7 @@ def check(request: _Request, model: str) -> None:
                 "Please ensure that the number of function response parts is equal to the number of function "
                 f"call parts of the function call turn: {called}, {said}"
             )
+        _check_ids(before, content.parts)
         calls = [part for part in content.parts if part.function_call is not None]
         if model.startswith("gemini-3") and calls and calls[0].thought_signature is None:
             raise InvalidRequest("Function call is missing a thought_signature in functionCall parts.")

@@ -10,16 +10,17 @@ What differs, and what becomes of it:
 - Before Gemini 3 a schema beside tools is refused: there it is one more tool, whose input is the answer
   (`gemini_answer` turns it back), and one of them must be called.
 - `reasoning_effort` becomes a budget, or, from Gemini 3 on, a level.
-- From Gemini 3 on a call comes signed, and is wanted back so. The signature travels where Google's own
-  OpenAI endpoint has it: `tool_calls[].extra_content.google.thought_signature`. A call that was made
-  elsewhere has none; UNSIGNED is what Google documents for it.
+- From Gemini 3 on a call has an id, by which its result is known too, and comes signed, and is wanted back
+  so. The signature travels where Google's own OpenAI endpoint has it:
+  `tool_calls[].extra_content.google.thought_signature`. A call that was made elsewhere has none; UNSIGNED is
+  what Google documents for it.
 """
 
 from __future__ import annotations
 
 import mimetypes
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -37,6 +38,7 @@ from airboss.providers.chat_request import (
     ToolCall,
     arguments_of,
     data_url,
+    no_effort,
     no_turns,
     offered,
     plain_text,
@@ -178,13 +180,14 @@ def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list
     system: list[str] = []
     contents: list[Json] = []
     signed = _LEVELLED.search(request.model) is not None
+    ids = _ids_of(request.messages) if signed else None
     for number, message, called in _in_order(request.messages):
         where = f"messages[{number}]"
         if message.role in {"system", "developer"}:
             if text := plain_text(message, where, unsaid):
                 system.append(text)
             continue
-        role, parts = _turn(message, where, called, unsaid, signed=signed)
+        role, parts = _turn(message, where, called, unsaid, ids=ids)
         if not parts:
             continue
         if contents and contents[-1]["role"] == role:
@@ -194,6 +197,12 @@ def _conversation(request: ChatRequest, unsaid: Unsaid) -> tuple[list[str], list
     if not contents:
         raise no_turns(unsaid)
     return system, contents
+
+
+def _ids_of(messages: Sequence[Message]) -> frozenset[str]:
+    """The ids that tell one call from all others of a conversation; some servers give several the same."""
+    times = Counter(call.id for message in messages for call in message.tool_calls or ())
+    return frozenset(id_ for id_, many in times.items() if many == 1 and id_)
 
 
 def _in_order(messages: Sequence[Message]) -> Iterator[tuple[int, Message, str | None]]:
@@ -231,23 +240,25 @@ def _by_call(
 
 
 def _turn(
-    message: Message, where: str, called: str | None, unsaid: Unsaid, *, signed: bool
+    message: Message, where: str, called: str | None, unsaid: Unsaid, *, ids: frozenset[str] | None
 ) -> tuple[str, list[Json]]:
+    """What a message says. `ids` are those of calls, where these have any and are signed."""
     if message.role == "tool":
         # A result is words; what else a tool gave back stands behind it.
         seen = [(at, part) for at, part in enumerate(message.parts()) if part.type in _SEEN]
-        return "user", [_result(message, where, called, unsaid), *_parts(seen, where, unsaid)]
+        return "user", [_result(message, where, called, unsaid, ids), *_parts(seen, where, unsaid)]
     parts = _parts(enumerate(message.parts()), where, unsaid)
     if message.role == "assistant":
         if message.refusal:
             parts.append({"text": message.refusal})
         pictures = _parts(enumerate(message.images or ()), where, unsaid)
         # As with calls: those of other models, and ours without signatures, have the mark for it.
-        parts += [{**part, "thoughtSignature": UNSIGNED} if signed else part for part in pictures]
+        parts += [{**part, "thoughtSignature": UNSIGNED} if ids is not None else part for part in pictures]
         for number, call in enumerate(message.tool_calls or ()):
             # In a turn of several calls the first carries the signature.
-            need = signed and number == 0
-            parts.append(_call(call, f"{where}.tool_calls[{number}]", need=need))
+            made = _call(call, f"{where}.tool_calls[{number}]", need=ids is not None and number == 0)
+            made["functionCall"] |= _id(call.id, ids)
+            parts.append(made)
         return "model", parts
     if message.role != "user":
         unsaid.add(where, f"its role is {message.role[:40]!r}")
@@ -269,14 +280,21 @@ def _call(call: ToolCall, where: str, *, need: bool) -> Json:
     return made
 
 
-def _result(message: Message, where: str, name: str | None, unsaid: Unsaid) -> Json:
+def _id(written: str | None, ids: frozenset[str] | None) -> Json:
+    return {"id": written} if ids and written in ids else {}
+
+
+def _result(
+    message: Message, where: str, name: str | None, unsaid: Unsaid, ids: frozenset[str] | None
+) -> Json:
     if name is None:
         raise InvalidRequest(
             f"{where} answers tool call {message.tool_call_id!r}, and no message before it has that call",
             param=where,
         )
     text = plain_text(message, where, unsaid, _SEEN)
-    return {"functionResponse": {"name": name, "response": _as_object(text)}}
+    told = {"name": name, "response": _as_object(text), **_id(message.tool_call_id, ids)}
+    return {"functionResponse": told}
 
 
 def _as_object(text: str) -> Any:
@@ -352,10 +370,7 @@ def _config(request: ChatRequest, unsaid: Unsaid) -> Json:
 
 def _thinking(model: str, effort: str) -> Json:
     if effort not in BUDGETS:
-        raise InvalidRequest(
-            f"'reasoning_effort' is {effort[:40]!r}; it must be one of {', '.join(BUDGETS)}",
-            param="reasoning_effort",
-        )
+        raise no_effort(effort, BUDGETS)
     thinking: Json = {"includeThoughts": effort != "none"}
     always = "pro" in model
     if _LEVELLED.search(model) is not None:
