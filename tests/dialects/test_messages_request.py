@@ -227,6 +227,7 @@ PARAMETERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"thinking": {"type": "enabled", "budget_tokens": 32000}}, {"reasoning_effort": "high"}),
     ({"thinking": {"type": "disabled"}}, {}),
     ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, {"reasoning_effort": "max"}),
+    ({"thinking": {"type": "adaptive"}}, {"reasoning_effort": "high"}),
     (
         {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
         {

@@ -30,8 +30,12 @@ CHARS_MAX = 64 * 1024 * 1024
 """Of one streamed answer that is put together here: as much as a whole answer may have."""
 MODEL_LENGTH = "model_length"
 """How Mistral says that the model's own limit ended an answer."""
-OPENAIS = "airboss:openai:"
-"""How signatures of thoughts begin that are OpenAI's own, encrypted (`responses_instead`)."""
+MARK = "airboss:"
+"""How signatures begin that are none of Anthropic's."""
+OPENAIS = f"{MARK}openai:"
+"""Of thoughts that are OpenAI's own, encrypted (`responses_instead`)."""
+GOOGLES = f"{MARK}google:"
+"""Of a block without words, behind which a call stands that Google has signed so."""
 REASONING = "reasoning_content"
 """The name under which DeepSeek, Moonshot and others say thoughts, and want them back with their calls."""
 CALL_CHARS = 8
@@ -213,6 +217,12 @@ def text_of(value: Any) -> str:
 def list_of(value: Any) -> list[Any]:
     """A list; an empty one for anything else."""
     return value if isinstance(value, list) else []
+
+
+def google_signed(extra: Json | None) -> str:
+    """Google's signature in what it says of a call besides; "" where there is none."""
+    said = (extra or {}).get("google")
+    return text_of(said.get("thought_signature")) if isinstance(said, dict) else ""
 
 
 class ErrorSaid(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,11 +15,13 @@ import msgspec
 
 from airboss.dialects.chat_said import (
     CHARS_MAX,
+    GOOGLES,
     TOO_LARGE,
     CallJoin,
     CallPiece,
     JoinedCall,
     Said,
+    google_signed,
     no_pictures,
     read_error_said,
     read_said,
@@ -185,7 +187,8 @@ class MessagesSpeech:
             signature = said.thought_as  # by which it finds its way back (`messages_turns`)
             content.append({"type": "thinking", "thinking": said.reasoning, "signature": signature})
         content += [{"type": "text", "text": each} for each in (text, said.refusal) if each]
-        content += [self._use(call) for call in joined.calls.values()]
+        for call in joined.calls.values():
+            content += [*signed_by_google(call), self._use(call)]
         reason, at = _stopped(said, calls=bool(joined.calls))
         return encode(
             {
@@ -390,6 +393,9 @@ class _Stream:
             if self._open != "tool_use":
                 if not (ended or (call.arguments and call.name)):
                     return  # its name may not be whole yet
+                for block in signed_by_google(call):
+                    self._begin(out, "signature", {**block, "signature": ""})
+                    self._delta(out, {"type": "signature_delta", "signature": block["signature"]})
                 self._begin(out, "tool_use", self._speech.use_of(call))
                 self._sent = 0
             for piece in call.arguments[self._sent :]:
@@ -442,6 +448,13 @@ class _Stream:
         )
         out.append(STOP)
         return out
+
+
+def signed_by_google(call: JoinedCall) -> list[Json]:
+    """The block that brings Google's signature of a call, which it wants back, to the client and back here
+    (`messages_turns`); none where there is none."""
+    signature = google_signed(call.extra)
+    return [{"type": "thinking", "thinking": "", "signature": GOOGLES + signature}] if signature else []
 
 
 def _stopped(said: Said, *, calls: bool) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.dialects.chat_said import OPENAIS, REASONING
+from airboss.dialects.chat_said import MARK, REASONING
 from airboss.dialects.heard import NOTHING, as_event, before, carrying
 from airboss.dialects.messages_shape import Typed
 from airboss.dialects.plain import is_at
@@ -44,7 +44,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
 _turns = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _blocks = msgspec.json.Decoder(list[msgspec.Raw])
-_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:(?:%s)?"|%s)' % (REASONING.encode(), OPENAIS.encode()))
+_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:(?:%s)?"|%s)' % (REASONING.encode(), MARK.encode()))
 _NULL = b"null"
 
 
@@ -101,7 +101,7 @@ class _Block(msgspec.Struct):
         """Whether it is what a model thought whose thoughts are signed so."""
         if self.type != "thinking" or not isinstance(self.signature, str):
             return False
-        return self.signature in signatures or self.signature.startswith(OPENAIS)
+        return self.signature in signatures or self.signature.startswith(MARK)
 
 
 _block = msgspec.json.Decoder(_Block)

@@ -48,6 +48,8 @@ NO_THREADS = "thread_unsupported_request"
 """By this Anthropic says, and its SDKs know, that a request is to be sent without a thread."""
 EFFORTS = ((2_048, "low"), (8_192, "medium"))
 """Budgets of thinking up to which an effort is meant; a larger one means `high`."""
+ADAPTIVE = "high"
+"""What a model is left to decide by that is told nothing else, at Anthropic."""
 
 
 _request = msgspec.json.Decoder(MessagesRequest)
@@ -183,6 +185,8 @@ def _put_thinking(value: Json, request: MessagesRequest) -> None:
     if thinking is not None and thinking.type == "enabled":
         budget = thinking.budget_tokens or 0
         effort = effort or next((name for most, name in EFFORTS if budget <= most), "high")
+    elif thinking is not None and thinking.type == "adaptive":
+        effort = effort or ADAPTIVE
     if effort is not None and (thinking is None or thinking.type != "disabled"):
         value["reasoning_effort"] = effort
     wanted = config.format or request.output_format

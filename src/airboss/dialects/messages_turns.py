@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.dialects.chat_said import OPENAIS, REASONING
+from airboss.dialects.chat_said import GOOGLES, OPENAIS, REASONING
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
 from airboss.dialects.plain import THOUGHTS_OF_OPENAIS
 from airboss.dialects.speech import Json, Unsaid, encode
@@ -224,6 +224,7 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
     calls: list[Json] = []
     thoughts: dict[str, list[Any]] = {}
     mark: Json | None = None
+    signed = ""
     for number, (block, raw) in enumerate(blocks):
         at = f"{where}.content[{number}]"
         mark = block.cache_control or mark
@@ -231,7 +232,10 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
             case "text" if block.text is not None:
                 texts.append(block.text)
             case "tool_use":
-                calls.append(_call(block, at))
+                calls.append(_call(block, at) | _extra(signed))
+                signed = ""
+            case "thinking" if (block.signature or "").startswith(GOOGLES):
+                signed = (block.signature or "").removeprefix(GOOGLES)
             case "thinking" | "redacted_thinking" if raw is not None:
                 _sort(thoughts, block, raw)
             case _:
@@ -240,11 +244,16 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
     message: Json = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
     if calls:
         message["tool_calls"] = calls
-    turns.rich = turns.rich or bool(thoughts)
+    turns.rich = turns.rich or bool(thoughts) or any("extra_content" in call for call in calls)
     if REASONING in thoughts:
         message[REASONING] = "".join(thoughts.pop(REASONING))
     message |= thoughts
     turns.messages.append(turns.marked(message, mark))
+
+
+def _extra(signature: str) -> Json:
+    """What Google said of a call, in its own words."""
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
 def _sort(thoughts: dict[str, list[Any]], block: Block, raw: msgspec.Raw) -> None:

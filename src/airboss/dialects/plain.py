@@ -29,6 +29,8 @@ _ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
 """Names of models that want their thoughts back wherever they run."""
 _REFUSE_THOUGHTS = ("groq.com", "cerebras.ai", "mistral.ai", "openai.com", "azure.com")
 """Where a request that has any is refused, whatever model it is for."""
+_SIGN_CALLS = ("googleapis.com",)
+"""Where calls are signed, and wanted back so (`extra_content`)."""
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
@@ -50,8 +52,7 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
-        thinks = target.kind == "local" or _wants_thoughts(target)
-        own = frozenset(_OWN if thinks else (*_OWN, REASONING))
+        own = _not_for(target)
         for name in ("messages", "tools"):
             if name in members:
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
@@ -66,6 +67,14 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
     return encode(members)
+
+
+def _not_for(target: Target) -> frozenset[str]:
+    """Members of _OWN, and thoughts, that a target is not sent."""
+    wanted = {"extra_content"} if is_at(target, _SIGN_CALLS) else set()
+    if target.kind == "local" or _wants_thoughts(target):
+        wanted.add(REASONING)
+    return frozenset({*_OWN, REASONING} - wanted)
 
 
 def fitting_id(text: str) -> str:
