@@ -64,6 +64,11 @@ def test_a_cut_stream_raises(told: Any, fault: str) -> None:
     assert told[fault]["body"]["type"] == "error"
 
 
+def test_models(told: Any) -> None:
+    """They are listed, and told one by one, in Anthropic's words."""
+    assert told["one"] in told["models"]
+
+
 def test_counts(told: Any) -> None:
     """A count is a number."""
     assert told["count"] >= 1

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -37,7 +37,9 @@ from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 if TYPE_CHECKING:
     from airboss.telemetry.exposition import Exposition
 
+Json = dict[str, object]
 JSON = b"content-type: application/json\r\n"
+VERSION = b"anthropic-version"
 HEAVY_BYTES = 1024 * 1024
 """Longer bodies may take long to read: a quarter of a second for 9 MB of many small members."""
 WORKERS = "gateway-"
@@ -149,16 +151,26 @@ def _infer(operation: Operation) -> Route:
     return lambda router, client, http: infer(router.worker, client, http, operation)
 
 
-def _model_entry(name: str, deployment: DeploymentPlan, created: int) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": created, "owned_by": deployment.target.provider}
+def _model_entry(name: str, deployment: DeploymentPlan, created: datetime, http: HttpRequest) -> Json:
+    """A model, as the client's dialect has it: Anthropic's clients say their version."""
+    if http.headers.get(VERSION) is None:
+        seconds = int(created.timestamp())
+        return {"id": name, "object": "model", "created": seconds, "owned_by": deployment.target.provider}
+    at = f"{created:%Y-%m-%dT%H:%M:%SZ}"
+    return {"type": "model", "id": name, "display_name": name, "created_at": at, "lifecycle": "active"}
 
 
 async def _models(router: Router, client: Connection, http: HttpRequest) -> None:
     serving = router.worker.view()
-    principal = serving.authenticate(http.headers)
-    created = int(serving.plan.created_at.timestamp())
-    entries = [_model_entry(n, serving.by_name[n], created) for n in serving.names(principal)]
-    client.respond(200, JSON + router.id_header(), msgspec.json.encode({"object": "list", "data": entries}))
+    names = serving.names(serving.authenticate(http.headers))
+    created = serving.plan.created_at
+    listed: Json = {"data": [_model_entry(each, serving.by_name[each], created, http) for each in names]}
+    if http.headers.get(VERSION) is None:
+        listed = {"object": "list", **listed}
+    else:
+        first, last = (names[0], names[-1]) if names else (None, None)
+        listed |= {"has_more": False, "first_id": first, "last_id": last}
+    client.respond(200, JSON + router.id_header(), msgspec.json.encode(listed))
 
 
 async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
@@ -167,8 +179,7 @@ async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
     name = unquote(http.path.removeprefix("/v1/models/"))
     if name not in serving.names(principal):
         raise unknown_model(name, serving.names(principal))
-    created = int(serving.plan.created_at.timestamp())
-    entry = _model_entry(name, serving.by_name[name], created)
+    entry = _model_entry(name, serving.by_name[name], serving.plan.created_at, http)
     client.respond(200, JSON + router.id_header(), msgspec.json.encode(entry))
 
 

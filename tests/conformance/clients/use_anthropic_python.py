@@ -92,6 +92,8 @@ def main() -> None:
     told["model"] = failure(lambda: client.messages.create(model="nobody", max_tokens=5, messages=hi))
     stranger = anthropic.Anthropic(base_url=url, api_key="ab_nobody", max_retries=0)
     told["key"] = failure(lambda: stranger.messages.create(**base, messages=hi))
+    told["models"] = [each.display_name for each in client.models.list() if each.created_at.year > 2000]
+    told["one"] = client.models.retrieve(model).id
     told["count"] = client.messages.count_tokens(model=model, messages=hi).input_tokens
     sys.stdout.write(json.dumps(told))
 
