@@ -66,10 +66,14 @@ def test_what_a_client_has_not_taken_is_unsent() -> None:
 def test_what_takes_longer_than_a_stop_waits_ends_with_an_error(
     provider: FakeProvider, own_root: Path
 ) -> None:
-    """In its client's dialect, though others might go on with it, and its record says the same."""
+    """In its client's dialect, though others might go on with it, and its record says the same; also where
+    it takes long to get ready to count what was used."""
     other = deployment(provider.url, continuation="on").target
     plan = deployment(provider.url, continuation="on", fallbacks=(other,), price=PRICE)
-    with Gateway(own_root, plan, options=("--short-drain",)) as gateway, ThreadPoolExecutor() as clients:
+    with (
+        Gateway(own_root, plan, options=("--short-drain", "--slow-count")) as gateway,
+        ThreadPoolExecutor() as clients,
+    ):
 
         def call(path: str, body: dict[str, Any]) -> httpx2.Response:
             with gateway.client() as client:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ from airboss.gateway.cached import AnswerCache
 from airboss.gateway.kept import Keeping
 from airboss.gateway.serve import GatewaySettings, serve
 from airboss.governance.secrets import provider_key
+from airboss.providers import o200k
 from airboss.store.response_rows import ResponseStore
 from airboss.telemetry.journal import JournalWriter
 
@@ -31,6 +34,14 @@ ADMIN_KEY = "ab_" + "a" * 43
 METRICS_OPEN = "--closed-metrics" not in sys.argv
 if "--short-drain" in sys.argv:
     gateway_serve.DRAIN_S = 0.5
+if "--slow-count" in sys.argv:
+
+    def load_slowly(load: Callable[[], bool] = o200k.load) -> bool:
+        """As on a busy machine."""
+        Event().wait(2 * gateway_serve.TOLD_S)
+        return load()
+
+    o200k.load = load_slowly
 
 
 class Responses:

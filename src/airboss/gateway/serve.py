@@ -36,6 +36,7 @@ from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.governance.windows import steady
+from airboss.providers import o200k
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
 
@@ -49,9 +50,9 @@ TAKEN_S = 0.01
 LAST_CALLS_S = 0.25
 """So long after SIGTERM calls are still taken, where somebody is connected."""
 TOLD_S = 1.0
-"""So long after DRAIN_S clients may take to hear that their calls are cut off."""
+"""So long after that clients may take to hear that their calls are cut off."""
 RECORDED_S = 2.0
-"""So long after DRAIN_S what calls used that were cut off is counted yet."""
+"""So long after that what calls used that were cut off is counted yet."""
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 SWITCH_S = 0.0005
@@ -291,14 +292,18 @@ def _stopping() -> Unavailable:
 
 
 async def _drained(server: Server, worker: Worker) -> None:
-    deadline = asyncio.get_running_loop().time() + DRAIN_S
-    while server.connections and asyncio.get_running_loop().time() < deadline:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DRAIN_S
+    while server.connections and loop.time() < deadline:
         await asyncio.sleep(0.05)
         server.drain()
     if server.connections:
+        if not o200k.ready():
+            # What was used is counted before clients hear; on a busy machine this takes longer than TOLD_S.
+            await asyncio.to_thread(o200k.load)
         worker.executor.trying.fail_all(_stopping())
-        deadline += TOLD_S
-        while server.connections and asyncio.get_running_loop().time() < deadline:
+        deadline = loop.time() + TOLD_S
+        while server.connections and loop.time() < deadline:
             await asyncio.sleep(0.05)
             server.drain()
     for connection in tuple(server.connections):
@@ -307,5 +312,5 @@ async def _drained(server: Server, worker: Worker) -> None:
     deadline += RECORDED_S
     await asyncio.sleep(0)
     await asyncio.sleep(0.05)
-    while worker.metrics.in_flight and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
+    while worker.metrics.in_flight and loop.time() < deadline:  # noqa: ASYNC110 - once, at the end
         await asyncio.sleep(0.05)
