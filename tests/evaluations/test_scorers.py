@@ -195,11 +195,11 @@ def test_json_schema_says_where_and_not_what() -> None:
 
 def test_a_pattern_cannot_hang() -> None:
     """The classic of catastrophic matching takes no time, in a schema as in a scorer."""
-    started = time.monotonic()
+    started = time.process_time()
     evil = "a" * 50_000 + "!"
     assert mark(Regex(pattern="^(a+)+$"), evil).value is False
     assert mark(JsonSchema(schema={"pattern": "^(a+)+$"}), json.dumps(evil)).value is False
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_specs_that_mean_nothing_are_refused_at_once() -> None:

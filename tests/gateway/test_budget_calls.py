@@ -26,6 +26,8 @@ BUDGET = Decimal("0.004")
 AT_ONCE = 12
 WELL = 60
 """So many are answered at once at first: then it is known how long an answer usually takes."""
+LATE_S = 0.6
+"""How late some are: later than answers usually come on any machine, or there is nothing to hedge."""
 CALLS_MAX = 400
 FAULTS = [
     "ok", "ok", "ok", "late-head", "late-first-token", "500", "503", "reset", "cut-reset", "cut-end", "stall",
@@ -46,7 +48,7 @@ def plan(one: FakeProvider, two: FakeProvider) -> DeploymentPlan:
         price=PRICE,
         retry=Retry(attempts=2),
         hedge=Hedge(quantile=0.5, extra=1.0),
-        timeout=Timeouts(total_s=2.0, first_token_s=0.5, idle_s=0.2),
+        timeout=Timeouts(total_s=8.0, first_token_s=2.0, idle_s=0.8),
         continuation="on",
     )
     return msgspec.structs.replace(tries, target=msgspec.structs.replace(tries.target, fallbacks=(backup,)))
@@ -56,7 +58,7 @@ def asked(rng: random.Random, *, well: bool) -> dict[str, Any]:
     """A call's body; what it says tells the provider what to do."""
     fault = "ok" if well else rng.choice(FAULTS)
     words = 1 if well else rng.randint(1, 30)
-    told = {"fault": fault, "words": words, "for_s": 0.15, "after": rng.randint(0, 5)}
+    told = {"fault": fault, "words": words, "for_s": LATE_S, "after": rng.randint(0, 5)}
     if rng.random() < 0.5:
         told |= {"first": 1}  # well, when it is asked again
     stream = rng.random() < 0.6

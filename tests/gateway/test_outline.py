@@ -320,9 +320,9 @@ def test_many_that_begin_alike_take_no_time() -> None:
         b",".join([alike] * 20),
         said,
     )
-    started = time.perf_counter()
+    started = time.process_time()
     wire.parse_body("chat", body)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 @pytest.mark.parametrize("pad", [TALE * 40, "x" * 3 * LONG])

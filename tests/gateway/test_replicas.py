@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx2
 
+from airboss.gateway.attempts import RESTART_WAIT_S
+from airboss.gateway.places import REFUSED_S
 from airboss.testing import FakeProvider
 from tests.support.gateway import Gateway, deployment
 from tests.support.wait import until
@@ -55,14 +57,15 @@ def test_a_busy_replica_is_passed_over(own_root: Path, provider: FakeProvider) -
 
 
 def test_a_replica_that_is_gone_costs_one_try(own_root: Path, provider: FakeProvider) -> None:
-    """It has nothing outstanding, and would be first each time: one that refused is asked last."""
+    """It has nothing outstanding, and would be first each time: who refused is asked last for a while."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         plan = deployment(gone, kind="local", base_urls=(gone, provider.url))
         with Gateway(own_root, plan) as gateway:
+            began = time.monotonic()
             assert {gateway.chat().status_code for _ in range(20)} == {200}
-            assert split_of(gateway)[gone] <= 1
+            assert split_of(gateway)[gone] <= 1 + (time.monotonic() - began) // REFUSED_S
 
 
 def test_what_the_plan_has_no_more_is_forgotten(own_root: Path, provider: FakeProvider) -> None:
@@ -92,7 +95,7 @@ def test_no_replica_at_all_is_said_at_once(own_root: Path, provider: FakeProvide
     with Gateway(own_root, deployment(provider.url, kind="local", down=why)) as gateway:
         began = time.monotonic()
         answer = gateway.chat()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < RESTART_WAIT_S / 3
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "replicas_failed")
         assert answer.json()["error"]["message"] == why
         _, closed = gateway.frames()

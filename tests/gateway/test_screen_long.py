@@ -18,27 +18,21 @@ HEAD = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer 
 LEFT = 8
 
 
-def cpu_ticks(gateway: Gateway) -> int:
-    """What the worker has taken of processors."""
-    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
 def test_who_has_left_is_not_screened(own_root: Path, provider: FakeProvider) -> None:
     """Of clients who send megabytes each and leave, one at most is worked for to the end: what their requests
     take of the memory and of processors, ten times their length and a second, is never taken for all."""
     body = json.dumps({"model": "assistant", "messages": [{"role": "user", "content": LONG}]}).encode()
     masks = deployment(provider.url, policy=policy_of("mask", None))
     with Gateway(own_root, masks) as mine:
-        before = cpu_ticks(mine)
+        before = mine.spent_s()
         assert mine.chat(LONG).status_code == 200
-        one = cpu_ticks(mine) - before
-        before = cpu_ticks(mine)
+        one = mine.spent_s() - before
+        before = mine.spent_s()
         with ExitStack() as opened:
             for _ in range(LEFT):
                 line = opened.enter_context(socket.create_connection(("127.0.0.1", mine.port)))
                 line.sendall(HEAD.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
-            until(lambda: cpu_ticks(mine) - before > one / 2)
+            until(lambda: mine.spent_s() - before > one / 2)
         assert mine.chat(LONG).status_code == 200
         assert MASKED in provider.last().body
-        assert cpu_ticks(mine) - before < LEFT / 2 * one
+        assert mine.spent_s() - before < LEFT / 2 * one

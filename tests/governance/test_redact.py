@@ -213,9 +213,9 @@ def test_logs_and_messages_are_redacted_too() -> None:
 )
 def test_no_text_takes_long(data: bytes) -> None:
     """A megabyte made to be slow takes well under a second: time grows with length, not with its square."""
-    started = time.perf_counter()
+    started = time.process_time()
     Redactor([SECRET, "12345678", new_key()]).redact(data)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_the_parts_of_an_access_key() -> None:

