@@ -28,6 +28,10 @@ PERSON = {
 LONG = {"messages": [{"role": "user", "content": "Tell a long story."}], "ignore_eos": True}
 
 
+TOTAL_S = 120.0
+"""For a call: an engine beside a busy program is slow, and at the end of its time an answer is cut short."""
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Engine]:
     """One engine for the module."""
@@ -57,15 +61,14 @@ def hasty(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def local(running: Engine, **changes: Any) -> Any:
     """A deployment of the engine's model, as a plan has it."""
     fields = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS}
-    # An engine beside a busy program is slow, and at the end of its time an answer is cut short.
-    fields |= {"timeout": Timeouts(total_s=120.0)} | changes
+    fields |= {"timeout": Timeouts(total_s=TOTAL_S)} | changes
     return deployment(f"{running.url}/v1", **fields)
 
 
 def asked(gateway: Gateway, path: str, body: dict[str, Any]) -> httpx2.Response:
     """An answer by way of the gateway."""
     with gateway.client() as client:
-        return client.post(path, json={"model": "gpt-4o"} | body)
+        return client.post(path, json={"model": "gpt-4o"} | body, timeout=TOTAL_S)
 
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -30,7 +30,7 @@ class Engine:
         self.url = url
         # It closes a connection within milliseconds of a stream's end: each request has its own.
         limits = httpx2.Limits(max_keepalive_connections=0)
-        self.client = httpx2.Client(base_url=url, timeout=60, trust_env=False, limits=limits)
+        self.client = httpx2.Client(base_url=url, timeout=120, trust_env=False, limits=limits)
 
     def ask(self, path: str, body: dict[str, Any]) -> httpx2.Response:
         """What the engine itself answers."""
