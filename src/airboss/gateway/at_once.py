@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Sequence
 
 import msgspec
 
-from airboss.domain.errors import ApiError, InternalError
+from airboss.domain.errors import ApiError
 from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
@@ -21,6 +21,7 @@ from airboss.gateway.asking import Asking
 from airboss.gateway.attempts import Dispatched, told_all
 from airboss.gateway.heads import attribution, id_header, respond_error
 from airboss.gateway.http1 import Connection
+from airboss.gateway.judge import defect
 from airboss.gateway.pipeline import (
     admit,
     assign,
@@ -38,7 +39,6 @@ from airboss.gateway.splice import LONG
 from airboss.gateway.worker import Admitted, Worker, release
 
 log = logging.getLogger("airboss.gateway")
-DEFECT = "something went wrong on our side; the log has it"
 
 
 def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[None] | None:
@@ -110,7 +110,7 @@ class Going(msgspec.Struct, eq=False):
             log.exception("an attempt cannot be made at once")
             begun = dispatched.begun is not None
             if begun and dispatched.answer is not None:
-                dispatched.answer.fail(InternalError(DEFECT))
+                dispatched.answer.fail(defect())
         if not begun:
             self.client.run(self.rest())
 
@@ -179,7 +179,7 @@ def _closed(each: Going) -> ClosedCall | ApiError:
         return error
     except Exception:
         log.exception("a call that was answered cannot be recorded")
-        return InternalError(DEFECT)
+        return defect()
     finally:
         worker.metrics.in_flight -= 1
         if each.call.held is not None:

@@ -143,7 +143,7 @@ class Held:
         for stock, amount, slot in self.taken:
             if stock.what == "requests":
                 stock.beyond += amount
-                self._limiter._tell(Change(stock.counter, back=amount, slot=slot))
+                self._limiter.tell(Change(stock.counter, back=amount, slot=slot))
         self.release()
 
     def _end(self, tokens: int, cost: int) -> None:
@@ -163,7 +163,7 @@ class Held:
             else:
                 continue
             # Where a lease is less than a call, others may wait for just this.
-            soon |= limiter._tell(change) and stock.lease < amount
+            soon |= limiter.tell(change) and stock.lease < amount
         limiter.flush(now=soon)
         limiter.wake(freed)
 

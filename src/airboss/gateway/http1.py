@@ -18,7 +18,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from airboss.domain.errors import ApiError, InternalError, InvalidRequest, RequestTimeout
+from airboss.domain.errors import ApiError, InvalidRequest, RequestTimeout
 from airboss.gateway.client_bounds import (
     BODY_GRACE_S,
     BODY_RATE_MIN,
@@ -30,6 +30,7 @@ from airboss.gateway.client_bounds import (
     PIPELINE_MAX,
     STRANGER_BODY_BYTES_MAX,
 )
+from airboss.gateway.judge import defect
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
     HEADER_BYTES_EXTRA,
@@ -490,7 +491,7 @@ class Connection(asyncio.Protocol):
         path = request.path if request is not None else ""
         if not isinstance(error, ApiError):
             log.error("unhandled", exc_info=error, extra={"path": path})
-            error = InternalError("something went wrong on our side; the log has it")
+            error = defect()
         if self.began or self.transport.is_closing():
             # Half an answer is out: only a cut connection says that it is not whole.
             self.transport.abort()

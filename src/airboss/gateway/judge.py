@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from airboss.domain.errors import ApiError, BodyTooLarge, PolicyRefused, UpstreamRefused
+from airboss.domain.errors import ApiError, BodyTooLarge, InternalError, PolicyRefused, UpstreamRefused
 from airboss.domain.request import Operation
 from airboss.governance.policies import NAMES_AWAY
 from airboss.providers.compatible import NO_MODEL, names_what_is_missing, read_error
@@ -65,6 +65,11 @@ _ELSEWHERE = frozenset(
     }
 )
 """Codes of what waiting does not mend."""
+
+
+def defect() -> InternalError:
+    """What a client is told of a defect of ours."""
+    return InternalError("something went wrong on our side; the log has it")
 
 
 class HedgeLost(ApiError):

@@ -151,7 +151,7 @@ class Limiter:
         """The stock of that counter, with the limit of now."""
         held = self._stocks.setdefault(fresh.counter, fresh)
         if held.limit != fresh.limit:
-            self._tell(held.relimited(fresh.limit))
+            self.tell(held.relimited(fresh.limit))
         return held
 
     def _of(self, key: str, deployment: str) -> Bound:
@@ -347,9 +347,9 @@ class Limiter:
         if not isinstance(answer, Denied):
             now = self._clock.monotonic()
             for (stock, need), want, grant in zip(lacking, wants, answer, strict=True):
-                self._tell(stock.granted(grant, need, now))
+                self.tell(stock.granted(grant, need, now))
                 if want.limit != stock.limit:  # another plan has come meanwhile
-                    self._tell(stock.relimited(stock.limit))
+                    self.tell(stock.relimited(stock.limit))
             self.flush(now=False)
         return answer
 
@@ -385,7 +385,7 @@ class Limiter:
 
     # -- what is told
 
-    def _tell(self, change: Change | None) -> bool:
+    def tell(self, change: Change | None) -> bool:
         """Tell with the next `flush`; returns whether there is something to tell."""
         if change is not None:
             self._untold.append(change)
@@ -447,7 +447,7 @@ class Limiter:
             del self._shut[whose]
         for stock in list(self._stocks.values()):
             if stock.seen_at < now - IDLE_S:
-                self._tell(stock.returned())
+                self.tell(stock.returned())
                 if stock.scope.user and stock.seen_at >= now - FORGET_S:
                     continue
                 if not stock.in_use and stock.counter not in self._limited:

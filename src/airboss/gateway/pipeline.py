@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.domain.errors import ApiError, InternalError, PermissionDenied, PolicyRefused
+from airboss.domain.errors import ApiError, PermissionDenied, PolicyRefused
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
@@ -25,7 +25,7 @@ from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
-from airboss.gateway.judge import is_too_large
+from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.recording import without_room
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
@@ -290,8 +290,7 @@ async def served(  # noqa: PLR0917 - the call's whole context, in the order it c
         close_record(worker, serving, call, opened, dispatched, status="cancelled", error=None)
         raise
     except Exception:
-        defect = InternalError("something went wrong on our side; the log has it")
-        close_record(worker, serving, call, opened, dispatched, status="error", error=defect)
+        close_record(worker, serving, call, opened, dispatched, status="error", error=defect())
         raise
     else:
         closed = close_answered(worker, serving, call, opened, dispatched, answer)
