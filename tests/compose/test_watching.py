@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from airboss.compose.watching import InForce, lost
+from airboss.compose.watching import InForce, SwitchedOn, lost, scores
 from airboss.domain.errors import SetupError
 from airboss.domain.status import JournalStatus, RetentionStatus
 from airboss.store.ledger import SqlLedger
-from tests.store.ledgers import plan
+from tests.journeys.configs import fake
+from tests.store.ledgers import NOW, plan
 
 
 def test_a_callers_slip_is_no_loss() -> None:
@@ -47,3 +50,27 @@ def test_a_configuration_that_somebody_edited_is_waited_out(tmp_path: Path) -> N
                 force.config()
         put("")
         assert force.config() == before
+
+
+def test_what_is_switched_on_is_so_since_its_own_plan(tmp_path: Path) -> None:
+    """However many plans came after it; switched off in between, since the last time."""
+    scored = fake("http://127.0.0.1:1/v1", 'scoring = { scorers = ["refusal"] }')
+    more = f'{scored}\naliases = ["b"]\n'
+    with closing(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        switched_on = SwitchedOn(ledger, scores)
+        with pytest.raises(SetupError):
+            switched_on()
+
+        def put(*texts: str) -> datetime:
+            for text in texts:
+                at = NOW + timedelta(minutes=ledger.revision())
+                ledger.publish(text, msgspec.structs.replace(plan(), created_at=at))
+            return switched_on()
+
+        for one in (switched_on, SwitchedOn(ledger, scores)):
+            put("", "x = [")  # what an older Airboss took
+            first = put(scored)
+            assert first == put(scored, more, more) == put(scored) == SwitchedOn(ledger, scores)()
+            second = put("", more)
+            assert one() == second == put(scored)
+            assert second > first

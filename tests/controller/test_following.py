@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from airboss.controller import following
+from airboss.controller.following import unseen
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
+from airboss.domain.ports import RecordFilter
+from tests.store.samples import START, call_id
 
 AWAY = [kind("away") for kind in (StoreUnavailable, SetupError, ConfigError, WrongCall, ValueError)]
 
@@ -28,3 +31,21 @@ def test_what_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch, error: Excep
     with pytest.raises(ZeroDivisionError):
         asyncio.run(following.follow(tick, "nothing done"))
     assert asked == 2
+
+
+def test_a_new_follower_begins_when_it_was_wanted() -> None:
+    """Not at its first look, which may be late: nothing is kept before it has seen a call."""
+    kept: dict[str, str | None] = {}
+
+    class Cursors:
+        def cursor(self, name: str) -> str | None:
+            return kept.get(name)
+
+        def put_cursor(self, name: str, value: str | None) -> None:
+            kept[name] = value
+
+    cursors = Cursors()
+    assert unseen(cursors, "mine", lambda: START) == RecordFilter(after="", since=START)
+    assert kept == {}
+    cursors.put_cursor("mine", call_id(1))
+    assert unseen(cursors, "mine", lambda: START) == RecordFilter(after=call_id(1))

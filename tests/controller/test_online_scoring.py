@@ -74,6 +74,7 @@ class Scored:
         self.judge = Judge()
         self.rules: dict[str, OnlineRule] = {}
         self.brought: set[str] = set()
+        self.since = START
         self.moved = 0
         self.restart()
 
@@ -82,6 +83,7 @@ class Scored:
         self.scoring = OnlineScoring(
             brought=self.brought,
             rules=lambda: self.rules,
+            since=lambda: self.since,
             record_log=self.log,
             cursors=self.store,
             clock=self.clock,
@@ -159,19 +161,51 @@ def test_calls_from_before_are_not_scored(tmp_path: Path) -> None:
     made = Scored(tmp_path)
     made.calls(1, 2)
     made.run()
-    made.rules = {"assistant": made.rule("refusal")}
+    made.rules, made.since = {"assistant": made.rule("refusal")}, START + timedelta(seconds=3)
     made.run()
     made.calls(3)
     made.run()
     made.rules = {}
     made.calls(4)
     made.run()
-    made.rules = {"assistant": made.rule("refusal")}
+    made.rules, made.since = {"assistant": made.rule("refusal")}, START + timedelta(seconds=5)
     made.run()
     made.calls(5)
     made.run()
     assert [each.subject_id for each in made.scores()] == [call_id(3), call_id(5)]
     made.store.close()
+
+
+def test_calls_from_before_the_first_look_are_scored(tmp_path: Path) -> None:
+    """They came after it was switched on, however late or often the one who looks begins: while the store is
+    away, or when it is killed before there was anything to keep."""
+    made = Scored(tmp_path)
+    made.calls(1, 2)
+    made.rules, made.since = {"assistant": made.rule("refusal")}, START + timedelta(seconds=2, milliseconds=1)
+    made.calls(4, 3)
+    made.run()
+    made.calls(5)
+    made.restart()
+    made.run()
+    assert {each.subject_id for each in made.scores()} == {call_id(3), call_id(4), call_id(5)}
+    made.store.close()
+
+
+def test_a_deployment_switched_on_during_a_look_loses_no_call(
+    scored: Scored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes to it is read and scored under one rule, whichever came first."""
+    listed = scored.log.records
+
+    def slow(*args: Any, **options: Any) -> Sequence[Any]:
+        if "other" not in scored.rules:
+            scored.rules = scored.rules | {"other": scored.rule("refusal")}
+            scored.calls(1, deployment="other")
+        return listed(*args, **options)
+
+    monkeypatch.setattr(scored.log, "records", slow)
+    scored.run()
+    assert [each.subject_id for each in scored.scores()] == [call_id(1)]
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -81,10 +81,15 @@ def exporter(
     chosen: ExportSettings | None,
     cursors: Cursors | None = None,
     clock: Clock | None = None,
+    since: datetime = START,
 ) -> OtlpExport:
     """A follower of this log."""
     return OtlpExport(
-        settings=lambda: chosen, record_log=log, cursors=cursors or Cursors(), clock=clock or Clock()
+        settings=lambda: chosen,
+        since=lambda: since,
+        record_log=log,
+        cursors=cursors or Cursors(),
+        clock=clock or Clock(),
     )
 
 
@@ -152,7 +157,12 @@ def test_what_an_import_brought_is_not_sent(backend: Backend) -> None:
     log, given = log_of(1, 2, 3, 4), settings(backend.url)
     brought = {call_id(2), call_id(3)}
     export = OtlpExport(
-        settings=lambda: given, record_log=log, cursors=Cursors(), clock=Clock(), brought=brought
+        settings=lambda: given,
+        since=lambda: START,
+        record_log=log,
+        cursors=Cursors(),
+        clock=Clock(),
+        brought=brought,
     )
     follow(export)
     assert [attributes(span)["airboss.record.id"] for span in backend.spans] == [call_id(1), call_id(4)]
@@ -361,9 +371,14 @@ def test_without_settings_nothing_is_kept(backend: Backend) -> None:
     log, cursors = log_of(1), Cursors()
     follow(exporter(log, None, cursors))
     assert cursors.kept["otlp"] is None
-    follow(exporter(log, settings(backend.url), cursors))
+    switched_on = START + timedelta(seconds=2)
+    follow(exporter(log, settings(backend.url), cursors, since=switched_on))
     assert backend.spans == []
-    assert cursors.kept["otlp"] == call_id(1)
+    log.apply(JournalMove(segment=SEGMENT, start=1, end=2, records=(record_json(2), record_json(3))))
+    follow(exporter(log, settings(backend.url), cursors, since=switched_on))
+    sent = {each.span_id.hex() for each in backend.spans}
+    assert sent == {call_id(number).replace("-", "")[16:] for number in (2, 3)}
+    assert cursors.kept["otlp"] == call_id(3)
 
 
 def test_the_standard_environment_is_read() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work, in_a_loop
-from airboss.compose.watching import REPORT_S, InForce, secret
+from airboss.compose.watching import REPORT_S, InForce, SwitchedOn, secret
 from airboss.store.datadir import DataDir
+from airboss.supervisor import runfiles
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -70,8 +71,13 @@ def exporting(
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
     force, clock = InForce(ledger), SystemClock()
+    up = runfiles.read_up(data.run_dir)
+    began = up.started_at if up is not None and up.pid == os.getppid() else clock.now()
+    configured = SwitchedOn(ledger, lambda config: config.telemetry.otlp is not None)
     export = OtlpExport(
         settings=lambda: settings_of(force.config(), os.environ),
+        # An environment is as old as the processes that have it.
+        since=lambda: configured() if force.config().telemetry.otlp is not None else began,
         record_log=records,
         cursors=stores.alerts,
         clock=clock,

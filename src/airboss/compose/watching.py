@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airboss.controller.alarm_watch import AlarmWatch
     from airboss.controller.notify import Deliveries
     from airboss.controller.online_scoring import OnlineRule
+    from airboss.domain.plan import ServingPlan
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
@@ -63,6 +64,51 @@ class InForce:
                 raise SetupError(f"{error}: the ledger was edited; put a copy of it back") from error
             self._held = (text, config)
         return config
+
+
+class SwitchedOn:
+    """When the first of those plans was published that have all, up to the one in force, had a configuration
+    that `asks` for something. Any thread may ask."""
+
+    def __init__(self, ledger: Ledger, asks: Callable[[Config], bool]) -> None:
+        self._ledger = ledger
+        self._asks = asks
+        self._held: tuple[int, datetime | None] = (0, None)
+
+    def __call__(self) -> datetime:
+        """It does ask in the one in force. Raises SetupError."""
+        snapshot = self._ledger.snapshot()
+        if snapshot is None:
+            raise SetupError("no configuration has been applied yet; run `airboss apply airboss.toml` first")
+        held, at = self._held
+        if held != snapshot.plan.number or at is None:
+            at = self._since(snapshot.plan)
+            self._held = (snapshot.plan.number, at)
+        return at
+
+    def _since(self, plan: ServingPlan) -> datetime:
+        held, at = self._held
+        number, text = plan.number, self._ledger.config(plan.number)
+        while number > 1:
+            before = self._ledger.config(number - 1)
+            if before is None or not (before == text or self._asked(before)):
+                break
+            number, text = number - 1, before
+            if number == held and at is not None:
+                return at
+        first = self._ledger.plan(number)
+        return plan.created_at if first is None else first.created_at
+
+    def _asked(self, text: str) -> bool:
+        try:
+            return self._asks(parse_config(text, source="an earlier configuration"))
+        except ConfigError:  # of an older Airboss
+            return False
+
+
+def scores(config: Config) -> bool:
+    """Whether live calls are scored."""
+    return any(each.scoring is not None for each in config.deployments.values())
 
 
 class ScoringRules:
@@ -237,7 +283,13 @@ def watching(
         console_url=lambda: console_url(data),
     )
     scoring = OnlineScoring(
-        rules=rules, record_log=records, cursors=store, clock=clock, redact=redact, brought=brought
+        rules=rules,
+        since=SwitchedOn(ledger, scores),
+        record_log=records,
+        cursors=store,
+        clock=clock,
+        redact=redact,
+        brought=brought,
     )
     deliveries = _deliveries(store, force, clock, watch)
 

@@ -26,13 +26,11 @@ class Cursors(Protocol):
         """Keep how far; None forgets."""
 
 
-def begun(cursors: Cursors, name: str, log: RecordLog) -> str:
-    """How far the follower of this name has come; a new one begins with what comes after the newest call."""
+def unseen(cursors: Cursors, name: str, since: Callable[[], datetime]) -> RecordFilter:
+    """What the follower of this name has not seen. A new one begins with the calls that came since it was
+    wanted, and keeps no place before it has seen one: what came before its first look counts too."""
     cursor = cursors.cursor(name)
-    if cursor is None:
-        cursor = newest(log)
-        cursors.put_cursor(name, cursor)
-    return cursor
+    return RecordFilter(after=cursor) if cursor is not None else RecordFilter(after="", since=since())
 
 
 def newest(log: RecordLog, until: datetime | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from airboss.controller.following import Cursors, Minutes, begun, follow, newest
+from airboss.controller.following import Cursors, Minutes, follow, newest, unseen
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
@@ -51,14 +51,16 @@ class OnlineRule(msgspec.Struct, frozen=True, kw_only=True):
 class OnlineScoring:
     """Follows the record log. One event loop calls it.
 
-    `rules` are those in force, by deployment. `redact` takes secrets out of what scorers say. Calls that were
-    `brought` by an import are no live ones, and left alone. `counts` may be read by any thread.
+    `rules` are those in force, by deployment; `since` is when there came to be any. `redact` takes
+    secrets out of what scorers say. Calls that were `brought` by an import are no live ones, and left alone.
+    `counts` may be read by any thread.
     """
 
     def __init__(
         self,
         *,
         rules: Callable[[], Mapping[str, OnlineRule]],
+        since: Callable[[], datetime],
         record_log: RecordLog,
         cursors: Cursors,
         clock: Clock,
@@ -66,6 +68,7 @@ class OnlineScoring:
         brought: Container[str] = (),
     ) -> None:
         self._rules = rules
+        self._since = since
         self._log = record_log
         self._cursors = cursors
         self._clock = clock
@@ -92,19 +95,18 @@ class OnlineScoring:
 
     async def tick(self) -> bool:
         """Look at one page of the log; whether there may be more. Raises StoreUnavailable, SetupError."""
-        rules = self._rules()
-        if not rules:
+        if not self._rules():
             self.lag_s = 0.0
             if await asyncio.to_thread(self._cursors.cursor, CURSOR) is not None:
                 await asyncio.to_thread(self._cursors.put_cursor, CURSOR, None)
             return False
-        cursor = await asyncio.to_thread(begun, self._cursors, CURSOR, self._log)
-        where = RecordFilter(after=cursor)
+        where = await asyncio.to_thread(unseen, self._cursors, CURSOR, self._since)
         page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=False)
         if not page:
             self.lag_s = 0.0
-            await asyncio.to_thread(self._look_for_loss, cursor)
+            await asyncio.to_thread(self._look_for_loss, where.after)
             return False
+        rules = self._rules()  # as of now: a call may have come after its deployment was switched on
         full = len(page) == PAGE
         self.lag_s = max(0.0, (self._clock.now() - page[0].started_at).total_seconds()) if full else 0.0
         for start in range(0, len(page), CHUNK):
@@ -113,7 +115,7 @@ class OnlineScoring:
             await asyncio.to_thread(self._cursors.put_cursor, CURSOR, chunk[-1].id)
         return full
 
-    def _look_for_loss(self, cursor: str) -> None:
+    def _look_for_loss(self, cursor: str | None) -> None:
         """A record that is gone has nothing after it: then go on from the newest one that is older still."""
         if not cursor or self._clock.monotonic() - self._looked_for_loss_at < LOST_EVERY_S:
             return

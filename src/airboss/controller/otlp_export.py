@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from airboss import __version__
-from airboss.controller.following import Cursors, begun
+from airboss.controller.following import Cursors, unseen
 from airboss.controller.otlp_settings import PREFIX, ExportSettings, Signal, Way
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable
@@ -96,7 +96,8 @@ class Pause:
 class OtlpExport:
     """Follows the record log. One event loop calls it; `counts` may be read by any thread.
 
-    `settings` are those in force, read at every page; None: nothing is sent. Calls that were `brought` by an
+    `settings` are those in force, read at every page; None: nothing is sent. `since` is when there
+    came to be any. Calls that were `brought` by an
     import are passed over: whoever recorded them has sent them, and they are none of today's. Raises
     SetupError, ConfigError.
     """
@@ -105,6 +106,7 @@ class OtlpExport:
         self,
         *,
         settings: Callable[[], ExportSettings | None],
+        since: Callable[[], datetime],
         record_log: TracedLog,
         cursors: Cursors,
         clock: Clock,
@@ -112,6 +114,7 @@ class OtlpExport:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
+        self._since = since
         self._log = record_log
         self._cursors = cursors
         self._clock = clock
@@ -176,8 +179,7 @@ class OtlpExport:
                 await self._hang_up()
             return False
         await self._use(settings)
-        cursor = await asyncio.to_thread(begun, self._cursors, CURSOR, self._log)
-        where = RecordFilter(after=cursor)
+        where = await asyncio.to_thread(unseen, self._cursors, CURSOR, self._since)
         page = await asyncio.to_thread(self._log.records, where, limit=PAGE, bodies=settings.content)
         self._waits_since = page[0].started_at if page else None
         if page:
@@ -185,7 +187,7 @@ class OtlpExport:
             await asyncio.to_thread(self._cursors.put_cursor, CURSOR, page[-1].id)
             self._waits_since = page[-1].started_at if len(page) == PAGE else None
         else:
-            await asyncio.to_thread(self._look_for_loss, cursor)
+            await asyncio.to_thread(self._look_for_loss, where.after)
         # One who takes no metrics, say, does not hold traces up.
         for signal, send in (("metrics", self._metrics), ("scores", self._scores)):
             pause = self._pauses[signal]
@@ -226,7 +228,7 @@ class OtlpExport:
         if client is not None:
             await client.aclose()
 
-    def _look_for_loss(self, cursor: str) -> None:
+    def _look_for_loss(self, cursor: str | None) -> None:
         """A record that is gone (retention) has nothing after it: then go on from the oldest there is."""
         if cursor and not self._log.records(RecordFilter(id=cursor), limit=1, bodies=False):
             self._cursors.put_cursor(CURSOR, "")
