@@ -12,7 +12,7 @@ import pytest
 
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.journeys.test_watching import JUDGE, _cursor, _killed
+from tests.journeys.test_watching import JUDGE, _killed
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
 from tests.support.wait import until
@@ -84,7 +84,6 @@ def test_a_judge_is_held_against_a_sample_that_a_person_judged(
     scorers = '[{ kind = "llm_judge", deployment = "judge", name = "quality" }]'
     scoring = f"scoring = {{ sample = 1.0, judge_per_minute = 600, scorers = {scorers} }}"
     with Airboss(tmp_path / "a", fake(provider.url, scoring + JUDGE)) as airboss:
-        until(lambda: _cursor(airboss), timeout_s=30)
         for _ in range(10):
             airboss.chat(model="support")
         until(lambda: len(airboss.records("--score", "scorer:quality")) == 10, timeout_s=60, every_s=0.5)

@@ -54,9 +54,6 @@ def test_traces_in_and_calls_out(tmp_path: Path) -> None:
 
 def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     """The journey."""
-    # It sends from the call on that is the newest when it first looks.
-    metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
-    until(lambda: "airboss_otlp_lag_seconds" in httpx2.get(metrics).text, timeout_s=30.0)
     parent = f"{2:016x}"
     body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
     headers = {"traceparent": f"00-{TRACE}-{parent}-01"}
@@ -101,6 +98,8 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     done = run_airboss(*remote, cwd=airboss.root, env={"AIRBOSS_ADMIN_KEY": airboss.ready["admin_key"]})
     assert json.loads(done.stdout) == tree
     sent = until(lambda: backend.spans, timeout_s=60.0)
+    metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
+    until(lambda: "airboss_otlp_lag_seconds" in httpx2.get(metrics).text, timeout_s=30.0)
     assert {each.span_id.hex() for each in sent} == {record.replace("-", "")[16:]}
     assert sent[0].parent_span_id.hex() == parent
     assert attributes(sent[0])["airboss.record.id"] == record

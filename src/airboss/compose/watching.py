@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airboss.controller.alarm_measures import BudgetUse
     from airboss.controller.alarm_watch import AlarmWatch
     from airboss.controller.notify import Deliveries
-    from airboss.controller.online_scoring import OnlineRule
+    from airboss.controller.online_scoring import OnlineRule, OnlineScoring
     from airboss.domain.plan import ServingPlan
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
@@ -262,7 +262,6 @@ def watching(
     from airboss.controller.alarm_watch import AlarmWatch  # noqa: PLC0415 - the controller's own
     from airboss.controller.online_scoring import OnlineScoring  # noqa: PLC0415 - as above
     from airboss.evaluations.online import less_is_better  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
     store, clock, force = stores.alerts, SystemClock(), InForce(ledger)
     rules = ScoringRules(ledger, data, force)
@@ -299,15 +298,8 @@ def watching(
         finally:
             await rules.aclose()
 
-    async def report() -> None:
-        while True:
-            counts = Counts(written_at=clock.now(), gauges=scoring.counts, alarms=dict(watch.phases))
-            with suppress(OSError):  # a full disk: the mover says so
-                await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
-            await asyncio.sleep(REPORT_S)
-
     async def notify() -> None:
-        await asyncio.gather(deliveries.run(), report())
+        await asyncio.gather(deliveries.run(), _report(data, scoring, watch))
 
     works = {
         "scoring": in_a_loop(score),
@@ -319,6 +311,17 @@ def watching(
     }
     with at_work(works, broke=broke):
         yield
+
+
+async def _report(data: DataDir, scoring: OnlineScoring, watch: AlarmWatch) -> None:
+    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - the controller's own
+
+    clock = SystemClock()
+    while True:
+        counts = Counts(written_at=clock.now(), gauges=scoring.counts, alarms=dict(watch.phases))
+        with suppress(OSError):  # a full disk: the mover says so
+            await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
+        await asyncio.sleep(REPORT_S)
 
 
 def _deliveries(
