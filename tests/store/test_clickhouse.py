@@ -176,6 +176,40 @@ def test_a_mover_goes_on_with_the_move_that_was_begun(
     writer.stop()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_who_follows_misses_nothing_of_a_move_that_others_overtake(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch, at: int, *, restarted: bool
+) -> None:
+    """One that breaks off is made again after others, whose records were followed by then."""
+    log, seen = open_log(), [""]
+
+    def follow() -> None:
+        page = log.records(RecordFilter(after=seen[-1]), limit=10, bodies=False)
+        seen.extend(each.id for each in page)
+
+    def of(segment: str, *numbers: int) -> JournalMove:
+        days = [START + timedelta(days=number % 2) for number in numbers]
+        records = [record_json(each, started_at=day) for each, day in zip(numbers, days, strict=True)]
+        return JournalMove(segment=segment, start=0, end=100 * len(numbers), records=tuple(records))
+
+    log.apply(of("w/0", 1, 2))
+    follow()
+    with monkeypatch.context() as patch:
+        killing(patch, at=at, after=True)
+        with pytest.raises(Killed):
+            log.apply(of("w/1", 3, 4, 5))
+    if restarted:
+        log = open_log()
+    for segment, number in (("w/2", 6), ("w/3", 7), ("w/4", 8), ("w/5", 9)):
+        log.apply(of(segment, number))
+        follow()
+    log.apply(of("w/1", 3, 4, 5))
+    follow()
+    assert sorted(seen[1:]) == [call_id(number) for number in range(1, 10)]
+    assert len(log.records(ALL, limit=99, bodies=False)) == 9
+
+
 def test_who_is_forgotten_in_the_middle_of_a_move_leaves_no_body(
     open_log: Open, server: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

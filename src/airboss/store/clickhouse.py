@@ -2,14 +2,15 @@
 
 There are no transactions, so a move is made of steps, each of which may be repeated:
 
-1. A row of `offsets` says that the move, from the offset held to this end, is begun, and which sequence
-   numbers its records get.
+1. A row of `offsets` says that the move, from the offset held to this end, is begun.
 2. Bodies, then records, then what waits: each an insert with a token that follows from the move. The server
    knows the tokens of the last 10,000 inserts into a table and leaves out one that it has taken, day by day.
 3. A row of `offsets` says that the move is done.
 
 Killed in between, `begun` tells the mover where the move ended; made again with just those frames it has the
-same tokens. One mover writes, as everywhere; anybody may read, and sees records whose move is under way too.
+same tokens. Records get sequence numbers as they go in, beyond all that are there, also when they are made
+again: who follows them has passed what others brought meanwhile. One mover writes, as everywhere; anybody may
+read, and sees records whose move is under way too.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ BYTES_TAKEN: Final = (
 )
 TIDY_EVERY: Final = 256
 """After so many moves, rows that newer ones have replaced are deleted."""
-OFFSET_COLUMNS: Final = ("segment", "version", "taken", "begun", "seq", "gone")
+OFFSET_COLUMNS: Final = ("segment", "version", "taken", "begun", "gone")
 _CONDITIONS: Final = {
     **CONDITIONS,
     "text": (
@@ -101,11 +102,10 @@ _ORDERS: Final[dict[RecordSort | None, str]] = {
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a segment has been taken; `begun` is the end of a move that may be half made, from `seq` on."""
+    """How far a segment has been taken; `begun` is the end of a move that may be half made."""
 
     taken: int = 0
     begun: int = 0
-    seq: int = 0
     version: int = 0
 
 
@@ -168,8 +168,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
             token += f":{zlib.crc32(' '.join(sorted(move.closed)).encode())}"
         number = zlib.crc32(token.encode()) << 32 | zlib.crc32(token[::-1].encode())
         new = self._unknown({record.id: record for record in records}, number)
-        first = place.seq if place.begun else self._next_seq
-        rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=first)]
+        rows = [row_of(seq, record, number) for seq, record in enumerate(new, start=self._next_seq)]
         bodies = clickhouse_bodies.bodies_of(new)
         pending = [
             (each, move.segment, _checked(move.segment, text), 0)
@@ -180,8 +179,8 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         scores = clickhouse_scores.read(move.scores)
         moving = move.start != move.end
         if moving and not place.begun:
-            self._say(move.segment, place, taken=move.start, begun=move.end, seq=first)
-        self._next_seq = max(self._next_seq, first + len(rows))
+            self._say(move.segment, place, taken=move.start, begun=move.end)
+        self._next_seq += len(rows)
         insert = self._house.insert
         clickhouse_bodies.put(self._house, bodies, token, again=bool(place.begun))
         insert("records", RECORD_COLUMNS, rows, token)
@@ -195,7 +194,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         if ended:
             insert("pending", PENDING_COLUMNS, over, f"{token}:ended")
         if moving:
-            self._say(move.segment, place, taken=move.end, begun=0, seq=0)
+            self._say(move.segment, place, taken=move.end, begun=0)
 
     def _make(self, payloads: Sequence[bytes], token: str) -> None:
         """Store records that came by no move of their own, under a token. The caller holds `_writing`."""
@@ -216,17 +215,17 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
                 records.pop(known, None)
         return list(records.values())
 
-    def _say(self, segment: str, place: Place, *, taken: int, begun: int, seq: int) -> None:
+    def _say(self, segment: str, place: Place, *, taken: int, begun: int) -> None:
         version = place.version + (1 if begun else 2)
-        row = (segment, version, taken, begun, seq, 0)
+        row = (segment, version, taken, begun, 0)
         self._house.insert("offsets", OFFSET_COLUMNS, [row], f"{segment}:{version}")
 
     def _place(self, segment: str) -> Place:
         found = self._rows("offset", {"segment": segment})
         if not found:
             return Place()
-        taken, begun, seq, gone, version = found[0]
-        return Place(version=version) if gone else Place(taken=taken, begun=begun, seq=seq, version=version)
+        taken, begun, gone, version = found[0]
+        return Place(version=version) if gone else Place(taken=taken, begun=begun, version=version)
 
     def _drop_replaced(self, *, hard: bool = False) -> None:
         """Delete what newer rows have replaced; `hard`: with the parts that held it written anew."""
@@ -249,7 +248,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         with self._writing:
             place = self._place(segment)
             if place.version and (place.taken or place.begun):
-                row = (segment, place.version + 1, 0, 0, 0, 1)
+                row = (segment, place.version + 1, 0, 0, 1)
                 self._house.insert("offsets", OFFSET_COLUMNS, [row], f"{segment}:{place.version + 1}")
 
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:

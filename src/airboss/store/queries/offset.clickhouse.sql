@@ -1,5 +1,5 @@
 -- ClickHouse's own: what is known of a segment; DuckDB has that in one row.
-select taken, begun, seq, gone, version
+select taken, begun, gone, version
 from offsets
 where segment = $segment
 order by version desc

@@ -67,8 +67,8 @@ order by id
 settings {window} = 10000;
 
 -- How many bytes of each journal segment have been taken (the row of the highest `version`). `begun`, where it is
--- not 0: rows of a move from `taken` to there may be in, and that move must be made again just so, with sequence
--- numbers from `seq` on. `gone`: the segment is deleted.
+-- not 0: rows of a move from `taken` to there may be in, and that move must be made again just so. `gone`: the
+-- segment is deleted. `seq` is not used any more.
 create table if not exists offsets{cluster} (
     segment String,
     version UInt64,
