@@ -1,7 +1,8 @@
 """One embedding engine in this process: a sentence model on onnxruntime, behind OpenAI's `/v1/embeddings`.
 
 A text is computed by itself, never padded to its neighbours' length: the same text has the same vector
-whatever else was asked with it.
+whatever else was asked with it. And texts of several callers take turns, so that who sends two thousand at
+once keeps nobody waiting for all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import base64
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 import anyio.to_thread
 import msgspec
@@ -30,13 +31,18 @@ from airboss.replicas.wordpiece import WordPiece
 
 INPUTS_MAX: Final = 2048
 """Texts in one request, as with OpenAI."""
+CHARS_MAX: Final = 64 * 1024
+"""A longer text is not even cut into tokens: no model here reads as many."""
+
+FORMS: Final = ("float", "base64")
+"""How vectors are written."""
 
 _log = logging.getLogger("airboss.replica")
 
 
 class _Asked(msgspec.Struct):
     input: str | list[str | int | list[int]]
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: str | None = None
     dimensions: int | None = None
 
 
@@ -45,6 +51,8 @@ _encode = msgspec.json.Encoder().encode
 
 Compute = Callable[[list[int]], Any]
 """The vector of one text's tokens, as a numpy array of float32."""
+Steps = Generator[None, None, bytes]
+"""An answer that is made in steps, a text each, and returned at the end. Raises InvalidRequest."""
 
 
 class Vectors:
@@ -56,53 +64,58 @@ class Vectors:
         self._compute = compute
         self._alias = alias
 
-    def answer(self, body: bytes) -> bytes:
-        """The answer to a request. Raises InvalidRequest."""
+    def answer(self, body: bytes) -> Steps:
+        """The answer to a request."""
         try:
             asked = _asked.decode(body)
         except msgspec.DecodeError as error:
             raise InvalidRequest(f"the body is not what this route takes: {error}") from None
+        form = asked.encoding_format or "float"
+        if form not in FORMS:
+            raise InvalidRequest(
+                f"'encoding_format' is {form[:100]!r}; it is {' or '.join(FORMS)}", param="encoding_format"
+            )
         if asked.dimensions is not None and asked.dimensions != self._kind.dimensions:
             raise InvalidRequest(
                 f"'dimensions' is {asked.dimensions}, and this model's vectors have {self._kind.dimensions}; "
                 "leave it out",
                 param="dimensions",
             )
-        tokens = self._tokens(asked.input)
-        data = [
-            {"object": "embedding", "index": index, "embedding": self._said(ids, asked.encoding_format)}
-            for index, ids in enumerate(tokens)
-        ]
-        used = sum(map(len, tokens))
-        usage = {"prompt_tokens": used, "total_tokens": used}
-        return _encode({"object": "list", "data": data, "model": self._alias, "usage": usage})
-
-    def _tokens(self, given: str | list[str | int | list[int]]) -> list[list[int]]:
-        texts = [given] if isinstance(given, str) else given
+        texts = [asked.input] if isinstance(asked.input, str) else asked.input
         if not texts or len(texts) > INPUTS_MAX:
             raise InvalidRequest(
                 f"'input' has {len(texts)} texts; send 1 to {INPUTS_MAX} at once", param="input"
             )
-        found = []
+        tokens = []
         for at, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidRequest(
-                    "'input' is tokens of another model's tokenizer; send text (LangChain: "
-                    "check_embedding_ctx_length=False)",
-                    param="input",
-                )
-            if not text:
-                raise InvalidRequest(f"'input' {at} is empty; send a text", param="input")
-            ids = self._tokenizer.ids(text)
-            if len(ids) > self._kind.max_tokens:
-                raise InvalidRequest(
-                    f"'input' {at} has {len(ids)} tokens, and this model reads {self._kind.max_tokens}; "
-                    "cut it into parts",
-                    code="context_length_exceeded",
-                    param="input",
-                )
-            found.append(ids)
-        return found
+            tokens.append(self._tokens(at, text))
+            yield
+        data = []
+        for index, ids in enumerate(tokens):
+            data.append({"object": "embedding", "index": index, "embedding": self._said(ids, form)})
+            yield
+        used = sum(map(len, tokens))
+        usage = {"prompt_tokens": used, "total_tokens": used}
+        return _encode({"object": "list", "data": data, "model": self._alias, "usage": usage})
+
+    def _tokens(self, at: int, text: str | int | list[int]) -> list[int]:
+        if not isinstance(text, str):
+            raise InvalidRequest(
+                "'input' is tokens of another model's tokenizer; send text (LangChain: "
+                "check_embedding_ctx_length=False)",
+                param="input",
+            )
+        if not text:
+            raise InvalidRequest(f"'input' {at} is empty; send a text", param="input")
+        ids = self._tokenizer.ids(text) if len(text) <= CHARS_MAX else []
+        if 0 < len(ids) <= self._kind.max_tokens:
+            return ids
+        has = f"{len(ids)} tokens" if ids else f"{len(text)} characters"
+        raise InvalidRequest(
+            f"'input' {at} has {has}, and this model reads {self._kind.max_tokens} tokens; cut it into parts",
+            code="context_length_exceeded",
+            param="input",
+        )
 
     def _said(self, ids: list[int], form: str) -> list[float] | str:
         vector = self._compute(ids)
@@ -171,14 +184,30 @@ def load(weights: Path, *, threads: int | None) -> Compute:
     return compute
 
 
+def _stepped(steps: Steps) -> bytes | None:
+    """Go one step; the answer, if that was the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        said: bytes = end.value
+        return said
+    return None
+
+
 def app(vectors: Vectors) -> Starlette:
     """The engine's routes."""
     pool = anyio.CapacityLimiter(1)
 
     async def embeddings(request: Request) -> Response:
         body = await request.body()
+        steps, said = vectors.answer(body), None
         try:
-            said = await anyio.to_thread.run_sync(vectors.answer, body, limiter=pool)
+            while said is None:
+                said = await anyio.to_thread.run_sync(
+                    _stepped, steps, limiter=pool
+                )  # first come, first served
+                if await request.is_disconnected():
+                    return Response(status_code=499)  # nobody's
         except ApiError as error:
             shape = {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
             return Response(_encode({"error": shape}), error.http_status, media_type="application/json")
