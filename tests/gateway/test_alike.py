@@ -16,6 +16,8 @@ SAME = [
     ("Is it safe to mix bleach and ammonia?", "Can I safely mix bleach with ammonia?"),
     ("How do I convert a list into a tuple?", "How do I convert a list to a tuple?"),
     ("What does \u201caffect\u201d mean?", 'What does "affect" mean?'),
+    ("Tell me how to reset my password.", "How do I reset my password?"),
+    ("How do I enable it?", "How is it enabled?"),
 ]
 OTHERS = [
     ("A table for 2", "A table for 3"),
@@ -39,6 +41,22 @@ OTHERS = [
     ("What is 'foo'?", "What is 'bar'?"),
     ("Who wrote it?", "When was it written?"),
     ("What is his age?", "What is her age?"),
+    ("is it open on monday?", "is it open on tuesday?"),
+    ("How much is it per night?", "How much is it per day?"),
+    ("What helps against type b flu?", "What helps against type a flu?"),
+    ("What does ls -l do?", "What does ls -t do?"),
+    ("Is this refundable?", "Is this non-refundable?"),
+    ("Is smoking permitted here?", "Is smoking prohibited here?"),
+    ("Is parking allowed?", "Is parking banned?"),
+    ("Which is smaller, mars or venus?", "Which is bigger, mars or venus?"),
+    ("Answer briefly: what is dns?", "Answer in detail: what is dns?"),
+    ("Should I take it before meals?", "Should I take it during meals?"),
+    ("Can she sue me?", "Can I sue her?"),
+    ("can i sue my landlord?", "can my landlord sue me?"),
+    ("Do I owe him?", "Does he owe me?"),
+    ("A room for me", "A room for us"),
+    ("Who is the president?", "Who was the president?"),
+    ("The gates opened", "The gates closed"),
 ]
 
 

@@ -19,8 +19,16 @@ _NUMBER_WORD = re.compile(
     r"\b(?:first|second|third|fourth|fifth|last|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
     r"twenty|thirty|forty|fifty|hundred|thousand|million|billion|dozen|half|quarter|twice|double|triple|both)\b"
 )
+_WHEN = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|june|july|august|september|"
+    r"october|november|december|spring|summer|autumn|winter|today|tonight|tomorrow|yesterday|morning|noon|"
+    r"afternoon|evening|night|midnight|minute|hour|day|week|weekday|weekend|month|year|hourly|daily|weekly|"
+    r"monthly|yearly|annual)(?=s?\b)"
+)
+_LETTER = re.compile(r"(?<![\w'\u2019])[b-hj-z](?!\w)|(?<![\w-])--?[a-z][\w-]*")
+"""What is called by a letter (a `b` flu, plan `b`), and the options of a command."""
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|without|cannot|neither|nor|none|nothing|nobody|except|unless|avoid\w*|stop|"
+    r"\b(?:not|no|non|never|without|cannot|neither|nor|none|nothing|nobody|except|unless|avoid\w*|stop|"
     r"nicht|kein\w*|nie|niemals|ohne|pas|jamais|sans|nunca|sin|nem|sem|senza|niet|geen)\b|n['\u2019]t\b"
 )
 _NAME = re.compile(r"\w*[A-Z]\w*")
@@ -45,43 +53,58 @@ DIRECTED: Final = frozenset(
     {"to", "into", "onto", "from", "than", "over", "by", "before", "after", "vs", "versus"}
 )
 """Words with which it matters what comes first."""
+_ENDS = ("s", "es", "d", "ed", "ing", "ly", "able")
 _LESS = ("un", "in", "im", "ir", "il", "dis", "de", "non", "mis")
 """What makes of a word its opposite."""
 _PAIRS = (
-    "he she, his her, him her, "
-    "above below, accept decline, accept reject, add remove, after before, all some, allow block, allow "
-    "deny, allow forbid, always never, arrival departure, arrive depart, ascending descending, "
-    "asynchronous synchronous, attach detach, begin end, best worst, better worse, big small, biggest "
-    "smallest, borrow lend, bottom top, buy sell, buyer seller, cancel renew, cheap expensive, cheapest "
+    "he she, his her, him her, i me, he him, she her, we us, they them, me us, i you, i he, i she, i "
+    "they, me you, above below, add remove, all some, always never, arrival departure, arrive depart, "
+    "ascending descending, asynchronous synchronous, attach detach, best worst, better worse, borrow "
+    "lend, bottom top, buy sell, buyer seller, cancel renew, cancel restart, cheap expensive, cheapest "
     "priciest, client server, close open, closest farthest, cold hot, cold warm, columns rows, column "
-    "row, create delete, credit debit, day night, decode encode, decrease increase, decrypt encrypt, "
-    "deposit withdraw, disable enable, download upload, dry wet, early late, earliest latest, east "
-    "west, even odd, export import, fast slow, faster slower, fastest slowest, father mother, female "
-    "male, first last, follow unfollow, from to, gain lose, good bad, hard easy, hard soft, heavy "
-    "light, heaviest lightest, hide show, high low, higher lower, highest lowest, horizontal vertical, "
-    "husband wife, in out, input output, inside outside, install uninstall, join leave, landlord "
-    "tenant, large small, larger smaller, largest smallest, left right, lock unlock, long short, longer "
-    "shorter, longest shortest, lose win, loss profit, max min, maximum minimum, man woman, men women, "
-    "maximize minimize, more less, more fewer, most least, most fewest, multiply divide, near far, "
-    "nearest farthest, new old, newer older, newest oldest, north south, off on, over under, parent "
-    "child, pause resume, plus minus, positive negative, private public, pros cons, pull push, read "
-    "write, receive send, rise fall, safe dangerous, sender receiver, son daughter, start stop, start "
-    "end, strong weak, strongest weakest, subtract add, succeed fail, success failure, sunrise sunset, "
-    "tall short, thick thin, true false, turn return, up down, upgrade downgrade, uppercase lowercase, "
-    "warm cool, wide narrow, with without, young old, younger older, youngest oldest, advantages "
-    "disadvantages, benefits risks, morning evening, today tomorrow, today yesterday, yesterday "
-    "tomorrow, weekday weekend, summer winter, monthly yearly, monthly annual, daily weekly, weekly "
-    "monthly, minutes hours, hours days, days weeks, weeks months, months years, celsius fahrenheit, "
-    "kilometers miles, kilograms pounds, meters feet, inches centimeters"
+    "row, create delete, credit debit, decode encode, decrease increase, decrypt encrypt, deposit "
+    "withdraw, disable enable, download upload, dry wet, early late, earliest latest, east west, even "
+    "odd, export import, fast slow, fastest slowest, father mother, female male, boy girl, first last, "
+    "follow unfollow, from to, gain lose, good bad, hard easy, hard soft, heavy light, heaviest lightest, "
+    "hide show, horizontal vertical, husband wife, in out, input output, inside outside, install "
+    "uninstall, join leave, landlord tenant, left right, lock unlock, lose win, loss profit, love hate, "
+    "like hate, man woman, men women, maximize minimize, multiply divide, near far, nearest farthest, new "
+    "old, newer older, newest oldest, north south, off on, parent child, pause resume, plus minus, "
+    "positive negative, private public, pros cons, pull push, read write, get give, get send, receive "
+    "send, rise fall, happy sad, safe dangerous, sender receiver, son daughter, strong weak, strongest "
+    "weakest, subtract add, succeed fail, success failure, sunrise sunset, thick thin, true false, turn "
+    "return, up down, upgrade downgrade, uppercase lowercase, warm cool, wide narrow, with without, young "
+    "old, younger older, youngest oldest, advantages disadvantages, benefits risks, celsius fahrenheit, "
+    "kilometers miles, kilograms pounds, meters feet, inches centimeters, boiling freezing, boil freeze, "
+    "hello goodbye, lower upper, refund charge, invite remove, invite uninvite, is was, are were, does "
+    "did, do did, has had, have had"
 )
+_SIDES = (
+    "allow allowed permit permitted legal lawful accept accepted / forbid forbidden prohibit prohibited ban "
+    "banned illegal unlawful deny denied decline block blocked reject rejected refuse refused; "
+    "more bigger larger greater taller higher longer / fewer less smaller lesser shorter lower; "
+    "most biggest largest greatest tallest highest longest max maximum / least fewest smallest lowest "
+    "shortest min minimum; "
+    "big large tall high long / small little short low; "
+    "brief briefly short shortly concise succinct quickly / detail detailed fully long thorough thoroughly; "
+    "before / after during with while; after / during with while; under / over above; "
+    "begin start begun began / end finish stop finished complete; now currently / later soon then"
+)
+"""Words of the one side are opposites of those of the other."""
+_TELL = re.compile(r"\b(?:tell|show|give|help|let|teach|remind|inform|walk|guide) (?:me|us)\b")
+"""Whoever asks: nobody who has anything to do with what is asked."""
 
 
 def _opposites() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for pair in _PAIRS.split(", "):
-        one, other = pair.split()
-        found.setdefault(one, set()).add(other)
-        found.setdefault(other, set()).add(one)
+    sides = [(one, [other]) for one, other in map(str.split, _PAIRS.split(", "))]
+    for each in _SIDES.split("; "):
+        ones, others = (side.split() for side in each.split("/"))
+        sides += [(one, others) for one in ones]
+    for one, others in sides:
+        found.setdefault(one, set()).update(others)
+        for other in others:
+            found.setdefault(other, set()).add(one)
     return {word: frozenset(others) for word, others in found.items()}
 
 
@@ -96,10 +119,14 @@ def comparable(text: str) -> bool:
 
 
 def same_numbers(one: str, other: str) -> bool:
-    """The same numbers, in digits and in words, and both say no or neither does."""
+    """The same numbers, in digits and in words, the same days and times, what is called by a letter, and both
+    say no or neither does."""
     one, other = one.lower(), other.lower()
     for each in (_NUMBER, _NUMBER_WORD):
         if each.findall(one) != each.findall(other):
+            return False
+    for each in (_WHEN, _LETTER):
+        if sorted(each.findall(one)) != sorted(each.findall(other)):
             return False
     return len(_NEGATION.findall(one)) == len(_NEGATION.findall(other))
 
@@ -130,18 +157,29 @@ def _named(text: str, names: set[str]) -> list[str]:
 def same_sense(one: str, other: str) -> bool:
     """They ask who, when, where or why alike, no word of the one has its opposite in the other, and they are
     in the same order where that may matter: with the very same words, and with `from`, `to` or `than`."""
-    mine, theirs = _WORD.findall(one.lower()), _WORD.findall(other.lower())
+    one, other = (_TELL.sub("", text.lower()) for text in (one, other))
+    mine, theirs = _WORD.findall(one), _WORD.findall(other)
     if mine != theirs and sorted(mine) == sorted(theirs):
         return False
     if not DIRECTED.isdisjoint((*mine, *theirs)):
         shared = (set(mine) & set(theirs)) - SMALL
         if [word for word in mine if word in shared] != [word for word in theirs if word in shared]:
             return False
-    if set(_ASKS.findall(one.lower())) != set(_ASKS.findall(other.lower())):
+    if set(_ASKS.findall(one)) != set(_ASKS.findall(other)):
         return False
     here, there = set(mine), set(theirs)
-    here, there = here - there, there - here
+    here, there = _stems(here - there), _stems(there - here)
     return not (_opposed(here, there) or _opposed(there, here))
+
+
+def _stems(words: set[str]) -> set[str]:
+    """These words, and what each may be a form of."""
+    found = set(words)
+    for word in words:
+        for end in _ENDS:
+            if len(word) > len(end) + 2 and word.endswith(end):
+                found |= {word.removesuffix(end), word.removesuffix(end) + "e"}
+    return found
 
 
 def _opposed(mine: set[str], theirs: set[str]) -> bool:
