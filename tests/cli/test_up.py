@@ -269,8 +269,9 @@ def test_sigterm_stops_everything_and_exits_0(tmp_path: Path) -> None:
 
 
 def test_preset_keys_are_not_echoed(tmp_path: Path) -> None:
-    """Keys from the environment work, are null in the ready line, and are written nowhere."""
-    keys = {"AIRBOSS_ADMIN_KEY": "preset-admin-key", "AIRBOSS_API_KEY": "preset-api-key"}
+    """Keys from the environment work, whatever blanks are around them, are null in the ready line, and are
+    written nowhere."""
+    keys = {"AIRBOSS_ADMIN_KEY": "preset-admin-key", "AIRBOSS_API_KEY": "preset-api-key\n"}
     with up(tmp_path, **keys) as running:
         assert (running.ready["api_key"], running.ready["admin_key"]) == (None, None)
         assert get(running.ready["base_url"] + "/models", "preset-api-key") == 200

@@ -154,13 +154,13 @@ def _listens(url: str) -> bool:
 
 def preset_key() -> str | None:
     """The admin key that the environment has. Raises WrongCall, without it, for what no header carries."""
-    key = os.environ.get(ADMIN_KEY_ENV)
-    if key and not (key.isascii() and key.isprintable() and " " not in key):
+    key = os.environ.get(ADMIN_KEY_ENV, "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
         raise WrongCall(
             f"{ADMIN_KEY_ENV} has a space, a line break or a letter that no key has. Copy it again: `airboss"
             " up` prints it, and it stands in secrets/admin_key of its data directory."
         )
-    return key
+    return key or None
 
 
 def console_address(url: str, *, flag: str = "--url") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -20,6 +19,7 @@ from airboss.compose.parts import (
     missing_keys,
     models_of,
     own_keys,
+    preset_key,
     redactor,
     running,
     secrets_to_warn_of,
@@ -163,7 +163,7 @@ def desk_over(
         in_force=force.config,
         identity=cache(identity),
         own_file=partial(own_file, ledger, data, up.config if up is not None else ""),
-        keep_starter=None if os.environ.get(API_KEY_ENV) else partial(data.write_secret, "api_key"),
+        keep_starter=None if preset_key(API_KEY_ENV) else partial(data.write_secret, "api_key"),
     )
 
 

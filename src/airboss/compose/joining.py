@@ -31,6 +31,7 @@ from airboss.compose.parts import (
     open_ledger,
     own_keys,
     preset_admin_key,
+    preset_key,
     redactor,
     role_lock,
     tls_context,
@@ -75,7 +76,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
     check_host(options.host)
     log_format = logs.configure("up", log_format=options.log_format)
     on_parent_gone(lambda: signal.raise_signal(signal.SIGTERM))
-    if not os.environ.get(ADMIN_KEY_ENV):
+    if not preset_key(ADMIN_KEY_ENV):
         raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
     data = DataDir(options.data_dir)
     data.create()

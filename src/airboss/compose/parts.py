@@ -104,10 +104,22 @@ def applied_config(ledger: Ledger, data: DataDir) -> Config:
     return config if up is None else msgspec.structs.replace(config, tls=up.tls)
 
 
+def preset_key(name: str) -> str:
+    """The key that a variable presets, empty if none, without blanks around it, as every secret: one that is
+    mounted from a file often ends in a line break. Raises SetupError for one that no header carries."""
+    key = os.environ.get(name, "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SetupError(
+            f"{name} has a space, a line break or a letter that no key has, so that nobody could send it: "
+            "set another, such as `openssl rand -hex 24` makes, or unset it and one is made"
+        )
+    return key
+
+
 def preset_admin_key(data: DataDir) -> Secret:
     """The admin key, from the environment or kept. Raises SetupError for a preset one that can be guessed."""
-    preset = os.environ.get(ADMIN_KEY_ENV)
-    if preset is not None and 0 < len(preset) < ADMIN_KEY_CHARS_MIN:
+    preset = preset_key(ADMIN_KEY_ENV)
+    if 0 < len(preset) < ADMIN_KEY_CHARS_MIN:
         raise SetupError(
             f"{ADMIN_KEY_ENV} has {len(preset)} characters, and an admin key has {ADMIN_KEY_CHARS_MIN} "
             "at least: set a longer one, such as `openssl rand -hex 24` makes, or unset it and one is made"
@@ -118,7 +130,7 @@ def preset_admin_key(data: DataDir) -> Secret:
 def own_keys(data: DataDir) -> tuple[str, tuple[str, ...]]:
     """The admin key, and every secret of ours that no record or log may show."""
     admin = preset_admin_key(data).value
-    api = data.secret("api_key", os.environ.get(API_KEY_ENV)).value
+    api = data.secret("api_key", preset_key(API_KEY_ENV)).value
     internal = data.secret("internal_key").value
     return admin, (admin, api, internal, data.secret("session_key").value)
 

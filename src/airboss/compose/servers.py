@@ -71,7 +71,7 @@ def asked(store: StoreConfig, *, ledger: str | None) -> Iterator[Seen]:
         clocks["counters"] = (store.counters, lambda _: valkey(store, "doctor").clock())
     for name, (reference, clock) in clocks.items():
         scheme, _, variable = reference.partition(":")
-        if scheme == "env" and not os.environ.get(variable):
+        if scheme == "env" and not os.environ.get(variable, "").strip():
             yield Seen(name=name, unset=variable)
         else:
             yield _seen(name, reference, clock)

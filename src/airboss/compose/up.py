@@ -30,6 +30,7 @@ from airboss.compose.parts import (
     own_keys,
     pick_port,
     preset_admin_key,
+    preset_key,
     publish,
     redactor,
     tls_context,
@@ -366,7 +367,7 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
 
     named = parse_config(ledger.config() or "", source="the configuration in force").keys.get(STARTER_KEY)
     admin = preset_admin_key(data)
-    api = data.secret("api_key", os.environ.get(API_KEY_ENV))
+    api = data.secret("api_key", preset_key(API_KEY_ENV))
     if api.value == admin.value:
         raise SetupError(f"{ADMIN_KEY_ENV} and {API_KEY_ENV} are the same: who may call may not administer.")
     data.secret("session_key")

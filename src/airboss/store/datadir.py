@@ -324,7 +324,7 @@ def resolved(reference: str) -> str:
     """What `env:NAME` or `file:/PATH` stands for; anything else is itself. Raises SetupError where it is not
     there."""
     if reference.startswith("env:"):
-        found = os.environ.get(reference.removeprefix("env:"), "")
+        found = os.environ.get(reference.removeprefix("env:"), "").strip()
         if not found:
             raise SetupError(f"{reference!r} is named in the configuration and not set; set that variable")
         return found
