@@ -21,7 +21,7 @@ from airboss.governance.checkpoint import Signer
 from airboss.releases.build import sealed
 from airboss.releases.trained import NewModel
 from airboss.store.audit import SqlAuditLog
-from tests.controller.rolling import House, stable_prompt
+from tests.controller.rolling import CONFIG, House, stable_prompt
 
 
 @pytest.fixture
@@ -295,3 +295,17 @@ def test_every_verdict_stands_in_the_audit_log_once(house: House) -> None:
     ]
     assert found[0]["findings"] == {"error_rate": "harm"}
     audit.close()
+
+
+def test_a_name_is_what_the_configuration_calls_so(house: House) -> None:
+    """Also where another deployment, which comes later in the plan, serves an older release of that name."""
+    second = """
+[deployments.second]
+release = "support"
+rollout = { steps = [50] }
+"""
+    text = CONFIG.replace("GATE", "").replace("MARGIN", "0.4") + second
+    house.rollouts.apply(text.replace("PROMPT", "New."), "airboss.toml")
+    house.rollouts.apply(text.replace("PROMPT", "Old."), "airboss.toml")
+    ready = house.rollouts.startable("second", "support")
+    assert ready.prompt == "Old.", "which is stable in the other, and called so by the file"

@@ -463,14 +463,15 @@ class Rollouts:
             return self._release(standing.wanted)
         snapshot = self._ledger.snapshot()
         served = {each.release.digest: each.release for each in snapshot.plan.served()} if snapshot else {}
-        found = [
+        _, config = self._config()
+        said = build_releases(config, engine_version=self._engine_version()).named.get(wanted)
+        # A name is the configuration's, whatever else has it: an older version of it, a bare model.
+        named = [
             each
             for each in served.values()
-            if each.name == wanted or (len(wanted) >= 8 and each.digest.startswith(wanted))
+            if (each.digest == said.digest if said is not None else each.name == wanted)
+            or (len(wanted) >= 8 and each.digest.startswith(wanted))
         ]
-        # A name may also be that of a bare model: the release in the configuration is meant.
-        _, config = self._config()
-        named = [each for each in found if each.name in config.releases] or found
         if not named:
             known = ", ".join(sorted({each.name for each in served.values()}))
             raise NotFound(
