@@ -70,7 +70,6 @@ TOUCHES: Mapping[str, str] = {
     "compose/certificates.py": "ssl",
     "compose/candidate_engine.py": "subprocess tempfile",
     "compose/counting.py": "os signal uvloop",
-    "compose/desk.py": "os",
     "compose/evals.py": "ssl",
     "compose/jobs.py": "os socket",
     "compose/joining.py": "os signal",
