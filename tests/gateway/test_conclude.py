@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -42,13 +43,19 @@ class Heard:
         self.got.append("over")
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["not given", "not recorded after all"])
-def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
-    """Its client is told, or cut off, which it notices; the others of the turn get their answers."""
+TROUBLES = {"not given": "cut", "not recorded after all": "503", "no account of it": "500"}
+
+
+@pytest.mark.parametrize(("trouble", "said"), TROUBLES.items(), ids=TROUBLES)
+def test_one_that_cannot_be_given_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, trouble: str, said: str
+) -> None:
+    """Its client is told, or cut off, which it notices; the others of the turn get their answers. What any
+    held under limits is free again."""
     heard = [Heard(), Heard(), Heard()]
 
     def deliver(client: Any, *_: object) -> None:
-        if client is heard[1] and not lost:
+        if client is heard[1] and trouble == "not given":
             raise ValueError("a defect of ours")
         client.got.append("answer")
 
@@ -59,8 +66,10 @@ def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPa
         recording=recording, executor=SimpleNamespace(trying=trying), metrics=metrics
     )
 
-    def close_record(*_: object, **_how: object) -> ClosedCall:
-        if lost:
+    def close_record(_worker: object, _serving: object, call: Any, *_: object, **_how: object) -> ClosedCall:
+        if trouble == "no account of it" and call.number == 1:
+            raise ValueError("a defect of ours")
+        if trouble == "not recorded after all":
             recording.lost |= {"1"}  # as `Recording` does where its frames cannot be written
         return ClosedCall("id", "ok", 1.0, 0.1)
 
@@ -68,17 +77,18 @@ def test_one_that_cannot_be_given_holds_up_no_other(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(at_once, "close_record", close_record)
     monkeypatch.setattr(at_once, "attribution", lambda *_: b"")
     these: list[Any] = []
+    freed: list[int] = []
     for n, each in enumerate(heard):
         dispatched: Any = Dispatched(time.perf_counter(), answer=WholeAnswer("p"))
         dispatched.begun = SimpleNamespace()
-        call, opened = SimpleNamespace(held=None), SimpleNamespace(id=str(n))
+        held = SimpleNamespace(release=partial(freed.append, n))
+        call, opened = SimpleNamespace(held=held, number=n), SimpleNamespace(id=str(n))
         known: Any = {"client": each, "call": call, "opened": opened, "dispatched": dispatched}
         these.append(at_once.Going(worker=worker, serving=cast("Any", None), **known))
     at_once.conclude(these)
-    said = "503" if lost else "cut"
     assert [each.got for each in heard] == [["answer", "over"], [said, "over"], ["answer", "over"]]
     assert recording.lost is None
-    assert metrics.in_flight == 0
+    assert (metrics.in_flight, freed) == (0, [0, 1, 2])
 
 
 class Wire(asyncio.Transport):
