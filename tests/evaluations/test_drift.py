@@ -125,6 +125,17 @@ def test_planted_drift_is_found(change: Change, feature: str) -> None:
         assert all(int(name[1:]) < 300 for name in each.examples_before)
 
 
+def test_what_drifts_after_a_pause_drifts_since_its_first_call() -> None:
+    """Not since the last one before the weekend."""
+    state = watched(7, 600)
+    rng = random.Random(8)
+    calls = [call(rng, number, french) for number in range(5_000, 5_400)]
+    for start in range(0, 400, 20):
+        state = drift.after(state, calls[start : start + 20], now=calls[start + 19].at)
+    (found,) = [each for each in state.found if each.feature == "input_language"]
+    assert START + timedelta(minutes=5_000) <= found.since <= START + timedelta(minutes=5_100)
+
+
 def test_traffic_that_stays_the_same_raises_nothing() -> None:
     """Ten A/A epochs of 3,000 calls: not one of some thirty tests at once is wrong."""
     states = [watched(seed, 3_000, reference=300) for seed in range(10)]

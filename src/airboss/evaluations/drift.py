@@ -152,7 +152,7 @@ def _tested(state: Drift, calls: Sequence[Seen], now: datetime) -> Drift:
         recent[name] = (*state.recent.get(name, ()), *inside)[-RECENT:]
         watched[name] = {
             each: _watched(
-                one, [call.id for call, at in zip(calls, inside, strict=True) if at == each], calls
+                one, [call for call, at in zip(calls, inside, strict=True) if at == each], calls
             )
             for each, one in state.watched[name].items()
         }
@@ -164,7 +164,7 @@ def _tested(state: Drift, calls: Sequence[Seen], now: datetime) -> Drift:
     return msgspec.structs.replace(state, watched=watched, recent=recent, found=tuple(found))
 
 
-def _watched(one: Watched, inside: Sequence[str], calls: Sequence[Seen]) -> Watched:
+def _watched(one: Watched, inside: Sequence[Seen], calls: Sequence[Seen]) -> Watched:
     test = sequential.after(one.test, n=len(calls), bad=len(inside))
     lead = one.lead + sequential.evidence(one.test, n=len(calls), bad=len(inside))
     if lead <= 0:
@@ -174,9 +174,11 @@ def _watched(one: Watched, inside: Sequence[str], calls: Sequence[Seen]) -> Watc
         one,
         test=test,
         lead=lead,
+        # Nothing may have come for days before.
+        since=one.since if one.lead > 0 else inside[0].at,
         n=one.n + len(calls),
         inside=one.inside + len(inside),
-        newest=(*one.newest, *inside)[-EXAMPLES:],
+        newest=(*one.newest, *(each.id for each in inside))[-EXAMPLES:],
     )
 
 
