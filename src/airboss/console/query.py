@@ -166,7 +166,7 @@ def check_names(params: Mapping[str, str], known: Iterable[str]) -> None:
     for name in params:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
             raise InvalidRequest(f"unknown query parameter {name[:60]!r}; {hint}", param=name[:60])
 
 

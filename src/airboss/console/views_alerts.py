@@ -27,6 +27,9 @@ ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 
 IDLE_MAX = 24
 """So many default alarms without anything to measure are listed; more of them would be the whole page."""
 
+COUNTED = {"requests": "call", "input_tokens": "token", "output_tokens": "token"}
+"""Metrics that are numbers of something."""
+
 LENGTHS = ("30m", "2h", "8h", "24h", "7d")
 
 
@@ -121,17 +124,15 @@ def words(alarm: Alarm, value: float | None) -> str | None:
 
 def amount(metric: str, value: float) -> str:
     """A metric's value with its unit."""
-    if metric.endswith("_rate"):
-        return f"{100 * value:.2f}{NB}%"
+    if metric in COUNTED:
+        return f"{value:,.0f}{NB}{COUNTED[metric]}{'' if value == 1 else 's'}"
+    if metric.endswith("_rate") or metric == "budget":
+        return f"{100 * value:.{0 if metric == 'budget' else 2}f}{NB}%"
     if metric.startswith(("latency", "ttft")):
         return milliseconds(value)
     if metric == "cost_usd":
         return usd(value)
-    if metric == "budget":
-        return f"{100 * value:.0f}{NB}%"
-    if metric == "requests":
-        return f"{value:,.0f}{NB}{'call' if value == 1 else 'calls'}"
-    return f"{value:,.0f}{NB}tokens" if "tokens" in metric else f"{value:.3f}"
+    return f"{value:,.1f}{NB}tok/s" if metric == "tokens_per_s" else f"{value:.3f}"
 
 
 def measures(alarm: Alarm, config: AlarmConfig) -> str:

@@ -23,7 +23,7 @@ from airboss.controller.alarm_measures import (
     recording,
     spending,
 )
-from airboss.controller.alarms import Decision, Reading, begun, decide, notice
+from airboss.controller.alarms import Decision, Reading, begun, decide, hearers, notice
 from airboss.domain.errors import AirbossError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
@@ -171,7 +171,7 @@ class AlarmWatch:
             note
             for each in decisions
             if each.tell is not None
-            for note in self._notes(each.row, each.tell, now)
+            for note in self._notes(each.row, each.tell, each.to, now)
         ]
         told += [note for row in gone if row.told != "ok" for note in self._farewell(row, now)]
         changed = [each.row for each in decisions if _worth_keeping(rows.get(each.row.rule.name), each)]
@@ -303,15 +303,15 @@ class AlarmWatch:
         row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row)
 
-    def _notes(self, row: AlarmRow, tell: Told, now: datetime) -> list[Notification]:
+    def _notes(self, row: AlarmRow, tell: Told, to: Sequence[str], now: datetime) -> list[Notification]:
         link = link_to_records(self._console_url(), row, now)
         window = length(int(looked_back(row.rule, row.memory).total_seconds()))
         body = notice(row, tell, now=now, window=window, link=link)
-        return [note(row.rule.name, notifier, tell, body, now) for notifier in row.rule.notify]
+        return [note(row.rule.name, notifier, tell, body, now) for notifier in to]
 
     def _farewell(self, row: AlarmRow, now: datetime) -> list[Notification]:
         """Who was told of a fire hears that nobody looks any more."""
-        notes = self._notes(row, "ok", now)
+        notes = self._notes(row, "ok", [each for each in row.rule.notify if each in hearers(row)], now)
         words = f"{row.rule.name} resolved: the alarm is not in the configuration any more"
         return [msgspec.structs.replace(each, body={**each.body, "text": words}) for each in notes]
 

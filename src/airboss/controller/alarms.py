@@ -38,11 +38,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the alarm stands now, what it came from if it moved, and what is to be told if anything is."""
+    """Where the alarm stands now, what it came from if it moved, and what is to be told if anything is, to
+    which notifiers."""
 
     row: AlarmRow
     event: AlarmEvent | None = None
     tell: Told | None = None
+    to: tuple[str, ...] = ()
 
 
 def begun(rule: AlarmRule, now: datetime) -> AlarmRow:
@@ -54,7 +56,7 @@ def decide(
     row: AlarmRow, rule: AlarmRule, reading: Reading, *, now: datetime, silence: Silence | None
 ) -> Decision:
     """Take one reading. While silenced, an alarm goes on but nobody is told; what then still holds is told
-    when the silence ends."""
+    when the silence ends. A notifier that is added to an alarm that fires is told so."""
     after = _moved(row, rule, reading, now)
     event = None
     if after.phase != row.phase:
@@ -66,10 +68,23 @@ def decide(
             value=reading.value,
             bound=rule.bound if reading.bound is None else reading.bound,
         )
-    tell = _due(after)
-    if tell is None or (silence is not None and now < silence.until):
+    if silence is not None and now < silence.until:
         return Decision(row=after, event=event)
-    return Decision(row=msgspec.structs.replace(after, told=tell), event=event, tell=tell)
+    tell, heard = _due(after), hearers(row)
+    if tell is not None:
+        to = tuple(each for each in rule.notify if tell != "ok" or each in heard)
+        row = msgspec.structs.replace(after, told=tell, heard=rule.notify)
+        return Decision(row=row, event=event, tell=tell, to=to)
+    new = tuple(each for each in rule.notify if each not in heard) if after.phase == "firing" else ()
+    if not new:
+        return Decision(row=after, event=event)
+    row = msgspec.structs.replace(after, heard=(*heard, *new))
+    return Decision(row=row, event=event, tell="firing", to=new)
+
+
+def hearers(row: AlarmRow) -> tuple[str, ...]:
+    """Who knows what was told last."""
+    return row.rule.notify if row.heard is None else row.heard
 
 
 def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) -> dict[str, Any]:

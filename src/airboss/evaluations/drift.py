@@ -151,9 +151,7 @@ def _tested(state: Drift, calls: Sequence[Seen], now: datetime) -> Drift:
         inside = [bin_of(how, getattr(each, name)) for each in calls]
         recent[name] = (*state.recent.get(name, ()), *inside)[-RECENT:]
         watched[name] = {
-            each: _watched(
-                one, [call for call, at in zip(calls, inside, strict=True) if at == each], calls
-            )
+            each: _watched(one, [call for call, at in zip(calls, inside, strict=True) if at == each], calls)
             for each, one in state.watched[name].items()
         }
         found += [

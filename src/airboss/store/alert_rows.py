@@ -67,7 +67,8 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` is when the phase began; of `firing` and `pending` when the bound was first seen broken. `value`
     is what was measured last, against `bound`; without one `why` says what there was none for, and `detail`
-    says in any case what else there is to know. `memory` is what its kind keeps from look to look.
+    says in any case what else there is to know. `memory` is what its kind keeps from look to look. `heard`
+    are the notifiers that know what was `told`; None: all.
     `records` are some of the calls that broke it, the newest first. `well_since` and `blind_since`
     are set while the value is within the bound, or missing, and the phase says otherwise yet.
     """
@@ -76,6 +77,7 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     phase: AlarmPhase
     since: datetime
     told: Told = "ok"
+    heard: tuple[str, ...] | None = None
     value: float | None = None
     bound: float | None = None
     why: str | None = None

@@ -248,7 +248,10 @@
     const band = kind.also && data.lines.length === 1;
     const series = data.lines.flatMap((line) => {
       const own = { label: line.deployment, stroke: line.ink, width: 1.5, dash: DASHES[line.dash], spanGaps: false,
-        points: { show: sparse || undefined, size: 5, width: 1.5, filter: (_, index, show) => (show ? line.n.flatMap((n, i) => (n ? [i] : [])) : null) }, fill: data.lines.length === 1 && !band ? line.wash : undefined };
+        points: { show: sparse || undefined, size: 5, width: 1.5, filter: (plot, at, show) => { // and those that no line leads to or from
+          const y = plot.data[at];
+          return y.flatMap((value, i) => (value != null && (show ? line.n[i] : y[i - 1] == null && y[i + 1] == null) ? [i] : []));
+        } }, fill: data.lines.length === 1 && !band ? line.wash : undefined };
       return band ? [own, { ...own, width: 1, dash: [2, 2], points: { show: false } }] : [own];
     });
     return {

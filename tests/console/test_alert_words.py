@@ -1,0 +1,58 @@
+"""What the page of an alarm says of its numbers, and of who was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airboss.console.views_alerts import amount
+from airboss.store.alert_rows import Silence
+from tests.console.looped import LoopSite, opened
+from tests.console.test_pages import shown
+from tests.support.seed_alarms import row
+from tests.support.seed_loop import OLD_PROMPT
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[LoopSite]:
+    """A console over an Airboss with one deployment."""
+    with opened(tmp_path) as site:
+        site.loop.apply(OLD_PROMPT)
+        yield site
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "said"),
+    [
+        ("tokens_per_s", 61.38, "61.4 tok/s"),
+        ("tokens_per_s", 3_679.4, "3,679.4 tok/s"),
+        ("output_tokens", 1.0, "1 token"),
+        ("input_tokens", 20_000.0, "20,000 tokens"),
+        ("requests", 1.0, "1 call"),
+        ("error_rate", 0.0512, "5.12 %"),
+        ("budget", 0.875, "88 %"),
+        ("score:right", 0.7, "0.700"),
+    ],
+)
+def test_a_value_has_its_own_unit(metric: str, value: float, said: str) -> None:
+    """A speed is no number of tokens, and one is one."""
+    assert amount(metric, value).replace("\u00a0", " ") == said
+
+
+def test_one_that_fires_in_a_silence_is_not_said_to_have_never_fired(fresh: LoopSite) -> None:
+    """Nobody was told, because nobody is to be."""
+    at = fresh.loop.clock.at
+    fires = row(fresh.loop, "errors", "error_rate", bound=0.1, phase="firing", since=at, value=0.5)
+    fresh.loop.alerts.put_alarms([fires])
+    page = shown(fresh.person(), "/alerts/errors").text
+    assert "Nobody yet." in page
+    assert "it has not fired" not in page
+    fresh.loop.alerts.silence(
+        "errors", Silence(until=at + timedelta(hours=1), reason="known", by="ann", at=at)
+    )
+    assert (
+        "what still holds when the silence ends is told then" in shown(fresh.person(), "/alerts/errors").text
+    )
