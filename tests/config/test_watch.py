@@ -58,6 +58,17 @@ def test_an_alarm_is_read_with_its_defaults() -> None:
         (alarm(above=""), "exactly one of above and below"),
         (alarm(below="0.5"), "exactly one of above and below"),
         (alarm(above="5"), "expected 0.0 to 1.0"),
+        (
+            alarm(above="1"),
+            "alarms.errors.above is 1: error_rate is never above 1, so that this alarm would never fire",
+        ),
+        (alarm(above="", below="0"), "error_rate is never below 0"),
+        (alarm(metric='"requests"', above="", below="-1"), "requests is never below 0"),
+        (
+            alarm(metric='"requests"', kind='"change"', above="", below="-1"),
+            "a change of requests is never below -1",
+        ),
+        (alarm(kind='"change"', above="1"), "a change of error_rate is never above 1"),
         (alarm(window='"5 minutes"'), "write 10s to 1d"),
         (alarm(window='"5s"'), "write 10s to 1d"),
         (alarm(window='"2d"'), "write 10s to 1d"),
@@ -105,6 +116,24 @@ slack = "env:SLACK"
 [notifiers.mail]
 email = { host = "smtp.example.com", from = "a@example.com", to = ["ops@example.com"] }
 """
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"above": "0"},
+        {"above": "0.999"},
+        {"metric": '"requests"', "above": "", "below": "1"},
+        {"metric": '"latency_p95"', "above": "1"},
+        {"metric": '"requests"', "kind": '"change"', "above": "3"},
+        {"metric": '"requests"', "kind": '"change"', "above": "", "below": "-0.95"},
+        {"metric": '"score:mood"', "above": "", "below": "-2"},
+        {"kind": '"budget"', "metric": "", "deployment": "", "key": '"app"', "above": "1"},
+    ],
+)
+def test_a_bound_that_can_be_broken_is_taken(fields: dict[str, str]) -> None:
+    """However far out it is."""
+    assert "errors" in parse_config(alarm(**fields), source="x").alarms
 
 
 def test_alarms_of_every_kind_are_read() -> None:

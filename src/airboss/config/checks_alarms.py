@@ -48,6 +48,7 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         path = ("alarms", name)
         _check_whose(path, alarm, config, wrong)
         _check_kind(path, alarm, wrong)
+        _check_reached(path, alarm, wrong)
         _check_times(path, alarm, wrong)
         _check_notify(path, alarm.notify, config, wrong)
     _check_notify(("approvals",), config.approvals.notify or (), config, wrong)
@@ -120,6 +121,21 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     if alarm.slo is not None:
         check_range((*path, "slo", "target"), alarm.slo.target, 0.5, 0.99999, wrong)
         check_range((*path, "slo", "latency_ms"), alarm.slo.latency_ms, 1, 3_600_000, wrong)
+
+
+def _check_reached(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    """An alarm that no value can break looks as if all were well: `above = 1` of a rate, which is 100 %."""
+    metric = alarm.metric or ""
+    if alarm.compares not in ("threshold", "change") or metric.startswith("score:"):
+        return
+    least, most = (-1.0 if alarm.compares == "change" else 0.0), (1.0 if metric in RATES else None)
+    what = f"{'a change of ' if alarm.compares == 'change' else ''}{metric}"
+    if alarm.above is not None and most is not None and alarm.above >= most:
+        says = f"is never above {most:g}, so that this alarm would never fire; write a share, such as 0.05"
+        raise wrong((*path, "above"), f"{dotted((*path, 'above'))} is {alarm.above:g}: {what} {says}")
+    if alarm.below is not None and alarm.below <= least:
+        says = f"is never below {least:g}, so that this alarm would never fire; write a number over that"
+        raise wrong((*path, "below"), f"{dotted((*path, 'below'))} is {alarm.below:g}: {what} {says}")
 
 
 def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
