@@ -73,7 +73,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/evals.py": "ssl",
     "compose/jobs.py": "os socket",
     "compose/joining.py": "os signal",
-    "compose/parts.py": "fcntl os ssl",
+    "compose/parts.py": "fcntl os ssl socket",
     "compose/ray.py": "os signal",
     "compose/roles.py": "os signal socket uvicorn uvloop",
     "compose/redaction.py": "os",

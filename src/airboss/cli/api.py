@@ -123,7 +123,7 @@ def patiently(ask: Callable[[], Any]) -> Any:
 def _up(data_dir: Path) -> UpFile | None:
     """Where the Airboss of this directory listens, also one that is just starting; None if it is stopped.
     Raises Unreachable for one that takes longer."""
-    from airboss.compose.parts import running, starting  # noqa: PLC0415 - not needed for --url
+    from airboss.compose.parts import alone, running, starting  # noqa: PLC0415 - not needed for --url
 
     began, told = time.monotonic(), False
     while (pid := starting(data_dir)) is not None:
@@ -140,7 +140,8 @@ def _up(data_dir: Path) -> UpFile | None:
             told = True
             sys.stderr.write(f"airboss: waiting for the Airboss that is starting (process {pid})\n")
         time.sleep(LOOK_S)
-    return running(data_dir)
+    up = running(data_dir) or alone(data_dir)
+    return up if up is None or up.base_url or _listens(up.console_url) else None
 
 
 def _listens(url: str) -> bool:

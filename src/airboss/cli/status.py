@@ -61,7 +61,9 @@ def show(found: dict[str, Any]) -> None:
     )
     out.print(f"[bold]airboss {found['version']}[/] {state}, {plan}, data in {escape(found['data_dir'])}")
     if found["running"]:
-        out.print(f"serves {found['base_url']}\nconsole {found['console_url']}")
+        # Roles that were started one by one do not know of each other.
+        serves = f"serves {found['base_url']}\n" if found["base_url"] else ""
+        out.print(f"{serves}console {found['console_url']}")
     for each in unserved(found):
         out.print(each)
     deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")

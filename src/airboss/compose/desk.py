@@ -15,6 +15,7 @@ from airboss.compose.own_file import own_file
 from airboss.compose.parts import (
     API_KEY_ENV,
     SystemClock,
+    alone,
     counts_of,
     missing_keys,
     models_of,
@@ -66,7 +67,7 @@ def status_over(
     everywhere = counts_of(data, nodes)
 
     def status() -> SystemStatus:
-        up = running(data.path)
+        up = running(data.path) or alone(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
         counts, now = everywhere() if up is not None else {}, datetime.now(UTC)
         alive = living(counts, now)
@@ -79,7 +80,7 @@ def status_over(
             ],
             data_dir=str(data.path),
             started_at=up.started_at if up is not None else None,
-            base_url=up.base_url if up is not None else None,
+            base_url=up.base_url or None if up is not None else None,
             console_url=up.console_url if up is not None else None,
             calls=calls_of(counts, now) if up else None,
             targets=target_uses(counts.values()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,11 @@ import msgspec
 from airboss.compose.stores import open_audit
 from airboss.config import Config, ProviderConfig, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, Secret, read_secret
+from airboss.store.datadir import DataDir, Secret, alive, read_secret
 from airboss.store.datadir_lock import flock_folder
 from airboss.supervisor import runfiles
 from airboss.supervisor.lifeline import LIFELINE_ENV
-from airboss.supervisor.listen import check_free
+from airboss.supervisor.listen import check_free, port_of, url
 
 if TYPE_CHECKING:
     from airboss.compose.redaction import LogRedactor
@@ -302,6 +303,28 @@ def running(data_dir: Path) -> runfiles.UpFile | None:
     data = DataDir(data_dir)
     up = runfiles.read_up(data.run_dir)
     return up if up is not None and _locked(data) else None
+
+
+def alone(data_dir: Path) -> runfiles.UpFile | None:
+    """Where the controller listens that was started alone on this data directory; None if there is none."""
+    said = runfiles.read_alone(DataDir(data_dir).run_dir)
+    return said if said is not None and alive(said.pid) else None
+
+
+@contextmanager
+def found_alone(data: DataDir, listener: socket.socket, host: str, tls: TlsConfig | None) -> Iterator[None]:
+    """Let verbs find a controller that was started alone; of another one `airboss up` says where it is."""
+    if LIFELINE_ENV in os.environ:
+        yield
+        return
+    address = url(host, port_of(listener), tls=tls is not None)
+    now = datetime.now(UTC)
+    up = runfiles.UpFile(pid=os.getpid(), base_url="", console_url=address, started_at=now, tls=tls)
+    runfiles.write_alone(data.run_dir, up)
+    try:
+        yield
+    finally:
+        runfiles.forget_alone(data.run_dir)
 
 
 def _locked(data: DataDir) -> bool:

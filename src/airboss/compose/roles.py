@@ -22,6 +22,7 @@ from airboss.compose.jobs import handlers, working
 from airboss.compose.parts import (
     SystemClock,
     applied_config,
+    found_alone,
     machines,
     open_ledger,
     own_keys,
@@ -166,6 +167,7 @@ def run_controller(
             await controller.run(lambda told: serve_console(desk, listener, config.tls, told), stop)
 
         with (
+            found_alone(data, listener, host, config.tls),
             working(stores.jobs, handlers(ledger, data, stores, propose=live.propose), broke=terminate_self),
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),

@@ -46,6 +46,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         # Nobody else has the lock, so what a killed Airboss said of itself holds no more; and as the lock is
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
+        runfiles.forget_alone(data.run_dir)
         records = sealed(record_log_or_none(data), ledger, ring)
         audit = looking_at_audit(stores.audit, data)
         try:

@@ -382,7 +382,7 @@ def with_alarms(
 
 def console_url(data: DataDir) -> str:
     """Where the console of this data directory is reached."""
-    up = runfiles.read_up(data.run_dir)
+    up = runfiles.read_up(data.run_dir) or runfiles.read_alone(data.run_dir)
     return up.console_url if up is not None else CONSOLE_URL
 
 

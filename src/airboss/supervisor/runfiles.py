@@ -62,6 +62,22 @@ def write_up(run: Path, up: UpFile) -> None:
     write(run / "up.json", msgspec.json.encode(up))
 
 
+def write_alone(run: Path, up: UpFile) -> None:
+    """Say where a controller listens that was started alone."""
+    write(run / "alone.json", msgspec.json.encode(up))
+
+
+def read_alone(run: Path) -> UpFile | None:
+    """What the last such controller said, whose `base_url` is empty: it knows no gateway's. None if there was
+    none or it stopped in order."""
+    return read(run / "alone.json", UpFile)
+
+
+def forget_alone(run: Path) -> None:
+    """It is going."""
+    (run / "alone.json").unlink(missing_ok=True)
+
+
 def forget_starting(run: Path) -> None:
     """We serve."""
     (run / "starting").unlink(missing_ok=True)
