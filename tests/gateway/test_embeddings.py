@@ -18,7 +18,7 @@ def kinds(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) 
     """A worker with a deployment of each kind, and one under a policy."""
     plans = [
         deployment(fake_process.url, name=kind, aliases=(), kind=kind)
-        for kind in ("openai", "local", "anthropic", "gemini")
+        for kind in ("openai", "local", "anthropic")
     ]
     masked = deployment(fake_process.url, name="masked", aliases=(), policy=policy_of("mask", None))
     free = deployment(fake_process.url, price=PRICE)
@@ -55,7 +55,7 @@ def test_large_answers_are_recorded_without_vectors(kinds: Gateway) -> None:
     assert kept == said | {"data": [each | {"embedding": None} for each in said["data"]]}
 
 
-@pytest.mark.parametrize("kind", ["local", "anthropic", "gemini"])
+@pytest.mark.parametrize("kind", ["local", "anthropic"])
 def test_who_makes_none(kinds: Gateway, provider: FakeProvider, kind: str) -> None:
     """A deployment that makes no embeddings says so; nothing goes upstream."""
     with kinds.client() as client:

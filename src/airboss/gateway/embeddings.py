@@ -1,4 +1,5 @@
-"""`/v1/embeddings`: passed on to providers that speak OpenAI's dialect, with another model's name."""
+"""`/v1/embeddings`: passed on to providers that speak OpenAI's dialect, with another model's name, and said
+to others that make vectors in their own words."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from airboss.gateway.wire import OURS, EmbeddingsBody
 from airboss.providers.compatible import Reply, error_in, read_reply
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import azure
+from airboss.providers.embeddings_foreign import KINDS as FOREIGN
+from airboss.providers.embeddings_foreign import embeddings_for
 
 KINDS = frozenset({"openai", "openai-compatible", "azure"})
 """Providers that are asked."""
@@ -77,15 +80,18 @@ def embeddings_body(raw: bytes, body: EmbeddingsBody, target: Target) -> tuple[b
 
     A release's prompt and parameters are for answers in words; they change nothing here.
     """
-    if target.kind not in KINDS and not target.embeds:
+    if target.kind not in KINDS | FOREIGN and not target.embeds:
         raise Unsupported(
             f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of "
-            f"kind {target.kind!r}; ask one whose provider speaks OpenAI's dialect and has them, or one of a "
-            "local embedding model",
+            f"kind {target.kind!r}; ask one whose provider speaks OpenAI's dialect and has them, one of "
+            "Gemini's or Bedrock's embedding models, or a local one",
             code="embeddings_unsupported",
             param="model",
         )
     if body.prompt_variables is not None or body.release_variant is not None:
         raw = join_members({name: value for name, value in members(raw).items() if name not in OURS})
     changed = replace_model(raw, _encode(target.upstream_model))
+    if target.kind in FOREIGN:
+        said = embeddings_for(changed, target)
+        return said.body, said
     return changed, azure(changed, target, "embeddings") if target.kind == "azure" else None
