@@ -80,6 +80,15 @@ def test_a_parameter_that_nobody_knows_is_sent_only_where_it_may_be_known() -> N
     assert said.startswith('a.toml:11: releases.r.params.wibble: no parameter is called "wibble"; known: "')
 
 
+@pytest.mark.parametrize(
+    "line", ["guardrailConfig = { guardrailIdentifier = 'g' }", "safetySettings = [{ category = 'c' }]"]
+)
+def test_what_is_a_providers_own_may_be_forced(line: str) -> None:
+    """Guardrails, say, so that no call goes without."""
+    forced = f"params_force = {{ {line} }}\n"
+    parse_config(BASE.replace("KIND", "gemini") + forced + DEPLOYED, source="a.toml")
+
+
 def test_braces_that_are_no_variables_are_text() -> None:
     """JSON, code and LaTeX stay as they are; what looks like a variable and is none is said."""
     prompt = 'Answer {"a": {"b": {{}}}} or \\\\frac{{1}}{2}, {{ first name }}, {{ok}}, {{{ok}}}.'

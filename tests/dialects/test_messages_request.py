@@ -294,10 +294,38 @@ def test_refused(members: dict[str, Any], param: str) -> None:
     assert "; " in refused.value.message
 
 
+FOUND: dict[str, Any] = {
+    "type": "search_result",
+    "source": "https://x/y",
+    "title": "Y",
+    "content": [text("a"), text("b")],
+    "citations": {"enabled": False},
+    "cache_control": MARK,
+}
+
+
+def test_what_a_search_found_is_told_as_text() -> None:
+    """With where it is from, also where a tool has found it."""
+    said = {"type": "text", "text": "Y\nhttps://x/y\n\na\nb", "cache_control": MARK}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [FOUND]}
+    turns = [user(FOUND), assistant(CALL | {"id": "t"}), user(result)]
+    first, _, second = chat(messages=turns)["messages"]
+    assert first["content"] == second["content"] == [said]
+
+
+def test_a_document_by_its_url_is_a_file() -> None:
+    """Gemini and Claude fetch it themselves."""
+    document = {"type": "document", "title": "Y", "source": {"type": "url", "url": "https://x/y.pdf"}}
+    (message,) = chat(messages=[user(document)])["messages"]
+    file = {"filename": "Y", "file_data": "https://x/y.pdf"}
+    assert message["content"] == [{"type": "file", "file": file}]
+
+
 UNSAID: list[tuple[dict[str, Any], str]] = [
     ({"messages": [user({"type": "container_upload", "file_id": "f"})]}, "messages[0].content[0]"),
     ({"messages": [user({"type": "text"})]}, "messages[0].content[0]"),
     ({"messages": [user({"type": "search_result", "content": {"odd": 1}})]}, "messages[0].content[0]"),
+    ({"messages": [user(FOUND | {"citations": {"enabled": True}})]}, "messages[0].content[0]"),
     (
         {"messages": [user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "odd"}]})]},
         "messages[0].content[0].content[0]",

@@ -58,6 +58,7 @@ INPUTS: list[tuple[str, Any, list[dict[str, Any]]]] = [
                     text("see"),
                     {"type": "input_image", "image_url": "data:image/png;base64,A", "detail": "low"},
                     {"type": "input_file", "file_data": "data:x;base64,A", "filename": "a.pdf"},
+                    {"type": "input_file", "file_url": "https://x/y.pdf"},
                 ]
             )
         ],
@@ -67,6 +68,7 @@ INPUTS: list[tuple[str, Any, list[dict[str, Any]]]] = [
                     text("see", "text"),
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,A", "detail": "low"}},
                     {"type": "file", "file": {"file_data": "data:x;base64,A", "filename": "a.pdf"}},
+                    {"type": "file", "file": {"file_data": "https://x/y.pdf"}},
                 ]
             )
         ],

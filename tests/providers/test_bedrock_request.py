@@ -43,6 +43,18 @@ GOLDEN: dict[str, tuple[Json, Json]] = {
             "serviceTier": {"type": "flex"},
         },
     ),
+    "what is Converse's own": (
+        {
+            "guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"},
+            "requestMetadata": {"a": "b"},
+        },
+        {
+            "messages": HI_SAID,
+            "inferenceConfig": {"maxTokens": 4096},
+            "guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"},
+            "requestMetadata": {"a": "b"},
+        },
+    ),
     "limits": (
         {"max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": "END"},
         {

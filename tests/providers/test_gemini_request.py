@@ -76,6 +76,14 @@ SIGNED: Json = {"google": {"thought_signature": "c2ln"}}
 
 GOLDEN: dict[str, tuple[Json, Json]] = {
     "nothing said": ({}, {"contents": HI_SAID}),
+    "what is Gemini's own": (
+        {"safetySettings": [{"category": "c", "threshold": "t"}], "cachedContent": "cachedContents/x"},
+        {
+            "contents": HI_SAID,
+            "safetySettings": [{"category": "c", "threshold": "t"}],
+            "cachedContent": "cachedContents/x",
+        },
+    ),
     "a tier of service": ({"service_tier": "fast"}, {"contents": HI_SAID, "serviceTier": "priority"}),
     "the usual tier": ({"service_tier": "default"}, {"contents": HI_SAID}),
     "every number": (

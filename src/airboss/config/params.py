@@ -130,13 +130,17 @@ OTHERS: Final[Mapping[str, Rule]] = {
         "stop_token_ids",
         _LIST,
     ),
+    **_each("guardrailConfig performanceConfig requestMetadata labels", _TABLE),
+    "safetySettings": _LIST,
+    "cachedContent": _TEXT,
     **_each(
         "chat_template_kwargs documents extra_body guided_json json_schema lora mm_processor_kwargs "
         "options provider structured_outputs thinking thinking_config transforms",
         _ANY,
     ),
 }
-"""What other servers and providers take beside them: llama.cpp, vLLM, SGLang, Mistral, Anthropic and such."""
+"""What other servers and providers take beside them: llama.cpp, vLLM, SGLang, Mistral, Anthropic,
+Bedrock, Gemini and such."""
 
 KNOWN: Final[Mapping[str, Rule]] = {**OPENAI, **OTHERS}
 

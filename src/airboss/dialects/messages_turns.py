@@ -83,10 +83,38 @@ def add_conversation(turns: Turns, request: MessagesRequest) -> None:
 def _read_block(raw: msgspec.Raw, where: str) -> Block:
     try:
         type_ = _typed.decode(raw).type
+        if type_ == "search_result":
+            return _found(raw)
         return _block.decode(raw) if type_ in KNOWN else Block(type=type_)
     except msgspec.ValidationError as error:
         what, _, at = str(error).partition(" - at `$")
         raise msgspec.ValidationError(f"{what} - at `$.{where}{at or '`'}") from None
+
+
+class _Found(msgspec.Struct):
+    """A search's result."""
+
+    source: str
+    title: str
+    content: list[Block]
+    citations: Json | None = None
+    cache_control: Json | None = None
+
+
+_search = msgspec.json.Decoder(_Found)
+
+
+def _found(raw: msgspec.Raw) -> Block:
+    """A search's result as a text that says where it is from; as itself where it is to be cited, which
+    Anthropic alone can do, and where it has another shape."""
+    try:
+        found = _search.decode(raw)
+    except msgspec.ValidationError:
+        return Block(type="search_result")
+    if (found.citations or {}).get("enabled"):
+        return Block(type="search_result")
+    lines = [found.title, found.source, "", *(block.text or "" for block in found.content)]
+    return Block(type="text", text="\n".join(lines), cache_control=found.cache_control)
 
 
 def _system(turns: Turns, said: str | list[Block], where: str) -> str | list[Json]:
@@ -200,6 +228,8 @@ def _document(turns: Turns, block: Block, where: str) -> Iterator[Json]:
                 "type": "file",
                 "file": {"filename": name, "file_data": f"data:{kind};base64,{data}"},
             }
+        case {"type": "url", "url": str(url)}:
+            yield {"type": "file", "file": {"filename": name, "file_data": url}}
         case {"type": "text", "data": str(text)}:
             yield {"type": "text", "text": f"{block.title}\n\n{text}" if block.title else text}
         case {"type": "content", "content": str(text)}:
@@ -213,7 +243,7 @@ def _document(turns: Turns, block: Block, where: str) -> Iterator[Json]:
                 yield from _parts(turns, inner, at)
         case _:
             raise Unsaid(
-                f"{where}.source is neither base64 nor text; send the document itself",
+                f"{where}.source is neither base64, nor text, nor a url; send the document itself",
                 code="content_unsupported",
                 param=f"{where}.source",
             )

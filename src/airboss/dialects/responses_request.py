@@ -441,14 +441,16 @@ def _part(part: Part, where: str) -> Json:
         case "input_image" if part.image_url is not None:
             detail = {"detail": part.detail} if part.detail is not None else {}
             return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
-        case "input_file" if part.file_data is not None or part.file_id is not None:
-            named = {"file_data": part.file_data, "file_id": part.file_id, "filename": part.filename}
+        case "input_file" if (
+            data := part.file_data or part.file_url
+        ) is not None or part.file_id is not None:
+            named = {"file_data": data, "file_id": part.file_id, "filename": part.filename}
             return {"type": "file", "file": {name: each for name, each in named.items() if each is not None}}
         case "input_audio" if part.input_audio is not None:
             return {"type": "input_audio", "input_audio": part.input_audio}
     raise Unsaid(
         f"{where} is of type {part.type[:60]!r} or incomplete; send input_text, input_image with image_url, "
-        "or input_file with file_data",
+        "or input_file with file_data or file_url",
         code="content_unsupported",
         param=where,
     )

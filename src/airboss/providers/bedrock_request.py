@@ -44,7 +44,9 @@ LEVELS: Mapping[str, str | None] = {
 """Efforts as models of Amazon's, OpenAI's open ones and DeepSeek's name them."""
 _GPT = re.compile(r"openai\.gpt-\d")
 _LEVELLED = re.compile(r"gpt-oss|deepseek\.v3")
-_SAID_HERE = frozenset({"service_tier"})
+OWN = ("guardrailConfig", "performanceConfig", "requestMetadata")
+"""Members of Converse's own, which go on as they came."""
+_SAID_HERE = frozenset({"service_tier", *OWN})
 """Members that Anthropic has no words for, and Converse has."""
 NAME_CHARS_MAX = 180
 """Of a document's name, of the 200 that are taken: a number may follow."""
@@ -66,6 +68,7 @@ class _Asked(msgspec.Struct):
 
 
 _asked = msgspec.json.Decoder(_Asked)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
@@ -73,9 +76,11 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     asked = _asked.decode(raw)
     claude = "anthropic" in asked.model
     first = messages_request(raw, unsaid, claude=claude, besides=_SAID_HERE)
+    members = _members.decode(raw)
     said: Json = msgspec.json.decode(first.body)
     limits = _limits(said, limited=claude or asked.is_limited)
     value: Json = {
+        **{name: members[name] for name in OWN if name in members},
         "messages": [
             {"role": turn["role"], "content": _blocks(turn["content"], unsaid)} for turn in said["messages"]
         ],

@@ -145,6 +145,9 @@ class _Request(_Struct, frozen=True):
     additional_model_response_field_paths: list[str] | None = None
     service_tier: _Tier | None = None
     output_config: _OutputConfig | None = None
+    guardrail_config: dict[str, str] | None = None
+    performance_config: dict[str, str] | None = None
+    request_metadata: dict[str, str] | None = None
 
 
 _request = msgspec.json.Decoder(_Request)

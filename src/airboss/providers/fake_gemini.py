@@ -121,6 +121,9 @@ class _Request(_Struct, frozen=True):
     tool_config: _ToolConfig | None = None
     generation_config: _Config = _Config()
     service_tier: Literal["flex", "standard", "priority"] | None = None
+    safety_settings: list[dict[str, str]] | None = None
+    cached_content: str | None = None
+    labels: dict[str, str] | None = None
 
 
 _request = msgspec.json.Decoder(_Request)

@@ -94,6 +94,9 @@ _SAID = frozenset(
         "service_tier",
     }
 )
+OWN = frozenset({"safetySettings", "cachedContent", "labels"})
+"""Members of Gemini's own, which go on as they came."""
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MODALITIES = frozenset({"text", "image"})
 _NUMBERS: Mapping[str, str] = {
     "n": "candidateCount",
@@ -112,9 +115,10 @@ _AUDIO: Mapping[str, str] = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 def generate_request(raw: bytes, unsaid: Unsaid) -> Said:
     """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
-    request = read_request(raw, said=_SAID, unsaid=unsaid)
+    request = read_request(raw, said=_SAID | OWN, unsaid=unsaid)
     system, contents = _conversation(request, unsaid)
-    value: Json = {"contents": contents}
+    own = {name: each for name, each in _members.decode(raw).items() if name in OWN}
+    value: Json = {**own, "contents": contents}
     if system:
         value["systemInstruction"] = {"parts": [{"text": text} for text in system]}
     shape = request.schema
