@@ -171,7 +171,9 @@ def _list_of_models(place: Place, provider: ProviderConfig, key: str | None) -> 
             return f"{place.base_url}/models?pageSize=1", {"x-goog-api-key": key} if key else {}
         case "azure":
             version = provider.api_version or AZURE_VERSION
-            return f"{place.base_url}/openai/models?api-version={version}", {"api-key": key} if key else {}
+            under = "/openai" if version[:4].isdigit() else "/openai/v1"
+            url = f"{place.base_url}{under}/models?api-version={version}"
+            return url, {"api-key": key} if key else {}
     return f"{place.base_url}/models", {"authorization": f"Bearer {key}"} if key else {}
 
 

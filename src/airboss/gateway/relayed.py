@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -16,7 +15,7 @@ from airboss.gateway import wire
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.splice import replace_model
 from airboss.providers.dialect import Outgoing, bearer, key_in
-from airboss.providers.dialects import AZURE_VERSION, OPENAI_KINDS
+from airboss.providers.dialects import OPENAI_KINDS, azure_path
 
 PASSED_ON: Final = ("accept", "openai-beta", "idempotency-key")
 """Headers of the client's that go upstream."""
@@ -159,9 +158,7 @@ def outgoing(http: HttpRequest, body: wire.RelayedBody, target: Target) -> Outgo
 
 def _azure_path(body: wire.RelayedBody, target: Target) -> str:
     path, _, query = body.path.partition("?")
-    of = f"/deployments/{quote(target.upstream_model, safe='')}" if body.names_model else ""
-    version = quote(target.api_version or AZURE_VERSION, safe="")
-    return f"/openai{of}{path}?api-version={version}{'&' if query else ''}{query}"
+    return azure_path(target, path, of_model=body.names_model) + ("&" if query else "") + query
 
 
 def _renamed(raw: bytes, body: wire.RelayedBody, target: Target) -> bytes:

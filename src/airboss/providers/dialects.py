@@ -52,9 +52,20 @@ def openai_place(target: Target, operation: Operation) -> tuple[str, Authorise]:
     """The path and the kind of key of a route of OpenAI's, which Azure has elsewhere."""
     if target.kind != "azure":
         return PATHS[operation], bearer
-    version = quote(target.api_version or AZURE_VERSION, safe="")
-    path = f"/openai/deployments/{quote(target.upstream_model, safe='')}{PATHS[operation]}"
-    return f"{path}?api-version={version}", key_in("api-key")
+    return azure_path(target, PATHS[operation], of_model=True), key_in("api-key")
+
+
+def azure_path(target: Target, path: str, *, of_model: bool) -> str:
+    """Where Azure has a route of OpenAI's. By a dated version it is under the deployment, if it is
+    `of_model`; by a named one (`v1`, `preview`) under its v1, where the body names the deployment."""
+    version = target.api_version or AZURE_VERSION
+    deployment = f"/deployments/{quote(target.upstream_model, safe='')}" if of_model else ""
+    place = deployment if _is_dated(version) else "/v1"
+    return f"/openai{place}{path}?api-version={quote(version, safe='')}"
+
+
+def _is_dated(version: str) -> bool:
+    return version[:4].isdigit()
 
 
 def responses_place(target: Target) -> tuple[str, Authorise]:
@@ -63,7 +74,7 @@ def responses_place(target: Target) -> tuple[str, Authorise]:
     if target.kind != "azure":
         return RESPONSES, bearer
     version = target.api_version or ""
-    query = "" if version[:4].isdigit() else f"?api-version={quote(version, safe='')}"
+    query = "" if _is_dated(version) else f"?api-version={quote(version, safe='')}"
     return f"/openai/v1{RESPONSES}{query if version else ''}", key_in("api-key")
 
 
