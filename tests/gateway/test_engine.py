@@ -416,7 +416,7 @@ def test_more_than_there_is_time_for(
         closed["output_tokens"],
     )
     assert 3 < usage["completion_tokens"] < SLOT_TOKENS * asks.get("n", 1)
-    until(lambda: not running.busy(), timeout_s=3)
+    until(lambda: not running.busy(), timeout_s=5)
 
 
 def test_no_time_for_a_beginning(running: Engine, hasty: Gateway) -> None:

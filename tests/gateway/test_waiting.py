@@ -167,7 +167,7 @@ def test_who_is_sent_away_in_its_very_turn_is_told(why: str) -> None:
                 ticket.due = 0.0
             door.room._poll()
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(low, 1.0)
+            await asyncio.wait_for(low, 4.0)
         await door.leave()
 
     run(body)

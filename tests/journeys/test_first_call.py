@@ -175,6 +175,9 @@ BAD: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_to_the_local_model(airboss: Airboss, case: str) -> None:
     """Nonsense gets an answer or a clear 4xx, never a 5xx, and the next call is served at normal speed."""
+    began = time.monotonic()
+    assert airboss.chat("hi", max_tokens=2).status_code == 200
+    usual_s = time.monotonic() - began
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4} | BAD[case]
     for stream in (False, True):
         with airboss.client() as http:
@@ -185,7 +188,7 @@ def test_bad_input_to_the_local_model(airboss: Airboss, case: str) -> None:
             assert response.json()["error"]["type"]
     started = time.monotonic()
     assert airboss.chat("hi", max_tokens=2).status_code == 200
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 5 + 5 * usual_s
 
 
 OUT_OF_RANGE: dict[str, list[tuple[dict[str, object], str]]] = {

@@ -120,14 +120,16 @@ def test_a_key_lives_and_dies(tmp_path: Path, provider: FakeProvider) -> None:
             url, headers = f"{airboss.ready['base_url']}/models", {"authorization": f"Bearer {secret}"}
             return all(httpx2.get(url, headers=headers).status_code == status for _ in range(8))
 
-        until(lambda: all_say(made["key"], 200), timeout_s=1.5)
+        until(lambda: all_say(made["key"], 200), timeout_s=airboss.soon_s(1.5))
         rotated = json.loads(airboss.verb("keys", "rotate", "team-a", "--grace", "1h", "--json"))
-        until(lambda: all_say(rotated["key"], 200), timeout_s=1.5)
+        until(lambda: all_say(rotated["key"], 200), timeout_s=airboss.soon_s(1.5))
         assert all_say(made["key"], 200)
         airboss.verb("keys", "revoke", "team-a")
-        until(lambda: all_say(rotated["key"], 401) and all_say(made["key"], 401), timeout_s=1.5)
+        until(
+            lambda: all_say(rotated["key"], 401) and all_say(made["key"], 401), timeout_s=airboss.soon_s(1.5)
+        )
         starter = json.loads(airboss.verb("keys", "rotate", "default", "--json"))
-        until(lambda: all_say(airboss.ready["api_key"], 401), timeout_s=1.5)
+        until(lambda: all_say(airboss.ready["api_key"], 401), timeout_s=airboss.soon_s(1.5))
         assert (airboss.data / "secrets" / "api_key").read_text().strip() == starter["key"]
         listed = [json.loads(line)["action"] for line in airboss.verb("audit", "list", "--json").splitlines()]
         assert listed[:4] == ["keys.rotate", "keys.revoke", "keys.rotate", "keys.create"]

@@ -57,10 +57,10 @@ def test_a_release_is_rendered_and_named(provider: FakeProvider, tmp_path: Path)
 
         file.write_text(CONFIG.format(url=provider.url, temperature=0.9))
         airboss.verb("apply", str(file))
-        until(lambda: served() != digest, timeout_s=2)
+        until(lambda: served() != digest, timeout_s=airboss.soon_s(2))
         file.write_text(config)
         airboss.verb("apply", str(file))
-        until(lambda: served() == digest, timeout_s=2)
+        until(lambda: served() == digest, timeout_s=airboss.soon_s(2))
         inline = 'prompt = "You answer for {{ shop }}."'
         file.write_text(config.replace(inline, 'prompt = "prompts/support.md"'))
         refused = run_airboss("apply", str(file), "--data-dir", str(airboss.data), cwd=tmp_path)

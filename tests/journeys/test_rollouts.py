@@ -119,7 +119,7 @@ def test_harm_is_taken_back_and_a_kill_of_the_controller_changes_nothing(
     assert metric["finding"] == "harm"
     assert metric["canary_mean"] == 1.0
     assert metric["stable_mean"] == 0.0
-    until(lambda: arms(airboss, 10) == before, timeout_s=2)
+    until(lambda: arms(airboss, 10) == before, timeout_s=airboss.soon_s(2))
     applied(airboss, text)
     airboss.stop()
     airboss.start()
@@ -133,12 +133,14 @@ def test_a_release_that_is_no_worse_is_promoted_and_can_be_taken_back(
     """Promotion makes it stable; an export says so; applying the old file brings the old release back within
     two seconds."""
     ((_, old),) = arms(airboss, 2)
+    began = time.monotonic()
     applied(airboss, config(provider, prompt="Be kinder."))
+    usual_s = time.monotonic() - began
     started = ordered(airboss, "start")
     with load(airboss):
         until(lambda: state(airboss)["state"] == "promoted", timeout_s=40, every_s=0.5)
     new = started["release"]
-    until(lambda: arms(airboss, 10) == {("stable", new)}, timeout_s=2)
+    until(lambda: arms(airboss, 10) == {("stable", new)}, timeout_s=airboss.soon_s(2))
     assert "Be kinder." in airboss.verb("export")
     places = [json.loads(line) for line in airboss.verb("release", "list", "--json").splitlines()]
     stands = {each["digest"]: [one["place"] for one in each["stands"]] for each in places}
@@ -146,8 +148,8 @@ def test_a_release_that_is_no_worse_is_promoted_and_can_be_taken_back(
     assert stands[old] == ["promoted before"]
     began = time.monotonic()
     applied(airboss, config(provider))
-    until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=2)
-    assert time.monotonic() - began < 3
+    until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=airboss.soon_s(2))
+    assert time.monotonic() - began < 2 * usual_s + airboss.soon_s(2)
 
 
 def test_a_promotion_is_undone_at_once(airboss: Airboss, provider: FakeProvider) -> None:
@@ -159,10 +161,10 @@ def test_a_promotion_is_undone_at_once(airboss: Airboss, provider: FakeProvider)
     new = ordered(airboss, "start")["release"]
     ordered(airboss, "promote", "--reason", "in a hurry")
     assert "stable any more" not in airboss.verb("rollout", "status", "support")
-    until(lambda: arms(airboss, 3) == {("stable", new)}, timeout_s=2)
+    until(lambda: arms(airboss, 3) == {("stable", new)}, timeout_s=airboss.soon_s(2))
     undone = ordered(airboss, "undo", "--reason", "too kind")
     assert (undone["stable"], undone["undone"]) == (old, new)
-    until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=2)
+    until(lambda: arms(airboss, 3) == {("stable", old)}, timeout_s=airboss.soon_s(2))
     assert "Be kinder." not in airboss.verb("export")
     assert f"it is not stable any more: {old[:12]} is" in airboss.verb("rollout", "status")
     applied(airboss, text)
@@ -182,7 +184,7 @@ def test_a_persons_word_takes_effect_within_two_seconds(airboss: Airboss, provid
     ((_, old),) = arms(airboss, 2)
     applied(airboss, config(provider, prompt="fake"))
     new = ordered(airboss, "start")["release"]
-    until(lambda: {each[1] for each in arms(airboss, 10)} == {old, new}, timeout_s=3)
+    until(lambda: {each[1] for each in arms(airboss, 10)} == {old, new}, timeout_s=airboss.soon_s(3))
     again = run_airboss("rollout", "start", "support", "--data-dir", str(airboss.data), cwd=airboss.root)
     assert again.returncode == 2
     assert "is running" in again.stderr
@@ -203,7 +205,7 @@ def test_a_persons_word_takes_effect_within_two_seconds(airboss: Airboss, provid
     with airboss.client() as client, client.stream("POST", "/chat/completions", json=body) as stream:
         assert stream.headers["x-airboss-arm"] == "canary"
         ordered(airboss, "abort", "--reason", "enough")
-        until(lambda: arms(airboss, 10) == {("stable", old)}, timeout_s=2)
+        until(lambda: arms(airboss, 10) == {("stable", old)}, timeout_s=airboss.soon_s(2))
         assert stream.read().rstrip().endswith(b"[DONE]")
     found = state(airboss)
     assert found["verdict"]["authority"] == "person"

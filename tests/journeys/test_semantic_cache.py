@@ -291,4 +291,4 @@ def test_without_its_engine_it_misses(airboss: Airboss) -> None:
     was = record(airboss, late)
     assert (was["status"], was["error_type"]) == ("ok", None)
     assert [each["error_type"] for each in was["attempts"]] == ["upstream_timeout", None]
-    assert 140 < was["attempts"][0]["latency_ms"] < 400
+    assert 140 < was["attempts"][0]["latency_ms"] < 2_000  # its patience is 150 ms; a call's is minutes

@@ -242,7 +242,7 @@ def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> No
     # After each second without news from any slot the engine looks whether the one that waits for a whole
     # answer is still there. Asking for /slots is news: asked more often, it would never look.
     until(lambda: running.busy() == 0, every_s=0.02 if stream else 1.5)
-    assert time.monotonic() - began < (1 if stream else 5), "the whole answer takes some 8 s"
+    assert time.monotonic() - began < (4 if stream else 6), "the whole answer takes some 8 s"
 
 
 def test_ends_with_its_parent() -> None:
@@ -251,7 +251,7 @@ def test_ends_with_its_parent() -> None:
     with engine(lifeline=read) as started:
         os.close(read)
         os.close(write)
-        assert started.process.wait(2) == 0
+        assert started.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -265,7 +265,7 @@ def test_ends_on_a_signal(number: signal.Signals) -> None:
         )
         until(lambda: started.busy() == 1)
         started.process.send_signal(number)
-        assert started.process.wait(2) == 0
+        assert started.process.wait(5) == 0, "the answer takes some 8 s"
         connection.close()
 
 

@@ -124,6 +124,14 @@ class Airboss:
         with self.client() as client:
             return client.post("/chat/completions", json={"model": model, "messages": messages} | body)
 
+    def soon_s(self, promised_s: float) -> float:
+        """What is promised where nothing else runs, and the time of a hundred small calls as they go now."""
+        began = time.monotonic()
+        with self.client() as client:
+            for _ in range(10):
+                client.get("/models")
+        return promised_s + 10 * (time.monotonic() - began)
+
     def verb(self, *args: str) -> str:
         """The output of a verb that must succeed, told of this Airboss by its data directory."""
         done = run_airboss(*args, "--data-dir", str(self.data), cwd=self.root, env=self._env)
