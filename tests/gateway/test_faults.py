@@ -242,7 +242,8 @@ def test_a_slow_reader_is_waited_for_without_hoarding(gateway: Gateway, provider
         )
         until(lambda: provider.stats().answered == 1)
     until(lambda: _rss(gateway.process.pid) < rss_before + 250_000_000)
-    assert gateway.chat().status_code == 200
+    answer = gateway.chat()
+    assert answer.status_code == 200, answer.text
 
 
 def _rss(pid: int) -> int:
