@@ -327,12 +327,16 @@ def test_another_answer_is_found_out(gateway: Gateway, provider: FakeProvider, o
         {"n": 2},
         {"logprobs": True},
         {"response_format": {"type": "json_object"}},
+        {"guided_json": {"type": "object"}},
+        {"structured_outputs": {"regex": "a+"}},
+        {"grammar": "root ::= [a-z]+"},
         {"model": "off"},
         {"max_tokens": 3},
     ],
 )
 def test_not_where_it_cannot_be(gateway: Gateway, provider: FakeProvider, asked: dict[str, Any]) -> None:
-    """With several choices, log probabilities, a schema, without leave, or with nothing left to say."""
+    """With several choices, log probabilities, a schema or a grammar, without leave, or with nothing left to
+    say."""
     provider.script("cut-close;after=3;words=20", ScriptStep(behaviour=f"ok;text={SAID}", forever=True))
     response = gateway.chat(stream=True, **asked)
     assert "[DONE]" not in response.text

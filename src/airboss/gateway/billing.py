@@ -121,7 +121,7 @@ def _counted(tried: Try) -> Buckets | None:
     """What an attempt used, as far as it has been told, and the rest counted; None where it used nothing."""
     answer = tried.answer
     said, thought, chars = _produced(answer)
-    told = _told_part(answer)
+    told = told_part(answer)
     if not (said or thought or told or tried.error is None or _given_up(tried)):
         return None
     known = told.buckets() if told is not None else Buckets()
@@ -136,7 +136,7 @@ def _counted(tried: Try) -> Buckets | None:
     return msgspec.structs.replace(known, output=output, reasoning=reasoning)
 
 
-def _told_part(answer: AnyAnswer) -> Usage | None:
+def told_part(answer: AnyAnswer) -> Usage | None:
     """What the upstream has said of the usage of an answer that is not whole."""
     usage = None
     if isinstance(answer, StreamedAnswer):

@@ -2,9 +2,9 @@
 
 Another attempt is given the conversation with what the client has as the assistant's last message, and goes
 on with it; `gateway.seam` joins the two. Not where more than plain text was said or is asked for (tool calls,
-reasoning, several choices, log probabilities, a schema), not in a raw prompt, and not by a provider that
-answers such a message instead of going on with it. Where a policy found something in the answer, only the
-provider that said it is given its words again.
+reasoning, several choices, log probabilities, a schema, a grammar), not in a raw prompt, and not by a
+provider that answers such a message instead of going on with it. Where a policy found something in the
+answer, only the provider that said it is given its words again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer
+from airboss.gateway.billing import told_part
 from airboss.gateway.seam import Seam
 from airboss.gateway.serving import Branch
 from airboss.gateway.splice import join_members, members
@@ -33,6 +34,15 @@ TOKEN_EACH = frozenset({"openai", "openai-compatible", "azure", "local"})
 """Kinds whose servers send each token as an event of its own, by and large."""
 GO_ON = {"continue_final_message": b"true", "add_generation_prompt": b"false"}
 """How vLLM and SGLang are told; others pass over what they do not know."""
+
+GRAMMARS = frozenset(
+    {
+        *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"),
+        *("structural_tag", "regex", "ebnf", "grammar", "json_schema"),
+    }
+)
+"""Members by which servers (vLLM, SGLang, llama.cpp) hold an answer to a grammar: it would begin anew in the
+middle of the answer."""
 
 _encode = msgspec.json.Encoder().encode
 _messages = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -81,9 +91,10 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         return None
     pieces = cut.assembly.pieces
     tokens = pieces if source.kind in TOKEN_EACH else -(-len(text) // CHARS_PER_TOKEN)
+    told = told_part(cut)
     sent, blank = (text, "") if target.kind == "local" else (text.rstrip(), text[len(text.rstrip()) :])
     values = members(call.said.body)
-    if not sent or not _put(values, call.body, sent):
+    if not sent or _has_grammar(values, call.branch.release) or not _put(values, call.body, sent):
         return None
     release = _lowered(values, call.branch.release, tokens)
     if release is None:
@@ -91,7 +102,6 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
     if target.kind == "openai-compatible" and isinstance(call.body, wire.ChatBody):
         values |= GO_ON
     raw = join_members(values)
-    usage = cut.assembly.usage
     return Continued(
         request=msgspec.structs.replace(call.said, body=raw),
         body=wire.parse_body(call.request.operation, raw),
@@ -99,7 +109,7 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         first=first,
         text=text,
         tokens=tokens,
-        prompt_tokens=usage.prompt_tokens if usage is not None and usage.prompt_tokens else None,
+        prompt_tokens=told.prompt_tokens if told is not None and told.prompt_tokens else None,
         blank=blank,
         exact=target.kind == "local",
     )
@@ -116,7 +126,8 @@ def _may(call: Admitted, cut: StreamedAnswer, source: Target, target: Target) ->
     if call.screen is not None and target.provider != source.provider and call.screen.found_in(cut):
         return False
     asked = _asked(call)
-    if asked("n") not in {None, 1} or asked("logprobs") not in {None, False} or asked("echo"):
+    logprobs = asked("logprobs")  # 0 is a number of them
+    if asked("n") not in {None, 1} or not (logprobs is None or logprobs is False) or asked("echo"):
         return False
     shape = asked("response_format")
     return shape is None or _type_of(shape) == "text"
@@ -132,6 +143,11 @@ def _asked(call: Admitted) -> Any:
         return said if said is not None else release.params.get(name)
 
     return value
+
+
+def _has_grammar(values: Mapping[str, bytes], release: Release) -> bool:
+    asked = {name for name, value in values.items() if value != b"null"}
+    return not GRAMMARS.isdisjoint(asked | release.params.keys() | release.params_force.keys())
 
 
 def _type_of(shape: Mapping[str, Any]) -> Any:
@@ -163,6 +179,9 @@ def _put(values: dict[str, bytes], body: wire.Body, text: str) -> bool:
 
 def _lowered(values: dict[str, bytes], release: Release, tokens: int) -> Release | None:
     """Lower every bound on the answer by what has been said; None where nothing is left."""
+    least = msgspec.json.decode(values.get("min_tokens", b"null"))
+    if isinstance(least, int):
+        values["min_tokens"] = _encode(max(0, least - tokens))
     for name in ("max_tokens", "max_completion_tokens"):
         bound = msgspec.json.decode(values.get(name, b"null"))
         if isinstance(bound, int):
@@ -179,7 +198,9 @@ def _lowered(values: dict[str, bytes], release: Release, tokens: int) -> Release
 
 
 def _lowered_params(params: dict[str, Any], tokens: int) -> dict[str, Any] | None:
-    lowered = params
+    lowered, least = params, params.get("min_tokens")
+    if isinstance(least, int):
+        lowered = {**lowered, "min_tokens": max(0, least - tokens)}
     for name in ("max_tokens", "max_completion_tokens"):
         bound = params.get(name)
         if isinstance(bound, int):

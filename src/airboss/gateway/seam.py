@@ -132,6 +132,14 @@ class Seam:
         if prompt is None:
             prompt = max(0, own.prompt_tokens - self._tokens)
         output = (own.completion_tokens or 0) + self._tokens
+        details = shown.get("prompt_tokens_details")
+        if isinstance(details, dict):  # of a longer prompt, with the answer's beginning: parts of this one
+            read = min(own.cached, prompt)
+            most = {"cached_tokens": read, "cache_write_tokens": prompt - read}
+            counts = {
+                name: min(details[name], most[name]) for name in most if isinstance(details.get(name), int)
+            }
+            shown = shown | {"prompt_tokens_details": details | counts}
         return shown | {
             "prompt_tokens": prompt,
             "completion_tokens": output,
