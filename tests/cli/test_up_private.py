@@ -6,7 +6,10 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from airboss.store.joining import Row
+from airboss.store.record_file import RecordFileWriter
 from tests.cli.running import CONFIG, up, verb
+from tests.store.samples import record
 from tests.support.wait import until
 
 LEDGER = '\n[store]\nledger = "{}"\n'
@@ -35,6 +38,24 @@ def test_no_file_is_open_to_others(tmp_path: Path) -> None:
         assert open_to_others(data.iterdir()) == [], "an older Airboss left it open"
     assert verb(tmp_path, "records").returncode == 0
     assert open_to_others([*data.iterdir(), *beside.iterdir()]) == []
+
+
+def test_nothing_that_is_written_is_open_to_others(tmp_path: Path) -> None:
+    """By no process, what it only needs while it runs included, and by no verb on a stopped one."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    with up(tmp_path, "--workers", "2") as running:
+        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+        until(lambda: len(list((tmp_path / "data/run/metrics").iterdir())) >= 3, timeout_s=30)
+        assert open_to_others((tmp_path / "data").rglob("*")) == []
+    file = tmp_path / "one.parquet"
+    with RecordFileWriter(file, "parquet") as writer:
+        writer.add([Row(record=record(1))])
+        writer.finish()
+    (tmp_path / "data" / "records.duckdb").unlink()
+    assert verb(tmp_path, "records", "import", str(file)).returncode == 0
+    assert open_to_others((tmp_path / "data").rglob("*")) == []
+    assert verb(tmp_path, "records", "export", str(file)).returncode == 0
+    assert open_to_others([file]) == [file.name], "who may read an export is the user's to say"
 
 
 def test_a_wrong_ledger_is_told_with_its_line(tmp_path: Path) -> None:

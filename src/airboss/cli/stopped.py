@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from airboss.cli.api import fault
 from airboss.domain.errors import ApiError, WrongCall
+from airboss.store.datadir import private
 
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
@@ -66,7 +67,8 @@ class Stopped:
                     params=params, path=parts, body=body, now=datetime.now(UTC), actor="local", caller=ADMIN
                 )
                 try:
-                    return answer(route, self._desk, call)
+                    with private():
+                        return answer(route, self._desk, call)
                 except ApiError as error:
                     told = fault(error.http_status, path)(str(error))
                     told.type, told.code, told.param = error.type, error.code, error.param

@@ -52,7 +52,7 @@ from airboss.compose.up import (
 from airboss.config import Config
 from airboss.domain.errors import SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import Ledger
-from airboss.store.datadir import DataDir
+from airboss.store.datadir import DataDir, private
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone
 from airboss.supervisor.listen import check_exposure, check_host, listen, port_of
@@ -80,7 +80,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, ExitStack() as opened:
+    with lock_patiently(data) as lock, private(), ExitStack() as opened:
         data.choose_ledger(ledger_named_in(options.config))
         check_reached(data, options.config)
         ledger = opened.enter_context(open_ledger(data))

@@ -18,7 +18,7 @@ import msgspec
 from airboss.compose.stores import open_audit
 from airboss.config import Config, ProviderConfig, TlsConfig, parse_config
 from airboss.domain.errors import DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, Secret, alive, read_secret
+from airboss.store.datadir import DataDir, Secret, alive, private, read_secret
 from airboss.store.datadir_lock import flock_folder
 from airboss.supervisor import runfiles
 from airboss.supervisor.lifeline import LIFELINE_ENV
@@ -67,13 +67,16 @@ def open_ledger(data: DataDir) -> Iterator[Ledger]:
 def role_lock(data: DataDir) -> Iterator[None]:
     """Hold the data directory for a role that was started alone; under `airboss up` its lock was handed down.
 
-    Roles started alone share the lock among themselves and exclude `airboss up`. Raises DataDirLocked.
+    Roles started alone share the lock among themselves and exclude `airboss up`. What is written meanwhile is
+    closed to others. Raises DataDirLocked.
     """
     if LIFELINE_ENV in os.environ:
-        yield
+        with private():
+            yield
         return
     data.create()
     with (
+        private(),
         os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file,
         ExitStack() as held,
     ):

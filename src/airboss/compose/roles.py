@@ -194,7 +194,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     logs.configure("store", log_format=log_format)
     raise_limits()
     data = DataDir(data_dir)
-    with role_lock(data), private():
+    with role_lock(data):
         on_parent_gone(terminate_self)
         records = record_log(data, os.environ.pop(fleet.RECORDS_ENV, None))
         give_way(session=True)
@@ -218,7 +218,8 @@ def run_replica(
     with open_ledger(data) as ledger:
         chosen = engine_settings(ledger, data, model, placement)
     try:
-        serve_model(chosen, weights_dir=data.weights_dir, port=port, alias=model)
+        with private():
+            serve_model(chosen, weights_dir=data.weights_dir, port=port, alias=model)
     except WrongWeights as error:
         if not supervised:
             raise

@@ -47,12 +47,13 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
         # held from here on, `running` would believe it.
         runfiles.forget_up(data.run_dir)
         runfiles.forget_alone(data.run_dir)
-        records = sealed(record_log_or_none(data), ledger, ring)
+        with private():  # what is written between is the user's, an export say
+            records = sealed(record_log_or_none(data), ledger, ring)
         audit = looking_at_audit(stores.audit, data)
         try:
             people, nodes = erasing(data, stores, records), machines(data)
             mover = Mover(data.journal_dir, records, SystemClock(), people=people, elsewhere=nodes)
-            with private():  # what is written between is the user's, an export say
+            with private():
                 journal = mover.finish()
             live = rollouts(ledger, data, records, stores, kept=kept, journal=lambda: journal)
             retention = keeping(ledger, stores, records, data)

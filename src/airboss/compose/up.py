@@ -43,7 +43,7 @@ from airboss.config.files import STARTER_FILE, missing, read_config, read_text
 from airboss.config.found import completed
 from airboss.config.locate import line_of
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
-from airboss.store.datadir import DataDir, alive
+from airboss.store.datadir import DataDir, alive, private
 from airboss.store.datadir_lock import DataDirLock
 from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
@@ -106,16 +106,14 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
         runfiles.forget_up(data.run_dir)  # of one that was killed
-        try:
-            runfiles.write_starting(data.run_dir)
-        except OSError as error:  # the first file of a start, so that a full disk is told of here
-            raise unwritable(data.run_dir, error) from error
+        tell_starting(data)
         opened.callback(runfiles.forget_up, data.run_dir)
         data.choose_ledger(ledger_named_in(options.config))
         check_leads(data.ledger_url)
         data.lead()
         ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
+        opened.enter_context(private())  # from here on all that is written is ours
         config = parse_config(text, source=source)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
         tls_context(config.tls)
@@ -159,6 +157,15 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         )
         with relearning(ledger, redact):
             asyncio.run(session.run(on_ready))
+
+
+def tell_starting(data: DataDir) -> None:
+    """Say that one is starting here, in the first file of a start. Raises SetupError on a full disk."""
+    try:
+        with private():
+            runfiles.write_starting(data.run_dir)
+    except OSError as error:
+        raise unwritable(data.run_dir, error) from error
 
 
 def check_not_lost(ledger: Ledger, data: DataDir) -> None:
