@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airboss.cli import api as admin
 from airboss.cli import erase
+from airboss.store.client import StoreClient
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 
@@ -247,6 +250,13 @@ def test_an_erasure_names_the_machines_that_it_waits_for(
         0,
         True,
     )
+
+
+def test_verbs_wait_longer_than_the_controller_does() -> None:
+    """For a record store that hangs: else nobody is told what it says then, as that an erasure is pending."""
+    store_s = inspect.signature(StoreClient).parameters["timeout_s"].default
+    assert store_s + 10 <= admin.TIMEOUT_S
+    assert store_s < erase.WAIT_S
 
 
 def test_an_erasure_wants_to_be_meant(run: Run, api: AdminApi) -> None:

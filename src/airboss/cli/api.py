@@ -29,7 +29,8 @@ START_S = 30.0
 TELL_S = 1.0
 LOOK_S = 0.05
 """It tells by a lock and a file, which wake nobody."""
-TIMEOUT_S = 30.0
+TIMEOUT_S = 45.0
+"""Longer than the controller waits for a record store that hangs, 30 s: what it says then is told."""
 PATIENCE_S = 300.0
 AGAIN_S = 1.0
 NAMES = ("code", "param")

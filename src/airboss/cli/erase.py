@@ -33,7 +33,8 @@ def erase(
             raise WrongCall("this cannot be undone; say so with --yes.")
         typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
     with reach(data_dir, url) as api:
-        done = wait(api, api.post("/api/v1/erasures", {"user": user}))
+        deadline = time.monotonic() + WAIT_S
+        done = wait(api, api.post("/api/v1/erasures", {"user": user}), deadline)
         held_up = done["state"] == "pending" and done["store_up"]
         nodes = api.get("/api/v1/nodes")["nodes"] if held_up and api.running else []
     if as_json:
@@ -47,9 +48,8 @@ def time_of(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def wait(api: Api, asked: dict[str, Any]) -> dict[str, Any]:
-    """The erasure once it is done; as it is, if the store is down or it takes long."""
-    deadline = time.monotonic() + WAIT_S
+def wait(api: Api, asked: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """The erasure once it is done; as it is, if the store is down or at the deadline."""
     found = asked
     while found["state"] == "pending" and found["store_up"] and time.monotonic() < deadline:
         time.sleep(LOOK_S)
