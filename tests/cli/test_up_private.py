@@ -67,3 +67,15 @@ def test_a_wrong_ledger_is_told_with_its_line(tmp_path: Path) -> None:
     assert (told.returncode, f"airboss.toml:{line}: store.ledger cannot" in told.stderr) == (2, True), (
         told.stderr
     )
+
+
+def test_a_literal_key_is_warned_of_at_the_first_start(tmp_path: Path) -> None:
+    """As `airboss apply` does, and never shown; what is in force then says where it was moved."""
+    key = "sk-" + "literal" * 4
+    text = CONFIG.replace('kind = "openai-compatible"', f'kind = "openai-compatible"\napi_key = "{key}"')
+    (tmp_path / "airboss.toml").write_text(text)
+    for warned in (1, 0):
+        with up(tmp_path) as running:
+            said = [line["message"] for line in running.log() if line["level"] == "warning"]
+            assert sum("providers.elsewhere.api_key is written out" in each for each in said) == warned
+        assert key not in (tmp_path / "err.txt").read_text()

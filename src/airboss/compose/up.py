@@ -38,7 +38,7 @@ from airboss.compose.parts import (
 from airboss.compose.redaction import LogRedactor, Redacting
 from airboss.compose.servers import check_servers
 from airboss.compose.stores import AUDIT_HEAD, kept_head, open_audit
-from airboss.config import Config, ModelConfig, parse_config
+from airboss.config import Config, ModelConfig, parse_config, warnings_of
 from airboss.config.files import STARTER_FILE, missing, read_config, read_text
 from airboss.config.found import completed
 from airboss.config.locate import line_of
@@ -293,7 +293,10 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
         except OSError as error:
             raise unwritable(path, error) from error
         log.info("wrote the starter configuration to %s", path)
-    return completed(text, models_of, source=str(path)), str(path)
+    text = completed(text, models_of, source=str(path))
+    for each in warnings_of(parse_config(text, source=str(path))):  # as `apply` does
+        log.warning("%s", each)
+    return text, str(path)
 
 
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:
