@@ -290,6 +290,7 @@ class Site:
     proposals: Any = field(default_factory=NothingWaits)
     identity: Any = None
     ended: Ended = field(default_factory=Ended)
+    admin_key: str = ADMIN_KEY
     audit_trouble: str | None = None
 
     def app(self) -> Starlette:
@@ -302,7 +303,7 @@ class Site:
         desk = Desk(
             ledger=cast("Any", self.ledger),  # it answers what the console asks, and nothing else
             log=self.log,
-            admin_key=ADMIN_KEY,
+            admin_key=self.admin_key,
             session_key="session-key-of-the-tests",
             clock=self.clock,
             status=lambda: msgspec.structs.replace(

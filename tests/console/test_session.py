@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from airboss.console.guard import UNGUESSED_CHARS
 from airboss.console.session import (
     ATTEMPTS_MAX,
     ATTEMPTS_WINDOW_S,
@@ -99,7 +100,8 @@ def test_a_wrong_key_gets_no_cookie(site: Site) -> None:
 
 
 def test_guessing_is_slowed(site: Site) -> None:
-    """After ten wrong keys even the right one waits; a minute later it is taken."""
+    """After ten wrong keys even the right one waits, where it is so short that it may be guessed; a minute
+    later it is taken."""
     client = site.client()
     for _ in range(ATTEMPTS_MAX):
         assert client.post("/login", data={"key": "wrong"}, headers=ORIGIN).status_code == 401
@@ -109,6 +111,22 @@ def test_guessing_is_slowed(site: Site) -> None:
     assert "Try again in" in answer.text
     site.clock.forward(ATTEMPTS_WINDOW_S)
     assert client.post("/login", data={"key": ADMIN_KEY}, headers=ORIGIN).status_code == 303
+
+
+def test_an_admin_key_is_not_kept_out_by_guesses(site: Site) -> None:
+    """One that nobody guesses comes in, by form and by header, however many wrong ones come from there; these
+    wait as before, also for who has the right one and comes in between."""
+    site.admin_key = "a" * UNGUESSED_CHARS
+    client, right = site.client(), {"authorization": f"Bearer {site.admin_key}"}
+    guesses = [{"authorization": f"Bearer {number:040}"} for number in range(ATTEMPTS_MAX + 5)]
+    assert [client.get("/api/v1/status", headers=each).status_code for each in guesses] == [
+        *[401] * ATTEMPTS_MAX,
+        *[429] * 5,
+    ]
+    assert client.get("/api/v1/status", headers=right).status_code == 200
+    assert client.post("/login", data={"key": site.admin_key}, headers=ORIGIN).status_code == 303
+    client.cookies.clear()
+    assert client.get("/api/v1/status", headers=guesses[0]).status_code == 429
 
 
 def test_who_waits_as_long_as_was_said_is_not_too_early(site: Site) -> None:

@@ -25,7 +25,7 @@ from starlette.responses import RedirectResponse, Response
 from airboss.config.types import OidcConfig
 from airboss.console.callers import ADMIN, bond_of
 from airboss.console.desk import Desk
-from airboss.console.guard import note_login, peer_of
+from airboss.console.guard import is_guess, note_login, peer_of
 from airboss.console.render import Templates, Visit, html, visit
 from airboss.console.session import COOKIE, LIFETIME_S, as_name
 from airboss.console.wire import own_path, read_form
@@ -65,8 +65,7 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
     form = await read_form(request)
     wanted, peer = own_path(form.get("next")), peer_of(request)
     given = form.get("key", "").strip()
-    # As for programs: a console key is known to be no guess, and passes where others have guessed.
-    guess = not desk.callers.seen(given)
+    guess = is_guess(desk, given)
     wait_s = desk.attempts.wait_s(peer, desk.clock.monotonic()) if guess else 0.0
     if wait_s > 0:
         problem = f"Too many attempts from here. Try again in {wait_s:.0f} s."
@@ -87,7 +86,7 @@ async def login(desk: Desk, templates: Templates, request: Request) -> Response:
         caller, bond = holder
         if guess:
             desk.attempts.pardon(peer)
-    else:
+    elif guess:
         desk.attempts.succeeded(peer)
     await desk.run(lambda: note_login(desk, "login", peer, key=caller.key))
     response = RedirectResponse(wanted, status_code=303)
