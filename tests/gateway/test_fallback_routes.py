@@ -82,7 +82,7 @@ def shared(
             upstream_model=name,
             price=PRICE,
             continuation="off",
-            timeout=Timeouts(total_s=3.0, first_token_s=0.3, idle_s=0.3),
+            timeout=Timeouts(total_s=5.0, first_token_s=1.0, idle_s=1.0),
             retry=Retry(attempts=1),
         )
         target = msgspec.structs.replace(plan.target, fallbacks=(other,))

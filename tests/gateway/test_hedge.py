@@ -49,7 +49,7 @@ def test_the_quicker_one_answers(
         provider.script(ScriptStep(behaviour="late-head;for_s=8", forever=True))
         response = gateway.chat(stream=stream)
         assert response.status_code == 200
-        assert response.elapsed.total_seconds() < 3
+        assert response.elapsed.total_seconds() < 6
         assert not stream or response.text.count("[DONE]") == 1
         assert other.stats().requests == 1
         end = gateway.closed(response.headers["x-request-id"])
@@ -84,7 +84,7 @@ def test_one_that_loses_while_it_connects_is_no_error(own_root: Path, provider: 
         with Gateway(own_root, one_plan) as gateway:
             for _ in range(30):
                 assert gateway.chat().status_code == 200
-            provider.script(ScriptStep(behaviour="late-head;for_s=0.5", forever=True))
+            provider.script(ScriptStep(behaviour="late-head;for_s=1", forever=True))
             for _ in range(3):
                 response = gateway.chat()
                 assert response.status_code == 200

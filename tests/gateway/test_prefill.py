@@ -136,7 +136,7 @@ def test_a_question_is_not_waited_for_beyond_the_calls_time(
     provider.script(CUT, ScriptStep(behaviour="silence", forever=True))
     began = time.monotonic()
     assert broke(gateway, gateway.chat(model=model, stream=True))
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 5.0, "a question may take 5 s, a call 3"
 
 
 def test_a_raw_prompt_needs_no_question(gateway: Gateway, provider: FakeProvider, model: str) -> None:

@@ -82,7 +82,7 @@ def shared(
     plan = at("backed", upstream_model="first")
     backed = msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(backup,)))
     plans = [
-        at(aliases=("gpt-4o",), timeout=Timeouts(total_s=1.5, first_token_s=1.0, idle_s=0.3)),
+        at(aliases=("gpt-4o",), timeout=Timeouts(total_s=4.0, first_token_s=3.0, idle_s=1.0)),
         at("shaped", stable=shaped),
         at("odd", stable=release(params={"seed": 7})),
         at("masks", policy=policy_of("mask", None)),
