@@ -298,3 +298,18 @@ def test_a_local_engine_that_loads_is_waited_for(own_root: Path, provider: FakeP
     with Gateway(own_root, deployment(provider.url, kind="local")) as gateway:
         assert gateway.chat("x").status_code == 200
     assert provider.stats().requests == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        ("/v1/messages/batches", {"type", "error"}),
+        ("/v1/messagesx", {"error"}),
+        ("/v1/assistants", {"error"}),
+    ],
+)
+def test_errors_have_the_shape_of_their_route(gateway: Gateway, path: str, members: set[str]) -> None:
+    """Anthropic's where its clients ask, which is under /v1/messages, and OpenAI's everywhere else."""
+    with gateway.client() as client:
+        answer = client.post(path, json={})
+    assert (answer.status_code, set(answer.json())) == (404, members)

@@ -42,6 +42,11 @@ def test_a_wrong_base_url_is_told_as_that(path: str, meant: str, words: str) -> 
     assert words in said
 
 
+def test_routes_that_only_say_no_are_not_offered() -> None:
+    """What takes no metrics is not among what there is."""
+    assert "/v1/metrics" not in instead_of("/v1/assistants")
+
+
 class Client:
     """A connection that keeps what it is sent."""
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import msgspec
@@ -122,7 +122,7 @@ class Router:
         if self.worker.serving is not None:
             self.worker.serving.hush(error)
         headers, body = error_response(error, self.id_header())
-        if path.startswith(messages.PATH):
+        if path == messages.PATH or path.startswith(f"{messages.PATH}/"):
             body = messages.error_said(error)
         return headers, body
 
@@ -262,6 +262,9 @@ def _controller_gauges(controller: Counts | None, now: float) -> dict[str, float
     }
 
 
+NOT_TAKEN: Final = "/v1/metrics"
+"""Here so that those who send metrics beside traces are told."""
+
 ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/chat/completions": {"POST": _by(at_once.chat)},
     "/v1/completions": {"POST": _infer("text_completion")},
@@ -273,7 +276,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/feedback": {"POST": _by(feedback)},
     "/v1/traces": {"POST": _by(traces)},
     "/v1/logs": {"POST": _by(logs)},
-    "/v1/metrics": {"POST": _by(metrics)},
+    NOT_TAKEN: {"POST": _by(metrics)},
     "/v1/models": {"GET": _models},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},
@@ -289,7 +292,8 @@ def instead_of(path: str) -> str:
     under = [route for route in ROUTES if route.startswith("/v1/")]
     meant = max((route for route in under if path.endswith(route.removeprefix("/v1"))), key=len, default=None)
     if meant is None:
-        return f"there are {', '.join(under)}"
+        own = ", ".join(route for route in under if route != NOT_TAKEN)
+        return f"there are {own}, and what is passed on (/v1/audio, /v1/images, /v1/files, /v1/batches, …)"
     if meant.startswith(messages.PATH):
         return f"it is {meant!r}: the base URL of Anthropic's clients ends before /v1"
     return f"it is {meant!r}: the base URL ends in /v1, with nothing behind it"
