@@ -236,6 +236,20 @@ def test_a_model_that_changes_silently_is_noticed() -> None:
         assert all(each.likeness < each.floor for each in state.changed)
 
 
+@pytest.mark.parametrize(("prompts", "replays"), [(1, 12), (2, 6), (5, 3), (20, 1)])
+def test_how_soon_a_change_of_all_answers_is_sure(prompts: int, replays: int) -> None:
+    """The more is asked, the sooner: as docs/configuration.md says."""
+    asked = [str(each) for each in range(prompts)]
+    state = drift_checks.begun(asked, "d", alpha=0.01, now=START)
+    for _ in range(drift_checks.REPEATS + 28):
+        state = drift_checks.after(state, dict.fromkeys(asked, "tomato basil"), now=START)
+    took = 0
+    while not state.drifted:
+        state = drift_checks.after(state, dict.fromkeys(asked, "football league"), now=START)
+        took += 1
+    assert took == replays
+
+
 def test_a_model_that_only_varies_is_left_alone() -> None:
     """Noise was measured by asking again: a hundred replays of five models raise nothing."""
     assert not any(asked_again(seed, 100, changes_at=None).drifted for seed in range(5))

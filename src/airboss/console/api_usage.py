@@ -200,11 +200,16 @@ def of_months(desk: Desk, asked: UsageQuery, period: Period) -> Iterator[Used]:
     """The rows of each calendar month (UTC) of a period, the oldest first; its ends may cut months short."""
     begin = period.since.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     while begin < period.until:
-        end = (begin + timedelta(days=32)).replace(day=1)
+        end = after(begin, "month")
         within = (max(begin, period.since), min(end, period.until))
         for row in desk.log.usage(msgspec.structs.replace(asked, since=within[0], until=within[1])):
             yield msgspec.structs.replace(used(row), start=begin)
         begin = end
+
+
+def after(start: datetime, per: str) -> datetime:
+    """When the day or the calendar month is over that begins then."""
+    return start + timedelta(days=1) if per == "day" else (start + timedelta(days=32)).replace(day=1)
 
 
 def against(text: str | None, period: Period) -> Against | None:

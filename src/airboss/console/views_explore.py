@@ -22,6 +22,7 @@ from airboss.console.text import HUES, hue
 from airboss.console.views import CHARTS, MARK_STEPS
 from airboss.domain.ports import StatsBucket, UsageQuery
 from airboss.domain.usage import DIMENSIONS
+from airboss.store.usage import TAG_CHARS_MAX
 
 METRICS: Final = {
     "requests": "most calls",
@@ -31,8 +32,14 @@ METRICS: Final = {
     "output_tokens": "most tokens out",
     "last_at": "newest",
 }
+PERS: Final = {"": "the whole time", "day": "day", "month": "month"}
 COMPARES: Final = {"": "nothing", "previous": "the time before", "week": "a week ago"}
 ROWS: Final = 100
+DAYS_ROWS: Final = 1_000
+"""So many by the day; a file has more."""
+TAGGED: Final = 200
+"""So many of the newest calls are asked which tags there are."""
+TAGS: Final = 20
 NONE: Final = "(none)"
 """What a group of calls without the thing is called."""
 EMPTY: Final = "(empty)"
@@ -40,8 +47,9 @@ EMPTY: Final = "(empty)"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A group: its words, its numbers now and before, and where its calls are."""
+    """A group: its day or month (`start`), its words, its numbers now and before, and where its calls are."""
 
+    start: str | None
     names: tuple[str, ...]
     now: Used | None
     before: Used | None
@@ -55,8 +63,9 @@ def explore(desk: Desk, seen: Visit) -> View:
     keep = dict(seen.params)
     by = keep.get("group_by", "").strip(" ,") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
+    per = params.get("per", "")
     call = Call(
-        params={**whole(desk, params), "limit": str(ROWS)},
+        params={**whole(desk, params), "limit": str(DAYS_ROWS if per == "day" else ROWS)},
         path={},
         body=b"",
         now=seen.now,
@@ -72,6 +81,10 @@ def explore(desk: Desk, seen: Visit) -> View:
         by=by,
         groups=DIMENSIONS,
         own_group=by if by not in DIMENSIONS else "",
+        tags=[each for each in tags(desk, asked, period) if each != by],
+        per=per,
+        pers=PERS,
+        cut=per == "day" and len(found.rows) == DAYS_ROWS,
         metric=asked.order,
         metrics=METRICS,
         compare=keep.get("compare", ""),
@@ -107,11 +120,18 @@ def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period)
     filters = {name: keep[name] for name in EXPLORE_FILTERS if name in keep}
     own = api_usage.filter_of(asked, one.group)
     times = {name: keep[name] for name in TIME_NAMES if name in keep} or period.params
+    start, per = None, keep.get("per")
+    if per and one.start is not None:
+        start = one.start.strftime("%Y-%m-%d" if per == "day" else "%Y-%m")
+        end = api_usage.after(one.start, per)
+        within = Period(since=max(one.start, period.since), until=min(end, period.until), key=None)
+        times = within.params
     records = url("/records", {**filters, **own, **times}) if own is not None else None
     deeper = None
     if own is not None and set(own) <= set(EXPLORE_FILTERS):
         deeper = url("/explore", {**keep, **own}, group_by="user" if asked.by[:1] != ("user",) else "session")
     return Row(
+        start=start,
         names=tuple(map(named, one.group)),
         now=pair.now,
         before=pair.before,
@@ -120,9 +140,18 @@ def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period)
     )
 
 
+def tags(desk: Desk, asked: UsageQuery, period: Period) -> list[str]:
+    """By which tags the calls of a period can be told, as far as the newest of them say."""
+    where = msgspec.structs.replace(asked.where, since=period.since, until=period.until)
+    found = {name for each in desk.log.records(where, limit=TAGGED, bodies=False) for name in each.tags}
+    named = (f"tag:{name}" for name in sorted(found) if 0 < len(name) <= TAG_CHARS_MAX and "," not in name)
+    return [each for each in named if each == each.strip()][:TAGS]
+
+
 def charts(desk: Desk, found: UsageAnswer, asked: UsageQuery, period: Period, *, zone_name: str) -> Chart:
     """The busiest groups over time; with two groups, by the first."""
-    top = tuple(dict.fromkeys(each.group[0] for each in found.rows))[:LINES_MAX]
+    rows = found.rows if found.per is None else sorted(found.rows, key=lambda each: -each.requests)
+    top = tuple(dict.fromkeys(each.group[0] for each in rows))[:LINES_MAX]
     step = period.step_s
     start = period.since.timestamp() // step * step
     over_time = msgspec.structs.replace(
@@ -179,6 +208,7 @@ def exported(params: dict[str, str], period: Period, form: str) -> str:
 def cli(params: dict[str, str], period: Period) -> str:
     """The same question for a shell."""
     flags = {"by": params["group_by"], "compare": params.get("compare", ""), "most": params.get("metric", "")}
+    flags["per"] = params.get("per", "")
     flags |= {name.replace("_", "-"): params[name] for name in EXPLORE_FILTERS if name in params}
     flags["since"] = period.key or period.params["since"]
     if period.key is None:
