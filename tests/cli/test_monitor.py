@@ -153,6 +153,24 @@ def test_records_are_asked_for_by_score(run: Run, api: AdminApi) -> None:
     assert api.asked[-1][2]["score"] == "helpfulness<0.5"
 
 
+def test_drift_shows_what_fixed_prompts_are_answered_now(run: Run, api: AdminApi) -> None:
+    """Beside what they were, each in a line."""
+    changed = {"prompt": "What is 17 * 23?", "before": "It is\n391.", "after": "[red]No.", "likeness": 0.1}
+    checks = {"state": "drifted", "since": "2026-11-23T14:30:00+00:00", "changed": [changed]}
+    found = {
+        "deployment": "support",
+        "state": "drifted",
+        "n": 60,
+        "needed": 60,
+        "found": [],
+        "checks": checks,
+    }
+    api.answers["GET", "/api/v1/drift"] = {"deployments": [found]}
+    code, out, _ = run("monitor", "drift", "--url", api.url)
+    assert code == 1
+    assert "      before: It is 391.\n      now: [red]No.\n" in out
+
+
 def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     """One line each; only a firing one changes the exit code."""
     line = {
@@ -174,6 +192,10 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     assert "dead_letters of Airboss is 0.25" in status_line(
         line | {"kind": "recording", "metric": "dead_letters", "deployment": ""}
     )
+    burns = status_line(line | {"kind": "burn_rate", "metric": "good calls", "value": 4.98})
+    assert "the error budget of support is used up 4.98 times as fast as it may be" in burns
+    assert "drifted: 3" in status_line(line | {"kind": "drift", "metric": "drift", "value": 3.0})
+    assert "drift of support is -" in status_line(line | {"kind": "drift", "metric": "drift", "value": None})
     assert "80% of its budget is spent, silenced" in status_line(line | {"kind": "budget", "value": 0.8})
     assert not well(found | {"alarms": [line]})
     for state in ("ok", "pending", "resolved", "no_data"):

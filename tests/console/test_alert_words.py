@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from airboss.console.views_alerts import amount
@@ -13,7 +14,7 @@ from airboss.store.alert_rows import Silence
 from tests.console.looped import LoopSite, opened
 from tests.console.test_pages import shown
 from tests.support.seed_alarms import row
-from tests.support.seed_loop import OLD_PROMPT
+from tests.support.seed_loop import CONFIG, OLD_PROMPT
 
 
 @pytest.fixture
@@ -56,3 +57,16 @@ def test_one_that_fires_in_a_silence_is_not_said_to_have_never_fired(fresh: Loop
     assert (
         "what still holds when the silence ends is told then" in shown(fresh.person(), "/alerts/errors").text
     )
+
+
+def test_the_window_of_a_burn_rate_is_that_which_it_is_seen_over(fresh: LoopSite) -> None:
+    """Not the one that other kinds have by default."""
+    slo = '[alarms.burn]\ndeployment = "support"\nslo = { target = 0.99 }\n'
+    fresh.loop.apply(OLD_PROMPT, text=CONFIG + slo)
+    at = fresh.loop.clock.at
+    burns = row(fresh.loop, "burn", "good calls", bound=1.0, phase="firing", since=at, value=4.98)
+    rule = msgspec.structs.replace(burns.rule, kind="burn_rate")
+    memory = {"long_s": 259_200, "failed": True}
+    fresh.loop.alerts.put_alarms([msgspec.structs.replace(burns, rule=rule, memory=memory)])
+    answer = fresh.program().get("/api/v1/alarms/burn")
+    assert answer.json()["alarm"]["window"] == "3d"

@@ -145,6 +145,8 @@ def show_drift_of(each: dict[str, Any]) -> None:
         out.print(f"  answers to fixed prompts changed{since}:", markup=False)
         for changed in checks["changed"]:
             out.print(f"    {changed['prompt'][:80]}", markup=False)
+            for name, called in (("before", "before"), ("after", "now")):
+                out.print(f"      {called}: {' '.join(changed[name].split())[:200]}", markup=False)
 
 
 def show_table(found: list[dict[str, Any]]) -> None:

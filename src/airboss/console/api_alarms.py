@@ -16,7 +16,8 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import with_budget
-from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence
+from airboss.store.alert_metrics import length
+from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence, looked_back
 from airboss.store.alert_rules import quieted, rule_of
 
 EVENTS: Final = 50
@@ -32,7 +33,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
     that broke it. `default`: nobody wrote it, every deployment, or key, team or tag with a budget, has it.
-    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`.
+    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `window` is, of a burn rate, the
+    time over which that is seen.
     """
 
     name: str
@@ -240,7 +242,9 @@ def shown(
         detail=row.detail if row is not None else None,
         comparison="below" if rule.below else "above",
         threshold=row.bound if row is not None and row.bound is not None else bound,
-        window=alarm.window,
+        window=alarm.window
+        if row is None or row.memory is None or rule.kind != "burn_rate"
+        else length(int(looked_back(rule, row.memory).total_seconds())),
         hold=alarm.hold,
         default=name not in config.alarms,
         notify=alarm.notify,
