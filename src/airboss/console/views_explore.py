@@ -20,7 +20,7 @@ from airboss.console.render import Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
 from airboss.console.views import CHARTS, MARK_STEPS
-from airboss.domain.ports import StatsBucket, UsageQuery
+from airboss.domain.ports import RecordFilter, StatsBucket, UsageQuery
 from airboss.domain.usage import DIMENSIONS
 from airboss.store.usage import TAG_CHARS_MAX
 
@@ -142,7 +142,8 @@ def row(pair: Compared, asked: UsageQuery, keep: dict[str, str], period: Period)
 
 def tags(desk: Desk, asked: UsageQuery, period: Period) -> list[str]:
     """By which tags the calls of a period can be told, as far as the newest of them say."""
-    where = msgspec.structs.replace(asked.where, since=period.since, until=period.until)
+    # Nothing else that narrows the calls down: few may be left, and all of a time would be read for them.
+    where = RecordFilter(deployment=asked.where.deployment, since=period.since, until=period.until)
     found = {name for each in desk.log.records(where, limit=TAGGED, bodies=False) for name in each.tags}
     named = (f"tag:{name}" for name in sorted(found) if 0 < len(name) <= TAG_CHARS_MAX and "," not in name)
     return [each for each in named if each == each.strip()][:TAGS]
