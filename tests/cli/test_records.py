@@ -174,6 +174,24 @@ def test_a_name_that_is_not_there_is_a_wrong_call(run: Run, api: AdminApi) -> No
     assert (code, out, err) == (2, "", "airboss: no /api/v1/releases/x here\n")
 
 
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        (("records",), "--user"),
+        (("records",), "--search"),
+        (("records", "--by", "model"), "--error-type"),
+        (("records", "export", "x.parquet"), "--user"),
+    ],
+)
+def test_an_empty_filter_is_not_everybodys_calls(
+    run: Run, api: AdminApi, verb: tuple[str, ...], option: str
+) -> None:
+    """Of a variable that is not set: nothing is asked, and nothing leaves."""
+    code, out, err = run(*verb, option, "", "--url", api.url)
+    assert (code, out, api.asked) == (2, "", [])
+    assert f"{option} is empty; leave it out where all are meant" in err
+
+
 def test_a_status_that_is_none_is_a_wrong_call(run: Run, api: AdminApi) -> None:
     """A value that no record has is refused before anything is asked."""
     code, _, err = run("records", "--url", api.url, "--status", "good")

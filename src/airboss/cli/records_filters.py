@@ -38,11 +38,16 @@ ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, sh
 
 def filters(*, whole_days: bool = False, **given: str | None) -> Query:
     """The filters given, times as ISO in UTC. Those without a zone are this machine's; with `whole_days`,
-    which are those of UTC, they are UTC's. Raises WrongCall for a status or a time that is none."""
+    which are those of UTC, they are UTC's. Raises WrongCall for a status or a time that is none, and for an
+    empty text: of a variable that is not set, say, everybody's calls would be shown, or leave in a file."""
     status = given["status"]
     if status is not None and status not in ("ok", "error", "cancelled", "refused"):
         raise WrongCall(f"--status {status!r} is none; it is ok, error, cancelled or refused.")
     query = {name: value for name, value in given.items() if value is not None}
+    for name, value in query.items():
+        if not value:
+            option = f"--{name.replace('_', '-')}"
+            raise WrongCall(f"{option} is empty; leave it out where all are meant.")
     now, zone = datetime.now(UTC), UTC if whole_days else None
     for name in ("since", "until"):
         if name in query:
