@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import pytest
 
 from airboss.config import AlarmConfig
@@ -43,4 +44,26 @@ def test_a_budget_that_leaks_for_days_shows_what_used_it_up(
     assert asked.items() >= shown.items()
     assert note.body["window"] == "3d"
     assert "times too fast over 3d" in note.body["text"]
+    watched.store.close()
+
+
+@pytest.mark.parametrize(
+    ("metric", "bad", "said"),
+    [
+        ("error_rate", {"status": "error"}, "is 33.3 %; the alarm is for above 20 % over 5m (1 of 3 calls)"),
+        ("refused_rate", {"status": "refused"}, "(1 of 3 calls)"),
+        ("fallback_rate", {"error_type": "answered_by_fallback"}, "(1 of 3 calls)"),
+    ],
+)
+def test_a_rate_says_of_how_many_calls_it_is(
+    tmp_path: Path, metric: str, bad: dict[str, Any], said: str
+) -> None:
+    """At night one of three is no outage yet, and whoever is woken wants to know."""
+    watched = Watched(tmp_path)
+    watched.alarms["errors"] = msgspec.structs.replace(watched.alarms["errors"], metric=metric)
+    watched.calls(200, 201)
+    watched.calls(202, **bad)
+    assert watched.tick().detail == "1 of 3 calls"
+    (note,) = watched.store.notifications("errors", limit=9)
+    assert said in note.body["text"]
     watched.store.close()

@@ -16,7 +16,7 @@ from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import money, period_end
-from airboss.store.alert_metrics import INTERNAL_KEY, length, metric_of, not_good, shown
+from airboss.store.alert_metrics import INTERNAL_KEY, counts, length, metric_of, not_good, shown
 from airboss.store.alert_rows import AlarmRule, Burnt
 
 WINDOW_PARTS: Final = 60
@@ -156,13 +156,24 @@ class Measures:
             return _cost(own, window)
         if own is None:
             return Reading(why=f"no calls in the last {window}")
-        if rule.metric == "fallback_rate":
-            kind = ANSWERED_BY_FALLBACK
-            theirs = self.used(rule.deployment, rule.window_s, now, ago=ago, error_type=kind)
-            value = (theirs.answered if theirs is not None else 0) / own.answered if own.answered else None
+        detail = None
+        if rule.metric.endswith("_rate"):
+            n, bad = self._share(rule, own, now, ago)
+            value, detail = (
+                (bad / n, f"{bad:,} of {n:,} {'call' if n == 1 else 'calls'}") if n else (None, None)
+            )
         else:
             value = metric_of(own, rule.metric)
-        return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
+        why = None if value is not None else f"no answers in the last {window}"
+        return Reading(value=value, why=why, detail=detail)
+
+    def _share(self, rule: AlarmRule, own: UsageRow, now: datetime, ago: timedelta) -> tuple[int, int]:
+        """Of how many calls a rate is told, and how many of them are bad."""
+        if rule.metric != "fallback_rate":
+            return counts(rule.metric, own)
+        kind = ANSWERED_BY_FALLBACK
+        theirs = self.used(rule.deployment, rule.window_s, now, ago=ago, error_type=kind)
+        return own.answered, theirs.answered if theirs is not None else 0
 
     def _score(self, rule: AlarmRule, now: datetime, ago: timedelta, window: str) -> Reading:
         name = rule.metric.removeprefix("score:")
