@@ -12,6 +12,7 @@ import pytest
 
 from airboss.config import AlarmConfig
 from airboss.config.types import SloConfig
+from airboss.domain.score import Score
 from tests.controller.test_alarm_watch import Watched
 from tests.store.samples import START, call_id
 
@@ -66,4 +67,32 @@ def test_a_rate_says_of_how_many_calls_it_is(
     assert watched.tick().detail == "1 of 3 calls"
     (note,) = watched.store.notifications("errors", limit=9)
     assert said in note.body["text"]
+    watched.store.close()
+
+
+def test_what_is_said_of_yesterdays_calls_is_shown_too(tmp_path: Path) -> None:
+    """An alarm on a score counts it when it is given, and leads to the call that it is about."""
+    watched = Watched(tmp_path)
+    watched.alarms["errors"] = AlarmConfig(
+        metric="score:helpful", deployment="assistant", below=0.5, window="1h", hold="0s", notify=("ops",)
+    )
+    watched.calls(1)
+    watched.clock.at = START + timedelta(hours=20)
+    given = Score(
+        id=call_id(500),
+        subject="record",
+        subject_id=call_id(1),
+        name="helpful",
+        source="human",
+        by="team-a",
+        at=watched.clock.at,
+        value=False,
+    )
+    watched.log.put_scores([given])
+    watched.clock.at += timedelta(minutes=1)
+    assert watched.tick().records == (call_id(1),)
+    (note,) = watched.store.notifications("errors", limit=9)
+    asked = dict(parse_qsl(urlsplit(note.body["link"]).query))
+    assert datetime.fromisoformat(asked["since"]) <= START
+    assert asked["score"] == "helpful<0.5"
     watched.store.close()

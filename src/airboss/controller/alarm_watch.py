@@ -35,12 +35,12 @@ from airboss.store.alert_rows import (
     AlertStore,
     Notification,
     Told,
+    begun_before,
     calls_of,
     looked_back,
     spent_page,
 )
 from airboss.store.alert_rules import quieted, rule_of
-from airboss.store.usage import LATE
 
 EVERY_S: Final = 5.0
 LOOK_S: Final = 5.0
@@ -290,7 +290,8 @@ class AlarmWatch:
             return decision
         since = min(row.since, now) - looked_back(row.rule, row.memory)
         asked: dict[str, Any] = calls_of(row.rule, since, None, memory=row.memory)
-        where = msgspec.convert({**asked, "since": since - LATE}, RecordFilter)
+        scored = row.rule.metric.startswith("score:")
+        where = msgspec.convert({**asked, "since": since - begun_before(row.rule)}, RecordFilter)
         try:
             found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
         except (AirbossError, ValueError):
@@ -298,7 +299,8 @@ class AlarmWatch:
         callers = [
             each.id
             for each in found
-            if each.key != INTERNAL_KEY and each.started_at + timedelta(milliseconds=each.latency_ms) >= since
+            if each.key != INTERNAL_KEY
+            and (scored or each.started_at + timedelta(milliseconds=each.latency_ms) >= since)
         ]
         row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row)

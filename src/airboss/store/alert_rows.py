@@ -22,6 +22,9 @@ Told = Literal["ok", "firing", "no_data"]
 BACK_OFF_S_MAX: Final = 300.0
 """The longest pause between two tries to tell somebody."""
 
+SCORED_LATE: Final = timedelta(days=1)
+"""So old are calls that an alarm on a score shows."""
+
 FIRST_S_MAX: Final = 3600.0
 """The longest that the first of them waits."""
 
@@ -204,15 +207,20 @@ def _burnt(rule: AlarmRule, memory: object) -> Burnt | None:
     return msgspec.convert(memory, Burnt) if rule.kind == "burn_rate" and memory is not None else None
 
 
+def begun_before(rule: AlarmRule) -> timedelta:
+    """How long before a call counts it may have begun: people say what they think of yesterday's, too."""
+    return SCORED_LATE if rule.metric.startswith("score:") else LATE
+
+
 def calls_of(
     rule: AlarmRule, since: datetime, until: datetime | None, *, memory: object = None
 ) -> dict[str, str]:
     """The calls that an alarm of a deployment or a key is about, as a question of records (parameters of
-    `/records`): what ended since then began up to LATE before."""
+    `/records`): what ended, or was scored, since then began up to `begun_before` earlier."""
     burnt = _burnt(rule, memory)
     failed = burnt.failed if burnt is not None else rule.slo is not None and rule.slo.latency_ms is None
     whose = {"key": rule.key} if rule.kind == "budget" else {"deployment": rule.deployment}
-    asked = {**whose, "since": _moment(since - LATE)}
+    asked = {**whose, "since": _moment(since - begun_before(rule))}
     if until is not None:
         asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
     if rule.metric == "error_rate" or failed:
