@@ -70,3 +70,16 @@ def test_the_window_of_a_burn_rate_is_that_which_it_is_seen_over(fresh: LoopSite
     fresh.loop.alerts.put_alarms([msgspec.structs.replace(burns, rule=rule, memory=memory)])
     answer = fresh.program().get("/api/v1/alarms/burn")
     assert answer.json()["alarm"]["window"] == "3d"
+
+
+def test_an_alarm_that_has_become_another_is_shown_before_its_next_look(fresh: LoopSite) -> None:
+    """What it keeps is of the kind that it was."""
+    at = fresh.loop.clock.at
+    was = row(fresh.loop, "burn", "error_rate", bound=0.1, phase="firing", since=at, value=0.5)
+    rule = msgspec.structs.replace(was.rule, kind="sequential")
+    fresh.loop.alerts.put_alarms([msgspec.structs.replace(was, rule=rule, memory={"of": "error_rate/0.01"})])
+    slo = '[alarms.burn]\ndeployment = "support"\nslo = { target = 0.99 }\n'
+    fresh.loop.apply(OLD_PROMPT, text=CONFIG + slo)
+    for path in ("/alerts", "/alerts/burn"):
+        assert "burn" in shown(fresh.person(), path).text
+    assert fresh.program().get("/api/v1/alarms/burn").status_code == 200

@@ -204,7 +204,12 @@ def looked_back(rule: AlarmRule, memory: object) -> timedelta:
 
 
 def _burnt(rule: AlarmRule, memory: object) -> Burnt | None:
-    return msgspec.convert(memory, Burnt) if rule.kind == "burn_rate" and memory is not None else None
+    if rule.kind != "burn_rate" or memory is None:
+        return None
+    try:
+        return msgspec.convert(memory, Burnt)
+    except msgspec.ValidationError:  # the alarm was of another kind at its last look
+        return None
 
 
 def begun_before(rule: AlarmRule) -> timedelta:
