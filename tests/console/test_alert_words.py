@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from airboss.console.views_alerts import amount
-from airboss.store.alert_rows import Silence
+from airboss.store.alert_rows import Notification, Silence
 from tests.console.looped import LoopSite, opened
 from tests.console.test_pages import shown
 from tests.support.seed_alarms import row
@@ -83,3 +83,27 @@ def test_an_alarm_that_has_become_another_is_shown_before_its_next_look(fresh: L
     for path in ("/alerts", "/alerts/burn"):
         assert "burn" in shown(fresh.person(), path).text
     assert fresh.program().get("/api/v1/alarms/burn").status_code == 200
+
+
+def test_what_waits_says_when_it_is_tried_again(fresh: LoopSite) -> None:
+    """And what waits behind it is not said to have been tried."""
+    at = fresh.loop.clock.at
+    first, later = (
+        Notification(
+            id=name,
+            alarm="errors",
+            notifier="ops",
+            kind="firing",
+            created_at=at,
+            due_at=at + timedelta(minutes=5),
+            body={},
+            attempts=attempts,
+            error=error,
+        )
+        for name, attempts, error in (("a", 3, "it answered 500"), ("b", 0, None))
+    )
+    fresh.loop.alerts.put_alarms([], notifications=[first, later])
+    text = shown(fresh.person(), "/alerts/errors").text
+    assert "it answered 500 again " in text
+    assert "not tried yet" in text
+    assert "tried again" not in text
