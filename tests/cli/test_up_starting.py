@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from airboss.cli import api
 from airboss.supervisor.runfiles import read_starting
-from tests.cli.running import COMMAND, CONFIG, environment
+from tests.cli.running import COMMAND, CONFIG, environment, verb
 from tests.support.wait import until
 
 
@@ -70,3 +71,20 @@ def test_a_start_that_takes_long_is_named(
         api.reach(tmp_path / "data", None),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONFIG.replace("[models.small]", "[model.small]"),
+        CONFIG + "[[",
+        CONFIG + "[releases.r]\nmodel = 'small'\nprompt = 'none.md'\n",
+        CONFIG + "[store]\nledger = 'x:/'",
+    ],
+)
+def test_a_wrong_configuration_is_the_callers_to_mend(tmp_path: Path, text: str) -> None:
+    """Its error says so to programs, as that of `apply` does."""
+    (tmp_path / "airboss.toml").write_text(text)
+    told = verb(tmp_path, "up", "--json", "--port", "0", "--console-port", "0")
+    assert told.returncode == 2
+    assert json.loads(told.stderr.splitlines()[-1])["error"]["type"] == "invalid_request_error"

@@ -267,14 +267,11 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     check_not_lost(ledger, data)
     applied = ledger.config()
     try:
-        text = read_config(path) if path.exists() else None
-    except (OSError, ConfigError) as error:
-        said = (
-            error if isinstance(error, ConfigError) else f"{path} cannot be read: {error.strerror or error}"
-        )
+        text = said_in(path)
+    except (ConfigError, SetupError) as error:
         if applied is None:
-            raise SetupError(str(said)) from error
-        log.warning("the configuration in force is served, whatever is in the file: %s", said)
+            raise
+        log.warning("the configuration in force is served, whatever is in the file: %s", error)
         return applied, "the configuration in force"
     if text is None and path.name != STARTER_FILE:
         if applied is None:
@@ -297,6 +294,15 @@ def choose_config(ledger: Ledger, data: DataDir, path: Path) -> tuple[str, str]:
     for each in warnings_of(parse_config(text, source=str(path))):  # as `apply` does
         log.warning("%s", each)
     return text, str(path)
+
+
+def said_in(path: Path) -> str | None:
+    """What a file says, with the prompts of files beside it; None if there is none. Raises ConfigError, and
+    SetupError where it cannot be read."""
+    try:
+        return read_config(path) if path.exists() else None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:

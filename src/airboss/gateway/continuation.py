@@ -91,7 +91,10 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         return None
     pieces = cut.assembly.pieces
     tokens = pieces if source.kind in TOKEN_EACH else -(-len(text) // CHARS_PER_TOKEN)
-    told = told_part(cut)
+    told = told_part(cut) if cut.seam is None else None
+    prompt_tokens = told.prompt_tokens if told is not None else None
+    if cut.seam is not None:
+        prompt_tokens = cut.seam.prompt_tokens
     sent, blank = (text, "") if target.kind == "local" else (text.rstrip(), text[len(text.rstrip()) :])
     values = members(call.said.body)
     if not sent or _has_grammar(values, call.branch.release) or not _put(values, call.body, sent):
@@ -109,7 +112,7 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         first=first,
         text=text,
         tokens=tokens,
-        prompt_tokens=told.prompt_tokens if told is not None and told.prompt_tokens else None,
+        prompt_tokens=prompt_tokens or None,
         blank=blank,
         exact=target.kind == "local",
     )

@@ -40,7 +40,8 @@ class Seam:
     def __init__(
         self, first: Reply, text: str, *, tokens: int, prompt_tokens: int | None, blank: str, exact: bool
     ) -> None:
-        self._prompt_tokens = prompt_tokens
+        self.prompt_tokens = prompt_tokens
+        """What the first prompt had, as far as it is known by now."""
         self._text = text
         self._tokens = tokens
         self._blank = blank
@@ -128,9 +129,9 @@ class Seam:
 
     def _summed(self, shown: dict[str, Any], own: Usage) -> dict[str, Any]:
         """Usage as one answer would have had it: the first prompt, and all the output."""
-        prompt = self._prompt_tokens
-        if prompt is None:
-            prompt = max(0, own.prompt_tokens - self._tokens)
+        if self.prompt_tokens is None:
+            self.prompt_tokens = max(0, own.prompt_tokens - self._tokens)
+        prompt = self.prompt_tokens
         output = (own.completion_tokens or 0) + self._tokens
         details = shown.get("prompt_tokens_details")
         if isinstance(details, dict):  # of a longer prompt, with the answer's beginning: parts of this one
