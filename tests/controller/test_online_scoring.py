@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,12 @@ class Judge:
     def __init__(self) -> None:
         self.calls = 0
         self.error: str | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def call(self, call: Call) -> Answer:  # noqa: ARG002 - as `Caller`
         """The best grade."""
         self.calls += 1
+        self.meanwhile()
         if self.error is not None:
             return Answer(error=self.error)
         return Answer(text='{"reasoning":"fine","grade":5}')
@@ -274,6 +276,25 @@ def test_calls_that_an_import_brought_are_left_alone(scored: Scored) -> None:
     scored.calls(1, 2, 3)
     scored.run()
     assert {each.subject_id for each in scored.scores()} == {call_id(3)}
+
+
+@pytest.mark.parametrize("error", [None, "words of ann"])
+def test_who_is_forgotten_while_a_judge_thinks_leaves_no_words(scored: Scored, error: str | None) -> None:
+    """What it says may quote them, and an erasure that is done looks at nothing that comes after it."""
+    scored.rules = {"assistant": scored.rule("refusal", "llm_judge:grader")}
+    scored.calls(1, user="ann")
+    scored.calls(2, user="bob")
+    scored.judge.error = error
+    scored.judge.meanwhile = lambda: scored.log.erase({"ann": START + timedelta(hours=1)})
+    scored.run()
+    of = {(each.subject_id, each.name): each for each in scored.scores()}
+    assert len(of) == 4
+    theirs, other = (of[call_id(number), "llm_judge"] for number in (1, 2))
+    assert theirs.value == other.value
+    assert (theirs.comment, other.comment) == (None, None if error else "fine")
+    if error is not None:
+        assert theirs.unscored == "what was said of it is erased"
+        assert "words of ann" in (other.unscored or "")
 
 
 def test_a_store_that_is_away_is_asked_again(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,9 +154,19 @@ class OnlineScoring:
         made = await asyncio.gather(*(one(record, online) for record, online in todo))
         scores = [self._redacted(each) for each in made if each is not None]
         if scores:
-            await asyncio.to_thread(self._log.put_scores, scores)
+            await asyncio.to_thread(self._keep, scores, bodies)
         self.unscored += sum(each.value is None for each in scores)
         self.scored += sum(each.value is not None for each in scores)
+
+    def _keep(self, scores: Sequence[Score], judged: Mapping[str, InferenceRecord]) -> None:
+        """Keep scores, without words about a call whose own are gone by now: somebody was forgotten while a
+        model judged it, and what it says may quote them."""
+        telling = {
+            each.subject_id for each in scores if each.comment is not None or each.unscored is not None
+        }
+        left = self._with_bodies({each for each in telling if _has_words(judged.get(each))})
+        gone = {each for each in telling if _has_words(judged.get(each)) and not _has_words(left.get(each))}
+        self._log.put_scores([_wordless(each) if each.subject_id in gone else each for each in scores])
 
     def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:
         found: dict[str, InferenceRecord] = {}
@@ -181,6 +191,16 @@ class OnlineScoring:
             unscored=self._redact(made.unscored) if made.unscored is not None else None,
             value=self._redact(made.value) if isinstance(made.value, str) else made.value,
         )
+
+
+def _has_words(record: InferenceRecord | None) -> bool:
+    return record is not None and record.response is not None
+
+
+def _wordless(made: Score) -> Score:
+    return msgspec.structs.replace(
+        made, comment=None, unscored=made.unscored and "what was said of it is erased"
+    )
 
 
 def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:
