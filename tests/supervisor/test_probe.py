@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -85,17 +86,40 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("while True: pass", "busy"), ("import signal; signal.pause()", "failed")],
+    [("while True: pass", "busy"), ("import signal; print(1, flush=True); signal.pause()", "failed")],
 )
 def test_silence_at_work_is_busy(code: str, expected: Health) -> None:
     """A process that does not answer is busy if it computes, and stuck if it does not."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", code])
-    try:
-        until(lambda: cpu_s(process.pid) > 0.05 if expected == "busy" else True)
-        assert probed(silent, pid=process.pid) == expected
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            if expected == "busy":
+                until(lambda: cpu_s(process.pid) > 0.05)
+            else:
+                assert process.stdout is not None
+                process.stdout.readline()
+            assert probed(silent, pid=process.pid) == expected
+        finally:
+            process.kill()
+
+
+def test_who_computes_and_gets_no_processor_is_busy() -> None:
+    """What runs when nothing else wants to, beside others that compute, hardly ever does."""
+    with contextlib.ExitStack() as ending:
+
+        def computing() -> int:
+            process = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
+            ending.callback(process.wait)
+            ending.callback(process.kill)
+            os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
+            until(lambda: cpu_s(process.pid) > 0.05)
+            return process.pid
+
+        last = computing()
+        os.sched_setscheduler(last, os.SCHED_IDLE, os.sched_param(0))
+        computing()
+        before = cpu_s(last)
+        assert probed(silent, pid=last) == "busy"
+        assert cpu_s(last) - before < 0.03, "a tenth of a core: nobody else computed"
 
 
 def test_a_unix_socket_is_ready_once_bound(tmp_path: Path) -> None:
