@@ -34,7 +34,8 @@ def test_a_closed_loop_counts_what_the_server_has_answered(provider: FakeProvide
     seen = provider.stats()
     assert result["errors"] == 3
     assert 0 <= seen.requests - result["requests_with_warming"] <= 4
-    assert result["requests_per_s"] > 100
+    ended = result["requests"]
+    assert ended / 5 < result["requests_per_s"] <= ended / 0.3
     assert seen.last[-1].header("authorization") == "Bearer sk-bench"
 
 

@@ -47,7 +47,7 @@ async def _ask(pool: Pool, body: bytes) -> Heard:
     heard = Heard()
     connection = pool.idle() or await pool.connect(5.0)
     connection.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body), heard)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await heard.over.wait()
     return heard
 
