@@ -213,7 +213,8 @@ class MessagesSpeech:
     def use_of(self, call: JoinedCall) -> Json:
         """The block that calls a tool, without its arguments."""
         made = call.id or f"toolu_{self.record_id.replace('-', '')}_{call.index}"
-        return {"type": "tool_use", "id": made, "name": call.name, "input": {}}
+        name = self._asked.names.get(call.name, call.name)
+        return {"type": "tool_use", "id": made, "name": name, "input": {}}
 
     def _message(self, model: str) -> Json:
         return {

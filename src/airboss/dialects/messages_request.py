@@ -12,13 +12,14 @@ What differs, and what becomes of it:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from airboss.dialects.messages_shape import MessagesRequest, OutputConfig, Tool, ToolChoice
 from airboss.dialects.messages_turns import Turns, add_conversation
-from airboss.dialects.plain import ID_CHARS_MAX
+from airboss.dialects.plain import ID_CHARS_MAX, NAME_CHARS_MAX, fitting_name
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -60,7 +61,8 @@ class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     """The chat request. `rich` is whether it has what servers of OpenAI's dialect do not take, `most` whether
     it asks for the effort `max`, `thinks` whether for any, `calls` whether it has tools; `dropped` names what
     was left out; `begun` is the beginning of the answer, where the last turn is the assistant's. `unsaid` is
-    what chat has no words for, and what is not in `body`."""
+    what chat has no words for, and what is not in `body`. `names` are those of tools that were too long, by
+    what they are called there."""
 
     body: bytes
     model: str
@@ -71,6 +73,7 @@ class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     calls: bool = False
     begun: str = ""
     unsaid: tuple[Unsaid, ...] = ()
+    names: Mapping[str, str] = {}
 
 
 def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
@@ -119,6 +122,11 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         calls="tools" in value,
         begun=turns.begun,
         unsaid=tuple(turns.unsaid),
+        names={
+            fitting_name(tool.name): tool.name
+            for tool in request.tools or ()
+            if len(tool.name) > NAME_CHARS_MAX
+        },
     )
 
 
@@ -155,7 +163,7 @@ def _tool(turns: Turns, tool: Tool, number: int) -> Json:
         )
     if not tool.name:
         raise InvalidRequest(f"tools[{number}].name is missing; add it", param=f"tools[{number}].name")
-    function: Json = {"name": tool.name, "parameters": tool.input_schema or {"type": "object"}}
+    function: Json = {"name": fitting_name(tool.name), "parameters": tool.input_schema or {"type": "object"}}
     if tool.description is not None:
         function["description"] = tool.description
     if tool.strict is not None:
@@ -170,7 +178,7 @@ def _choice(choice: ToolChoice) -> str | Json:
         case "any":
             return "required"
         case "tool" if choice.name:
-            return {"type": "function", "function": {"name": choice.name}}
+            return {"type": "function", "function": {"name": fitting_name(choice.name)}}
     raise InvalidRequest(
         f"'tool_choice' is of type {choice.type[:40]!r}; it is auto, any, none, or tool with a name",
         param="tool_choice",

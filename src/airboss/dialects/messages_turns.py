@@ -13,7 +13,7 @@ import msgspec
 
 from airboss.dialects.chat_said import GOOGLES, OPENAIS, REASONING
 from airboss.dialects.messages_shape import Block, MessagesRequest, Typed
-from airboss.dialects.plain import THOUGHTS_OF_OPENAIS
+from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, fitting_name
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
@@ -303,4 +303,5 @@ def _call(block: Block, where: str) -> Json:
     arguments = bytes(block.input).decode()
     if not arguments.startswith("{"):
         raise InvalidRequest(f"{where}.input is no JSON object; send one", param=f"{where}.input")
-    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}
+    function = {"name": fitting_name(block.name), "arguments": arguments}
+    return {"id": block.id, "type": "function", "function": function}

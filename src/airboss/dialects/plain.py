@@ -23,6 +23,8 @@ _OWN = (
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 ID_CHARS_MAX = 64
 """Of a user, and of a call in Responses, at OpenAI; others take 128."""
+NAME_CHARS_MAX = 64
+"""Of a tool, at OpenAI and Bedrock; Anthropic takes twice as many."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
 """Where thoughts are wanted back."""
 _ARE_THEIRS = re.compile(r"deepseek|kimi|\bglm\b", re.IGNORECASE)
@@ -83,6 +85,15 @@ def fitting_id(text: str) -> str:
     if len(text) <= ID_CHARS_MAX:
         return text
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def fitting_name(name: str) -> str:
+    """A tool's name as OpenAI and Bedrock take it: the end of a longer one, as agents have of their MCP
+    servers, by its hash."""
+    if len(name) <= NAME_CHARS_MAX:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return f"{name[: NAME_CHARS_MAX - len(digest) - 1]}_{digest}"
 
 
 def calls_unthinking(target: Target) -> bool:
