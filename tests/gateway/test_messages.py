@@ -153,7 +153,7 @@ def test_releases_prompt_and_parameters(own_root: Path, provider: FakeProvider) 
         response = say(gateway, "messages", system="S", prompt_variables={"tongue": "Dutch"}, temperature=0.9)
         assert response.status_code == 200
         asked = sent(provider)
-        assert [each["content"] for each in asked["messages"]] == ["Speak Dutch.", "S", "hi"]
+        assert [each["content"] for each in asked["messages"]] == ["Speak Dutch.\n\nS", "hi"]
         assert (asked["max_tokens"], asked["temperature"]) == (7, 0.9)
         assert "prompt_variables" not in asked
         missing = say(gateway, "messages")

@@ -39,6 +39,7 @@ _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
 _GPT_MAX, _GPT_XHIGH, _GPT_UNTHINKING = (5, 6), (5, 2), (5, 4)
 """The first of OpenAI's models whose effort may be `max`, and `xhigh`, and that refuse tools in chat unless
 told not to think."""
+_INSTRUCT = frozenset({"system", "developer"})
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
@@ -68,6 +69,27 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         members["user"] = fitting_id(msgspec.json.decode(members["user"], type=str))
     if renamed and "max_tokens" in members:
         members["max_completion_tokens"] = members.pop("max_tokens")
+    return encode(members)
+
+
+def instructed_first(chat: bytes, target: Target) -> bytes:
+    """A chat with all its instructions in one message, the first. Many models' templates know no `developer`,
+    and refuse a second system message, or one that is not the first; OpenAI takes them as they come."""
+    several = b'"role":"developer"' in chat or chat.count(b'"role":"system"') > 1
+    if target.kind in {"openai", "azure"} or not several:
+        return chat
+    members: Json = dict(_members.decode(chat))
+    messages = _listed.decode(members["messages"])
+    told = [message for message in messages if message.get("role") in _INSTRUCT]
+    contents = [message.get("content") or "" for message in told]
+    if not told:
+        return chat
+    content: Any = "\n\n".join(each for each in contents if isinstance(each, str) and each)
+    if not all(isinstance(each, str) for each in contents):
+        parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+        content = [part for each in parts for part in each]
+    others = [message for message in messages if message.get("role") not in _INSTRUCT]
+    members["messages"] = [{"role": "system", "content": content}, *others]
     return encode(members)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airboss.dialects.plain import instructed_first
 from airboss.dialects.speech import CHATS
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
@@ -101,6 +102,7 @@ def _sent(
         translated = outgoing(branch.translate, raw, body, release, target)
         return translated.body, translated
     sent = wire.upstream_body(raw, body, model=target.upstream_model, release=release)
+    sent = instructed_first(sent, target) if tells else sent
     if elsewhere is not None:
         translated = elsewhere(sent)
         return translated.body, translated
