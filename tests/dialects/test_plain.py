@@ -9,7 +9,7 @@ import pytest
 
 from airboss.dialects.messages_answer import MessagesSpeech
 from airboss.dialects.messages_request import messages_as_chat
-from airboss.dialects.plain import plain_chat
+from airboss.dialects.plain import arranged, plain_chat
 from airboss.domain.plan import Target
 from airboss.domain.release import ProviderKind
 from tests.dialects.test_messages_request import CALL, IMAGE, MARK, THOUGHT, asked, assistant, text, user
@@ -56,7 +56,8 @@ def test_what_a_tool_shows_is_shown_by_the_user(then: Any) -> None:
     turns += [user(*results, *([] if then == "assistant" else then))]
     turns += [{"role": "assistant", "content": "Well,"}] if then == "assistant" else []
     chat = messages_as_chat(json.dumps(asked(messages=turns)).encode())
-    said = json.loads(plain_chat(chat.body, target("openai-compatible"), rich=chat.rich))["messages"]
+    there = target("openai-compatible")
+    said = json.loads(arranged(plain_chat(chat.body, there, rich=chat.rich), there))["messages"]
     assert [(each["role"], each["content"]) for each in said[2:5]] == [
         ("tool", "a deck"),
         ("tool", "Shown below."),

@@ -50,8 +50,7 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
     newer models want: other servers may know the older one only. `most` is whether it asks for the effort
     `max`, which not all models know."""
     renamed = target.kind in {"openai", "azure"}
-    shows = b'"tool"' in chat and any(mark in chat for mark in _SHOWN)
-    if not (rich or renamed or most or shows):
+    if not (rich or renamed or most):
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
@@ -59,8 +58,6 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
         for name in ("messages", "tools"):
             if name in members:
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
-    if shows:
-        members["messages"] = _shown_by_the_user(_listed.decode(encode(members["messages"])))
     if most:
         members["reasoning_effort"] = _most(target)
     if "tools" in members and calls_unthinking(target):
@@ -72,25 +69,35 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
     return encode(members)
 
 
-def instructed_first(chat: bytes, target: Target) -> bytes:
-    """A chat with all its instructions in one message, the first. Many models' templates know no `developer`,
-    and refuse a second system message, or one that is not the first; OpenAI takes them as they come."""
+def arranged(chat: bytes, target: Target) -> bytes:
+    """A chat's messages, as they go upstream, in the order in which they are taken there: what a tool shows
+    behind its results, and all instructions first."""
+    shows = b'"tool"' in chat and any(mark in chat for mark in _SHOWN)
     several = b'"role":"developer"' in chat or chat.count(b'"role":"system"') > 1
-    if target.kind in {"openai", "azure"} or not several:
+    leads = several and target.kind not in {"openai", "azure"}
+    if not (shows or leads):
         return chat
     members: Json = dict(_members.decode(chat))
     messages = _listed.decode(members["messages"])
+    if shows:
+        messages = _shown_by_the_user(messages)
+    members["messages"] = _instructed_first(messages) if leads else messages
+    return encode(members)
+
+
+def _instructed_first(messages: list[Json]) -> list[Json]:
+    """All instructions in one message, the first. Many models' templates know no `developer`, and refuse a
+    second system message, or one that is not the first; OpenAI takes them as they come."""
     told = [message for message in messages if message.get("role") in _INSTRUCT]
     contents = [message.get("content") or "" for message in told]
     if not told:
-        return chat
+        return messages
     content: Any = "\n\n".join(each for each in contents if isinstance(each, str) and each)
     if not all(isinstance(each, str) for each in contents):
         parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
         content = [part for each in parts for part in each]
     others = [message for message in messages if message.get("role") not in _INSTRUCT]
-    members["messages"] = [{"role": "system", "content": content}, *others]
-    return encode(members)
+    return [{"role": "system", "content": content}, *others]
 
 
 def _not_for(target: Target) -> frozenset[str]:

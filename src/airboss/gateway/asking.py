@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.dialects.plain import instructed_first
+from airboss.dialects.plain import arranged
 from airboss.dialects.speech import CHATS
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
@@ -102,10 +102,10 @@ def _sent(
         translated = outgoing(branch.translate, raw, body, release, target)
         return translated.body, translated
     sent = wire.upstream_body(raw, body, model=target.upstream_model, release=release)
-    sent = instructed_first(sent, target) if tells else sent
     if elsewhere is not None:
         translated = elsewhere(sent)
         return translated.body, translated
+    sent = arranged(sent, target) if tells else sent
     return (engine_body(sent, body, release=release, tells=tells) if target.kind == "local" else sent), None
 
 
