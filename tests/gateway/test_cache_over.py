@@ -1,14 +1,16 @@
-"""Answers in the cache whose time is over."""
+"""Answers that are good for a time, or for a moment only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from airboss.testing import FakeProvider
-from tests.gateway.test_cache import kept, worker
+from tests.gateway.test_cache import CACHE, kept, state, worker
 from tests.support.gateway import Gateway, deployment
 from tests.support.wait import until
 
@@ -26,3 +28,36 @@ def test_what_is_over_is_deleted(own: Gateway, provider: FakeProvider) -> None:
     until(lambda: kept(own) == 1)
     own.publish(deployment(provider.url))
     until(lambda: kept(own) == 0)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"web_search_options": {}},
+        {"search_parameters": {"mode": "auto"}},
+        {"plugins": [{"id": "web"}]},
+        {"enable_search": True},
+        {"tools": [{"type": "web_search"}]},
+        {"tools": [{"google_search": {}}]},
+        {"tools": [{"type": ["odd"]}]},
+        {"modalities": ["text", "audio"]},
+    ],
+    ids=str,
+)
+def test_what_was_looked_up_is_not_kept(own: Gateway, asked: dict[str, Any]) -> None:
+    """Whoever's tool it is that runs at the provider, and by whatever name that is asked for."""
+    assert [state(own.chat("any news?", **asked)) for _ in range(2)] == ["bypass", "bypass"]
+    (name,) = asked
+    switched_off = {"tools": [], "plugins": None}.get(name, False)
+    if name not in {"modalities", "web_search_options", "search_parameters"}:
+        assert state(own.chat("any news?", **{name: switched_off})) == "miss"
+
+
+def test_nor_where_the_release_asks_for_it(own: Gateway, provider: FakeProvider) -> None:
+    """Of a caller who may not know."""
+    plan = deployment(provider.url, cache=CACHE)
+    searching = msgspec.structs.replace(plan.stable, digest="e" * 64, params={"enable_search": True})
+    own.publish(msgspec.structs.replace(plan, stable=searching))
+    until(lambda: own.chat("x").headers["x-airboss-release"] == "e" * 64)
+    assert state(own.chat("any news?")) == "bypass"
+    assert state(own.chat("any news?", enable_search=False)) == "miss"

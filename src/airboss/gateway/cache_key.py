@@ -34,8 +34,16 @@ SHAPES_NOTHING: Final = frozenset(
 """Members of a request that say who asks, or how it is sent, and not what. The model is the release's."""
 KEPT: Final = frozenset({"chat", "text_completion", "embeddings"})
 """What answers are kept of."""
-TELLS_THE_TIME: Final = frozenset({"web_search_options", "audio", "modalities"})
-"""Members with which an answer is good for a moment only."""
+TELLS_THE_TIME: Final = frozenset(
+    {
+        *("web_search_options", "search_parameters", "enable_search", "web_search", "plugins"),
+        *("audio", "modalities"),
+    }
+)
+"""Members with which an answer is good for a moment only: sound, and a search of the web as OpenAI, xAI, Qwen
+and OpenRouter name it."""
+CALLERS_TOOLS: Final = ("function", "custom")
+"""Tools of any other type run at the provider, who looks something up or runs a program."""
 KEPT_AS: Final = "2"
 """Part of every key: answers that an earlier version kept in another form are not found."""
 
@@ -80,9 +88,21 @@ def said_in(call: Admitted) -> dict[str, Any] | None:
         body: dict[str, Any] = msgspec.json.decode(call.request.body)
     except (msgspec.DecodeError, RecursionError):
         return None
-    if TELLS_THE_TIME & body.keys() or body.get("store") is True:
+    if _tells_the_time(call, body) or body.get("store") is True:
         return None
     return {name: value for name, value in body.items() if name not in SHAPES_NOTHING and value is not None}
+
+
+def _tells_the_time(call: Admitted, body: dict[str, Any]) -> bool:
+    release = call.branch.release
+    asked = {**release.params, **body, **release.params_force}
+    for name in TELLS_THE_TIME & asked.keys():
+        if asked[name] is not None and asked[name] is not False:
+            return True
+    tools = asked.get("tools")
+    return isinstance(tools, list) and any(
+        isinstance(tool, dict) and tool.get("type") not in CALLERS_TOOLS for tool in tools
+    )
 
 
 def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
