@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airboss.store.answers import KeptAnswer, SqliteAnswers
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import CACHE, kept, state, worker
 from tests.support.gateway import Gateway, deployment
@@ -61,3 +62,14 @@ def test_nor_where_the_release_asks_for_it(own: Gateway, provider: FakeProvider)
     until(lambda: own.chat("x").headers["x-airboss-release"] == "e" * 64)
     assert state(own.chat("any news?")) == "bypass"
     assert state(own.chat("any news?", enable_search=False)) == "miss"
+
+
+def test_what_has_no_room_makes_none(tmp_path: Path) -> None:
+    """All others would go for it, and it would be the next."""
+    answers = SqliteAnswers(tmp_path / "cache.db")
+    bounds: dict[str, Any] = {"now": 1.0, "entries_max": 10, "bytes_max": 1000}
+    for key, size in ((b"a", 400), (b"b", 400), (b"c", 1001)):
+        kept = KeptAnswer(key=key, deployment="d", user=None, asked_at=0.0, over_at=9.0, answer=b"x" * size)
+        answers.put(kept, **bounds)
+    assert [answers.get(key, 2.0) is not None for key in (b"a", b"b", b"c")] == [True, True, False]
+    answers.close()

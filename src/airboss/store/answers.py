@@ -135,10 +135,12 @@ class SqliteAnswers:
                 (kept.deployment, now, SWEEP),
             ).fetchall()
             _drop(connection, [(kept.key,), *over])
-            size = len(kept.answer)
-            if kept.meaning is not None:
-                meant = kept.meaning
+            meant, size = kept.meaning, len(kept.answer)
+            if meant is not None:
                 size += len(meant.vector) + len(meant.text)
+            if size > bytes_max:
+                return  # all others would go for it, and then it
+            if meant is not None:
                 connection.execute(
                     "insert into vectors values (?, ?, ?, ?, ?)",
                     (meant.scope, kept.over_at, kept.key, meant.text, meant.vector),
