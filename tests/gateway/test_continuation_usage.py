@@ -26,10 +26,11 @@ def gateway(provider: FakeProvider, own_root: Path) -> Iterator[Gateway]:
         yield running
 
 
-def test_the_prompt_is_the_first_one(gateway: Gateway, provider: FakeProvider) -> None:
-    """As Claude told it when it began, not guessed from what came after."""
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_prompt_is_the_first_one(gateway: Gateway, provider: FakeProvider, times: int) -> None:
+    """As Claude told it when it began, not guessed from what came after, however often that broke off."""
     whole = chunks(gateway.chat("tell me of it", model="claude", **STREAM))[-1]["usage"]
-    provider.script("cut-reset;after=5")
+    provider.script(*["cut-reset;after=5"] * times)
     gone_on = chunks(gateway.chat("tell me of it", model="claude", **STREAM))[-1]["usage"]
     assert gone_on["prompt_tokens"] == whole["prompt_tokens"] > 0
     assert gone_on["total_tokens"] == gone_on["prompt_tokens"] + gone_on["completion_tokens"]

@@ -91,10 +91,7 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         return None
     pieces = cut.assembly.pieces
     tokens = pieces if source.kind in TOKEN_EACH else -(-len(text) // CHARS_PER_TOKEN)
-    told = told_part(cut) if cut.seam is None else None
-    prompt_tokens = told.prompt_tokens if told is not None else None
-    if cut.seam is not None:
-        prompt_tokens = cut.seam.prompt_tokens
+    told = cut.seam or told_part(cut)  # what goes on has a longer prompt
     sent, blank = (text, "") if target.kind == "local" else (text.rstrip(), text[len(text.rstrip()) :])
     values = members(call.said.body)
     if not sent or _has_grammar(values, call.branch.release) or not _put(values, call.body, sent):
@@ -112,7 +109,7 @@ def continued(call: Admitted, cut: StreamedAnswer, source: Target, target: Targe
         first=first,
         text=text,
         tokens=tokens,
-        prompt_tokens=prompt_tokens or None,
+        prompt_tokens=told.prompt_tokens or None if told is not None else None,
         blank=blank,
         exact=target.kind == "local",
     )
