@@ -11,6 +11,7 @@ import pytest
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import state, worker
 from tests.support.gateway import Gateway
+from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
 
@@ -40,3 +41,14 @@ def test_a_provider_that_fails_is_not_asked_by_all_who_wait(
     assert {(each["status"], each["error_type"]) for each in closed} == {("error", closed[0]["error_type"])}
     assert [len(each["attempts"]) > 0 for each in closed] == [True] + [False] * 11
     assert state(gateway.chat("hello")) == "miss"
+
+
+@pytest.mark.parametrize("odd", [b'"embedding":[1e999]', b'"embedding":[1],"x":"\xff"'])
+def test_vectors_that_cannot_be_read(own_root: Path, odd: bytes) -> None:
+    """They are the client's as they came, and are not kept for another."""
+    with said_upstream() as upstream, worker(upstream.url, own_root) as gateway, gateway.client() as client:
+        upstream.body = b'{"object":"list","data":[{"index":0,%s}]}' % odd
+        for _ in range(2):
+            answer = client.post("/v1/embeddings", json={"model": "gpt-4o", "input": "hello"})
+            assert (state(answer), answer.content) == ("miss", upstream.body)
+        assert "Traceback" not in gateway.log

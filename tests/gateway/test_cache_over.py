@@ -49,7 +49,7 @@ def test_what_was_looked_up_is_not_kept(own: Gateway, asked: dict[str, Any]) -> 
     """Whoever's tool it is that runs at the provider, and by whatever name that is asked for."""
     assert [state(own.chat("any news?", **asked)) for _ in range(2)] == ["bypass", "bypass"]
     (name,) = asked
-    switched_off = {"tools": [], "plugins": None}.get(name, False)
+    switched_off: Any = {"tools": [], "plugins": None}.get(name, False)
     if name not in {"modalities", "web_search_options", "search_parameters"}:
         assert state(own.chat("any news?", **{name: switched_off})) == "miss"
 

@@ -178,14 +178,17 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
     last, target = closed.attempts[-1], call.branch.target
     if (last.provider, last.model) != (target.provider, target.upstream_model):
         return False
-    if call.request.operation == "embeddings":
-        return bool(msgspec.json.decode(whole).get("data"))
-    if not is_usual(whole):
-        return False
     try:
-        choices = msgspec.json.decode(whole)["choices"]
-    except (msgspec.DecodeError, UnicodeDecodeError):  # a number that we cannot hold, or no UTF-8
+        answer = msgspec.json.decode(whole)
+    except (
+        msgspec.DecodeError,
+        RecursionError,
+        UnicodeDecodeError,
+    ):  # a number that we cannot hold, or no UTF-8
         return False
+    if call.request.operation == "embeddings":
+        return bool(answer.get("data"))
+    choices = answer["choices"] if is_usual(whole) else []
     return bool(choices) and all(map(_says_all, choices))
 
 
