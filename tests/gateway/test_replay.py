@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airboss.gateway.replay import PIECES_MAX, events_of, whole_of
+from airboss.gateway.replay import PIECES_MAX, events_of, unasked_stream, unasked_whole, whole_of
 from airboss.gateway.sse import event_data
 
 texts = st.text(max_size=200)
@@ -109,3 +109,14 @@ def test_an_error_is_no_answer() -> None:
     assert whole_of(b'data: {"error":{"message":"x"}}\n\n') is None
     assert whole_of(b'data: {"choices":[],"error":{"message":"x"}}\n\n') is None
     assert whole_of(b"") is None
+
+
+@pytest.mark.parametrize("odd", [[], {}, 5, None, "x"], ids=str)
+def test_an_answer_that_calls_itself_anything_is_one(odd: Any) -> None:
+    """Where a stream came for a whole answer, and the other way round: what it says counts."""
+    said = {"object": odd, "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
+    events = unasked_whole(json.dumps(said).encode())
+    assert b'"object":"chat.completion.chunk"' in events
+    streamed = unasked_stream(events.replace(b'"chat.completion.chunk"', json.dumps(odd).encode()))
+    assert json.loads(streamed)["object"] == "chat.completion"
+    assert json.loads(streamed)["choices"][0]["message"]["content"] == "hi"

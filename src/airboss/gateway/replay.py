@@ -76,12 +76,18 @@ def events_of(whole: bytes, *, with_usage: bool) -> Iterator[bytes]:
     answer: Json = msgspec.json.decode(whole)
     usage = answer.pop("usage", None)
     choices = answer.pop("choices", [])
-    head = {**answer, "object": STREAMED.get(answer.get("object", ""), "chat.completion.chunk")}
+    head = {**answer, "object": _named(STREAMED, answer, "chat.completion.chunk")}
     for choice in choices:
         for piece in _pieces_of(choice):
             yield _event({**head, "choices": [piece]})
     if with_usage and usage is not None:
         yield _event({**head, "choices": [], "usage": usage})
+
+
+def _named(names: dict[str, str], answer: Json, usual: str) -> str:
+    """What the answer is in its other form; `usual` where what it calls itself is no name."""
+    name = answer.get("object")
+    return names.get(name, usual) if isinstance(name, str) else usual
 
 
 def _event(said: Json) -> bytes:
@@ -165,7 +171,7 @@ def _joined(payloads: Iterable[bytes]) -> bytes | None:
                 _add(choices.setdefault(index, {"index": index}), piece)
     if not choices:
         return None
-    answer["object"] = WHOLE.get(answer.get("object", ""), "chat.completion")
+    answer["object"] = _named(WHOLE, answer, "chat.completion")
     answer["choices"] = [_ended(choices[index]) for index in sorted(choices)]
     return _encode(answer)
 
