@@ -173,7 +173,15 @@ def test_alarms_that_fire_are_told() -> None:
     found = findings(seed_status(NOW), drawn(), lambda *_: [], since)
     assert [(each.alarm, each.since) for each in found[:5]] == list(since.items())[:5]
     assert (found[0].level, found[0].title) == ("bad", "The alarm support.0 fires")
-    assert [each.title for each in found[5:]] == ["2 more alarms fire."]
+    assert [(each.title, each.path) for each in found[5:]] == [("2 more alarms fire.", "/alerts")]
+
+
+def test_an_alarm_that_somebody_knows_of_is_no_news() -> None:
+    """It is told after those that nobody has silenced, with why it is, and is not red."""
+    since = {"known": NOW, "news": NOW - timedelta(hours=1)}
+    found = findings(seed_status(NOW), drawn(), lambda *_: [], since, {"known": "the provider's maintenance"})
+    assert [(each.alarm, each.level) for each in found] == [("news", "bad"), ("known", "warn")]
+    assert found[1].detail == "It is silenced: the provider's maintenance"
 
 
 def test_a_disk_that_is_nearly_full_is_bad() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
@@ -28,7 +29,8 @@ BURSTS_NAMED = 5
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is wrong, and the next step. `deployment`, `since` and `until` lead to the calls;
-    `until` None is an error burst that goes on. `alarm` leads to that alarm's page."""
+    `until` None is an error burst that goes on. `alarm` leads to that alarm's page, `path`
+    elsewhere."""
 
     level: Level
     title: str
@@ -37,6 +39,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     alarm: str | None = None
+    path: str | None = None
 
 
 Causes = Callable[[str, datetime, datetime | None], Sequence[str]]
@@ -54,15 +57,24 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(
-    status: SystemStatus, chart: Chart, causes: Causes, firing: Mapping[str, datetime]
+    status: SystemStatus,
+    chart: Chart,
+    causes: Causes,
+    firing: Mapping[str, datetime],
+    silenced: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire. One
-    that says of a deployment what its calls say already is told with them."""
+    that says of a deployment what its calls say already is told with them. `silenced` are those that somebody
+    knows of, and why nobody is told."""
     bursts = {line.deployment: seen for line in chart.lines if (seen := burst(line)) is not None}
     alarms = {errors_alarm(name): name for name, seen in bursts.items() if seen.lasting}
     others = {name: since for name, since in firing.items() if name not in alarms}
     told = {alarms[name] for name in firing if name in alarms}
-    found = [*system_findings(status), *alarm_findings(others), *error_findings(chart, bursts, causes, told)]
+    found = [
+        *system_findings(status),
+        *alarm_findings(others, silenced),
+        *error_findings(chart, bursts, causes, told),
+    ]
     order: dict[Level, int] = {"bad": 0, "warn": 1}
     return tuple(sorted(found, key=lambda each: order.get(each.level, 2)))
 
@@ -100,14 +112,22 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     yield from process_findings(status)
 
 
-def alarm_findings(firing: Mapping[str, datetime]) -> Iterator[Finding]:
-    """Alarms that fire, those that began last first."""
-    for name in sorted(firing, key=firing.__getitem__, reverse=True)[:ALARMS_NAMED]:
-        yield Finding(level="bad", title=f"The alarm {name} fires", detail="", since=firing[name], alarm=name)
+def alarm_findings(firing: Mapping[str, datetime], silenced: Mapping[str, str]) -> Iterator[Finding]:
+    """Alarms that fire, those that began last first, and what is silenced after the others."""
+    latest = sorted(firing, key=firing.__getitem__, reverse=True)
+    for name in sorted(latest, key=silenced.__contains__)[:ALARMS_NAMED]:
+        why = silenced.get(name)
+        yield Finding(
+            level="bad" if why is None else "warn",
+            title=f"The alarm {name} fires",
+            detail="" if why is None else f"It is silenced: {why}",
+            since=firing[name],
+            alarm=name,
+        )
     more = len(firing) - ALARMS_NAMED
     if more > 0:
         title = f"{more} more {'alarm fires' if more == 1 else 'alarms fire'}."
-        yield Finding(level="bad", title=title, detail="The page Alerts has them all.")
+        yield Finding(level="bad", title=title, detail="The page Alerts has them all.", path="/alerts")
 
 
 def process_findings(status: SystemStatus) -> Iterator[Finding]:

@@ -186,6 +186,11 @@ def period_of(desk: Desk, seen: Visit) -> Period:
     return read_period(seen.params, now=seen.now, local=seen.zone, default=usual)
 
 
+def silenced(desk: Desk, now: datetime) -> dict[str, str]:
+    """The alarms that somebody has silenced, and why."""
+    return {name: each.reason for name, each in desk.alerts.silences().items() if now < each.until}
+
+
 def firing_since(desk: Desk) -> dict[str, datetime]:
     """The alarms that fire, and since when."""
     return {name: each.since for name, each in desk.alerts.alarms().items() if each.phase == "firing"}

@@ -24,7 +24,7 @@ from airboss.console.findings import findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
-from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of
+from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of, silenced
 from airboss.console.query import FILTER_NAMES, PAGE_NAMES, STATUSES, TIME_NAMES, Period, iso, read_filter
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
@@ -99,7 +99,9 @@ def overview(desk: Desk, seen: Visit) -> View:
         stats=stats,
         approximate=any(each.approximate for each in stats),
         any_records=bool(stats) or newest_of(desk.log) is not None,
-        findings=findings(desk.status(), whole_chart, partial(causes, desk), firing_since(desk)),
+        findings=findings(
+            desk.status(), whole_chart, partial(causes, desk), firing_since(desk), silenced(desk, seen.now)
+        ),
         cards=cards(stats, before, whole_chart, earlier=period.short),
         charts=CHARTS,
         single=len(charted.lines) == 1,
