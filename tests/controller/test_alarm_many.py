@@ -52,3 +52,14 @@ def test_a_look_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
     assert again.phases["errors"] == "firing"
     assert set(again.phases) == set(watched.alarms)
     watched.store.close()
+
+
+def test_a_store_that_has_not_been_asked_is_not_said_to_be_silent(tmp_path: Path) -> None:
+    """Right after a start nobody knows yet whether it answers."""
+    watched = Watched(tmp_path)
+    why = "the record store has not been asked yet"
+    watched.journal = msgspec.structs.replace(watched.journal, store_up=False, store_detail=why)
+    assert watched.tick().why == why
+    watched.journal = msgspec.structs.replace(watched.journal, store_detail=None)
+    assert watched.tick().why == "the record store does not answer"
+    watched.store.close()

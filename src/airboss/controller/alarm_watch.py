@@ -56,6 +56,8 @@ RECORDS_LOOKED_AT: Final = 100
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
 
+WHY_CHARS_MAX: Final = 200
+
 KEPT_S: Final = 60.0
 """So old the time of the last look may be in the ledger, where a look has found nothing new."""
 
@@ -236,7 +238,7 @@ class AlarmWatch:
             why = (
                 f"records are {journal.lag_s:.0f} s behind"
                 if journal.store_up
-                else "the record store does not answer"
+                else (journal.store_detail or "the record store does not answer")[:WHY_CHARS_MAX]
             )
             return readings | {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in rules}
         self._measures.forget_old(now)
@@ -265,7 +267,7 @@ class AlarmWatch:
             else:
                 reading = self._measures.read(rule, memory, now)
         except StoreUnavailable as error:
-            return Reading(why=str(error)[:200], memory=memory)
+            return Reading(why=str(error)[:WHY_CHARS_MAX], memory=memory)
         self._measured[rule.name, hash(rule)] = (now, reading)
         return reading
 
