@@ -217,6 +217,42 @@ def test_missing_usage_is_counted(worker: Gateway, provider: FakeProvider, strea
     check_sums(end)
 
 
+@STREAM
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"completion_tokens": 5, "total_tokens": 45}, (40, 5, False)),
+        ({"prompt_tokens": 40, "total_tokens": 45}, (40, 5, False)),
+        ({"completion_tokens": 5}, (TEXT, 5, True)),
+        ({"prompt_tokens": 40}, (40, TEXT, True)),
+        ({"total_tokens": 45}, (TEXT, TEXT, True)),
+        ({}, (TEXT, TEXT, True)),
+    ],
+    ids=str,
+)
+def test_usage_that_says_half_is_made_whole(
+    tmp_path: Path, usage: dict[str, int], counts: tuple[Any, Any, bool], stream: bool
+) -> None:
+    """By its total, else the other half is counted, and no prompt is billed as an answer."""
+    with said_upstream() as upstream:
+        plan = deployment(upstream.url, price=PRICE)
+        with Gateway(tmp_path / "data", plan) as gateway:
+            message = {"role": "assistant", "content": TEXT}
+            upstream.stream([message])
+            upstream.events[-1] = json.dumps({"id": "u", "choices": [], "usage": usage})
+            if not stream:
+                upstream.events = []
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                upstream.body = {"id": "u", "model": "up", "choices": [choice], "usage": usage}
+            answer = gateway.chat(TEXT, stream=stream)
+            assert answer.status_code == 200, answer.text
+            end = gateway.closed(answer.headers["x-request-id"])
+    prompt, output, estimated = (o200k.count(each) if each is TEXT else each for each in counts)
+    assert end["input_tokens"] == pytest.approx(prompt, abs=6 if counts[0] is TEXT else 0)
+    assert (end["output_tokens"], end["reasoning_tokens"], end["usage_estimated"]) == (output, 0, estimated)
+    check_sums(end)
+
+
 def test_a_long_body_that_is_cut_holds_nobody_up() -> None:
     """Its client has left, and others are served by the same loop."""
     body = b'{"choices":[{"message":{"content":"' + b"x" * 20_000_000

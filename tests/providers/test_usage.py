@@ -95,6 +95,29 @@ def test_thoughts_beside_the_output_are_output() -> None:
     assert said.buckets() == Buckets(uncached=10, output=5, reasoning=30)
 
 
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"completion_tokens": 5, "total_tokens": 45}, Buckets(uncached=40, output=5)),
+        ({"prompt_tokens": 40, "total_tokens": 45}, Buckets(uncached=40, output=5)),
+        ({"prompt_tokens": 0, "completion_tokens": 5, "total_tokens": 5}, Buckets(output=5)),
+        ({"completion_tokens": 5, "total_tokens": 3}, Buckets(output=5)),
+    ],
+)
+def test_what_is_not_said_is_the_rest_of_the_total(said: dict[str, Any], wanted: Buckets) -> None:
+    """A prompt that is not told is none of the output, nor is an output that is not told a thought."""
+    usage = msgspec.convert(said, Usage)
+    assert (usage.whole, usage.buckets()) == (True, wanted)
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "total_tokens", "odd"])
+def test_one_number_does_not_tell_all(name: str) -> None:
+    """The rest has to be counted; a total alone is neither a prompt nor an output."""
+    usage = msgspec.convert({name: 45}, Usage)
+    assert not usage.whole
+    assert usage.buckets().input + usage.buckets().written == (45 if name[0] in "pc" else 0)
+
+
 @given(usages, st.sampled_from([None, 100, 5000]))
 def test_cost_is_that_of_each_part(said: dict[str, Any], over: int | None) -> None:
     """A call costs what its parts cost, each at its own price, cached tokens never twice; a long prompt makes

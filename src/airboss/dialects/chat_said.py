@@ -162,8 +162,10 @@ def _call(number: int | None, call: Json) -> CallPiece:
 def _counts(usage: Any) -> Counts | None:
     if not isinstance(usage, dict):
         return None
-    prompt = 0 if usage.get("prompt_tokens") is None else _count(usage["prompt_tokens"])
-    output = _count(usage.get("completion_tokens"))
+    output, total = _count(usage.get("completion_tokens")), _count(usage.get("total_tokens"))
+    prompt = _count(usage.get("prompt_tokens"))
+    if usage.get("prompt_tokens") is None:
+        prompt = max(0, (total or 0) - (output or 0))
     if prompt is None or output is None:
         return None  # a count that cannot be true is none, as for the record
     spent = usage.get("prompt_tokens_details")

@@ -184,6 +184,6 @@ def told_all(answer: AnyAnswer) -> Usage | None:
         usage = answer.told_usage if answer.whole else None
     else:
         usage = answer.reply.usage if answer.reply is not None else None
-    if usage is None or usage.completion_tokens is None or answer.usage_short:
+    if usage is None or not usage.whole or answer.usage_short:
         return None
     return usage

@@ -129,9 +129,11 @@ def _counted(tried: Try) -> Buckets | None:
     output = o200k.count(said) if said else 0
     if chars > len(said):  # more than is kept of it
         output = output * chars // max(1, len(said))
-    if told is None or not told.prompt_tokens:
-        known = Buckets(uncached=prompt_tokens(bytes(tried.request).partition(b"\r\n\r\n")[2]))
-    elif known.written > output + reasoning:
+    if not known.input:
+        body = bytes(tried.request).partition(b"\r\n\r\n")[2]
+        known = msgspec.structs.replace(known, uncached=prompt_tokens(body))
+    all_told = told is not None and told.completion_tokens is not None and tried.error is None
+    if known.written > output + reasoning or (all_told and not answer.usage_short):
         return known
     return msgspec.structs.replace(known, output=output, reasoning=reasoning)
 

@@ -103,7 +103,7 @@ class RelayedAnswer(WholeAnswer):
         """Whether the client gets no body, but only how long it is: to a HEAD."""
         self._counted = False
         # Nothing here is counted by us: sound has no words, and a form is no prompt.
-        self.reply = Reply(usage=Usage(completion_tokens=0))
+        self.reply = Reply(usage=Usage(prompt_tokens=0, completion_tokens=0))
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the head; its status is the client's to know."""
@@ -181,7 +181,7 @@ class RelayedAnswer(WholeAnswer):
             self._judge(whole)
             usage = self._usage(whole)
         self._counted = usage is not None
-        self.reply = Reply(usage=usage or Usage(completion_tokens=0))
+        self.reply = Reply(usage=usage or Usage(prompt_tokens=0, completion_tokens=0))
         self.content = self._to_keep(whole)
         self._pieces = [whole]
         self.first_output_at = self.first_output_at or time.perf_counter()
@@ -349,8 +349,9 @@ def _as_usage(told: _Usage) -> Usage | None:
         total = told.total_tokens
         return Usage(prompt_tokens=total, completion_tokens=0) if total is not None else None
     details = told.input_tokens_details
+    prompt = told.prompt_tokens if told.input_tokens is None else told.input_tokens
     return Usage(
-        prompt_tokens=(told.prompt_tokens if told.input_tokens is None else told.input_tokens) or 0,
+        prompt_tokens=max(0, (told.total_tokens or 0) - output) if prompt is None else prompt,
         completion_tokens=output,
         prompt_tokens_details=PromptDetails(cached_tokens=details.cached_tokens if details else 0),
     )

@@ -130,7 +130,7 @@ class Seam:
     def _summed(self, shown: dict[str, Any], own: Usage) -> dict[str, Any]:
         """Usage as one answer would have had it: the first prompt, and all the output."""
         if self.prompt_tokens is None:
-            self.prompt_tokens = max(0, own.prompt_tokens - self._tokens)
+            self.prompt_tokens = max(0, (own.prompt_tokens or 0) - self._tokens)
         prompt = self.prompt_tokens
         output = (own.completion_tokens or 0) + self._tokens
         details = shown.get("prompt_tokens_details")

@@ -239,12 +239,12 @@ class EngineAnswer:
         return _encode(value)
 
     def _summed(self) -> dict[str, Any]:
-        total = self._usage.total() or Usage()
+        total = self._usage.total() or Usage(prompt_tokens=0)
         output = total.completion_tokens or 0
         return {
             "completion_tokens": output,
             "prompt_tokens": total.prompt_tokens,
-            "total_tokens": total.prompt_tokens + output,
+            "total_tokens": (total.prompt_tokens or 0) + output,
             "prompt_tokens_details": {"cached_tokens": total.cached},
         }
 

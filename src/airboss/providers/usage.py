@@ -30,9 +30,10 @@ class CompletionDetails(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """`usage`, as billed: cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`."""
+    """`usage`, as billed: cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`.
+    None is what was not said."""
 
-    prompt_tokens: Tokens = 0
+    prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
@@ -55,17 +56,34 @@ class Usage(msgspec.Struct):
         """Output tokens spent on reasoning."""
         return (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether it says what both the prompt and the output had."""
+        prompt, output = self.prompt_tokens is not None, self.completion_tokens is not None
+        return (prompt and output) or ((prompt or output) and self._total is not None)
+
+    @property
+    def _total(self) -> int | None:
+        told = self.total_tokens
+        return told if isinstance(told, int) and 0 <= told <= TOKENS_MAX else None
+
     def buckets(self) -> Buckets:
-        """The same, each token once, whatever was said: parts never come to more than the whole.
+        """The same, each token once, whatever was said: parts never come to more than the whole. Prompt or
+        output is the rest of the total where it was not said, and nothing where the total alone was.
 
         xAI, and Gemini under OpenAI's dialect, count thoughts in `total_tokens` and not in
         `completion_tokens`: what is missing there was reasoning, and is billed as output.
         """
-        prompt, output = self.prompt_tokens, self.completion_tokens or 0
+        prompt, output, total = self.prompt_tokens, self.completion_tokens, self._total
         thought = self.reasoning if self.completion_tokens_details is not None else 0
-        if isinstance(self.total_tokens, int) and prompt + output < self.total_tokens <= TOKENS_MAX:
-            missing = self.total_tokens - prompt - output
+        if prompt is None:
+            prompt = max(0, total - output) if total is not None and output is not None else 0
+        elif output is None:
+            output = max(0, total - prompt) if total is not None else 0
+        elif total is not None and prompt + output < total:
+            missing = total - prompt - output
             output, thought = output + missing, max(thought, missing)
+        output = output or 0
         thought = min(thought, output)
         details, read = self.prompt_tokens_details, min(self.cached, prompt)
         if details is None:
@@ -91,15 +109,14 @@ class UsageSum:
 
     def __init__(self, n: int) -> None:
         self._n = max(1, n)
-        self._total = Usage(prompt_tokens=0, completion_tokens=0)
-        self._cached = self._reasoning = 0
+        self._prompt = self._output = self._cached = self._reasoning = 0
         self.reports = 0
 
     def add(self, usage: Usage) -> None:
         """Add one answer's."""
         self.reports += 1
-        self._total.prompt_tokens += usage.prompt_tokens
-        self._total.completion_tokens = (self._total.completion_tokens or 0) + (usage.completion_tokens or 0)
+        self._prompt += usage.prompt_tokens or 0
+        self._output += usage.completion_tokens or 0
         self._cached += usage.cached
         self._reasoning += usage.reasoning
 
@@ -108,8 +125,8 @@ class UsageSum:
         if not self.reports:
             return None
         return Usage(
-            prompt_tokens=self._total.prompt_tokens // self._n,
-            completion_tokens=self._total.completion_tokens,
+            prompt_tokens=self._prompt // self._n,
+            completion_tokens=self._output,
             prompt_tokens_details=PromptDetails(cached_tokens=self._cached // self._n),
             completion_tokens_details=CompletionDetails(reasoning_tokens=self._reasoning)
             if self._reasoning
