@@ -31,6 +31,7 @@ from airboss.controller.letter_retry import READERS, LetterRetry
 from airboss.controller.moving import Elsewhere, People
 from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.span_scores import SpanScores
+from airboss.controller.steady import Steady
 from airboss.controller.stray_feedback import StrayFeedback
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.domain.ports import Clock, JournalMove
@@ -86,7 +87,7 @@ class Mover:
     ) -> None:
         self._root = root
         self._log = record_log
-        self._clock = clock
+        self._clock, self._steady = clock, Steady(clock)
         self._batch_frames = batch_frames
         self._batch_bytes = batch_bytes
         self._people = people
@@ -151,7 +152,7 @@ class Mover:
             return status
         with suppress(StoreUnavailable):  # the next one goes on
             while status.store_up and self._log.settle_calls(
-                self._clock.now() + CALLS_FOR, limit=SETTLED_AT_ONCE
+                self._steady.now() + CALLS_FOR, limit=SETTLED_AT_ONCE
             ):
                 pass
         return status
@@ -159,7 +160,7 @@ class Mover:
     def tick(self) -> JournalStatus:
         """Move what there is, within bounds, and finish what dead workers left. Raises OSError."""
         self._behind = self._moved = False
-        began = self._clock.now()
+        began = self._steady.now()
         sure = heard = None
         if self._elsewhere is not None:
             sure, heard = self._elsewhere.clear_at(), self._elsewhere.clear_at(silent=False)
@@ -353,7 +354,7 @@ class Mover:
             closed=closed,
             scores=tuple(scores),
             spans=tuple(spans),
-            moved_at=self._clock.now(),
+            moved_at=self._steady.now(),
         )
 
     def _put_away(self, name: str, offset: int, why: str, payload: bytes) -> None:
