@@ -127,6 +127,15 @@ def test_reading_stops_after_as_many_frames_as_asked_for() -> None:
     assert told(data[stretch.end :]) == frames[2:]
 
 
+@given(FRAMES, FRAMES, st.data())
+def test_what_lies_beyond_the_size_is_not_read(frames: Told, old: Told, data: st.DataObject) -> None:
+    """A buffer that is read into again ends in what it held before, which may well be frames."""
+    new, held = written(frames) + MAGIC[: data.draw(st.integers(0, 4))], written(old)
+    beyond = held[data.draw(st.integers(0, len(held))) :]
+    for final in (False, True):
+        assert read_frames(new + beyond, final=final, size=len(new)) == read_frames(new, final=final)
+
+
 def test_a_length_beyond_the_end_is_damage_once_a_frame_follows() -> None:
     """A head that claims more than any frame has does not make the reader wait for it."""
     head = MAGIC + b"\x01\x00\x00\x00" + b"\xff\xff\xff\xff" + b"\x00" * 4

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
+from mmap import mmap
 from pathlib import Path
 from typing import Final, Literal
 
@@ -89,7 +90,7 @@ class Mover:
         self._log = record_log
         self._clock, self._steady = clock, Steady(clock)
         self._batch_frames = batch_frames
-        self._batch_bytes = batch_bytes
+        self._batch = mmap(-1, batch_bytes)  # one for all: each of its own was laid beside the last
         self._people = people
         self._elsewhere = elsewhere
         self._fault = fault
@@ -266,18 +267,19 @@ class Mover:
                 begun = self._begun(name)
                 if begun is not None:
                     # Made again with just the frames that it had, the log knows what of it is in already.
-                    data = os.pread(descriptor, begun - taken, taken)
-                    frames = read_frames(data, final=True, frames_max=len(data)).frames
+                    made = os.pread(descriptor, begun - taken, taken)
+                    frames = read_frames(made, final=True, frames_max=len(made)).frames
                     self._apply_frames(name, taken, frames, begun)
                     continue
-                data = os.pread(descriptor, self._batch_bytes, taken)
-                if not data:
+                data: bytes | mmap = self._batch
+                size = os.preadv(descriptor, [data], taken)
+                if not size:
                     return True
-                at_end = len(data) < self._batch_bytes
-                stretch = self._read(data, final=final and at_end)
+                at_end = size < len(data)
+                stretch = self._read(data, size, final=final and at_end)
                 if stretch.end == 0 and not at_end:  # one frame is larger than a batch
                     data = read_to_end(descriptor, taken)
-                    stretch = self._read(data, final=final)
+                    stretch = self._read(data, len(data), final=final)
                 if stretch.end == 0:
                     return False
                 self._move_stretch(name, taken, data, stretch)
@@ -291,10 +293,10 @@ class Mover:
         self._behind = True
         return False
 
-    def _read(self, data: bytes, *, final: bool) -> Stretch:
-        return read_frames(data, final=final, frames_max=self._batch_frames)
+    def _read(self, data: bytes | mmap, size: int, *, final: bool) -> Stretch:
+        return read_frames(data, final=final, frames_max=self._batch_frames, size=size)
 
-    def _move_stretch(self, name: str, taken: int, data: bytes, stretch: Stretch) -> None:
+    def _move_stretch(self, name: str, taken: int, data: bytes | mmap, stretch: Stretch) -> None:
         for damage in stretch.damaged:
             self._put_away(name, taken + damage.start, "damaged", data[damage.start : damage.end])
         if stretch.torn:

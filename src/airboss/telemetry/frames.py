@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from mmap import mmap
 from typing import Final, Literal
 
 import msgspec
@@ -82,8 +83,11 @@ def framed(texts: Iterable[tuple[FrameKind, bytes]]) -> bytes:
     return b"".join(pieces)
 
 
-def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
-    """Read up to `frames_max` frames from the start of `data`, which begins where a frame begins.
+def read_frames(
+    data: bytes | mmap, *, final: bool, frames_max: int = 1000, size: int | None = None
+) -> Stretch:
+    """Read up to `frames_max` frames from the start of `data`, which begins where a frame begins and ends
+    after `size` bytes, if that is given.
 
     Bytes that are no whole frame are passed over only where a whole frame with a right checksum follows
     them (then they are `damaged`), or where `final` says that nothing will ever be written after `data`
@@ -91,11 +95,11 @@ def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
     """
     frames: list[Frame] = []
     damaged: list[Damage] = []
-    at = 0
-    while at < len(data) and len(frames) < frames_max:
-        frame = _frame_at(data, at)
+    at, size = 0, len(data) if size is None else size
+    while at < size and len(frames) < frames_max:
+        frame = _frame_at(data, at, size)
         if frame is None:
-            frame = _next_frame(data, at + 1)
+            frame = _next_frame(data, at + 1, size)
             if frame is None:
                 break
             damaged.append(Damage(start=at, end=frame.start))
@@ -104,18 +108,18 @@ def read_frames(data: bytes, *, final: bool, frames_max: int = 1000) -> Stretch:
     if not final or len(frames) == frames_max:
         return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=0, end=at)
     # A worker that was killed leaves the zeros that its segment had grown ahead by; they are no loss.
-    torn = len(data[at:].rstrip(b"\0"))
-    return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=torn, end=len(data))
+    torn = len(data[at:size].rstrip(b"\0"))
+    return Stretch(frames=tuple(frames), damaged=tuple(damaged), torn=torn, end=size)
 
 
-def _frame_at(data: bytes, at: int) -> Frame | None:
+def _frame_at(data: bytes | mmap, at: int, size: int) -> Frame | None:
     """The whole frame that starts at `at`, if its checksum is right."""
     start = at + HEAD_BYTES
-    if start > len(data):
+    if start > size:
         return None
     magic, code, length = _HEAD.unpack_from(data, at)
     kind = _KINDS.get(code)
-    if magic != MAGIC or kind is None or start + length > len(data):
+    if magic != MAGIC or kind is None or start + length > size:
         return None
     payload = data[start : start + length]
     crc = crc32(payload, crc32(data[at : start - 4]))
@@ -124,10 +128,10 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
     return Frame(kind=kind, payload=payload, start=at, end=start + length)
 
 
-def _next_frame(data: bytes, at: int) -> Frame | None:
+def _next_frame(data: bytes | mmap, at: int, size: int) -> Frame | None:
     """The first whole frame that starts at `at` or after it."""
-    while (at := data.find(MAGIC, at)) >= 0:
-        frame = _frame_at(data, at)
+    while (at := data.find(MAGIC, at, size)) >= 0:
+        frame = _frame_at(data, at, size)
         if frame is not None:
             return frame
         at += 1
