@@ -177,3 +177,25 @@ def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, model: str,
     assert sent["reasoning_effort"] == wanted
     more = messages_as_chat(json.dumps(asked(output_config={"effort": "xhigh"})).encode())
     assert b'"reasoning_effort":"xhigh"' in MessagesSpeech(more).plain(more.body, target(kind, host))
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "effort"),
+    [
+        ("openai", "gpt-4o-mini", None),
+        ("azure", "gpt-4.1", None),
+        ("openai", "gpt-5-mini", "high"),
+        ("openai", "o4-mini", "high"),
+        ("openai-compatible", "openai/gpt-4o", "high"),
+    ],
+)
+@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "enabled", "budget_tokens": 20_000}])
+def test_models_that_never_think_are_not_told_to(
+    kind: ProviderKind, model: str, effort: str | None, thinking: dict[str, Any]
+) -> None:
+    """OpenAI refuses the call otherwise, and Anthropic's clients ask for it unasked; a header says so."""
+    said = messages_as_chat(json.dumps(asked(thinking=thinking)).encode())
+    speech = MessagesSpeech(said)
+    sent = json.loads(speech.plain(said.body, target(kind, model=model)))
+    assert sent.get("reasoning_effort") == effort
+    assert speech.dropped == (("reasoning_effort",) if effort is None else ())

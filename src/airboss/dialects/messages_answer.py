@@ -29,7 +29,7 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
-from airboss.dialects.plain import calls_unthinking, plain_chat
+from airboss.dialects.plain import calls_unthinking, never_thinks, plain_chat
 from airboss.dialects.reckoning import reckoned
 from airboss.dialects.responses_instead import instead
 from airboss.dialects.responses_passing import speaks
@@ -166,9 +166,10 @@ class MessagesSpeech:
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
-        quiet = self._asked.calls and calls_unthinking(target)
+        never = never_thinks(target)
+        quiet = never or (self._asked.calls and calls_unthinking(target))
         self._left_out = ("reasoning_effort",) if quiet and self._asked.thinks else ()
-        return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most)
+        return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most, thinks=not never)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

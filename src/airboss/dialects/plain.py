@@ -36,19 +36,19 @@ _SIGN_CALLS = ("googleapis.com",)
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
-_GPT_MAX, _GPT_XHIGH, _GPT_UNTHINKING = (5, 6), (5, 2), (5, 4)
-"""The first of OpenAI's models whose effort may be `max`, and `xhigh`, and that refuse tools in chat unless
-told not to think."""
+_GPT_THINKING, _GPT_MAX, _GPT_XHIGH, _GPT_UNTHINKING = (5, 0), (5, 6), (5, 2), (5, 4)
+"""The first of OpenAI's models that think, whose effort may be `max`, and `xhigh`, and that refuse tools in
+chat unless told not to think."""
 _INSTRUCT = frozenset({"system", "developer"})
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -> bytes:
+def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False, thinks: bool = True) -> bytes:
     """`chat` without what OpenAI does not know, if it is `rich`, and with the limit under the name that its
     newer models want: other servers may know the older one only. `most` is whether it asks for the effort
-    `max`, which not all models know."""
+    `max`, which not all models know; `thinks` False leaves out how much to think."""
     renamed = target.kind in {"openai", "azure"}
     if not (rich or renamed or most):
         return chat
@@ -60,6 +60,8 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False) -
                 members[name] = [_without(each, own) for each in _listed.decode(members[name])]
     if most:
         members["reasoning_effort"] = _most(target)
+    if not thinks:
+        members.pop("reasoning_effort", None)
     if "tools" in members and calls_unthinking(target):
         members["reasoning_effort"] = "none"
     if "user" in members and len(bytes(members["user"])) > ID_CHARS_MAX:
@@ -129,6 +131,11 @@ def calls_unthinking(target: Target) -> bool:
     """Whether a model calls tools in OpenAI's chat only where it does not think: there they think and call in
     Responses alone, and refuse the request even where it asks for no effort."""
     return target.kind in {"openai", "azure"} and _version(target) >= _GPT_UNTHINKING
+
+
+def never_thinks(target: Target) -> bool:
+    """Whether a model of OpenAI's refuses to be told how much to think, as those before GPT-5 do."""
+    return target.kind in {"openai", "azure"} and (0, 0) < _version(target) < _GPT_THINKING
 
 
 def _version(target: Target) -> tuple[int, int]:
