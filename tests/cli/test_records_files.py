@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,11 +25,12 @@ from airboss.store import record_file
 from airboss.store.csv_cells import cell
 from airboss.store.datadir import DataDir
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.joining import Row
 from airboss.store.ledger import SqlLedger
-from airboss.store.record_file import PREFIX
+from airboss.store.record_file import PREFIX, RecordFileWriter
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
-from tests.store.samples import START, call_id, record_json
+from tests.store.samples import START, call_id, record, record_json
 from tests.store.test_erase import score
 from tests.support.small_disk import fill, small_disk
 from tests.support.started import started
@@ -145,6 +147,19 @@ def test_an_export_is_noted_once(run: Run, data: Path, tmp_path: Path) -> None:
         *("records.export", "local"),
         {"deployment": "support"},
     )
+
+
+def test_long_bodies_fit_into_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are written some at a time, in their order: of 20,000 together not many had to be long."""
+    monkeypatch.setattr(record_file, "MEMORY", "64MB")
+    file, chance = tmp_path / "long.parquet", random.Random(7)
+    with RecordFileWriter(file, "parquet") as writer:
+        for begin in range(0, 16_000, 400):
+            words = [msgspec.Raw(b'"%s"' % chance.randbytes(2_000).hex().encode()) for _ in range(400)]
+            writer.add([Row(record=record(begin + n, request=each)) for n, each in enumerate(words)])
+        writer.finish()
+    found = duckdb.execute("select id from read_parquet(?)", [str(file)]).fetchall()
+    assert [each for (each,) in found] == [call_id(number) for number in range(16_000)]
 
 
 def test_a_part_is_exported(run: Run, data: Path, tmp_path: Path) -> None:

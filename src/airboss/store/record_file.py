@@ -40,6 +40,9 @@ _TYPES: Final = {
 _TEXTS: Final = ("request", "response", "scores")
 NAMES: Final = (*COLUMNS, *_TEXTS)
 ROWS_AT_ONCE: Final = 200
+MEMORY: Final = "512MB"
+GROUP: Final = 2_048
+"""Rows that are written together, and held in memory until then: as few as DuckDB reads at a time."""
 PREFIX: Final = ".airboss-export-"
 LEFT_S: Final = 60.0
 """A folder that nobody holds may be new, and about to be held."""
@@ -110,7 +113,7 @@ class _Parquet:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._connection = duckdb.connect(
-            str(folder / "rows.duckdb"), config={"memory_limit": "512MB", "threads": 2}
+            str(folder / "rows.duckdb"), config={"memory_limit": MEMORY, "threads": 1}
         )
         shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
         self._connection.execute(f"create table rows ({shape})")
@@ -121,7 +124,7 @@ class _Parquet:
     def finish(self) -> Path:
         part = self._folder / "whole.parquet"
         self._connection.execute(
-            f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size 20000)"
+            f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size {GROUP})"
         )
         return part
 
