@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -74,6 +75,18 @@ def test_an_apps_call_is_not(gateway: Gateway) -> None:
     assert (answer.status_code, answer.headers["x-airboss-arm"]) == (200, "stable")
     opened, _ = gateway.frames()
     assert opened[answer.headers["x-request-id"]]["tags"] == {"team": "a"}
+
+
+def test_our_own_call_tells_whose_words_it_has(gateway: Gateway, provider: FakeProvider) -> None:
+    """So that its record is forgotten with them; its provider hears nothing of it, and of an app's call the
+    header means nothing."""
+    for key, user in ((OWN, "ann \u00fc\n%"), (KEY, None)):
+        body = {"model": "plain", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"authorization": f"Bearer {key}", "x-airboss-user": quote("ann \u00fc\n%")}
+        answer = httpx2.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=30.0)
+        opened, _ = gateway.frames()
+        assert opened[answer.headers["x-request-id"]].get("user") == user
+        assert "ann" not in str((provider.last().body, provider.last().headers))
 
 
 def test_without_a_shadow_nothing_is_asked(gateway: Gateway, provider: FakeProvider) -> None:

@@ -101,6 +101,23 @@ def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) ->
         assert {each["scores"]["stars"] for each in low} == {0, 1}
 
 
+def test_who_is_forgotten_is_so_in_what_judges_were_asked(provider: FakeProvider, tmp_path: Path) -> None:
+    """A judge's call is a record of its own, with the words of the call that it judges in it."""
+    words = "unmistakable words of ann"
+    provider.script(ScriptStep(behaviour=Behaviour(text='{"grade": 4}'), forever=True, model="judge"))
+    scorers = '["refusal", { kind = "llm_judge", deployment = "judge", name = "quality" }]'
+    config = fake(provider.url, f"scoring = {{ sample = 1.0, scorers = {scorers} }}" + JUDGE)
+    with Airboss(tmp_path / "a", config) as airboss:
+        airboss.chat(words, model="support", user="ann")
+        until(lambda: airboss.records("--score", "scorer:quality"), timeout_s=120, every_s=0.5)
+        airboss.settled()
+        assert len(airboss.records("--search", words)) == 2
+        assert [each["key"] for each in airboss.records("--deployment", "judge")] == ["airboss"]
+        airboss.verb("erase", "--user", "ann", "--yes")
+        assert airboss.records("--search", words) == []
+        assert {each["scores"]["quality"] for each in airboss.records("--deployment", "support")} == {0.75}
+
+
 @pytest.mark.timeout(900)
 def test_alarms_tell_each_change_once_through_kills(provider: FakeProvider, tmp_path: Path) -> None:
     """A fire, its end and another fire, with the controller killed at random moments and a receiver that

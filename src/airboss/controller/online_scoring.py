@@ -138,11 +138,15 @@ class OnlineScoring:
             if score_id(record.id, online.spec.name) not in known
         ]
         gate = asyncio.Semaphore(AT_ONCE)
-        bodies = await asyncio.to_thread(self._with_bodies, {record.id for record, _ in todo})
+        worded: set[str] = set()
 
         async def one(record: InferenceRecord, online: OnlineScorer) -> Score | None:
             async with gate:
+                # Only now: of who is forgotten meanwhile nothing is shown to a judge.
+                bodies = await asyncio.to_thread(self._with_bodies, {record.id})
                 whole = bodies.get(record.id, record)
+                if whole.response is not None:
+                    worded.add(record.id)
                 if not judges_it(online.spec, whole):
                     return None
                 refusal = self._refusal(record, online, rules[record.deployment])
@@ -154,18 +158,20 @@ class OnlineScoring:
         made = await asyncio.gather(*(one(record, online) for record, online in todo))
         scores = [self._redacted(each) for each in made if each is not None]
         if scores:
-            await asyncio.to_thread(self._keep, scores, bodies)
+            await asyncio.to_thread(self._keep, scores, worded)
         self.unscored += sum(each.value is None for each in scores)
         self.scored += sum(each.value is not None for each in scores)
 
-    def _keep(self, scores: Sequence[Score], judged: Mapping[str, InferenceRecord]) -> None:
+    def _keep(self, scores: Sequence[Score], worded: Container[str]) -> None:
         """Keep scores, without words about a call whose own are gone by now: somebody was forgotten while a
         model judged it, and what it says may quote them."""
         telling = {
             each.subject_id for each in scores if each.comment is not None or each.unscored is not None
         }
-        left = self._with_bodies({each for each in telling if _has_words(judged.get(each))})
-        gone = {each for each in telling if _has_words(judged.get(each)) and not _has_words(left.get(each))}
+        left = self._with_bodies({each for each in telling if each in worded})
+        gone = {
+            each for each in telling if each in worded and (each not in left or left[each].response is None)
+        }
         self._log.put_scores([_wordless(each) if each.subject_id in gone else each for each in scores])
 
     def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:
@@ -191,10 +197,6 @@ class OnlineScoring:
             unscored=self._redact(made.unscored) if made.unscored is not None else None,
             value=self._redact(made.value) if isinstance(made.value, str) else made.value,
         )
-
-
-def _has_words(record: InferenceRecord | None) -> bool:
-    return record is not None and record.response is not None
 
 
 def _wordless(made: Score) -> Score:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import msgspec
@@ -30,6 +30,7 @@ LOGPROBS_MAX: Final = 16
 """Tokens of an answer whose probabilities are kept."""
 RELEASE_HEADER: Final = "x-airboss-release"
 SHADOW_HEADER: Final = "x-airboss-shadow-of"
+USER_HEADER: Final = "x-airboss-user"
 LIMIT: Final = "max_tokens"
 COOL: Final = "temperature"
 UNSUPPORTED: Final = re.compile(rf"400: Unsupported (?:parameter|value): '({LIMIT}|{COOL})'")
@@ -189,27 +190,30 @@ class HttpCaller:
 
     async def _once(self, call: Call) -> Answer:
         started = time.monotonic()
+        headers = {RELEASE_HEADER: served(call)}
+        if call.user and self._confirm:  # the gateway keeps it to itself, and another endpoint would not
+            headers[USER_HEADER] = quote(call.user)
         try:
             async with self._client.stream(
-                "POST", self._url, content=encoded(call), headers={RELEASE_HEADER: served(call)}
+                "POST", self._url, content=encoded(call), headers=headers
             ) as response:
                 body = await self._read(response)
-                headers, status = response.headers, response.status_code
+                answered, status = response.headers, response.status_code
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _Failed(f"no connection to {self._url}: {error}", again_after_s=0.0) from error
         except httpx2.TransportError as error:
             cause = f"the connection broke: {error or type(error).__name__}"
             raise _Failed(cause, again_after_s=0.0, attempts=BROKEN_MAX) from error
         if status != 200:
-            again = retry_after(headers.get("retry-after")) if status in {429, 503} else None
+            again = retry_after(answered.get("retry-after")) if status in {429, 503} else None
             raise _Failed(f"{status}: {error_text(body)}", again)
-        answered_by = headers.get(RELEASE_HEADER)
+        answered_by = answered.get(RELEASE_HEADER)
         if self._confirm and answered_by != call.target.release:
             raise _Failed(
                 f"asked for release {call.target.release} of {call.target.deployment!r}, answered by "
                 f"{answered_by}; is {self._url} the gateway, and the release published there?"
             )
-        return read_answer(body, headers, latency_ms=(time.monotonic() - started) * 1000)
+        return read_answer(body, answered, latency_ms=(time.monotonic() - started) * 1000)
 
     async def _read(self, response: httpx2.Response) -> bytes:
         body = bytearray()

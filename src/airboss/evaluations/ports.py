@@ -34,7 +34,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     `params` go into the request and win over the item's own. `subject` is the digest of the item's input, for
     erasure. `repeat` tells apart the calls that ask the same again. `varied` says what the target's release
-    is where no plan has it.
+    is where no plan has it. `user` is the person whose words are in it, so that its record is forgotten with
+    them.
     """
 
     target: Target
@@ -43,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     params: Json = {}
     repeat: int = 0
     varied: Varied | None = None
+    user: str | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

@@ -187,6 +187,7 @@ class EvalRun:
             subject=input_digest(item.input),
             params=self._plan.params,
             repeat=repeat,
+            user=item.user,
         )
 
     def _complete(self, item: Item, arm: Arm, repeat: int, names: Sequence[str]) -> bool:

@@ -153,6 +153,7 @@ class Board:
                     input=item.input,
                     subject=input_digest(item.input),
                     params=self._params,
+                    user=item.user,
                 )
                 answer = await self._caller.call(call)
                 mark = await judged(self._scorer, item, answer)

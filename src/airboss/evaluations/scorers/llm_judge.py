@@ -95,6 +95,7 @@ def judge_call(target: Target, system: str, shown: dict[str, str], item: Item, p
         ),
         subject=input_digest(item.input),
         params={"temperature": 0, "max_tokens": TOKENS_MAX} | params,
+        user=item.user,
     )
 
 
