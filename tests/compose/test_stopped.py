@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from airboss.compose.parts import open_ledger, publish
+from airboss.compose.parts import open_ledger, publish, role_lock
 from airboss.compose.stopped import stopped_desk
 from airboss.compose.up import UpOptions, choose_config, note_start
 from airboss.domain.errors import SetupError
@@ -28,6 +29,23 @@ def test_a_machine_that_has_joined_is_not_worked_with(tmp_path: Path) -> None:
     data.lead()
     with stopped_desk(data.path):
         assert data.records_path.exists(), "it leads again"
+
+
+def test_a_role_that_is_started_alone_waits_for_a_verb(tmp_path: Path) -> None:
+    """Which has what is stopped for itself, for as long as it looks at it."""
+    data = DataDir(tmp_path / "data")
+    data.create()
+
+    def role() -> None:
+        with role_lock(data):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with data.lock():
+            started = pool.submit(role)
+            with pytest.raises(TimeoutError):
+                started.result(0.5)
+        started.result(30)
 
 
 def test_a_ledger_that_another_one_leads_on(tmp_path: Path) -> None:

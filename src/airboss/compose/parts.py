@@ -63,12 +63,16 @@ def open_ledger(data: DataDir) -> Iterator[Ledger]:
         ledger.close()
 
 
+VERB_S = 10.0
+"""So long a verb, such as `airboss status`, may have the data of a stopped Airboss on a busy machine."""
+
+
 @contextmanager
 def role_lock(data: DataDir) -> Iterator[None]:
     """Hold the data directory for a role that was started alone; under `airboss up` its lock was handed down.
 
     Roles started alone share the lock among themselves and exclude `airboss up`. What is written meanwhile is
-    closed to others. Raises DataDirLocked.
+    closed to others. A verb that looks at what is stopped is waited for. Raises DataDirLocked.
     """
     if LIFELINE_ENV in os.environ:
         with private():
@@ -80,18 +84,29 @@ def role_lock(data: DataDir) -> Iterator[None]:
         os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file,
         ExitStack() as held,
     ):
-        try:
-            if (folder := flock_folder(data.path, fcntl.LOCK_SH)) >= 0:
-                held.callback(os.close, folder)
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            os.ftruncate(file.fileno(), 0)
-            os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
-        except BlockingIOError:
-            raise DataDirLocked(
-                f"{data.path} is open in another Airboss (process {data.holder()}), which runs this role"
-                " itself; stop that one, or choose another with --data-dir"
-            ) from None
+        deadline = time.monotonic() + VERB_S
+        while not _shared(data, file.fileno(), held):
+            if running(data.path) is not None or time.monotonic() >= deadline:
+                raise DataDirLocked(
+                    f"{data.path} is open in another Airboss (process {data.holder()}), which runs this role"
+                    " itself; stop that one, or choose another with --data-dir"
+                )
+            time.sleep(0.02)
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
         yield
+
+
+def _shared(data: DataDir, file: int, held: ExitStack) -> bool:
+    """Share the lock of the data directory and of its file; False where somebody has one for himself."""
+    try:
+        if (folder := flock_folder(data.path, fcntl.LOCK_SH)) >= 0:
+            held.callback(os.close, folder)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return False
+    return True
 
 
 def applied_config(ledger: Ledger, data: DataDir) -> Config:
