@@ -300,3 +300,26 @@ def test_following_can_begin_at_the_beginning(record_log: RecordLog) -> None:
     record_log.apply(move(2, start=100))
     found = record_log.records(RecordFilter(after=""), limit=10, bodies=False)
     assert [each.id for each in found] == [call_id(5), call_id(2)]
+
+
+@pytest.mark.words
+def test_causes_that_may_quote_a_person_go_with_them(record_log: RecordLog) -> None:
+    """Why a judge gave no value to their calls; what it says of others' stays, and so does a second time."""
+    judge = {"name": "judge", "source": "scorer", "by": "judge"}
+    record_log.apply(move(1, user="ann"))
+    record_log.apply(move(2, start=100, user="bob"))
+    record_log.put_scores(
+        [
+            score(1, 1, None, unscored="no grade in 'Ann lives in Rome'", **judge),
+            score(2, 1, 0.5, name="other"),
+            score(3, 2, None, unscored="no grade in 'Bob'", **judge),
+        ]
+    )
+    assert record_log.erase({"ann": START + timedelta(days=1)})["ann"].scores == 1
+    assert record_log.erase({"ann": START + timedelta(days=1)})["ann"].scores == 0
+    assert [(each.unscored, each.value) for each in record_log.scores_of([call_id(1)])] == [
+        ("erased", None),
+        (None, 0.5),
+    ]
+    assert [each.unscored for each in record_log.scores_of([call_id(2)])] == ["no grade in 'Bob'"]
+    assert shown(record_log, 1) == {"judge": None, "other": 0.5}

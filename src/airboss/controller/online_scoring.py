@@ -22,6 +22,7 @@ from airboss.domain.score import Score
 from airboss.evaluations.marks import unscored
 from airboss.evaluations.online import OnlineScorer, as_record_score, drawn, judges_it, score, score_id
 from airboss.store.alert_metrics import INTERNAL_KEY
+from airboss.store.opinions import wordless
 
 CURSOR: Final = "scoring"
 PAGE: Final = 200
@@ -172,7 +173,7 @@ class OnlineScoring:
         gone = {
             each for each in telling if each in worded and (each not in left or left[each].response is None)
         }
-        self._log.put_scores([_wordless(each) if each.subject_id in gone else each for each in scores])
+        self._log.put_scores([wordless(each) if each.subject_id in gone else each for each in scores])
 
     def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:
         found: dict[str, InferenceRecord] = {}
@@ -197,12 +198,6 @@ class OnlineScoring:
             unscored=self._redact(made.unscored) if made.unscored is not None else None,
             value=self._redact(made.value) if isinstance(made.value, str) else made.value,
         )
-
-
-def _wordless(made: Score) -> Score:
-    return msgspec.structs.replace(
-        made, comment=None, unscored=made.unscored and "what was said of it is erased"
-    )
 
 
 def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:

@@ -15,7 +15,7 @@ from airboss.store import score_rows
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
-from airboss.store.opinions import reviewed, settle
+from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
 from airboss.store.score_rows import FEW, check, score_of, values_of
 
 COLUMNS: Final = (
@@ -106,12 +106,21 @@ def drop(house: ClickHouse, score_ids: Collection[str]) -> None:
 
 def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     """Take a person out of the scores, as `duckdb_scores.erase`."""
-    mine = '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null)'
-    asked: dict[str, Any] = {"ids": list(record_ids), "user": user}
+    mine = (
+        '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null'
+        " or unscored not in ($erased, $taken_back))"
+    )
+    asked: dict[str, Any] = {
+        "ids": list(record_ids),
+        "user": user,
+        "erased": ERASED,
+        "taken_back": TAKEN_BACK,
+    }
     ((attached,),) = house.rows(f"select count() from scores where {mine}", asked)  # noqa: S608 - fixed
     if attached:
         house.run(
-            f'alter table scores{house.on_cluster} update comment = null, "user" = null where {mine}',
+            f'alter table scores{house.on_cluster} update comment = null, "user" = null,'
+            f" unscored = if(unscored <> $taken_back, $erased, unscored) where {mine}",
             asked,
             hard=True,
         )
@@ -119,8 +128,8 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     for score_id, text in house.rows("select id, score from waiting_scores final where done = 0"):
         score = _scores.decode(text)
         theirs = score.user is not None and score.user == user
-        if theirs or (may_be_of(score, set(record_ids)) and (score.user or score.comment)):
-            blank = msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None)).decode()
+        if theirs or (may_be_of(score, set(record_ids)) and has_words(score)):
+            blank = msgspec.json.encode(wordless(score)).decode()
             update = f"alter table waiting_scores{house.on_cluster} update score = $score where id = $id"
             house.run(update, {"score": blank, "id": score_id}, hard=True)
             named += 1

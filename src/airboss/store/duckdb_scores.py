@@ -15,7 +15,7 @@ from airboss.store import score_rows
 from airboss.store.duckdb_run import Connection, append, query, run, run_by_ids
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
-from airboss.store.opinions import reviewed, settle
+from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
 from airboss.store.rows import aware, naive
 from airboss.store.score_rows import FEW, check, score_of, values_of
 
@@ -110,27 +110,27 @@ def drop(connection: Connection, score_ids: Collection[str]) -> None:
 
 
 def erase(connection: Connection, *, user: str | None, record_ids: Collection[str]) -> int:
-    """Take a person out of the scores: comments and users of these records' scores and of all scores that
-    `user` gave, waiting ones included. Names and values stay, so that means hold. Returns how many rows had
-    anything to take out."""
+    """Take a person out of the scores: comments, causes of having no value and users of these records' scores
+    and of all that `user` gave, waiting ones included. Names and values stay, so that means hold. Returns how
+    many rows had anything to take out."""
     mine = (
-        '(record_id in (select unnest($ids::varchar[])) or "user" = $user)'
-        ' and (comment is not null or "user" is not null)'
+        '(record_id in (select unnest($ids::varchar[])) or "user" = $user) and (comment is not null or'
+        ' "user" is not null or unscored not in ($erased, $taken_back))'
     )
-    asked = {"ids": list(record_ids), "user": user}
+    asked = {"ids": list(record_ids), "user": user, "erased": ERASED, "taken_back": TAKEN_BACK}
     ((attached,),) = run(connection, f"select count(*) from scores where {mine}", asked)  # noqa: S608 - fixed
     if attached:
-        run(connection, f'update scores set comment = null, "user" = null where {mine}', asked)  # noqa: S608 - as above
+        blank = 'comment = null, "user" = null, unscored = if(unscored <> $taken_back, $erased, unscored)'
+        run(connection, f"update scores set {blank} where {mine}", asked)  # noqa: S608 - as above
     texts = [_scores.decode(text) for (text,) in run(connection, "select score from waiting_scores")]
     named = [
         score
         for score in texts
         if (score.user is not None and score.user == user)
-        or (may_be_of(score, set(record_ids)) and (score.user or score.comment))
+        or (may_be_of(score, set(record_ids)) and has_words(score))
     ]
     for score in named:
-        blank = msgspec.structs.replace(score, user=None, comment=None)
-        text = msgspec.json.encode(blank).decode()
+        text = msgspec.json.encode(wordless(score)).decode()
         run(connection, "update waiting_scores set score = ? where id = ?", [text, score.id])
     return int(attached) + len(named)
 

@@ -10,6 +10,7 @@ import msgspec
 from airboss.domain.ports import JournalMove, WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
+from airboss.store.opinions import wordless
 from airboss.store.span_rows import NOTHING, Said, Span, span_key, trace_key
 
 T = TypeVar("T")
@@ -220,7 +221,7 @@ def blank_record(payload: bytes) -> bytes:
 
 def blank_score(score: Score) -> bytes:
     """The JSON of feedback without who gave it and what they wrote."""
-    return msgspec.json.encode(msgspec.structs.replace(score, user=None, comment=None))
+    return msgspec.json.encode(wordless(score))
 
 
 def body(text: str | bytes | None) -> Any:

@@ -7,13 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean, pvariance
 
-import msgspec
-
 from airboss.domain.ports import ScoreStats
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, ScoreSource, ScoreValue, as_number, latest
 from airboss.store.evaluated import may_be_of
-from airboss.store.opinions import REVIEWS, reviewed, settle
+from airboss.store.opinions import REVIEWS, has_words, reviewed, settle, wordless
 
 
 class Scores:
@@ -74,11 +72,11 @@ class Scores:
         found = 0
         for score_id, score in self.kept.items():
             if _tells_of(score, user, record_ids):
-                self.kept[score_id] = msgspec.structs.replace(score, user=None, comment=None)
+                self.kept[score_id] = wordless(score)
                 found += 1
         for score_id, (moved_at, score) in self._waiting.items():
             if _tells_of(score, user, record_ids):
-                self._waiting[score_id] = (moved_at, msgspec.structs.replace(score, user=None, comment=None))
+                self._waiting[score_id] = (moved_at, wordless(score))
                 found += 1
         return found
 
@@ -129,7 +127,7 @@ def stats_of_scores(given: Iterable[tuple[Score, InferenceRecord]]) -> list[Scor
 
 def _tells_of(score: Score, user: str, record_ids: Collection[str]) -> bool:
     """Whether there is anything of this person's in it."""
-    return (may_be_of(score, record_ids) or score.user == user) and bool(score.user or score.comment)
+    return (may_be_of(score, record_ids) or score.user == user) and has_words(score)
 
 
 def _check(scores: Iterable[Score]) -> None:

@@ -21,12 +21,30 @@ YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 TAKEN_BACK: Final = "taken back"
 """The cause of a review that says nothing any more."""
 
+ERASED: Final = "erased"
+"""The cause of having no value that a score has once a person of whom it may tell is forgotten."""
+
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What a log does with scores that it is given: it keeps `kept`, and drops those of the ids `gone`."""
 
     kept: tuple[Score, ...]
     gone: tuple[str, ...]
+
+
+def has_words(score: Score) -> bool:
+    """Whether it names somebody, or says anything but its value. What a judge says may quote the call."""
+    cause = score.unscored
+    quotes = cause is not None and cause != TAKEN_BACK and not ERASED.startswith(cause)
+    return bool(score.user or score.comment or quotes)
+
+
+def wordless(score: Score) -> Score:
+    """It without who gave it and what they wrote; as JSON it is not longer."""
+    cause = score.unscored
+    if cause is not None and cause != TAKEN_BACK:
+        cause = ERASED[: len(cause)]
+    return msgspec.structs.replace(score, user=None, comment=None, unscored=cause)
 
 
 def settle(given: Sequence[Score], there: Iterable[Score]) -> Settled:
