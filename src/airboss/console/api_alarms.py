@@ -227,6 +227,9 @@ def shown(
     """An alarm for a person or program. Maintenance is a silence too."""
     rule = rule_of(name, alarm)
     bound = rule.bound if rule.kind in ("threshold", "change", "budget") else None
+    window = alarm.window
+    if rule.kind == "burn_rate" and row is not None and row.memory is not None:
+        window = length(int(looked_back(rule, row.memory).total_seconds()))
     return Alarm(
         name=name,
         state=row.phase if row is not None else None,
@@ -242,9 +245,7 @@ def shown(
         detail=row.detail if row is not None else None,
         comparison="below" if rule.below else "above",
         threshold=row.bound if row is not None and row.bound is not None else bound,
-        window=alarm.window
-        if row is None or row.memory is None or rule.kind != "burn_rate"
-        else length(int(looked_back(rule, row.memory).total_seconds())),
+        window=window,
         hold=alarm.hold,
         default=name not in config.alarms,
         notify=alarm.notify,

@@ -126,8 +126,10 @@ def amount(metric: str, value: float) -> str:
     """A metric's value with its unit."""
     if metric in COUNTED:
         return f"{value:,.0f}{NB}{COUNTED[metric]}{'' if value == 1 else 's'}"
-    if metric.endswith("_rate") or metric == "budget":
-        return f"{100 * value:.{0 if metric == 'budget' else 2}f}{NB}%"
+    if metric.endswith("_rate"):
+        return f"{100 * value:.2f}{NB}%"
+    if metric == "budget":
+        return f"{100 * value:.0f}{NB}%"
     if metric.startswith(("latency", "ttft")):
         return milliseconds(value)
     if metric == "cost_usd":

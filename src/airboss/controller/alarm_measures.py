@@ -156,16 +156,14 @@ class Measures:
             return _cost(own, window)
         if own is None:
             return Reading(why=f"no calls in the last {window}")
-        detail = None
         if rule.metric.endswith("_rate"):
             n, bad = self._share(rule, own, now, ago)
-            value, detail = (
-                (bad / n, f"{bad:,} of {n:,} {'call' if n == 1 else 'calls'}") if n else (None, None)
-            )
+            if n:
+                return Reading(value=bad / n, detail=f"{bad:,} of {n:,} {'call' if n == 1 else 'calls'}")
+            value = None
         else:
             value = metric_of(own, rule.metric)
-        why = None if value is not None else f"no answers in the last {window}"
-        return Reading(value=value, why=why, detail=detail)
+        return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
 
     def _share(self, rule: AlarmRule, own: UsageRow, now: datetime, ago: timedelta) -> tuple[int, int]:
         """Of how many calls a rate is told, and how many of them are bad."""

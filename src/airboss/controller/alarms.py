@@ -73,13 +73,13 @@ def decide(
     tell, heard = _due(after), hearers(row)
     if tell is not None:
         to = tuple(each for each in rule.notify if tell != "ok" or each in heard)
-        row = msgspec.structs.replace(after, told=tell, heard=rule.notify)
-        return Decision(row=row, event=event, tell=tell, to=to)
+        told = msgspec.structs.replace(after, told=tell, heard=rule.notify)
+        return Decision(row=told, event=event, tell=tell, to=to)
     new = tuple(each for each in rule.notify if each not in heard) if after.phase == "firing" else ()
     if not new:
         return Decision(row=after, event=event)
-    row = msgspec.structs.replace(after, heard=(*heard, *new))
-    return Decision(row=row, event=event, tell="firing", to=new)
+    told = msgspec.structs.replace(after, heard=(*heard, *new))
+    return Decision(row=told, event=event, tell="firing", to=new)
 
 
 def hearers(row: AlarmRow) -> tuple[str, ...]:

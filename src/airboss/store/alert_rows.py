@@ -22,11 +22,11 @@ Told = Literal["ok", "firing", "no_data"]
 BACK_OFF_S_MAX: Final = 300.0
 """The longest pause between two tries to tell somebody."""
 
-SCORED_LATE: Final = timedelta(days=1)
-"""So old are calls that an alarm on a score shows."""
-
 FIRST_S_MAX: Final = 3600.0
 """The longest that the first of them waits."""
+
+SCORED_LATE: Final = timedelta(days=1)
+"""So old may be the calls that an alarm on a score shows."""
 
 Metric = str
 """`error_rate`, `latency_p95`, `requests`, … or `score:NAME` (`config.checks_alarms.METRICS`)."""
