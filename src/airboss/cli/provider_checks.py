@@ -161,7 +161,11 @@ def _answer(place: Place, provider: ProviderConfig, key: str | None, wanted: set
 
 def _list_of_models(place: Place, provider: ProviderConfig, key: str | None) -> tuple[str, dict[str, str]]:
     """Where the list is, and the headers that ask for it: as each provider documents it."""
-    from airboss.providers.dialects import ANTHROPIC_VERSION, AZURE_VERSION  # noqa: PLC0415 - only here
+    from airboss.providers.dialects import (  # noqa: PLC0415 - only here
+        ANTHROPIC_VERSION,
+        AZURE_VERSION,
+        is_dated,
+    )
 
     match provider.kind:
         case "anthropic":
@@ -171,7 +175,7 @@ def _list_of_models(place: Place, provider: ProviderConfig, key: str | None) -> 
             return f"{place.base_url}/models?pageSize=1", {"x-goog-api-key": key} if key else {}
         case "azure":
             version = provider.api_version or AZURE_VERSION
-            under = "/openai" if version[:4].isdigit() else "/openai/v1"
+            under = "/openai" if is_dated(version) else "/openai/v1"
             url = f"{place.base_url}{under}/models?api-version={version}"
             return url, {"api-key": key} if key else {}
     return f"{place.base_url}/models", {"authorization": f"Bearer {key}"} if key else {}

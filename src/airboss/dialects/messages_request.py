@@ -19,9 +19,10 @@ import msgspec
 
 from airboss.dialects.messages_shape import MessagesRequest, OutputConfig, Tool, ToolChoice
 from airboss.dialects.messages_turns import Turns, add_conversation
-from airboss.dialects.plain import ID_CHARS_MAX, NAME_CHARS_MAX, fitting_name
+from airboss.dialects.plain import NAME_CHARS_MAX, fitting_name
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
+from airboss.providers.chat_request import ID_CHARS_MAX
 
 HINTS = frozenset({"cache_control", "diagnostics", "service_tier", "betas"})
 """Members that change no answer."""

@@ -13,6 +13,7 @@ import msgspec
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.speech import Json, encode
 from airboss.domain.plan import Target
+from airboss.providers.chat_request import ID_CHARS_MAX, fitting_id
 
 THOUGHTS_OF_OPENAIS = "openai_thoughts"
 """The member of a message that has what a model of OpenAI's thought before it, as blocks."""
@@ -21,8 +22,6 @@ _OWN = (
     THOUGHTS_OF_OPENAIS,
 )
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
-ID_CHARS_MAX = 64
-"""Of a user, and of a call in Responses, at OpenAI; others take 128."""
 NAME_CHARS_MAX = 64
 """Of a tool, at OpenAI and Bedrock; Anthropic takes twice as many."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
@@ -108,14 +107,6 @@ def _not_for(target: Target) -> frozenset[str]:
     if target.kind == "local" or _wants_thoughts(target):
         wanted.add(REASONING)
     return frozenset({*_OWN, REASONING} - wanted)
-
-
-def fitting_id(text: str) -> str:
-    """An id as OpenAI takes it: a longer one, as Claude Code has for its users, by its hash. The record has
-    it whole."""
-    if len(text) <= ID_CHARS_MAX:
-        return text
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def fitting_name(name: str) -> str:

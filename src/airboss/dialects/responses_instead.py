@@ -16,10 +16,11 @@ import msgspec
 
 from airboss.dialects.chat_said import OPENAIS, list_of, text_of
 from airboss.dialects.heard import NOTHING
-from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, effort_of, fitting_id
+from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, effort_of
 from airboss.dialects.responses_passing import PassingReader, as_input
 from airboss.dialects.speech import Json, encode
 from airboss.domain.plan import Target
+from airboss.providers.chat_request import fitting_id
 from airboss.providers.dialect import Outgoing, Unsaid
 from airboss.providers.dialects import responses_place
 

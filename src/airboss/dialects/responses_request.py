@@ -433,6 +433,7 @@ def _message(item: Item, where: str) -> Json:
 
 
 def _part(part: Part, where: str) -> Json:
+    data = part.file_data or part.file_url
     match part.type:
         case "input_text" | "output_text" | "text" if part.text is not None:
             return {"type": "text", "text": part.text}
@@ -441,9 +442,7 @@ def _part(part: Part, where: str) -> Json:
         case "input_image" if part.image_url is not None:
             detail = {"detail": part.detail} if part.detail is not None else {}
             return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
-        case "input_file" if (
-            data := part.file_data or part.file_url
-        ) is not None or part.file_id is not None:
+        case "input_file" if data is not None or part.file_id is not None:
             named = {"file_data": data, "file_id": part.file_id, "filename": part.filename}
             return {"type": "file", "file": {name: each for name, each in named.items() if each is not None}}
         case "input_audio" if part.input_audio is not None:

@@ -14,7 +14,6 @@ What differs, and what becomes of it:
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 
 import msgspec
@@ -40,6 +39,7 @@ from airboss.providers.chat_request import (
     ToolCall,
     arguments_of,
     data_url,
+    fitting_id,
     no_turns,
     offered,
     purpose,
@@ -66,7 +66,6 @@ _SAID = frozenset(
 )
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml"})
 """Types of files that are text, besides `text/…`."""
-ID_CHARS_MAX = 64
 _ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -166,9 +165,7 @@ def _use(call: ToolCall, where: str) -> Json:
 def _id(written: str) -> str:
     """An id of a call in the characters that are taken, and no more of them than Bedrock takes; other
     providers' may have more."""
-    if len(written) > ID_CHARS_MAX:
-        return hashlib.blake2b(written.encode("utf-8", "replace"), digest_size=16).hexdigest()
-    return _ODD_ID.sub("_", written) or "_"
+    return _ODD_ID.sub("_", fitting_id(written)) or "_"
 
 
 def _blocks(message: Message, where: str, unsaid: Unsaid) -> list[Json]:

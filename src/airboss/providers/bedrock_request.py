@@ -132,7 +132,7 @@ def _of_others(asked: _Asked, said: Json, unsaid: Unsaid) -> Json:
 
 
 def _put_form(value: Json, said: Json) -> None:
-    """The answer's schema, for which Converse has a word of its own; it refuses Anthropic's."""
+    """Move the answer's schema out of Anthropic's words, which Converse refuses, into its own."""
     form = said.get("output_config", {}).pop("format", None)
     if form is not None:
         schema = {"schema": msgspec.json.encode(form["schema"]).decode()}

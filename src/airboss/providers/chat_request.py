@@ -5,6 +5,7 @@ Decoding raises msgspec.ValidationError where a member has not the shape that Op
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ Json = dict[str, Any]
 """A JSON object."""
 ANSWER_TOOL = "json_answer"
 """The tool that stands for a schema of the answer."""
+ID_CHARS_MAX = 64
+"""Of a user at OpenAI, and of a call in its Responses and on Bedrock; others take 128."""
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,6 +274,14 @@ def _name_of(tool: Any) -> str | None:
         case {"type": "function", "function": {"name": str(name)}}:
             return name
     return None
+
+
+def fitting_id(text: str) -> str:
+    """An id of a user or a call in no more than ID_CHARS_MAX characters: a longer one, as Claude Code has for
+    its users, by its hash. The record has it whole."""
+    if len(text) <= ID_CHARS_MAX:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def tier_of(service_tier: str | None, unsaid: Unsaid) -> str | None:

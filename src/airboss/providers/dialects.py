@@ -60,11 +60,12 @@ def azure_path(target: Target, path: str, *, of_model: bool) -> str:
     `of_model`; by a named one (`v1`, `preview`) under its v1, where the body names the deployment."""
     version = target.api_version or AZURE_VERSION
     deployment = f"/deployments/{quote(target.upstream_model, safe='')}" if of_model else ""
-    place = deployment if _is_dated(version) else "/v1"
+    place = deployment if is_dated(version) else "/v1"
     return f"/openai{place}{path}?api-version={quote(version, safe='')}"
 
 
-def _is_dated(version: str) -> bool:
+def is_dated(version: str) -> bool:
+    """Whether an `api-version` of Azure's is a date, and not a name."""
     return version[:4].isdigit()
 
 
@@ -74,7 +75,7 @@ def responses_place(target: Target) -> tuple[str, Authorise]:
     if target.kind != "azure":
         return RESPONSES, bearer
     version = target.api_version or ""
-    query = "" if _is_dated(version) else f"?api-version={quote(version, safe='')}"
+    query = "" if is_dated(version) else f"?api-version={quote(version, safe='')}"
     return f"/openai/v1{RESPONSES}{query if version else ''}", key_in("api-key")
 
 
