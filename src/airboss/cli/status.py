@@ -13,12 +13,12 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import amount, console, dash, print_json, size, table_of
 from airboss.cli.wording import many
 
-COUNTS = {
+OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
     "drift": "of what is watched about {deployment}, drifted: {value}",
     "probe": "differences that the probe of {deployment} found: {value}",
 }
-"""What alarms say whose value is none of their metric."""
+"""What alarms say, by kind, whose value is not that of their metric."""
 
 SHARES = ("latency_", "ttft_", "cost")
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
@@ -232,8 +232,8 @@ def alarm(found: dict[str, Any]) -> str:
     what = f"{found['metric']} of {found['deployment'] or 'Airboss'} is {value}"
     if found["kind"] == "budget":
         what = f"{found['value'] or 0:.0%} of its budget is spent"
-    elif found["kind"] in COUNTS and found["value"] is not None:
-        what = COUNTS[found["kind"]].format(value=value, deployment=found["deployment"])
+    elif found["kind"] in OWN_WORDS and found["value"] is not None:
+        what = OWN_WORDS[found["kind"]].format(value=value, deployment=found["deployment"])
     name = escape(found["name"])
     return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
 

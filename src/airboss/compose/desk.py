@@ -80,7 +80,7 @@ def status_over(
             ],
             data_dir=str(data.path),
             started_at=up.started_at if up is not None else None,
-            base_url=up.base_url or None if up is not None else None,
+            base_url=(up.base_url or None) if up is not None else None,
             console_url=up.console_url if up is not None else None,
             calls=calls_of(counts, now) if up else None,
             targets=target_uses(counts.values()),

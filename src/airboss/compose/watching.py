@@ -76,7 +76,7 @@ class SwitchedOn:
         self._held: tuple[int, datetime | None] = (0, None)
 
     def __call__(self) -> datetime:
-        """It does ask in the one in force. Raises SetupError."""
+        """When that was, of a configuration in force that asks for it. Raises SetupError where none is."""
         snapshot = self._ledger.snapshot()
         if snapshot is None:
             raise SetupError("no configuration has been applied yet; run `airboss apply airboss.toml` first")

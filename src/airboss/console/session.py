@@ -58,12 +58,12 @@ class Sessions:
         body, _, signature = cookie.rpartition(".")
         if not body or not hmac.compare_digest(signature, self._sign(body, bond)):
             return False
-        until, session = _of(body)
+        until, session = _parts_of(body)
         return now.timestamp() < until and not self._ended.holds(session, until)
 
     def end(self, cookie: str, now: datetime) -> None:
         """End the session of a cookie that is valid, and of every copy of it."""
-        until, session = _of(cookie.rpartition(".")[0])
+        until, session = _parts_of(cookie.rpartition(".")[0])
         self._ended.add(session, until, now=int(now.timestamp()))
 
     def _sign(self, body: str, bond: str) -> str:
@@ -73,7 +73,7 @@ class Sessions:
         return urlsafe_b64encode(hmac.digest(key, body.encode(), "sha256")).decode().rstrip("=")
 
 
-def _of(body: str) -> tuple[int, str]:
+def _parts_of(body: str) -> tuple[int, str]:
     """When a session runs out, and its id, of what we have signed."""
     until, session, *_ = body.split(".", 2)
     return int(until), session

@@ -52,9 +52,9 @@ class OnlineRule(msgspec.Struct, frozen=True, kw_only=True):
 class OnlineScoring:
     """Follows the record log. One event loop calls it.
 
-    `rules` are those in force, by deployment; `since` is when there came to be any. `redact` takes
-    secrets out of what scorers say. Calls that were `brought` by an import are no live ones, and left alone.
-    `counts` may be read by any thread.
+    `rules` are those in force, by deployment; `since` is when there came to be any. `redact` takes secrets
+    out of what scorers say. Calls that were `brought` by an import are no live ones, and left alone. `counts`
+    may be read by any thread.
     """
 
     def __init__(

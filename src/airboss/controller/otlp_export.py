@@ -96,10 +96,9 @@ class Pause:
 class OtlpExport:
     """Follows the record log. One event loop calls it; `counts` may be read by any thread.
 
-    `settings` are those in force, read at every page; None: nothing is sent. `since` is when there
-    came to be any. Calls that were `brought` by an
-    import are passed over: whoever recorded them has sent them, and they are none of today's. Raises
-    SetupError, ConfigError.
+    `settings` are those in force, read at every page; None: nothing is sent. `since` is when there came to
+    be any. Calls that were `brought` by an import are passed over: whoever recorded them has sent them, and
+    they are none of today's. Raises SetupError, ConfigError.
     """
 
     def __init__(

@@ -94,6 +94,7 @@ def said_in(call: Admitted) -> dict[str, Any] | None:
 
 
 def _tells_the_time(call: Admitted, body: dict[str, Any]) -> bool:
+    """Whether an answer is good for a moment only, by what the request or the release asks for."""
     release = call.branch.release
     asked = {**release.params, **body, **release.params_force}
     for name in TELLS_THE_TIME & asked.keys():
@@ -180,11 +181,7 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
         return False
     try:
         answer = msgspec.json.decode(whole)
-    except (
-        msgspec.DecodeError,
-        RecursionError,
-        UnicodeDecodeError,
-    ):  # a number that we cannot hold, or no UTF-8
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # such as a number that nobody can hold
         return False
     if call.request.operation == "embeddings":
         return bool(answer.get("data"))

@@ -25,7 +25,7 @@ class Hedges:
     def __init__(self) -> None:
         self.calls = 0
         self.made = 0
-        """With those that were allowed, not made, and are not any more."""
+        """Hedges that were made, and those that were allowed, not made, and are allowed no more."""
 
     def may(self, extra: float) -> bool:
         """Whether one more is within the share `extra` of the calls; takes it."""

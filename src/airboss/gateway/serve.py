@@ -50,9 +50,9 @@ TAKEN_S = 0.01
 LAST_CALLS_S = 0.25
 """So long after SIGTERM calls are still taken, where somebody is connected."""
 TOLD_S = 1.0
-"""So long after that clients may take to hear that their calls are cut off."""
+"""So long clients may take to hear that their calls are cut off, once DRAIN_S is over."""
 RECORDED_S = 2.0
-"""So long after that what calls used that were cut off is counted yet."""
+"""So long after TOLD_S what calls used that were cut off is counted yet."""
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 SWITCH_S = 0.0005

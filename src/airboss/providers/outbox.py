@@ -117,7 +117,10 @@ class Outbox:
             if transport.is_closing():
                 continue
             if refusal is not None:
-                transport.abort() if unsent is None else unsent(refusal)
+                if unsent is None:
+                    transport.abort()
+                else:
+                    unsent(refusal)
             elif isinstance(data, Pieces):
                 transport.writelines(data.parts)
             else:

@@ -203,11 +203,10 @@ def app(vectors: Vectors) -> Starlette:
         steps, said = vectors.answer(body), None
         try:
             while said is None:
-                said = await anyio.to_thread.run_sync(
-                    _stepped, steps, limiter=pool
-                )  # first come, first served
+                # The pool serves who came first, so that each step waits behind one of every other caller's.
+                said = await anyio.to_thread.run_sync(_stepped, steps, limiter=pool)
                 if await request.is_disconnected():
-                    return Response(status_code=499)  # nobody's
+                    return Response(status_code=499)  # to nobody
         except ApiError as error:
             shape = {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
             return Response(_encode({"error": shape}), error.http_status, media_type="application/json")

@@ -95,7 +95,9 @@ def read_frames(
     """
     frames: list[Frame] = []
     damaged: list[Damage] = []
-    at, size = 0, len(data) if size is None else size
+    if size is None:
+        size = len(data)
+    at = 0
     while at < size and len(frames) < frames_max:
         frame = _frame_at(data, at, size)
         if frame is None:
