@@ -62,3 +62,21 @@ def test_each_message_is_kept_once(tmp_path: Path, upstream: SaidUpstream) -> No
         "message",
     ]
     assert len(kept["data"]) == len(said) - 1
+
+
+def test_azures_chat_is_shown_it_by_the_user(tmp_path: Path, upstream: SaidUpstream) -> None:
+    """Behind the results, as OpenAI's own is: both take words alone in these."""
+    azure = deployment(upstream.url, name="azure", aliases=(), kind="azure", responses=False)
+    upstream.reset()
+    upstream.body = {"id": "u", "object": "chat.completion", "model": "up", "choices": [SAID]}
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [picture]}]},
+    ]
+    with Gateway(tmp_path, azure) as gateway:
+        say(gateway, "messages", model="azure", messages=turns)
+    *_, result, shown = json.loads(upstream.seen[-1])["messages"]
+    assert (result["role"], result["content"]) == ("tool", "Shown below.")
+    assert (shown["role"], shown["content"][1]) == ("user", {"type": "image_url", "image_url": {"url": URL}})
