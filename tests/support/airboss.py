@@ -125,7 +125,7 @@ class Airboss:
             return client.post("/chat/completions", json={"model": model, "messages": messages} | body)
 
     def soon_s(self, promised_s: float) -> float:
-        """What is promised where nothing else runs, and the time of a hundred small calls as they go now."""
+        """What is promised where nothing else runs, and the time of a hundred small calls as ten go now."""
         began = time.monotonic()
         with self.client() as client:
             for _ in range(10):

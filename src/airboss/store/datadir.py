@@ -16,7 +16,7 @@ node                     what this machine is called where it has joined
 nodes.json               the machines that have joined this one
 prices.toml              a table of prices that was put in place of the shipped one
 counters/                what limits have counted, for a process that is killed
-run/                     up.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
+run/                     up.json, alone.json, metrics/PROCESS.json, store.sock: nothing that outlives a stop
 """
 
 from __future__ import annotations
