@@ -243,6 +243,15 @@ def test_a_model_of_others_has_neither_anthropics_limit_nor_its_schemas() -> Non
         assert said({"model": model, "max_tokens": 7})[0]["inferenceConfig"] == {"maxTokens": 7}
 
 
+@pytest.mark.parametrize("model", [CLAUDE, "us.anthropic.claude-opus-4-6-v1", OTHER])
+def test_a_strict_tools_schema_goes_as_it_is(model: str) -> None:
+    """Converse is not told to hold a model to it, so that nothing of it need be taken out."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    made, _ = said({"model": model, "tools": [tool]})
+    assert made["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {"json": schema}
+
+
 def test_a_mark_for_the_cache_stands_behind_a_tools_result() -> None:
     """Within a result, as clients of Anthropic's dialect put it there, Bedrock refuses it."""
     marked = {

@@ -70,10 +70,16 @@ _ODD_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def messages_request(
-    raw: bytes, unsaid: Unsaid, *, claude: bool = True, besides: frozenset[str] = frozenset()
+    raw: bytes,
+    unsaid: Unsaid,
+    *,
+    claude: bool = True,
+    strict: bool = True,
+    besides: frozenset[str] = frozenset(),
 ) -> Said:
-    """The request; `claude` is whether it is for a model of Anthropic's, `besides` are members that are said
-    elsewhere. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
+    """The request; `claude` is whether it is for a model of Anthropic's, `strict` whether tools are held to
+    their schemas there, `besides` are members that are said elsewhere. Raises InvalidRequest for what cannot
+    be said, and msgspec.ValidationError."""
     request = read_request(raw, said=_SAID | besides, unsaid=unsaid)
     system, turns = _conversation(request, unsaid)
     value: Json = {"model": request.model, "max_tokens": ANSWER_TOKENS, "messages": turns}
@@ -93,7 +99,7 @@ def messages_request(
         request.reasoning_effort = None  # which others are told in words of their own
     put_limits(value, request, unsaid)
     native = native_schema(request) if claude else None
-    answer_tool = _put_tools(value, request, unsaid, native=native)
+    answer_tool = _put_tools(value, request, unsaid, native=native, strict=strict)
     return Said(body=msgspec.json.encode(value), answer_tool=answer_tool)
 
 
@@ -221,13 +227,15 @@ def _marked(block: Json, cache_control: Json | None) -> Json:
     return block if cache_control is None else {**block, "cache_control": cache_control}
 
 
-def _put_tools(value: Json, request: ChatRequest, unsaid: Unsaid, *, native: Json | None) -> str | None:
+def _put_tools(
+    value: Json, request: ChatRequest, unsaid: Unsaid, *, native: Json | None, strict: bool
+) -> str | None:
     tools = []
-    strict = StrictRoom()
-    if native is not None:
-        strict.takes(native)
+    room = StrictRoom() if strict and is_adaptive(request.model) else None
+    if room is not None and native is not None:
+        room.takes(native)
     for tool, function in offered(request, unsaid):
-        made = _tool(function, strict if is_adaptive(request.model) else None)
+        made = _tool(function, room)
         tools.append(_marked(made, tool.cache_control))
     choice = _choice(request, unsaid) if tools else None
     unforced = is_unforced(request.model)

@@ -75,7 +75,7 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
     """The request. Raises InvalidRequest for what cannot be said, and msgspec.ValidationError."""
     asked = _asked.decode(raw)
     claude = "anthropic" in asked.model
-    first = messages_request(raw, unsaid, claude=claude, besides=_SAID_HERE)
+    first = messages_request(raw, unsaid, claude=claude, strict=False, besides=_SAID_HERE)
     members = _members.decode(raw)
     said: Json = msgspec.json.decode(first.body)
     limits = _limits(said, limited=claude or asked.is_limited)
