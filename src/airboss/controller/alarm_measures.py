@@ -93,6 +93,16 @@ class RecordingMemory(msgspec.Struct, frozen=True, kw_only=True):
     grown: tuple[tuple[datetime, int], ...] = ()
 
 
+class _Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times too fast a budget burns by one of BURNS; `over` is whether that is above `bound` and no
+    chance."""
+
+    rate: float
+    bound: float
+    over: bool
+    burnt: Burnt
+
+
 class Measures:
     """Asks the log. One thread calls it; `forget_old` once a look, before the others."""
 
@@ -221,7 +231,7 @@ class Measures:
     def _burn_rate(self, rule: AlarmRule, now: datetime) -> Reading:
         assert rule.slo is not None
         allowed = 1 - rule.slo.target
-        shown: list[tuple[float, float, bool, Burnt]] = []
+        speeds: list[_Speed] = []
         for part, long_s, short_s in BURNS:
             # At a speed of 1 the budget lasts its time: of a short one these parts go sooner than that.
             bound = max(1.0, part * rule.slo.window_s / long_s)
@@ -234,16 +244,16 @@ class Measures:
             long = bad / n / allowed
             short = bad_short / n_short / allowed if n_short else 0.0
             rate = min(long, short)
+            over = bad >= BURNT_MIN and rate > bound
             burnt = Burnt(long_s=long_s, failed=2 * own.errors >= bad)
-            shown.append((rate, bound, bad >= BURNT_MIN and rate > bound, burnt))
-        if not shown:
+            speeds.append(_Speed(rate=rate, bound=bound, over=over, burnt=burnt))
+        if not speeds:
             return Reading(why=f"no calls in the last {length(BURNS[-1][1])}")
         # The fastest that is broken, else the one nearest to it.
-        rate, bound, over, burnt = next(
-            (each for each in shown if each[2]), max(shown, key=lambda each: each[0] / each[1])
-        )
+        nearest = max(speeds, key=lambda each: each.rate / each.bound)
+        told = next((each for each in speeds if each.over), nearest)
         budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, None)
-        if over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
+        if told.over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
             del self._used[budget_key]
         n, bad = not_good(
             self.used(rule.deployment, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
@@ -253,8 +263,8 @@ class Measures:
         budget = f"the budget of {length(rule.slo.window_s)}"
         used = f"{budget} is used up {1 - left:.3g} times"
         words = f"{100 * left:.0f} % of {budget} is left" if left > 0 else used
-        kept = msgspec.to_builtins(burnt)
-        return Reading(value=rate, bound=bound, broken=over, detail=words, memory=kept)
+        memory = msgspec.to_builtins(told.burnt)
+        return Reading(value=told.rate, bound=told.bound, broken=told.over, detail=words, memory=memory)
 
     def _drift(self, rule: AlarmRule, memory: object) -> Reading:
         """What drifted. Once it was known, nothing has while what is usual is learned anew: what was found is

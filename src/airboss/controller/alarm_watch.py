@@ -221,8 +221,7 @@ class AlarmWatch:
     def _readings(
         self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
     ) -> dict[str, Reading]:
-        """What each rule measures now, as far as there is time; one question to the log for each length of
-        window and kind."""
+        """What each rule measures now, as far as there is time."""
         lost = self._lost()
         readings = {
             rule.name: recording(rule, self._memory(rule, rows), lost, now)
@@ -241,6 +240,13 @@ class AlarmWatch:
                 else (journal.store_detail or "the record store does not answer")[:WHY_CHARS_MAX]
             )
             return readings | {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in rules}
+        return readings | self._in_turn(rules, rows, now)
+
+    def _in_turn(
+        self, rules: Sequence[AlarmRule], rows: Mapping[str, AlarmRow], now: datetime
+    ) -> dict[str, Reading]:
+        """What was measured lately, and of the others what LOOK_S is enough for, those first that have waited
+        longest; one question to the log for each length of window and kind."""
         self._measures.forget_old(now)
         known = {(rule.name, hash(rule)): rule for rule in rules}
         self._measured = {
@@ -248,12 +254,13 @@ class AlarmWatch:
             for key, each in self._measured.items()
             if key in known and fresh(known[key].window_s, each[0], now)
         }
-        readings |= {name: reading for (name, _), (_, reading) in self._measured.items()}
+        readings = {name: reading for (name, _), (_, reading) in self._measured.items()}
         self._tried = {key: self._tried.get(key, float("-inf")) for key in known}
         begin = self._clock.monotonic()
-        for key in sorted((key for key in known if key not in self._measured), key=self._tried.__getitem__):
-            self._tried[key] = self._clock.monotonic()
-            readings[key[0]] = self._measure(known[key], self._memory(known[key], rows), now)
+        waiting = [key for key in known if key not in self._measured]
+        for key in sorted(waiting, key=self._tried.__getitem__):
+            rule, self._tried[key] = known[key], self._clock.monotonic()
+            readings[rule.name] = self._measure(rule, self._memory(rule, rows), now)
             if self._clock.monotonic() - begin >= LOOK_S:
                 break
         return readings
