@@ -141,8 +141,10 @@ def _up(data_dir: Path) -> UpFile | None:
             told = True
             sys.stderr.write(f"airboss: waiting for the Airboss that is starting (process {pid})\n")
         time.sleep(LOOK_S)
-    up = running(data_dir) or alone(data_dir)
-    return up if up is None or up.base_url or _listens(up.console_url) else None
+    up = running(data_dir)
+    if up is None and (said := alone(data_dir)) is not None and _listens(said.console_url):
+        return said  # of one that was killed the process id may be another's by now
+    return up
 
 
 def _listens(url: str) -> bool:

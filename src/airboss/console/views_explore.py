@@ -40,6 +40,7 @@ DAYS_ROWS: Final = 1_000
 TAGGED: Final = 200
 """So many of the newest calls are asked which tags there are."""
 TAGS: Final = 20
+"""So many of these are offered."""
 NONE: Final = "(none)"
 """What a group of calls without the thing is called."""
 EMPTY: Final = "(empty)"

@@ -167,12 +167,12 @@ class OnlineScoring:
         """Keep scores, without words about a call whose own are gone by now: somebody was forgotten while a
         model judged it, and what it says may quote them."""
         telling = {
-            each.subject_id for each in scores if each.comment is not None or each.unscored is not None
+            each.subject_id
+            for each in scores
+            if each.subject_id in worded and (each.comment is not None or each.unscored is not None)
         }
-        left = self._with_bodies({each for each in telling if each in worded})
-        gone = {
-            each for each in telling if each in worded and (each not in left or left[each].response is None)
-        }
+        left = self._with_bodies(telling)
+        gone = {each for each in telling if each not in left or left[each].response is None}
         self._log.put_scores([wordless(each) if each.subject_id in gone else each for each in scores])
 
     def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:

@@ -54,6 +54,7 @@ DIRECTED: Final = frozenset(
 )
 """Words with which it matters what comes first."""
 _ENDS = ("s", "es", "d", "ed", "ing", "ly", "able")
+"""By which a word may be a form of another."""
 _LESS = ("un", "in", "im", "ir", "il", "dis", "de", "non", "mis")
 """What makes of a word its opposite."""
 _PAIRS = (

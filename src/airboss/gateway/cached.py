@@ -443,17 +443,17 @@ def _with_usage(whole: bytes, closed: ClosedCall, told: Usage | None) -> bytes:
     answer = msgspec.json.decode(whole)
     heard = answer.pop("heard", None)
     if answer.get("usage") is None:
-        answer["usage"] = _usage_of(closed) if told is None else _usage(*_numbers(told))
+        answer["usage"] = _counted(closed) if told is None else _as_told(told)
         return msgspec.json.encode(answer)
     return whole if heard is None else msgspec.json.encode(answer)
 
 
-def _numbers(told: Usage) -> tuple[int, int, int, int]:
+def _as_told(told: Usage) -> dict[str, Any]:
     used = told.buckets()
-    return used.input, used.written, used.cache_read, used.reasoning
+    return _usage(used.input, used.written, used.cache_read, used.reasoning)
 
 
-def _usage_of(closed: ClosedCall) -> dict[str, Any]:
+def _counted(closed: ClosedCall) -> dict[str, Any]:
     """What we have counted of an answer whose provider did not say: of its own attempts, not of those that
     lost a race to it."""
     gone_on = closed.attempts[-1].why == "continuation"

@@ -105,6 +105,7 @@ def converse_request(raw: bytes, unsaid: Unsaid) -> Said:
 
 
 def _of_anthropics(said: Json) -> Json:
+    """What Anthropic's models are told beside what Converse has words for."""
     return {name: said[name] for name in ("top_k", "thinking", "output_config") if said.get(name)}
 
 

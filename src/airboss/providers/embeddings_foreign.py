@@ -149,6 +149,7 @@ def _bedrock(body: bytes, target: Target) -> Outgoing:
 
 _KINDS: Mapping[ProviderKind, Callable[[bytes, Target], Outgoing]] = {"gemini": _gemini, "bedrock": _bedrock}
 KINDS = frozenset(_KINDS)
+"""Providers that are asked in their own words."""
 
 
 def _read(body: bytes, target: Target, *, said: frozenset[str]) -> tuple[Asked, tuple[str, ...]]:

@@ -41,6 +41,7 @@ _TEXTS: Final = ("request", "response", "scores")
 NAMES: Final = (*COLUMNS, *_TEXTS)
 ROWS_AT_ONCE: Final = 200
 MEMORY: Final = "512MB"
+"""What DuckDB may take; rows beyond it lie in its file."""
 GROUP: Final = 2_048
 """Rows that are written together, and held in memory until then: as few as DuckDB reads at a time."""
 PREFIX: Final = ".airboss-export-"
@@ -51,8 +52,8 @@ _scores: Final = msgspec.json.Decoder(list[Score])
 
 
 class RecordFileWriter:
-    """Writes a file that is there whole or not at all; rows wait in a file beside it, not in memory. Raises
-    SetupError where it cannot be written."""
+    """Writes a file of a `form` that is there whole or not at all; rows wait in a file beside it, not in
+    memory. Raises SetupError where it cannot be written."""
 
     def __init__(self, path: Path, form: Literal["csv", "parquet"]) -> None:
         self._path = path
