@@ -199,3 +199,34 @@ def test_models_that_never_think_are_not_told_to(
     sent = json.loads(speech.plain(said.body, target(kind, model=model)))
     assert sent.get("reasoning_effort") == effort
     assert speech.dropped == (("reasoning_effort",) if effort is None else ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "effort"),
+    [
+        ("gemini", "gemini-2.0-flash", None),
+        ("gemini", "gemma-3-27b-it", None),
+        ("gemini", "gemini-2.5-flash-image", None),
+        ("gemini", "gemini-2.5-flash", "high"),
+        ("gemini", "gemini-3-pro-preview", "high"),
+        ("bedrock", "anthropic.claude-3-5-sonnet-20241022-v2:0", None),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
+        ("bedrock", "global.anthropic.claude-opus-4-6-v1", "high"),
+        ("bedrock", "us.meta.llama3-3-70b-instruct-v1:0", None),
+        ("bedrock", "us.amazon.nova-pro-v1:0", None),
+        ("bedrock", "us.amazon.nova-2-lite-v1:0", None),
+        ("bedrock", "openai.gpt-oss-120b-1:0", "high"),
+    ],
+)
+def test_what_is_left_to_a_model_has_no_call_refused(
+    kind: ProviderKind, model: str, effort: str | None
+) -> None:
+    """Clients leave it to the model unasked; one that wants so much thinking is told if it cannot be had."""
+    said = messages_as_chat(json.dumps(asked(thinking={"type": "adaptive"})).encode())
+    speech = MessagesSpeech(said)
+    there = target(kind, model=model)
+    assert json.loads(speech.told(said.body, there)).get("reasoning_effort") == effort
+    assert speech.dropped == (("reasoning_effort",) if effort is None else ())
+    budget = {"type": "enabled", "budget_tokens": 20_000}
+    wanted = messages_as_chat(json.dumps(asked(thinking=budget)).encode())
+    assert MessagesSpeech(wanted).told(wanted.body, there) is wanted.body

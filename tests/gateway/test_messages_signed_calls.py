@@ -23,13 +23,14 @@ SIGNED = {"type": "thinking", "thinking": "", "signature": "airboss:google:c2ln"
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker with Gemini, Claude, and a server of OpenAI's dialect."""
+    """A worker with two of Gemini's models, Claude, and a server of OpenAI's dialect."""
 
     def plan(name: str, kind: Any, model: str) -> Any:
         return deployment(upstream.url, name=name, aliases=(), kind=kind, upstream_model=model)
 
     plans = (
         plan("gemini", "gemini", "gemini-3-pro"),
+        plan("older", "gemini", "gemini-2.0-flash"),
         plan("claude", "anthropic", "claude-sonnet-4-5"),
         plan("other", "openai-compatible", "up"),
     )
@@ -114,3 +115,13 @@ def test_googles_own_endpoint_of_openais_dialect_has_them_too() -> None:
         assert ("c2ln" in json.dumps(sent)) is told
         (call,) = sent["messages"][1]["tool_calls"]
         assert call.get("extra_content") == ({"google": {"thought_signature": "c2ln"}} if told else None)
+
+
+def test_what_is_left_to_a_model_that_does_not_think_is_passed_over(
+    gateway: Gateway, upstream: SaidUpstream
+) -> None:
+    """It refuses to be told of it, and clients leave it to the model unasked."""
+    for model, told in (("gemini", True), ("older", False)):
+        answer = ask(gateway, model, thinking={"type": "adaptive"})
+        assert (b"thinkingConfig" in upstream.seen[-1]) is told
+        assert (answer.headers.get("x-airboss-dropped") == "reasoning_effort") is not told

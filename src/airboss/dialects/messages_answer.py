@@ -29,7 +29,13 @@ from airboss.dialects.chat_said import (
 from airboss.dialects.heard import heard_in
 from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
-from airboss.dialects.plain import calls_unthinking, never_thinks, plain_chat
+from airboss.dialects.plain import (
+    calls_unthinking,
+    may_be_left_to,
+    never_thinks,
+    plain_chat,
+    without_effort,
+)
 from airboss.dialects.reckoning import reckoned
 from airboss.dialects.responses_instead import instead
 from airboss.dialects.responses_passing import speaks
@@ -170,6 +176,13 @@ class MessagesSpeech:
         quiet = never or (self._asked.calls and calls_unthinking(target))
         self._left_out = ("reasoning_effort",) if quiet and self._asked.thinks else ()
         return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most, thinks=not never)
+
+    def told(self, chat: bytes, target: Target) -> bytes:
+        """As `Speech.told`: a model that is left to decide how much it thinks, and has no words for that, is
+        not asked for it."""
+        quiet = self._asked.decides and not may_be_left_to(target)
+        self._left_out = ("reasoning_effort",) if quiet else ()
+        return without_effort(chat) if quiet else chat
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

@@ -60,7 +60,8 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     """The chat request. `rich` is whether it has what servers of OpenAI's dialect do not take, `most` whether
-    it asks for the effort `max`, `thinks` whether for any, `calls` whether it has tools; `dropped` names what
+    it asks for the effort `max`, `thinks` whether for any, `decides` whether the model is left to decide on
+    that, `calls` whether it has tools; `dropped` names what
     was left out; `begun` is the beginning of the answer, where the last turn is the assistant's. `unsaid` is
     what chat has no words for, and what is not in `body`. `names` are those of tools that were too long, by
     what they are called there."""
@@ -71,6 +72,7 @@ class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()
     most: bool = False
     thinks: bool = False
+    decides: bool = False
     calls: bool = False
     begun: str = ""
     unsaid: tuple[Unsaid, ...] = ()
@@ -120,6 +122,7 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         dropped=dropped,
         most=value.get("reasoning_effort") == "max",
         thinks="reasoning_effort" in value,
+        decides=_is_left_to_decide(request),
         calls="tools" in value,
         begun=turns.begun,
         unsaid=tuple(turns.unsaid),
@@ -184,6 +187,11 @@ def _choice(choice: ToolChoice) -> str | Json:
         f"'tool_choice' is of type {choice.type[:40]!r}; it is auto, any, none, or tool with a name",
         param="tool_choice",
     )
+
+
+def _is_left_to_decide(request: MessagesRequest) -> bool:
+    config = request.output_config or OutputConfig()
+    return config.effort is None and request.thinking is not None and request.thinking.type == "adaptive"
 
 
 def _put_thinking(value: Json, request: MessagesRequest) -> None:

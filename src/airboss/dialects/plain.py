@@ -13,6 +13,7 @@ import msgspec
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.speech import Json, encode
 from airboss.domain.plan import Target
+from airboss.providers.anthropic_thinking import is_adaptive
 from airboss.providers.chat_request import ID_CHARS_MAX, fitting_id
 
 THOUGHTS_OF_OPENAIS = "openai_thoughts"
@@ -38,6 +39,9 @@ _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
 _GPT_THINKING, _GPT_MAX, _GPT_XHIGH, _GPT_UNTHINKING = (5, 0), (5, 6), (5, 2), (5, 4)
 """The first of OpenAI's models that think, whose effort may be `max`, and `xhigh`, and that refuse tools in
 chat unless told not to think."""
+_GEMINI_THINKING = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*image)")
+_TOLD_ON_BEDROCK = re.compile(r"openai\.gpt|deepseek\.v3")
+"""Of other makers than Anthropic. With its most effort Nova takes no limit of the answer, which all have."""
 _INSTRUCT = frozenset({"system", "developer"})
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -127,6 +131,23 @@ def calls_unthinking(target: Target) -> bool:
 def never_thinks(target: Target) -> bool:
     """Whether a model of OpenAI's refuses to be told how much to think, as those before GPT-5 do."""
     return target.kind in {"openai", "azure"} and (0, 0) < _version(target) < _GPT_THINKING
+
+
+def may_be_left_to(target: Target) -> bool:
+    """Whether a model that speaks another dialect than OpenAI's is known to take it that it is to think as it
+    sees fit; others refuse the call."""
+    if target.kind == "gemini":
+        return _GEMINI_THINKING.search(target.upstream_model) is not None
+    if target.kind == "bedrock" and "anthropic" not in target.upstream_model:
+        return _TOLD_ON_BEDROCK.search(target.upstream_model) is not None
+    return is_adaptive(target.upstream_model)
+
+
+def without_effort(chat: bytes) -> bytes:
+    """A chat that does not say how much to think."""
+    members: Json = dict(_members.decode(chat))
+    members.pop("reasoning_effort", None)
+    return encode(members)
 
 
 def _version(target: Target) -> tuple[int, int]:

@@ -129,6 +129,10 @@ class ResponsesSpeech:
         self._left_out = ("images",) if self._rich and b'"images":[{"type":"image_url"' in chat else ()
         return plain_chat(chat, target, rich=self._rich)
 
+    def told(self, chat: bytes, target: Target) -> bytes:  # noqa: ARG002 - as it is to all
+        """As `Speech.told`."""
+        return chat
+
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
         if self._passing and (heard := heard_in(chat)) is not None:

@@ -118,6 +118,9 @@ class Speech(Protocol):
     def plain(self, chat: bytes, target: Target) -> bytes:
         """`chat`, this call's request as chat, for a target that speaks OpenAI's dialect."""
 
+    def told(self, chat: bytes, target: Target) -> bytes:
+        """The same, for one that speaks another dialect, into which it is then translated."""
+
     def whole(self, chat: bytes) -> bytes:
         """A whole chat answer, or what came of one before it was cut."""
 

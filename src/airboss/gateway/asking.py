@@ -74,6 +74,9 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         elsewhere = spoken.speech.elsewhere(target) if may else None
         plain = spoken.speech.plain(request.body, target) if elsewhere is None else request.body
         request = msgspec.structs.replace(request, body=plain)
+    elif spoken is not None and translated is None:
+        told = spoken.speech.told(request.body, target)
+        request = msgspec.structs.replace(request, body=told)
     if isinstance(body, wire.ChatBody | wire.CompletionBody):
         _refuse_impossible(request, body, deployment, target, spoken)
     if translated is not None:
