@@ -37,6 +37,8 @@ ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 API_KEY_ENV = "AIRBOSS_API_KEY"
 ADMIN_KEY_CHARS_MIN = 16
 """Guesses are slowed down to ten a minute from one address; a preset key must be worth that."""
+VERB_S = 10.0
+"""So long a verb, such as `airboss status`, may have the data of a stopped Airboss on a busy machine."""
 
 
 class SystemClock:
@@ -61,10 +63,6 @@ def open_ledger(data: DataDir) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
-
-
-VERB_S = 10.0
-"""So long a verb, such as `airboss status`, may have the data of a stopped Airboss on a busy machine."""
 
 
 @contextmanager

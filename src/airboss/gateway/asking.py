@@ -102,7 +102,7 @@ def _sent(
     """What goes upstream of a chat or a text completion."""
     release, target = branch.release, branch.target
     if branch.translate is not None and elsewhere is None:
-        if tells and target.kind == "azure":  # which is translated to by its path alone
+        if tells and target.kind == "azure":  # what is translated of it is the path alone
             raw = arranged(raw, target)
         translated = outgoing(branch.translate, raw, body, release, target)
         return translated.body, translated

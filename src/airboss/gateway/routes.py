@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airboss.telemetry.exposition import Exposition
 
 Json = dict[str, object]
+"""A JSON object that is answered."""
 JSON = b"content-type: application/json\r\n"
 VERSION = b"anthropic-version"
 HEAVY_BYTES = 1024 * 1024
