@@ -230,3 +230,16 @@ def test_what_is_left_to_a_model_has_no_call_refused(
     budget = {"type": "enabled", "budget_tokens": 20_000}
     wanted = messages_as_chat(json.dumps(asked(thinking=budget)).encode())
     assert MessagesSpeech(wanted).told(wanted.body, there) is wanted.body
+
+
+@pytest.mark.parametrize(
+    ("host", "leads"), [("api.openai.com", False), ("r.openai.azure.com", False), ("openai.example", True)]
+)
+def test_openais_models_have_instructions_where_they_stand(host: str, leads: bool) -> None:
+    """Whatever kind of provider they are reached by: they take a later one as said later, and find the
+    beginning in their cache."""
+    turns = [{"role": "user", "content": "hi"}, {"role": "system", "content": "Now."}, user(text("so?"))]
+    chat = messages_as_chat(json.dumps(asked(system="First.", messages=turns)).encode())
+    said = arranged(chat.body, target("openai-compatible", host))
+    roles = [each["role"] for each in json.loads(said)["messages"]]
+    assert roles == (["system", "user", "user"] if leads else ["system", "user", "system", "user"])

@@ -33,6 +33,8 @@ _REFUSE_THOUGHTS = ("groq.com", "cerebras.ai", "mistral.ai", "openai.com", "azur
 """Where a request that has any is refused, whatever model it is for."""
 _SIGN_CALLS = ("googleapis.com",)
 """Where calls are signed, and wanted back so (`extra_content`)."""
+_OPENAIS = ("openai.com", "openai.azure.com")
+"""OpenAI's own models, by whatever kind of provider they are reached."""
 _TAKE_MAX = ("deepseek.com",)
 """Where an effort may be `max`."""
 _GPT = re.compile(r"\bgpt-(\d)(?:\.(\d+))?(?!\d)", re.IGNORECASE)
@@ -79,7 +81,7 @@ def arranged(chat: bytes, target: Target) -> bytes:
     behind its results, and all instructions first."""
     shows = b'"tool"' in chat and any(mark in chat for mark in _SHOWN)
     several = b'"role":"developer"' in chat or chat.count(b'"role":"system"') > 1
-    leads = several and target.kind not in {"openai", "azure"}
+    leads = several and not (target.kind in {"openai", "azure"} or is_at(target, _OPENAIS))
     if not (shows or leads):
         return chat
     members: Json = dict(_members.decode(chat))
