@@ -194,7 +194,11 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     )
     burns = status_line(line | {"kind": "burn_rate", "metric": "good calls", "value": 4.98})
     assert "the error budget of support is used up 4.98 times as fast as it may be" in burns
-    assert "drifted: 3" in status_line(line | {"kind": "drift", "metric": "drift", "value": 3.0})
+    three = status_line(line | {"kind": "drift", "metric": "drift", "value": 3.0})
+    assert "3 things about support drifted" in three
+    one = status_line(line | {"kind": "probe", "metric": "probe", "value": 1.0})
+    assert "the probe of support found 1 difference" in one
+    assert "differences" not in one
     assert "drift of support is -" in status_line(line | {"kind": "drift", "metric": "drift", "value": None})
     assert "80% of its budget is spent, silenced" in status_line(line | {"kind": "budget", "value": 0.8})
     assert not well(found | {"alarms": [line]})

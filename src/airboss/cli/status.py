@@ -15,10 +15,10 @@ from airboss.cli.wording import many
 
 OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
-    "drift": "of what is watched about {deployment}, drifted: {value}",
-    "probe": "differences that the probe of {deployment} found: {value}",
+    "drift": "{value} thing{s} about {deployment} drifted",
+    "probe": "the probe of {deployment} found {value} difference{s}",
 }
-"""What alarms say, by kind, whose value is not that of their metric."""
+"""What alarms say, by kind, whose value is not that of their metric: as their notifications do."""
 
 SHARES = ("latency_", "ttft_", "cost")
 """What of these a `sequential` alarm measures is no time and no money, but a share of calls."""
@@ -233,7 +233,8 @@ def alarm(found: dict[str, Any]) -> str:
     if found["kind"] == "budget":
         what = f"{found['value'] or 0:.0%} of its budget is spent"
     elif found["kind"] in OWN_WORDS and found["value"] is not None:
-        what = OWN_WORDS[found["kind"]].format(value=value, deployment=found["deployment"])
+        plural = "" if found["value"] == 1 else "s"
+        what = OWN_WORDS[found["kind"]].format(value=value, s=plural, deployment=found["deployment"])
     name = escape(found["name"])
     return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
 

@@ -47,7 +47,8 @@ class Asked(msgspec.Struct, kw_only=True):
         listed = [self.input] if isinstance(self.input, str) else self.input
         if not all(isinstance(each, str) for each in listed):
             raise InvalidRequest(
-                "'input' has tokens, and the provider of this deployment takes texts; send a text or a list",
+                "'input' has tokens, and the provider of this deployment takes texts; send a text or "
+                "a list of texts",
                 code="unsupported_by_provider",
                 param="input",
             )
