@@ -178,6 +178,14 @@ def test_strict_tools_are_strict_as_far_as_there_is_room() -> None:
     assert with_form[0].get("strict", False) is False
 
 
+def test_a_tool_whose_arguments_stand_elsewhere_says_that_they_are_an_object() -> None:
+    """Without a type of its own its schema is refused, so that it is not strict."""
+    schema = {"$ref": "#/$defs/A", "$defs": {"A": closed(a={"type": "string"})}}
+    (made,) = sent(tools=[tool("f", schema)])["tools"]
+    assert made["input_schema"] == {"type": "object", "properties": {}, **schema}
+    assert "strict" not in made
+
+
 def test_a_tool_that_is_not_strict_stays_as_it_is() -> None:
     """Nothing is read into it."""
     (made,) = sent(tools=[tool("f", BOUNDED, strict=False)])["tools"]

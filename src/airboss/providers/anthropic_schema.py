@@ -160,7 +160,11 @@ class StrictRoom:
     def tool(self, schema: Json) -> Json | None:
         """The schema of a strict tool as it is taken; None where it is none, or there is no room for it."""
         made = fitted(schema)
-        if made is None or not self._tools or not self.takes(made):
+        if (
+            made is None or "type" not in made
+        ):  # by reference alone: a tool's own has to say that it is an object
+            return None
+        if not self._tools or not self.takes(made):
             return None
         self._tools -= 1
         return made
