@@ -186,7 +186,6 @@ def test_all_the_effort_that_there_is(kind: ProviderKind, host: str, model: str,
         ("azure", "gpt-4.1", None),
         ("openai", "gpt-5-mini", "high"),
         ("openai", "o4-mini", "high"),
-        ("openai-compatible", "openai/gpt-4o", "high"),
     ],
 )
 @pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "enabled", "budget_tokens": 20_000}])
@@ -199,6 +198,31 @@ def test_models_that_never_think_are_not_told_to(
     sent = json.loads(speech.plain(said.body, target(kind, model=model)))
     assert sent.get("reasoning_effort") == effort
     assert speech.dropped == (("reasoning_effort",) if effort is None else ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "effort"),
+    [
+        ("openai-compatible", "openai/gpt-4o", None),
+        ("openai-compatible", "llama-3.3-70b", None),
+        ("openai-compatible", "openai/gpt-5.6-terra", "high"),
+        ("openai-compatible", "openai/o4-mini", "high"),
+        ("azure", "prod", None),
+        ("local", "pro1", None),
+    ],
+)
+def test_what_is_left_to_a_model_is_said_in_chat_where_it_is_known(
+    kind: ProviderKind, model: str, effort: str | None
+) -> None:
+    """Others may refuse the call; one that wants so much thinking is told if it cannot be had."""
+    said = messages_as_chat(json.dumps(asked(thinking={"type": "adaptive"})).encode())
+    speech = MessagesSpeech(said)
+    there = target(kind, model=model)
+    assert json.loads(speech.plain(said.body, there)).get("reasoning_effort") == effort
+    assert speech.dropped == (("reasoning_effort",) if effort is None else ())
+    budget = {"type": "enabled", "budget_tokens": 20_000}
+    wanted = messages_as_chat(json.dumps(asked(thinking=budget)).encode())
+    assert json.loads(MessagesSpeech(wanted).plain(wanted.body, there))["reasoning_effort"] == "high"
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class MessagesSpeech:
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
-        never = never_thinks(target)
+        never = never_thinks(target) or (self._asked.decides and not may_be_left_to(target))
         quiet = never or (self._asked.calls and calls_unthinking(target))
         self._left_out = ("reasoning_effort",) if quiet and self._asked.thinks else ()
         return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most, thinks=not never)

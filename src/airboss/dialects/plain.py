@@ -44,6 +44,8 @@ chat unless told not to think."""
 _GEMINI_THINKING = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*image)")
 _TOLD_ON_BEDROCK = re.compile(r"openai\.gpt|deepseek\.v3")
 """Of other makers than Anthropic. With its most effort Nova takes no limit of the answer, which all have."""
+_O = re.compile(r"\bo[1-9]\b")
+"""OpenAI's models that think and are no GPT."""
 _INSTRUCT = frozenset({"system", "developer"})
 _SHOWN = (b'"type":"image_url"', b'"type":"file"', b'"type":"input_audio"')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -55,7 +57,7 @@ def plain_chat(chat: bytes, target: Target, *, rich: bool, most: bool = False, t
     newer models want: other servers may know the older one only. `most` is whether it asks for the effort
     `max`, which not all models know; `thinks` False leaves out how much to think."""
     renamed = target.kind in {"openai", "azure"}
-    if not (rich or renamed or most):
+    if thinks and not (rich or renamed or most):
         return chat
     members: Json = dict(_members.decode(chat))
     if rich:
@@ -136,8 +138,9 @@ def never_thinks(target: Target) -> bool:
 
 
 def may_be_left_to(target: Target) -> bool:
-    """Whether a model that speaks another dialect than OpenAI's is known to take it that it is to think as it
-    sees fit; others refuse the call."""
+    """Whether a model is known to take it that it is to think as it sees fit; others may refuse the call."""
+    if target.kind in {"openai", "azure", "openai-compatible", "local"}:
+        return _version(target) >= _GPT_THINKING or _O.search(target.upstream_model) is not None
     if target.kind == "gemini":
         return _GEMINI_THINKING.search(target.upstream_model) is not None
     if target.kind == "bedrock" and "anthropic" not in target.upstream_model:
