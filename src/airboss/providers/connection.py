@@ -388,18 +388,23 @@ class Pool:
                     ssl=self._tls if self.origin.tls else None,
                     server_hostname=self.origin.host if self.origin.tls else None,
                 )
+                return connection
         except TimeoutError:
-            raise ConnectFailed(self.describe(f"did not accept a connection in {timeout_s:.1f} s")) from None
+            failed: ApiError = ConnectFailed(
+                self.describe(f"did not accept a connection in {timeout_s:.1f} s")
+            )
         except (OSError, ssl.SSLError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if error.errno in NO_ROOM and not (
-                error.errno == errno.EADDRNOTAVAIL and await self._out_of_reach()
-            ):
-                raise self._too_many(f"cannot be reached: {reason}") from None
-            raise ConnectFailed(self.describe(f"cannot be reached: {reason}")) from None
+            failed = await self._refused(error)
         finally:
             self._connecting -= 1
-        return connection
+        raise failed  # here, as what is raised above would know the frames of the call by its context
+
+    async def _refused(self, error: OSError) -> ConnectFailed | Unavailable:
+        """What is said of a connection that failed so."""
+        reason = error.strerror or str(error) or type(error).__name__
+        if error.errno in NO_ROOM and not (error.errno == errno.EADDRNOTAVAIL and await self._out_of_reach()):
+            return self._too_many(f"cannot be reached: {reason}")
+        return ConnectFailed(self.describe(f"cannot be reached: {reason}"))
 
     async def _out_of_reach(self) -> bool:
         """Whether no address of this machine can send there, as without IPv6 to who has no other: that says
