@@ -13,6 +13,8 @@ from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 
 POLL_S: Final = 1.0
+MINUTES_KEPT: Final = 100
+"""Calls are looked at side by side, and so a little out of order."""
 log = logging.getLogger(__name__)
 
 
@@ -44,14 +46,15 @@ class Minutes:
     comes to as many as going on would have."""
 
     def __init__(self) -> None:
-        self._had: dict[str, tuple[datetime, int]] = {}
+        self._had: dict[str, dict[datetime, int]] = {}
 
     def over(self, name: str, record: InferenceRecord, most: int) -> bool:
         """Whether the minute in which the call came has had that many already; it counts from now on."""
         minute = record.started_at.replace(second=0, microsecond=0)
-        held, count = self._had.get(name, (minute, 0))
-        count = count + 1 if held == minute else 1
-        self._had[name] = (minute, count)
+        had = self._had.setdefault(name, {})
+        count = had[minute] = had.get(minute, 0) + 1
+        if len(had) > MINUTES_KEPT:
+            del had[min(had)]
         return count > most
 
 
