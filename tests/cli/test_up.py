@@ -374,7 +374,7 @@ def test_tls_is_spoken_and_trusted(tmp_path: Path) -> None:
     with up(tmp_path, "--host", "0.0.0.0") as running:
         assert running.ready["base_url"].startswith("https://127.0.0.1:")
         assert running.ready["console_url"].startswith("https://127.0.0.1:")
-        # As elsewhere: a process that has just started may be silent for a moment on a busy machine.
+        # The record store may come a moment after who serves.
         until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
         (tmp_path / "new").mkdir()
         renewed = dict(
