@@ -28,6 +28,7 @@ from airboss.testing import FakeProvider
 from tests.cli.admin_api import KEY, AdminApi
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
+from tests.support.ports import unused_port
 
 WIDE = {"COLUMNS": "120"}
 COMMAND = [sys.executable, "-m", "airboss.cli.main"]
@@ -200,10 +201,7 @@ def test_a_console_with_tls_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, t
 def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address where nobody answers ends in words."""
     monkeypatch.setenv("AIRBOSS_ADMIN_KEY", "ab_x")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code, _, err = run("status", "--url", f"http://127.0.0.1:{port}")
+    code, _, err = run("status", "--url", f"http://127.0.0.1:{unused_port()}")
     assert code == 1
     assert "no connection" in err
     assert "Traceback" not in err

@@ -25,6 +25,7 @@ from airboss.store.alert_rows import Notification
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note
 from tests.support.certificates import self_signed
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 BODY = {
@@ -68,13 +69,6 @@ class Inbox:
         return AuthResult(success=given.password == b"s3cret")
 
 
-def free_port() -> int:
-    """A port that nobody listens on; aiosmtpd finds none by itself."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture
 def inbox() -> Inbox:
     """An empty one."""
@@ -84,7 +78,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def plain(inbox: Inbox) -> Iterator[int]:
     """The port of a server without TLS."""
-    server = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    server = Controller(inbox, hostname="127.0.0.1", port=unused_port())
     server.start()
     yield server.port
     server.stop()
@@ -99,7 +93,7 @@ def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]
     server = Controller(
         inbox,
         hostname="127.0.0.1",
-        port=free_port(),
+        port=unused_port(),
         tls_context=context,
         require_starttls=True,
         auth_required=True,
@@ -117,7 +111,7 @@ def served(kind: type[SMTP], inbox: Inbox) -> Controller:
         def factory(self) -> SMTP:
             return kind(self.handler)
 
-    server = Server(inbox, hostname="127.0.0.1", port=free_port())
+    server = Server(inbox, hostname="127.0.0.1", port=unused_port())
     server.start()
     return server
 
@@ -243,7 +237,7 @@ def test_the_certificate_that_is_wanted_is_that_of_the_name(inbox: Inbox, tmp_pa
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
     trusting = ssl.create_default_context(cafile=cert)
-    server = Controller(inbox, hostname="127.0.0.2", port=free_port(), ssl_context=context)
+    server = Controller(inbox, hostname="127.0.0.2", port=unused_port(), ssl_context=context)
     server.start()
     try:
         to = {"port": server.port, "tls": "on"}

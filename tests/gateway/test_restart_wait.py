@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from airboss.gateway.dispatch import Executor
 from airboss.providers.connection import ConnectFailed, Pools
 from airboss.providers.outbox import Outbox
 from tests.support.gateway import Gateway, deployment
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
@@ -35,9 +35,7 @@ class Replica:
     """What listens at one address, now and then."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = unused_port()
         self.calls = 0
         self.gone = asyncio.Event()
         self._server: asyncio.Server | None = None

@@ -19,6 +19,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.clickhouse import PYTHON, front
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 STORE = """
@@ -66,7 +67,8 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
     if not PYTHON.exists():
         pytest.skip("no ClickHouse engine; run scripts/setup clickhouse")
     with tempfile.TemporaryDirectory(prefix="ab-") as folder, ExitStack() as left, ExitStack() as engines:
-        url = engines.enter_context(front(Path(folder)))
+        port = unused_port()
+        url = engines.enter_context(front(Path(folder), port))
         airboss = left.enter_context(
             closing(Airboss(tmp_path / "a", fake(provider.url) + STORE.format(url=url)))
         )
@@ -89,7 +91,7 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
         before = len(ids)
         until(lambda: airboss.api("status")["journal"]["store_up"] is False, timeout_s=30)
         until(lambda: len(ids) > before + 20, timeout_s=60)
-        engines.enter_context(front(Path(folder), int(url.rpartition(":")[2])))
+        engines.enter_context(front(Path(folder), port))
         stop.set()
         load.join(60)
         airboss.settled(60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -23,6 +22,7 @@ from tests.journeys.configs import STARTER_MODEL  # noqa: E402 - as above
 from tests.support.airboss import Airboss, run_airboss  # noqa: E402 - as above
 from tests.support.engine import starter_weights  # noqa: E402 - as above
 from tests.support.load import Load  # noqa: E402 - as above
+from tests.support.ports import unused_port  # noqa: E402 - as above
 from tests.support.wait import until  # noqa: E402 - as above
 
 TWO = STARTER_MODEL.replace("threads = 1", "threads = 1\nslots = 2\nreplicas = { min = 2, max = 2 }")
@@ -46,13 +46,6 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def replicas(airboss: Airboss) -> list[dict[str, Any]]:
     """`airboss replica list --json`."""
     done = run_airboss("replica", "list", "--json", "--data-dir", str(airboss.data), cwd=airboss.root)
@@ -62,7 +55,7 @@ def replicas(airboss: Airboss) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def where(cluster: Any) -> str:
     """The part of the configuration that says where engines run."""
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{unused_port()}"
     return f'[replicas]\nhost = "ray"\naddress = "{cluster.address}"\nurl = "{url}"\n'
 
 

@@ -18,9 +18,10 @@ from airboss.replicas.gguf import check_adapter, read_metadata
 from airboss.replicas.gguf_write import write_gguf
 from airboss.replicas.health import healthy
 from airboss.replicas.order import Order
-from tests.replicas.test_llamacpp import command, engine, free_port
+from tests.replicas.test_llamacpp import command, engine
 from tests.support.adapter import random_adapter
 from tests.support.engine import starter_weights
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 
@@ -82,7 +83,7 @@ def test_the_engine_does_not_start_with_another_models_adapter(
     options = {
         "weights": str(starter_weights()),
         "adapters": [str(adapter)],
-        "port": free_port(),
+        "port": unused_port(),
         "alias": "tiny",
         "context_tokens": 512,
         "slots": 1,
@@ -103,7 +104,7 @@ def test_an_engine_elsewhere_is_told_of_its_adapter(tmp_path: Path) -> None:
         context_tokens=512,
         slots=1,
     )
-    order = Order(model="tiny", port=free_port(), settings=settings, weights=str(tmp_path))
+    order = Order(model="tiny", port=unused_port(), settings=settings, weights=str(tmp_path))
     told = msgspec.json.encode(order).decode()
     process = subprocess.Popen([sys.executable, "-m", "airboss.compose.engine_process", told])
     try:

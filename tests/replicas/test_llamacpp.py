@@ -24,6 +24,7 @@ from airboss.domain.errors import SetupError
 from airboss.replicas.health import healthy, moving
 from airboss.replicas.llamacpp import EngineShape, shape
 from tests.support.engine import starter_weights
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 SCRIPT = """
@@ -44,13 +45,6 @@ LONG = {
     "max_tokens": 900,
     "logit_bias": [[2, -99]],
 }
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Engine:
@@ -85,7 +79,7 @@ def command(options: dict[str, Any]) -> list[str]:
 @contextmanager
 def engine(*, lifeline: int | None = None, stderr: IO[str] | None = None, **more: Any) -> Iterator[Engine]:
     """An engine with two slots and one thread, until the end of the block."""
-    port = free_port()
+    port = unused_port()
     options = {"weights": str(starter_weights()), "port": port, "alias": "tiny"}
     options |= {"context_tokens": 2048, "slots": 2, "threads": 1} | more
     env = {**os.environ, **({} if lifeline is None else {"AIRBOSS_LIFELINE_FD": str(lifeline)})}
@@ -116,7 +110,7 @@ def test_healthy_soon(running: Engine) -> None:
     assert running.ready_in_s < 20
     assert healthy(running.url)
     assert healthy(f"{running.url}/v1")
-    assert not healthy(f"http://127.0.0.1:{free_port()}")
+    assert not healthy(f"http://127.0.0.1:{unused_port()}")
 
 
 def test_chat(running: Engine) -> None:
@@ -308,12 +302,12 @@ def refused(**options: Any) -> str:
 def test_what_cannot_be_served(tmp_path: Path) -> None:
     """Missing weights, a file that only begins like a model, and a port in use each say what to do."""
     assert "none.gguf cannot be read" in refused(
-        weights=str(tmp_path / "none.gguf"), port=free_port(), alias="x"
+        weights=str(tmp_path / "none.gguf"), port=unused_port(), alias="x"
     )
     stub = tmp_path / "stub.gguf"
     with starter_weights().open("rb") as whole:
         stub.write_bytes(whole.read(4_000_000))
-    said = refused(weights=str(stub), port=free_port(), alias="x", threads=1)
+    said = refused(weights=str(stub), port=unused_port(), alias="x", threads=1)
     assert f"the engine cannot load {stub}" in said
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

