@@ -94,6 +94,17 @@ def test_a_sum_is_told_for_the_alarms_window(week: LoopSite) -> None:
     assert drawn_of(week, rule("requests"), early).lines[0].value[-1] is None, "a second says nothing yet"
 
 
+def test_of_some_calls_these_alone_are_drawn(week: LoopSite) -> None:
+    """As the alarm counts them."""
+    end = week.loop.clock.now()
+    period = Period(since=end - timedelta(days=7), until=end, key=None)
+    every, canary, none = (
+        sum(drawn_of(week, rule("requests", where=where), period).lines[0].n)
+        for where in ((), (("arm", "canary"),), (("key", "nobody"),))
+    )
+    assert every > canary > none == 0
+
+
 def test_a_change_is_drawn_beside_the_week_before(week: LoopSite) -> None:
     """Two lines on one axis; the second is what there was seven days earlier."""
     end = week.loop.clock.now()

@@ -12,7 +12,7 @@ import pytest
 from airboss.console.views_alerts import amount
 from airboss.store.alert_rows import Notification, Silence
 from tests.console.looped import LoopSite, opened
-from tests.console.test_pages import shown
+from tests.console.test_pages import hrefs, shown
 from tests.support.seed_alarms import row
 from tests.support.seed_loop import CONFIG, OLD_PROMPT
 
@@ -107,3 +107,24 @@ def test_what_waits_says_when_it_is_tried_again(fresh: LoopSite) -> None:
     assert "it answered 500 again " in text
     assert "not tried yet" in text
     assert "tried again" not in text
+
+
+def test_one_that_watches_some_calls_says_which(fresh: LoopSite) -> None:
+    """On both pages and in the API; its links lead to these calls, and a key that is not there is told."""
+    app = '[alarms.app]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.1\n'
+    where = 'where = { key = "ap<p", tag = "a=b" }\n'
+    answer = fresh.program().post("/api/v1/config", json={"config": CONFIG + app + where})
+    said = [each for each in answer.json()["warnings"] if "alarms.app" in each]
+    assert said == ['alarms.app.where.key: there is no key "ap<p" yet; there are none']
+    fires = row(
+        fresh.loop, "app", "error_rate", bound=0.1, phase="firing", since=fresh.loop.clock.at, value=0.5
+    )
+    fresh.loop.alerts.put_alarms([fires])
+    for path in ("/alerts", "/alerts/app"):
+        page = shown(fresh.person(), path)
+        assert "support (key ap<p, tag a=b)" in page.text
+        links = [each for each in hrefs(page) if each.startswith("/records?") and "tag=a%3Db" in each]
+        assert len(links) >= 2
+        assert all("key=ap%3Cp" in each and "deployment=support" in each for each in links)
+    alarm = fresh.program().get("/api/v1/alarms/app").json()["alarm"]
+    assert alarm["where"] == {"key": "ap<p", "tag": "a=b"}

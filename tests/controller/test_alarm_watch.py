@@ -65,6 +65,7 @@ class Watched:
         self.lost: dict[str, int] = {}
         self.less: dict[str, set[str]] = {}
         self.budgets: dict[str, BudgetUse] = {}
+        self.teams: dict[str, str] = {}
         self.watch = self.restarted()
 
     def restarted(self) -> AlarmWatch:
@@ -80,6 +81,7 @@ class Watched:
             lost=lambda: self.lost,
             less_is_better=lambda: self.less,
             budgets=lambda: self.budgets,
+            teams=lambda: self.teams,
         )
         return self.watch
 

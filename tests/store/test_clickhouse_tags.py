@@ -22,7 +22,7 @@ from tests.store.conftest import Open
 from tests.store.samples import SEGMENT, START
 from tests.store.spans import span, span_move
 from tests.store.test_clickhouse_people import killed_after
-from tests.store.test_duckdb_tags import COUNT, NOON, WHO, by_team, call, numbers
+from tests.store.test_duckdb_tags import COUNT, NOON, WHO, by_team, call, ended_by_tag, numbers
 from tests.support.wait import until
 
 LATER = START + timedelta(days=99)
@@ -397,3 +397,12 @@ def test_an_older_database_is_summed_up(log: ClickHouseRecordLog, open_log: Open
         assert again.tidy() == (days <= DAYS)
         assert len(days_of(again, "team")) == min(days, DAYS)
     of_records(again)
+
+
+def test_calls_of_a_tag_are_told_by_when_they_ended(open_log: Open) -> None:
+    """Sums by the day know no end: of a call that hung over midnight they would say the day before."""
+    log = open_log()
+    take(log, [call(number, user=None, latency_ms=600_000.0) for number in range(COUNT)])
+    summed_up(log)
+    said, true = ended_by_tag(log)
+    assert said == true > 100

@@ -172,7 +172,8 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"ended": True},
     {"ended": True, "people": (), "step_s": 60},
     {"ended": True, "people": (), "by": ("session",)},
-    {"ended": True, "people": (), "where": RecordFilter(tag="a=b")},
+    {"ended": True, "people": (), "where": RecordFilter(user="ada")},
+    {"ended": True, "people": (), "by": ("tag:a",)},
 )
 
 
@@ -215,3 +216,35 @@ def test_usage_by_when_calls_ended(record_log: RecordLog) -> None:
 
     assert (ended(0, 60), ended(60, 61), ended(60, 63), ended(1, 5)) == ("bc", "e", "ef", "")
     assert ended(0, 61) == "bcde", "whatever it took, where it began within the period"
+
+
+def test_usage_by_when_calls_ended_is_narrowed(record_log: RecordLog) -> None:
+    """By a tag, a key, a model, a release, an arm or a finding, whichever sums there are."""
+    finding = (PolicyFinding(kind="email", action="flag", count=1, where="request"),)
+    given: list[dict[str, Any]] = [
+        {"tags": {"team": "a"}, "status": "error"},
+        {"tags": {"team": "a"}, "key": "app", "model": "large"},
+        {"tags": {"team": "b"}, "release": "r" * 64, "arm": "canary", "policy": finding},
+        {"tags": {}, "error_type": "timeout", "status": "error"},
+    ]
+    records = tuple(
+        record_json(at, started_at=START - timedelta(minutes=5), latency_ms=600_000.0, **fields)
+        for at, fields in enumerate(given)
+    )
+    record_log.apply(JournalMove(segment=SEGMENT, start=0, end=1, records=records))
+
+    def ended(minutes: int = 0, **where: Any) -> list[tuple[int, int]]:
+        since = START + timedelta(minutes=minutes)
+        query = UsageQuery(
+            since=since, until=since + timedelta(hours=1), by=("deployment",), people=(), ended=True,
+            where=RecordFilter(deployment="assistant", **where), without_key="airboss",
+        )  # fmt: skip
+        return [(row.requests, row.errors) for row in record_log.usage(query)]
+
+    assert ended(tag="team=a") == [(2, 1)]
+    assert ended(6, tag="team=a") == [], "they ended before"
+    assert ended(tag="team=a", key="app") == ended(model="large") == [(1, 0)]
+    assert ended(release="r" * 64) == ended(arm="canary") == ended(policy="email") == [(1, 0)]
+    assert ended(status="error") == [(2, 2)]
+    assert ended(error_type="timeout", keys=("team-a", "(none)")) == [(1, 1)]
+    assert ended(keys=("(none)",)) == []

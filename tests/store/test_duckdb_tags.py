@@ -354,3 +354,24 @@ def test_records_come_in_while_sums_are_made(
     of_records(log)
     assert came == 3 + blanked  # one of each table
     assert log.count(RecordFilter()) == COUNT + STRETCH + came
+
+
+def ended_by_tag(log: RecordLog) -> tuple[int, int]:
+    """How many calls of a team ended within two whole days, as the log says and as its records do."""
+    since, until = START.replace(day=2, hour=0), START.replace(day=4, hour=0)
+    where = RecordFilter(tag="team=t0")
+    asked = UsageQuery(since=since, until=until, by=("deployment",), where=where, people=(), ended=True)
+    ends = [
+        each.started_at + timedelta(milliseconds=each.latency_ms)
+        for each in log.records(where, limit=9_999, bodies=False)
+    ]
+    return sum(row.requests for row in log.usage(asked)), sum(since <= at < until for at in ends)
+
+
+def test_calls_of_a_tag_are_told_by_when_they_ended(tmp_path: Path) -> None:
+    """Sums by the day know no end: of a call that hung over midnight they would say the day before."""
+    log = DuckDBRecordLog(tmp_path / "records.duckdb")
+    take(log, [call(number, user=None, latency_ms=600_000.0) for number in range(COUNT)])
+    said, true = ended_by_tag(log)
+    assert said == true > 100
+    log.close()

@@ -212,6 +212,10 @@ def bound(alarm: dict[str, Any]) -> str:
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
     whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or alarm.get("tag") or "Airboss"
+    if alarm.get("where"):
+        from airboss.store.alert_metrics import chosen_by  # noqa: PLC0415 - msgspec, which JSON does without
+
+        whose += chosen_by(alarm["where"])
     return f"{alarm['metric']} of {whose}{than}{over}{kind}"
 
 

@@ -278,6 +278,7 @@ def watching(
         less_is_better=lambda: {
             name: less_is_better(each.scoring) for name, each in force.config().deployments.items()
         },
+        teams=lambda: {key.name: key.team for key in ledger.all_keys() if key.team},
         clock=clock,
         console_url=lambda: console_url(data),
     )
@@ -368,6 +369,7 @@ def with_alarms(
                 state=row.phase,
                 since=row.since,
                 deployment=row.rule.deployment,
+                where=dict(row.rule.where),
                 metric=row.rule.metric,
                 value=row.value,
                 silenced_until=held.until if (held := quiet[name]) is not None else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from airboss.config.checks_alarms import check_alarms
+from airboss.config.checks_alarms import alarm_oddities, check_alarms
 from airboss.config.checks_cache import check_cache
 from airboss.config.checks_limits import check_limits
 from airboss.config.checks_oidc import check_oidc
@@ -136,7 +136,7 @@ def warnings_of(config: Config) -> tuple[str, ...]:
             found.append(f'{where} has no api_key; add api_key = "env:{_KEY_NAMES[provider.kind]}"')
         if provider.api_key is not None and provider.base_url is not None and _in_clear(provider.base_url):
             found.append(f"{where}.base_url is plain http: its api_key travels unencrypted; use https")
-    return (*found, *oddities_of(config))
+    return (*found, *oddities_of(config), *alarm_oddities(config))
 
 
 def is_reference(api_key: str) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 from airboss.config.checks_watch import check_notifier, seconds
 from airboss.config.rules import check_known, check_range
+from airboss.config.tags import read_tag
 from airboss.config.types import AlarmConfig, Config, DriftConfig, MaintenanceConfig
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.domain.plan import Arm
+from airboss.domain.record import EXTERNAL, Status
 from airboss.domain.score import SCORE_NAME
 
 METRICS: Final = (
@@ -27,6 +30,18 @@ SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "c
 
 RECORDING: Final = ("dead_letters", "bodies_dropped", "disk_full")
 """What an alarm of kind `recording` may watch."""
+
+NARROWED: Final = ("threshold", "change", "burn_rate", "sequential")
+"""Kinds that may watch some calls of a deployment alone."""
+
+WHERE: Final = ("key", "team", "model", "release", "arm", "tag", "policy", "status", "error_type")
+"""What these calls may be chosen by, in the words of `airboss records`."""
+
+ENDS: Final = ("status", "error_type")
+"""Those of these words that are of how calls ended."""
+
+PEOPLE: Final = ("user", "session")
+"""No such words: what an alarm says leaves by mail and webhooks, where no erasure comes."""
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOTIFY_MAX: Final = 10
@@ -48,6 +63,7 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         path = ("alarms", name)
         _check_whose(path, alarm, config, wrong)
         _check_kind(path, alarm, wrong)
+        _check_where(path, alarm, config, wrong)
         _check_reached(path, alarm, wrong)
         _check_times(path, alarm, wrong)
         _check_notify(path, alarm.notify, config, wrong)
@@ -82,7 +98,8 @@ def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -
     said = [field for field in ("deployment", "key", "team", "tag") if getattr(alarm, field)]
     for field in said:
         if field not in fits:
-            raise wrong((*path, field), f"[{dotted(path)}] of kind {quoted(kind)} has no {field}")
+            hint = f"; write where = {{ {field} = … }}" if kind in NARROWED else ""
+            raise wrong((*path, field), f"[{dotted(path)}] of kind {quoted(kind)} has no {field}{hint}")
     if fits and not said:
         raise wrong(path, f"[{dotted(path)}] lacks {' or '.join(quoted(field) for field in fits)}")
     if len(said) > 1:
@@ -121,6 +138,60 @@ def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     if alarm.slo is not None:
         check_range((*path, "slo", "target"), alarm.slo.target, 0.5, 0.99999, wrong)
         check_range((*path, "slo", "latency_ms"), alarm.slo.latency_ms, 1, 3_600_000, wrong)
+
+
+def _check_where(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:
+    """What can match no call, or is no word to choose by, is an error. A key may be made without the
+    configuration, and a model may have answered under an earlier one."""
+    at = (*path, "where")
+    if alarm.where and alarm.compares not in NARROWED:
+        raise wrong(at, f"[{dotted(path)}] of kind {quoted(alarm.compares)} has no where")
+    if alarm.where and (alarm.metric or "").startswith("score:"):
+        raise wrong(at, f"[{dotted(path)}] watches scores, which are told of a whole deployment; no where")
+    for name, value in alarm.where.items():
+        here = (*at, name)
+        if name in PEOPLE:
+            says = "names a person, and what alarms say leaves by mail and webhooks, where no erasure comes"
+            raise wrong(here, f"{dotted(here)} {says}; choose by key or tag")
+        if name not in WHERE:
+            raise wrong(here, f"{dotted(at)}: no calls are chosen by {quoted(name)}; {nearest(name, WHERE)}")
+        if not value.strip():
+            raise wrong(here, f"{dotted(here)} is empty; leave it out where all are meant")
+        if name in ENDS and alarm.metric != "requests":
+            says = "chooses by how calls ended, of which any share is all or nothing"
+            raise wrong(here, f'{dotted(here)} {says}; watch metric = "requests" with it')
+        _check_word(here, value, config, wrong)
+
+
+def _check_word(path: Path, value: str, config: Config, wrong: Wrong) -> None:
+    """`value` is one that calls may have."""
+    arms: tuple[str, ...] = (*get_args(Arm), EXTERNAL)
+    match path[-1]:
+        case "team":
+            check_known(path, value, config.teams, "team", wrong)
+        case "arm":
+            check_known(path, value, dict.fromkeys(arms), "arm", wrong)
+        case "status":
+            check_known(path, value, dict.fromkeys(get_args(Status)), "status", wrong)
+        case "release" if re.fullmatch(r"[0-9a-f]{64}", value) is None:
+            says = "write the whole digest, which `airboss release list --json` shows"
+            raise wrong(path, f"{dotted(path)} is {quoted(value)}; {says}")
+        case "tag":
+            try:
+                read_tag(value)
+            except ValueError as error:
+                raise wrong(path, f"{dotted(path)}: {error}") from None
+
+
+def alarm_oddities(config: Config) -> Iterator[str]:
+    """What a checked alarm may say but is perhaps a slip; each fit to be shown to a person."""
+    models = {each.model for each in config.models.values()}
+    for name, alarm in config.alarms.items():
+        model = alarm.where.get("model")
+        if model is not None and model not in models:
+            at = dotted(("alarms", name, "where", "model"))
+            hint = nearest(model, models)
+            yield f"{at}: no model of [models] is called {quoted(model)} by its provider; {hint}"
 
 
 def _check_reached(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airboss.config.rules import check_range
+from airboss.config.tags import TAG_CHARS_MAX
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted, quoted
 from airboss.domain.plan import Allowance, Budget, Limits
 
 TAGS_MAX = 8
 """That have budgets: each is looked at with every call that has it."""
-TAG_CHARS_MAX = 64
-"""As sums by tag can be asked for."""
 _USD_MAX = 900_000
 """What a double can hold of our unit, 10^-10 USD: Valkey's scripts count in doubles."""
 

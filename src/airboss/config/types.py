@@ -339,6 +339,7 @@ class AlarmConfig(
     - recording: there were dead letters, or bodies dropped for want of room, within the last `window`, of
       whatever deployment; or the disk is nearly full.
 
+    `where` narrows the calls of the deployment, in the words of `airboss records`: `key`, `tag`, `model`, …
     Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
     them when there is nothing to measure; else that is only shown, unless the alarm was firing.
     """
@@ -347,6 +348,7 @@ class AlarmConfig(
     key: str = ""
     team: str = ""
     tag: str = ""
+    where: dict[str, str] = {}
     kind: AlarmKind | None = None
     metric: str | None = None
     above: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +13,7 @@ import msgspec
 from airboss.config import AlarmConfig, Config, all_alarms, parse_config
 from airboss.config.checks_watch import seconds
 from airboss.config.types import AlarmKind
+from airboss.config.wording import dotted, nearest, quoted
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
@@ -33,7 +35,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     `threshold` is what the value is compared with: of a burn rate and a sequential test it is known once they
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
     that broke it. `default`: nobody wrote it, every deployment, or key, team or tag with a budget, has it.
-    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `window` is, of a burn rate, the
+    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `where` narrows the calls of the
+    deployment, by filters of records. `window` is, of a burn rate, the
     time over which that is seen.
     """
 
@@ -45,6 +48,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     team: str = ""
     tag: str = ""
+    where: dict[str, str] = {}
     metric: str
     value: float | None
     why: str | None
@@ -160,6 +164,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "key": alarm.key,
         "team": alarm.team,
         "tag": alarm.tag,
+        "where": alarm.where,
         "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
         "text": f"{name}: a test, nothing has happened",
@@ -205,6 +210,21 @@ def alarms_of(desk: Desk, config: Config) -> dict[str, AlarmConfig]:
     return all_alarms(config, with_budget(desk.ledger.all_keys()))
 
 
+def unmatched(desk: Desk, config: Config) -> Iterator[str]:
+    """What to say of alarms that watch the calls of a key that there is not."""
+    known = {key.name for key in desk.ledger.all_keys() if key.role is None}  # others call nothing
+    for name, alarm in config.alarms.items():
+        key = alarm.where.get("key")
+        if key is not None and key not in known:
+            at = dotted(("alarms", name, "where", "key"))
+            yield f"{at}: there is no key {quoted(key)} yet; {nearest(key, known)}"
+
+
+def teams(desk: Desk) -> dict[str, str]:
+    """The team of each key that is in one."""
+    return {key.name: key.team for key in desk.ledger.all_keys() if key.team}
+
+
 def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
     """The alarm in the path, and the configuration. Raises NotFound."""
     config = in_force(desk)
@@ -239,6 +259,7 @@ def shown(
         key=alarm.key,
         team=alarm.team,
         tag=alarm.tag,
+        where=alarm.where,
         metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,

@@ -9,7 +9,7 @@ import msgspec
 
 from airboss.config import Config, parse_config
 from airboss.config.checks import is_reference
-from airboss.console import api_keys
+from airboss.console import api_alarms, api_keys
 from airboss.console.changes import Change, Difference, Found, difference
 from airboss.console.desk import Desk
 from airboss.console.listing import found_in, listing
@@ -186,6 +186,7 @@ def apply(desk: Desk, call: Call) -> Applied:
             *found.warnings,
             *desk.lacking(plan, parsed(intent.config)),
             *api_keys.refusals(desk, plan),
+            *api_alarms.unmatched(desk, parsed(intent.config)),
         ),
     )
 

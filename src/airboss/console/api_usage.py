@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from airboss.config.tags import written_tag
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
@@ -19,7 +20,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS, UsageRow
-from airboss.store.usage import BY_MAX, ROWS_MAX, check, written_tag
+from airboss.store.usage import BY_MAX, ROWS_MAX, check
 from airboss.store.view_rows import SavedView
 
 LIMIT: Final = Limit(100, 1_000)

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from airboss.config.tags import TAG_CHARS_MAX, read_tag
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import Arm
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import EXTERNAL, Status
 from airboss.domain.score import read_condition
 from airboss.domain.usage import RecordSort
-from airboss.store.usage import LABEL_CHARS_MAX, TAG_CHARS_MAX, read_tag
+from airboss.store.usage import LABEL_CHARS_MAX
 
 RANGES = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 """The ranges a page offers, in seconds."""

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
+from airboss.config.tags import TAG_CHARS_MAX, written_tag
 from airboss.console import api_usage, columns
 from airboss.console.chart import Chart, busiest, chart
 from airboss.console.conversation import conversation
@@ -36,7 +37,7 @@ from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
 from airboss.domain.record import InferenceRecord
 from airboss.store.opinions import REVIEWS
-from airboss.store.usage import TAG_CHARS_MAX, tokens_per_s, written_tag
+from airboss.store.usage import tokens_per_s
 
 ROWS = 50
 """Records on one page."""

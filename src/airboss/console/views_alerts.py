@@ -18,8 +18,9 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
+from airboss.store.alert_metrics import chosen_by
 from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
-from airboss.store.alert_rules import rule_of
+from airboss.store.alert_rules import of_teams, rule_of
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
 """What wants to be seen first."""
@@ -34,14 +35,16 @@ LENGTHS = ("30m", "2h", "8h", "24h", "7d")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm with its numbers in words; `records` leads to the calls it is about. `well`: it fires, and its
-    value is within the bound again, not yet for long enough."""
+    """An alarm with its numbers in words; `records` leads to the calls it is about, `chosen` says
+    which of the deployment's these are, where not all. `well`: it fires, and its value is within the bound
+    again, not yet for long enough."""
 
     alarm: Alarm
     value: str | None
     threshold: str | None
     measures: str
     records: str
+    chosen: str
     well: bool
 
 
@@ -68,7 +71,8 @@ def one(desk: Desk, seen: Visit) -> View:
     period = period_of(desk, seen)
     picture, unread = None, ""
     try:
-        picture = alarm_chart(desk, rule_of(name, known), found.events, period, zone=str(seen.zone))
+        rule = of_teams(rule_of(name, known), api_alarms.teams(desk))
+        picture = alarm_chart(desk, rule, found.events, period, zone=str(seen.zone))
     except StoreUnavailable as error:
         unread = str(error)
     return View(
@@ -93,6 +97,7 @@ def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, now: datetime
         threshold=words(alarm, alarm.threshold),
         measures=measures(alarm, config),
         records=records(alarm, config, None if row is None else row.memory, now),
+        chosen=chosen_by(alarm.where),
         well=alarm.state == "firing" and within(alarm),
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from airboss.config.tags import TAG_CHARS_MAX
 from airboss.console import api_usage
 from airboss.console.api_usage import Compared, UsageAnswer, Used
 from airboss.console.chart import LINES_MAX, Chart, busiest, chart
@@ -22,7 +23,6 @@ from airboss.console.text import HUES, hue
 from airboss.console.views import CHARTS, MARK_STEPS
 from airboss.domain.ports import RecordFilter, StatsBucket, UsageQuery
 from airboss.domain.usage import DIMENSIONS
-from airboss.store.usage import TAG_CHARS_MAX
 
 METRICS: Final = {
     "requests": "most calls",

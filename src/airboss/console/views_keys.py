@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airboss.config.tags import written_tag
 from airboss.console import api_keys, key_terms
 from airboss.console.api_keys import BudgetShown, KeyShown, LimitShown, Secret, TeamShown
 from airboss.console.api_tags import TagShown, ValueShown, tags_shown
@@ -19,7 +20,6 @@ from airboss.domain.errors import InvalidRequest, NotFound, StoreUnavailable
 from airboss.domain.plan import Allowance
 from airboss.governance.budgets import money
 from airboss.governance.roles import MAY
-from airboss.store.usage import written_tag
 
 WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
 NAMES = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrency": "concurrency"}

@@ -16,7 +16,16 @@ from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import money, period_end
-from airboss.store.alert_metrics import INTERNAL_KEY, counts, length, metric_of, not_good, shown
+from airboss.store.alert_metrics import (
+    INTERNAL_KEY,
+    calls_in,
+    chosen_by,
+    counts,
+    length,
+    metric_of,
+    not_good,
+    shown,
+)
 from airboss.store.alert_rows import AlarmRule, Burnt
 
 WINDOW_PARTS: Final = 60
@@ -62,8 +71,8 @@ class Probing(Protocol):
         """How it ended; None while it has not."""
 
 
-Asked = tuple[float, float, float | None, str | None]
-"""What was measured: the window, how long ago, what is slow, and of which kind of failure alone."""
+Asked = tuple[float, float, float | None, RecordFilter]
+"""What was measured: the window, how long ago, what is slow, and of which calls."""
 
 Drifted = Callable[[str], "tuple[int, str] | None"]
 """How much of a deployment has drifted, and in words; None while too little is known."""
@@ -133,16 +142,19 @@ class Measures:
         return self._value(rule, now, timedelta(0))
 
     def used(
-        self, deployment: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
+        self, rule: AlarmRule, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
         slow_ms: float | None = None, error_type: str | None = None,
     ) -> UsageRow | None:  # fmt: skip
-        """What came to its end at the deployment in the window that ended so long ago; None: nothing. By when
-        calls began, those that hang would be told late, or by a short window never."""
-        key = (window_s, ago.total_seconds(), slow_ms, error_type)
+        """What of the rule's calls came to their end in the window that ended so long ago; None: none did. By
+        when calls began, those that hang would be told late, or by a short window never."""
+        where = calls_in(rule) if rule.where else RecordFilter()  # then one question is of all deployments
+        if error_type is not None:
+            where = msgspec.structs.replace(where, error_type=error_type)
+        key = (window_s, ago.total_seconds(), slow_ms, where)
         if key not in self._used:
             until = now - ago
             asked = UsageQuery(
-                where=RecordFilter(error_type=error_type),
+                where=where,
                 since=until - timedelta(seconds=window_s),
                 until=until,
                 by=("deployment",),
@@ -153,19 +165,19 @@ class Measures:
             )
             rows = {row.group[0] or "": row for row in self._log.usage(asked)}
             self._used[key] = (now, rows)
-        return self._used[key][1].get(deployment)
+        return self._used[key][1].get(rule.deployment)
 
     def _value(self, rule: AlarmRule, now: datetime, ago: timedelta) -> Reading:
         window = length(rule.window_s)
         if rule.metric.startswith("score:"):
             return self._score(rule, now, ago, window)
-        own = self.used(rule.deployment, rule.window_s, now, ago=ago)
+        own = self.used(rule, rule.window_s, now, ago=ago)
         if rule.metric == "requests":
             return Reading(value=float(own.requests) if own is not None else 0.0)
         if rule.metric == "cost_usd":
             return _cost(own, window)
         if own is None:
-            return Reading(why=f"no calls in the last {window}")
+            return Reading(why=f"no calls{chosen_by(dict(rule.where))} in the last {window}")
         if rule.metric.endswith("_rate"):
             n, bad = self._share(rule, own, now, ago)
             if n:
@@ -180,7 +192,7 @@ class Measures:
         if rule.metric != "fallback_rate":
             return counts(rule.metric, own)
         kind = ANSWERED_BY_FALLBACK
-        theirs = self.used(rule.deployment, rule.window_s, now, ago=ago, error_type=kind)
+        theirs = self.used(rule, rule.window_s, now, ago=ago, error_type=kind)
         return own.answered, theirs.answered if theirs is not None else 0
 
     def _score(self, rule: AlarmRule, now: datetime, ago: timedelta, window: str) -> Reading:
@@ -225,7 +237,7 @@ class Measures:
         if rule.metric.startswith("score:"):
             name = rule.metric.removeprefix("score:")
             return self.scored(rule.deployment, name, rule.window_s, now, ago=ago)[0]
-        own = self.used(rule.deployment, rule.window_s, now, ago=ago)
+        own = self.used(rule, rule.window_s, now, ago=ago)
         return own.requests if own is not None else 0
 
     def _burn_rate(self, rule: AlarmRule, now: datetime) -> Reading:
@@ -236,9 +248,9 @@ class Measures:
             # At a speed of 1 the budget lasts its time: of a short one these parts go sooner than that.
             bound = max(1.0, part * rule.slo.window_s / long_s)
             slow_ms = rule.slo.latency_ms
-            own = self.used(rule.deployment, long_s, now, slow_ms=slow_ms)
+            own = self.used(rule, long_s, now, slow_ms=slow_ms)
             n, bad = not_good(own, slow_ms)
-            n_short, bad_short = not_good(self.used(rule.deployment, short_s, now, slow_ms=slow_ms), slow_ms)
+            n_short, bad_short = not_good(self.used(rule, short_s, now, slow_ms=slow_ms), slow_ms)
             if own is None or not n:
                 continue
             long = bad / n / allowed
@@ -248,15 +260,17 @@ class Measures:
             burnt = Burnt(long_s=long_s, failed=2 * own.errors >= bad)
             speeds.append(_Speed(rate=rate, bound=bound, over=over, burnt=burnt))
         if not speeds:
-            return Reading(why=f"no calls in the last {length(BURNS[-1][1])}")
+            chosen = chosen_by(dict(rule.where))
+            return Reading(why=f"no calls{chosen} in the last {length(BURNS[-1][1])}")
         # The fastest that is broken, else the one nearest to it.
         nearest = max(speeds, key=lambda each: each.rate / each.bound)
         told = next((each for each in speeds if each.over), nearest)
-        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, None)
+        where = calls_in(rule) if rule.where else RecordFilter()
+        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, where)
         if told.over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
             del self._used[budget_key]
         n, bad = not_good(
-            self.used(rule.deployment, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
+            self.used(rule, rule.slo.window_s, now, slow_ms=rule.slo.latency_ms),
             rule.slo.latency_ms,
         )
         left = 1 - bad / n / allowed if n else 1.0

@@ -40,7 +40,7 @@ from airboss.store.alert_rows import (
     looked_back,
     spent_page,
 )
-from airboss.store.alert_rules import quieted, rule_of
+from airboss.store.alert_rules import of_teams, quieted, rule_of
 
 EVERY_S: Final = 5.0
 LOOK_S: Final = 5.0
@@ -91,7 +91,7 @@ class AlarmWatch:
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
     `budgets` are those of keys, of teams by `team/NAME` and of tags by `tag/NAME`, with what is spent of
-    them. `less_is_better` gives, by deployment, the scores of which less is better.
+    them. `less_is_better` gives, by deployment, the scores of which less is better; `teams` those of keys.
     """
 
     def __init__(
@@ -109,10 +109,12 @@ class AlarmWatch:
         lost: Callable[[], Mapping[str, int]] = dict,
         budgets: Callable[[], Mapping[str, BudgetUse]] = dict,
         less_is_better: Callable[[], Mapping[str, Collection[str]]] = dict,
+        teams: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._budgets = budgets
         self._lost = lost
         self._less_is_better = less_is_better
+        self._teams = teams
         self._alarms = alarms
         self._maintenance = maintenance
         self._measures = Measures(record_log, probing, drifted)
@@ -210,12 +212,12 @@ class AlarmWatch:
         self.untaken = Untaken()
 
     def _rules(self) -> dict[str, AlarmRule]:
-        less = self._less_is_better()
+        less, teams = self._less_is_better(), self._teams()
         found = {}
         for name, alarm in self._alarms().items():
             rule = rule_of(name, alarm)
             falls = rule.metric.removeprefix("score:") in less.get(rule.deployment, ())
-            found[name] = msgspec.structs.replace(rule, less_is_better=falls)
+            found[name] = of_teams(msgspec.structs.replace(rule, less_is_better=falls), teams)
         return found
 
     def _readings(
@@ -283,7 +285,8 @@ class AlarmWatch:
         """What the alarm kept at its last look, if it watched the same then."""
         row = rows.get(rule.name)
         same = row is not None and all(
-            getattr(row.rule, each) == getattr(rule, each) for each in ("kind", "deployment", "probe")
+            getattr(row.rule, each) == getattr(rule, each)
+            for each in ("kind", "deployment", "where", "probe")
         )
         return row.memory if row is not None and same else None
 
@@ -300,7 +303,8 @@ class AlarmWatch:
         since = min(row.since, now) - looked_back(row.rule, row.memory)
         asked: dict[str, Any] = calls_of(row.rule, since, None, memory=row.memory)
         scored = row.rule.metric.startswith("score:")
-        where = msgspec.convert({**asked, "since": since - begun_before(row.rule)}, RecordFilter)
+        asked |= {"since": since - begun_before(row.rule), "keys": row.rule.keys}  # those of its team
+        where = msgspec.convert(asked, RecordFilter)
         try:
             found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
         except (AirbossError, ValueError):

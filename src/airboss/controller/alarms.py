@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.store.alert_metrics import worded
+from airboss.store.alert_metrics import chosen_by, worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -99,6 +99,7 @@ def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) 
         "key": rule.key,
         "team": rule.team,
         "tag": rule.tag,
+        "where": dict(rule.where),
         "metric": rule.metric,
         "value": row.value,
         "comparison": "below" if rule.below else "above",
@@ -199,11 +200,12 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     plural = "" if row.value == 1 else "s"
     side = "below" if rule.below else "above"
     bound = worded(rule.kind, rule.metric, rule.bound if row.bound is None else row.bound)
-    of, fires = f"{rule.metric} of {rule.deployment}", f"the alarm is for {side} {bound} over {window}"
+    whose = f"{rule.deployment}{chosen_by(dict(rule.where))}"
+    of, fires = f"{rule.metric} of {whose}", f"the alarm is for {side} {bound} over {window}"
     what = {
         "threshold": f"{of} is {measured_as}; {fires}",
         "change": f"{of} changed by {measured_as} against a week ago; {fires}",
-        "burn_rate": f"the error budget of {rule.deployment} is used up {measured_as} times too fast "
+        "burn_rate": f"the error budget of {whose} is used up {measured_as} times too fast "
         f"over {window}; the alarm is for {bound}",
         "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",

@@ -17,6 +17,7 @@ from typing import Any, Final
 from airboss.config import EmailConfig, NotifierConfig
 from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
+from airboss.store.alert_metrics import chosen_by
 from airboss.store.alert_rows import Notification
 
 TIMEOUT_S: Final = 15.0
@@ -179,6 +180,8 @@ def mail(to: EmailConfig, notification: Notification, now: datetime) -> EmailMes
     message["Message-ID"] = f"<{notification.id}@airboss>"
     message["X-Airboss-Notification"] = notification.id
     facts = [f"{name}: {body[name]}" for name in SHOWN if body.get(name) not in (None, "")]
+    if body.get("where"):
+        facts.insert(1, f"where: {chosen_by(body['where'])[2:-1]}")
     parts = [str(body.get("text", "")), "\n".join(facts)]
     if body.get("records"):
         parts.append("some of the calls:\n" + "\n".join(map(str, body["records"])))

@@ -84,7 +84,8 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure: of
-    a `sequential` one the share of calls that are worse than usual. `silenced_until` None: it is not."""
+    a `sequential` one the share of calls that are worse than usual. `where` narrows its calls, by filters of
+    records. `silenced_until` None: it is not."""
 
     name: str
     kind: str
@@ -94,6 +95,7 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     value: float | None = None
     silenced_until: datetime | None = None
+    where: dict[str, str] = {}
 
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.domain.usage import UsageRow
@@ -57,12 +60,23 @@ def not_good(own: UsageRow | None, slow_ms: float | None) -> tuple[int, int]:
     return ended, own.errors + (own.slow if slow_ms is not None else 0)
 
 
+def calls_in(rule: AlarmRule) -> RecordFilter:
+    """The calls that a rule is about, whenever they were."""
+    chosen = {name: value for name, value in rule.where if name != "team"}
+    return msgspec.convert({**chosen, "deployment": rule.deployment, "keys": rule.keys}, RecordFilter)
+
+
+def chosen_by(where: Mapping[str, str]) -> str:
+    """By what calls of a deployment are chosen, in words: ` (key app, tag team=a)`, or nothing."""
+    return f" ({', '.join(f'{name} {value}' for name, value in where.items())})" if where else ""
+
+
 def question(rule: AlarmRule, since: datetime, until: datetime, bound: float | None) -> UsageQuery:
     """What a sequential test asks the log; an answer beyond `bound` is bad."""
     return UsageQuery(
         since=since,
         until=until,
-        where=RecordFilter(deployment=rule.deployment),
+        where=calls_in(rule),
         without_key=INTERNAL_KEY,
         slow_ms=bound if rule.metric == "latency_p95" else None,
         late_ms=bound if rule.metric == "ttft_p95" else None,

@@ -43,7 +43,8 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
     one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
-    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`."""
+    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `where` narrows the calls of the
+    deployment, in pairs of a filter and its value, by name; `keys` are those of the team that is in it."""
 
     name: str
     metric: Metric
@@ -63,6 +64,8 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     team: str = ""
     tag: str = ""
+    where: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] | None = None
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +228,7 @@ def calls_of(
     burnt = _burnt(rule, memory)
     failed = burnt.failed if burnt is not None else rule.slo is not None and rule.slo.latency_ms is None
     whose = {"key": rule.key} if rule.kind == "budget" else {"deployment": rule.deployment}
-    asked = {**whose, "since": _moment(since - begun_before(rule))}
+    asked = {**whose, **dict(rule.where), "since": _moment(since - begun_before(rule))}
     if until is not None:
         asked["until"] = _moment(until + timedelta(microseconds=999_999))  # all of its second
     if rule.metric == "error_rate" or failed:

@@ -27,6 +27,9 @@ SPENT: Final = 0.8
 """The part of a budget that an alarm is for where it says nothing else."""
 
 
+NOBODY: Final = "(none)"
+"""No key can have this name."""
+
 DAY_S: Final = 86_400
 """The calls of a day are shown with an alarm of a budget."""
 
@@ -44,6 +47,7 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
         key=alarm.key,
         team=alarm.team,
         tag=alarm.tag,
+        where=tuple(sorted(alarm.where.items())),
         below=alarm.below is not None,
         bound=float(bound) if bound is not None else 0.0,
         window_s=DAY_S if alarm.compares == "budget" else seconds(alarm.window) or 0,
@@ -64,6 +68,15 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
         notify=tuple(dict.fromkeys(alarm.notify)),
         notify_no_data=alarm.no_data == "notify",
     )
+
+
+def of_teams(rule: AlarmRule, teams: Mapping[str, str]) -> AlarmRule:
+    """A rule, with the keys of the team that it is narrowed to; `teams` is that of each key with one."""
+    team = dict(rule.where).get("team")
+    if team is None:
+        return rule
+    keys = tuple(sorted(key for key, its in teams.items() if its == team))
+    return msgspec.structs.replace(rule, keys=keys or (NOBODY,))
 
 
 def quieted(

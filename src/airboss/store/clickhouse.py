@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.config.clickhouse import read_url
+from airboss.config.tags import read_tag
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import (
     DeploymentStats,
@@ -75,7 +76,7 @@ from airboss.store.joining import (
 from airboss.store.rows import COLUMNS, open_rows, watched
 from airboss.store.searching import read_search
 from airboss.store.span_rows import Span
-from airboss.store.usage import narrowed, read_tag
+from airboss.store.usage import narrowed
 
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
 """A list with bodies ends early once it would hold more; it holds at least one record."""

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from airboss.config.tags import read_tag
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import read_condition
@@ -20,7 +21,7 @@ from airboss.store.duckdb_run import Connection, query, run
 from airboss.store.filters import CONDITIONS, ORDERS, found_kind
 from airboss.store.rollups import Question
 from airboss.store.rows import COLUMNS, from_row, naive, whole
-from airboss.store.usage import pointer, read_tag
+from airboss.store.usage import pointer
 
 GROUP_PARTS_MAX: Final = 2048
 """Bodies are handled so many parts at a time (16 MB of ASCII)."""

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from airboss.config.tags import read_tag
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import (
     DeploymentStats,
@@ -48,7 +49,7 @@ from airboss.store.memory_scores import Scores, stats_of_scores
 from airboss.store.memory_spans import MemorySpans
 from airboss.store.memory_stats import bucket, deployment_stats, quantile
 from airboss.store.searching import read_search
-from airboss.store.usage import narrowed, read_tag
+from airboss.store.usage import narrowed
 
 K = TypeVar("K")
 DAWN, FAR = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)

@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from airboss.config.tags import read_tag
 from airboss.domain.ports import DeploymentStats, RecordFilter, ReleaseBucket, StatsBucket, UsageQuery
-from airboss.store.usage import LATE, TAG, narrowed, read_tag
+from airboss.store.usage import LATE, TAG, narrowed
 
 FEW: Final = 200_000
 """Of so many calls or fewer every one is read, and the answer is exact."""
@@ -224,7 +225,7 @@ def of_usage(
         given=given,
         summed=_is_summed(asked),
         tags=frozenset(_tags(asked)),
-        tagged=_is_tagged(asked),
+        tagged=_is_tagged(asked) and not asked.ended,  # those of days know no end of a call
         names=frozenset(_names(asked)),
         metric=asked.order,
         apart=bool({"model", "key", "team"} & {*asked.by, *_names(asked)}),

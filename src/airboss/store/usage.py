@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 
+from airboss.config.tags import TAG_CHARS_MAX
 from airboss.domain.ports import RecordFilter, UsageQuery
 from airboss.domain.record import InferenceRecord
 from airboss.domain.usage import DIMENSIONS, USAGE_ORDERS
@@ -20,7 +19,6 @@ those that hang are the ones that fail, and of those that fail at once alone eve
 BY_MAX: Final = 2
 ROWS_MAX: Final = 20_000
 TAG: Final = "tag:"
-TAG_CHARS_MAX: Final = 64
 LABEL_CHARS_MAX: Final = 16_384
 """Of a call's `user` and `metadata` together: they are columns of the record, not a place for text. Whoever
 looks for a call, or has a person forgotten, may give as much."""
@@ -44,7 +42,7 @@ def check(asked: UsageQuery) -> None:
     if asked.step_s is not None and asked.step_s < 1:
         raise ValueError(f"step_s is {asked.step_s}; ask for steps of at least one second")
     if asked.ended and (asked.step_s or asked.people or _names_people(asked)):
-        raise ValueError("usage by when calls ended is told without steps, people, sessions and tags")
+        raise ValueError("usage by when calls ended is told without steps and people, and by no tag")
     if not 1 <= asked.limit <= ROWS_MAX:
         raise ValueError(f"limit is {asked.limit}; ask for 1 to {ROWS_MAX:,} rows")
 
@@ -52,7 +50,7 @@ def check(asked: UsageQuery) -> None:
 def _names_people(asked: UsageQuery) -> bool:
     where = asked.where
     told = any(name in ("user", "session") or name.startswith(TAG) for name in asked.by)
-    return told or any(each is not None for each in (where.user, where.session, where.tag))
+    return told or any(each is not None for each in (where.user, where.session))
 
 
 def by_team(teams: Mapping[str, str], parameters: dict[str, Any]) -> bool:
@@ -79,26 +77,6 @@ def narrowed(where: RecordFilter) -> RecordFilter:
     return msgspec.structs.replace(
         where, since=None, until=None, before=None, after=None, sort=None, seed=None
     )
-
-
-def read_tag(text: str) -> tuple[str, str]:
-    """The name and the value of `NAME=VALUE`; a name with `=` in it stands in quotes, as JSON writes them.
-    Raises ValueError."""
-    name, sign, value = text.partition("=")
-    if text.startswith('"'):
-        with suppress(ValueError):  # else it is a name that begins so
-            quoted, end = json.JSONDecoder().raw_decode(text)
-            if text[end : end + 1] == "=":
-                name, value = quoted, text[end + 1 :]
-    if not sign or not 0 < len(name) <= TAG_CHARS_MAX:
-        raise ValueError(f"{text[:80]!r} is no tag; write NAME=VALUE, as in team=search")
-    return name, value
-
-
-def written_tag(name: str, value: str) -> str:
-    """As `read_tag` reads it."""
-    quoted = "=" in name or name.startswith('"')
-    return f"{json.dumps(name, ensure_ascii=False) if quoted else name}={value}"
 
 
 def pointer(tag: str) -> str:
