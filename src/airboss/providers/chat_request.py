@@ -72,13 +72,29 @@ class CalledFunction(msgspec.Struct):
     arguments: str = ""
 
 
+class CalledCustom(msgspec.Struct):
+    """What a call of a custom tool calls; `input` is a text."""
+
+    name: str
+    input: str = ""
+
+
 class ToolCall(msgspec.Struct):
-    """One call of a tool. `extra_content` is Google's: `{"google": {"thought_signature": …}}`."""
+    """One call of a tool; one of a custom tool is one of a function of one text, `input`. `extra_content` is
+    Google's: `{"google": {"thought_signature": …}}`."""
 
     id: str
-    function: CalledFunction
+    function: CalledFunction = msgspec.field(default_factory=lambda: CalledFunction(name=""))
+    custom: CalledCustom | None = None
     type: str = "function"
     extra_content: Json | None = None
+
+    def __post_init__(self) -> None:
+        if self.custom is not None:
+            text = msgspec.json.encode({"input": self.custom.input}).decode()
+            self.function = CalledFunction(name=self.custom.name, arguments=text)
+        elif not self.function.name:
+            raise ValueError("Object missing required field `function`")
 
 
 class Message(msgspec.Struct):
