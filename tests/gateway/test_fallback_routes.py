@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -174,3 +175,21 @@ def test_the_callers_own(  # noqa: PLR0917 - three tables crossed
     assert (provider.stats().requests, backup.stats().requests) == (1, 0)
     end = gateway.closed(response.headers["x-request-id"])
     assert [each["why"] for each in end["attempts"]] == ["first"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_without_a_key_for_its_provider_has_a_record(own_root: Path, *, stream: bool) -> None:
+    """On every route, as any call that was let in and that nobody answers: it counts as an error."""
+    served = deployment("http://127.0.0.1:9/v1", aliases=("gpt-4o",), api_key_ref="env:NOT_SET")
+    with Gateway(own_root, served) as gateway, gateway.client() as client:
+        answers = [gateway.chat(stream=stream), *(say(gateway, each, stream=stream) for each in PATHS)]
+        for route, asked in ROUTES.items():
+            answers.append(client.post(f"/v1/{route}", json={"model": "gpt-4o", **asked}))
+        opened, closed = gateway.frames()
+        for answer in answers:
+            assert (answer.status_code, "provider_key_missing" in answer.text) == (503, True), answer.text
+            record_id = answer.headers["x-request-id"]
+            assert opened[record_id]["deployment"] == "assistant"
+            ended = closed[record_id]["status"], closed[record_id]["error_type"]
+            assert ended == ("error", "provider_key_missing")
+        assert len(opened) == len(answers)

@@ -64,7 +64,7 @@ def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[Non
         may_wait = may_wait or (deployment.cache is not None and worker.cache is not None)
         if may_wait or (held is not None and not held.take_at_once(body, branch)):
             return infer(worker, client, http, "chat", None, admitted)
-        call = render(serving, http, request, body, deployment, branch, held=held)
+        call = render(http, request, body, deployment, branch, held=held)
         opened = open_record(worker, serving, call)
     except BaseException as error:
         release(held)

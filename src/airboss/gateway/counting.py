@@ -104,7 +104,7 @@ async def _count(
         if screened.refusal is not None:
             raise screened.refusal
         request, body, spoken = screened.request, screened.body, screened.spoken or spoken
-    call = render(serving, http, request, body, deployment, branch, screened, spoken)
+    call = render(http, request, body, deployment, branch, screened, spoken)
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % request.id.encode()
     asked = _question(call)
     if asked is None:

@@ -82,7 +82,7 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             if screened.refusal is not None:
                 call = blocked(screened, deployment, branch, held)
                 return refuse(worker, serving, client, call, screened.refusal, http)
-        call = render(serving, http, request, body, deployment, branch, screened, spoken, held)
+        call = render(http, request, body, deployment, branch, screened, spoken, held)
         if deployment.cache is not None and worker.cache is not None:
             seat = await worker.cache.seat(call, http, deployment.cache)
             call, client = msgspec.structs.replace(call, seat=seat), seat.heard(client)
@@ -200,7 +200,6 @@ def screen(  # noqa: PLR0917 - as `screened`
 
 
 def render(  # noqa: PLR0917 - all that was decided, in the order it was
-    serving: Serving,
     http: HttpRequest,
     request: InferenceRequest,
     body: wire.Body,
@@ -223,8 +222,6 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
         if not branch.target.fallbacks or not is_too_large(error):
             raise
         too_large = error
-    if serving.missing and not branch.target.fallbacks and not branch.target.key_refs:
-        serving.secret(branch.target.api_key_ref)  # a call that nobody can answer is refused without a record
     return Admitted(
         request,
         body,
