@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from starlette.testclient import TestClient
 
 from airboss.console import exports
 from airboss.domain.ports import JournalMove
-from airboss.governance.erasure import Tombstones
+from airboss.governance.erasure import Tombstones, digest
 from airboss.store.brought import Brought
 from tests.console.site import Site, busy_log
 
@@ -127,3 +128,37 @@ def test_who_is_forgotten_is_asked_once_for_all_rows() -> None:
     assert answer.status_code == 200, answer.text
     assert len(rows) > 2
     assert people.asked == 2, "before they are stored, and after"
+
+
+def test_what_is_brought_of_the_forgotten_says_nothing_of_them() -> None:
+    """Neither comments nor causes, which may quote; numbers stay. So it is with what they said of others."""
+    gone = datetime(2030, 1, 1, tzinfo=UTC)
+
+    class Gone(People):
+        def tombstones(self) -> Tombstones:
+            return Tombstones("key", {digest(b"key", "ann"): gone})
+
+    site = Site(people=Gone(), log=busy_log())
+    program = site.program()
+    hers, others = page(program)["rows"][:2]
+    score = {
+        "id": "s1",
+        "subject": "record",
+        "name": "judged",
+        "source": "scorer",
+        "by": "judge",
+        "at": "2026-11-01T00:00:00Z",
+        "value": None,
+        "unscored": "it said 'a secret'",
+        "user": None,
+        "subject_id": hers["record"]["id"],
+        "comment": "a secret",
+    }
+    hers["record"]["user"], others["record"]["user"] = "ann", "bob"
+    hers["scores"] = [score]
+    others["scores"] = [{**score, "id": "s2", "user": "ann", "subject_id": others["record"]["id"]}]
+    answer = program.post(PATH, json={"rows": [hers, others]})
+    assert answer.json()["scores"] == 2, answer.text
+    ids = [each["record"]["id"] for each in (hers, others)]
+    kept = [each for each in site.log.scores_of(ids) if each.name == "judged"]
+    assert {(each.comment, each.unscored, each.user) for each in kept} == {(None, "erased", None)}

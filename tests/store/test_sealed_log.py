@@ -24,6 +24,7 @@ from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasures import SqlErasures
 from airboss.store.keyring import Keyring
 from airboss.store.memory import MemoryRecordLog
+from airboss.store.opinions import ERASED
 from airboss.store.sealed_log import SealedLog
 from airboss.store.sealed_marks import NAME
 from tests.store.keys import MASTER, holder, ring, sealed
@@ -100,6 +101,32 @@ def test_the_files_of_the_log_hold_no_words(store: Store) -> None:
         assert again.read(1).request["messages"][0]["content"] == WORDS
         assert again.read(1).response["id"] == "chatcmpl-1"
         assert [each.comment for each in again.log.scores_of([call_id(1)])] == [WORDS]
+
+
+def test_a_cause_that_may_quote_the_call_is_sealed(store: Store) -> None:
+    """A judge may have no value to give and say so in the call's own words, also of what waits for its
+    record: it is sealed as a comment is, goes with its person, and is read as it was said. That something was
+    erased is no cause."""
+    store.takes(1, user="ann")
+    why = f"the judge answered {WORDS!r}"
+    plain = {"value": None, "comment": None, "unscored": why, "user": None}
+    given = [msgspec.structs.replace(remark("s1", 1, None), **plain)]
+    given.append(msgspec.structs.replace(given[0], id="s2", unscored=ERASED))
+    store.log.put_scores(given)
+    later = msgspec.structs.replace(given[0], id="s3", subject_id=call_id(2))
+    scores = (msgspec.json.encode(later),)
+    store.at = store.log.apply(JournalMove(segment=SEGMENT, start=store.at, end=400, scores=scores))
+    store.takes(2, user="ann")
+    told = {each.id: each.unscored for each in store.log.scores_of([call_id(1), call_id(2)])}
+    assert told == {"s1": why, "s2": ERASED, "s3": why}
+    store.inner.close()
+    assert holding(store.root, WORDS.encode()) == []
+    store.forgets("ann")
+    with opened(store.root) as again:
+        told = {each.id: each.unscored for each in again.log.scores_of([call_id(1)])}
+        assert ("was destroyed" in (told["s1"] or ""), told["s2"]) == (True, ERASED)
+        again.log.erase({"ann": datetime.now(UTC)})
+        assert {each.unscored for each in again.log.scores_of([call_id(1), call_id(2)])} == {ERASED}
 
 
 def test_what_only_looks_sealed_is_sealed(store: Store) -> None:

@@ -18,6 +18,7 @@ from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.domain.score import Score
 from airboss.governance.erasure import Tombstones
 from airboss.store.joining import Row
+from airboss.store.opinions import wordless
 from airboss.store.sealed_log import SealedLog
 
 PAGE: Final = 200
@@ -113,15 +114,14 @@ def take(desk: Desk, call: Call) -> Transferred:
 
 def blanked(row: Row, forgotten: Tombstones) -> Row:
     """A row as it may be taken."""
-    record, nothing = row.record, {"user": None, "comment": None}
+    record = row.record
     scores = tuple(
-        msgspec.structs.replace(score, **nothing) if forgotten.covers(score.user, score.at) else score
-        for score in row.scores
+        wordless(score) if forgotten.covers(score.user, score.at) else score for score in row.scores
     )
     if forgotten.covers(record.user, record.started_at):
         gone: dict[str, Any] = {"user": None, "session": None, "tags": {}, "request": None, "response": None}
         record = msgspec.structs.replace(record, **gone)
-        scores = tuple(msgspec.structs.replace(score, **nothing) for score in scores)
+        scores = tuple(map(wordless, scores))
     return Row(record=record, scores=scores)
 
 

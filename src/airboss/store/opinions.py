@@ -34,9 +34,13 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 def has_words(score: Score) -> bool:
     """Whether it names somebody, or says anything but its value. What a judge says may quote the call."""
+    return bool(score.user or score.comment or has_cause(score))
+
+
+def has_cause(score: Score) -> bool:
+    """Whether the cause of having no value says more than that something was taken back or erased."""
     cause = score.unscored
-    quotes = cause is not None and cause != TAKEN_BACK and not ERASED.startswith(cause)
-    return bool(score.user or score.comment or quotes)
+    return cause is not None and cause != TAKEN_BACK and not ERASED.startswith(cause)
 
 
 def wordless(score: Score) -> Score:

@@ -22,8 +22,10 @@ from airboss.store.keyring import Keyring, Whose
 from airboss.store.passing import Passing
 from airboss.store.sealed_marks import NAME, PREFIX, Unopened
 from airboss.store.sealer import (
+    SCORE_TEXTS,
     Sealer,
-    is_sealed_text,
+    is_sealed_score,
+    said_in,
     seal_closed,
     seal_opened,
     seal_record,
@@ -95,7 +97,7 @@ class SealedLog(Passing):
         """As `RecordLog.put_scores`, sealed. What waited for its record was, for nobody in particular."""
         if not self._wanted():
             return self.inner.put_scores(scores)
-        clear = [self._read([each])[0] if is_sealed_text(each.comment or "") else each for each in scores]
+        clear = [self._read([each])[0] if is_sealed_score(each) else each for each in scores]
         return self.inner.put_scores(self._scores(clear))
 
     def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
@@ -170,7 +172,7 @@ class SealedLog(Passing):
             if each in opened
             else (
                 self._users.get(each) if end.user is None else end.user,
-                _began(each, self._now()),
+                began(each, self._now()),
                 "bodies",
             )
             for each, end in closed.items()
@@ -188,10 +190,10 @@ class SealedLog(Passing):
         )
 
     def _scores(self, scores: Sequence[Score]) -> list[Score]:
-        """These with their comments sealed: for whose call it is about, and for who wrote it."""
+        """These with what they say sealed: for whose call it is about, and for who wrote it."""
         people: dict[str, tuple[Whose, ...]] = {}
         for each in scores:
-            if each.comment is None:
+            if not said_in(each):
                 continue
             users = {self._user_of(each.subject_id), each.user} - {None}
             people[each.id] = tuple((user, each.at, "comments") for user in sorted(users, key=str) or (None,))
@@ -220,7 +222,8 @@ class SealedLog(Passing):
         return [self._sealer.record(each) for each in found]
 
     def _read(self, found: Sequence[Score]) -> Sequence[Score]:
-        if not any(each.comment is not None and each.comment.startswith(PREFIX) for each in found):
+        texts = (getattr(each, name) for each in found for name in SCORE_TEXTS)
+        if not any(text is not None and text.startswith(PREFIX) for text in texts):
             return found
         self._sealer.refresh()
         return [self._sealer.score(each) for each in found]
@@ -259,7 +262,7 @@ def _is_sealed(span: SpanDetail) -> bool:
     )
 
 
-def _began(record_id: str, now: datetime) -> datetime:
+def began(record_id: str, now: datetime) -> datetime:
     """When a call began, off its id, a UUID version 7; now, if that does not tell."""
     try:
         return datetime.fromtimestamp(int(record_id[:8] + record_id[9:13], 16) / 1000, UTC)

@@ -18,6 +18,7 @@ from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
 from airboss.store.joining import StoredRecord, body, read_record
 from airboss.store.keyring import Keyring, Whose
+from airboss.store.opinions import has_cause
 from airboss.store.rows import ROW_CHARS_MAX
 from airboss.store.sealed_marks import BODY, NAME, PREFIX, Unopened
 from airboss.store.sealing import Key, as_body, in_body, in_value, is_sealed, seal
@@ -26,6 +27,7 @@ from airboss.store.span_rows import NOTHING, Said, Span, SpanDetail
 SPAN_CHARS_MAX: Final = ROW_CHARS_MAX * 3 // 4
 """Of what is sealed of a span; what is longer is left out, as the store would refuse the span."""
 CUT: Final = msgspec.Raw(b'{"cut":"too long to be kept sealed"}')
+SCORE_TEXTS: Final = ("comment", "unscored")
 _said: Final = msgspec.json.Decoder(Said)
 Keys = Mapping[Whose, Key]
 
@@ -95,10 +97,16 @@ class Sealer:
         )
 
     def score(self, score: Score) -> Score:
-        """A score in the clear; a comment that does not open says why."""
-        if score.comment is None or not score.comment.startswith(PREFIX):
-            return score
-        return replace(score, comment=self._text(score.comment, place(score.id, "comment")))
+        """A score in the clear; what does not open says why."""
+        texts = {name: getattr(score, name) for name in SCORE_TEXTS}
+        return replace(
+            score,
+            **{
+                name: self._text(text, place(score.id, name))
+                for name, text in texts.items()
+                if text is not None and text.startswith(PREFIX)
+            },
+        )
 
     def text(self, text: str, whose: Whose, at: str) -> str:
         """A text sealed for this place. Raises StoreUnavailable."""
@@ -203,9 +211,21 @@ def seal_span(span: Span, keys: Keys) -> Span:
 
 
 def seal_score(score: Score, people: tuple[Whose, ...], keys: Keys) -> Score:
-    """The score with its comment sealed with the keys of everybody whom it is of."""
-    sealed = _sealed_text(score.comment, tuple(keys[each] for each in people), place(score.id, "comment"))
-    return replace(score, comment=sealed)
+    """The score with what it says sealed with the keys of everybody whom it is of."""
+    own = tuple(keys[each] for each in people)
+    texts = {name: _sealed_text(getattr(score, name), own, place(score.id, name)) for name in said_in(score)}
+    return replace(score, **texts)
+
+
+def said_in(score: Score) -> tuple[str, ...]:
+    """What of a score are words: a judge may quote in its cause for no value as in its comment."""
+    told = {"comment": score.comment is not None, "unscored": has_cause(score)}
+    return tuple(name for name in SCORE_TEXTS if told[name])
+
+
+def is_sealed_score(score: Score) -> bool:
+    """Whether something of a score is sealed."""
+    return any(is_sealed_text(getattr(score, name)) for name in said_in(score))
 
 
 def _sealed(raw: msgspec.Raw, key: Key, at: str) -> msgspec.Raw:
