@@ -17,6 +17,8 @@ from airboss.console import api, api_datasets, api_eval, api_jobs
 from airboss.domain.ports import Ledger
 from airboss.evaluations.orders import EvalOrders, EvalResult
 from airboss.evaluations.plan import ArmTotals, EvalReport
+from airboss.governance.erasure import Forgetting
+from airboss.store.erasures import SqlErasures
 from airboss.store.eval_rows import RunRow
 from airboss.store.evals import SqlEvalStore
 from airboss.store.jobs import SqlJobStore
@@ -38,7 +40,8 @@ ORDER = {"dataset": "golden", "deployment": "support", "scorers": ["exact"]}
 def site(tmp_path: Path) -> Iterator[Site]:
     """A console over a log in memory, with stores of its own and two deployments served."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    made = Site(jobs=SqlJobStore(url), evals=SqlEvalStore(url))
+    erasures = SqlErasures(url)
+    made = Site(jobs=SqlJobStore(url), evals=SqlEvalStore(url), people=Forgetting(erasures, "key"))
     serving = plan(deployment("support", OLD), deployment("grader", GRADER), others=(NEW,))
     made.orders = EvalOrders(
         store=made.evals,
@@ -48,8 +51,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         scorers=tmp_path,
     )
     yield made
-    made.jobs.close()
-    made.evals.close()
+    for each in (made.jobs, made.evals, erasures):
+        each.close()
 
 
 @pytest.fixture
@@ -137,6 +140,21 @@ def test_a_dataset_that_cannot_be_is_refused(
     answer = program.post("/api/v1/datasets", json={"name": "golden", "jsonl": LINES, **given})
     assert message in refused(answer)
     assert program.get("/api/v1/datasets").json()["datasets"] == []
+
+
+def test_no_dataset_is_made_of_who_is_forgotten_meanwhile(site: Site) -> None:
+    """Their calls had been read before they were erased: nothing would find the items after that."""
+    site.log = MemoryRecordLog()
+    for user in ("ann", "bob"):
+        request = {"messages": [{"role": "user", "content": f"the words of {user}"}]}
+        fields = {"user": user, "operation": "chat", "status": "ok", "request": request}
+        put(site.log, sample(id=f"id-{user}", started_at=NOW - timedelta(seconds=9), **fields))
+    site.people.ask("ann", by="admin", now=NOW + timedelta(seconds=1))
+    made = created(site.program(), jsonl=None, records={"filters": {}})
+    assert sum(made["dataset"]["sizes"].values()) == 1
+    site.people.ask("bob", by="admin", now=NOW + timedelta(seconds=1))
+    answer = site.program().post("/api/v1/datasets", json={"name": "none", "records": {"filters": {}}})
+    assert "no record became an item: none matches" in refused(answer)
 
 
 def test_a_dataset_of_records(site: Site) -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from airboss.domain.errors import SetupError, WrongCall
 from airboss.evaluations.caller_http import HttpCaller
+from airboss.evaluations.datasets import dataset
 from airboss.evaluations.gate import read_gate
+from airboss.evaluations.library import Library
 from airboss.evaluations.plan import EvalPlan, EvalReport
 from airboss.evaluations.ports import Answer, Call, Caller, Target
 from airboss.evaluations.run import EvalRun, Progress, begin, load
@@ -25,6 +27,7 @@ from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction
+from airboss.store.erasures import SqlErasures
 from airboss.store.evals import SqlEvalStore
 from airboss.testing import FakeProvider
 from tests.evaluations.support import JUDGE, NOW, A, B, FakeCaller, item, now, said
@@ -236,7 +239,7 @@ def test_a_store_that_fails_ends_the_run(store: SqlEvalStore) -> None:
     kept = store.put_result
     count = iter(range(100))
 
-    def put_result(row: Any) -> None:
+    def put_result(row: Any, **_rest: Any) -> None:
         if next(count) == 10:
             raise SetupError("the disk is full")
         kept(row)
@@ -308,3 +311,31 @@ def test_over_http(store: SqlEvalStore, provider: FakeProvider) -> None:
     assert report.a.errors + report.b.errors == 1
     assert provider.stats().requests == 13
     assert report.comparisons[0].items == 6
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_person_is_forgotten_while_it_runs(store: SqlEvalStore, *, done: bool) -> None:
+    """Nothing more of theirs is asked, of a model or of a judge, from when that was asked for; and what was
+    under way is kept nowhere."""
+    items = [item(f"q{n}", f"question {n} secret", user="ann", part="validation") for n in range(4)]
+    items.append(item("q9", "question 9", user="bob", part="validation"))
+    kept = Library(store, now)
+    kept.put(dataset("n", items))
+    judge = LlmJudge(deployment="j")
+
+    def answer(call: Call) -> Answer | str:
+        if caller.calls == [call]:  # the first of them is under way
+            erasures = SqlErasures(str(store._engine.url))
+            asked = erasures.ask("ann", digest="x", at=NOW, by="admin")
+            if done:
+                store.forget_user("ann")
+                erasures.found(asked.id, records=0, scores=0, items=4, names=0)
+            erasures.close()
+        return '{"reasoning": "a secret", "grade": 5}' if call.target == JUDGE else "secret"
+
+    caller = FakeCaller(answer)
+    run = plan(dataset=kept.find("n").digest, a=None, scorers=(judge,), judges={"j": JUDGE})
+    begin(store, run, run_id="run", at=NOW)
+    asyncio.run(EvalRun("run", run, items, caller=caller, store=store, now=now, concurrency=1).run())
+    assert [each.user for each in caller.calls] == ["ann", "bob", "bob"]
+    assert [row.item for row in store.results("run")] == ["q9"]

@@ -90,6 +90,10 @@ class MemoryStore:
         """As `EvalStore.answer`."""
         return self.answers.get(key)
 
+    def forgotten(self, _subject: str, _user: str) -> bool:
+        """As `EvalStore.forgotten`."""
+        return False
+
     def put_answer(self, key: str, *, content: str, **_rest: Any) -> None:
         """As `EvalStore.put_answer`."""
         self.answers.setdefault(key, content)
@@ -106,7 +110,7 @@ class MemoryStore:
         """As `EvalStore.run`."""
         return self.kept_runs.get(run_id)
 
-    def put_result(self, result: ResultRow) -> None:
+    def put_result(self, result: ResultRow, **_rest: Any) -> None:
         """As `EvalStore.put_result`."""
         self.kept_results[result.run, result.item, result.arm, result.repeat] = result
 

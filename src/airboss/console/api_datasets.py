@@ -18,6 +18,7 @@ from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
 from airboss.evaluations.from_records import OWN_KEY, Approved, Grouping, gather
 from airboss.evaluations.jsonl import read_jsonl
 from airboss.evaluations.library import KeptDataset, Library
+from airboss.store.sealed_log import began
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 UPLOAD_MAX = 64 * 1024 * 1024
@@ -173,10 +174,12 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
         group_by=wanted.group_by,
         without_key=OWN_KEY,
     )
-    if not found.items:
+    forgotten = desk.people.tombstones()  # some since these were read
+    items = tuple(each for each in found.items if not forgotten.covers(each.user, began(each.id, call.now)))
+    if not items:
         causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
         raise WrongCall(f"no record became an item: {causes or 'none matches'}")
-    return found.items, found.left_out
+    return items, found.left_out
 
 
 def show_dataset(desk: Desk, call: Call) -> DatasetDetail:

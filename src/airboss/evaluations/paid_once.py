@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -13,6 +14,8 @@ import msgspec
 from airboss.evaluations.datasets import input_digest
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
 from airboss.releases.digest import digest
+
+FORGOTTEN: Final = "whose words these are was forgotten meanwhile"
 
 
 class PaidOnce:
@@ -32,7 +35,10 @@ class PaidOnce:
         self.cost_usd = Decimal(0)
 
     async def call(self, call: Call) -> Answer:
-        """As `Caller.call`; two that ask the same at once wait for one answer."""
+        """As `Caller.call`; two that ask the same at once wait for one answer. Nothing of a person is asked
+        who was forgotten since whoever calls read their item."""
+        if call.user is not None and await asyncio.to_thread(self._store.forgotten, call.subject, call.user):
+            return Answer(error=FORGOTTEN)
         key = answer_key(call)
         lock = self._asking.setdefault(key, asyncio.Lock())
         async with lock:
@@ -47,7 +53,12 @@ class PaidOnce:
             self.cost_usd += answer.cost_usd or Decimal(0)
             content = msgspec.json.encode(answer).decode()
             await asyncio.to_thread(
-                self._store.put_answer, key, subject=call.subject, content=content, at=self._now()
+                self._store.put_answer,
+                key,
+                subject=call.subject,
+                content=content,
+                at=self._now(),
+                user=call.user,
             )
             return answer
 

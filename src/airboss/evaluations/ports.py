@@ -123,8 +123,14 @@ class EvalStore(Protocol):
     def answer(self, key: str) -> str | None:
         """The answer kept under this key."""
 
-    def put_answer(self, key: str, *, subject: str, content: str, at: datetime) -> None:
-        """Keep an answer; one that is there stays."""
+    def forgotten(self, subject: str, user: str) -> bool:
+        """Whether a person's item that asks this is there no more, or is about to go as they are being
+        forgotten."""
+
+    def put_answer(
+        self, key: str, *, subject: str, content: str, at: datetime, user: str | None = None
+    ) -> None:
+        """Keep an answer; one that is there stays. Of a `user` who was `forgotten` meanwhile none is kept."""
 
     def put_run(self, run: RunRow) -> None:
         """Keep a new run."""
@@ -138,8 +144,8 @@ class EvalStore(Protocol):
     def runs(self, *, limit: int) -> tuple[RunRow, ...]:
         """The newest runs, newest first."""
 
-    def put_result(self, result: ResultRow) -> None:
-        """Keep what came of an item, in place of what came of it before."""
+    def put_result(self, result: ResultRow, *, user: str | None = None) -> None:
+        """Keep what came of an item, in place of what came of it before. Of a `user` as in `put_answer`."""
 
     def results(self, run_id: str) -> tuple[ResultRow, ...]:
         """All results of a run so far."""

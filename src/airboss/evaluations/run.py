@@ -203,7 +203,7 @@ class EvalRun:
             subject=input_digest(item.input),
             content=msgspec.json.encode(result).decode(),
         )
-        await asyncio.to_thread(self._store.put_result, row)
+        await asyncio.to_thread(self._store.put_result, row, user=item.user)
         self._results[item.id, arm, repeat] = result
 
     def _state(self) -> Progress:

@@ -22,6 +22,7 @@ from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import (
     dataset_items,
     datasets,
+    erasures,
     eval_answers,
     eval_results,
     eval_runs,
@@ -125,9 +126,18 @@ class SqlEvalStore(LedgerPart):
                 select(eval_answers.c.content).where(eval_answers.c.key == key)
             ).scalar()
 
-    def put_answer(self, key: str, *, subject: str, content: str, at: datetime) -> None:
+    def forgotten(self, subject: str, user: str) -> bool:
+        """As `EvalStore.forgotten`."""
+        with self._read() as connection:
+            return _forgotten(connection, subject, user)
+
+    def put_answer(
+        self, key: str, *, subject: str, content: str, at: datetime, user: str | None = None
+    ) -> None:
         """As `EvalStore.put_answer`."""
         with self._write() as connection:
+            if user is not None and _forgotten(connection, subject, user):
+                return
             known = connection.execute(select(eval_answers.c.key).where(eval_answers.c.key == key)).scalar()
             if known is None:
                 row = {"key": key, "subject": subject, "content": content, "at": at.isoformat()}
@@ -159,9 +169,11 @@ class SqlEvalStore(LedgerPart):
             )
             return tuple(_read(row, RunRow) for row in rows)
 
-    def put_result(self, result: ResultRow) -> None:
+    def put_result(self, result: ResultRow, *, user: str | None = None) -> None:
         """As `EvalStore.put_result`."""
         with self._write() as connection:
+            if user is not None and _forgotten(connection, result.subject, user):
+                return
             same = (
                 (eval_results.c.run == result.run)
                 & (eval_results.c.item == result.item)
@@ -205,6 +217,13 @@ class SqlEvalStore(LedgerPart):
             for table in (eval_answers, eval_results):
                 connection.execute(delete(table).where(table.c.subject.in_(theirs)))
             return connection.execute(delete(dataset_items).where(dataset_items.c.user == user)).rowcount
+
+
+def _forgotten(connection: Connection, subject: str, user: str) -> bool:
+    pending = select(erasures.c.id).where(erasures.c.user == user).limit(1)
+    mine = (dataset_items.c.user == user) & (dataset_items.c.subject == subject)
+    there = select(dataset_items.c.id).where(mine).limit(1)
+    return connection.execute(pending).first() is not None or connection.execute(there).first() is None
 
 
 def _items(connection: Connection, digest: str, part: AnyPart) -> tuple[ItemRow, ...]:
