@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 from airboss.domain.errors import ApiError, PermissionDenied, SetupError
 from airboss.domain.plan import Allowance, Budget
 from airboss.domain.ports import ApiKey, Spent
-from airboss.gateway.limits import FORGET_S
+from airboss.gateway import limits, spending
+from airboss.gateway.limits import FORGET_S, Limiter
 from airboss.gateway.spending import READ_AGAIN_S, RIPE_S
 from airboss.gateway.stock import BudgetExceeded, LimitReached
 from airboss.governance.counting import FORGET_USER_S, units
@@ -179,7 +183,7 @@ def test_a_user_of_whom_nothing_is_known_is_looked_up_first() -> None:
         def fails(*_: Any) -> dict[str, Decimal]:
             raise SetupError("no ledger")
 
-        house.limiters[0].users_spent._spending = fails
+        house.limiters[0].users_spent._spending = spending.Asked(fails)
         assert await pays(house, "0.2", user="bea") is None
 
     run(body_())
@@ -247,6 +251,55 @@ def test_who_counts_is_told_again_when_it_comes_back() -> None:
         assert spent(house) == Decimal("0.4")
 
     run(body_())
+
+
+def test_a_ledger_that_hangs_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls go on as where it is away, it is not asked again before it answers, and who counts hears of the
+    worker all the while; then what it says counts."""
+    monkeypatch.setattr(spending, "SILENT_S", 0.1)
+    monkeypatch.setattr(limits, "TICK_S", 0.001)
+    answers, asked = threading.Event(), Counter[str]()
+    house = House(each_user=each("0.5"), budget=Budget(usd=Decimal(1)))
+    limiter, port = house.limiters[0], house.ports[0]
+
+    def hangs(whose: str, ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asks(*args: Any) -> Any:
+            asked[whose] += 1
+            answers.wait(20)
+            return ask(*args)
+
+        return asks
+
+    house.limiters[0] = limiter = Limiter(
+        port,
+        clock=house.clock,
+        spending=hangs("keys", house.spending),
+        of_users=hangs("users", house.of_users),
+    )
+    house.bind(each_user=each("0.5"), budget=Budget(usd=Decimal(1)))
+    beat = asyncio.Event()
+    monkeypatch.setattr(port, "tick", beat.set)
+
+    async def body_() -> None:
+        chores = asyncio.create_task(limiter.run())
+        async with asyncio.timeout(10):  # a call each would wait for 20 s
+            assert [await pays(house, "0", user=f"u{n}") for n in range(50)] == [None] * 50
+        assert asked == {"keys": 1, "users": 1}
+        for _ in range(10):
+            beat.clear()
+            await asyncio.wait_for(beat.wait(), 10)
+        house.spent = [Spent(key="a", day=START.date(), usd=Decimal("0.6"), user=ANA)]
+        answers.set()
+        async with asyncio.timeout(10):
+            while not isinstance(await pays(house, "0"), BudgetExceeded):
+                beat.clear()
+                await beat.wait()
+        chores.cancel()
+
+    try:
+        run(body_())
+    finally:
+        answers.set()
 
 
 def test_a_users_budget_wants_a_price() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final, NoReturn
 
@@ -427,13 +427,16 @@ class Limiter:
         """Find who counts."""
         await self._counters.start(self.held)
 
-    async def run(self) -> NoReturn:
-        """Do what is due by the clock; runs as long as the worker."""
+    async def run(self) -> None:
+        """Do what is due by the clock, whatever keeps what records say; runs as long as the worker."""
+        await asyncio.gather(self._often(self.tick), self._often(self.refresh))
+
+    async def _often(self, chore: Callable[[], Awaitable[None] | None]) -> NoReturn:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                self.tick()
-                await self.refresh()
+                if (waiting := chore()) is not None:
+                    await waiting
             except AirbossError as error:  # the next time it may do; until then calls hear of it
                 log.warning("limits cannot be looked after: %s", error)
 
@@ -482,17 +485,14 @@ class Limiter:
                 used = stock.in_use
                 if stock.kind == "minute":
                     used = stock.limit - stock.remaining if stock.seen_at > late else 0
-                age_s = self._clock.monotonic() - stock.seen_at
-                found.append(
-                    LimitUse(stock.scope.kind, stock.scope.name, stock.what, stock.limit, used, age_s)
-                )
+                scope, age_s = stock.scope, self._clock.monotonic() - stock.seen_at
+                found.append(LimitUse(scope.kind, scope.name, stock.what, stock.limit, used, age_s))
         for room in self._rooms.values():
-            scope, size = room.stock.scope, room.queue.size
-            found.append(LimitUse(scope.kind, scope.name, "waiting", size, len(room), 0.0))
+            scope = room.stock.scope
+            found.append(LimitUse(scope.kind, scope.name, "waiting", room.queue.size, len(room), 0.0))
         for payer, counter, _ in each_counter(self._budgets.values(), self._clock.now()):
-            scope, spent = payer.scope, usd_of(self._keys_spent.of(counter))
-            usd = float(payer.budget.usd)
-            found.append(LimitUse(scope.kind, scope.name, "usd", usd, float(spent), 0.0))
+            scope, spent = payer.scope, float(usd_of(self._keys_spent.of(counter)))
+            found.append(LimitUse(scope.kind, scope.name, "usd", float(payer.budget.usd), spent, 0.0))
         return found
 
     def said_no(self) -> dict[str, int]:

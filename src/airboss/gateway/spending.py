@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, Generic, ParamSpec, TypeVar
 
 import msgspec
 
-from airboss.domain.errors import AirbossError
+from airboss.domain.errors import AirbossError, Unavailable
 from airboss.domain.plan import Budget
 from airboss.domain.ports import Clock, Snapshot, Spent
 from airboss.gateway.stock import Scope, Stock
@@ -33,11 +34,51 @@ READ_AGAIN_S: Final = 5.0
 """So often what a user has spent is read while they call."""
 PURSES_MAX: Final = 1000
 """Of so many users at once."""
+SILENT_S: Final = 2.0
+"""For so long calls wait for what records say of their user: as where the ledger is away, they then go on
+without it. One that is silent is not asked again before it has answered."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_threads: Final = ThreadPoolExecutor(4, thread_name_prefix="spending")
 
 KeySpending = Callable[[date], Iterable[Spent]]
 """What keys spent on that day and later, as the ledger has it."""
 UserSpending = Callable[[str, Sequence[str], date], Mapping[str, Decimal]]
 """What users of a key (by their names for counters) spent on that day and later, as the ledger has it."""
+
+
+class Asked(Generic[P, T]):
+    """A question to the ledger, in threads of their own: a database that hangs keeps them."""
+
+    def __init__(self, ask: Callable[P, T]) -> None:
+        self._ask = ask
+        self._stuck: Future[T] | None = None
+        self._away = False
+
+    async def answer(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What it says; None where it is away, which is said once."""
+        try:
+            answer = await self._within(*args, **kwargs)
+        except AirbossError as error:  # the owner knows what we told it; records can wait
+            if not self._away:
+                log.warning("cannot read what has been spent: %s", error)
+            self._away = True
+            return None
+        self._away = False
+        return answer
+
+    async def _within(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        silent = Unavailable(f"the ledger has been silent for {SILENT_S:g} s")
+        if self._stuck is not None and not self._stuck.done():
+            raise silent
+        asked = _threads.submit(self._ask, *args, **kwargs)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(asked), SILENT_S)
+        except TimeoutError:
+            if not asked.done():
+                self._stuck = asked
+            raise silent from None
 
 
 class Payer(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +170,7 @@ class KeysSpent:
     def __init__(self, counters: Counters, clock: Clock, spending: KeySpending | None) -> None:
         self._counters = counters
         self._clock = clock
-        self._spending = spending
+        self._spending = Asked(spending) if spending is not None else None
         self._read: deque[tuple[float, dict[str, int]]] = deque()
         """When records were read, the oldest first, and what they said by counter."""
         self._ripe: dict[str, int] = {}
@@ -152,10 +193,8 @@ class KeysSpent:
             return
         # Put together here: by the time that records are read there may be another plan.
         starts, paid_by = counters_of(payers, self._clock.now())
-        try:
-            spent = await asyncio.to_thread(self._spending, min(starts.values()))
-        except AirbossError as error:  # the owner knows what we told it; records can wait
-            log.warning("cannot read what has been spent: %s", error)
+        spent = await self._spending.answer(min(starts.values()))
+        if spent is None:
             return
         self._refreshed += 1
         read = dict.fromkeys(starts, 0)
@@ -208,7 +247,7 @@ class UsersSpent:
     def __init__(self, counters: Counters, clock: Clock, spending: UserSpending | None) -> None:
         self._counters = counters
         self._clock = clock
-        self._spending = spending
+        self._spending = Asked(spending) if spending is not None else None
         self._purses: dict[str, Purse] = {}
 
     def purse(self, stock: Stock, budget: Budget, since: date) -> Purse:
@@ -264,10 +303,8 @@ class UsersSpent:
         first = []
         for (key, since), purses in alike.items():
             users = [purse.stock.scope.user for purse in purses]
-            try:
-                found = await asyncio.to_thread(self._spending, key, users, since)
-            except AirbossError as error:  # the owner knows what we told it; records can wait
-                log.warning("cannot read what users have spent: %s", error)
+            found = await self._spending.answer(key, users, since)
+            if found is None:
                 return
             for user, purse in zip(users, purses, strict=True):
                 total = units(found.get(user, Decimal(0)))
