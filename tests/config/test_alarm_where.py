@@ -1,4 +1,4 @@
-"""Alarms that watch some calls of a deployment alone, in the configuration."""
+"""What alarms may say beside their bound, in the configuration: of which calls, of how many, how often."""
 
 from __future__ import annotations
 
@@ -80,3 +80,30 @@ def test_a_model_that_no_provider_is_asked_for_is_told() -> None:
     (warning,) = warnings_of(parse_config(alarm(where='{ model = "n" }'), source="x"))
     assert warning.startswith('alarms.errors.where.model: no model of [models] is called "n" by its provider')
     assert BASE in alarm()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"min_requests": "0"}, "min_requests is 0; expected 1"),
+        ({"min_requests": "20", "kind": '"change"'}, 'of kind "change" has no min_requests'),
+        ({"min_requests": "20", **REQUESTS}, "alarms.errors.min_requests: requests is a sum"),
+        ({"min_requests": "20", "metric": '"cost_usd"'}, "cost_usd is a sum"),
+        ({"remind": '"often"'}, "alarms.errors.remind"),
+        ({"remind": '"10s"'}, 'write 1m to 7d, such as "4h"'),
+        ({"remind": '"8d"'}, "write 1m to 7d"),
+    ],
+)
+def test_how_many_and_how_often_are_checked(fields: dict[str, str], words: str) -> None:
+    """With the place and what would be right."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_config(alarm(**fields), source="x")
+
+
+def test_how_many_and_how_often_are_taken() -> None:
+    """Of whatever kind it is, somebody may be reminded."""
+    given = alarm(min_requests="20", remind='"4h"')
+    rule = rule_of("errors", parse_config(given, source="x").alarms["errors"])
+    assert (rule.min_requests, rule.remind_s) == (20, 14_400)
+    plain = rule_of("errors", parse_config(alarm(), source="x").alarms["errors"])
+    assert (plain.min_requests, plain.remind_s) == (1, 0)

@@ -193,11 +193,13 @@ def test_a_notice_says_all_there_is_to_know() -> None:
     assert said == {
         "alarm": "errors",
         "state": "firing",
+        "reminder": False,
         "kind": "threshold",
         "deployment": "support",
         "key": "",
         "team": "",
         "tag": "",
+        "where": {},
         "metric": "error_rate",
         "value": 0.5,
         "comparison": "above",

@@ -206,17 +206,17 @@ def show_page(found: dict[str, Any]) -> None:
 
 def bound(alarm: dict[str, Any]) -> str:
     """What an alarm is for, in one line."""
+    from airboss.store.alert_metrics import chosen_by, of_least  # noqa: PLC0415 - msgspec, which JSON does without
+
     than = ""
     if alarm["threshold"] is not None:
         than = f" {alarm['comparison']} {amount(alarm, alarm['threshold'])}"
     over = f" over {alarm['window']} for {alarm['for']}" if alarm["kind"] in ("threshold", "change") else ""
     kind = "" if alarm["kind"] == "threshold" else f" ({alarm['kind'].replace('_', ' ')})"
     whose = alarm["deployment"] or alarm["key"] or alarm.get("team") or alarm.get("tag") or "Airboss"
-    if alarm.get("where"):
-        from airboss.store.alert_metrics import chosen_by  # noqa: PLC0415 - msgspec, which JSON does without
-
-        whose += chosen_by(alarm["where"])
-    return f"{alarm['metric']} of {whose}{than}{over}{kind}"
+    whose += chosen_by(alarm.get("where") or {})
+    least = of_least(alarm["metric"], alarm.get("min_requests", 1))
+    return f"{alarm['metric']} of {whose}{than}{over}{kind}{least}"
 
 
 def because(note: dict[str, Any]) -> str:

@@ -31,6 +31,9 @@ SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "c
 RECORDING: Final = ("dead_letters", "bodies_dropped", "disk_full")
 """What an alarm of kind `recording` may watch."""
 
+SUMS: Final = ("input_tokens", "output_tokens", "cost_usd", "requests")
+"""Those that are sums, of however few calls."""
+
 NARROWED: Final = ("threshold", "change", "burn_rate", "sequential")
 """Kinds that may watch some calls of a deployment alone."""
 
@@ -65,6 +68,7 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         _check_kind(path, alarm, wrong)
         _check_where(path, alarm, config, wrong)
         _check_reached(path, alarm, wrong)
+        _check_least(path, alarm, wrong)
         _check_times(path, alarm, wrong)
         _check_notify(path, alarm.notify, config, wrong)
     _check_notify(("approvals",), config.approvals.notify or (), config, wrong)
@@ -209,6 +213,15 @@ def _check_reached(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
         raise wrong((*path, "below"), f"{dotted((*path, 'below'))} is {alarm.below:g}: {what} {says}")
 
 
+def _check_least(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    at = (*path, "min_requests")
+    check_range(at, alarm.min_requests, 1, 1_000_000, wrong)
+    if alarm.min_requests > 1 and alarm.compares != "threshold":
+        raise wrong(at, f"[{dotted(path)}] of kind {quoted(alarm.compares)} has no min_requests")
+    if alarm.min_requests > 1 and alarm.metric in SUMS:
+        raise wrong(at, f"{dotted(at)}: {alarm.metric} is a sum, of however few calls; leave it out")
+
+
 def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     at = (*path, "metric")
     if alarm.compares == "recording":
@@ -243,6 +256,10 @@ def _check_times(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     if every is None or not 3_600 <= every <= 90 * _DAY_S:
         at = (*path, "every")
         raise wrong(at, f'{dotted(at)} is {quoted(alarm.every)}; write 1h to 90d, such as "1d"')
+    again = None if alarm.remind is None else seconds(alarm.remind)
+    if alarm.remind is not None and (again is None or not 60 <= again <= 7 * _DAY_S):
+        at = (*path, "remind")
+        raise wrong(at, f'{dotted(at)} is {quoted(alarm.remind)}; write 1m to 7d, such as "4h"')
     if alarm.slo is not None:
         over = seconds(alarm.slo.window)
         if over is None or not _DAY_S <= over <= 90 * _DAY_S:

@@ -340,8 +340,9 @@ class AlarmConfig(
       whatever deployment; or the disk is nearly full.
 
     `where` narrows the calls of the deployment, in the words of `airboss records`: `key`, `tag`, `model`, …
-    Times are written `30s`, `5m`, `2h` or `1d`. `notify` names notifiers. `no_data = "notify"` tells
-    them when there is nothing to measure; else that is only shown, unless the alarm was firing.
+    Times are written `30s`, `5m`, `2h` or `1d`. Of fewer than `min_requests` a threshold has no data.
+    `notify` names notifiers; while it fires they are told again so often as `remind` says, and with
+    `no_data = "notify"` when there is nothing to measure; else that is only shown, unless it was firing.
     """
 
     deployment: str = ""
@@ -359,7 +360,9 @@ class AlarmConfig(
     every: str = "1d"
     window: str = "5m"
     hold: str = "1m"
+    min_requests: int = 1
     notify: tuple[str, ...] = ()
+    remind: str | None = None
     no_data: Literal["show", "notify"] = "show"
 
     @property

@@ -57,8 +57,10 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     window: str
     hold: str = msgspec.field(name="for")
+    min_requests: int = 1
     default: bool
     notify: tuple[str, ...]
+    remind: str | None = None
     checked_at: datetime | None
     silence: Silence | None
     records: tuple[str, ...] = ()
@@ -268,8 +270,10 @@ def shown(
         threshold=row.bound if row is not None and row.bound is not None else bound,
         window=window,
         hold=alarm.hold,
+        min_requests=alarm.min_requests,
         default=name not in config.alarms,
         notify=alarm.notify,
+        remind=alarm.remind,
         checked_at=row.checked_at if row is not None else None,
         silence=quieted(silence, config.maintenance, alarm.deployment, now),
         records=row.records if row is not None and row.phase in ("pending", "firing") else (),

@@ -18,7 +18,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
-from airboss.store.alert_metrics import chosen_by
+from airboss.store.alert_metrics import chosen_by, of_least
 from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
 from airboss.store.alert_rules import of_teams, rule_of
 
@@ -162,7 +162,7 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
         case _:
             full = alarm.metric == "disk_full"
             what = f"less than 256{NB}MiB left on its disk" if full else f"{alarm.metric} over {alarm.window}"
-    return f"{what}{lasting(alarm)}"
+    return f"{what}{of_least(alarm.metric, alarm.min_requests)}{lasting(alarm)}"
 
 
 def lasting(alarm: Alarm) -> str:

@@ -178,14 +178,24 @@ class Measures:
             return _cost(own, window)
         if own is None:
             return Reading(why=f"no calls{chosen_by(dict(rule.where))} in the last {window}")
+        return self._of_calls(rule, own, now, ago)
+
+    def _of_calls(self, rule: AlarmRule, own: UsageRow, now: datetime, ago: timedelta) -> Reading:
+        """What is of each call rather than of all, where there are as many as it takes."""
+        window = length(rule.window_s)
+        value, detail = None, None
         if rule.metric.endswith("_rate"):
             n, bad = self._share(rule, own, now, ago)
             if n:
-                return Reading(value=bad / n, detail=f"{bad:,} of {n:,} {'call' if n == 1 else 'calls'}")
-            value = None
+                value, detail = bad / n, f"{bad:,} of {n:,} {'call' if n == 1 else 'calls'}"
         else:
+            n = own.started if rule.metric.startswith("ttft") else own.answered
             value = metric_of(own, rule.metric)
-        return Reading(value=value, why=None if value is not None else f"no answers in the last {window}")
+        if value is None:
+            return Reading(why=f"no answers in the last {window}")
+        if 0 < n < rule.min_requests:
+            return Reading(why=f"{n} of the {rule.min_requests:,} calls to judge by in the last {window}")
+        return Reading(value=value, detail=detail)
 
     def _share(self, rule: AlarmRule, own: UsageRow, now: datetime, ago: timedelta) -> tuple[int, int]:
         """Of how many calls a rate is told, and how many of them are bad."""
@@ -201,6 +211,8 @@ class Measures:
         if mean is None:
             more = f", and {unscored} unscored" if unscored else ""
             return Reading(why=f"no scores {name!r} in the last {window}{more}")
+        if n < rule.min_requests:
+            return Reading(why=f"{n} of the {rule.min_requests:,} scores to judge by in the last {window}")
         return Reading(value=mean, detail=f"of {n} scores")
 
     def scored(

@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -63,6 +63,9 @@ KEPT_S: Final = 60.0
 
 UNTAKEN_MAX: Final = 1_000
 """So many events and notifications wait for a ledger that takes none; the oldest go first."""
+
+Kind = Literal["firing", "reminder", "resolved", "no_data"]
+"""Of a notification about an alarm."""
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +178,7 @@ class AlarmWatch:
             note
             for each in decisions
             if each.tell is not None
-            for note in self._notes(each.row, each.tell, each.to, now)
+            for note in self._notes(each.row, each.tell, self._ready(each), now, again=each.again)
         ]
         told += [note for row in gone if row.told != "ok" for note in self._farewell(row, now)]
         changed = [each.row for each in decisions if _worth_keeping(rows.get(each.row.rule.name), each)]
@@ -318,11 +321,23 @@ class AlarmWatch:
         row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row)
 
-    def _notes(self, row: AlarmRow, tell: Told, to: Sequence[str], now: datetime) -> list[Notification]:
+    def _ready(self, decision: Decision) -> Sequence[str]:
+        """Who is told: of a reminder nobody for whom something of that alarm still waits."""
+        if not decision.again:
+            return decision.to
+        waiting = {
+            notifier for _, alarm, notifier in self._store.waiting() if alarm == decision.row.rule.name
+        }
+        return [each for each in decision.to if each not in waiting]
+
+    def _notes(
+        self, row: AlarmRow, tell: Told, to: Sequence[str], now: datetime, *, again: bool = False
+    ) -> list[Notification]:
         link = link_to_records(self._console_url(), row, now)
         window = length(int(looked_back(row.rule, row.memory).total_seconds()))
-        body = notice(row, tell, now=now, window=window, link=link)
-        return [note(row.rule.name, notifier, tell, body, now) for notifier in to]
+        body = notice(row, tell, now=now, window=window, link=link, again=again)
+        kind: Kind = "reminder" if again else "resolved" if tell == "ok" else tell
+        return [note(row.rule.name, notifier, kind, body, now) for notifier in to]
 
     def _farewell(self, row: AlarmRow, now: datetime) -> list[Notification]:
         """Who was told of a fire hears that nobody looks any more."""
@@ -331,13 +346,13 @@ class AlarmWatch:
         return [msgspec.structs.replace(each, body={**each.body, "text": words}) for each in notes]
 
 
-def note(alarm: str, notifier: str, tell: Told, body: Mapping[str, object], now: datetime) -> Notification:
+def note(alarm: str, notifier: str, kind: Kind, body: Mapping[str, object], now: datetime) -> Notification:
     """A notification that waits to be sent."""
     return Notification(
         id=f"{alarm}-{secrets.token_hex(8)}",
         alarm=alarm,
         notifier=notifier,
-        kind="firing" if tell == "firing" else "no_data" if tell == "no_data" else "resolved",
+        kind=kind,
         created_at=now,
         due_at=now,
         body=dict(body),

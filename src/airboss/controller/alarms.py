@@ -25,6 +25,10 @@ BLIND_MIN: Final = timedelta(seconds=30)
 """How long nothing must be to be seen before that is said: a store that starts anew is away for seconds."""
 
 
+TIMES: Final = ("since", "well_since", "blind_since", "told_at")
+"""Of an `AlarmRow`: what else there is to do depends on how long ago they are."""
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured; without a value, `why` there is none. `broken` None: as the rule's bound says.
     `bound`, `detail` and `memory` as in `AlarmRow`."""
@@ -39,12 +43,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Where the alarm stands now, what it came from if it moved, and what is to be told if anything is, to
-    which notifiers."""
+    which notifiers; `again`: they know, and are reminded."""
 
     row: AlarmRow
     event: AlarmEvent | None = None
     tell: Told | None = None
     to: tuple[str, ...] = ()
+    again: bool = False
 
 
 def begun(rule: AlarmRule, now: datetime) -> AlarmRow:
@@ -73,9 +78,12 @@ def decide(
     tell, heard = _due(after), hearers(row)
     if tell is not None:
         to = tuple(each for each in rule.notify if tell != "ok" or each in heard)
-        told = msgspec.structs.replace(after, told=tell, heard=rule.notify)
+        told = msgspec.structs.replace(after, told=tell, told_at=now, heard=rule.notify)
         return Decision(row=told, event=event, tell=tell, to=to)
     new = tuple(each for each in rule.notify if each not in heard) if after.phase == "firing" else ()
+    if not new and _forgotten(after, now):
+        told = msgspec.structs.replace(after, told_at=now)
+        return Decision(row=told, event=event, tell="firing", to=rule.notify, again=True)
     if not new:
         return Decision(row=after, event=event)
     told = msgspec.structs.replace(after, heard=(*heard, *new))
@@ -87,13 +95,16 @@ def hearers(row: AlarmRow) -> tuple[str, ...]:
     return row.rule.notify if row.heard is None else row.heard
 
 
-def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) -> dict[str, Any]:
+def notice(
+    row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str, again: bool = False
+) -> dict[str, Any]:
     """What a notifier is sent. `link` leads to the records in question, `records` are some of them."""
     rule = row.rule
     state = "resolved" if tell == "ok" else tell
     return {
         "alarm": rule.name,
         "state": state,
+        "reminder": again,
         "kind": rule.kind,
         "deployment": rule.deployment,
         "key": rule.key,
@@ -110,7 +121,7 @@ def notice(row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str) 
         "detail": row.detail,
         "records": list(row.records),
         "link": link,
-        "text": _words(row, state, window),
+        "text": _words(row, f"still {state}" if again else state, window),
     }
 
 
@@ -124,9 +135,7 @@ def broken(rule: AlarmRule, reading: Reading) -> bool:
 def _moved(row: AlarmRow, rule: AlarmRule, reading: Reading, now: datetime) -> AlarmRow:
     hold = timedelta(seconds=rule.hold_s)
     # Where the clock was set back, times to come have begun now: else all would stand still until then.
-    began = {
-        name: min(at, now) for name in ("since", "well_since", "blind_since") if (at := getattr(row, name))
-    }
+    began = {name: min(at, now) for name in TIMES if (at := getattr(row, name))}
     row = msgspec.structs.replace(row, **began)
     seen = msgspec.structs.replace(
         row,
@@ -190,6 +199,13 @@ def _due(row: AlarmRow) -> Told | None:
         case "ok" | "resolved":
             wanted = "ok"
     return wanted if wanted != row.told else None
+
+
+def _forgotten(row: AlarmRow, now: datetime) -> bool:
+    """Whether it has fired for so long since somebody was told that they are told again."""
+    if row.phase != "firing" or row.told != "firing" or not row.rule.remind_s:
+        return False
+    return now - (row.told_at or row.since) >= timedelta(seconds=row.rule.remind_s)
 
 
 def _words(row: AlarmRow, state: str, window: str) -> str:

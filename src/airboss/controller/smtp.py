@@ -173,7 +173,8 @@ def mail(to: EmailConfig, notification: Notification, now: datetime) -> EmailMes
     """The mail that a notification is. Its id is in `Message-ID`, so that one sent again is known."""
     body: Mapping[str, Any] = notification.body
     message = EmailMessage()
-    message["Subject"] = _line(f"[airboss] {body.get('alarm', '')} {body.get('state', '')}".replace("_", " "))
+    state = f"{'still ' if body.get('reminder') else ''}{body.get('state', '')}"
+    message["Subject"] = _line(f"[airboss] {body.get('alarm', '')} {state}".replace("_", " "))
     message["From"] = to.sender
     message["To"] = ", ".join(to.to)
     message["Date"] = format_datetime(now)

@@ -71,6 +71,12 @@ def chosen_by(where: Mapping[str, str]) -> str:
     return f" ({', '.join(f'{name} {value}' for name, value in where.items())})" if where else ""
 
 
+def of_least(metric: str, least: int) -> str:
+    """How many calls a value is of at least, in words: `, of 20 calls at least`, or nothing."""
+    what = "scores" if metric.startswith("score:") else "calls"
+    return f", of {least:,} {what} at least" if least > 1 else ""
+
+
 def question(rule: AlarmRule, since: datetime, until: datetime, bound: float | None) -> UsageQuery:
     """What a sequential test asks the log; an answer beyond `bound` is bad."""
     return UsageQuery(

@@ -44,7 +44,8 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
     one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
     `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `where` narrows the calls of the
-    deployment, in pairs of a filter and its value, by name; `keys` are those of the team that is in it."""
+    deployment, in pairs of a filter and its value, by name; `keys` are those of the team that is in it. A
+    `remind_s` of 0 is none."""
 
     name: str
     metric: Metric
@@ -66,6 +67,8 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ""
     where: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] | None = None
+    min_requests: int = 1
+    remind_s: int = 0
 
 
 class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,7 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     `since` is when the phase began; of `firing` and `pending` when the bound was first seen broken. `value`
     is what was measured last, against `bound`; without one `why` says what there was none for, and `detail`
     says in any case what else there is to know. `memory` is what its kind keeps from look to look. `heard`
-    are the notifiers that know what was `told`; None: all.
+    are the notifiers that know what was `told`, the last time at `told_at`; None: all.
     `records` are some of the calls that broke it, the newest first. `well_since` and `blind_since`
     are set while the value is within the bound, or missing, and the phase says otherwise yet.
     """
@@ -83,6 +86,7 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     phase: AlarmPhase
     since: datetime
     told: Told = "ok"
+    told_at: datetime | None = None
     heard: tuple[str, ...] | None = None
     value: float | None = None
     bound: float | None = None
@@ -125,7 +129,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     alarm: str
     notifier: str
-    kind: Literal["firing", "resolved", "no_data", "test", "approval"]
+    kind: Literal["firing", "reminder", "resolved", "no_data", "test", "approval"]
     created_at: datetime
     due_at: datetime
     body: Any

@@ -65,6 +65,8 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
         if alarm.probe is None
         else msgspec.json.Encoder(decimal_format="number").encode(alarm.probe).decode(),
         every_s=seconds(alarm.every) or 0,
+        min_requests=alarm.min_requests,
+        remind_s=seconds(alarm.remind or "") or 0,
         notify=tuple(dict.fromkeys(alarm.notify)),
         notify_no_data=alarm.no_data == "notify",
     )
