@@ -330,3 +330,13 @@ def test_a_report_goes_into_its_file_whatever_is_printed(run: Run, api: AdminApi
     code, _, err = run("report", "--url", api.url, "--out", str(missing))
     assert (code, err.startswith(f"airboss: {missing} cannot be written: No such file")) == (2, True), err
     assert f"make the folder {missing.parent}" in err
+
+
+def test_a_report_is_not_written_under_the_name_of_something_else(
+    run: Run, api: AdminApi, tmp_path: Path
+) -> None:
+    """A file whose ending promises what is not made is refused, and what can be is told; nothing is asked."""
+    for name in ("x.pdf", "x.json", "x.html", "x.docx"):
+        code, _, err = run("report", "--url", api.url, "--out", str(tmp_path / name))
+        assert (code, name in err, ".md" in err) == (2, True, True), err
+    assert (list(tmp_path.iterdir()), api.asked) == ([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,16 +13,32 @@ from airboss.store.unwritable import unwritable
 Form = Literal["csv", "parquet"]
 """What a table is written as."""
 _FORMS: Final[dict[str, Form]] = {".csv": "csv", ".parquet": "parquet"}
+_MARKDOWN: Final = (".md", ".markdown", ".txt")
+"""A name without an ending says nothing else either."""
 
 
 def form_of(path: Path) -> Form:
     """What a table's file is to be, by its ending. Raises WrongCall for another, SetupError for a folder."""
+    check_ending(path, tuple(_FORMS))
+    return _FORMS[path.suffix.lower()]
+
+
+def check_markdown(path: Path) -> None:
+    """Raises WrongCall for a file whose ending says that it holds no text, SetupError for a folder."""
+    if path.suffix or path.is_dir():
+        check_ending(path, _MARKDOWN)
+
+
+def check_ending(path: Path, endings: Sequence[str]) -> None:
+    """Raises WrongCall where a file that is to be written ends in none of these, which say what is written;
+    SetupError for a folder."""
     if path.is_dir():
         raise unwritable(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
-    form = _FORMS.get(path.suffix.lower())
-    if form is None:
-        raise WrongCall(f"{path} is neither .csv nor .parquet; its ending says what is written.")
-    return form
+    if path.suffix.lower() not in endings:
+        *others, last = endings
+        raise WrongCall(
+            f"{path} cannot be written: its ending says what is, and can be {', '.join(others)} or {last}."
+        )
 
 
 def unreadable(path: Path, error: OSError | UnicodeDecodeError) -> WrongCall:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.files import check_markdown
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
 from airboss.cli.when import parse_when
@@ -23,7 +24,7 @@ def report(
     *,
     since: Annotated[str, typer.Option(help="From then on: 7d, 90d ago, or ISO 8601.")] = SINCE,
     until: Annotated[str | None, typer.Option(help="Before then.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write it to this file instead, as Markdown.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this .md file instead, as Markdown.")] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
     as_json: JsonOption = False,
@@ -37,6 +38,8 @@ def report(
     asked = {"since": parse_when(since, now=now, option="--since").isoformat()}
     if until is not None:
         asked["until"] = parse_when(until, now=now, option="--until").isoformat()
+    if out is not None:
+        check_markdown(out)
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/report", asked)
     if out is not None:
