@@ -12,7 +12,6 @@ import pytest
 
 from airboss.config import AlarmConfig
 from airboss.config.types import SloConfig
-from airboss.domain.score import Score
 from tests.controller.test_alarm_watch import Watched
 from tests.store.samples import START, call_id
 
@@ -78,17 +77,7 @@ def test_what_is_said_of_yesterdays_calls_is_shown_too(tmp_path: Path) -> None:
     )
     watched.calls(1)
     watched.clock.at = START + timedelta(hours=20)
-    given = Score(
-        id=call_id(500),
-        subject="record",
-        subject_id=call_id(1),
-        name="helpful",
-        source="human",
-        by="team-a",
-        at=watched.clock.at,
-        value=False,
-    )
-    watched.log.put_scores([given])
+    watched.complaint(of=1)
     watched.clock.at += timedelta(minutes=1)
     assert watched.tick().records == (call_id(1),)
     (note,) = watched.store.notifications("errors", limit=9)

@@ -90,6 +90,20 @@ class Watched:
         self.log.apply(move(*numbers, start=self.moved, **fields))
         self.moved += 100 * len(numbers)
 
+    def complaint(self, *, of: int) -> None:
+        """Somebody says now that a call did not help."""
+        given = Score(
+            id=call_id(500),
+            subject="record",
+            subject_id=call_id(of),
+            name="helpful",
+            source="human",
+            by="team-a",
+            at=self.clock.at,
+            value=False,
+        )
+        self.log.put_scores([given])
+
     def tick(self, seconds: float = 5.0) -> AlarmRow:
         """Look once; where `errors` stands then."""
         self.watch.tick()
@@ -426,17 +440,7 @@ def test_scores_count_by_when_they_were_given(watched: Watched) -> None:
     watched.calls(1)
     assert watched.tick(seconds=30).phase == "ok"
     assert watched.tick().phase == "no_data"
-    given = Score(
-        id=call_id(500),
-        subject="record",
-        subject_id=call_id(1),
-        name="helpful",
-        source="human",
-        by="team-a",
-        at=watched.clock.at,
-        value=False,
-    )
-    watched.log.put_scores([given])
+    watched.complaint(of=1)
     watched.clock.at += timedelta(seconds=30)
     assert (watched.tick().phase, watched.tick().value) == ("firing", 0.0)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import openai
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 
 Json = dict[str, Any]
@@ -32,35 +33,26 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker with a deployment of each, and one of each that drops what it has no words for."""
-    secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text("AKIAABCDEFGHIJKLMNOP:aws+secret/of+the+tests")
-    plans = [
+def plans(url: str, secret: str) -> list[DeploymentPlan]:
+    """A deployment of each, and one of each that drops what it has no words for."""
+    return [
         deployment(
-            upstream.url,
+            url,
             name=name + tail,
             aliases=(),
             kind=kind,
             upstream_model=model,
             region="eu-west-1" if kind == "bedrock" else None,
-            api_key_ref=f"file:{secret}",
+            api_key_ref=secret,
             price=PRICE,
             drop_unsupported=bool(tail),
         )
         for name, (kind, model) in MODELS.items()
         for tail in ("", "-drops")
     ]
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def ask(gateway: Gateway, model: str, **body: Any) -> httpx2.Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -11,7 +10,10 @@ import pytest
 
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.plain import plain_chat
+from airboss.domain.plan import DeploymentPlan
+from airboss.domain.release import ProviderKind
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import streamed
 
@@ -21,28 +23,21 @@ HI = {"role": "user", "content": "hi"}
 SIGNED = {"type": "thinking", "thinking": "", "signature": "airboss:google:c2ln"}
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker with two of Gemini's models, Claude, and a server of OpenAI's dialect."""
+def plans(url: str, _secret: str) -> list[DeploymentPlan]:
+    """Two of Gemini's models, Claude, and a server of OpenAI's dialect."""
 
-    def plan(name: str, kind: Any, model: str) -> Any:
-        return deployment(upstream.url, name=name, aliases=(), kind=kind, upstream_model=model)
+    def plan(name: str, kind: ProviderKind, model: str) -> DeploymentPlan:
+        return deployment(url, name=name, aliases=(), kind=kind, upstream_model=model)
 
-    plans = (
+    return [
         plan("gemini", "gemini", "gemini-3-pro"),
         plan("older", "gemini", "gemini-2.0-flash"),
         plan("claude", "anthropic", "claude-sonnet-4-5"),
         plan("other", "openai-compatible", "up"),
-    )
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+    ]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def ask(gateway: Gateway, model: str, *messages: Json, **fields: Any) -> httpx2.Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 
 TOOLS = [{"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}]
@@ -31,31 +32,22 @@ USAGE = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker with two such models, one before them, Claude, and one whose server has chat alone."""
+def plans(url: str, _secret: str) -> list[DeploymentPlan]:
+    """Two such models, one before them, Claude, and one whose server has chat alone."""
 
-    def gpt(name: str, model: str = "gpt-5.6-terra", **more: Any) -> Any:
-        return deployment(upstream.url, name=name, aliases=(), kind="openai", upstream_model=model, **more)
+    def gpt(name: str, model: str = "gpt-5.6-terra", **more: Any) -> DeploymentPlan:
+        return deployment(url, name=name, aliases=(), kind="openai", upstream_model=model, **more)
 
-    plans = (
+    return [
         gpt("gpt"),
         gpt("astra", "gpt-6-astra", drop_unsupported=True),
         gpt("before", "gpt-5.2"),
         gpt("chats", responses=False),
-        deployment(
-            upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
-        ),
-    )
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+        deployment(url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"),
+    ]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def ask(gateway: Gateway, model: str, *more: dict[str, Any], **fields: Any) -> httpx2.Response:

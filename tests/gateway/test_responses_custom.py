@@ -4,14 +4,15 @@ provider to another."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from airboss.domain.release import ProviderKind
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed
 
@@ -23,33 +24,15 @@ AS_FUNCTION = {"name": "patch", "arguments": json.dumps({"input": PATCH}, ensure
 KINDS: tuple[ProviderKind, ...] = ("openai-compatible", "anthropic", "gemini", "bedrock")
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker in front of it, as OpenAI's Responses and as every kind that does not have them."""
-    secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text("AKIAABCDEFGHIJKLMNOP:secret")
-    plans = [
-        deployment(
-            upstream.url,
-            name=kind,
-            aliases=(),
-            kind=kind,
-            api_key_ref=f"file:{secret}",
-            region="eu-west-1",
-        )
-        for kind in KINDS
-    ]
-    drops = deployment(upstream.url, name="drops", aliases=(), drop_unsupported=True)
-    plans += [native(upstream.url, aliases=("gpt-4o",)), drops]
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+def plans(url: str, secret: str) -> list[DeploymentPlan]:
+    """OpenAI's Responses, and every kind that does not have them."""
+    keyed: dict[str, Any] = {"aliases": (), "api_key_ref": secret, "region": "eu-west-1"}
+    kinds = [deployment(url, name=kind, kind=kind, **keyed) for kind in KINDS]
+    drops = deployment(url, name="drops", aliases=(), drop_unsupported=True)
+    return [*kinds, native(url, aliases=("gpt-4o",)), drops]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def heard(kind: str, sent: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed
 
@@ -18,28 +19,19 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker with a model that wants its thoughts back, one that does not, and one that has Responses."""
-    plans = (
-        deployment(upstream.url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
-        deployment(upstream.url, name="other", aliases=(), continuation="off"),
-        native(upstream.url, name="native", aliases=()),
-        native(upstream.url, name="vllm", kind="openai-compatible", responses=True),
-        deployment(upstream.url, name="gemini", aliases=(), kind="gemini", upstream_model="gemini-3-pro"),
-        deployment(
-            upstream.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"
-        ),
-    )
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+def plans(url: str, _secret: str) -> list[DeploymentPlan]:
+    """A model that wants its thoughts back, one that does not, and one that has Responses."""
+    return [
+        deployment(url, name="thinks", aliases=(), upstream_model="deepseek-v4", continuation="off"),
+        deployment(url, name="other", aliases=(), continuation="off"),
+        native(url, name="native", aliases=()),
+        native(url, name="vllm", kind="openai-compatible", responses=True),
+        deployment(url, name="gemini", aliases=(), kind="gemini", upstream_model="gemini-3-pro"),
+        deployment(url, name="claude", aliases=(), kind="anthropic", upstream_model="claude-sonnet-4-5"),
+    ]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 @pytest.mark.parametrize("stream", [False, True])

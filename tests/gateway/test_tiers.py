@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from airboss.domain.plan import Price
+from airboss.domain.plan import DeploymentPlan, Price
 from airboss.providers.bedrock_answer import BedrockReader
 from airboss.providers.compatible import read_reply
 from airboss.providers.dialect import Reader
 from airboss.providers.gemini_answer import GeminiReader
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 
 USUAL = Price(
@@ -29,32 +30,13 @@ COSTS = {"": "0.00023", "flex": "0.000115", "fast": "0.00138", "scale": "0.00023
 """Of three tokens in and two out."""
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker in front of it, as of OpenAI and as of Anthropic."""
-    secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text("sk-secret-0123456789")
-    plans = [
-        deployment(
-            upstream.url,
-            name=kind,
-            aliases=(),
-            kind=kind,
-            price=USUAL,
-            priced_by="config",
-            api_key_ref=f"file:{secret}",
-        )
-        for kind in ("openai", "anthropic")
-    ]
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+def plans(url: str, secret: str) -> list[DeploymentPlan]:
+    """One as of OpenAI and one as of Anthropic."""
+    priced: dict[str, Any] = {"aliases": (), "price": USUAL, "priced_by": "config", "api_key_ref": secret}
+    return [deployment(url, name=kind, kind=kind, **priced) for kind in ("openai", "anthropic")]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def chat(tier: str, *, stream: bool) -> list[dict[str, Any]]:
