@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airboss.domain.plan import Caching
 from airboss.store.answers import KeptAnswer, SqliteAnswers
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import CACHE, kept, state, worker
@@ -29,6 +30,59 @@ def test_what_is_over_is_deleted(own: Gateway, provider: FakeProvider) -> None:
     until(lambda: kept(own) == 1)
     own.publish(deployment(provider.url))
     until(lambda: kept(own) == 0)
+
+
+def test_another_ttl_is_for_what_is_kept_already_too(own: Gateway, provider: FakeProvider) -> None:
+    """A shorter one has it given no more, and deleted; a longer one has it given for longer."""
+    ttl_s = iter((0.2, 600.0))
+    assert [state(own.chat("hello")) for _ in range(2)] == ["miss", "hit"]
+    own.publish(deployment(provider.url, cache=Caching(ttl_s=next(ttl_s))))
+    until(lambda: state(own.chat("hello")) == "miss")
+    until(lambda: kept(own) == 0)
+    own.chat("hello")
+    own.publish(deployment(provider.url, cache=Caching(ttl_s=next(ttl_s))))
+    until(lambda: [state(own.chat("hello")) for _ in range(2)] == ["hit", "hit"])
+
+
+def elsewhere(url: str) -> str:
+    """Another URL of the same server."""
+    return url.replace("127.0.0.1", "localhost")
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"base_urls": ()},
+        {"upstream_model": "another"},
+        {"api_version": "2026-01-01"},
+        {"region": "eu-west-1"},
+        {"kind": "openai"},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_another_place_behind_the_same_names_is_asked(
+    own: Gateway, provider: FakeProvider, moved: dict[str, Any]
+) -> None:
+    """It may answer otherwise. Back at the old one, what that has said is there."""
+    if "base_urls" in moved:
+        moved = {"base_urls": (elsewhere(provider.url),)}
+    assert [state(own.chat("hello")) for _ in range(2)] == ["miss", "hit"]
+    own.publish(deployment(provider.url, cache=CACHE, **moved))
+    until(lambda: state(own.chat("hello")) == "miss")
+    assert provider.stats().requests == 2
+    own.publish(deployment(provider.url, cache=CACHE))
+    until(lambda: own.chat("hello").headers["x-airboss-plan"] == "3")
+    assert state(own.chat("hello")) == "hit"
+    assert provider.stats().requests == 2
+
+
+def test_engines_may_listen_anywhere(own: Gateway, provider: FakeProvider) -> None:
+    """A replica that was started again is the same model."""
+    own.publish(deployment(provider.url, cache=CACHE, kind="local"))
+    until(lambda: state(own.chat("hello")) == "hit")
+    own.publish(deployment(elsewhere(provider.url), cache=CACHE, kind="local"))
+    until(lambda: own.chat("hello").headers["x-airboss-plan"] == "3")
+    assert state(own.chat("hello")) == "hit"
 
 
 @pytest.mark.parametrize(
@@ -67,9 +121,9 @@ def test_nor_where_the_release_asks_for_it(own: Gateway, provider: FakeProvider)
 def test_what_has_no_room_makes_none(tmp_path: Path) -> None:
     """All others would go for it, and it would be the next."""
     answers = SqliteAnswers(tmp_path / "cache.db")
-    bounds: dict[str, Any] = {"now": 1.0, "entries_max": 10, "bytes_max": 1000}
+    bounds: dict[str, Any] = {"ttl_s": 8.0, "entries_max": 10, "bytes_max": 1000}
     for key, size in ((b"a", 400), (b"b", 400), (b"c", 1001)):
-        kept = KeptAnswer(key=key, deployment="d", user=None, asked_at=0.0, over_at=9.0, answer=b"x" * size)
+        kept = KeptAnswer(key=key, deployment="d", user=None, asked_at=0.0, kept_at=1.0, answer=b"x" * size)
         answers.put(kept, **bounds)
-    assert [answers.get(key, 2.0) is not None for key in (b"a", b"b", b"c")] == [True, True, False]
+    assert [answers.get(key, -6.0) is not None for key in (b"a", b"b", b"c")] == [True, True, False]
     answers.close()

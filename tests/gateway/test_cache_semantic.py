@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from airboss.domain.plan import Budget, Caching, Semantic, Target
+from airboss.domain.plan import Budget, Caching, DeploymentPlan, Semantic, Target
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
 CACHE = Caching(semantic=Semantic(model="vectors"))
@@ -23,6 +24,12 @@ CACHE = Caching(semantic=Semantic(model="vectors"))
 
 def worker(url: str, vectors_url: str, root: Path, budget: Budget | None = None) -> Gateway:
     """A worker that has questions compared at `vectors_url`."""
+    key = ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC), budget=budget)
+    return Gateway(root, planned(url, vectors_url), keys=(key,))
+
+
+def planned(url: str, vectors_url: str) -> DeploymentPlan:
+    """Its deployment."""
     compares = Target(
         provider="vectors",
         kind="openai-compatible",
@@ -30,8 +37,7 @@ def worker(url: str, vectors_url: str, root: Path, budget: Budget | None = None)
         upstream_model="embed",
         price=PRICE,
     )
-    key = ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC), budget=budget)
-    return Gateway(root, deployment(url, cache=CACHE, compares=compares, price=PRICE), keys=(key,))
+    return deployment(url, cache=CACHE, compares=compares, price=PRICE)
 
 
 @pytest.fixture
@@ -131,3 +137,19 @@ def test_a_vector_for_who_leaves_is_recorded(own_root: Path, provider: FakeProvi
         assert (closed["status"], closed["error_type"]) == ("cancelled", "client_disconnected")
         assert (closed["response"], whys(closed)[0]) == (None, "cache")
         assert closed["attempts"][0]["cost_usd"] > 0
+
+
+def test_vectors_of_another_place_are_not_compared(own_root: Path, provider: FakeProvider) -> None:
+    """Behind the same names another model may make them: they would be near to what they do not mean. Both
+    here say the same of every question."""
+    with said_upstream() as first, said_upstream() as second:
+        for each in (first, second):
+            each.body = {"data": [{"index": 0, "embedding": [1.0, 0.0]}], "model": "embed"}
+        with worker(provider.url, first.url, own_root) as running:
+            asked = ("How are you?", "how are you")
+            found = [running.chat(text).headers["x-airboss-cache"] for text in asked]
+            assert found == ["miss", "hit; cosine=1.000"]
+            running.publish(planned(provider.url, second.url))
+            until(lambda: running.chat("привет").headers["x-airboss-plan"] == "2")  # is not compared
+            assert running.chat("How are you!").headers["x-airboss-cache"] == "miss"
+            assert len(second.seen) == 1

@@ -108,7 +108,8 @@ def _tells_the_time(call: Admitted, body: dict[str, Any]) -> bool:
 
 def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
     """What a call asks for, and of whom: calls that have this alike may have one answer."""
-    return hashlib.sha256(_encode(_parts(call, said, call.branch.release.digest))).digest()
+    branch = call.branch
+    return hashlib.sha256(_encode(_parts(call, said, branch.release.digest, branch.target))).digest()
 
 
 def twin_of(call: Admitted, said: dict[str, Any]) -> bytes | None:
@@ -116,9 +117,13 @@ def twin_of(call: Admitted, said: dict[str, Any]) -> bytes | None:
     deployment = call.deployment
     if deployment.canary is None:
         return None
-    arms = {deployment.stable.digest, deployment.canary.served.release.digest}
-    other = arms - {call.branch.release.digest}
-    return hashlib.sha256(_encode(_parts(call, said, other.pop()))).digest() if len(other) == 1 else None
+    served = deployment.canary.served
+    arms = {deployment.stable.digest: deployment.target, served.release.digest: served.target}
+    arms.pop(call.branch.release.digest, None)
+    if len(arms) != 1:
+        return None
+    ((release, target),) = arms.items()
+    return hashlib.sha256(_encode(_parts(call, said, release, target))).digest()
 
 
 def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Question | None:
@@ -132,8 +137,9 @@ def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Questio
     if last.get("role") != "user" or text is None or not comparable(text):
         return None
     rest = {**said, "messages": [*messages[:-1], {**last, "content": None}]}
-    by = [target.provider, target.upstream_model, target.engine]
-    parts = [*_parts(call, rest, call.branch.release.digest), call.request.user, by]
+    by = [target.provider, target.upstream_model, target.engine, _place(target)]
+    branch = call.branch
+    parts = [*_parts(call, rest, branch.release.digest, branch.target), call.request.user, by]
     return Question(hashlib.sha256(_encode(parts)).digest(), text)
 
 
@@ -144,17 +150,26 @@ def _text(content: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _parts(call: Admitted, said: dict[str, Any], release: str) -> list[Any]:
+def _parts(call: Admitted, said: dict[str, Any], release: str, target: Target) -> list[Any]:
     policy = call.deployment.policy
     return [
         KEPT_AS,
         call.deployment.name,
         call.request.principal.owner or call.request.principal.key,
         release,
+        _place(target),
         None if policy is None else [policy.detectors, policy.pii, *policy.custom],
         call.request.operation,
         _canonical(said),
     ]
+
+
+def _place(target: Target) -> list[Any] | None:
+    """Where a provider is, of which its release says nothing: another server behind the same names may answer
+    otherwise. What answers here is named by its release, wherever its engines listen."""
+    if target.kind == "local":
+        return None
+    return [target.kind, target.upstream_model, sorted(target.base_urls), target.api_version, target.region]
 
 
 def _canonical(value: Any) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from airboss.domain.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from airboss.domain.plan import Caching
+from airboss.domain.plan import Caching, DeploymentPlan
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall
 from airboss.gateway.alike import alike
@@ -138,8 +138,8 @@ class AnswerCache:
         found: Landed = None
         known = False
         if wish.look:
-            known = twin is not None and (key in self._flights or self._has(twin))
-            answer = self._writing.get(key) or self._reads.get(key, self._clock.now().timestamp())
+            known = twin is not None and (key in self._flights or self._has(twin, caching))
+            answer = self._writing.get(key) or self._reads.get(key, self._since(caching))
             found = Found(answer) if answer is not None else None
             if found is None:
                 found = await self._waited(key, call.deployment.timeout.first_token_s)
@@ -147,18 +147,24 @@ class AnswerCache:
                 found = None
         return Seat(self, call, caching, key, found, question=question, look=wish.look, known=known)
 
-    def _has(self, key: bytes) -> bool:
+    def _since(self, caching: Caching) -> float:
+        """Since when answers were kept that are given again."""
+        return self._clock.now().timestamp() - caching.ttl_s
+
+    def _has(self, key: bytes, caching: Caching) -> bool:
         """Whether an answer is there or on its way."""
         if key in self._flights or key in self._writing:
             return True
-        return self._reads.get(key, self._clock.now().timestamp()) is not None
+        return self._reads.get(key, self._since(caching)) is not None
 
-    async def near(self, question: Question, vector: bytes, threshold: float) -> tuple[str, Found | None]:
+    async def near(
+        self, question: Question, vector: bytes, caching: Caching, threshold: float
+    ) -> tuple[str, Found | None]:
         """The answer to a question that means the same, if there is one, and how the search went."""
         if self._searches >= SEARCHES_MAX:
             return "failed", None
         self._searches += 1
-        search = partial(self._search, question, vector, threshold, self._clock.now().timestamp())
+        search = partial(self._search, question, vector, threshold, self._since(caching))
         try:
             searching = asyncio.get_running_loop().run_in_executor(self._comparing, search)
             return await asyncio.wait_for(searching, PATIENCE_S)
@@ -171,14 +177,14 @@ class AnswerCache:
             self._searches -= 1
 
     def _search(
-        self, question: Question, vector: bytes, threshold: float, now: float
+        self, question: Question, vector: bytes, threshold: float, since: float
     ) -> tuple[str, Found | None]:
-        kept = self._compares.vectors(question.scope, now)
+        kept = self._compares.vectors(question.scope, since)
         near = nearest(vector, kept, threshold, most=NEAREST_MAX)
         for cosine, key in near:
             text = self._compares.text(key)
             if text is not None and alike(question.text, text):
-                answer = self._compares.get(key, now)
+                answer = self._compares.get(key, since)
                 if answer is not None:
                     return "hit", Found(answer, cosine, question.scope)
         return "unlike" if near else "miss", None
@@ -214,32 +220,33 @@ class AnswerCache:
         """Write an answer, soon."""
         if len(self._writing) >= WRITES_MAX:
             return
-        now = self._clock.now().timestamp()
         kept = KeptAnswer(
             key=key,
             deployment=call.deployment.name,
             user=call.request.user,
             asked_at=call.request.started_at.timestamp(),
-            over_at=now + caching.ttl_s,
+            kept_at=self._clock.now().timestamp(),
             answer=answer,
             meaning=meaning,
         )
         self._writing[key] = answer
         loop = asyncio.get_running_loop()
-        put = partial(self._writes.put, entries_max=caching.entries_max, bytes_max=caching.bytes_max)
-        done = loop.run_in_executor(self._thread, partial(put, kept, now=now))
+        bounds = {"entries_max": caching.entries_max, "bytes_max": caching.bytes_max}
+        put = partial(self._writes.put, kept, ttl_s=caching.ttl_s, **bounds)
+        done = loop.run_in_executor(self._thread, put)
         done.add_done_callback(lambda _: self._writing.pop(key, None))
 
-    def sweep(self) -> None:
+    def sweep(self, deployments: Iterable[DeploymentPlan]) -> None:
         """Delete what is over, soon, if that has not been done for SWEEP_S: a deployment that keeps nothing
         any more, or is gone, makes no room itself."""
         now = asyncio.get_running_loop().time()
         if now >= self._sweeps_at:
             self._sweeps_at = now + SWEEP_S
-            self._thread.submit(self._swept, self._clock.now().timestamp())
+            ttls = {each.name: each.cache.ttl_s for each in deployments if each.cache is not None}
+            self._thread.submit(self._swept, self._clock.now().timestamp(), ttls)
 
-    def _swept(self, now: float) -> None:
-        while self._writes.sweep(now):
+    def _swept(self, now: float, ttls: Mapping[str, float]) -> None:
+        while self._writes.sweep(now, ttls):
             pass
 
     def close(self) -> None:
@@ -325,7 +332,7 @@ class Seat:
             self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
             outcome = "miss"
             if self._look:
-                outcome, found = await self._cache.near(question, vector, semantic.threshold)
+                outcome, found = await self._cache.near(question, vector, self._caching, semantic.threshold)
         worker.metrics.compared(self._call.deployment.name, outcome)
         if found is not None:
             self._take(found)

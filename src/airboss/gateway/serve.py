@@ -268,8 +268,8 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         free_memory.bound()
-        if worker.cache is not None:
-            worker.cache.sweep()
+        if worker.cache is not None and worker.serving is not None:
+            worker.cache.sweep(worker.serving.plan.deployments)
         await worker.share(settings.metrics_dir)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,28 +25,30 @@ WAIT_S: Final = 2.0
 SWEEP: Final = 64
 """At most so many answers that are over go with each one that is kept, or at a time."""
 TRUNCATE: Final = "pragma wal_checkpoint(truncate)"
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = """
 create table answers (
     key blob primary key,
     deployment text not null,
     user blob,
-    over_at real not null,
+    kept_at real not null,
     size integer not null,
     answer blob not null
 );
-create index answers_over on answers (deployment, over_at);
+create index answers_kept on answers (deployment, kept_at);
 create index answers_user on answers (user);
 create table vectors (
     scope blob not null,
-    over_at real not null,
+    kept_at real not null,
     key blob not null,
     text text not null,
     vector blob not null,
-    primary key (scope, over_at, key)
+    primary key (scope, kept_at, key)
 ) without rowid;
 create index vectors_key on vectors (key);
-create table totals (deployment text primary key, entries integer not null, bytes integer not null);
+create table totals (
+    deployment text primary key, entries integer not null, bytes integer not null, ttl_s real not null
+);
 create table forgotten (user blob primary key, at real not null);
 """
 
@@ -64,14 +66,14 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to keep: until when, and who asked first (None: nobody said). `asked_at` is when the call
+    """An answer to keep: since when, and who asked first (None: nobody said). `asked_at` is when the call
     began. Times are seconds since 1970."""
 
     key: bytes
     deployment: str
     user: str | None
     asked_at: float
-    over_at: float
+    kept_at: float
     answer: bytes
     meaning: Meaning | None = None
 
@@ -85,27 +87,27 @@ class SqliteAnswers:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def get(self, key: bytes, now: float) -> bytes | None:
-        """The answer to what has this key, if there is one that is not over."""
+    def get(self, key: bytes, since: float) -> bytes | None:
+        """The answer to what has this key, if there is one that was kept since then."""
 
         def ask(connection: sqlite3.Connection) -> bytes | None:
-            asked = (key, now)
+            asked = (key, since)
             row = connection.execute(
-                "select answer from answers where key = ? and over_at > ?", asked
+                "select answer from answers where key = ? and kept_at > ?", asked
             ).fetchone()
             return None if row is None else bytes(row[0])
 
         with self._lock:
             return self._tried(ask)
 
-    def vectors(self, scope: bytes, now: float) -> list[tuple[bytes, bytes]]:
-        """The keys and vectors of the questions of a scope whose answers are not over."""
+    def vectors(self, scope: bytes, since: float) -> list[tuple[bytes, bytes]]:
+        """The keys and vectors of the questions of a scope whose answers were kept since then."""
 
         def ask(connection: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
             return connection.execute(
-                "select key, vector from vectors where scope = ? and over_at > ?"
-                " order by over_at desc limit ?",
-                (scope, now, VECTORS_MAX),
+                "select key, vector from vectors where scope = ? and kept_at > ?"
+                " order by kept_at desc limit ?",
+                (scope, since, VECTORS_MAX),
             ).fetchall()
 
         with self._lock:
@@ -121,9 +123,9 @@ class SqliteAnswers:
         with self._lock:
             return self._tried(ask)
 
-    def put(self, kept: KeptAnswer, *, now: float, entries_max: int, bytes_max: int) -> None:
-        """Keep an answer, unless its person was forgotten since the call began; of its deployment's others so
-        many go that both bounds hold."""
+    def put(self, kept: KeptAnswer, *, ttl_s: float, entries_max: int, bytes_max: int) -> None:
+        """Keep an answer, unless its person was forgotten since the call began; of its deployment's others
+        those go that are older than `ttl_s`, and so many that both bounds hold."""
         user = None if kept.user is None else _digest(kept.user)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -131,8 +133,8 @@ class SqliteAnswers:
             if forgotten is not None and kept.asked_at <= forgotten[0]:
                 return
             over = connection.execute(
-                "select key from answers where deployment = ? and over_at <= ? limit ?",
-                (kept.deployment, now, SWEEP),
+                "select key from answers where deployment = ? and kept_at <= ? limit ?",
+                (kept.deployment, kept.kept_at - ttl_s, SWEEP),
             ).fetchall()
             _drop(connection, [(kept.key,), *over])
             meant, size = kept.meaning, len(kept.answer)
@@ -143,29 +145,32 @@ class SqliteAnswers:
             if meant is not None:
                 connection.execute(
                     "insert into vectors values (?, ?, ?, ?, ?)",
-                    (meant.scope, kept.over_at, kept.key, meant.text, meant.vector),
+                    (meant.scope, kept.kept_at, kept.key, meant.text, meant.vector),
                 )
-            row = (kept.key, kept.deployment, user, kept.over_at, size, kept.answer)
+            row = (kept.key, kept.deployment, user, kept.kept_at, size, kept.answer)
             connection.execute("insert into answers values (?, ?, ?, ?, ?, ?)", row)
             connection.execute(
-                "insert into totals values (?, 1, ?) on conflict (deployment) do update"
-                " set entries = entries + 1, bytes = bytes + excluded.bytes",
-                (kept.deployment, size),
+                "insert into totals values (?, 1, ?, ?) on conflict (deployment) do update"
+                " set entries = entries + 1, bytes = bytes + excluded.bytes, ttl_s = excluded.ttl_s",
+                (kept.deployment, size, ttl_s),
             )
             _bound(connection, kept.deployment, entries_max, bytes_max)
 
         with self._lock:
             self._tried(lambda connection: _written(connection, write))
 
-    def sweep(self, now: float) -> int:
-        """Delete answers that are over, SWEEP at most, of deployments that are gone too; returns how many
-        went."""
+    def sweep(self, now: float, ttls: Mapping[str, float]) -> int:
+        """Delete answers that are over, SWEEP at most: by what `ttls` says of their deployment, or if it says
+        nothing, by what was so when its last answer was kept. Returns how many went."""
         if not self._path.exists():
             return 0  # nobody has kept anything
 
         def write(connection: sqlite3.Connection) -> int:
+            changed = [(ttl_s, deployment, ttl_s) for deployment, ttl_s in ttls.items()]
+            connection.executemany("update totals set ttl_s = ? where deployment = ? and ttl_s <> ?", changed)
             over = connection.execute(
-                "select key from totals cross join answers using (deployment) where over_at <= ? limit ?",
+                "select key from totals cross join answers using (deployment) where kept_at <= ? - ttl_s"
+                " limit ?",
                 (now, SWEEP),
             ).fetchall()
             _drop(connection, over)
@@ -268,7 +273,7 @@ def _drop(connection: sqlite3.Connection, keys: Iterable[tuple[bytes]]) -> None:
 
 
 def _bound(connection: sqlite3.Connection, deployment: str, entries_max: int, bytes_max: int) -> None:
-    """Let those go that are over first, until both bounds hold."""
+    """Let those go that were kept first, until both bounds hold."""
     while True:
         ((entries, size),) = connection.execute(
             "select entries, bytes from totals where deployment = ?", (deployment,)
@@ -276,7 +281,7 @@ def _bound(connection: sqlite3.Connection, deployment: str, entries_max: int, by
         if entries <= entries_max and size <= bytes_max:
             return
         oldest = connection.execute(
-            "select key from answers where deployment = ? order by over_at limit ?",
+            "select key from answers where deployment = ? order by kept_at limit ?",
             (deployment, min(SWEEP, max(1, entries - entries_max))),
         ).fetchall()
         if not oldest:
