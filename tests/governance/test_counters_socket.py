@@ -123,6 +123,9 @@ class Pipe(asyncio.Transport):
         """Never."""
         return False
 
+    def abort(self) -> None:
+        """Whoever holds the other end hears of it."""
+
 
 def test_what_was_freed_first_is_heard_before_a_no(tmp_path: Path) -> None:
     """One worker's caller is answered and calls the next one at once, whose question is read first: its place

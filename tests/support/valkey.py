@@ -39,9 +39,13 @@ class ValkeyServer:
 
     def command(self, *words: str) -> bytes:
         """What the server answers to one command, as it comes over the line."""
+        said = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in map(str.encode, words))
+        return self.sent(b"*%d\r\n%s" % (len(words), said))
+
+    def sent(self, said: bytes) -> bytes:
+        """What it answers to these bytes on a connection of their own."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
-            said = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in map(str.encode, words))
-            line.sendall(b"*%d\r\n%s" % (len(words), said))
+            line.sendall(said)
             return line.recv(65_536)
 
     def hang(self) -> None:

@@ -83,6 +83,8 @@ class FarCounters(ABC):
         self._unheard: dict[int, tuple[Change, ...]] = {}
         self._line: Line | None = None
         """The connection, once we are welcome."""
+        self._lines = 0
+        """How many connections there were."""
         self._told = 0
         """The last telling that went out on some connection: it may have counted."""
         self._keeping: asyncio.Task[None] | None = None
@@ -185,9 +187,10 @@ class FarCounters(ABC):
             # What is told from here on goes out after what was, and after what we say we hold.
             held = self._held()
             before = self._told = self._seq
+            self._lines += 1
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    seq = await line.greet(Hello(self._worker, held))
+                    seq = await line.greet(Hello(self._worker, held, self._lines))
             except (TimeoutError, ConnectionError) as error:
                 line.hang_up()
                 if str(error) not in {"", said}:

@@ -78,6 +78,7 @@ class _Worker(asyncio.Protocol):
         self._now = now
         self._among = among
         self._name: str | None = None
+        self._line = 0
         self._messages = Messages()
         self._loop = asyncio.get_running_loop()
 
@@ -106,9 +107,19 @@ class _Worker(asyncio.Protocol):
             self._owner.gone(self._name, now=self._now())
             log.info("worker gone", extra={"worker": self._name})
 
+    def _take_over(self, name: str, line: int) -> None:
+        """Speak for a worker from here on. Of its connections that it has given up nothing more is heard, nor
+        that they end. Raises ValueError for one of these."""
+        for other in [each for each in self._among if each._name == name and each is not self]:
+            if other._line > line:
+                raise ValueError("it has another connection by now")
+            other._name = None
+            other.hang_up()
+        self._name, self._line = name, line
+
     def _heard(self, message: FromWorker) -> None:
         if isinstance(message, Hello):
-            self._name = message.worker
+            self._take_over(message.worker, message.line)
             self._say(Welcome(self._owner.hello(message.worker, message.held, now=self._now())))
         elif self._name is None:
             raise ValueError("it did not say who it is")

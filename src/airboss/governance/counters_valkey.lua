@@ -15,7 +15,7 @@ local GONE_S = 10        -- a worker that is not heard of for so long is gone
 local LEASE_SHARE = 100
 local MONEY_LEASE_SHARE = 1000
 
-local operation, worker = ARGV[1], ARGV[2]
+local operation, worker, line = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local slot_now = math.floor(now / SLOT_S)
@@ -185,15 +185,18 @@ local function forget(who)
   redis.call('DEL', of)
 end
 
+local LINE = BASE .. ':line:'  -- and a worker: which of its connections is heard; none of one that is gone
 local BORN = BASE .. ':born'  -- since when it remembers, in milliseconds
 local BACK = BASE .. ':back'  -- there while workers come back to a server that has forgotten
 
 local function heard()
   redis.call('ZADD', BASE, now, worker)
   redis.call('EXPIRE', BORN, SEQ_S)
+  redis.call('EXPIRE', LINE .. worker, SEQ_S)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', BASE, '-inf', now - GONE_S, 'LIMIT', 0, 16)) do
     forget(gone)
     redis.call('ZREM', BASE, gone)
+    redis.call('DEL', LINE .. gone)
   end
 end
 
@@ -307,49 +310,55 @@ local SEQ = BASE .. ':seq:' .. worker
 local TOLD = BASE .. ':told:' .. worker  -- how many parts of what it took were told: none counts twice
 
 if operation == 'hello' then
+  if tonumber(line) < (tonumber(redis.call('GET', LINE .. worker)) or 0) then
+    return redis.error_reply('AIRBOSS this worker has another connection by now')
+  end
   forget(worker)
   redis.call('SET', BORN, whole(now * 1000), 'NX')
+  redis.call('SET', LINE .. worker, line)
   heard()
-  for _, pair in ipairs(cmsgpack.unpack(ARGV[3])) do
+  for _, pair in ipairs(cmsgpack.unpack(ARGV[4])) do
     hold(pair[1], worker, pair[2])
     keep(pair[1])
   end
-  local known, born = tonumber(ARGV[4]), tonumber(redis.call('GET', BORN))
+  local known, born = tonumber(ARGV[5]), tonumber(redis.call('GET', BORN))
   if known ~= 0 and known ~= born then
     redis.call('SET', BACK, '1', 'NX', 'PX', BACK_MS)
   end
   return { tonumber(redis.call('GET', SEQ)) or 0, born, tonumber(redis.call('GET', TOLD)) or 0 }
 end
+-- What came late on a connection that its worker has given up: of what it asks nobody would know.
+if redis.call('GET', LINE .. worker) ~= line then
+  return redis.error_reply('AIRBOSS this worker has not said hello here, or was silent for too long')
+end
 if operation == 'gone' then
   forget(worker)
   redis.call('ZREM', BASE, worker)
+  redis.call('DEL', LINE .. worker)
   return 0
-end
-if not redis.call('ZSCORE', BASE, worker) then
-  return redis.error_reply('AIRBOSS this worker has not said hello, or was silent for too long')
 end
 if operation == 'beat' then
   heard()
   return 0
 end
 if operation == 'took' then
-  local born, part = redis.call('GET', BORN), tonumber(ARGV[4])
-  if ARGV[3] ~= born then
+  local born, part = redis.call('GET', BORN), tonumber(ARGV[5])
+  if ARGV[4] ~= born then
     return redis.error_reply('AIRBOSS it has forgotten all again')
   end
   if part > (tonumber(redis.call('GET', TOLD)) or 0) then
-    remember(cmsgpack.unpack(ARGV[5]))
+    remember(cmsgpack.unpack(ARGV[6]))
     redis.call('SET', TOLD, whole(part), 'PX', MINUTE_MS)  -- then all of it is too old to count
     redis.call('SET', BACK, '1', 'PX', BACK_MS)
   end
   return part
 end
 if operation == 'ask' then
-  return ask(cmsgpack.unpack(ARGV[3]))
+  return ask(cmsgpack.unpack(ARGV[4]))
 end
-local seq = tonumber(ARGV[3])
+local seq = tonumber(ARGV[4])
 if seq > (tonumber(redis.call('GET', SEQ)) or 0) then
-  tell(cmsgpack.unpack(ARGV[4]))
+  tell(cmsgpack.unpack(ARGV[5]))
   redis.call('SET', SEQ, whole(seq), 'EX', SEQ_S)
 end
 return seq

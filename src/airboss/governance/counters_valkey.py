@@ -133,6 +133,8 @@ class _ValkeyLine(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Reply]] = deque()
         """When each command went out, and who takes its reply."""
+        self._number = 0
+        """Which of this worker's connections it is."""
         self._step: asyncio.Future[Any] | None = None
         """The step of the greeting that is under way."""
 
@@ -144,7 +146,7 @@ class _ValkeyLine(asyncio.Protocol):
         """As `Line.greet`."""
         for command in self._opening:
             self._send(command, self._opened)
-        known = self._counters.born
+        known, self._number = self._counters.born, hello.line
         seq, born, told = await self._ask_first("hello", _pack(list(hello.held.items())), known)
         if known not in {0, born}:
             for number, part in enumerate(self._counters.recent.parts(), 1):
@@ -202,7 +204,8 @@ class _ValkeyLine(asyncio.Protocol):
         self._counters.lost(self)
 
     def _run(self, operation: str, *arguments: int | bytes, then: Reply) -> None:
-        self._send(("EVALSHA", SHA, "1", BASE, operation, self._worker, *map(_argument, arguments)), then)
+        said = (operation, self._worker, str(self._number), *map(_argument, arguments))
+        self._send(("EVALSHA", SHA, "1", BASE, *said), then)
 
     def _send(self, command: tuple[str | bytes, ...], then: Reply) -> None:
         self._waiting.append((self._loop.time(), then))

@@ -18,10 +18,12 @@ _LENGTH: Final = 4
 
 
 class Hello(msgspec.Struct, array_like=True, tag="hello"):
-    """A worker is there, and holds this."""
+    """A worker is there, and holds this. `line` grows with each of its connections: what one before says is
+    not heard any more, as it may come late, from a network that was stuck."""
 
     worker: str
     held: dict[str, int]
+    line: int = 0
 
 
 class Ask(msgspec.Struct, array_like=True, tag="ask"):
