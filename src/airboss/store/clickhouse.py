@@ -118,7 +118,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
 
     def __init__(self, url: str) -> None:
         self._house = ClickHouse(read_url(url))
-        self._writing, self._beginning = threading.Lock(), threading.Lock()
+        self._writing, self._beginning, self._scoring = (threading.Lock() for _ in range(3))
         self._tag_sums = clickhouse_tags.TagSums(self._house, clickhouse_rollups.numbers())
         self._ready = False
         self._next_seq = 0
@@ -387,7 +387,8 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
     def put_scores(self, scores: Sequence[Score]) -> int:
         """As `RecordLog.put_scores`."""
         self._begin()
-        return clickhouse_scores.put(self._house, scores)
+        with self._scoring:  # of who was killed meanwhile and begins again the first are still under way
+            return clickhouse_scores.put(self._house, scores)
 
     def scores_of(self, record_ids: Collection[str]) -> Sequence[Score]:
         """As `RecordLog.scores_of`."""
