@@ -243,7 +243,7 @@ def test_a_judge_that_fails_leaves_calls_unscored(scored: Scored) -> None:
     scored.run()
     (found,) = scored.scores()
     assert found.value is None
-    assert found.unscored == "the judge grader: gave no answer: the [REDACTED] is out"
+    assert found.unscored == "the judge grader gave no answer: the [REDACTED] is out"
     assert scored.scoring.unscored == 1
 
 

@@ -84,7 +84,7 @@ def test_what_a_function_does_wrong_is_data(file: str) -> None:
     """Exceptions, an exit, None, and numbers beyond the promised range leave the item unscored."""
     assert mark(f"{file}:boom").unscored == f"{file}:boom raised KeyError: 'gone'"
     assert mark(f"{file}:leave").unscored == f"{file}:leave raised SystemExit: 3"
-    assert "returned None" in (mark(f"{file}:none").unscored or "")
+    assert "label: None" in (mark(f"{file}:none").unscored or "")
     assert "not within 0.0 to 1.0" in (mark(f"{file}:big", low=0.0, high=1.0).unscored or "")
     assert mark(f"{file}:big").value == 7.5
 

@@ -88,10 +88,10 @@ def test_marks(scorer: Scorer, text: str, expected: Any, value: float | bool) ->
     ("scorer", "expected", "answer", "cause"),
     [
         (Exact(), None, {}, "expects nothing"),
-        (Contains(), None, {}, "expects None"),
-        (Contains(), [], {}, r"expects \[\]"),
+        (Contains(), None, {}, "expects: None"),
+        (Contains(), [], {}, r"expects: \[\]"),
         (Contains(), ["a", ""], {}, "expects"),
-        (Regex(), 3, {}, "expects 3"),
+        (Regex(), 3, {}, "expects: 3"),
         (Regex(), "(", {}, "no pattern of RE2"),
         (Regex(), r"(a)\1", {}, "no pattern of RE2"),
         (Regex(), "a" * 10_001, {}, "at most 10000"),

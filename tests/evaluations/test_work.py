@@ -12,8 +12,9 @@ import pytest
 
 from airboss.domain.errors import UpstreamFailed, WrongCall
 from airboss.evaluations.datasets import dataset
-from airboss.evaluations.gate import Gate
+from airboss.evaluations.gate import Gate, read_gate
 from airboss.evaluations.library import Library
+from airboss.evaluations.marks import unquoted
 from airboss.evaluations.orders import EvalResult, EvalTask
 from airboss.evaluations.plan import EvalPlan
 from airboss.evaluations.ports import Answer, Call
@@ -153,6 +154,46 @@ def test_a_release_that_never_answers_fails_the_job(store: SqlEvalStore) -> None
 
     with pytest.raises(UpstreamFailed, match="answered none of 30 calls: 503: the provider is away"):
         done(store, task(store), FakeCaller(answer))
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("503: away with Ann", "503"),
+        ("no connection to http://127.0.0.1:9/v1: refused", "no connection to http://127.0.0.1:9/v1"),
+        ("there is no answer: 400: Ann's words", "there is no answer: 400"),
+        (
+            "the judge j did not answer the JSON asked for: 'Ann 500: x'",
+            "the judge j did not answer the JSON asked for",
+        ),
+        ("no answer within 5 s", "no answer within 5 s"),
+    ],
+)
+def test_what_is_told_of_an_item_of_somebody_quotes_nothing(cause: str, told: str) -> None:
+    """All that is unscored, and all errors of calls, have what they quote behind a colon."""
+    assert unquoted(cause) == told
+
+
+def test_what_is_kept_of_a_failed_evaluation_quotes_nobody(store: SqlEvalStore) -> None:
+    """Why the job failed and what the report counts stay when an erasure takes the results: of items that
+    came from people they tell without their words, which an upstream may have repeated."""
+    of_people = [msgspec.structs.replace(each, user="ann") for each in ITEMS]
+    Library(store, now).put(dataset("theirs", of_people))
+    kept = Library(store, now).find("theirs")
+    caller = FakeCaller(lambda _: Answer(error="400: no to the words of ann"))
+    with pytest.raises(UpstreamFailed, match=r"answered none of \d+ calls: 400$"):
+        done(
+            store,
+            task(store, dataset=kept.digest, dataset_name="theirs", gates=(read_gate("exact:better"),)),
+            caller,
+        )
+    (run,) = store.runs(limit=9)
+    assert run.report is not None
+    assert "there is no answer: 400" in run.report
+    assert "words of ann" not in run.report
+    assert any("words of ann" in row.content for row in store.results(run.id))
+    store.forget_user("ann")
+    assert store.results(run.id) == ()
 
 
 def test_a_dataset_that_is_gone_is_said(store: SqlEvalStore) -> None:

@@ -32,8 +32,16 @@ def scored(value: ScoreValue, comment: str | None = None) -> Mark:
 
 
 def unscored(cause: str) -> Mark:
-    """No judgement, because of `cause`."""
+    """No judgement, because of `cause`, which quotes a call behind its first colon alone (`unquoted`)."""
     return Mark(unscored=(cause.strip() or "no cause was given")[:CAUSE_CHARS_MAX])
+
+
+def unquoted(cause: str) -> str:
+    """A cause without what it quotes, but with an answer's status: for what says of a person's item and stays
+    when that is erased, such as a report or why a job failed."""
+    first, _, rest = cause.partition(": ")
+    status = rest.partition(": ")[0]
+    return f"{first}: {status}" if len(status) == 3 and status.isdigit() else first
 
 
 def as_score(

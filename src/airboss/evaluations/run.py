@@ -21,7 +21,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
-from airboss.evaluations.marks import Mark
+from airboss.evaluations.marks import Mark, unquoted
 from airboss.evaluations.paid_once import PaidOnce, answer_key
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
@@ -249,7 +249,14 @@ class EvalRun:
         )
 
     def _marks(self, item: Item, arm: Arm, name: str) -> list[Mark]:
-        return [self._results[item.id, arm, repeat].marks[name] for repeat in range(self._plan.repeats)]
+        found = [self._results[item.id, arm, repeat].marks[name] for repeat in range(self._plan.repeats)]
+        if item.user is None:
+            return found
+        # Of a person the report keeps no words: an erasure finds results, and not what was made of them.
+        return [
+            mark if mark.unscored is None else msgspec.structs.replace(mark, unscored=unquoted(mark.unscored))
+            for mark in found
+        ]
 
     def _observed(self, item: Item, name: str) -> Observed:
         return Observed(

@@ -11,6 +11,7 @@ import msgspec
 from airboss.domain.errors import UpstreamFailed
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.library import Library
+from airboss.evaluations.marks import unquoted
 from airboss.evaluations.orders import EvalResult, EvalTask
 from airboss.evaluations.plan import ArmTotals, EvalPlan, ItemResult
 from airboss.evaluations.ports import Caller, EvalStore, Target
@@ -51,18 +52,19 @@ async def evaluate(
         if target is not None and totals is not None and not totals.answers:
             raise UpstreamFailed(
                 f"release {target.name or target.release[:12]} answered none of {totals.errors} calls: "
-                f"{_first_error(store, job.id, arm)}"
+                f"{_first_error(store, job.id, arm, items)}"
             )
     return EvalResult(
         run=job.id, items=found.items, decision=found.decision, holdout_reads_before=reads_before
     )
 
 
-def _first_error(store: EvalStore, run_id: str, arm: Literal["a", "b"]) -> str:
+def _first_error(store: EvalStore, run_id: str, arm: Literal["a", "b"], items: Sequence[Item]) -> str:
+    people = {item.id for item in items if item.user is not None}
     for row in store.results(run_id):
         error = msgspec.json.decode(row.content, type=ItemResult).error if row.arm == arm else None
         if error is not None:
-            return error
+            return unquoted(error) if row.item in people else error
     return "no cause was kept"
 
 

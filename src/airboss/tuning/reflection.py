@@ -20,6 +20,7 @@ from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from airboss.domain.release import Release
 from airboss.evaluations.datasets import Input, Item, input_digest, question
+from airboss.evaluations.marks import unquoted
 from airboss.evaluations.ports import Call, Caller, Target
 from airboss.releases.render import variables_in
 from airboss.tuning.board import Board, Entry, Reflections
@@ -148,10 +149,13 @@ class Reflection:
             repeat=repeat,
         )
         answer = self._on_loop(self._caller.call(call))
+        cause = answer.error
+        if cause is not None and any(item.user is not None for item in self._practice):
+            cause = unquoted(cause)
         self.asked = Reflections(
             asked=self.asked.asked + 1,
-            failed=self.asked.failed + (answer.error is not None),
-            cause=self.asked.cause or answer.error,
+            failed=self.asked.failed + (cause is not None),
+            cause=self.asked.cause or cause,
         )
         return answer.text or ""
 

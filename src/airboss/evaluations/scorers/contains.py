@@ -32,9 +32,7 @@ class Contains(
         wanted: object = list(self.texts) or item.expected
         texts = [wanted] if isinstance(wanted, str) else wanted
         if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one for one in texts):
-            return unscored(
-                f"{self.name} looks for a text or a list of them, and the item expects {wanted!r}"
-            )
+            return unscored(f"{self.name} looks for a text or a list of them; the item expects: {wanted!r}")
         said = normal(text_of(answer), ignore_case=self.ignore_case)
         found = [normal(text, ignore_case=self.ignore_case) in said for text in texts]
         return scored(any(found) if self.any else all(found))

@@ -47,11 +47,11 @@ class JsonSchema(
         """As `Scorer.mark`."""
         wanted = self.schema if self.schema is not None else item.expected
         if not isinstance(wanted, dict):
-            return unscored(f"{self.name} needs a schema, and the item expects {wanted!r}")
+            return unscored(f"{self.name} needs a schema; the item expects: {wanted!r}")
         try:
             schema = ready(msgspec.json.encode(wanted))
         except WrongCall as error:
-            return unscored(str(error))
+            return unscored(f"{self.name} needs another schema: {error}")
         said = unfenced(text_of(answer)) if self.fenced else text_of(answer)
         return _fits(schema, said)
 
@@ -68,7 +68,7 @@ def _fits(schema: Schema, said: str) -> Mark:
     try:
         fault = schema.fault_of(value)
     except WrongCall as error:
-        return unscored(str(error))
+        return unscored(f"what is asked for cannot be judged: {error}")
     return scored(True) if fault is None else scored(False, fault)
 
 

@@ -75,7 +75,7 @@ class JudgeScorer:
         said = await self._caller.call(call)
         found = read(said, Judgement)
         if isinstance(found, str):
-            return unscored(f"the judge {self._target.deployment}: {found}")
+            return unscored(f"the judge {self._target.deployment} {found}")
         if found.grade not in GRADES:
             return unscored(f"the judge {self._target.deployment} graded {found.grade}, not 1 to 5")
         return scored((found.grade - 1) / 4, found.reasoning or None)
@@ -120,7 +120,7 @@ def read(answer: Answer, kind: type[T]) -> T | str:
     try:
         return msgspec.json.decode(said, type=kind)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        return f"answered {said[:80]!r}, which is not the JSON asked for ({error})"
+        return f"did not answer the JSON asked for: {said[:80]!r} ({error})"
 
 
 def as_text(value: object) -> str:

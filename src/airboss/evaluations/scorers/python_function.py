@@ -106,7 +106,7 @@ class FunctionScorer:
         if isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, bool | float | str):
-            return unscored(f"{self._spec.function} returned {value!r}; return a number, a bool or a label")
+            return unscored(f"{self._spec.function} returned no number, bool or label: {value!r}")
         return scored(value, str(comment)[:500] if comment is not None else None)
 
 

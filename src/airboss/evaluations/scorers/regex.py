@@ -41,11 +41,11 @@ class Regex(
         """As `Scorer.mark`."""
         pattern = self.pattern if self.pattern is not None else item.expected
         if not isinstance(pattern, str):
-            return unscored(f"{self.name} needs a pattern, and the item expects {pattern!r}")
+            return unscored(f"{self.name} needs a pattern; the item expects: {pattern!r}")
         try:
             ready = compiled(pattern)
         except WrongCall as error:
-            return unscored(str(error))
+            return unscored(f"{self.name} needs another pattern: {error}")
         said = text_of(answer)
         return scored(bool(ready.fullmatch(said) if self.full else ready.search(said)))
 
