@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import socket
+import time
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.plan import Target, Timeouts
-from airboss.gateway.attempts import LAST_WORDS_S, Try
+from airboss.gateway import attempts, trying
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.asked import Asked, Route
+from airboss.gateway.attempts import LAST_WORDS_S, Dispatched, Try
+from airboss.gateway.dispatch import Executor
 from airboss.gateway.places import Place
+from airboss.providers.connection import Pools
+from airboss.providers.outbox import Outbox
+from tests.gateway.test_restart_wait import ANSWER, WHOLE, Ahead
+from tests.support.gateway import deployment
 
 TICK_S = 0.05
+TIMES = Timeouts(total_s=60.0, first_token_s=60.0, idle_s=60.0)
 SECONDS = st.sampled_from([0.01, 0.5, 1.0, 3.0, 60.0])
 WHAT = st.sampled_from(["first", "more", "over", "pause", "read on"])
 
@@ -79,3 +95,58 @@ def test_a_stream_that_goes_on_is_looked_at_seldom() -> None:
             looks += 1
             assert not tried.is_due(now)
     assert looks <= 60 / LAST_WORDS_S + 1
+
+
+def test_what_came_in_time_is_no_failure_because_we_are_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that came while the loop was held up is read before its time is looked at."""
+    clock = Ahead()
+    monkeypatch.setattr(trying, "time", clock)
+    monkeypatch.setattr(attempts, "time", clock)
+    asked, said, done = Event(), Event(), Event()
+
+    def serve(listening: socket.socket) -> None:
+        with listening.accept()[0] as upstream:
+            upstream.recv(65_536)
+            asked.set()
+            assert said.wait(30)
+            upstream.sendall(WHOLE)
+            assert done.wait(30)
+
+    def held_up() -> None:
+        """What a long piece of another answer does to the loop."""
+        asyncio.get_running_loop().remove_reader(ours)
+        said.set()
+        Event().wait(3 * TICK_S)
+        clock.by_s = 2 * TIMES.total_s
+
+    async def play() -> WholeAnswer:
+        executor = Executor(Pools(Outbox()), rng=random.Random(1))
+        watching = asyncio.create_task(executor.trying.keep_deadlines())
+        plan = deployment(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=TIMES)
+        target = plan.target
+        to = Asked(target=target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
+        route = Route(
+            deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=to
+        )
+        call = asyncio.ensure_future(executor.run(Dispatched(started=time.perf_counter()), route))
+        await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
+        asyncio.get_running_loop().add_reader(ours, held_up)
+        theirs.send(b"x")
+        try:
+            found = await call
+        finally:
+            watching.cancel()
+            executor.close()
+        assert isinstance(found, WholeAnswer)
+        return found
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            assert uvloop.run(play()).content == ANSWER
+        finally:
+            said.set()
+            done.set()
+            thread.join()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
+from collections.abc import Callable
+from threading import Event
 
 import pytest
+import uvloop
 
 from airboss.domain.errors import ApiError
-from airboss.providers.connection import HEAD_BYTES_MAX, Headers, Origin, Pool, Pools
+from airboss.providers.connection import HEAD_BYTES_MAX, ConnectFailed, Headers, Origin, Pool, Pools
 from airboss.providers.outbox import Outbox
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -217,3 +221,36 @@ def test_who_cannot_be_reached_from_here_is_told_from_ports_that_are_all_taken(h
         return raised.value
 
     assert asyncio.run(play()).code == code
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_a_connection_is_not_late_because_we_are(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Made in time, it is there though the loop was held up for longer than it might have taken."""
+
+    async def play() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            pool = Pools(Outbox()).get("p", Origin.parse(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+            asyncio.get_running_loop().call_soon(Event().wait, 0.4)
+            connection = await pool.connect(0.2)
+            connection.transport.abort()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(play())
+
+
+def test_a_connection_that_nobody_takes_is_late() -> None:
+    """It is given up, however often the loop turns."""
+
+    async def play() -> None:
+        with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            for _ in range(4):  # they fill its queue
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(deaf.getsockname())
+            pool = Pools(Outbox()).get("p", Origin.parse(f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+            with pytest.raises(ConnectFailed, match=r"in 0\.2 s"):
+                await pool.connect(0.2)
+
+    uvloop.run(play())

@@ -159,6 +159,7 @@ class Trying:
                 self._watching.clear()
             await self._watching.wait()  # an idle worker does not wake twenty times a second
             await asyncio.sleep(TICK_S)
+            await asyncio.sleep(0)  # what came while the loop was held up is read first
             now = time.perf_counter()
             for tried in tuple(self._watched):
                 if now >= tried.safe_until and tried.is_due(now):

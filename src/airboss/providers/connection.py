@@ -23,6 +23,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, ConfigError, Unavailable, UpstreamFailed
 from airboss.providers.outbox import Outbox, Pieces
+from airboss.providers.patience import within
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
@@ -380,7 +381,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._connecting += 1
         try:
-            async with asyncio.timeout(timeout_s):
+            async with within(timeout_s):
                 _, connection = await loop.create_connection(
                     lambda: Connection(self),
                     self.origin.host,
