@@ -121,7 +121,7 @@ def rounds(count: int, seed: int) -> dict[str, int]:
                 found = Counter(each["id"] for each in leads.records("--limit", "100000"))
                 said = Counter(each["error_type"] for each in leads.records("--limit", "100000"))
         finally:
-            valkey.close()
+            valkey.kill()
     lost = set(calls.answered) - found.keys()
     assert not lost, f"lost: {sorted(lost)[:10]}"
     assert set(found.values()) == {1}, f"double: {[each for each, n in found.items() if n > 1][:10]}"

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from airboss.gateway.serve import DRAIN_S
 from tests.cli.running import COMMAND, CONFIG, Running, environment, up, verb
 from tests.supervisor.children import alive
 from tests.support.certificates import self_signed
+from tests.support.ports import unused_port
 from tests.support.started import started
 from tests.support.wait import until
 
@@ -336,24 +338,26 @@ def test_roles_alone(tmp_path: Path) -> None:
     """A store and a gateway started alone serve the same data, and keep `airboss up` out."""
     with up(tmp_path) as running:
         key = running.ready["api_key"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    roles = [
-        subprocess.Popen(
-            [*COMMAND, *role, "--data-dir", str(tmp_path / "data")],
-            stderr=subprocess.DEVNULL,
-            env=environment(),
+    port = unused_port()
+    with ExitStack() as roles:
+        commands = (["store"], ["gateway", "--port", str(port)])
+        store, gateway = (
+            roles.enter_context(
+                started(
+                    [*COMMAND, *command, "--data-dir", str(tmp_path / "data")],
+                    stderr=subprocess.DEVNULL,
+                    env=environment(),
+                )
+            )
+            for command in commands
         )
-        for role in (["store"], ["gateway", "--port", str(port)])
-    ]
-    try:
         until(lambda: reachable(port), timeout_s=90)
+        until((tmp_path / "data/run/store.sock").exists, timeout_s=90)
         assert get(f"http://127.0.0.1:{port}/v1/models", key) == 200
         assert verb(tmp_path, "up", "--port", "0", "--console-port", "0").returncode == 2
-    finally:
-        for role in roles:
-            role.terminate()
-        assert [role.wait(30) for role in roles] == [0, 0]
+        store.terminate()
+        gateway.terminate()
+        assert (store.wait(60), gateway.wait(60)) == (0, 0)
 
 
 def reachable(port: int) -> bool:

@@ -38,6 +38,9 @@ BODY = {
     "link": "http://127.0.0.1:8701/records?status=error",
 }
 
+READY_S = 60.0
+"""How long a server may take to start: aiosmtpd waits for 5 s."""
+
 
 class Inbox:
     """What a server has taken; it refuses whoever is in `refuses`."""
@@ -78,7 +81,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def plain(inbox: Inbox) -> Iterator[int]:
     """The port of a server without TLS."""
-    server = Controller(inbox, hostname="127.0.0.1", port=unused_port())
+    server = Controller(inbox, hostname="127.0.0.1", port=unused_port(), ready_timeout=READY_S)
     server.start()
     yield server.port
     server.stop()
@@ -94,6 +97,7 @@ def secure(inbox: Inbox, tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext]]
         inbox,
         hostname="127.0.0.1",
         port=unused_port(),
+        ready_timeout=READY_S,
         tls_context=context,
         require_starttls=True,
         auth_required=True,
@@ -111,7 +115,7 @@ def served(kind: type[SMTP], inbox: Inbox) -> Controller:
         def factory(self) -> SMTP:
             return kind(self.handler)
 
-    server = Server(inbox, hostname="127.0.0.1", port=unused_port())
+    server = Server(inbox, hostname="127.0.0.1", port=unused_port(), ready_timeout=READY_S)
     server.start()
     return server
 
@@ -237,7 +241,9 @@ def test_the_certificate_that_is_wanted_is_that_of_the_name(inbox: Inbox, tmp_pa
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
     trusting = ssl.create_default_context(cafile=cert)
-    server = Controller(inbox, hostname="127.0.0.2", port=unused_port(), ssl_context=context)
+    server = Controller(
+        inbox, hostname="127.0.0.2", port=unused_port(), ssl_context=context, ready_timeout=READY_S
+    )
     server.start()
     try:
         to = {"port": server.port, "tls": "on"}
