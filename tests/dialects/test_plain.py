@@ -257,6 +257,33 @@ def test_what_is_left_to_a_model_has_no_call_refused(
 
 
 @pytest.mark.parametrize(
+    ("kind", "model", "effort"),
+    [
+        ("openai-compatible", "llama-3.3-70b", None),
+        ("openai-compatible", "openai/gpt-5.6-terra", "high"),
+        ("openai", "gpt-4o-mini", None),
+        ("gemini", "gemini-2.0-flash", None),
+        ("bedrock", "us.amazon.nova-pro-v1:0", None),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "high"),
+        ("anthropic", "claude-sonnet-4-5", "high"),
+    ],
+)
+def test_the_usual_effort_beside_it_is_no_wish(kind: ProviderKind, model: str, effort: str | None) -> None:
+    """Claude Code says both, whatever the model; another effort is the user's."""
+
+    def sent(said: str) -> tuple[str | None, tuple[str, ...]]:
+        config = {"thinking": {"type": "adaptive"}, "output_config": {"effort": said}}
+        chat = messages_as_chat(json.dumps(asked(**config)).encode())
+        speech, there = MessagesSpeech(chat), target(kind, model=model)
+        say = speech.plain if kind.startswith("openai") else speech.told
+        return json.loads(say(chat.body, there)).get("reasoning_effort"), speech.dropped
+
+    assert sent("high") == (effort, () if effort else ("reasoning_effort",))
+    if model != "gpt-4o-mini":
+        assert sent("low") == ("low", ())
+
+
+@pytest.mark.parametrize(
     ("host", "leads"), [("api.openai.com", False), ("r.openai.azure.com", False), ("openai.example", True)]
 )
 def test_openais_models_have_instructions_where_they_stand(host: str, leads: bool) -> None:

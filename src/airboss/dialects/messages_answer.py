@@ -31,6 +31,7 @@ from airboss.dialects.messages_passing import pass_on, said_as_heard
 from airboss.dialects.messages_request import NO_THREADS, AsChat
 from airboss.dialects.plain import (
     calls_unthinking,
+    is_claude,
     may_be_left_to,
     never_thinks,
     plain_chat,
@@ -172,7 +173,7 @@ class MessagesSpeech:
 
     def plain(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.plain`."""
-        never = never_thinks(target) or (self._asked.decides and not may_be_left_to(target))
+        never = never_thinks(target) or self._is_left(target)
         quiet = never or (self._asked.calls and calls_unthinking(target))
         self._left_out = ("reasoning_effort",) if quiet and self._asked.thinks else ()
         return plain_chat(chat, target, rich=self._asked.rich, most=self._asked.most, thinks=not never)
@@ -180,9 +181,14 @@ class MessagesSpeech:
     def told(self, chat: bytes, target: Target) -> bytes:
         """As `Speech.told`: a model that is left to decide how much it thinks, and has no words for that, is
         not asked for it."""
-        quiet = self._asked.decides and not may_be_left_to(target)
+        quiet = self._is_left(target)
         self._left_out = ("reasoning_effort",) if quiet else ()
         return without_effort(chat) if quiet else chat
+
+    def _is_left(self, target: Target) -> bool:
+        asked = self._asked
+        left = asked.decides or (asked.usual and not is_claude(target))
+        return left and not may_be_left_to(target)
 
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""

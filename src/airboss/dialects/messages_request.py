@@ -61,10 +61,10 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     """The chat request. `rich` is whether it has what servers of OpenAI's dialect do not take, `most` whether
     it asks for the effort `max`, `thinks` whether for any, `decides` whether the model is left to decide on
-    that, `calls` whether it has tools; `dropped` names what
-    was left out; `begun` is the beginning of the answer, where the last turn is the assistant's. `unsaid` is
-    what chat has no words for, and what is not in `body`. `names` are those of tools that were too long, by
-    what they are called there."""
+    that, `usual` whether it is so and told the usual effort all the same, `calls` whether it has tools;
+    `dropped` names what was left out; `begun` is the beginning of the answer, where the last turn is the
+    assistant's. `unsaid` is what chat has no words for, and what is not in `body`. `names` are those of tools
+    that were too long, by what they are called there."""
 
     body: bytes
     model: str
@@ -73,6 +73,7 @@ class AsChat(msgspec.Struct, frozen=True, kw_only=True):
     most: bool = False
     thinks: bool = False
     decides: bool = False
+    usual: bool = False
     calls: bool = False
     begun: str = ""
     unsaid: tuple[Unsaid, ...] = ()
@@ -122,7 +123,8 @@ def messages_as_chat(body: bytes, *, counting: bool = False) -> AsChat:
         dropped=dropped,
         most=value.get("reasoning_effort") == "max",
         thinks="reasoning_effort" in value,
-        decides=_is_left_to_decide(request),
+        decides=_is_left_to_decide(request, None),
+        usual=_is_left_to_decide(request, ADAPTIVE),
         calls="tools" in value,
         begun=turns.begun,
         unsaid=tuple(turns.unsaid),
@@ -189,9 +191,10 @@ def _choice(choice: ToolChoice) -> str | Json:
     )
 
 
-def _is_left_to_decide(request: MessagesRequest) -> bool:
+def _is_left_to_decide(request: MessagesRequest, effort: str | None) -> bool:
+    """Whether it is the model's to decide how much it thinks, beside this effort."""
     config = request.output_config or OutputConfig()
-    return config.effort is None and request.thinking is not None and request.thinking.type == "adaptive"
+    return config.effort == effort and request.thinking is not None and request.thinking.type == "adaptive"
 
 
 def _put_thinking(value: Json, request: MessagesRequest) -> None:

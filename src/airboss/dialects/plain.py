@@ -137,13 +137,18 @@ def never_thinks(target: Target) -> bool:
     return target.kind in {"openai", "azure"} and (0, 0) < _version(target) < _GPT_THINKING
 
 
+def is_claude(target: Target) -> bool:
+    """Whether a model is one of Anthropic's, all of which can be told how much to think."""
+    return target.kind == "anthropic" or (target.kind == "bedrock" and "anthropic" in target.upstream_model)
+
+
 def may_be_left_to(target: Target) -> bool:
     """Whether a model is known to take it that it is to think as it sees fit; others may refuse the call."""
     if target.kind in {"openai", "azure", "openai-compatible", "local"}:
         return _version(target) >= _GPT_THINKING or _O.search(target.upstream_model) is not None
     if target.kind == "gemini":
         return _GEMINI_THINKING.search(target.upstream_model) is not None
-    if target.kind == "bedrock" and "anthropic" not in target.upstream_model:
+    if not is_claude(target):
         return _TOLD_ON_BEDROCK.search(target.upstream_model) is not None
     return is_adaptive(target.upstream_model)
 
