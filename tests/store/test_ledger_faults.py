@@ -8,11 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
@@ -21,6 +22,7 @@ from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.kept_keys import put_key
 from tests.support.wait import until
 
+KEY = ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC))
 PUBLISHER = """
 import sys
 from airboss.store.ledger import SqlLedger
@@ -197,7 +199,7 @@ def test_a_row_that_somebody_edited_is_told(tmp_path: Path, edit: str) -> None:
     path = tmp_path / "ledger.db"
     with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
         ledger.publish("", plan())
-        put_key(ledger, ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
+        put_key(ledger, KEY)
         with closing(sqlite3.connect(path)) as theirs, theirs:
             theirs.execute(edit)
         with pytest.raises(SetupError, match=r"ledger\.db has a row that no Airboss of this version wrote"):
@@ -212,7 +214,7 @@ def test_a_table_that_is_gone_is_damage(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as theirs, theirs:
             theirs.execute("drop table keys")
         with pytest.raises(SetupError, match="no such table: keys; it is damaged: put a copy"):
-            put_key(ledger, ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC)))
+            put_key(ledger, KEY)
 
 
 def test_a_write_waits_for_another(tmp_path: Path) -> None:
@@ -234,3 +236,25 @@ def test_a_write_waits_for_another(tmp_path: Path) -> None:
     assert found is not None
     assert found.deployments[0] == deployment("p-0-0", "p-0-0")
     reader.close()
+
+
+def test_a_database_that_hangs_on_every_connection_is_away(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes once all that a process may have are taken hears what who comes to none at all does: else
+    whatever goes on while the ledger is away would end by a defect."""
+    with closing(SqlLedger(address)) as ledger, ExitStack() as stuck:
+        ledger.revision()
+        pool = ledger._engine.pool
+        assert isinstance(pool, QueuePool)
+        monkeypatch.setattr(pool, "_timeout", 0.01)
+        for _ in range(pool.size() + pool._max_overflow):
+            stuck.enter_context(ledger._engine.connect())
+        for used in (ledger.all_keys, lambda: put_key(ledger, KEY)):
+            with pytest.raises(SetupError, match="it is silent on every connection"):
+                used()
+            with pytest.raises(SetupError, match="it is silent on every connection"), ledger.together():
+                used()
+        stuck.close()
+        put_key(ledger, KEY)
+        assert ledger.all_keys() == (KEY,)

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.errors import SetupError
 from airboss.store.erasure_rows import Erasure
-from airboss.store.ledger_open import cannot
+from airboss.store.ledger_open import REFUSALS, cannot
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import erasures, metadata
 from airboss.store.ledger_unchanged import unchanged
@@ -90,7 +89,7 @@ class SqlErasures(LedgerPart):
 
             try:
                 return rewrite(self._engine, metadata.sorted_tables)
-            except DBAPIError as error:
+            except REFUSALS as error:
                 raise cannot(error, self._engine) from error
         # Past SQLAlchemy, which begins a transaction wherever it can; there is none around these two.
         connection = self._engine.raw_connection()

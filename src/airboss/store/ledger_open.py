@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as AllTaken
 
 from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
@@ -25,6 +26,10 @@ BUSY_TIMEOUT_MS = 10_000
 
 MOVED = "moved"
 """In place of the schema's number: all that is here was moved to another database, and goes on there."""
+
+REFUSALS = (DBAPIError, AllTaken)
+"""What a database says that cannot be used: its own words, or nothing at all to every connection that a
+process may have."""
 
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
@@ -123,19 +128,20 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(ledger_writes=True)
 
 
-def cannot(error: DBAPIError, engine: Engine) -> SetupError:
+def cannot(error: DBAPIError | AllTaken, engine: Engine) -> SetupError:
     """What to tell when the database refuses; the statement's values, keys among them, are left out."""
+    words = str(error.orig) if isinstance(error, DBAPIError) else "it is silent on every connection to it"
     if engine.dialect.name == "postgresql":
         at = engine.url
         # Where TLS may be left out the server was asked twice, and has said the same twice.
-        lines = dict.fromkeys(str(error.orig).removeprefix("connection failed: ").splitlines())
+        lines = dict.fromkeys(words.removeprefix("connection failed: ").splitlines())
         said = " ".join(" ".join(lines).split())[:400]
         return SetupError(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
-    if any(words in str(error.orig) for words in ("malformed", "not a database", "no such table")):
+    if any(each in words for each in ("malformed", "not a database", "no such table")):
         advice = "it is damaged: put a copy of the data directory back"
-    return SetupError(f"the ledger {where} cannot be used: {error.orig}; {advice}")
+    return SetupError(f"the ledger {where} cannot be used: {words}; {advice}")
 
 
 def edited(error: msgspec.DecodeError, engine: Engine) -> SetupError:

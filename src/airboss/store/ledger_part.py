@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from airboss.domain.errors import SetupError
-from airboss.store.ledger_open import cannot, edited, open_engine, writing
+from airboss.store.ledger_open import REFUSALS, cannot, edited, open_engine, writing
 from airboss.store.ledger_unchanged import Version
 from airboss.store.opened_file import OpenedFile
 
@@ -68,7 +67,7 @@ class LedgerPart:
                 token = _together.set({**_together.get(), self._place: _Together(self._writer, ends)})
                 ends.callback(_together.reset, token)
                 yield
-        except DBAPIError as error:
+        except REFUSALS as error:
             raise cannot(error, self._engine) from error
 
     def _check_file(self) -> None:
@@ -92,7 +91,7 @@ class LedgerPart:
             self._check_file()
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except REFUSALS as error:
             raise cannot(error, self._engine) from error
         except msgspec.DecodeError as error:
             raise edited(error, self._engine) from error
@@ -108,7 +107,7 @@ class LedgerPart:
                 return
             with self._writer.begin() as connection:
                 yield connection
-        except DBAPIError as error:
+        except REFUSALS as error:
             raise cannot(error, self._engine) from error
         except msgspec.DecodeError as error:
             raise edited(error, self._engine) from error
