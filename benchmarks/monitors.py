@@ -46,7 +46,8 @@ ALARMS = {
 @dataclass(frozen=True)
 class World:
     """Traffic: calls a minute on average, shares of failures and refusals, how bunched failures are, and how
-    much slower the busiest hour is than the mean."""
+    much slower the busiest hour is than the mean. `office`: by day, on working days, alone; `clocks` are put
+    forward by so many minutes (back, below 0) between the two weeks."""
 
     name: str
     rate: float
@@ -54,6 +55,8 @@ class World:
     refused: float
     bunched: float = 0.0
     busy_slower: float = 0.0
+    office: bool = False
+    clocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ WORLDS = (
     World("busy, slow at noon", 6.0, 0.005, 0.01, busy_slower=0.25),
     World("failing often, in bunches", 3.0, 0.03, 0.02, bunched=0.3),
     World("quiet", 0.2, 0.01, 0.01),
+    World("office, clocks forward", 8.0, 0.005, 0.01, office=True, clocks=60),
+    World("office, clocks back", 8.0, 0.005, 0.01, office=True, clocks=-60),
 )
 PLANTS: Mapping[str, Planted] = {
     "errors": Planted(errors=0.10),
@@ -93,11 +98,16 @@ class Counts:
 
     def __post_init__(self) -> None:
         minutes = np.arange(2 * MINUTES)
+        by_the_clock = minutes + np.where(minutes >= MINUTES, self.world.clocks, 0)
         day = np.sin(2 * np.pi * (minutes / 1440 - 0.25))
         weekend = np.where(minutes // 1440 % 7 >= 5, 0.5, 1.0)
         late = minutes >= MINUTES + MINUTES // 2
         plant = self.planted or Planted()
-        rate = self.world.rate * (1 + 0.8 * day) * weekend * np.where(late, plant.traffic, 1.0)
+        rate = self.world.rate * (1 + 0.8 * day) * weekend
+        if self.world.office:
+            at_work = (by_the_clock % 1440 // 60 >= 8) & (by_the_clock % 1440 // 60 < 18)
+            rate = self.world.rate * np.where(at_work & (by_the_clock // 1440 % 7 < 5), 1.0, 0.002)
+        rate = rate * np.where(late, plant.traffic, 1.0)
         self.n = self.rng.poisson(rate)
         hours = (
             self.rng.gamma(1 / self.world.bunched, self.world.bunched, 2 * MINUTES // 60)

@@ -228,7 +228,8 @@ def test_a_change_is_against_the_same_hour_of_the_week_before(log: Log) -> None:
     """Traffic that stopped is seen; too little to compare with is no data."""
     gone = rule(kind="change", metric="requests", below=-0.95, window="1h")
     assert read(log, gone).why == "a week ago there were 0 of the 100 to compare with"
-    log.calls(NOW - timedelta(days=7, minutes=30), 200, latency_ms=100.0)
+    for minutes in (-30, 30, 90):
+        log.calls(NOW - timedelta(days=7, minutes=minutes), 200, latency_ms=100.0)
     reading = read(log, gone)
     assert (reading.value, broken(gone, reading)) == (-1.0, True)
     log.calls(NOW - timedelta(minutes=30), 100, latency_ms=150.0)

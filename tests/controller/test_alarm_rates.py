@@ -3,12 +3,23 @@ of weeks."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from benchmarks.monitors import ALARMS, PLANTS, WORLDS, delays, false_alarms
+from benchmarks.monitors import (
+    ALARMS,
+    MINUTES,
+    PLANTS,
+    WORLDS,
+    Counts,
+    World,
+    delays,
+    false_alarms,
+    watched,
+)
 
 
 def test_weeks_like_the_week_before_raise_no_alarm() -> None:
-    """An A/A week of four kinds of traffic, and five alarms: none fires."""
+    """An A/A week of six kinds of traffic, and five alarms: none fires."""
     found = false_alarms(1, seed=20261128)
     assert set(found) == set(ALARMS)
     assert {name: sum(of.values()) for name, of in found.items()} == dict.fromkeys(ALARMS, 0)
@@ -26,6 +37,16 @@ def test_what_is_planted_is_found(name: str) -> None:
     assert 0 <= late <= SOON[name]
 
 
+@pytest.mark.parametrize("clocks", [-60, 0, 60])
+def test_an_office_that_is_closed_is_a_standstill(clocks: int) -> None:
+    """Also in the week in which the clocks were changed, within an hour more."""
+    world = World("office", 8.0, 0.005, 0.01, office=True, clocks=clocks)
+    log = Counts(world, np.random.default_rng(20261201), PLANTS["traffic"])
+    late = watched("traffic", log)
+    assert late is not None
+    assert 0 <= late - MINUTES // 2 <= 150
+
+
 def test_the_worlds_differ() -> None:
-    """Busy and quiet, and one that fails in bunches: an alarm must stand them all."""
-    assert len({world.name for world in WORLDS}) == len(WORLDS) == 4
+    """Busy and quiet, one that fails in bunches, clocks that change: an alarm must stand them all."""
+    assert len({world.name for world in WORLDS}) == len(WORLDS) == 6

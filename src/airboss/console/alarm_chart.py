@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from airboss.config.checks_alarms import SUMS
 from airboss.console.api_usage import SERIES_ROWS_MAX
 from airboss.console.desk import Desk
 from airboss.console.marks import gathered, marks
@@ -37,8 +38,6 @@ LABELS: Final[Mapping[str, tuple[str, Unit]]] = {
     "requests": ("Requests", "count"),
 }
 """What is drawn of metrics; scores have their curves on their own page."""
-SUMS: Final = ("input_tokens", "output_tokens", "cost_usd", "requests")
-"""Those that grow with the length of a window."""
 BAD: Final = {
     "error_rate": "Calls that failed",
     "refused_rate": "Calls that were refused",

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from airboss.config.checks_alarms import SUMS
 from airboss.controller.alarms import Reading
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Budget
@@ -38,6 +39,10 @@ BURNT_FRESH_S_MAX: Final = 60.0
 """So old what is left of a budget may be while it burns: a fire does not say that nothing is lost."""
 
 WEEK: Final = timedelta(days=7)
+NEAR: Final = (timedelta(0), timedelta(hours=1), timedelta(hours=-1))
+"""A sum is compared with that of the same hour a week ago, and of the hours beside it: where people put their
+clocks forward or back, their calls come an hour earlier or later."""
+
 COMPARED_MIN: Final = 50
 """Calls, or scores, below which two weeks are not compared; of traffic itself twice as many."""
 
@@ -229,11 +234,12 @@ class Measures:
         return mean_score(self._scored[key][1], deployment, name)
 
     def _change(self, rule: AlarmRule, now: datetime) -> Reading:
-        then = self._value(rule, now, WEEK)
+        then, ago = self._then(rule, now)
         least = 2 * COMPARED_MIN if rule.metric == "requests" else COMPARED_MIN
-        counts = [self._count(rule, now, ago) for ago in (WEEK, timedelta(0))]
+        counts = [self._count(rule, now, ago) for ago in (ago, timedelta(0))]
         if then.value is None or counts[0] < least:
-            return Reading(why=f"a week ago there were {counts[0]} of the {least} to compare with")
+            beside = ", or an hour beside that," if ago != WEEK else ""
+            return Reading(why=f"a week ago{beside} there were {counts[0]} of the {least} to compare with")
         present = self._value(rule, now, timedelta(0))
         if present.value is None or (counts[1] < least and rule.metric != "requests"):
             return Reading(why=present.why or f"now there are {counts[1]} of the {least} to compare")
@@ -244,6 +250,19 @@ class Measures:
         else:
             value = present.value / then.value - 1
         return Reading(value=value, detail=f"{shown(present.value)} now, {shown(then.value)} then")
+
+    def _then(self, rule: AlarmRule, now: datetime) -> tuple[Reading, timedelta]:
+        """What there was a week ago, and how long ago exactly: of a sum the least or the most of NEAR, by
+        which the alarm fires last."""
+        if rule.metric not in SUMS:
+            return self._value(rule, now, WEEK), WEEK
+        found = [(self._value(rule, now, WEEK - near), WEEK - near) for near in NEAR]
+        known = [(each.value, each, ago) for each, ago in found if each.value is not None]
+        if not known:
+            return found[0]
+        choose = min if rule.below else max
+        _, then, ago = choose(known, key=lambda each: each[0])
+        return then, ago
 
     def _count(self, rule: AlarmRule, now: datetime, ago: timedelta) -> int:
         if rule.metric.startswith("score:"):
