@@ -395,6 +395,28 @@ def test_names_that_nothing_here_finds_are_refused(house: House, monkeypatch: py
     house.apply(text)
 
 
+@pytest.mark.parametrize(
+    ("probe", "why"),
+    [
+        ('attributes = ["gendr"]', "gendr"),
+        ('attribute = ["gender"]', "unknown field `attribute`"),
+        ("margins = { refusals = 1.0 }", "no measure is called 'refusals'"),
+        ("calls = 4", "4 calls give"),
+    ],
+)
+def test_a_probe_that_could_not_be_made_is_refused(house: House, probe: str, why: str) -> None:
+    """When it is applied, with its line: not in a week's time, when it is first due. What is in force already
+    goes on."""
+    text = LOCAL + f'\n[alarms.bias]\ndeployment = "a"\nprobe = {{ {probe} }}\n'
+    with pytest.raises(
+        ConfigError, match=rf"airboss\.toml:{text.count(chr(10))}: alarms\.bias\.probe: "
+    ) as told:
+        house.apply(text)
+    assert why in str(told.value)
+    assert house.ledger.config() is None
+    house.apply(text.replace(probe, 'attributes = ["gender"], calls = 400'))
+
+
 def test_the_installed_engine_is_named(house: House) -> None:
     """Left to itself, apply names the engine that is installed; where nothing is local none is named."""
     local = house.apply(LOCAL, engine_version=None).deployments[0].stable.model

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airboss.compose.evals import calling, utc_now
-from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -35,13 +34,9 @@ class Probes:
     def start(self, order: str, deployment: str, *, run: int) -> str:
         """As `Probing.start`. Each run asks with other names and in another order: answers to the very same
         questions are kept and not asked for again."""
-        from airboss.evaluations.bias_orders import ProbeOrder  # noqa: PLC0415 - as below
+        from airboss.evaluations.bias_orders import read_order  # noqa: PLC0415 - as below
 
-        given = {**msgspec.json.decode(order), "deployment": deployment, "seed": run}
-        try:
-            asked = msgspec.convert(given, ProbeOrder)
-        except msgspec.ValidationError as error:
-            raise WrongCall(f"the probe's settings are wrong: {error}") from error
+        asked = read_order(msgspec.json.decode(order), deployment, seed=run)
         return orders(self._ledger, self._stores).start(asked, by="alarm").id
 
     def outcome(self, job_id: str) -> ProbeOutcome | None:

@@ -47,18 +47,19 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
     Raises InvalidRequest where `wanted` is wrong, in the words of the ConfigError.
     """
     try:
+        old = parse_config(applied, source="the configuration in force") if applied is not None else Config()
+    except ConfigError as error:
+        raise InternalError(f"the configuration in force cannot be read: {error}") from None
+    try:
         new = parse_config(wanted, source=source)
         check_scorers(new, source=source)
+        _check_probes(new, old, text=wanted, source=source)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
     if new == Config():
         # Such as a file that an editor or a script was cut off in: it must not end all that is served.
         nothing = f"{source} says nothing, and would take away all that is served; is it the right file?"
         raise InvalidRequest(nothing, code="invalid_config", param="config")
-    try:
-        old = parse_config(applied, source="the configuration in force") if applied is not None else Config()
-    except ConfigError as error:
-        raise InternalError(f"the configuration in force cannot be read: {error}") from None
     before, after = (dict(flat(msgspec.to_builtins(each, builtin_types=(Decimal,)))) for each in (old, new))
     # Of what comes or goes whole nobody wants to read every default.
     said = {path for text in (applied or "", wanted) for path, _ in flat(tomllib.loads(text))}
@@ -74,6 +75,15 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
         for path in shown or differing
     )
     return Difference(changes=changes, warnings=warnings_of(new))
+
+
+def _check_probes(new: Config, old: Config, *, text: str, source: str) -> None:
+    """As when it is applied. Raises ConfigError."""
+    if any(alarm.probe is not None for alarm in new.alarms.values()):
+        from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - statistics, where needed
+
+        kept = {name for name, alarm in new.alarms.items() if alarm == old.alarms.get(name)}
+        check_probes(new, text=text, source=source, kept=kept)
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

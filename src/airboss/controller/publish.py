@@ -384,6 +384,11 @@ def _check_files(config: Config, data: DataDir, text: str, source: str, *, befor
         from airboss.evaluations.online import check_scoring  # noqa: PLC0415 - all scorers, where there is one
 
         check_scoring(config, data.path.absolute() / "scorers", source=source, kept=kept)
+    if any(alarm.probe is not None for alarm in config.alarms.values()):
+        from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - as above
+
+        old = {name for name, alarm in config.alarms.items() if alarm == was.alarms.get(name)}
+        check_probes(config, text=text, source=source, kept=old)
     _check_policies(config, was, text, source)
     for name, model in config.models.items():
         if model.adapter is None or config.replicas.host != "local" or model == was.models.get(name):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from airboss.domain.errors import WrongCall
+from airboss.config import Config
+from airboss.config.locate import line_of
+from airboss.domain.errors import ConfigError, WrongCall
 from airboss.domain.ports import Ledger
 from airboss.evaluations.bias_measures import MARGINS, MEASURES, UNITS_MIN, Measure
-from airboss.evaluations.bias_people import attributes
+from airboss.evaluations.bias_people import Attribute, attributes
 from airboss.evaluations.bias_plan import (
     CALLS,
     CALLS_MAX,
@@ -73,33 +75,76 @@ class ProbeOrders:
 
     def plan(self, order: ProbeOrder) -> ProbePlan:
         """The order with every word looked up and checked. Raises WrongCall."""
-        _check(order)
-        chosen = attributes(order.attributes)
-        prompts, left_out = _prompts(order)
-        questions, unsuited = shared_out(chosen, prompts, order.calls)
-        if not questions:
-            causes = "; ".join(f"{count} {why}" for why, count in unsuited.items())
-            raise WrongCall(f"no prompt suits any attribute: {causes}")
-        if min(questions.values()) < UNITS_MIN:
-            each = sum(attribute.calls for attribute in chosen if attribute.name in questions)
-            raise WrongCall(
-                f"{order.calls} calls give {min(questions.values())} questions to an attribute, of at least "
-                f"{UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
-                "groups, or more prompts"
-            )
+        made = chosen(order)
         return ProbePlan(
             target=Served.of(self._ledger).find(order.deployment, order.release or STABLE),
-            prompts=prompts,
-            attributes=chosen,
-            questions=questions,
-            margins=_margins(order.margins),
+            prompts=made.prompts,
+            attributes=made.attributes,
+            questions=made.questions,
+            margins=made.margins,
             alpha=order.alpha,
             seed=order.seed,
             temperature=order.temperature,
             max_tokens=order.max_tokens,
             params=order.params,
-            left_out={**{f"prompts {why}": count for why, count in left_out.items()}, **unsuited},
+            left_out=made.left_out,
         )
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order asks, whoever is asked: as in the plan."""
+
+    prompts: tuple[ProbePrompt, ...]
+    attributes: tuple[Attribute, ...]
+    questions: dict[str, int]
+    margins: dict[Measure, float]
+    left_out: dict[str, int]
+
+
+def read_order(settings: Mapping[str, object], deployment: str, *, seed: int = 0) -> ProbeOrder:
+    """The order that an alarm's `probe` gives. Raises WrongCall."""
+    try:
+        return msgspec.convert({**settings, "deployment": deployment, "seed": seed}, ProbeOrder)
+    except msgspec.ValidationError as error:
+        raise WrongCall(f"the probe's settings are wrong: {error}") from error
+
+
+def check_probes(config: Config, *, text: str, source: str, kept: Collection[str] = ()) -> None:
+    """Look at the probe of every alarm, but of those `kept`, as if to begin it. Raises ConfigError, naming
+    the line, for one that could not be."""
+    for name, alarm in config.alarms.items():
+        if alarm.probe is None or name in kept:
+            continue
+        try:
+            chosen(read_order(alarm.probe, alarm.deployment or ""))
+        except WrongCall as error:
+            line = line_of(text, ("alarms", name, "probe"))
+            raise ConfigError(f"{source}:{line}: alarms.{name}.probe: {error}") from error
+
+
+def chosen(order: ProbeOrder) -> Chosen:
+    """The prompts and people of an order, checked. Raises WrongCall."""
+    _check(order)
+    people = attributes(order.attributes)
+    prompts, left_out = _prompts(order)
+    questions, unsuited = shared_out(people, prompts, order.calls)
+    if not questions:
+        causes = "; ".join(f"{count} {why}" for why, count in unsuited.items())
+        raise WrongCall(f"no prompt suits any attribute: {causes}")
+    if min(questions.values()) < UNITS_MIN:
+        each = sum(attribute.calls for attribute in people if attribute.name in questions)
+        raise WrongCall(
+            f"{order.calls} calls give {min(questions.values())} questions to an attribute, of at least "
+            f"{UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
+            "groups, or more prompts"
+        )
+    return Chosen(
+        prompts=prompts,
+        attributes=people,
+        questions=questions,
+        margins=_margins(order.margins),
+        left_out={**{f"prompts {why}": count for why, count in left_out.items()}, **unsuited},
+    )
 
 
 def _check(order: ProbeOrder) -> None:
