@@ -218,7 +218,7 @@ def test_a_budget_may_go_while_records_are_read() -> None:
         house.bind()
         return read(since)
 
-    house.limiters[0]._keys_spent._spending = spending.Asked(goes)
+    house.limiters[0].keys_spent._spending = spending.Asked(goes)
     run(house.limiters[0].refresh())
     assert house.owner._book.state().holdings["key/a/usd/2026-11"].spent == units(Decimal("0.4"))
 

@@ -46,7 +46,6 @@ from airboss.gateway.waiting import Refusal, Room
 from airboss.governance.budgets import period_end, period_of, period_start
 from airboss.governance.counting import Answer, Change, Counters, Denied, Want, given_back, units, usd_of
 from airboss.governance.users import Users, salt_of
-from airboss.governance.windows import WINDOW_S
 from airboss.telemetry.metrics import LimitUse
 
 log = logging.getLogger(__name__)
@@ -76,16 +75,16 @@ class Limiter:
     ) -> None:
         self._counters = counters
         self._clock = clock
-        self._keys_spent = KeysSpent(counters, clock, spending)
+        self.keys_spent = KeysSpent(counters, clock, spending)
         self.users_spent = UsersSpent(counters, clock, of_users)
         self._stocks: dict[str, Stock] = {}
         self._bound: dict[tuple[str, str], Bound] = {}
-        self._scopes: dict[Scope, Bound] = {}
+        self.scopes: dict[Scope, Bound] = {}
         self._limited: set[str] = set()
         """Counters of limits in the plan; others are forgotten when nothing is held of them."""
-        self._teams: dict[str, str] = {}
+        self.teams: dict[str, str] = {}
         """The team of each key that is in one."""
-        self._budgets: dict[Scope, Payer] = {}
+        self.budgets: dict[Scope, Payer] = {}
         self._paid_by: dict[str, tuple[Payer, ...]] = {}
         """The budgets that bind a key: its own and its team's."""
         self._wallets: dict[str, Wallet] = {}
@@ -119,11 +118,11 @@ class Limiter:
         keys = [key for key in snapshot.keys if key.revoked_at is None]
         limited += [(Scope("key", key.name), key.limits) for key in keys]
         limited += [(Scope("team", name), team.limits) for name, team in snapshot.plan.teams.items()]
-        self._teams = {key.name: key.team for key in keys if key.team is not None}
-        self._scopes = {}
+        self.teams = {key.name: key.team for key in keys if key.team is not None}
+        self.scopes = {}
         for scope, limits in limited:
             if wanted := counted(limits):
-                self._scopes[scope] = tuple(self._stock(Stock(scope, *each)) for each in wanted.items())
+                self.scopes[scope] = tuple(self._stock(Stock(scope, *each)) for each in wanted.items())
             if limits is not None and limits.queue is not None:
                 stock = self._stocks[f"{scope.counter}/concurrency"]
                 room = rooms.pop(stock.counter, None)
@@ -133,9 +132,9 @@ class Limiter:
                 self._rooms[stock.counter] = room
         for room in rooms.values():
             room.dissolve()
-        self._limited = {stock.counter for stocks in self._scopes.values() for stock in stocks}
-        self._budgets = {payer.scope: payer for payer in payers(snapshot)}
-        self._paid_by = by_key(self._budgets.values())
+        self._limited = {stock.counter for stocks in self.scopes.values() for stock in stocks}
+        self.budgets = {payer.scope: payer for payer in payers(snapshot)}
+        self._paid_by = by_key(self.budgets.values())
         self._of_users.clear()
         known, self._users = self._users, {}
         for key in keys:
@@ -145,7 +144,7 @@ class Limiter:
                     users = Users(salt_of(key))
                 self._users[key.name] = (users, counted(key.each_user.limits), key.each_user.budget)
         self._tags.bind(snapshot.plan.tags)
-        return bool(self._scopes or self._budgets or self._users or self._tags)
+        return bool(self.scopes or self.budgets or self._users or self._tags)
 
     def _stock(self, fresh: Stock) -> Stock:
         """The stock of that counter, with the limit of now."""
@@ -158,9 +157,9 @@ class Limiter:
         bound = self._bound.get((key, deployment))
         if bound is None:
             scopes = [Scope("key", key), Scope("deployment", deployment), Scope("all")]
-            if key in self._teams:
-                scopes.insert(1, Scope("team", self._teams[key]))
-            bound = tuple(stock for scope in scopes for stock in self._scopes.get(scope, ()))
+            if key in self.teams:
+                scopes.insert(1, Scope("team", self.teams[key]))
+            bound = tuple(stock for scope in scopes for stock in self.scopes.get(scope, ()))
             self._bound[key, deployment] = bound
         return bound
 
@@ -178,7 +177,7 @@ class Limiter:
 
     def of_candidate(self, deployment: str) -> Bound:
         """What binds calls of the deployment's candidate beside all else."""
-        return self._scopes.get(Scope("candidate", deployment), ())
+        return self.scopes.get(Scope("candidate", deployment), ())
 
     def purse(self, user: Scope, at: datetime) -> Purse | None:
         """What the money of a user, or of a tag's value, is taken from, where each has a budget."""
@@ -377,7 +376,7 @@ class Limiter:
             now, wait_s = self._clock.monotonic(), denied.retry_after_s
             whose = scope.counter if scope.user else request.principal.key
             self._shut[whose] = (now + min(wait_s, SHUT_S), now + wait_s, stock)
-        payer, budget = self._budgets.get(scope), None
+        payer, budget = self.budgets.get(scope), None
         if stock.what == "usd":  # which may be gone since it was asked for
             budget = payer.budget if payer is not None else Budget(usd=usd_of(stock.limit))
             budget = self.users_spent.budget_of(stock) if scope.user else budget
@@ -413,7 +412,7 @@ class Limiter:
         """What this worker holds, after all has been told. Who asks may be another, or have forgotten all:
         what records say is told again too."""
         self.flush(now=True)
-        self._keys_spent.again()
+        self.keys_spent.again()
         self.users_spent.again()
         return {
             stock.counter: stock.left + stock.in_use
@@ -463,7 +462,7 @@ class Limiter:
 
     async def refresh(self) -> None:
         """Tell the owner what records say has been spent: it may have missed some."""
-        await self._keys_spent.refresh(list(self._budgets.values()))
+        await self.keys_spent.refresh(list(self.budgets.values()))
         await self.users_spent.refresh()
 
     async def close(self) -> None:
@@ -478,20 +477,17 @@ class Limiter:
 
     def uses(self) -> list[LimitUse]:
         """How much of each limit is used, as far as is known here."""
-        late = self._clock.monotonic() - WINDOW_S
-        found = []
-        for stocks in self._scopes.values():
+        now, found = self._clock.monotonic(), []
+        for stocks in self.scopes.values():
             for stock in stocks:
-                used = stock.in_use
-                if stock.kind == "minute":
-                    used = stock.limit - stock.remaining if stock.seen_at > late else 0
-                scope, age_s = stock.scope, self._clock.monotonic() - stock.seen_at
+                used = stock.limit - stock.left_at(now) if stock.kind == "minute" else stock.in_use
+                scope, age_s = stock.scope, now - stock.seen_at
                 found.append(LimitUse(scope.kind, scope.name, stock.what, stock.limit, used, age_s))
         for room in self._rooms.values():
             scope = room.stock.scope
             found.append(LimitUse(scope.kind, scope.name, "waiting", room.queue.size, len(room), 0.0))
-        for payer, counter, _ in each_counter(self._budgets.values(), self._clock.now()):
-            scope, spent = payer.scope, float(usd_of(self._keys_spent.of(counter)))
+        for payer, counter, _ in each_counter(self.budgets.values(), self._clock.now()):
+            scope, spent = payer.scope, float(usd_of(self.keys_spent.of(counter)))
             found.append(LimitUse(scope.kind, scope.name, "usd", float(payer.budget.usd), spent, 0.0))
         return found
 

@@ -16,7 +16,7 @@ import msgspec
 from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated
 from airboss.domain.plan import DeploymentPlan
 from airboss.domain.request import Operation
-from airboss.gateway import at_once, messages, responses
+from airboss.gateway import at_once, messages, own_key, responses
 from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection
@@ -184,6 +184,14 @@ async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
     client.respond(200, JSON + router.id_header(), msgspec.json.encode(entry))
 
 
+async def _own_key(router: Router, client: Connection, http: HttpRequest) -> None:
+    serving = router.worker.view()
+    principal = serving.authenticate(http.headers)
+    names, clock = serving.names(principal), router.worker.clock
+    told = own_key.own_key(principal.key, names, serving.limiter, clock)
+    client.respond(200, JSON + router.id_header(), own_key.encode(told))
+
+
 async def _healthz(router: Router, client: Connection, http: HttpRequest) -> None:
     del http
     client.respond(200, JSON + router.id_header(), b'{"status":"ok"}')
@@ -279,6 +287,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/logs": {"POST": _by(logs)},
     NOT_TAKEN: {"POST": _by(metrics)},
     "/v1/models": {"GET": _models},
+    "/v1/key": {"GET": _own_key},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},
     "/metrics": {"GET": _metrics},

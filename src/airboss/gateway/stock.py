@@ -192,6 +192,10 @@ class Stock:
         """What is left for everybody, as far as is known here."""
         return max(0, min(self.limit, self.beyond + self.left))
 
+    def left_at(self, now: float) -> int:
+        """The same, where what was known long ago tells nothing any more."""
+        return self.remaining if self.seen_at > now - WINDOW_S else self.limit
+
 
 class LimitReached(RateLimited):
     """A limit says no; the same may be taken in `retry_after_s`. `headers` tell of the limit."""
