@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from airboss.cli.status import ALARMS_TOLD, made_room, put_away, unserved, well
@@ -12,6 +14,7 @@ from airboss.cli.status import alarm as status_line
 from airboss.cli.status import alarms as status_lines
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
+from tests.support.seed_records import seed_status
 
 
 def alarm(name: str = "errors", **fields: Any) -> dict[str, Any]:
@@ -77,6 +80,15 @@ def test_numbers_are_to_be_read(run: Run, api: AdminApi) -> None:
     out = run("monitor", "list", "--url", api.url)[1]
     assert all(each in out for each in ("1,234,567", "above 1,000,000", "33.3 % "))
     assert "e+06" not in out
+
+
+def test_what_fires_stands_first_in_the_list(run: Run, api: AdminApi) -> None:
+    """Then what is about to; the rest by name."""
+    states = {"a": "ok", "b": "pending", "c": "no_data", "d": "firing"}
+    found = [alarm(name, state=state) for name, state in states.items()]
+    api.answers["GET", "/api/v1/alarms"] = {"alarms": found}
+    _, out, _ = run("monitor", "list", "--url", api.url)
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["d", "b", "a", "c"]
 
 
 def test_list_of_nothing_says_what_to_do(run: Run, api: AdminApi) -> None:
@@ -245,6 +257,20 @@ def test_status_begins_with_gateways_that_serve_nothing() -> None:
         "[red]no call is served[/] by gateway-0: it cannot",
         "[red]gateway-1[/] has said nothing of itself since 9:00",
     ]
+
+
+def test_status_begins_with_alarms_that_fire(run: Run, api: AdminApi) -> None:
+    """Before what is served, and not a second time below."""
+    line = {"kind": "threshold", "deployment": "d", "metric": "error_rate", "value": 1.0}
+    line |= {"since": "2026-11-23T14:30:00+00:00", "silenced_until": None}
+    states = {"d.ok": "ok", "d.fire": "firing"}
+    found = msgspec.to_builtins(seed_status(datetime(2026, 11, 23, 14, 30, tzinfo=UTC)))
+    found["alarms"] = [line | {"name": name, "state": state} for name, state in states.items()]
+    api.answers["GET", "/api/v1/status"] = found
+    ended, out, err = run("status", "--url", api.url)
+    assert (ended, err) == (1, "")
+    assert out.index("d.fire firing") < out.index("deployment") < out.index("d.ok ok")
+    assert out.count("d.fire") == 1
 
 
 def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:

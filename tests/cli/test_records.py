@@ -162,6 +162,23 @@ def test_one_record_in_full(run: Run, api: AdminApi) -> None:
     assert json.loads(run("records", "--url", api.url, "--id", "x", "--json")[1]) == made
 
 
+def test_one_record_says_who_scored_it_and_why(run: Run, api: AdminApi) -> None:
+    """The record has the values alone; what a person wrote cannot steer a terminal."""
+    api.answers["GET", "/api/v1/records/x"] = record(1, scores={"helpfulness": 0.0, "tone": None})
+    said = {"name": "helpfulness", "value": 0.0, "source": "feedback", "by": "app", "user": "ann"}
+    said |= {"comment": "the wrong parcel\x1b[2J", "unscored": None}
+    tone = {"name": "tone", "value": None, "source": "scorer", "by": "judge", "user": None, "comment": None}
+    answer = {"scores": [said, tone | {"unscored": "no verdict"}]}
+    api.answers["GET", "/api/v1/records/x/scores"] = answer
+    code, out, _ = run("records", "--url", api.url, "--id", "x")
+    assert code == 0
+    lines = [line for line in out.splitlines() if line.startswith("score ")]
+    assert lines == [
+        'score helpfulness 0.0, feedback of ann by app: "the wrong parcel\\u001b[2J"',
+        "score tone unscored, scorer by judge: no verdict",
+    ]
+
+
 def test_a_record_that_is_not_there_is_a_no(run: Run, api: AdminApi) -> None:
     """An unknown id ends with the server's words and exit code 1."""
     code, out, err = run("records", "--url", api.url, "--id", "x")

@@ -238,7 +238,7 @@ def list_tags(
             print_json(each)
         return
     if not found:
-        console().print("no tag has a budget; write one as [tags.NAME] in the configuration")
+        console().print("no tag has a budget; write one as [tags.NAME] in the configuration", markup=False)
         return
     from rich.markup import escape  # noqa: PLC0415 - as above
 

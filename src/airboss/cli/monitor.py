@@ -15,6 +15,8 @@ monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is
 
 COLOURS = {"ok": "green", "resolved": "green", "pending": "yellow", "no_data": "yellow", "firing": "red"}
 
+URGENT = ("firing", "pending")
+
 
 @monitor.command("list")
 def list_alarms(
@@ -162,7 +164,8 @@ def show_table(found: list[dict[str, Any]]) -> None:
     table.add_column("alarm", overflow="fold", min_width=22)  # whole: it is asked for by it
     for name in ("state", "since", "value", "bound", "silenced until"):
         table.add_column(name)
-    for each in found:
+    # What somebody has to look at first comes first.
+    for each in sorted(found, key=lambda each: URGENT.index(each["state"]) if each["state"] in URGENT else 9):
         silence = each["silence"]
         table.add_row(
             escape(each["name"]),

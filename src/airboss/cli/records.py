@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -194,8 +194,13 @@ def show_record(api: Api, record_id: str, *, as_json: bool) -> None:
     if not record_id.strip("./"):
         # Such a name would be another place of the API.
         raise AirbossError(f"no record {record_id!r}; `airboss records` lists the newest with their ids")
-    found = api.get(f"/api/v1/records/{quote(record_id, safe='')}")
-    (print_json if as_json else show_one)(found)
+    where = f"/api/v1/records/{quote(record_id, safe='')}"
+    found = api.get(where)
+    if as_json:
+        print_json(found)
+        return
+    # Who said so and in which words: a record has the values alone.
+    show_one(found, api.get(f"{where}/scores")["scores"] if found["scores"] else ())
 
 
 def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: bool) -> None:
@@ -351,8 +356,8 @@ def as_read(value: object) -> str:
     return "-" if value is None else said(value)
 
 
-def show_one(record: dict[str, Any]) -> None:
-    """Every field of one record, then its bodies as indented JSON."""
+def show_one(record: dict[str, Any], scores: Sequence[dict[str, Any]] = ()) -> None:
+    """Every field of one record, what is thought of it, then its bodies as indented JSON."""
     for name, value in record.items():
         if name in ("request", "response", "attempts"):
             continue
@@ -361,6 +366,12 @@ def show_one(record: dict[str, Any]) -> None:
         sys.stdout.write(f"\nattempt {number}\n")
         for name, value in attempt.items():
             sys.stdout.write(f"  {name:18} {'-' if value is None else said(value)}\n")
+    for score in scores:
+        value = "unscored" if score["value"] is None else as_read(score["value"])
+        of = f" of {as_read(score['user'])}" if score["user"] else ""
+        why = score["comment"] or score["unscored"]
+        words = f": {why if why.isprintable() else json.dumps(why)}" if why else ""
+        sys.stdout.write(f"\nscore {score['name']} {value}, {score['source']}{of} by {score['by']}{words}\n")
     for name in ("request", "response"):
         body = "not kept" if record[name] is None else json.dumps(record[name], ensure_ascii=False, indent=2)
         sys.stdout.write(f"\n{name}\n{body}\n")

@@ -71,7 +71,7 @@ def show(found: dict[str, Any]) -> None:
         # Roles that were started one by one do not know of each other.
         serves = f"serves {found['base_url']}\n" if found["base_url"] else ""
         out.print(f"{serves}console {found['console_url']}")
-    for each in unserved(found):
+    for each in (*unserved(found), *map(alarm, fires(found))):
         out.print(each)
     deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")
     for each in found["deployments"]:
@@ -106,7 +106,8 @@ def show(found: dict[str, Any]) -> None:
             out.print(line)
     for each in found.get("breakers", ()):
         out.print(breaker(each))
-    for line in alarms(found.get("alarms", ())):
+    firing = fires(found)
+    for line in alarms([each for each in found.get("alarms", ()) if each not in firing]):
         out.print(line)
 
 
@@ -198,6 +199,11 @@ def breaker(found: dict[str, Any]) -> str:
     why = f" after {found['last_failure']}" if found["last_failure"] else ""
     where = f"{found['provider']}/{found['model']} at {found['url']}"
     return f"breaker [red]{found['state'].replace('_', ' ')}[/]: {escape(where)} {state}{escape(why)}"
+
+
+def fires(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The alarms that fire."""
+    return [each for each in found.get("alarms", ()) if each["state"] == "firing"]
 
 
 def alarms(found: Sequence[dict[str, Any]]) -> Iterator[str]:
