@@ -53,10 +53,42 @@ def calls_of(site: Site, link: str) -> int:
     return int(words[1].replace(",", ""))
 
 
+def test_two_things_are_chosen_by_two_controls(site: Site) -> None:
+    """The second adds to the first, wherever that came from; the same twice is once; links keep both."""
+    person = site.person()
+    page = shown(person, "/explore?range=30d&group_by=deployment&and_by=model")
+    told = site.program().get("/api/v1/usage", params={"range": "30d", "group_by": "deployment,model"}).json()
+    for row in told["rows"]:
+        assert " · ".join(row["group"]) in page.text
+    assert "airboss records --by 'deployment,model'" in page.text
+    assert any("group_by=deployment%2Cmodel" in each for each in hrefs(page))
+    raw = person.get("/explore?range=30d&group_by=deployment,model").text
+    first, second = re.findall(r'<select name="(?:group_by|and_by)".*?</select>', raw)
+    assert '<option value="deployment" selected>' in first
+    assert '<option value="model" selected>' in second
+    assert '<option value="deployment"' not in second
+    once = shown(person, "/explore?range=30d&group_by=model&and_by=model")
+    assert "--by 'model'" in once.text
+    kept = {"name": "pairs", "url": "/explore?range=30d&group_by=deployment&and_by=model"}
+    assert site.program().post("/api/v1/views", json=kept).status_code == 200
+
+
+def test_this_month_and_the_last_are_a_click_away(site: Site) -> None:
+    """In UTC, as budgets and sums by the month are; what else is chosen stays."""
+    person = site.person()
+    page = shown(person, "/explore?range=24h&group_by=deployment")
+    this, last = [each for each in hrefs(page) if "since=2026-1" in each and each.startswith("/explore")][:2]
+    assert this == "/explore?group_by=deployment&since=2026-11-01T00%3A00%3A00Z"
+    assert last == (
+        "/explore?group_by=deployment&since=2026-10-01T00%3A00%3A00Z&until=2026-11-01T00%3A00%3A00Z"
+    )
+    assert shown(person, last)
+
+
 def test_tags_of_the_newest_calls_can_be_chosen(site: Site) -> None:
     """By their names; one that cannot be asked for is not offered."""
     put(site.log, sample(tags={"team ü": "x", "a,b": "y", "<i>": "z"}))
     page = shown(site.person(), "/explore")
     offered = [each for each in page.values("value") if str(each).startswith("tag:")]
-    assert offered == ["tag:<i>", "tag:app", "tag:env", "tag:team ü"]
+    assert offered == ["tag:<i>", "tag:app", "tag:env", "tag:team ü"] * 2  # as the first and as the second
     assert "per" in page.values("name")

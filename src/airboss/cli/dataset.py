@@ -30,7 +30,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's n
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
     *,
-    file: Annotated[Path | None, typer.Option(help="JSON Lines to read; - is stdin.")] = None,
+    file: Annotated[Path | None, typer.Option(help="JSON Lines or CSV to read; - is stdin.")] = None,
     from_records: Annotated[
         bool, typer.Option("--from-records", help="Make it of recorded calls that match the filters.")
     ] = False,
@@ -57,9 +57,7 @@ def create(
 ) -> None:
     """Keep a dataset made of a file, or of recorded calls; all of it or nothing."""
     if (file is None) != from_records:
-        raise WrongCall(
-            "give either --file FILE.jsonl or --from-records, which takes the filters of `records`"
-        )
+        raise WrongCall("give either --file FILE or --from-records, which takes the filters of `records`")
     if group_by not in GROUPS:
         raise WrongCall(f"--group-by {group_by!r} is none; it is user, session or none")
     train, validation = read_split(split)

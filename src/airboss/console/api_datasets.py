@@ -18,6 +18,7 @@ from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
 from airboss.evaluations.from_records import OWN_KEY, Approved, Grouping, gather
 from airboss.evaluations.jsonl import read_jsonl
 from airboss.evaluations.library import KeptDataset, Library
+from airboss.evaluations.table import as_lines
 from airboss.store.sealed_log import began
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -44,8 +45,9 @@ class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class DatasetIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A dataset to keep: either `jsonl`, the text of a JSON Lines file that messages call `source`, or
-    `records`. `train` and `validation` are shares of 1, the rest is the holdout; `seed` draws the parts."""
+    """A dataset to keep: either `jsonl`, the text of a file in JSON Lines or of a table (CSV) that messages
+    call `source`, or `records`. `train` and `validation` are shares of 1, the rest is the holdout; `seed`
+    draws the parts."""
 
     name: str
     jsonl: str | None = None
@@ -140,8 +142,9 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         raise InvalidRequest("a dataset is made of either `jsonl` or `records`; give one of them")
     left_out: dict[str, int] = {}
     if wanted.jsonl is not None:
-        stream = BytesIO(wanted.jsonl.encode("utf-8", "surrogatepass"))
-        made = read_jsonl(stream, name=wanted.name, source=wanted.source[:200], shares=shares)
+        source = wanted.source[:200]
+        stream = BytesIO(as_lines(wanted.jsonl, source=source).encode("utf-8", "surrogatepass"))
+        made = read_jsonl(stream, name=wanted.name, source=source, shares=shares)
     else:
         assert wanted.records is not None  # one of the two is there
         items, left_out = _gathered(desk, call, wanted.records)
@@ -149,7 +152,8 @@ def create_dataset(desk: Desk, call: Call) -> Created:
     of = "jsonl" if wanted.jsonl else "records"
     with desk.ledger.together():
         new = library(desk).put(made)
-        kept = library(desk).find(made.name)
+        same = (made.name, made.digest)
+        kept = next(each for each in library(desk).all() if (each.name, each.digest) == same)
         _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
     return Created(dataset=kept, new=new, left_out=left_out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.console import (
+    quality_forms,
     views,
     views_alerts,
     views_approvals,
@@ -68,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_deployments.ACTIONS,
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,
+    *quality_forms.ACTIONS,
     *views_review.ACTIONS,
     *views_drift.ACTIONS,
     *views_keys.ACTIONS,

@@ -84,7 +84,7 @@ KEYS = "keys"
 EXPLORE_FILTERS = tuple(name for name in FILTER_NAMES if name not in ("sort", "id", "text"))
 PAGE_NAMES = {
     "/": (*TIME_NAMES, "deployment", "sort"),
-    "/explore": (*TIME_NAMES, *EXPLORE_FILTERS, "group_by", "metric", "compare", "per"),
+    "/explore": (*TIME_NAMES, *EXPLORE_FILTERS, "group_by", "and_by", "metric", "compare", "per"),
     "/records": (*FILTER_NAMES, *TIME_NAMES, "search", "before", "trail", "columns"),
 }
 """The parameters of the pages whose state can be saved as a view."""

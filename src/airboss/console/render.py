@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +166,7 @@ class Templates:
             minute=lambda value: text.moment(value, seen.zone, now=seen.now).rpartition(":")[0],
             ago=lambda value: text.age(seen.now - value if value is not None else None),
             local_input=lambda value: local_input(value, seen.zone),
+            months=months(seen.now),
             **values,
         )
 
@@ -173,6 +174,13 @@ class Templates:
 def local_input(value: datetime | None, local: tzinfo) -> str:
     """A time as a `datetime-local` field holds it."""
     return value.astimezone(local).strftime("%Y-%m-%dT%H:%M:%S") if value is not None else ""
+
+
+def months(now: datetime) -> tuple[tuple[str, str, str | None], ...]:
+    """The calendar month of now and the one before, in UTC: words, beginning, and end where it is over."""
+    this = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before = (this - timedelta(days=1)).replace(day=1)
+    return (("This month", iso(this), None), ("Last month", iso(before), iso(this)))
 
 
 def html(content: str, *, status: int = 200) -> Response:

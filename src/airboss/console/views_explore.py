@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -61,8 +61,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def explore(desk: Desk, seen: Visit) -> View:
     """The page."""
     period = period_of(desk, seen)
-    keep = dict(seen.params)
-    by = keep.get("group_by", "").strip(" ,") or "deployment"
+    keep = grouped(seen.params)
+    by = keep.get("group_by") or "deployment"
     params = {**{name: value for name, value in keep.items() if name not in TIME_NAMES}, "group_by": by}
     per = params.get("per", "")
     call = Call(
@@ -80,9 +80,8 @@ def explore(desk: Desk, seen: Visit) -> View:
         period=period,
         keep=keep,
         by=by,
-        groups=DIMENSIONS,
-        own_group=by if by not in DIMENSIONS else "",
-        tags=[each for each in tags(desk, asked, period) if each != by],
+        by_parts=(*asked.by, "")[:2],
+        groups=[*DIMENSIONS, *dict.fromkeys((*others(asked.by), *tags(desk, asked, period)))],
         per=per,
         pers=PERS,
         cut=per == "day" and len(found.rows) == DAYS_ROWS,
@@ -104,6 +103,19 @@ def explore(desk: Desk, seen: Visit) -> View:
         files={form: exported(params, period, form) for form in ("csv", "parquet")},
         cli=cli(params, period),
     )
+
+
+def grouped(params: Mapping[str, str]) -> dict[str, str]:
+    """The parameters, with what the form's second choice adds to `group_by` written into that."""
+    keep = dict(params)
+    parts = f"{keep.pop('group_by', '')},{keep.pop('and_by', '')}".split(",")
+    by = ",".join(dict.fromkeys(each.strip() for each in parts if each.strip()))
+    return keep | ({"group_by": by} if by else {})
+
+
+def others(by: Sequence[str]) -> list[str]:
+    """Those of them that are no dimension: tags."""
+    return [each for each in by if each not in DIMENSIONS]
 
 
 def rows(found: UsageAnswer, asked: UsageQuery, keep: dict[str, str], period: Period) -> list[Row]:

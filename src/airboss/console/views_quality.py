@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from airboss.console import api_datasets, api_eval, api_jobs
+from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
 from airboss.console.api_eval import Evaluation
 from airboss.console.believed import believed
 from airboss.console.desk import Desk
@@ -50,7 +50,12 @@ def scores(desk: Desk, seen: Visit) -> View:
 def evaluations(desk: Desk, seen: Visit) -> View:
     """Every evaluation, the newest first."""
     found = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
-    return View("evaluations.html", evals=found.evals, there=dataset_names(desk))
+    return View(
+        "evaluations.html",
+        evals=found.evals,
+        there=dataset_names(desk),
+        offered=quality_forms.choices(desk),
+    )
 
 
 def evaluation(desk: Desk, seen: Visit) -> View:
@@ -152,6 +157,8 @@ def dataset(desk: Desk, seen: Visit) -> View:
             for each in items.items[:ITEMS_SHOWN]
         ],
         evals=[each for each in ran.evals if each.dataset == found.dataset.name],
+        offered=quality_forms.choices(desk),
+        deleting=quality_forms.deleting(found.dataset),
     )
 
 

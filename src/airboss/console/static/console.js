@@ -95,7 +95,11 @@
       location.assign($("a", rows()[selected()]).href);
     }
   });
-  document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit(); });
+  for (const each of $$("input[data-into]")) each.closest("label").hidden = false;
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
+    if (event.target.matches("input[data-into]")) event.target.files[0]?.text().then((text) => { $(`#${event.target.dataset.into}`).value = text; });
+  });
   // A form that is refused stays as it was written, and says why.
   const refused = (form, words) => {
     const said = document.createElement("p");

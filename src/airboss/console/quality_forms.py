@@ -1,0 +1,133 @@
+"""Forms that begin an evaluation, and keep or delete a dataset."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from airboss.console import api_datasets, api_eval
+from airboss.console.desk import Desk
+from airboss.console.fleet import release_names
+from airboss.console.page import Action, Form, current_plan
+from airboss.console.rollout_words import Doing
+from airboss.domain.errors import InvalidRequest
+from airboss.evaluations.library import KeptDataset
+
+TEXT_MAX: Final = 2_000_000
+"""Characters of a dataset that is written into a form; the verb takes more."""
+FORM_MAX: Final = 8 * 1024 * 1024
+LINES_MAX: Final = 4_000
+"""Characters of scorers that are written out."""
+SCORERS: Final = {
+    "exact": "is what is expected",
+    "contains": "holds what is expected",
+    "refusal": "no refusal",
+    "length": "in characters",
+    "latency": "in ms",
+    "cost": "in USD",
+}
+"""Scorers that need no more than their name."""
+
+
+def choices(desk: Desk) -> dict[str, Any]:
+    """What the form of an evaluation offers."""
+    plan = current_plan(desk)
+    return {
+        "datasets": sorted({each.name for each in desk.evals.datasets()}),
+        "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
+        "releases": sorted({name for name in release_names(desk).values() if name}),
+        "scorers": SCORERS,
+    }
+
+
+def begin(desk: Desk, form: Form) -> str:
+    """Begin an evaluation, as the verb does, and show it."""
+    judge = form.text("judge")
+    lines = form.text("scorers", most=LINES_MAX).splitlines()
+    scorers = [
+        *form.every.get("scorer", ()),
+        *([f"llm_judge:{judge}"] if judge else []),
+        *(each.strip() for each in lines if each.strip()),
+    ]
+    if not scorers:
+        raise InvalidRequest("no scorer is chosen; choose one at least", param="scorers")
+    gate = form.text("gate")
+    order = {
+        "dataset": form.needed("dataset"),
+        "deployment": form.needed("deployment"),
+        "release": form.text("release") or None,
+        "baseline": form.text("baseline") or None,
+        "scorers": scorers,
+        "part": form.text("part") or "validation",
+        "gates": [gate] if gate else [],
+        "why": form.text("why") or None,
+    }
+    return f"/evaluations/{api_eval.run_eval(desk, form.call(order)).id}"
+
+
+def keep(desk: Desk, form: Form) -> str:
+    """Keep a dataset that is written into a form, as JSON Lines or as a table."""
+    train, validation = (percent(form, part) for part in ("train", "validation"))
+    wanted = {
+        "name": form.needed("dataset"),
+        "jsonl": form.needed("text", most=TEXT_MAX),
+        "source": "the text",
+        "train": train / 100,
+        "validation": validation / 100,
+    }
+    return f"/datasets/{api_datasets.create_dataset(desk, form.call(wanted)).dataset.digest[:16]}"
+
+
+def percent(form: Form, name: str) -> int:
+    """A field that says how many percent. Raises InvalidRequest."""
+    text = form.text(name)
+    if not (text.isascii() and text.isdigit() and int(text[:4]) <= 100):
+        raise InvalidRequest(f"{name} is {text[:40]!r}; write 0 to 100, in percent", param=name)
+    return int(text)
+
+
+def deleting(kept: KeptDataset) -> Doing:
+    """The button that deletes a dataset."""
+    return Doing(
+        action="delete",
+        label="Delete",
+        confirm=f"Delete {kept.name}",
+        happens=f"Every version of {kept.name} goes, with the answers to its items. Reports of evaluations "
+        "on it stay, and so does who read its holdout.",
+        undo="Nothing does: make it anew, of the same file or calls.",
+        hidden=(),
+        danger=True,
+        reasoned=False,
+    )
+
+
+def delete(desk: Desk, form: Form) -> str:
+    """Delete a dataset in all its versions."""
+    api_datasets.delete_dataset(desk, form.call())
+    return "/datasets"
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="eval.run",
+        path="/evaluations",
+        act=begin,
+        role="operator",
+        done="It has begun; this page goes on by itself.",
+    ),
+    Action(
+        name="dataset.keep",
+        path="/datasets/text",
+        act=keep,
+        role="operator",
+        done="The dataset is kept.",
+        body_max=FORM_MAX,
+    ),
+    Action(
+        name="dataset.delete",
+        path="/datasets/{name}/delete",
+        act=delete,
+        role="operator",
+        done="The dataset is deleted.",
+    ),
+)
+"""What the forms do."""

@@ -1,0 +1,112 @@
+"""Evaluations and datasets by form: what the verbs do, without a shell."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from airboss.evaluations.orders import EvalTask
+from tests.console.looped import LoopSite, pressed
+from tests.console.test_pages import shown
+from tests.support.seed_loop import OLD_PROMPT
+from tests.support.seed_quality import dataset
+
+ORDER = {"dataset": "orders", "deployment": "support", "back": "/evaluations"}
+
+
+@pytest.fixture
+def site(fresh: LoopSite) -> LoopSite:
+    """A deployment, and a dataset in three parts."""
+    fresh.loop.apply(OLD_PROMPT)
+    dataset(fresh.loop, count=40)
+    return fresh
+
+
+def test_an_evaluation_is_begun_from_its_page(site: LoopSite) -> None:
+    """With what was chosen; the page of it comes next, and the audit log has it as the verb's."""
+    person = site.person()
+    assert 'action="/evaluations"' in person.get("/evaluations").text
+    assert 'name="dataset" value="orders"' in person.get("/datasets/orders").text
+    fields = {**ORDER, "scorer": "contains", "scorers": "polite=contains:please\n\n", "judge": "support"}
+    answer = pressed(person, "/evaluations", **fields, baseline="none", gate="")
+    (job,) = site.loop.jobs.list("eval", 5)
+    assert answer.headers["location"] == f"/evaluations/{job.id}"
+    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+    assert [each.name for each in plan.scorers] == ["contains", "llm_judge", "polite"]
+    assert (plan.a, plan.dataset_name, plan.part) == (None, "orders", "validation")
+    assert "It has begun" in shown(person, f"/evaluations/{job.id}").text
+    assert site.audit.entries[-1][0:3:2] == ("eval.run", job.id)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "no scorer is chosen"),
+        ({"scorer": "exact", "part": "holdout"}, "say why it is read"),
+        ({"scorer": "exact", "gate": "exakt:better"}, "gate"),
+        ({"scorer": "exact", "release": "nobody"}, "nobody"),
+        ({"scorer": "exact", "dataset": "gone"}, "no dataset is called"),
+    ],
+)
+def test_an_order_that_means_nothing_begins_nothing(
+    site: LoopSite, fields: dict[str, str], said: str
+) -> None:
+    """And says why, as the verb does."""
+    answer = pressed(site.person(), "/evaluations", **{**ORDER, "baseline": "none", **fields})
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert site.loop.jobs.list("eval", 5) == ()
+
+
+def test_a_dataset_is_kept_of_a_text_and_deleted(site: LoopSite) -> None:
+    """Pasted cells are as good as JSON Lines; deleted, every version is gone, and the page says so."""
+    person = site.person()
+    cells = "input\texpected\nIs it spam?\tyes\nIs that?\tno"
+    kept = {"dataset": "spam", "text": cells, "train": "0", "validation": "100"}
+    where = pressed(person, "/datasets/text", **kept).headers["location"]
+    page = shown(person, f"{where}?part=validation")
+    assert "Is it spam?" in page.text
+    assert "The dataset is kept" in page.text
+    second = {**kept, "text": '{"input": "More", "expected": "yes"}'}
+    assert pressed(person, "/datasets/text", **second).headers["location"] != where
+    assert len([each for each in site.loop.evals.datasets() if each.name == "spam"]) == 2
+    again = pressed(person, "/datasets/text", **kept).headers["location"]
+    assert again == where, "the version that it is, not the newest"
+    assert f'action="{where}/delete"' in person.get(where).text
+    assert pressed(person, f"{where}/delete").headers["location"] == "/datasets"
+    assert "The dataset is deleted" in shown(person, "/datasets").text
+    assert {each.name for each in site.loop.evals.datasets()} == {"orders"}
+    assert [each[0] for each in site.audit.entries][-3:] == [
+        "dataset.create",
+        "dataset.create",
+        "dataset.delete",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"text": "question\nIs it spam?"}, "the text: a table begins with the names of its columns"),
+        ({"text": '{"input": "a"}\n{"inputs": "b"}'}, "the text, line 2"),
+        ({"train": "60", "validation": "50"}, "at most 1"),
+        ({"train": "a third"}, "train is"),
+        ({"train": "101"}, "train is"),
+        ({"dataset": "a b"}, "no name of a dataset"),
+    ],
+)
+def test_a_text_that_is_no_dataset_keeps_nothing(site: LoopSite, fields: dict[str, str], said: str) -> None:
+    """And is told where it is wrong."""
+    given = {"dataset": "spam", "text": "input\nIs it spam?", "train": "40", "validation": "30"}
+    answer = pressed(site.person(), "/datasets/text", **{**given, **fields})
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert {each.name for each in site.loop.evals.datasets()} == {"orders"}
+
+
+def test_who_may_only_look_gets_no_form(site: LoopSite) -> None:
+    """Forms are an operator's."""
+    for path in ("/evaluations", "/datasets", "/datasets/orders"):
+        text = site.person("reader").get(path).text
+        assert "/datasets/text" not in text
+        assert 'action="/evaluations"' not in text
+        assert "/delete" not in text
