@@ -364,9 +364,11 @@ def test_a_silent_server_is_given_up_on(valkey: ValkeyServer, monkeypatch: pytes
                 await answer
             with pytest.raises(Unavailable, match="has not answered"):
                 counters.ask([ONE_CALL])
+            assert not counters.here, "what is refused for want of an answer is not to be called well"
         finally:
             valkey.go_on()
         await until(lambda: not counters._asked)
+        assert counters.here
         await settled(counters)
         await granted(counters.ask([ONE_CALL]))
         await counters.close()

@@ -113,8 +113,8 @@ class FarCounters(ABC):
 
     @property
     def here(self) -> bool:
-        """Whether we are welcome."""
-        return self._line is not None
+        """Whether we are welcome, and answered."""
+        return self._line is not None and not self._silent()
 
     def ask(self, wants: Sequence[Want]) -> asyncio.Future[Answer]:
         """As `Counters.ask`."""
@@ -122,12 +122,17 @@ class FarCounters(ABC):
         if line is None:
             raise self._away("is not there")
         now = asyncio.get_running_loop().time()
-        if self._asked and next(iter(self._asked.values())).due <= now:
+        if self._silent():
             raise self._away(f"has not answered for {ANSWER_S:g} s")
         self._number += 1
         question = self._asked[self._number] = _Question(tuple(wants), now + ANSWER_S)
         line.say(Ask(self._number, question.wants))
         return question.answer
+
+    def _silent(self) -> bool:
+        """Whether a question has not been answered in time."""
+        oldest = next(iter(self._asked.values()), None)
+        return oldest is not None and oldest.due <= asyncio.get_running_loop().time()
 
     def tell(self, changes: Sequence[Change]) -> None:
         """As `Counters.tell`."""
