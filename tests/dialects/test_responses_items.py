@@ -64,7 +64,7 @@ results = st.builds(lambda name, text: {"role": "tool", "tool_call_id": name, "c
 def test_there_and_back(messages: list[dict[str, Any]]) -> None:
     """Items read as input again are the same messages, but that calls join the words before them."""
     items = msgspec.json.decode(msgspec.json.encode(items_of(messages, "r")), type=list[msgspec.Raw])
-    assert _flat(input_messages(items, [])) == _flat(messages)
+    assert _flat(input_messages(items, [], [])) == _flat(messages)
 
 
 def _flat(messages: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

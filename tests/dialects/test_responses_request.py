@@ -96,12 +96,12 @@ INPUTS: list[tuple[str, Any, list[dict[str, Any]]]] = [
             called("a", '{"x":1}'),
             called("b"),
             {"type": "function_call_output", "call_id": "a", "output": "1"},
-            {"type": "function_call_output", "call_id": "b", "output": [text("2")]},
+            {"type": "function_call_output", "call_id": "b", "output": [text("2"), text("3")]},
         ],
         [
             {"role": "assistant", "content": "Let me see.", "tool_calls": [call("a", '{"x":1}'), call("b")]},
             {"role": "tool", "tool_call_id": "a", "content": "1"},
-            {"role": "tool", "tool_call_id": "b", "content": "2"},
+            {"role": "tool", "tool_call_id": "b", "content": "2\n3"},
         ],
     ),
     (

@@ -19,8 +19,8 @@ from airboss.providers.chat_request import ID_CHARS_MAX, fitting_id
 THOUGHTS_OF_OPENAIS = "openai_thoughts"
 """The member of a message that has what a model of OpenAI's thought before it, as blocks."""
 _OWN = (
-    *("thinking_blocks", "cache_control", "extra_content", "responses_items", "responses_custom", "images"),
-    THOUGHTS_OF_OPENAIS,
+    *("thinking_blocks", "cache_control", "extra_content", "images", THOUGHTS_OF_OPENAIS),
+    *("responses_items", "responses_custom", "responses_named"),
 )
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
 NAME_CHARS_MAX = 64

@@ -100,7 +100,7 @@ def _response(response: Any) -> Any:
         return response
     try:
         # What ran at OpenAI has no words in chat, and is left out.
-        said = input_messages([msgspec.Raw(encode(each)) for each in list_of(response.get("output"))], [])
+        said = input_messages([msgspec.Raw(encode(each)) for each in list_of(response.get("output"))], [], [])
     except _UNREADABLE:
         return response
     message: Json = {"role": "assistant", "content": None}

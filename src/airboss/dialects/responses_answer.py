@@ -17,6 +17,7 @@ from airboss.dialects.responses_output import usage_of
 from airboss.dialects.responses_passing import pass_on
 from airboss.dialects.responses_request import Asked, history_in, read_responses
 from airboss.dialects.responses_stream import Items, Stream, error_in, status_of
+from airboss.dialects.responses_tools import Called
 from airboss.dialects.speech import CHATS, Counts, Json, Passing, encode, in_own_words
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
@@ -78,6 +79,10 @@ class ResponsesSpeech:
         """Whether thoughts are said as the summary that was asked for, which is all of them."""
         wanted = self.asked.request.reasoning
         return wanted is not None and wanted.wanted_summary is not None
+
+    def called(self) -> Mapping[str, Called]:
+        """The items that calls are, by what they are called in chat."""
+        return self.asked.called(self._history)
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -3,12 +3,15 @@ messages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from airboss.dialects.chat_said import REASONING, CallJoin, Said, list_of, text_of
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, input_of
+from airboss.dialects.responses_tools import CLIENTS, NAMED, SEARCH_CALL, SEARCH_OUTPUT, Called
 from airboss.dialects.speech import Json
 
 SIGNED = "thinking_blocks"
@@ -24,7 +27,7 @@ WAITING = frozenset(
 _CHAT_KNOWS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference"})
 _BEYOND = frozenset({"phase", "namespace"})
 """Members of items that chat knows, for which it has no words and which OpenAI's models want back."""
-_GO_ON = frozenset({"message", "function_call", "custom_tool_call"}) | WAITING
+_GO_ON = frozenset({"message", "function_call", "custom_tool_call", SEARCH_CALL, SEARCH_OUTPUT}) | WAITING
 """What of an output the next call has."""
 _KINDS = {
     "message": "msg",
@@ -33,6 +36,8 @@ _KINDS = {
     "custom_tool_call": "ctc",
     "image_generation_call": "ig",
     "custom_tool_call_output": "ctco",
+    SEARCH_CALL: "tsc",
+    SEARCH_OUTPUT: "tso",
 }
 
 
@@ -82,12 +87,7 @@ def _items(message: Json) -> Iterator[Json]:
     role = text_of(message.get("role"))
     content = message.get("content")
     if role == "tool":
-        output: Any = content
-        if isinstance(content, list):
-            output = [_part(part) for part in content if isinstance(part, dict)]
-        call = text_of(message.get("tool_call_id"))
-        kind = "custom_tool_call_output" if message.get(CUSTOM) else "function_call_output"
-        yield {"type": kind, "call_id": call, "output": output or ""}
+        yield _output(message, content)
         return
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else list_of(content)
     if role != "assistant":
@@ -109,14 +109,64 @@ def _items(message: Json) -> Iterator[Json]:
     for call in list_of(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
-            arguments = text_of(function.get("arguments"))
-            custom = {"input": input_of(arguments)} if call.get(CUSTOM) else None
-            yield {
-                "type": "function_call" if custom is None else "custom_tool_call",
-                "call_id": text_of(call.get("id")),
-                "name": text_of(function.get("name")),
-                **({"arguments": arguments} if custom is None else custom),
-            }
+            yield _call(call, text_of(function.get("name")), text_of(function.get("arguments")))
+
+
+def _output(message: Json, content: Any) -> Json:
+    call, mark = text_of(message.get("tool_call_id")), _mark(message)
+    if mark.get("type") == SEARCH_OUTPUT:
+        return {**mark, "call_id": call, "execution": CLIENTS}
+    output: Any = content
+    if isinstance(content, list):
+        output = [_part(part) for part in content if isinstance(part, dict)]
+    kind = "custom_tool_call_output" if message.get(CUSTOM) else "function_call_output"
+    return {"type": kind, "call_id": call, "output": output or ""}
+
+
+def _call(call: Json, name: str, arguments: str) -> Json:
+    call_id, mark = text_of(call.get("id")), _mark(call)
+    if mark.get("type") == SEARCH_CALL:
+        return {**mark, "call_id": call_id, "execution": CLIENTS, "arguments": object_in(arguments)}
+    if call.get(CUSTOM):
+        said = {"type": "custom_tool_call", "call_id": call_id, "name": name, "input": input_of(arguments)}
+    else:
+        said = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+    return said | mark
+
+
+def _mark(value: Json) -> Json:
+    mark = value.get(NAMED)
+    return mark if isinstance(mark, dict) else {}
+
+
+def object_in(arguments: str) -> Json:
+    """The object that arguments are; an empty one where they are none."""
+    try:
+        value = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def marked(sent: Sequence[msgspec.Raw], said: Sequence[Json]) -> list[Any]:
+    """Messages of a call as they were `sent`, with the marks that those `said` have: a server of chat is not
+    told."""
+    if len(sent) != len(said) or not any(map(_is_marked, said)):
+        return list(sent)
+    found: list[Any] = [msgspec.json.decode(each) for each in sent]
+    for message, own in zip(found, said, strict=True):
+        message.update(_marks(own))
+        for call, own_call in zip(message.get("tool_calls", ()), own.get("tool_calls", ()), strict=False):
+            call.update(_marks(own_call))
+    return found
+
+
+def _marks(value: Json) -> Json:
+    return {name: value[name] for name in (CUSTOM, NAMED) if name in value}
+
+
+def _is_marked(message: Json) -> bool:
+    return bool(_marks(message)) or any(map(_marks, message.get("tool_calls", ())))
 
 
 def _part(part: Json) -> Json:
@@ -154,6 +204,13 @@ def plainest(parts: list[Json]) -> str | list[Json]:
     return parts
 
 
+def in_words(parts: list[Json]) -> str | list[Json]:
+    """What a tool gave back, in one text where it is nothing but texts: as `plainest`."""
+    if any(part["type"] != "text" for part in parts):
+        return parts
+    return "\n".join(part["text"] for part in parts)
+
+
 def image_url(result: str) -> str:
     """The URL of a picture in base64, whose kind its first bytes tell."""
     kinds = {"/9j/": "jpeg", "UklG": "webp", "R0lG": "gif"}
@@ -166,22 +223,26 @@ def is_cut(finish: str | None) -> bool:
 
 
 def as_history(
-    said: Said, made: Callable[[int], str], custom: Collection[str] = (), *, native: bool = False
+    said: Said,
+    made: Callable[[int], str],
+    called: Mapping[str, Called] | None = None,
+    *,
+    native: bool = False,
 ) -> Json:
     """A whole answer as the message that later requests have: what servers add beside it stays away. `made`
-    is the id that the client was told of a call that has none, by its number. `custom` are the names of
-    custom tools, whose calls hold their bare input where a provider of Responses has said them (`native`)."""
+    is the id that the client was told of a call that has none, by its number. `called` are the items that
+    calls are (`responses_tools`); one of a custom tool holds its bare input where a provider of Responses has
+    said it (`native`)."""
     none = "" if is_cut(said.finish) else "{}"  # as clients were told
     joined = CallJoin()
     for piece in said.calls:
         joined.add(piece)
     calls: list[Json] = []
     for call in joined.calls.values():
-        text = arguments_of(call.text) if native and call.name in custom else call.text or none
+        marks = (called or {}).get(call.name, Called()).marks
+        text = arguments_of(call.text) if native and CUSTOM in marks else call.text or none
         function = {"name": call.name, "arguments": text}
-        calls.append({"id": call.id or made(call.index), "type": "function", "function": function})
-        if call.name in custom:
-            calls[-1][CUSTOM] = True
+        calls.append({"id": call.id or made(call.index), "type": "function", "function": function, **marks})
         if call.extra is not None:
             calls[-1][EXTRA] = call.extra
     message: Json = {"role": "assistant", "content": said.text if said.text or not calls else None}

@@ -80,6 +80,8 @@ class CallKind(msgspec.Struct, frozen=True):
 
 FUNCTION_CALL = CallKind("function_call", "fc", "arguments")
 CUSTOM_CALL = CallKind("custom_tool_call", "ctc", "input")
+SEARCH_CALL = CallKind("tool_search_call", "tsc", "arguments")
+CALL_KINDS: Mapping[str, CallKind] = {each.type: each for each in (FUNCTION_CALL, CUSTOM_CALL, SEARCH_CALL)}
 
 
 def usage_of(counts: Counts) -> Json:

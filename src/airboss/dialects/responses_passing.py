@@ -20,6 +20,7 @@ from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
 from airboss.dialects.responses_items import EXTRA, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
+from airboss.dialects.responses_tools import CLIENTS, SEARCH, SEARCH_CALL, flat_name
 from airboss.dialects.speech import Json, Passing, encode
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.plan import Target
@@ -83,8 +84,8 @@ STATUS: Mapping[str, int] = {
 """The status of an error that comes inside of an answer, by its code (OpenAI's `ResponseError`). Those of
 400 are the caller's to mend."""
 _FINISH: Mapping[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_SAID = frozenset({"message", "reasoning"}) | _CALLS
+_CALLS = frozenset({"function_call", "custom_tool_call", SEARCH_CALL})
+_SAID = frozenset({"message", "reasoning"}) | _CALLS - {SEARCH_CALL}
 _NULL = b"null"
 _OUR_THOUGHTS = re.compile(r"rs_[0-9a-f]{32}(?:_\d+)?")
 """Ids of items of thoughts as they are made here; OpenAI's are longer."""
@@ -255,10 +256,27 @@ class _Item(msgspec.Struct):
     summary: list[_Part] | None = None
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    namespace: str = ""
+    execution: str = ""
+    arguments: Any = ""
     input: str = ""
     id: str = ""
     encrypted_content: Any = None
+
+    @property
+    def calls(self) -> bool:
+        """Whether it calls one of the client's own tools."""
+        return self.type in _CALLS and (self.type != SEARCH_CALL or self.execution == CLIENTS)
+
+    @property
+    def called(self) -> str:
+        """The name of the function that it calls in chat."""
+        return SEARCH if self.type == SEARCH_CALL else flat_name(self.namespace, self.name)
+
+    @property
+    def said(self) -> str:
+        """What it calls that with, as far as it is there."""
+        return lenient.arguments_of(self.arguments) or self.input
 
 
 class _Response(msgspec.Struct):
@@ -315,8 +333,8 @@ class PassingReader:
                 thoughts.append(part.text if part.type == "reasoning_text" else "")
             thoughts += [part.text for part in item.summary or ()]
             blocks += self._thoughts_of(item)
-            if item.type in _CALLS:
-                calls.append(tool_call(item.call_id, item.name, item.arguments or item.input))
+            if item.calls:
+                calls.append(tool_call(item.call_id, item.called, item.said))
         text, refusal = "".join(texts), "".join(refusals)
         choice = whole_choice(
             finish=_finish(said, calls=bool(calls)),
@@ -395,18 +413,18 @@ class PassingReader:
                 return {"reasoning_content": said.delta}
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 return self._arguments(said.output_index, said.delta)
-            case "response.output_item.added" if said.item is not None and said.item.type in _CALLS:
+            case "response.output_item.added" if said.item is not None and said.item.calls:
                 number = self._calls[said.output_index] = len(self._calls)
-                call = tool_call(said.item.call_id, said.item.name, "")
+                call = tool_call(said.item.call_id, said.item.called, "")
                 return {"tool_calls": [{"index": number, **call}]}
             case "response.output_item.added" if said.item is not None and said.item.type not in _SAID:
                 return {"hosted": said.item.type}
             case "response.output_item.done" if said.item is not None and said.item.type == "reasoning":
                 blocks = self._thoughts_of(said.item)
                 return {"thinking_blocks": blocks} if blocks else None
-            case "response.output_item.done" if said.item is not None and said.item.type in _CALLS:
+            case "response.output_item.done" if said.item is not None and said.item.calls:
                 if said.output_index not in self._argued:
-                    return self._arguments(said.output_index, said.item.arguments or said.item.input)
+                    return self._arguments(said.output_index, said.item.said)
         return None
 
     def _arguments(self, at: int, text: str) -> Json | None:

@@ -9,19 +9,49 @@ request on as chat refuses it, unless the provider drops what it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from airboss.dialects.chat_said import REASONING
-from airboss.dialects.responses_custom import CUSTOM, arguments_of, function_of, name_of
-from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, plainest, said_before
+from airboss.dialects.responses_custom import CUSTOM, arguments_of
+from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, in_words, plainest, said_before
+from airboss.dialects.responses_shape import (
+    Item,
+    Loaded,
+    Part,
+    Reasoning,
+    ResponsesRequest,
+    Text,
+    read,
+    typed,
+)
+from airboss.dialects.responses_tools import (
+    CLIENTS,
+    CUSTOM_CALL,
+    NAMED,
+    SEARCH,
+    SEARCH_CALL,
+    SEARCH_OUTPUT,
+    Called,
+    Offered,
+    called_as,
+    called_by,
+    choice_of,
+    each_of,
+    flat_name,
+    found_in,
+    function,
+    names_of,
+)
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
-HINTS = frozenset({"max_tool_calls", "truncation", "prompt_cache_options", "access_programs", "image"})
+HINTS = frozenset(
+    {"max_tool_calls", "truncation", "prompt_cache_options", "access_programs", "image", "client_metadata"}
+)
 """Members that change no answer here: built-in tools are refused, and what does not fit is an error."""
 REFUSED = frozenset({"background", "conversation", "background_options"})
 """Members that nobody heeds here: what they begin would be kept elsewhere, and for every key."""
@@ -49,137 +79,38 @@ _READ = frozenset(
 )
 
 
-class Part(msgspec.Struct, kw_only=True):
-    """One part of a message's content, or of what a function gave back."""
-
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-    image_url: str | None = None
-    detail: str | None = None
-    file_id: str | None = None
-    file_url: str | None = None
-    file_data: str | None = None
-    filename: str | None = None
-    input_audio: Json | None = None
-
-
-class Item(msgspec.Struct, kw_only=True):
-    """One item of the input, of a type that chat knows; one without a type is a message."""
-
-    type: str = "message"
-    role: str | None = None
-    content: str | list[Part] | None = None
-    call_id: str | None = None
-    name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
-    result: str | None = None
-    summary: list[Part] | None = None
-    thinking_blocks: list[Json] | None = None
-    extra_content: Json | None = None
-    output: str | list[Part] | None = None
-
-
-class Tool(msgspec.Struct, kw_only=True):
-    """A tool."""
-
-    type: str
-    name: str | None = None
-    description: str | None = None
-    parameters: Json | None = None
-    strict: bool | None = None
-    format: Json | None = None
-
-
-class TextFormat(msgspec.Struct, kw_only=True):
-    """`text.format`."""
-
-    type: str
-    name: str | None = None
-    schema: Json | None = None
-    strict: bool | None = None
-    description: str | None = None
-
-
-class Text(msgspec.Struct, kw_only=True):
-    """`text`."""
-
-    format: TextFormat | None = None
-    verbosity: str | None = None
-
-
-class Reasoning(msgspec.Struct, kw_only=True):
-    """`reasoning`."""
-
-    effort: str | None = None
-    summary: str | None = None
-    generate_summary: str | None = None
-    mode: str | None = None
-    context: str | None = None
-
-    @property
-    def wanted_summary(self) -> str | None:
-        """What kind of summary of the thoughts is asked for, by either name."""
-        return self.summary or self.generate_summary
-
-
-class ResponsesRequest(msgspec.Struct, kw_only=True):
-    """`POST /v1/responses`."""
-
-    model: str
-    input: str | list[msgspec.Raw] | None = None
-    instructions: str | None = None
-    stream: bool | None = None
-    store: bool | None = None
-    previous_response_id: str | None = None
-    tools: list[msgspec.Raw] | None = None
-    tool_choice: str | Json | None = None
-    parallel_tool_calls: bool | None = None
-    text: Text | None = None
-    reasoning: Reasoning | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    include: list[str] | None = None
-    top_logprobs: int | None = None
-    metadata: dict[str, str] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    truncation: str | None = None
-
-
 _THOUGHT = frozenset({"role", REASONING, SIGNED})
 """The members of a message that has nothing but thoughts yet."""
-_OWN = frozenset({"function", "custom"})
-"""Types of tools that are a client's own."""
-T = TypeVar("T")
 _request = msgspec.json.Decoder(ResponsesRequest)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(Item)
-_tools = msgspec.json.Decoder(Tool)
-
-
-class _Typed(msgspec.Struct):
-    type: str = "message"
-
-
-_typed = msgspec.json.Decoder(_Typed)
+_loaded = msgspec.json.Decoder(Loaded)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request, read and checked. `members` are all of it as written, `messages` its input as chat; `unsaid`
-    is what chat has no words for, and what is not in there."""
+    is what chat has no words for, and what is not in there, `loaded` the tools that stand in its input."""
 
     request: ResponsesRequest
     members: dict[str, msgspec.Raw]
     messages: list[Json]
     unsaid: list[Unsaid]
+    loaded: list[Offered]
 
     @property
     def store(self) -> bool:
         """Whether the client wants its response kept; it does unless it says otherwise."""
         return self.request.store is not False
+
+    def tools(self, history: Sequence[Any] = ()) -> Iterator[Offered]:
+        """The tools that a model may call, after this history."""
+        yield from each_of(self.request.tools or (), "tools")
+        yield from self.loaded
+        yield from found_in(history)
+
+    def called(self, history: Sequence[Any] = ()) -> Mapping[str, Called]:
+        """The items that calls of them are (`responses_tools.called_by`)."""
+        return called_by(self.tools(history))
 
 
 def read_responses(body: bytes) -> Asked:
@@ -211,10 +142,11 @@ def read_responses(body: bytes) -> Asked:
             f"'max_output_tokens' is {request.max_output_tokens}; it must be 1 or more",
             param="max_output_tokens",
         )
-    messages = input_messages(request.input, unsaid)
+    loaded: list[Offered] = []
+    messages = input_messages(request.input, unsaid, loaded)
     if not messages and not unsaid:
         raise InvalidRequest("'input' is missing or empty; send a text or items", param="input")
-    return Asked(request=request, members=members, messages=messages, unsaid=unsaid)
+    return Asked(request=request, members=members, messages=messages, unsaid=unsaid, loaded=loaded)
 
 
 def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
@@ -237,7 +169,7 @@ def as_chat(asked: Asked, history: Sequence[Any] = ()) -> bytes:
     if request.reasoning is not None and request.reasoning.effort is not None:
         value["reasoning_effort"] = request.reasoning.effort
     _put_text(value, request.text)
-    _put_tools(value, asked)
+    _put_tools(value, asked, history)
     return encode(value)
 
 
@@ -289,86 +221,36 @@ def _put_text(value: Json, text: Text | None) -> None:
     value["response_format"] = {"type": "json_schema", "json_schema": named}
 
 
-def _put_tools(value: Json, asked: Asked) -> None:
-    request, tools = asked.request, list[Json]()
-    for number, raw in enumerate(request.tools or ()):
+def _put_tools(value: Json, asked: Asked, history: Sequence[Any]) -> None:
+    tools: dict[str, Json] = {}
+    for offered in asked.tools(history):
         with _leaving_out(asked.unsaid):
-            tools.append(_tool(raw, f"tools[{number}]", asked.unsaid))
+            said = function(offered, asked.unsaid)
+            if said is not None:
+                tools.setdefault(said["name"], {"type": "function", "function": said})
     if not tools:
         value.pop("parallel_tool_calls", None)  # nothing to be parallel with, and OpenAI refuses it alone
         return
-    value["tools"] = tools
-    choice = request.tool_choice
+    value["tools"] = [*tools.values()]
+    choice = asked.request.tool_choice
     if isinstance(choice, str):
         value["tool_choice"] = choice
     elif choice is not None:
         with _leaving_out(asked.unsaid):
-            value["tools"], value["tool_choice"] = _choice(choice, tools)
+            value["tools"], value["tool_choice"] = choice_of(choice, value["tools"])
 
 
-def _tool(raw: msgspec.Raw, where: str, unsaid: list[Unsaid]) -> Json:
-    type_ = _read(_typed, raw, where).type
-    if type_ not in _OWN:
-        raise Unsaid(
-            f"{where} is of type {type_[:60]!r}, which runs at OpenAI; offer functions of "
-            "your own: {'type': 'function', 'name': …, 'parameters': …}",
-            code="tools_unsupported",
-            param=f"{where}.type",
-        )
-    tool = _read(_tools, raw, where)
-    if tool.name is None:
-        raise InvalidRequest(f"{where} has no name; a {type_} tool needs one", param=f"{where}.name")
-    if type_ == "custom":
-        if tool.format is not None and tool.format.get("type", "text") != "text":
-            said = f"{where} wants its input in a grammar, which OpenAI alone can heed; leave out its format"
-            unsaid.append(Unsaid(said, code="tools_unsupported", param=f"{where}.format"))
-        return {"type": "function", "function": function_of(tool.name, tool.description)}
-    function: Json = {
-        "name": tool.name,
-        "parameters": tool.parameters or {"type": "object", "properties": {}},
-    }
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
-
-
-def _choice(choice: Json, tools: list[Json]) -> tuple[list[Json], str | Json]:
-    """The tools to choose from, and how."""
-    match choice:
-        case {"type": "function" | "custom", "name": str(name)}:
-            return tools, {"type": "function", "function": {"name": name}}
-        case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": list(listed)}:
-            names = {name_of(each) for each in listed}
-            if kept := [tool for tool in tools if tool["function"]["name"] in names]:
-                return kept, mode
-    raise Unsaid(
-        f"'tool_choice' is of type {str(choice.get('type'))[:40]!r}; it is auto, none, required, "
-        "a function or a custom tool by name, or allowed_tools with some of these",
-        code="tools_unsupported",
-        param="tool_choice",
-    )
-
-
-def _read(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, where: str) -> T:
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        what = str(error)
-        said = what.replace("`$", f"`{where}") if "`$" in what else f"{what} - at `{where}`"
-        raise InvalidRequest(f"{said}; send it as OpenAI has it", param=where) from None
-
-
-def input_messages(given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsaid]) -> list[Json]:
-    """The input as chat messages; what chat has no words for is left out, and put into `unsaid`. Raises
-    InvalidRequest."""
+def input_messages(
+    given: str | Iterable[msgspec.Raw] | None, unsaid: list[Unsaid], loaded: list[Offered]
+) -> list[Json]:
+    """The input as chat messages; what chat has no words for is left out, and put into `unsaid`, tools that
+    stand in it into `loaded`. Raises InvalidRequest."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     messages: list[Json] = []
     for number, raw in enumerate(given or ()):
         with _leaving_out(unsaid):
-            _add_item(messages, raw, f"input[{number}]")
+            _add_item(messages, raw, f"input[{number}]", loaded)
     said = [message for message in messages if not message.keys() <= _THOUGHT]
     for message in said:
         if REASONING in message:
@@ -385,24 +267,30 @@ def _leaving_out(unsaid: list[Unsaid]) -> Iterator[None]:
         unsaid.append(error)
 
 
-def _add_item(messages: list[Json], raw: msgspec.Raw, where: str) -> None:
+def _add_item(messages: list[Json], raw: msgspec.Raw, where: str, loaded: list[Offered]) -> None:
     """Raises Unsaid for what chat has no words for."""
-    type_ = _read(_typed, raw, where).type
+    type_ = read(typed, raw, where).type
     match type_:
-        case "message" if (item := _read(_items, raw, where)).role is not None:
+        case "message" if (item := read(_items, raw, where)).role is not None:
             said = _message(item, where)
             if said["role"] == "assistant" and messages and messages[-1].keys() <= _THOUGHT:
                 said = messages.pop() | said
             messages.append(said)
         case "function_call" | "custom_tool_call":
-            _add_call(messages, _read(_items, raw, where), where)
+            _add_call(messages, read(_items, raw, where), where)
         case "function_call_output" | "custom_tool_call_output":
-            messages.append(_output(_read(_items, raw, where), where))
-        case "image_generation_call" if (item := _read(_items, raw, where)).result is not None:
+            messages.append(_output(read(_items, raw, where), where))
+        case "image_generation_call" if (item := read(_items, raw, where)).result is not None:
             shown = {"type": "image_url", "image_url": {"url": image_url(item.result)}}
             messages.append({"role": "assistant", "content": "", "images": [shown]})
         case "reasoning":
-            _add_thoughts(messages, _read(_items, raw, where))
+            _add_thoughts(messages, read(_items, raw, where))
+        case "additional_tools" | "tool_search_call" | "tool_search_output":
+            more = read(_loaded, raw, where)
+            tools = [*each_of(more.tools, f"{where}.tools")]
+            loaded += tools
+            if more.call_id is not None and more.execution == CLIENTS:
+                _add_search(messages, type_, more, tools)
         case "item_reference":
             raise Unsaid(
                 f"{where} refers to an item kept elsewhere; send the item, or previous_response_id",
@@ -458,17 +346,34 @@ def _part(part: Part, where: str) -> Json:
 def _add_call(messages: list[Json], item: Item, where: str) -> None:
     if item.call_id is None or item.name is None:
         raise InvalidRequest(f"{where} has no call_id or no name; a {item.type} needs both", param=where)
-    custom = item.type == "custom_tool_call"
+    custom = item.type == CUSTOM_CALL
     arguments = arguments_of(item.input or "") if custom else item.arguments or "{}"
-    function = {"name": item.name, "arguments": arguments}
-    call = {"id": item.call_id, "type": "function", "function": function} | ({CUSTOM: True} if custom else {})
+    more = called_as(item.type, item.namespace, item.name).marks
     if item.extra_content is not None:
-        call[EXTRA] = item.extra_content
+        more[EXTRA] = item.extra_content
+    _call(messages, item.call_id, flat_name(item.namespace, item.name), arguments, more)
+
+
+def _call(messages: list[Json], call_id: str, name: str, arguments: str, more: Json) -> None:
+    called = {"name": name, "arguments": arguments}
+    call = {"id": call_id, "type": "function", "function": called, **more}
     if messages and messages[-1]["role"] == "assistant":
         messages[-1].setdefault("content", None)
         messages[-1].setdefault("tool_calls", []).append(call)
     else:
         messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _add_search(messages: list[Json], type_: str, item: Loaded, tools: list[Offered]) -> None:
+    """A search for tools that the client makes: a call of a function, and the names of what it has found."""
+    if type_ == SEARCH_CALL:
+        arguments = encode(item.arguments if isinstance(item.arguments, dict) else {}).decode()
+        _call(messages, item.call_id or "", SEARCH, arguments, Called(type=SEARCH_CALL).marks)
+    elif type_ == SEARCH_OUTPUT:
+        names = names_of(tools)
+        content = f"Tools that can be called now: {', '.join(names)}" if names else "No tools were found."
+        mark = {"type": SEARCH_OUTPUT, "tools": item.tools}
+        messages.append({"role": "tool", "tool_call_id": item.call_id, "content": content, NAMED: mark})
 
 
 def _add_thoughts(messages: list[Json], item: Item) -> None:
@@ -491,7 +396,7 @@ def _output(item: Item, where: str) -> Json:
     if isinstance(item.output, str):
         content = item.output
     else:
-        content = plainest(
+        content = in_words(
             [_part(part, f"{where}.output[{number}]") for number, part in enumerate(item.output)]
         )
     custom = {CUSTOM: True} if item.type == "custom_tool_call_output" else {}

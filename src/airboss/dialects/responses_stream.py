@@ -21,17 +21,20 @@ from airboss.dialects.chat_said import (
     Said,
     read_error_said,
 )
-from airboss.dialects.responses_custom import custom_names, input_of
-from airboss.dialects.responses_items import EXTRA, SIGNED, is_cut
+from airboss.dialects.responses_custom import input_of
+from airboss.dialects.responses_items import EXTRA, SIGNED, is_cut, object_in
 from airboss.dialects.responses_output import (
+    CALL_KINDS,
     CUSTOM_CALL,
     FUNCTION_CALL,
     PARTS,
     PREFIX,
+    SEARCH_CALL,
     Item,
     Text,
     picture,
 )
+from airboss.dialects.responses_tools import CLIENTS, Called
 from airboss.dialects.speech import Counts, Json, encode, sse
 from airboss.domain.errors import UpstreamFailed
 
@@ -58,7 +61,7 @@ class Items:
 
     def __init__(self, speech: ResponsesSpeech) -> None:
         self._speech = speech
-        self._custom = custom_names(speech.asked.request.tools)
+        self._called = speech.called()
         self._joined = CallJoin()
         self._by_call: dict[int, Item] = {}
         self._sent: dict[int, int] = {}
@@ -195,13 +198,18 @@ class Items:
 
     def _show(self, call: JoinedCall) -> None:
         item = self._by_call.get(call.index)
-        kind = CUSTOM_CALL if call.name in self._custom else FUNCTION_CALL
+        called = self._called.get(call.name, Called(name=call.name))
+        kind = CALL_KINDS[called.type]
         if item is None:
             self._close_growing()
             item_id = self._speech.item_id(kind.id, call.index)
-            value = {"id": item_id, "type": kind.type, "status": "in_progress"}
-            made = call.id or self._speech.call_id(call.index)
-            value |= {"call_id": made, "name": call.name, kind.holds: ""}
+            value: Json = {"id": item_id, "type": kind.type, "status": "in_progress"}
+            value["call_id"] = call.id or self._speech.call_id(call.index)
+            if kind is SEARCH_CALL:
+                value |= {"execution": CLIENTS, "arguments": {}}
+            else:
+                value |= {"name": called.name, kind.holds: ""}
+                value |= {"namespace": called.namespace} if called.namespace else {}
             item = self._by_call[call.index] = Item(value, len(self.listed))
             self.listed.append(item)
             self._told("added", item)
@@ -215,8 +223,11 @@ class Items:
         for call in self._joined.calls.values():
             if call.index in self._by_call:
                 item = self._by_call[call.index].item
-                custom = item["type"] == CUSTOM_CALL.type
-                item["input" if custom else "arguments"] = input_of(call.text) if custom else call.text
+                if item["type"] == CUSTOM_CALL.type:
+                    item["input"] = input_of(call.text)
+                else:
+                    search = item["type"] == SEARCH_CALL.type
+                    item["arguments"] = object_in(call.text) if search else call.text
                 item |= {EXTRA: call.extra} if call.extra is not None else {}
 
     def _told(self, what: str, item: Item, more: Any = None) -> None:

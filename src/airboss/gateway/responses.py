@@ -14,9 +14,10 @@ import msgspec
 
 from airboss.dialects.chat_said import REASONING, read_said
 from airboss.dialects.responses_answer import ResponsesSpeech
-from airboss.dialects.responses_custom import CUSTOM, called_names, custom_names, marked
-from airboss.dialects.responses_items import OWN, as_history, items_of, own_items
+from airboss.dialects.responses_custom import CUSTOM
+from airboss.dialects.responses_items import OWN, as_history, items_of, marked, own_items
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
+from airboss.dialects.responses_tools import NAMED, called_in
 from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, UpstreamFailed
 from airboss.domain.request import Principal
 from airboss.gateway import wire
@@ -38,7 +39,7 @@ _RICH = (
     b'"thinking_blocks"',
     b'"extra_content"',
     b'"images"',
-    *(b'"%s"' % each.encode() for each in (OWN, CUSTOM, REASONING)),
+    *(b'"%s"' % each.encode() for each in (OWN, CUSTOM, NAMED, REASONING)),
 )
 _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
@@ -165,11 +166,10 @@ class _Keeper:
         conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
         told = self._speech.as_told(read_said(answer or b"{}", over=self._speech.over))
         if not self._speech.native:
-            names = custom_names(self._speech.asked.request.tools)
-            said = as_history(told, self._speech.call_id, names)
+            said = as_history(told, self._speech.call_id, self._speech.called())
         else:
             output = msgspec.json.decode(response, type=_Output).output
-            said = as_history(told, self._speech.call_id, called_names(output), native=True)
+            said = as_history(told, self._speech.call_id, called_in(output), native=True)
             given = self._speech.asked.request.input
             read = given if isinstance(given, str) else [msgspec.json.decode(each) for each in given or ()]
             own = own_items(read, output)
