@@ -176,6 +176,20 @@ def test_a_stream_says_what_the_whole_answer_says(  # noqa: PLR0917 - what may d
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_that_only_calls_has_no_text(kind: ProviderKind) -> None:
+    """Not even an empty one, which some clients show: OpenAI's has none."""
+    asked_for: Json = {"messages": [{"role": "user", "content": "hi"}], "tools": [F], "stream": True}
+    streams, streamed = asked(kind, asked_for)
+    translation = Translation(streams, status=200, created=7)
+    out = translation.feed(wire(streamed, Behaviour(), "calls")) + translation.end()
+    payloads = [event_data(event) for event in Splitter().feed(out)]
+    chunks = [json.loads(payload) for payload in payloads if payload not in {None, b"[DONE]"}]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert deltas[0] == {"role": "assistant", "content": None}
+    assert not any(isinstance(delta.get("content"), str) for delta in deltas)
+
+
 def _called(call: Json) -> tuple[str, Any]:
     return call["function"]["name"], json.loads(call["function"]["arguments"])
 

@@ -237,7 +237,7 @@ class AnthropicReader:
             case "message_start" if said.message is not None:
                 self._write.id, self._write.model = said.message.id, said.message.model
                 self._take_usage(said.message.usage)
-                return [self._write.chunk({"content": ""})]
+                return [self._write.chunk({"content": None})]
             case "content_block_start" if said.content_block is not None:
                 return self._begin(said.index, said.content_block)
             case "content_block_delta" if said.delta is not None:

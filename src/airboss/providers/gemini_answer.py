@@ -219,7 +219,7 @@ class GeminiReader:
             index = candidate.index
             if index not in self._begun:
                 self._begun.add(index)
-                made.append(self._write.chunk({"content": ""}, index=index))
+                made.append(self._write.chunk({"content": None}, index=index))
             made += [self._write.chunk({"reasoning_content": text}, index=index) for text in thoughts]
             logprobs = _logprobs(candidate.logprobs_result)
             for text in texts:
