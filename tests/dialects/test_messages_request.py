@@ -313,6 +313,26 @@ def test_what_a_search_found_is_told_as_text() -> None:
     assert first["content"] == second["content"] == [said]
 
 
+def test_a_search_for_tools_loses_nothing() -> None:
+    """All are offered at once: Anthropic's own search is left out, and what a client's has found is told."""
+    search = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
+    deferred = {"name": "mcp__wx__look_up", "input_schema": {"type": "object"}, "defer_loading": True}
+    found = [{"type": "tool_reference", "tool_name": "mcp__wx__look_up"}]
+    use = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "tool_search_tool_regex", "input": {}}
+    result = {"type": "tool_search_tool_result", "tool_use_id": "srvtoolu_1", "content": {"type": "odd"}}
+    turns = [
+        user(text("hi")),
+        assistant(use, result, CALL),
+        user({"type": "tool_result", "tool_use_id": "toolu_1", "content": found}),
+    ]
+    made = messages_as_chat(json.dumps(asked(messages=turns, tools=[search, deferred])).encode())
+    assert made.unsaid == ()
+    said = json.loads(made.body)
+    assert [tool["function"]["name"] for tool in said["tools"]] == ["mcp__wx__look_up"]
+    assert [message["role"] for message in said["messages"]] == ["user", "assistant", "tool"]
+    assert said["messages"][2]["content"] == "The tool mcp__wx__look_up can be called now."
+
+
 def test_a_document_by_its_url_is_a_file() -> None:
     """Gemini and Claude fetch it themselves."""
     document = {"type": "document", "title": "Y", "source": {"type": "url", "url": "https://x/y.pdf"}}

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.messages_shape import MessagesRequest, OutputConfig, Tool, ToolChoice
-from airboss.dialects.messages_turns import Turns, add_conversation
+from airboss.dialects.messages_turns import SEARCHES, Turns, add_conversation
 from airboss.dialects.plain import NAME_CHARS_MAX, fitting_name
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
@@ -148,6 +148,8 @@ def _check_limit(limit: int | None) -> None:
 def _put_tools(value: Json, request: MessagesRequest, turns: Turns) -> None:
     tools: list[Json] = []
     for number, tool in enumerate(request.tools or ()):
+        if (tool.type or "").startswith(SEARCHES):
+            continue  # all tools are offered at once
         with turns.leaving_out():
             tools.append(_tool(turns, tool, number))
     if tools:

@@ -26,6 +26,7 @@ class Block(msgspec.Struct, kw_only=True):
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"{}")
     tool_use_id: str | None = None
+    tool_name: str | None = None
     content: str | list[msgspec.Raw] | None = None
     is_error: bool | None = None
     thinking: str | None = None

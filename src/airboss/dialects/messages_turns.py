@@ -17,8 +17,15 @@ from airboss.dialects.plain import THOUGHTS_OF_OPENAIS, fitting_name
 from airboss.dialects.speech import Json, Unsaid, encode
 from airboss.domain.errors import InvalidRequest
 
-KNOWN = frozenset({"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"})
+KNOWN = frozenset(
+    {
+        *("text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"),
+        *("tool_reference", "server_tool_use"),
+    }
+)
 """Types of blocks that chat has words for, or that ride along."""
+SEARCHES = "tool_search_tool_"
+"""How the searches for tools are called that Anthropic makes."""
 _typed = msgspec.json.Decoder(Typed)
 _block = msgspec.json.Decoder(Block)
 
@@ -194,6 +201,8 @@ def _parts(turns: Turns, block: Block, where: str) -> Iterator[Json]:
     elif block.type == "image":
         part = {"type": "image_url", "image_url": {"url": _url(block, where)}}
         yield turns.marked(part, block.cache_control)
+    elif block.type == "tool_reference" and block.tool_name is not None:
+        yield {"type": "text", "text": f"The tool {fitting_name(block.tool_name)} can be called now."}
     elif block.type == "document":
         if isinstance(block.citations, dict) and block.citations.get("enabled"):
             said = f"{where}.citations are made by Anthropic alone; leave them out"
@@ -268,6 +277,10 @@ def _add_assistant(turns: Turns, blocks: list[tuple[Block, msgspec.Raw | None]],
                 signed = (block.signature or "").removeprefix(GOOGLES)
             case "thinking" | "redacted_thinking" if raw is not None:
                 _sort(thoughts, block, raw)
+            case "server_tool_use" if (block.name or "").startswith(SEARCHES):
+                pass  # all tools are offered at once
+            case "tool_search_tool_result":
+                pass
             case _:
                 with turns.leaving_out():
                     raise _unknown(block, at)
