@@ -149,17 +149,34 @@ def test_an_export_is_noted_once(run: Run, data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_long_bodies_fit_into_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are written some at a time, in their order: of 20,000 together not many had to be long."""
-    monkeypatch.setattr(record_file, "MEMORY", "64MB")
+@pytest.mark.parametrize(("count", "size"), [(16_000, 2_000), (1_000, 100_000)])
+def test_long_bodies_fit_into_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, size: int
+) -> None:
+    """Rows are written some at a time, in their order: all that DuckDB reads together may be long."""
+    monkeypatch.setattr(record_file, "MEMORY", "64MB" if size == 2_000 else "128MB")
     file, chance = tmp_path / "long.parquet", random.Random(7)
     with RecordFileWriter(file, "parquet") as writer:
-        for begin in range(0, 16_000, 400):
-            words = [msgspec.Raw(b'"%s"' % chance.randbytes(2_000).hex().encode()) for _ in range(400)]
-            writer.add([Row(record=record(begin + n, request=each)) for n, each in enumerate(words)])
+        for begin in range(0, count, 400):
+            numbers = range(begin, min(begin + 400, count))
+            words = [msgspec.Raw(b'"%s"' % chance.randbytes(size).hex().encode()) for _ in numbers]
+            writer.add([Row(record=record(n, request=each)) for n, each in zip(numbers, words, strict=True)])
         writer.finish()
     found = duckdb.execute("select id from read_parquet(?)", [str(file)]).fetchall()
-    assert [each for (each,) in found] == [call_id(number) for number in range(16_000)]
+    assert [each for (each,) in found] == [call_id(number) for number in range(count)]
+    but_one = "max(row_group_bytes / row_group_num_rows * (row_group_num_rows - 1))"
+    found = duckdb.execute(f"select {but_one} from parquet_metadata(?)", [str(file)]).fetchall()
+    assert found[0][0] < record_file.GROUP_BYTES
+
+
+def test_what_another_program_wrote_in_one_row_group_is_read(run: Run, data: Path, tmp_path: Path) -> None:
+    """However long its rows are: up to 2,048 of them are read together."""
+    ours, theirs = tmp_path / "ours.parquet", tmp_path / "theirs.parquet"
+    assert run("records", "export", str(ours), "--data-dir", str(data))[0] == 0
+    long = """'"' || repeat(id, 9000) || '"' as request"""
+    text = f"from (from read_parquet('{ours}') select * replace ({long})), range(3)"
+    duckdb.connect().execute(f"copy (select * exclude range {text}) to '{theirs}' (format parquet)")
+    assert sum(map(len, record_file.read(theirs))) == 3 * COUNT
 
 
 def test_a_part_is_exported(run: Run, data: Path, tmp_path: Path) -> None:
@@ -211,7 +228,7 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, data: Path, tmp_path: 
     code, _, err = run("records", "export", str(tmp_path), "--data-dir", str(data))
     assert (code, err.startswith(f"airboss: {tmp_path} cannot be written: Is a directory")) == (2, True), err
     with small_disk(tmp_path / "disk", 1) as disk:
-        ballast = fill(disk, but=100_000)
+        ballast = fill(disk, but=10_000)
         code, _, err = run("records", "export", str(disk / "x.parquet"), "--data-dir", str(data))
         assert code == 2
         assert err.startswith(

@@ -39,11 +39,16 @@ _TYPES: Final = {
 """Of columns that are no text; `attempts`, `policy`, `tags`, `scores` and the bodies are JSON text."""
 _TEXTS: Final = ("request", "response", "scores")
 NAMES: Final = (*COLUMNS, *_TEXTS)
+_LONG: Final = tuple(map(NAMES.index, ("attempts", *_TEXTS)))
 ROWS_AT_ONCE: Final = 200
 MEMORY: Final = "512MB"
-"""What DuckDB may take; rows beyond it lie in its file."""
+"""What DuckDB may take."""
 GROUP: Final = 2_048
-"""Rows that are written together, and held in memory until then: as few as DuckDB reads at a time."""
+"""Rows that are read together, as many as DuckDB reads at a time; fewer where they have GROUP_BYTES."""
+GROUP_BYTES: Final = 16 * 1024 * 1024
+PART_BYTES: Final = 8 * 1024 * 1024
+ROW_BYTES: Final = 1_024
+"""What a row has in about, beside its long texts."""
 PREFIX: Final = ".airboss-export-"
 LEFT_S: Final = 60.0
 """A folder that nobody holds may be new, and about to be held."""
@@ -109,28 +114,53 @@ class _Csv:
 
 
 class _Parquet:
-    """Rows in a table of DuckDB's, until it can write them together."""
+    """Rows in small files of their own, until they can be written together: what DuckDB reads at once, up to
+    2,048 rows, never is of two files, and so never many bytes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._connection = duckdb.connect(
-            str(folder / "rows.duckdb"), config={"memory_limit": MEMORY, "threads": 1}
-        )
-        shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
-        self._connection.execute(f"create table rows ({shape})")
+        self._rows: list[tuple[Any, ...]] = []
+        self._size = self._parts = 0
+        config: dict[str, Any] = {
+            "memory_limit": MEMORY,
+            "threads": 1,  # and so the order is kept
+            "preserve_insertion_order": False,  # else row groups are bound by rows alone
+            "temp_directory": str(folder),
+        }
+        self._connection = duckdb.connect(config=config)
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        append(self._connection, "rows", rows)
+        for row in rows:
+            self._rows.append(row)
+            self._size += ROW_BYTES + sum(len(row[at]) for at in _LONG if row[at] is not None)
+            if self._size >= PART_BYTES:
+                self._put_down()
 
     def finish(self) -> Path:
-        part = self._folder / "whole.parquet"
+        whole = self._folder / "whole.parquet"
+        if self._rows or not self._parts:
+            self._put_down()
+        parts = ", ".join(f"'{_quoted(self._part(number))}'" for number in range(self._parts))
         self._connection.execute(
-            f"copy rows to '{_quoted(part)}' (format parquet, compression zstd, row_group_size {GROUP})"
+            f"copy (from read_parquet([{parts}])) to '{_quoted(whole)}' (format parquet, compression zstd,"
+            f" row_group_size {GROUP}, row_group_size_bytes {GROUP_BYTES})"
         )
-        return part
+        return whole
 
     def close(self) -> None:
         self._connection.close()
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"{number}.parquet"
+
+    def _put_down(self) -> None:
+        shape = ", ".join(f'"{name}" {_TYPES.get(name, "varchar")}' for name in NAMES)
+        self._connection.execute(f"create or replace table rows ({shape})")
+        append(self._connection, "rows", self._rows)
+        part = _quoted(self._part(self._parts))
+        self._connection.execute(f"copy rows to '{part}' (format parquet, compression snappy)")
+        self._rows, self._size = [], 0
+        self._parts += 1
 
 
 def _clear_left(beside: Path) -> None:
@@ -179,8 +209,12 @@ def count(path: Path) -> int:
 
 def read(path: Path) -> Iterator[list[Row]]:
     """The calls of a file, some at once. Raises WrongCall, with the row, for what is no record."""
-    with duckdb.connect(config={"memory_limit": "512MB", "threads": 1}) as connection:
+    # What other programs wrote may have to have 2,048 long rows in memory, which ours has not; a cache of it
+    # would take all the rest.
+    with duckdb.connect(config={"threads": 1, "enable_external_file_cache": False}) as connection:
         try:
+            # Of a row group it would read all that a column has, however long that is.
+            connection.execute("set disable_parquet_prefetching = true")
             found = connection.execute(f"select * from read_parquet('{_quoted(path)}')")  # noqa: S608 - as above
             names = [column[0] for column in found.description or ()]
             at = 0
@@ -190,6 +224,11 @@ def read(path: Path) -> Iterator[list[Row]]:
                     for nth, values in enumerate(rows, start=1)
                 ]
                 at += len(rows)
+        except duckdb.OutOfMemoryException as error:
+            raise WrongCall(
+                f"{path} has rows so long that those read together do not fit into this machine's memory; "
+                "export it anew, or write it again with fewer rows in a row group"
+            ) from error
         except duckdb.Error as error:
             raise _unreadable(path, error) from error
 
