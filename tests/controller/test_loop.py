@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airboss.controller.loop import Controller, gauges
+from airboss.controller.loop import FIRST_S, Controller, gauges
 from airboss.domain.status import JournalStatus
 from airboss.telemetry.metrics import read_counts
 from tests.support.wait import until
@@ -109,6 +110,34 @@ def test_nobody_is_answered_before_the_first_look(tmp_path: Path) -> None:
     run(moves, tmp_path / "controller.json", stop_when=asked)
     assert seen == [True]
     assert Controller(mover=moves, metrics=tmp_path / "x", clock=Clock()).journal.store_up is False
+
+
+def test_a_store_that_starts_beside_us_is_waited_for(tmp_path: Path) -> None:
+    """It may have come since the mover looked: who asks is told by its next looks. Of one that goes later
+    it is told at once."""
+    away = msgspec.structs.replace(DONE, store_up=False, store_detail="it does not answer")
+    seen: list[bool] = []
+
+    class Looks(Moves):
+        def run(self, stop: threading.Event, on_status: Callable[[JournalStatus], None]) -> None:
+            """The store is there at the third look."""
+            for self.now in (away, away, DONE):
+                on_status(self.now)
+                stop.wait(0.1)
+            stop.wait()
+
+    def asked(controller: Controller) -> bool:
+        seen.append(controller.journal.store_up)
+        return True
+
+    moves = Looks()
+    controller = run(moves, tmp_path / "controller.json", stop_when=asked)
+    assert seen == [True]
+    moves.now = away
+    controller._take(away)
+    began = time.monotonic()
+    assert controller.journal is away
+    assert time.monotonic() - began < FIRST_S
 
 
 def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:

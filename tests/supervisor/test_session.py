@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from airboss.domain.status import ProcessStatus
+from airboss.supervisor import runfiles
+from airboss.supervisor.process import Command
 from airboss.supervisor.session import Session
+from airboss.supervisor.supervisor import Health, Spec
 
 
 def test_a_full_disk_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -37,3 +45,35 @@ def test_a_full_disk_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFi
         run.write_text("in the way again")
         session._books()
         assert len(caplog.records) == 2
+
+
+def test_who_hears_that_all_is_ready_can_read_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `airboss status` reads says it before anybody is told, however slow the disk is."""
+    seen: list[str] = []
+    write = runfiles.write_processes
+
+    def slowly(run: Path, processes: Iterable[ProcessStatus]) -> None:
+        threading.Event().wait(0.2)
+        write(run, processes)
+
+    monkeypatch.setattr(runfiles, "write_processes", slowly)
+
+    async def well(_pid: int) -> Health:
+        return "ok"
+
+    def on_ready() -> None:
+        seen.extend(each.state for each in runfiles.read_processes(tmp_path))
+        session._stop.set()
+
+    with socket.socket() as listener:
+        command = Command(name="one", argv=(sys.executable, "-c", "import signal; signal.pause()"))
+        session = Session(
+            core=(Spec(command=command, probe=well),),
+            roster=None,
+            host=None,
+            run_dir=tmp_path,
+            listener=listener,
+            on_line=lambda *_: None,
+        )
+        asyncio.run(session.run(on_ready))
+    assert seen == ["ready"]

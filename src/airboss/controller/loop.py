@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 REPORT_S = 1.0
 STALE_S = 3.0
 """A mover that has said nothing for so long waits for a record store that hangs."""
+FIRST_S = 1.0
+"""So long who asks waits for a record store that starts beside us, and has not answered yet."""
 DOWN_S = 30.0
 """So long the store may be at work on something; after it, or where moves fail all the time, it is down."""
 
@@ -55,6 +57,8 @@ class Controller:
         self._more_gauges = more_gauges
         self._store_up: bool | None = None
         self._looked = threading.Event()
+        self._looks, self._news = 0, threading.Condition()
+        self._found = False
         self._taken_at = clock.monotonic()
         self._mover = mover
         self._metrics = metrics
@@ -105,6 +109,8 @@ class Controller:
     def journal(self) -> JournalStatus:
         """The status as of now, for who has just been answered; any thread may ask, and gets one while the
         record store is silent too, and before the first look."""
+        if self._looked.is_set() and not self._found:
+            self._look_again()
         status = self._mover.status()
         silent_s = self._clock.monotonic() - max(self._taken_at, self._mover.heard_at)
         if silent_s >= STALE_S and status.store_up:
@@ -115,8 +121,19 @@ class Controller:
             return msgspec.structs.replace(status, store_up=False, store_detail=why)
         return status
 
+    def _look_again(self) -> None:
+        """Wait for the mover to look for a record store that was not there yet: it may have come since. The
+        look that is under way may have begun before that."""
+        with self._news:
+            looks = self._looks + 2
+            self._news.wait_for(lambda: self._found or self._looks >= looks, FIRST_S)
+
     def _take(self, status: JournalStatus) -> None:
         self._taken_at = self._clock.monotonic()
+        with self._news:
+            self._looks += 1
+            self._found = self._found or status.store_up
+            self._news.notify_all()
         if self._store_up is not None and status.store_up != self._store_up:
             state = "answers again" if status.store_up else "does not answer; records wait in the journal"
             log.warning("the record store %s", state, extra={"unmoved_bytes": status.unmoved_bytes})

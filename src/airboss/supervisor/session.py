@@ -51,13 +51,14 @@ class Session:
         self._supervisor = Supervisor(on_line=on_line, on_change=self._on_change)
         self._statuses: dict[str, ProcessStatus] = {}
         self._dirty = asyncio.Event()
+        self._unwritten: list[asyncio.Future[None]] = []
         self._ledger_away = False
         self._told = True
         self._stop = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT, then stop in order: gateways finish their calls first. A second SIGINT
-        ends everything at once. `on_ready` is called once, when everything has become ready.
+        ends everything at once. `on_ready` is called once, when everything is ready, and written down to be.
 
         Raises StartFailed if a process cannot be started at all; everything has been stopped then.
         """
@@ -77,7 +78,7 @@ class Session:
             loop.remove_signal_handler(signal.SIGINT)
 
     async def _until_stopped(self, on_ready: Callable[[], None]) -> None:
-        ready = asyncio.create_task(self._supervisor.until_ready(), name="until ready")
+        ready = asyncio.create_task(self._until_ready(), name="until ready")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         supervising = asyncio.create_task(self._supervisor.run(), name="supervisor")
         books = asyncio.create_task(self._keep_books(), name="books")
@@ -93,6 +94,14 @@ class Session:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _until_ready(self) -> None:
+        """Until everything is, and who asks `airboss status` at the word of it hears so."""
+        await self._supervisor.until_ready()
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unwritten.append(written)
+        self._dirty.set()
+        await written
 
     def _interrupt(self) -> None:
         if self._stop.is_set():
@@ -111,7 +120,10 @@ class Session:
                 async with asyncio.timeout(POLL_S):
                     await self._dirty.wait()
             self._dirty.clear()
+            told, self._unwritten = self._unwritten, []
             specs = await asyncio.to_thread(self._books)
+            for each in told:
+                each.set_result(None)
             if specs is not None:
                 self._supervisor.want([*specs, *self._core])
 
