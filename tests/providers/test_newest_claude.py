@@ -96,6 +96,23 @@ def test_no_thinking_is_as_little_as_can_be(model: str, members: dict[str, Any])
     assert dropped == []
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["thoughts lost", "thoughts kept"])
+@pytest.mark.parametrize("more", [[], [{"role": "user", "content": "so?"}]], ids=["results", "and words"])
+def test_calls_whose_thoughts_are_lost_are_gone_on_from_without(kept: bool, more: list[Any]) -> None:
+    """What the user says with the results stands in one turn with them: the calls are still the last."""
+    thoughts = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    turns = [
+        {"role": "user", "content": "hi"},
+        turn | ({"thinking_blocks": thoughts} if kept else {}),
+        {"role": "tool", "tool_call_id": "c", "content": "1"},
+        *more,
+    ]
+    sent, dropped = said("claude-sonnet-4-5", messages=turns, tools=[F], reasoning_effort="low")
+    assert ("thinking" in sent, dropped) == (kept, [] if kept else ["reasoning_effort"])
+
+
 def test_bedrock_says_the_same() -> None:
     """In its own words."""
     request = {"model": "eu.anthropic.claude-opus-5-5-v1:0", "messages": [{"role": "user", "content": "hi"}]}

@@ -173,10 +173,7 @@ def _may_think(request: ChatRequest, limit: int | None, unsaid: Unsaid, *, adapt
 
 
 def _unsigned(request: ChatRequest) -> bool:
-    """Whether the conversation stands in the midst of calls that were made without thoughts to show."""
-    for message in reversed(request.messages):
-        if message.role == "assistant":
-            return bool(message.tool_calls) and not message.thinking_blocks
-        if message.role != "tool":
-            return False
-    return False
+    """Whether the conversation stands in the midst of calls that were made without thoughts to show; it does
+    where the user says something with their results, too."""
+    last = next((message for message in reversed(request.messages) if message.role == "assistant"), None)
+    return last is not None and bool(last.tool_calls) and not last.thinking_blocks

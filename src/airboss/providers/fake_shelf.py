@@ -121,7 +121,7 @@ def _moderated(fields: Json) -> Json:
     if "input" not in fields:
         raise InvalidRequest("input is missing", param="input")
     result = {"flagged": False, "categories": {"violence": False}, "category_scores": {}}
-    return {"id": "modr-fake", "model": fields.get("model"), "results": [result]}
+    return {"id": "modr-fake", "model": fields.get("model") or "omni-moderation-latest", "results": [result]}
 
 
 def _ranked(fields: Json) -> Json:
