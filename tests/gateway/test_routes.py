@@ -32,6 +32,8 @@ EXPOSITION = "airboss.telemetry.exposition"
         ("/v1/chat/completions/responses", "'/v1/responses'", "nothing behind it"),
         ("/models", "'/v1/models'", "ends in /v1"),
         ("/v1/v1/messages", "'/v1/messages'", "ends before /v1"),
+        ("/v1beta/models/gem:streamGenerateContent", "Gemini's own API", "not served"),
+        ("/v1/models/gem:generateContent", "Gemini's own API", "not served"),
         ("/v1/assistants", "/v1/chat/completions, /v1/completions", "there are"),
     ],
 )

@@ -121,7 +121,9 @@ def read_responses(body: bytes) -> Asked:
     for name in sorted(REFUSED & members.keys()):
         if bytes(members[name]) not in _ASKS_NOTHING:
             raise InvalidRequest(
-                f"{name!r} is served by OpenAI alone; leave it out", code="unsupported", param=name
+                f"{name!r} is not served: it would be kept at OpenAI, for every key; leave it out",
+                code="unsupported",
+                param=name,
             )
     unsaid = [
         Unsaid(f"{name!r} is served by OpenAI alone; leave it out", param=name)

@@ -91,8 +91,8 @@ class Router:
         methods = ROUTES.get(http.path)
         if methods is None and http.path.startswith("/v1/models/"):
             methods = {"GET": _models if http.path == "/v1/models/" else _model}
-        if methods is None and responses.is_one(http.path):
-            methods = ONE_RESPONSE
+        if methods is None and http.method != "POST" and responses.is_one(http.path):
+            methods = ONE_RESPONSE  # what OpenAI does by a POST to such a path is none of a response's
         if methods is None and responses.are_items(http.path):
             methods = RESPONSE_INPUT
         if methods is None and (relayed := route_of(http.path)) is not None:
@@ -101,7 +101,8 @@ class Router:
             return RELAY
         if methods is None:
             raise NotFound(
-                f"there is no route {http.path[:100]!r}; {instead_of(http.path)}", code="unknown_route"
+                f"there is no route {http.path[:100]!r}; {instead_of(http.path)}{_by_http(http)}",
+                code="unknown_route",
             )
         route = methods.get("GET" if http.method == "HEAD" else http.method)
         if route is None:
@@ -135,9 +136,16 @@ class Router:
 
 def _not_allowed(http: HttpRequest, taken: Sequence[str]) -> MethodNotAllowed:
     shown = http.path[:100]
-    error = MethodNotAllowed(f"{shown} takes {' or '.join(taken)}, not {http.method[:20]}")
+    said = f"{shown} takes {' or '.join(taken)}, not {http.method[:20]}{_by_http(http)}"
+    error = MethodNotAllowed(said)
     error.headers = b"allow: %s\r\n" % ", ".join(taken).encode()
     return error
+
+
+def _by_http(http: HttpRequest) -> str:
+    """What to say to a client that asks for a WebSocket, as Realtime's and those of Responses can."""
+    asks = http.headers.get(b"upgrade", b"").lower() == b"websocket"
+    return "; WebSockets are not served, send HTTP requests: streams come as events" if asks else ""
 
 
 # What is served is handed on and not awaited here: on the busiest routes a layer less is a gain.
@@ -299,6 +307,8 @@ RELAY: Route = _by(relay)
 
 def instead_of(path: str) -> str:
     """What to say of a path that is no route: mostly a base URL has too little or too much behind it."""
+    if path.endswith("enerateContent"):
+        return "Gemini's own API is not served: OpenAI's and Anthropic's clients reach its models, too"
     under = [route for route in ROUTES if route.startswith("/v1/")]
     meant = max((route for route in under if path.endswith(route.removeprefix("/v1"))), key=len, default=None)
     if meant is None:
