@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from airboss.compose import threads
 from airboss.compose.threads import Work, at_work, in_a_loop
 
 
@@ -38,6 +39,23 @@ def test_all_are_told_to_stop_and_waited_for() -> None:
         assert {"one", "two", "loop"} <= {thread.name for thread in threading.enumerate()}
     assert seen == ["stopped", "stopped"]
     assert not {"one", "two", "loop"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_what_hangs_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A process ends though one of its works waits for a database that hangs; the others have ended."""
+    monkeypatch.setattr(threads, "ENDS_S", 0.2)
+    answers, answered, seen = threading.Event(), threading.Event(), list[str]()
+
+    def hangs(_stop: threading.Event) -> None:
+        answers.wait(10)
+        answered.set()
+
+    with at_work({"hangs": hangs, "other": waiting(seen)}, broke=lambda: seen.append("broke")):
+        pass
+    assert (seen, answered.is_set()) == (["stopped"], False)
+    assert "hangs has not ended" in caplog.text
+    answers.set()
+    assert answered.wait(10)
 
 
 @pytest.mark.parametrize("work", [in_a_loop(broken), lambda _stop: 1 / 0], ids=["in a loop", "plain"])

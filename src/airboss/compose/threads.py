@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 log = logging.getLogger(__name__)
+
+ENDS_S: Final = 20.0
+"""So long a process waits for its works to end. One may wait for a database that hangs, and whatever it is at
+may be killed at any moment."""
 
 Work = Callable[[threading.Event], None]
 """What is done until the event is set."""
@@ -37,8 +42,11 @@ def at_work(works: Mapping[str, Work], *, broke: Callable[[], None]) -> Iterator
         yield
     finally:
         stop.set()
+        by = time.monotonic() + ENDS_S
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, by - time.monotonic()))
+            if thread.is_alive():
+                log.warning("%s has not ended in %.0f s, and is left", thread.name, ENDS_S)
 
 
 def in_a_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> Work:

@@ -52,7 +52,7 @@ def leading(url: str, *, broke: Callable[[], None], wait_s: float = WAIT_S) -> I
         yield
     finally:
         stop.set()
-        keeper.join()
+        keeper.join(WAIT_S)  # it may wait for a server that hangs
         engine.dispose()
 
 
