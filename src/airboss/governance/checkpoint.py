@@ -78,7 +78,7 @@ def is_sealed(said: bytes, signature: str, public_key: str) -> bool:
     """Whether a leaf's signature is over just this text, by this key. Never raises."""
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
-        key.verify(bytes.fromhex(signature), _LEAF + said)
+        key.verify(_unhexed(signature), _LEAF + said)
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
@@ -91,10 +91,19 @@ def is_signed(checkpoint: Checkpoint) -> bool:
         said = _said(
             size=checkpoint.size, root=checkpoint.root, at=checkpoint.at, public_key=checkpoint.public_key
         )
-        key.verify(bytes.fromhex(checkpoint.signature), said)
+        key.verify(_unhexed(checkpoint.signature), said)
     except (ValueError, TypeError, InvalidSignature):
         return False
     return checkpoint.origin == ORIGIN
+
+
+def _unhexed(text: str) -> bytes:
+    """What a text says in hex. Raises ValueError unless it is just as we write it: the same in capitals, or
+    with blanks, was edited."""
+    said = bytes.fromhex(text)
+    if said.hex() != text:
+        raise ValueError("not as it was written")
+    return said
 
 
 def _said(*, size: int, root: str, at: str, public_key: str) -> bytes:
