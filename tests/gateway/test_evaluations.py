@@ -158,6 +158,15 @@ def test_explanations_are_content(provider: FakeProvider, own_root: Path) -> Non
         assert [each.get("events") for each in gateway.spans()] == [None]
 
 
+def test_the_cause_of_having_no_value_is_masked_too(provider: FakeProvider, own_root: Path) -> None:
+    """It may quote what was said, as an explanation may."""
+    said = {"gen_ai.evaluation.name": "relevance", "error.type": "no such person as ann@example.org"}
+    with Gateway(own_root, deployment(provider.url, policy=policy_of("mask", ("email",)))) as gateway:
+        send(gateway, "/v1/logs", logs(log(EVENT, attributes=said, spanId=span_id(1), traceId=TRACE)))
+        assert gateway.scores()[0]["unscored"].startswith("no such person as [EMAIL]")
+        assert b"ann@example.org" not in gateway.journal_bytes()
+
+
 def test_evaluations_need_a_key(quiet: Gateway) -> None:
     """As spans do."""
     said = request(llm(1, events=[event()]))

@@ -111,6 +111,20 @@ def test_both_encodings_give_the_same_spans(quiet: Gateway) -> None:
     assert call["call"]["trace_id"] == TRACE
 
 
+def test_an_errors_kind_is_a_name(quiet: Gateway) -> None:
+    """An app may send an error's words as its type: no record has them, where kinds are in the clear."""
+    kinds = {"openai.NotFoundError": "openai.NotFoundError", "429": "429", "no to Ann: she said so": "error"}
+    sent = [
+        llm(at, attributes={"error.type": kind, "gen_ai.response.finish_reasons": [kind]})
+        for at, kind in enumerate(kinds, 1)
+    ]
+    assert send(quiet, json.dumps(request(*sent)).encode(), JSON).status_code == 200
+    calls = [each["call"] for each in quiet.spans()]
+    assert [each["error_type"] for each in calls] == list(kinds.values())
+    assert [each["attempts"][0]["error_type"] for each in calls] == list(kinds.values())
+    assert [each["finish_reason"] for each in calls][1:] == ["429", None]
+
+
 def test_spans_need_a_key(quiet: Gateway) -> None:
     """As every route under /v1."""
     for headers in ({}, {"authorization": "Bearer ab_wrong"}):

@@ -80,6 +80,6 @@ def _score(told: Told, spans: Spans, now_ns: int) -> Score:
         by=spans.key,
         at=moment(told.at_ns),
         value=value,
-        unscored=said.unscored,
+        unscored=None if said.unscored is None else spans.text(said.unscored),
         comment=None if comment is None else spans.text(comment),
     )

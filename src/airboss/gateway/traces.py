@@ -29,6 +29,7 @@ from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
 from airboss.governance.policies import binding, custom_of
+from airboss.providers.compatible import name_in
 from airboss.store.span_answers import ANSWER_ID
 from airboss.store.span_rows import Span, SpanStatus
 from airboss.telemetry.genai_attributes import unsaid, without_content, without_credentials
@@ -310,6 +311,7 @@ class Spans:
         """The record that a model call becomes, as JSON."""
         from airboss.telemetry import genai_spans  # noqa: PLC0415 - with the reader
 
+        told = by_name(told)
         request, response = (told.request, told.response) if self.bodies else (None, None)
         policy: tuple[PolicyFinding, ...] = ()
         if self.screen is not None:
@@ -397,6 +399,13 @@ def _screen(serving: Serving, principal: Principal, learn: Learn | None) -> Span
     from airboss.gateway.traces_screened import SpanScreen  # noqa: PLC0415 - 17 MB that only policies need
 
     return SpanScreen(actions, learn, custom_of(*policies))
+
+
+def by_name(told: ModelCall) -> ModelCall:
+    """A call with the kind of its error and why it stopped as far as these are names, as a provider's are
+    (`name_in`): they stay in the clear, also of somebody forgotten, and an app may send an error's words."""
+    failed = None if told.error_type is None else name_in(told.error_type) or "error"
+    return msgspec.structs.replace(told, error_type=failed, finish_reason=name_in(told.finish_reason))
 
 
 def service_of(resource: Mapping[str, Any]) -> str:
