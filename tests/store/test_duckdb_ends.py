@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from airboss.store.duckdb import DuckDBRecordLog
 
 
 @pytest.mark.parametrize("module", ["airboss.store.duckdb", "airboss.compose.records", "airboss.cli.stopped"])
@@ -20,3 +23,23 @@ def test_nothing_is_said_at_the_end(module: str) -> None:
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_what_a_killed_one_had_no_room_for_goes(tmp_path: Path) -> None:
+    """DuckDB puts bodies on disk where memory is short, and never looks again at what was left of a process
+    that was killed: no erasure would find it. As long as another has the log open it is that one's."""
+    path = tmp_path / "records.duckdb"
+    spilled = tmp_path / "records.duckdb.tmp" / "duckdb_temp_1_0_storage_DEFAULT-0.tmp"
+    spilled.parent.mkdir()
+    spilled.write_bytes(b"words of somebody who is forgotten by now")
+    (spilled.parent / "another's").touch()
+    log = DuckDBRecordLog(path)
+    assert [each.name for each in spilled.parent.iterdir()] == ["another's"]
+    spilled.touch()
+    opened = f"import pathlib, airboss.store.duckdb as d; d.DuckDBRecordLog(pathlib.Path({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", opened], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, "is open in another process" in done.stderr) == (1, True)
+    assert spilled.exists()
+    log.close()

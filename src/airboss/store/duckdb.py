@@ -94,7 +94,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             "memory_limit": memory_limit,
             "threads": threads,
             "checkpoint_threshold": LATEST,
-            "temp_directory": f"{path}.tmp",
+            "temp_directory": str(duckdb_erase.spill_folder(path)),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
@@ -457,9 +457,12 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         if self._root is None:
             root = duckdb.connect(config=self._config)
             duckdb_erase.clear_copy(self._path)
+            left = duckdb_erase.spilled(self._path)
             try:
                 path = str(self._path).replace("'", "''")
                 _run(root, f"attach '{path}' as log (row_group_size {ROWS})")
+                for each in left:  # nobody else has the log open: they are of who was killed
+                    each.unlink(missing_ok=True)
                 _run(root, "use log")
                 migrate(root, self._path)
                 duckdb_tags.begin_anew(root)

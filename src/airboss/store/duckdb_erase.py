@@ -131,6 +131,16 @@ def bytes_taken(connection: Connection, path: Path) -> int:
     return int(taken) + (wal.stat().st_size if wal.exists() else 0)
 
 
+def spill_folder(path: Path) -> Path:
+    """Where DuckDB puts what does not fit into memory."""
+    return beside(path, ".tmp")
+
+
+def spilled(path: Path) -> list[Path]:
+    """What is there: who is killed leaves it, with what was said, and the next one does not look at it."""
+    return [each for each in spill_folder(path).glob("duckdb_temp_*") if each.is_file()]
+
+
 def clear_copy(path: Path) -> None:
     """Delete what an interrupted copy left."""
     clear_bytes(path)
