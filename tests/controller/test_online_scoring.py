@@ -77,6 +77,7 @@ class Scored:
         self.judge = Judge()
         self.rules: dict[str, OnlineRule] = {}
         self.brought: set[str] = set()
+        self.forgotten: set[str] = set()
         self.since = START
         self.moved = 0
         self.restart()
@@ -91,6 +92,7 @@ class Scored:
             cursors=self.store,
             clock=self.clock,
             redact=lambda text: text.replace("secret", "[REDACTED]"),
+            forgotten=lambda record: record.user in self.forgotten,
         )
 
     def rule(self, *scorers: Any, sample: float = 1.0, judge_per_minute: int = 60) -> OnlineRule:
@@ -133,6 +135,18 @@ def scored(tmp_path: Path) -> Iterator[Scored]:
     made.run()
     yield made
     made.store.close()
+
+
+def test_nobody_is_judged_who_is_to_be_forgotten(scored: Scored) -> None:
+    """Their calls are there until the erasure is done, which may take as long as a store is away: a judge's
+    call would begin after it was asked for, name them, and be found by none."""
+    scored.rules = {"assistant": scored.rule({"kind": "llm_judge", "deployment": "grader"}, "refusal")}
+    scored.calls(1, user="ann")
+    scored.calls(2, user="bob")
+    scored.forgotten = {"ann"}
+    scored.run()
+    assert scored.judge.calls == 1
+    assert {each.subject_id for each in scored.scores()} == {call_id(2)}
 
 
 def test_answered_calls_are_scored_once(scored: Scored) -> None:

@@ -30,13 +30,18 @@ class Shadowed:
         self.shadows = {"assistant": ShadowConfig(sample=1.0, per_minute=6_000)}
         self.asked: list[tuple[str, dict[str, Any], str]] = []
         self.fails = False
+        self.forgotten: set[str] = set()
         self.moved = 0
         self.restart()
 
     def restart(self) -> None:
         """A new process on what the old one left."""
         self.shadowing = Shadowing(
-            shadows=lambda: self.shadows, record_log=self.log, again=self.again, clock=self.clock
+            shadows=lambda: self.shadows,
+            record_log=self.log,
+            again=self.again,
+            clock=self.clock,
+            forgotten=lambda record: record.user in self.forgotten,
         )
         self.run()
 
@@ -71,6 +76,15 @@ class Shadowed:
 def shadowed() -> Shadowed:
     """Nothing in the log yet, and every call of `assistant` to be asked again."""
     return Shadowed()
+
+
+def test_nobody_is_asked_again_who_is_to_be_forgotten(shadowed: Shadowed) -> None:
+    """What a shadow is asked after an erasure was asked for, that would not find."""
+    shadowed.calls(1, user="ann")
+    shadowed.calls(2, user="bob")
+    shadowed.forgotten = {"ann"}
+    shadowed.run()
+    assert [of for _, _, of in shadowed.asked] == [call_id(2)]
 
 
 def test_each_answered_call_is_asked_again_once(shadowed: Shadowed) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
+    from airboss.governance.erasure import Forgetting
     from airboss.store.alert_rows import AlertStore
 
 COUNTS = "watching"
@@ -173,11 +174,12 @@ class ScoringRules:
 class Asking:
     """Shadows asked again, as the configuration and the plan in force say, with connections of their own."""
 
-    def __init__(self, ledger: Ledger, data: DataDir, records: RecordLog, force: InForce) -> None:
+    def __init__(self, ledger: Ledger, data: DataDir, records: RecordLog, people: Forgetting) -> None:
         self._ledger = ledger
         self._data = data
         self._records = records
-        self._force = force
+        self._people = people
+        self._force = InForce(ledger)
 
     def __call__(self) -> Mapping[str, ShadowConfig]:
         """By deployment, those that the plan has a release for. Raises SetupError."""
@@ -200,7 +202,13 @@ class Asking:
             return await caller.again(path, body, of=of)
 
         try:
-            await Shadowing(shadows=self, record_log=self._records, again=again, clock=SystemClock()).run()
+            await Shadowing(
+                shadows=self,
+                record_log=self._records,
+                again=again,
+                clock=SystemClock(),
+                forgotten=self._people.covers,
+            ).run()
         finally:
             if caller is not None:
                 await caller.aclose()
@@ -290,6 +298,7 @@ def watching(
         clock=clock,
         redact=redact,
         brought=brought,
+        forgotten=stores.people.covers,
     )
     deliveries = _deliveries(store, force, clock, watch)
 
@@ -304,7 +313,7 @@ def watching(
 
     works = {
         "scoring": in_a_loop(score),
-        "shadows": in_a_loop(Asking(ledger, data, records, InForce(ledger)).run),
+        "shadows": in_a_loop(Asking(ledger, data, records, stores.people).run),
         "notifications": in_a_loop(notify),
         "checked prompts": in_a_loop(lambda: drifts.check_prompts(ledger, data, stores.views, force)),
         "drift": drifts.watch(force, ledger, stores.views, records).run,

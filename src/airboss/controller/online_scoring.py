@@ -53,8 +53,8 @@ class OnlineScoring:
     """Follows the record log. One event loop calls it.
 
     `rules` are those in force, by deployment; `since` is when there came to be any. `redact` takes secrets
-    out of what scorers say. Calls that were `brought` by an import are no live ones, and left alone. `counts`
-    may be read by any thread.
+    out of what scorers say. Calls that were `brought` by an import are no live ones, and left alone, as those
+    of people are who are to be `forgotten`. `counts` may be read by any thread.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class OnlineScoring:
         clock: Clock,
         redact: Callable[[str], str] = lambda text: text,
         brought: Container[str] = (),
+        forgotten: Callable[[InferenceRecord], bool] = lambda _: False,
     ) -> None:
         self._rules = rules
         self._since = since
@@ -75,6 +76,7 @@ class OnlineScoring:
         self._clock = clock
         self._redact = redact
         self._brought = brought
+        self._forgotten = forgotten
         self._minutes = Minutes()
         self._looked_for_loss_at = 0.0
         self.lag_s = 0.0
@@ -154,6 +156,8 @@ class OnlineScoring:
                 if refusal is not None:
                     return as_record_score(unscored(refusal), online.spec, record, self._clock.now())
                 await asyncio.sleep(AT_ONCE / STARTS_PER_S_MAX)
+                if whole.user is not None and await asyncio.to_thread(self._forgotten, whole):
+                    return None  # a judge's call would be newer than their erasure, which would not find it
                 return await score(online, whole, now=self._clock.now)
 
         made = await asyncio.gather(*(one(record, online) for record, online in todo))

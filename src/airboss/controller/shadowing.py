@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 
 class Shadowing:
-    """Follows the record log. One event loop calls it; `shadows` are those in force, by deployment."""
+    """Follows the record log. One event loop calls it; `shadows` are those in force, by deployment. Calls of
+    people who are to be `forgotten` are not asked again."""
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class Shadowing:
         record_log: RecordLog,
         again: Again,
         clock: Clock,
+        forgotten: Callable[[InferenceRecord], bool] = lambda _: False,
     ) -> None:
+        self._forgotten = forgotten
         self._shadows = shadows
         self._log = record_log
         self._again = again
@@ -111,8 +114,8 @@ class Shadowing:
                 self._log.records, RecordFilter(id=record.id), limit=1, bodies=True
             ):
                 body = asked_again(whole)
-                if body is None:
-                    continue
+                if body is None or (whole.user and await asyncio.to_thread(self._forgotten, whole)):
+                    continue  # what is asked after an erasure, it would not find
                 path = _RAW if record.operation == "text_completion" else PATHS["chat"]
                 failed = await self._again(path, body, record.id)
                 if failed is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from airboss.domain.errors import WrongCall
+from airboss.domain.record import InferenceRecord
 from airboss.store.erasure_rows import Erasure, ErasureStore
 from airboss.store.usage import LABEL_CHARS_MAX
 
@@ -46,11 +47,18 @@ class Forgetting:
         """Whether somebody is being forgotten at this moment, by this process."""
         self._key = key.encode()
         self._text = key
+        self._known: tuple[object, Tombstones] = (None, Tombstones(key, {}))
 
     def tombstones(self) -> Tombstones:
-        """Who is forgotten by now."""
-        found = self.store.tombstones(None)
-        return Tombstones(self._text, found[1] if found is not None else {})
+        """Who is forgotten by now, or about to be."""
+        found = self.store.tombstones(self._known[0])
+        if found is not None:
+            self._known = (found[0], Tombstones(self._text, found[1]))
+        return self._known[1]
+
+    def covers(self, record: InferenceRecord) -> bool:
+        """Whether this is of somebody who has been forgotten since, or is about to be."""
+        return self.tombstones().covers(record.user, record.started_at)
 
     def ask(self, user: str, *, by: str, now: datetime) -> Erasure:
         """Have a person forgotten: all that is of them from before `now`. Raises WrongCall for what is no
