@@ -112,3 +112,12 @@ def test_zones() -> None:
     assert zone("Europe/Berlin") == BERLIN
     for name in (None, "", "Nowhere/City", "../../etc/passwd", "/etc/passwd", "x" * 100, "a\x00b"):
         assert zone(name) is UTC
+
+
+def test_slow_calls_are_asked_for_in_milliseconds() -> None:
+    """A number, of a half if need be; what is none is told, for nothing must look like no slow call."""
+    assert read_filter({"slower_ms": "0.5"}, now=NOW, local=UTC).slower_ms == 0.5
+    assert read_filter({"slower_ms": " "}, now=NOW, local=UTC).slower_ms is None
+    for wrong in ("5s", "-1", "nan", "inf"):
+        with pytest.raises(InvalidRequest, match="no number of milliseconds"):
+            read_filter({"slower_ms": wrong}, now=NOW, local=UTC)

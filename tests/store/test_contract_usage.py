@@ -184,6 +184,18 @@ def test_usage_that_cannot_be_told_is_refused(used: RecordLog, wrong: dict[str, 
         used.usage(asked(**wrong))
 
 
+def test_slow_calls_can_be_had_alone(used: RecordLog) -> None:
+    """Those that took longer than that, in lists, counts and sums alike."""
+    for least in (0.0, 100.0, 250.5, 300.0, 900.0):
+        every = used.records(RecordFilter(), limit=9, bodies=False)
+        slow = [each.id for each in every if (each.latency_ms or 0.0) > least]
+        where = RecordFilter(slower_ms=least)
+        assert [each.id for each in used.records(where, limit=9, bodies=False)] == slow
+        assert used.count(where) == len(slow)
+        assert sum(row.requests for row in used.usage(asked(by=("model",), where=where))) == len(slow)
+    assert used.count(RecordFilter(slower_ms=300.0, model="large", user="ada")) == 1
+
+
 def test_records_come_in_the_order_asked_for(used: RecordLog) -> None:
     """The slowest or costliest call can come first; sessions, tags and causes narrow a list down."""
 

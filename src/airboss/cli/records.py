@@ -41,6 +41,7 @@ from airboss.cli.records_filters import (
     ScoreOption,
     SessionOption,
     SinceOption,
+    SlowerOption,
     StatusOption,
     TagOption,
     TeamOption,
@@ -69,6 +70,9 @@ records.command("import")(import_)
 records.command("score")(score_record)
 records.command("dead")(dead)
 
+SortOption = Annotated[
+    str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")
+]
 ByOption = Annotated[
     str | None, typer.Option(help="Instead of calls, what was used by model, user, tag:NAME, …")
 ]
@@ -106,9 +110,8 @@ def show(
     policy: PolicyOption = None,
     arm: ArmOption = None,
     error_type: ErrorTypeOption = None,
-    sort: Annotated[
-        str | None, typer.Option(help="slowest, costliest or longest first, or shuffled, not newest.")
-    ] = None,
+    slower_ms: SlowerOption = None,
+    sort: SortOption = None,
     by: ByOption = None,
     compare: CompareOption = None,
     most: MostOption = None,
@@ -142,13 +145,13 @@ def show(
         policy=policy,
         arm=arm,
         error_type=error_type,
+        slower_ms=None if slower_ms is None else f"{slower_ms:g}",
         sort=sort,
         search=search,
         whole_days=per is not None,
     )
     check_by(by, sums=bool(compare or most or per or out), calls=bool(search or sort or record_id or follow))
-    if trace is not None and (query or by or record_id or follow):
-        raise WrongCall("--trace shows a trace whole; leave out what chooses among records.")
+    check_trace(trace, alone=not (query or by or record_id or follow))
     with reach(data_dir, url) as api:
         if trace is not None:
             show_trace(api, trace, as_json=as_json)
@@ -187,6 +190,12 @@ def check_by(by: str | None, *, sums: bool, calls: bool) -> None:
         raise WrongCall(
             "--by adds calls up; leave out --search, --sort, --id and --follow; --most says what comes first."
         )
+
+
+def check_trace(trace: str | None, *, alone: bool) -> None:
+    """Raise WrongCall where a trace is asked for with what chooses among records."""
+    if trace is not None and not alone:
+        raise WrongCall("--trace shows a trace whole; leave out what chooses among records.")
 
 
 def show_record(api: Api, record_id: str, *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ from airboss.cli.records_filters import (
     ScoreOption,
     SessionOption,
     SinceOption,
+    SlowerOption,
     StatusOption,
     TagOption,
     TeamOption,
@@ -57,6 +58,7 @@ def export(
     policy: PolicyOption = None,
     arm: ArmOption = None,
     error_type: ErrorTypeOption = None,
+    slower_ms: SlowerOption = None,
     opened: Annotated[
         bool, typer.Option("--open", help="Open what is sealed: anybody can read it then.")
     ] = False,
@@ -85,6 +87,7 @@ def export(
         policy=policy,
         arm=arm,
         error_type=error_type,
+        slower_ms=None if slower_ms is None else f"{slower_ms:g}",
     )
     if opened:
         query["open"] = "true"

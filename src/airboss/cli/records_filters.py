@@ -33,6 +33,9 @@ ReleaseOption = Annotated[
 PolicyOption = Annotated[
     str | None, typer.Option(help="Only calls in which a policy found this kind: email, card, …")
 ]
+SlowerOption = Annotated[
+    float | None, typer.Option("--slower-ms", help="Only calls that took longer than so many milliseconds.")
+]
 ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
 
 

@@ -7,6 +7,7 @@ cannot be read is an `InvalidRequest` that says what was seen and what would be 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -53,7 +54,7 @@ VALUE_MAX = 300
 
 FILTER_NAMES = (
     "deployment", "status", "model", "user", "key", "team", "id", "text", "score", "release", "session",
-    "arm", "error_type", "tag", "policy", "sort",
+    "arm", "error_type", "tag", "policy", "slower_ms", "sort",
 )  # fmt: skip
 """The parameters that narrow records down or order them, besides time and paging."""
 
@@ -74,6 +75,7 @@ NARROWING = {
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
     "policy": "only those in which a policy found something of this kind, such as email",
+    "slower_ms": "only those that took longer than so many milliseconds",
     "score": "a condition on a score: `helpfulness<0.5`, `tone=rude`, or a name alone",
 }
 """What filters say in the API's description, where no words are looked for and nothing is ordered."""
@@ -239,6 +241,7 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if arm is not None and arm not in ARMS:
         raise InvalidRequest(f"arm={arm[:60]!r} is none of {', '.join(ARMS)}", param="arm")
     check_sort(values)
+    values |= slower(values)
     for name, read in (("score", read_condition), ("tag", read_tag)):
         try:
             if name in values:
@@ -257,6 +260,19 @@ def read_filter(params: Mapping[str, str], *, now: datetime, local: tzinfo) -> R
     if len(times) == 2 and times["since"] >= times["until"]:
         raise swapped(times["since"], times["until"])
     return msgspec.convert({**{k: v for k, v in values.items() if v}, **times}, RecordFilter)
+
+
+def slower(values: Mapping[str, str]) -> dict[str, float]:
+    """How many milliseconds calls must have taken, if that is asked. Raises InvalidRequest."""
+    text = values.get("slower_ms") or "0"
+    try:
+        least = float(text)
+    except ValueError:
+        least = math.nan
+    if not 0 <= least < math.inf:
+        message = f"slower_ms={text[:60]!r} is no number of milliseconds; write 5000 for five seconds"
+        raise InvalidRequest(message, param="slower_ms")
+    return {"slower_ms": least} if values.get("slower_ms") else {}
 
 
 def check_length(name: str, value: str) -> None:

@@ -219,7 +219,8 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     that is not there has nothing before or after it; after "" come all. `score`: `score.read_condition`.
     `release` is a digest. `ids`, `keys`: one of these (at most 10,000). `text` is looked for in id, user,
     session and error_type, in any case. `tag` is `NAME=VALUE`, `policy` a kind that one found. With `sort`
-    slow, costly or long ones come first, or as chance orders them for a `seed`; it is not paged."""
+    slow, costly or long ones come first, or as chance orders them for a `seed`; it is not paged. Those of
+    `slower_ms` took longer than that."""
 
     deployment: str | None = None
     status: str | None = None
@@ -241,6 +242,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str | None = None
     tag: str | None = None
     policy: str | None = None
+    slower_ms: float | None = None
     sort: RecordSort | None = None
     seed: int | None = None
 

@@ -22,6 +22,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "session": "session = $session",
     "arm": "arm = $arm",
     "error_type": "error_type = $error_type",
+    "slower_ms": "latency_ms > $slower_ms",
     "since": "started_at >= $since",
     "until": "started_at < $until",
 }

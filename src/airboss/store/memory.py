@@ -454,6 +454,7 @@ def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
         and (where.until is None or record.started_at < where.until)
         and text in searched.lower()
         and (where.tag is None or _tagged_so(record, where.tag))
+        and (where.slower_ms is None or (record.latency_ms or 0.0) > where.slower_ms)
         and (where.policy is None or any(each.kind == where.policy for each in record.policy))
     )
 
