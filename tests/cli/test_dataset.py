@@ -73,12 +73,19 @@ def test_create_from_records(run: Run, api: AdminApi) -> None:
     api.answers["POST", "/api/v1/datasets"] = {**CREATED, "left_out": {"ended as error": 3}}
     code, _, err = run(
         *("dataset", "create", "golden", "--from-records", "--deployment", "support", "--user", "ann"),
+        *("--tag", "project=apollo", "--score", "helpfulness<1", "--slower-ms", "1500"),
         *("--limit", "9", "--approved", "helpfulness:4", "--only-approved", "--group-by", "session"),
         *("--url", api.url),
     )
     assert (code, err) == (0, "airboss: 3 records left out: ended as error\n")
     assert api.asked[0][3]["records"] == {
-        "filters": {"deployment": "support", "user": "ann"},
+        "filters": {
+            "deployment": "support",
+            "user": "ann",
+            "tag": "project=apollo",
+            "score": "helpfulness<1",
+            "slower_ms": "1500",
+        },
         "limit": 9,
         "approved": "helpfulness",
         "at_least": 4.0,
@@ -90,7 +97,7 @@ def test_create_from_records(run: Run, api: AdminApi) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "either --file FILE.jsonl or --from-records"),
+        ((), "either --file FILE or --from-records"),
         (("--file", "f.jsonl", "--from-records"), "either --file"),
         (("--file", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
         (("--file", "nowhere.jsonl", "--user", "ann"), "filters are for --from-records"),

@@ -211,6 +211,21 @@ def test_a_rollout_without_javascript(browser: Browser, tmp_path: Path) -> None:
             context.close()
 
 
+def test_a_dataset_of_a_chosen_file(browser: Browser, tmp_path: Path) -> None:
+    """The file's text stands in the form, to be looked at before it is kept."""
+    table = tmp_path / "spam.csv"
+    table.write_text("input,expected\nIs it spam?,yes\n")
+    with opened(tmp_path / "data") as site, served(site.app()) as at, visitor(browser, at) as page:
+        page.goto(f"{at}/datasets")
+        page.click("text=Make one of a file")
+        page.fill("[name=dataset]", "spam")
+        page.set_input_files("input[type=file]", table)
+        expect(page.locator("#dataset-text")).to_have_value(table.read_text())
+        page.click("text=Keep it")
+        expect(page.locator(".said-done")).to_contain_text("The dataset is kept")
+        assert [each.name for each in site.loop.evals.datasets()] == ["spam"]
+
+
 @pytest.mark.parametrize("width", [390, 360])
 def test_the_bottom_bar_has_every_room_in_reach(browser: Browser, address: str, width: int) -> None:
     """On a phone no room and no button of the rail lies beyond the screen or upon another, wherever one is,

@@ -12,7 +12,7 @@ from airboss.cli.api import place, reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
-from airboss.cli.records_filters import filters
+from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
@@ -23,6 +23,9 @@ dataset = typer.Typer(
 FILE_BYTES_MAX = 32 * 1024 * 1024
 GROUPS = ("user", "session", "none")
 PARTS = ("train", "validation", "holdout")
+ApprovedOption = Annotated[
+    str | None, typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect.")
+]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
 
 
@@ -40,11 +43,11 @@ def create(
     until: Annotated[str | None, typer.Option(help="Before this time, written as for --since.")] = None,
     model: Annotated[str | None, typer.Option(help="Only calls answered by this model.")] = None,
     user: Annotated[str | None, typer.Option(help="Only calls of this user.")] = None,
+    tag: TagOption = None,
+    score: ScoreOption = None,
+    slower_ms: SlowerOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many items.")] = 1_000,
-    approved: Annotated[
-        str | None,
-        typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect."),
-    ] = None,
+    approved: ApprovedOption = None,
     only_approved: Annotated[
         bool, typer.Option("--only-approved", help="Leave out records that are not approved.")
     ] = False,
@@ -62,7 +65,17 @@ def create(
         raise WrongCall(f"--group-by {group_by!r} is none; it is user, session or none")
     train, validation = read_split(split)
     body: dict[str, Any] = {"name": name, "train": train, "validation": validation, "seed": seed}
-    query = filters(deployment=deployment, status=status, since=since, until=until, model=model, user=user)
+    query = filters(
+        deployment=deployment,
+        status=status,
+        since=since,
+        until=until,
+        model=model,
+        user=user,
+        tag=tag,
+        score=score,
+        slower_ms=in_ms(slower_ms),
+    )
     if file is not None:
         if query or approved or only_approved:
             raise WrongCall("filters are for --from-records; a file is taken whole")

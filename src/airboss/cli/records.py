@@ -48,6 +48,7 @@ from airboss.cli.records_filters import (
     UntilOption,
     UserOption,
     filters,
+    in_ms,
 )
 from airboss.cli.records_score import score as score_record
 from airboss.cli.show_trace import show_trace
@@ -145,7 +146,7 @@ def show(
         policy=policy,
         arm=arm,
         error_type=error_type,
-        slower_ms=None if slower_ms is None else f"{slower_ms:g}",
+        slower_ms=in_ms(slower_ms),
         sort=sort,
         search=search,
         whole_days=per is not None,

@@ -33,6 +33,7 @@ from airboss.cli.records_filters import (
     UntilOption,
     UserOption,
     filters,
+    in_ms,
 )
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
@@ -87,7 +88,7 @@ def export(
         policy=policy,
         arm=arm,
         error_type=error_type,
-        slower_ms=None if slower_ms is None else f"{slower_ms:g}",
+        slower_ms=in_ms(slower_ms),
     )
     if opened:
         query["open"] = "true"

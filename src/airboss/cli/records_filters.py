@@ -39,6 +39,11 @@ SlowerOption = Annotated[
 ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
 
 
+def in_ms(asked: float | None) -> str | None:
+    """A number of them, as the admin API is asked."""
+    return None if asked is None else f"{asked:g}"
+
+
 def filters(*, whole_days: bool = False, **given: str | None) -> Query:
     """The filters given, times as ISO in UTC. Those without a zone are this machine's; with `whole_days`,
     which are those of UTC, they are UTC's. Raises WrongCall for a status or a time that is none, and for an
