@@ -308,7 +308,9 @@ def test_what_touches_a_deployment_is_known(old: str, new: str, name: str, words
     assert touched(before, api_config.parsed(SLOWER), None) == ()
 
 
-@pytest.mark.parametrize("name", ["alarm", "judge", "budget", "fallback", "policy", "rollout"])
+@pytest.mark.parametrize(
+    "name", ["provider", "notifier", "alarm", "judge", "budget", "fallback", "policy", "rollout"]
+)
 def test_a_ready_made_piece_is_put_in_seen_and_applied(fresh: LoopSite, name: str) -> None:
     """Into the starter, by its button, without JavaScript."""
     fresh.loop.rollouts.apply(starter_config(openai_key_present=False), "airboss.toml")
@@ -392,7 +394,7 @@ LEAD: dict[str, tuple[str | None, Role]] = {
     "/quality": ("judge", "operator"),
     "/evaluations": ("judge", "operator"),
     "/governance": ("policy", "admin"),
-    "/system/providers": ("fallback", "admin"),
+    "/system/providers": ("provider", "admin"),
     "/deployments": (None, "operator"),
 }
 """Pages that lead to the form, to which ready-made piece, and whom."""

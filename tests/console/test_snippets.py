@@ -19,7 +19,7 @@ TEXTS = {
     .replace("support.rollout]", 'support".rollout]')
     .replace('[releases.support"]', "[releases.support]"),
 }
-NAMES = ("alarm", "judge", "budget", "team", "fallback", "policy", "words", "rollout")
+NAMES = ("provider", "notifier", "alarm", "judge", "budget", "team", "fallback", "policy", "words", "rollout")
 
 
 def piece(text: str, name: str) -> Snippet:
@@ -30,6 +30,8 @@ def piece(text: str, name: str) -> Snippet:
 def has(config: Config, name: str) -> bool:
     """Whether a configuration has what a piece is for."""
     return {
+        "provider": any(each.models for each in config.providers.values()),
+        "notifier": any(str(each.webhook).endswith("/airboss") for each in config.notifiers.values()),
         "alarm": any(each.metric == "latency_p95" and each.above == 5000 for each in config.alarms.values()),
         "judge": any(each.scoring is not None for each in config.deployments.values()),
         "budget": any(each.budget is not None for each in config.keys.values()),

@@ -36,7 +36,9 @@ def snippets(config: Config) -> tuple[Snippet, ...]:
     if not config.deployments:
         return ()
     return (
+        _provider(config),
         _alarm(config),
+        _notifier(config),
         _judge(config),
         _budget(config),
         _team(config),
@@ -53,6 +55,36 @@ def added(text: str, snippet: Snippet) -> str:
     for path, lines in snippet.parts:
         text = _with_lines(text, path, lines)
     return text
+
+
+def _provider(config: Config) -> Snippet:
+    called = {*config.deployments, *(alias for each in config.deployments.values() for alias in each.aliases)}
+    model = _free("gpt-4.1-mini", dict.fromkeys(called))
+    lines = (
+        'kind = "openai"  # or anthropic, gemini, bedrock; azure and openai-compatible want a base_url',
+        'api_key = "env:OPENAI_API_KEY"',
+        f"models = [{_quoted(model)}]",
+    )
+    return Snippet(
+        name="provider",
+        title="A provider and its models",
+        why="Apps ask for each model by its name. The variable of the key must be set where Airboss runs.",
+        parts=((("providers", _free("hosted", config.providers)), lines),),
+    )
+
+
+def _notifier(config: Config) -> Snippet:
+    return Snippet(
+        name="notifier",
+        title="Who is told of alarms",
+        why="Default alarms tell every notifier; your own name theirs in notify. Slack has slack instead.",
+        parts=(
+            (
+                ("notifiers", _free("ops", config.notifiers)),
+                ('webhook = "https://hooks.example.com/airboss"',),
+            ),
+        ),
+    )
 
 
 def _alarm(config: Config) -> Snippet:
