@@ -38,9 +38,17 @@ def test_where_a_key_is_good_from_is_sent_as_it_is_said() -> None:
     assert terms(**NONE) == {}
 
 
+def test_a_key_may_call_all_some_or_none() -> None:
+    """None stops it; who wants that says so."""
+    for said, sent in (("all", None), ("none", []), ("a, b,", ["a", "b"]), ("none,all", ["none", "all"])):
+        assert terms(**NONE | {"deployments": said}) == {"deployments": sent}
+
+
 @pytest.mark.parametrize(
     ("said", "named"),
     [
+        ({"deployments": " "}, "--deployments is empty"),
+        ({"deployments": ","}, "--deployments is empty"),
         ({"budget": "nan"}, "--budget 'nan'"),
         ({"budget": "inf"}, "--budget 'inf'"),
         ({"budget": "5", "per": "year"}, "`day` or `month`"),

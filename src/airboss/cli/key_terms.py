@@ -32,8 +32,7 @@ def terms(
     """What options say, as the API takes it; `held` is the key as it is. Raises WrongCall."""
     body: dict[str, Any] = {}
     if deployments is not None:
-        names = [each.strip() for each in deployments.split(",") if each.strip()]
-        body["deployments"] = None if names == ["all"] else names
+        body["deployments"] = named(deployments)
     if any(each is not None for each in limits.values()):
         body["limits"] = limits_from(limits, held)
     if any(each is not None for each in each_user.values()):
@@ -52,6 +51,17 @@ def terms(
     if sources is not None:
         body["sources"] = None if sources == "none" else [each.strip() for each in sources.split(",")]
     return body
+
+
+def named(deployments: str) -> list[str] | None:
+    """The deployments that an option names; None for all. Raises WrongCall where it names nothing, as of a
+    variable that is not set: that would stop a key that programs use."""
+    names = [each.strip() for each in deployments.split(",") if each.strip()]
+    if not names:
+        raise WrongCall("--deployments is empty; name some, or write `all` for every one, `none` for none")
+    if names == ["all"]:
+        return None
+    return [] if names == ["none"] else names
 
 
 def one_of(said: str, choices: tuple[str, ...], option: str) -> str:

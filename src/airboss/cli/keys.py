@@ -22,7 +22,8 @@ NameArgument = Annotated[str, typer.Argument(help="The key's name.")]
 
 
 DeploymentsOption = Annotated[
-    str | None, typer.Option(help="What it may call: names, separated by commas; `all` for every one.")
+    str | None,
+    typer.Option(help="What it may call: names, separated by commas; `all` for every one, or `none`."),
 ]
 RequestsOption = Annotated[str | None, typer.Option(help="Calls in any minute, or `none`.")]
 TokensOption = Annotated[str | None, typer.Option(help="Tokens in any minute, in and out, or `none`.")]
