@@ -31,9 +31,9 @@ from airboss.providers.fake_tuned import TuningPlay
 
 __all__ = ["FAULTS", "Behaviour", "FakeProvider", "ScriptStep", "Seen", "Stats", "TuningPlay"]
 
-START_S = 20.0
+START_S = 60.0
 STOP_S = 5.0
-CALL_S = 10.0
+CALL_S = 60.0
 
 
 class FakeProvider:

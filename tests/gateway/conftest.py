@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from airboss.domain.plan import Retry, Timeouts
+from airboss.domain.plan import Retry
 from airboss.testing import FakeProvider
 from tests.support.dialects import foreign
 from tests.support.fake import fake_process, provider
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty
 from tests.support.said_upstream import SaidUpstream, said_upstream
 
 __all__ = ["fake_process", "foreign", "provider"]
@@ -26,12 +26,12 @@ def upstream() -> Iterator[SaidUpstream]:
 
 @pytest.fixture(scope="module")
 def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker with short timeouts, no retries and nobody to go on, for a module's tests."""
+    """A worker with no retries and nobody to go on, for a module's tests."""
     secret = tmp_path_factory.mktemp("secret") / "key"
     secret.write_text("sk-provider-secret-0123456789")
     plan = deployment(
         fake_process.url,
-        timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
+        timeout=PATIENT,
         price=PRICE,
         api_key_ref=f"file:{secret}",
         continuation="off",
@@ -40,7 +40,7 @@ def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPath
         fake_process.url, name="patient", aliases=(), continuation="off", retry=Retry(attempts=3)
     )
     no_tools = deployment(fake_process.url, name="no-tools", aliases=(), tools=False)
-    with Gateway(tmp_path_factory.mktemp("gateway"), plan, patient, no_tools) as running:
+    with Gateway(tmp_path_factory.mktemp("gateway"), plan, patient, no_tools, hasty(plan)) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 import uvloop
 
-from airboss.domain.plan import Limits, Timeouts
+from airboss.domain.plan import Limits
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Executor
@@ -23,7 +23,7 @@ from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_faults import FAULTS, WHOLE
-from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.gateway import HASTY, KEY, PATIENT, PRICE, SILENT, Gateway, deployment
 from tests.support.wait import until
 
 OWN = {"id", "latency_ms", "overhead_ms", "ttft_ms", "response", "attempts"}
@@ -41,7 +41,7 @@ def house(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) 
             name=f"{number}-{way}",
             aliases=(),
             provider=f"p-{number}-{way}",
-            timeout=Timeouts(total_s=3.0, first_token_s=0.7, idle_s=0.7),
+            timeout=HASTY if FAULTS[number][0] in SILENT else PATIENT,
             price=PRICE,
             continuation="off",
             limits=Limits(concurrency=100),  # of fewer nothing is leased, and each call asks first

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
+from airboss.domain.plan import DeploymentPlan, Price, Retry, Target
 from airboss.gateway.billing import _cut, prompt_tokens
 from airboss.providers import o200k
 from airboss.providers.fake_bedrock import frame
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.dialects import BASES, PRICE, SECRET, STREAM, ask
-from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.gateway import KEY, PATIENT, Gateway, deployment
 from tests.support.said_upstream import said_upstream
 
 OWN = ("openai", "openai-compatible", "local")
@@ -41,7 +41,7 @@ def worker(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
             price=PRICE,
             priced_by="config",
             retry=Retry(attempts=3),
-            timeout=Timeouts(total_s=6.0, first_token_s=0.6, idle_s=0.6),
+            timeout=PATIENT,
         )
         for kind in OWN
     ]
@@ -297,8 +297,7 @@ def dear(plan: DeploymentPlan, url: str, **changes: Any) -> DeploymentPlan:
 def falling(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker whose models have a dear fallback, or go on where they broke off."""
     url = fake_process.url
-    times = Timeouts(total_s=8.0, first_token_s=0.7, idle_s=0.7)
-    plain = deployment(url, price=PRICE, priced_by="config", retry=Retry(attempts=1), timeout=times)
+    plain = deployment(url, price=PRICE, priced_by="config", retry=Retry(attempts=1), timeout=PATIENT)
     plans = [
         dear(plain, url, continuation="off"),
         msgspec.structs.replace(

@@ -24,7 +24,7 @@ from airboss.domain.release import Policy
 from airboss.governance.keys import hash_key
 from airboss.store.answers import SqliteAnswers
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.gateway import KEY, PATIENT, PRICE, Gateway, deployment
 from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
@@ -440,10 +440,13 @@ def test_vectors_are_kept_too(gateway: Gateway, provider: FakeProvider) -> None:
 
 def test_a_stream_from_the_cache_that_nobody_reads_ends(own: Gateway, provider: FakeProvider) -> None:
     """At the call's total_s: what the call holds is not held for ever."""
-    own.publish(deployment(provider.url, cache=CACHE, timeout=Timeouts(total_s=2.0)))
+    plan = deployment(provider.url, cache=CACHE, timeout=PATIENT)
+    own.publish(plan)
     until(lambda: own.chat("x", model="small").status_code == 404)
     assert own.chat(MANY).status_code == 200
     until(lambda: state(own.chat(MANY)) == "hit")
+    own.publish(msgspec.structs.replace(plan, aliases=("gpt-4o", "new"), timeout=Timeouts(total_s=2.0)))
+    until(lambda: own.chat("x", model="new").status_code == 200)
     with socket.socket() as client:
         began = begin(own, client)
         opened, _ = own.frames()

@@ -151,20 +151,23 @@ def test_user_session_tags_and_trace(gateway: Gateway, provider: FakeProvider) -
     assert "00f067aa0ba902b7" not in sent
 
 
+NAMES = ["assistant", "gpt-4o", "patient", "no-tools", "hasty-assistant"]
+
+
 def test_models(gateway: Gateway) -> None:
     """`/v1/models` lists every name that may be sent, and each can be asked for alone, by Anthropic's clients
     in their own words."""
     with gateway.client() as client:
         listed = client.get("/v1/models").json()
         assert listed["object"] == "list"
-        assert [m["id"] for m in listed["data"]] == ["assistant", "gpt-4o", "patient", "no-tools"]
+        assert [m["id"] for m in listed["data"]] == NAMES
         assert client.get("/v1/models/").json() == listed
         assert client.post("/v1/models/").status_code == 405
         assert client.get("/v1/models/gpt-4o").json()["id"] == "gpt-4o"
         assert client.get("/v1/models/gpt-5").json()["error"]["code"] == "model_not_found"
         theirs = client.get("/v1/models", headers={"anthropic-version": "2023-06-01"}).json()
         one = client.get("/v1/models/gpt-4o", headers={"anthropic-version": "2023-06-01"}).json()
-    assert (theirs["first_id"], theirs["last_id"], theirs["has_more"]) == ("assistant", "no-tools", False)
+    assert (theirs["first_id"], theirs["last_id"], theirs["has_more"]) == (NAMES[0], NAMES[-1], False)
     assert theirs["data"][1] == one
     assert one.pop("created_at").endswith("Z")
     assert one == {"type": "model", "id": "gpt-4o", "display_name": "gpt-4o", "lifecycle": "active"}

@@ -12,9 +12,9 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Retry, Target, Timeouts
+from airboss.domain.plan import Retry, Target
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import HASTY, PATIENT, PRICE, Gateway, deployment
 from tests.support.spoken import PATHS, error, is_whole, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
@@ -83,7 +83,7 @@ def shared(
             upstream_model=name,
             price=PRICE,
             continuation="off",
-            timeout=Timeouts(total_s=5.0, first_token_s=1.0, idle_s=1.0),
+            timeout=HASTY if name.startswith("silent") else PATIENT,
             retry=Retry(attempts=1),
         )
         target = msgspec.structs.replace(plan.target, fallbacks=(other,))

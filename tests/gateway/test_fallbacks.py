@@ -10,13 +10,15 @@ import pytest
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty
 from tests.support.spoken import PATHS, error, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
 SLOT_TOKENS = 100
 OWN: dict[str, Any] = {"kind": "local", "tools": False, "slot_tokens": SLOT_TOKENS}
-TIMES = Timeouts(total_s=3.0, first_token_s=0.5, idle_s=0.5)
+TIMES = Timeouts(total_s=6.0, first_token_s=2.0, idle_s=2.0)
+SILENT = ("silence", "late", "stall")
+"""How faults begin that end no sooner than somebody's patience."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def shared(
                 name=kind,
                 aliases=("gpt-4o",) if kind == "openai-compatible" else (),
                 price=free,
-                timeout=TIMES,
+                timeout=PATIENT,
                 continuation="off",
                 retry=Retry(attempts=2),
             ),
@@ -67,6 +69,7 @@ def shared(
         for kind, url in kinds.items()
     ]
     plans += [
+        hasty(plans[0], TIMES),
         with_fallbacks(
             deployment(fake_process.url, name="small", aliases=(), **OWN),
             other(backup.url, "smaller", **OWN),
@@ -139,7 +142,8 @@ def test_a_failing_start_is_answered_by_the_fallback(
 ) -> None:
     """The client has the fallback's whole answer, and the record every attempt with its cost."""
     provider.script(ScriptStep(behaviour=fault, forever=True))
-    response = gateway.chat(stream=stream)
+    model = "hasty-openai-compatible" if fault.startswith(SILENT) else "gpt-4o"
+    response = gateway.chat(model=model, stream=stream)
     assert response.status_code == 200, response.text
     said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
     assert said == SAID

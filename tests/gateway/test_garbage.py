@@ -17,7 +17,7 @@ from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.governance.policies import policy_of
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import KEY, PRICE, Gateway, deployment
+from tests.support.gateway import KEY, PATIENT, PRICE, Gateway, deployment, hasty
 from tests.support.spoken import say
 from tests.support.wait import until
 
@@ -49,12 +49,13 @@ def watched(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
     """The worker, its plans of the kinds that go through different code."""
     root = tmp_path_factory.mktemp("garbage")
     url = fake_process.url
-    times = Timeouts(total_s=4.0, first_token_s=0.3, idle_s=0.3)
+    usual = deployment(url, price=PRICE, timeout=PATIENT, continuation="off")
     other = Target(provider="fake", kind="openai-compatible", base_urls=(url,), upstream_model="up")
     plans = (
-        deployment(url, price=PRICE, timeout=times, continuation="off"),
+        usual,
+        hasty(usual, Timeouts(total_s=4.0, first_token_s=0.3, idle_s=0.3)),
         deployment(
-            url, name="patient", aliases=(), continuation="on", timeout=times, retry=Retry(attempts=3)
+            url, name="patient", aliases=(), continuation="on", timeout=PATIENT, retry=Retry(attempts=3)
         ),
         deployment(url, name="masked", aliases=(), policy=policy_of("mask", None), continuation="off"),
         deployment("http://127.0.0.1:1/v1", name="closed", aliases=(), retry=Retry(attempts=2)),
@@ -134,7 +135,7 @@ KINDS: dict[str, Callable[[Watched], None]] = {
     "failed at once, streamed": chat("gpt-4o", "429", stream=True),
     "broken off": chat("gpt-4o", "cut-reset"),
     "broken off, streamed": chat("gpt-4o", "cut-reset", stream=True),
-    "too slow": chat("gpt-4o", "stall", stream=True),
+    "too slow": chat("hasty-assistant", "stall", stream=True),
     "tried again": chat("patient", "500"),
     "gone on with": chat("patient", "cut-close;after=3", stream=True),
     "masked": chat("masked", "ok;text=Write to jane@example.com"),

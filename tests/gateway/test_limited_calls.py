@@ -159,10 +159,10 @@ def test_waiting_for_a_place_is_not_the_providers_time(provider: FakeProvider, o
     plan = deployment(
         provider.url,
         limits=Limits(concurrency=1, queue=Queue(size=5, wait_s=10.0)),
-        timeout=Timeouts(total_s=0.9),
+        timeout=Timeouts(total_s=5.0),
     )
     with Gateway(own_root, plan) as gateway, ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(gateway.chat, 'fake:{"words": 20, "tokens_per_s": 40}') for _ in range(3)]
+        asked = [pool.submit(gateway.chat, 'fake:{"words": 40, "tokens_per_s": 20}') for _ in range(3)]
         assert [each.result().status_code for each in asked] == [200, 200, 200]
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from airboss.domain.plan import Retry, Timeouts
+from airboss.domain.plan import Retry
 from airboss.domain.release import ProviderKind
 from airboss.governance.policies import policy_of
 from tests.gateway.test_responses_native import ANSWER
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, error_in_stream, is_whole, say, streamed, text
 
@@ -32,7 +32,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         "continuation": "off",
         "api_key_ref": f"file:{secret}",
         "region": "eu-west-1",
-        "timeout": Timeouts(total_s=5.0, first_token_s=1.0, idle_s=0.5),
+        "timeout": PATIENT,
     }
     plans = [deployment(upstream.url, name=kind, kind=kind, **usual) for kind in KINDS]
     plans += [

@@ -271,7 +271,8 @@ def test_a_stream_that_falls_silent(
 
     thread = threading.Thread(target=answer)
     thread.start()
-    times = Timeouts(total_s=60.0, first_token_s=0.3, idle_s=0.3)
+    first_s, idle_s = (0.3, 60.0) if code == "timeout_first_token" else (60.0, 0.3)
+    times = Timeouts(total_s=60.0, first_token_s=first_s, idle_s=idle_s)
     plan = deployment(f"http://127.0.0.1:{port}/v1", kind="openai", timeout=times)
     began = time.monotonic()
     with Gateway(tmp_path / "g", plan) as running:

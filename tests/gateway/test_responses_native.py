@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Caching, DeploymentPlan, Retry, Target, Timeouts
+from airboss.domain.plan import Caching, DeploymentPlan, Retry, Target
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import Example, ModelVersion, Release
 from airboss.governance.keys import hash_key
@@ -22,7 +22,7 @@ from airboss.governance.policies import policy_of
 from airboss.providers.fake_answers import SENTENCE
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.edge_wire import post
-from tests.support.gateway import DIGEST, KEY, PRICE, Gateway, deployment
+from tests.support.gateway import DIGEST, KEY, PRICE, SILENT, Gateway, deployment, hasty
 from tests.support.said_upstream import SaidUpstream, said_upstream
 from tests.support.spoken import error, is_whole, say, streamed, text
 from tests.support.wait import until
@@ -82,7 +82,8 @@ def shared(
     plan = at("backed", upstream_model="first")
     backed = msgspec.structs.replace(plan, target=msgspec.structs.replace(plan.target, fallbacks=(backup,)))
     plans = [
-        at(aliases=("gpt-4o",), timeout=Timeouts(total_s=4.0, first_token_s=3.0, idle_s=1.0)),
+        at(aliases=("gpt-4o",)),
+        hasty(at()),
         at("shaped", stable=shaped),
         at("odd", stable=release(params={"seed": 7})),
         at("masks", policy=policy_of("mask", None)),
@@ -427,7 +428,7 @@ def test_faults(gateway: Gateway, provider: FakeProvider, fault: str, stream: bo
     """A whole response, an error with its status, or `response.failed`: never one that only looks whole. Each
     has a record."""
     provider.script(ScriptStep(behaviour=fault, forever=True))  # one more may be sent
-    response = ask(gateway, "hi", stream=stream)
+    response = ask(gateway, "hi", model="hasty-assistant" if fault in SILENT else "gpt-4o", stream=stream)
     closed = gateway.closed(response.headers["x-request-id"])
     whole = response.status_code == 200 and (not stream or is_whole("responses", response))
     assert whole == (closed["status"] == "ok"), response.text

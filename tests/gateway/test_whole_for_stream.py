@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from airboss.domain.plan import Timeouts
 from airboss.governance.policies import policy_of
 from tests.gateway.test_responses_native import ANSWER
 from tests.gateway.test_stream_shapes import ENTRANCES
-from tests.support.gateway import PRICE, Gateway, deployment
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import is_whole, text
 
@@ -48,7 +47,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         "price": PRICE,
         "continuation": "off",
         "api_key_ref": f"file:{secret}",
-        "timeout": Timeouts(total_s=5.0, first_token_s=1.0, idle_s=0.5),
+        "timeout": PATIENT,
     }
     plans = [deployment(upstream.url, name=kind, kind=kind, **usual) for kind in WHOLE]
     plans += [

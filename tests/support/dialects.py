@@ -11,11 +11,11 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Price, Retry, Timeouts
+from airboss.domain.plan import Price, Retry
 from airboss.domain.release import ModelVersion, Policy, ProviderKind, Release
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider
-from tests.support.gateway import Gateway, deployment
+from tests.support.gateway import HASTY, PATIENT, Gateway, deployment
 
 BASES: dict[ProviderKind, str] = {"anthropic": "/v1", "gemini": "/v1beta", "bedrock": "", "azure": ""}
 FOREIGN: tuple[ProviderKind, ...] = ("anthropic", "gemini", "bedrock")
@@ -61,7 +61,7 @@ def foreign(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
             price=PRICE,
             continuation="off",
             region="eu-west-1" if kind == "bedrock" else None,
-            timeout=Timeouts(total_s=4.0, first_token_s=1.0, idle_s=1.0),
+            timeout=PATIENT,
         )
         bare = Release(digest="d" * 64, name=kind, model=release.model)
         masking = msgspec.structs.replace(bare, policy=Policy(pii=(("email", "mask"),), detectors="1"))
@@ -72,6 +72,7 @@ def foreign(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
             "-drops": {"target": drops},
             "-masks": {"stable": masking},
             "-patient": {"retry": Retry(attempts=3)},
+            "-hasty": {"timeout": HASTY},
         }
         plans += [msgspec.structs.replace(plain, name=kind + tail, **more) for tail, more in made.items()]
     with Gateway(tmp_path_factory.mktemp("dialects"), *plans) as running:

@@ -28,6 +28,14 @@ KEY = "ab_" + "k" * 43
 DIGEST = "d" * 64
 
 
+PATIENT = Timeouts(total_s=120.0, first_token_s=60.0, idle_s=60.0)
+"""Times that run out on no machine, however busy it is."""
+HASTY = Timeouts(total_s=4.0, first_token_s=3.0, idle_s=1.0)
+"""Times that are to run out."""
+SILENT = frozenset({"silence", "stall"})
+"""Faults that end no sooner than somebody's patience."""
+
+
 def deployment(url: str, **changes: Any) -> DeploymentPlan:
     """A deployment `assistant`, alias `gpt-4o`, at `url`; `changes` are fields of it or of its target."""
     target = {f: changes.pop(f) for f in Target.__struct_fields__ if f in changes}
@@ -49,6 +57,11 @@ def deployment(url: str, **changes: Any) -> DeploymentPlan:
         "retry": Retry(attempts=1),
     }
     return DeploymentPlan(**fields | changes)
+
+
+def hasty(plan: DeploymentPlan, times: Timeouts = HASTY) -> DeploymentPlan:
+    """The same deployment for calls whose time is to run out."""
+    return msgspec.structs.replace(plan, name=f"hasty-{plan.name}", aliases=(), timeout=times)
 
 
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
