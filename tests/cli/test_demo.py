@@ -46,7 +46,7 @@ def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.
         assert alive(pid)
         demo.send_signal(number)
         assert demo.wait(30) == code
-        until(lambda: not alive(pid), timeout_s=30)
+        until(lambda: not alive(pid))
     finally:
         demo.kill()
         demo.communicate()

@@ -236,8 +236,8 @@ def held_up(url: str, lock: str, data: DataDir, to: str, name: str = ENV) -> Ite
         with started(command, env=environment(**{name: to}), stderr=subprocess.PIPE) as process:
             until(lambda: "Lock" in airboss_connections(url), timeout_s=60)
             os.kill(process.pid, signal.SIGKILL)
-            assert process.wait(10) == -signal.SIGKILL
-    until(lambda: not airboss_connections(url) and not airboss_connections(to), timeout_s=30)
+            assert process.wait(60) == -signal.SIGKILL
+    until(lambda: not airboss_connections(url) and not airboss_connections(to))
     yield
 
 

@@ -374,7 +374,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
             # A shell that runs tests in the background has them ignore Ctrl-C, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         )
-        server.settimeout(20)
+        server.settimeout(60)
         connection, _ = server.accept()
         connection.recv(10)
         process.send_signal(2)

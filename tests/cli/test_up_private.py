@@ -29,12 +29,12 @@ def test_no_file_is_open_to_others(tmp_path: Path) -> None:
         folder.chmod(0o755)
     (tmp_path / "airboss.toml").write_text(CONFIG + LEDGER.format(f"sqlite:///{beside}/ledger.db"))
     with up(tmp_path) as running:
-        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+        until(lambda: running.verb("status").returncode == 0, every_s=0.2)
         assert open_to_others([*data.iterdir(), *beside.iterdir()]) == []
         assert (data / "records.duckdb.wal").exists(), "it is not what DuckDB makes by itself"
     (data / "records.duckdb").chmod(0o644)
     with up(tmp_path) as running:
-        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
+        until(lambda: running.verb("status").returncode == 0, every_s=0.2)
         assert open_to_others(data.iterdir()) == [], "an older Airboss left it open"
     assert verb(tmp_path, "records").returncode == 0
     assert open_to_others([*data.iterdir(), *beside.iterdir()]) == []
@@ -44,8 +44,8 @@ def test_nothing_that_is_written_is_open_to_others(tmp_path: Path) -> None:
     """By no process, what it only needs while it runs included, and by no verb on a stopped one."""
     (tmp_path / "airboss.toml").write_text(CONFIG)
     with up(tmp_path, "--workers", "2") as running:
-        until(lambda: running.verb("status").returncode == 0, timeout_s=30, every_s=0.2)
-        until(lambda: len(list((tmp_path / "data/run/metrics").iterdir())) >= 3, timeout_s=30)
+        until(lambda: running.verb("status").returncode == 0, every_s=0.2)
+        until(lambda: len(list((tmp_path / "data/run/metrics").iterdir())) >= 3)
         assert open_to_others((tmp_path / "data").rglob("*")) == []
     file = tmp_path / "one.parquet"
     with RecordFileWriter(file, "parquet") as writer:

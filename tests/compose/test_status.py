@@ -29,7 +29,7 @@ def test_a_gateway_that_can_record_nothing_is_told(tmp_path: Path) -> None:
         def refused() -> bool:
             return airboss.chat(large, model="support").status_code == 503
 
-        until(refused, timeout_s=30)
+        until(refused)
         until(lambda: airboss.status()["unrecordable"])
         done = run_airboss("status", cwd=airboss.root)
         said = done.stdout.splitlines()

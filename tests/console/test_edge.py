@@ -57,7 +57,7 @@ def test_raw_requests(port: int, case: str) -> None:
     if case in REFUSED:
         assert answer.status in WIRE[case][1], answer
         assert answer.json()["error"]["message"]
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < protocol.HEAD_S_MAX / 2
 
 
 def test_a_slow_sender_is_turned_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,12 +120,12 @@ def test_answers_do_not_wait_for_an_ack(port: int) -> None:
     """On a kept connection an answer comes at once, not after the 40 ms of a delayed ACK."""
     with Wire(port) as wire:
         took = []
-        for _ in range(9):
+        for _ in range(40):
             started = time.monotonic()
             wire.send(MARK)
             assert wire.answer()
             took.append(time.monotonic() - started)
-    assert sorted(took)[4] < 0.03
+    assert min(took[20:]) < 0.03, "the first are acknowledged at once"
 
 
 LONG = "a" * 100_000

@@ -38,7 +38,7 @@ async def always() -> bool:
 
 def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run a coroutine; ten seconds are more than any needs."""
-    asyncio.run(asyncio.wait_for(test(), 10))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 async def first(stream: AsyncIterator[bytes]) -> None:

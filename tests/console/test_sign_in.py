@@ -204,7 +204,7 @@ def test_a_provider_that_drips_holds_few_threads(known: Site, monkeypatch: pytes
     class Dripping:
         def login_url(self, oidc: OidcConfig, **asked: str) -> str:
             begun.append(asked["state"])
-            go_on.wait(30)
+            go_on.wait(60)
             return str(http.login_url(oidc, **asked))
 
     known.identity = Dripping

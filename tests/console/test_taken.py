@@ -76,7 +76,7 @@ def test_a_change_that_takes_long_is_answered_with_what_was_done(
     with site.program() as program, ThreadPoolExecutor(1) as pool:
         try:
             post = pool.submit(program.post, "/api/v1/keys", json={"name": "new"})
-            assert begun.wait(10)
+            assert begun.wait(60)
             assert program.get("/api/v1/records").status_code == 503
             assert not post.done()
         finally:

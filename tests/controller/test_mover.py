@@ -477,9 +477,9 @@ def test_a_running_mover_keeps_up_and_stops_when_told(
     writer = JournalWriter(tmp_path, "0")
     opens(writer, 1, 2)
     closes(writer, 1, 2)
-    assert moved.wait(10)
+    assert moved.wait(60)
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert seen[-1].unmoved_bytes == 0
     assert "journals not moved (disk full); trying again" in caplog.text

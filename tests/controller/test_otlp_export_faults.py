@@ -44,7 +44,7 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 while True:
                     client, _ = listening.accept()
                     with client, suppress(OSError):
-                        client.settimeout(10)
+                        client.settimeout(60)
                         client.recv(65_536)
                         answer(client)
 

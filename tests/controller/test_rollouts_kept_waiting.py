@@ -65,18 +65,18 @@ def test_a_persons_word_waits_for_no_record_store(house: House, action: str) -> 
     house.serve(50, canary_errors=True)
     ticking = threading.Thread(target=house.rollouts.tick)
     ticking.start()
-    assert hangs.asked.wait(30)
+    assert hangs.asked.wait(60)
     ordered: list[Rollout] = []
     ordering = threading.Thread(target=lambda: ordered.append(house.order(action)))
     ordering.start()
-    ordering.join(10)
+    ordering.join(60)
     try:
         assert [each.final for each in ordered] == [True]
         served = house.plan().deployments[0]
         assert (served.canary, served.stable.prompt) == (None, "Old." if action == "abort" else "New.")
     finally:
         hangs.let.set()
-        ticking.join(30)
+        ticking.join(60)
     (found,) = house.rollouts.list()
     assert (found.stage, found.verdict) == (ordered[0].stage, ordered[0].verdict)
 

@@ -203,7 +203,7 @@ def drip(connection: socket.socket, said: bytes) -> None:
         return False
 
     with connection:
-        until(gone, timeout_s=30, every_s=0.05)
+        until(gone, every_s=0.05)
 
 
 def test_a_farewell_without_end_is_cut_off(inbox: Inbox) -> None:
@@ -229,9 +229,9 @@ def test_who_is_cut_off_while_there_is_no_connection_is_cut_off_later() -> None:
     ours, theirs = socket.socketpair()
     server = smtplib.SMTP()
     with theirs, ours, cut_after(server, 0.05) as over:
-        assert over.wait(10)
+        assert over.wait(60)
         server.sock = ours
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         assert theirs.recv(1) == b""
 
 

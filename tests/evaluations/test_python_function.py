@@ -98,7 +98,7 @@ def test_a_function_that_hangs_is_left_behind(file: str) -> None:
 
     started = time.monotonic()
     causes = [each.unscored or "" for each in asyncio.run(five(scorer))]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert ["did not return within" in cause for cause in causes] == [True] * 3 + [False] * 2
     assert "is called no more" in causes[4]
 

@@ -221,7 +221,7 @@ def test_calls_are_bounded(store: SqlEvalStore) -> None:
             self.most = max(self.most, self.in_flight)
             if self.in_flight == 3:
                 self.full.set()
-            await asyncio.wait_for(self.full.wait(), 10)
+            await asyncio.wait_for(self.full.wait(), 60)
             for _ in range(20):
                 await asyncio.sleep(0)
             self.in_flight -= 1

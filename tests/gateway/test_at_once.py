@@ -113,7 +113,7 @@ def test_who_leaves_frees_their_place(house: Gateway, provider: FakeProvider, st
     provider.script(ScriptStep(behaviour="late-head;for_s=30"))
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
-    with socket.create_connection(("127.0.0.1", house.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as raw:
         raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
         until(lambda: len(house.frames()[0]) > len(before))
     (left,) = until(lambda: set(house.frames()[1]) - before)
@@ -136,7 +136,7 @@ def test_calls_behind_one_another_on_one_connection(house: Gateway, provider: Fa
         said |= {"n": 0} if n % 3 == 2 else {"stream": True} if n % 3 == 1 else {}
         body = json.dumps(said)
         sent += f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
-    with socket.create_connection(("127.0.0.1", house.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as raw:
         raw.sendall(sent)
         got = b""
         while got.count(b"HTTP/1.1 ") < 12 or not got.endswith((b"}}", b"0\r\n\r\n", b"}")):

@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -299,15 +300,13 @@ def test_a_first_that_leaves_holds_nobody_up(gateway: Gateway, provider: FakePro
     """Its client goes; of those who waited one asks, and the others have its answer."""
     provider.script("silence")
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
-    with ThreadPoolExecutor(9) as pool, gateway.client() as leaving:
-
-        def leave() -> None:
-            with pytest.raises(httpx2.ReadTimeout):
-                leaving.post("/v1/chat/completions", json=body, timeout=0.7)
-
-        first = pool.submit(leave)
+    goes = Event()
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(gateway.leave, "/v1/chat/completions", body, once=goes.is_set)
         until(lambda: provider.stats().requests == 1)
         others = [pool.submit(gateway.chat, "hello", stream=n % 2 == 0) for n in range(8)]
+        goes.wait(0.5)  # until they wait too, on most machines
+        goes.set()
         assert sorted(state(each.result()) or "" for each in others) == ["hit"] * 7 + ["miss"]
         first.result()
     assert provider.stats().requests == 2
@@ -319,19 +318,16 @@ def test_a_first_that_leaves_while_its_limits_are_asked_holds_nobody_up(
     """It has no record yet; of those who waited one asks all the same, and the others have its answer."""
     limited = deployment(provider.url, cache=CACHE, limits=Limits(tokens_per_minute=1_000_000))
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    goes = Event()
     with (
         Gateway(own_root, limited, process="tests.support.slow_counts_process") as gateway,
         ThreadPoolExecutor(9) as pool,
-        gateway.client() as leaving,
     ):
-
-        def leave() -> None:
-            with pytest.raises(httpx2.ReadTimeout):
-                leaving.post("/v1/chat/completions", json=body, timeout=0.7)
-
-        first = pool.submit(leave)
+        first = pool.submit(gateway.leave, "/v1/chat/completions", body, once=goes.is_set)
         until((own_root / "asked").exists)
         others = [pool.submit(gateway.chat, "hello", stream=n % 2 == 0) for n in range(8)]
+        goes.wait(0.5)  # until they wait too, on most machines
+        goes.set()
         assert sorted(state(each.result()) or "" for each in others) == ["hit"] * 7 + ["miss"]
         first.result()
     assert provider.stats().requests == 1
@@ -469,7 +465,7 @@ def begin(gateway: Gateway, client: socket.socket) -> bytes:
     body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": MANY}]}
     raw = json.dumps(body).encode()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(10.0)
+    client.settimeout(60)
     client.connect(("127.0.0.1", gateway.port))
     client.sendall(
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"

@@ -110,7 +110,7 @@ def test_what_came_in_time_is_no_failure_because_we_are_late(monkeypatch: pytest
             asked.set()
             assert said.wait(30)
             upstream.sendall(WHOLE)
-            assert done.wait(30)
+            assert done.wait(60)
 
     def held_up() -> None:
         """What a long piece of another answer does to the loop."""

@@ -88,7 +88,7 @@ def test_what_takes_longer_than_a_stop_waits_ends_with_an_error(
             assert "this gateway stops" in answer.text
             assert "[DONE]" not in answer.text
             assert answer.status_code == (503 if begins.startswith("{") else 200)
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(60) == 0
         assert provider.stats().requests == len(CALLS)
         opened, closed = gateway.frames()
         assert len(opened) == len(CALLS)

@@ -118,7 +118,7 @@ def test_expect_continue(gateway: Gateway) -> None:
     """A client that waits for `100 Continue` gets it."""
     data = _post(head=AUTH + "expect: 100-continue\r\n")
     head, _, body = data.partition(b"\r\n\r\n")
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
         raw.sendall(head + b"\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
         raw.sendall(body)
@@ -128,7 +128,7 @@ def test_expect_continue(gateway: Gateway) -> None:
 def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: FakeProvider) -> None:
     """Requests sent at once are answered one after the other, each with its own answer."""
     data = b"".join(_post(BODY.replace("hi", f'fake:{{\\"text\\": \\"answer {i}\\"}}')) for i in range(40))
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
         raw.sendall(data)
         got = b""
         while got.count(b"HTTP/1.1 200") < 40 or b"answer 39" not in got:
@@ -144,7 +144,7 @@ def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: Fa
 def test_what_is_before_a_refused_request_is_answered(gateway: Gateway, then: bytes) -> None:
     """All of it, and the last answer says that there are no more."""
     data = b"".join(_post(BODY.replace("hi", f'fake:{{\\"text\\": \\"answer {i}\\"}}')) for i in range(4))
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
         raw.sendall(data + then)
         got = b""
         while more := raw.recv(65536):
@@ -187,7 +187,7 @@ def test_many_idle_connections_hold_up_nobody(gateway: Gateway) -> None:
     """300 connections that say nothing or half a request do not slow the next call."""
     idle = []
     for i in range(300):
-        raw = socket.create_connection(("127.0.0.1", gateway.port), timeout=5)
+        raw = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
         if i % 2:
             raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhos")
         idle.append(raw)
@@ -213,14 +213,14 @@ def test_drain_finishes_what_was_begun(own_root: Path, provider: FakeProvider) -
     """On SIGTERM a stream in flight goes on to its end, no new connection is taken, and the exit is 0."""
     with Gateway(own_root, deployment(provider.url)) as gateway:
         body = BODY[:-1].replace("hi", 'fake:{\\"words\\": 20, \\"tokens_per_s\\": 20}') + ',"stream":true}'
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
             raw.sendall(_post(body))
             got = raw.recv(65536)
             gateway.process.send_signal(signal.SIGTERM)
             while piece := raw.recv(65536):
                 got += piece
         assert got.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
         _, closed = gateway.frames()
         assert [c["status"] for c in closed.values()] == ["ok"]
 
@@ -230,7 +230,7 @@ def test_who_calls_on_while_a_worker_stops_is_answered(own_root: Path, provider:
     cannot know of the SIGTERM, and may not repeat what was sent."""
     with Gateway(own_root, deployment(provider.url)) as gateway, contextlib.ExitStack() as opened:
         kept = [
-            opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=5))
+            opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=60))
             for _ in range(3)
         ]
         for raw in kept:
@@ -244,7 +244,7 @@ def test_who_calls_on_while_a_worker_stops_is_answered(own_root: Path, provider:
             assert _status(answer) == 200
             if b"connection: close" not in answer:
                 kept.append(raw)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
 
 
 def _answer_of(raw: socket.socket) -> bytes:
@@ -266,7 +266,7 @@ def test_kill_leaves_an_open_frame(own_root: Path, provider: FakeProvider) -> No
     provider.script("ok;words=500;tokens_per_s=20")
     with Gateway(own_root, deployment(provider.url)) as gateway:
         body = BODY[:-1] + ',"stream":true}'
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
             raw.sendall(_post(body))
             until(lambda: provider.stats().in_flight == 1)
             gateway.kill()

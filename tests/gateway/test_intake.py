@@ -12,7 +12,7 @@ from tests.support.gateway import KEY, Gateway
 def test_many_requests_of_one_turn(gateway: Gateway, provider: FakeProvider) -> None:
     """Good and bad ones, on connections that are kept, each get their own answer, in every round."""
     head = f"host: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
-    raws = [socket.create_connection(("127.0.0.1", gateway.port), timeout=10) for _ in range(40)]
+    raws = [socket.create_connection(("127.0.0.1", gateway.port), timeout=60) for _ in range(40)]
     try:
         for turn in range(3):
             for n, raw in enumerate(raws):

@@ -291,7 +291,7 @@ def test_an_end_that_could_not_be_written_after_all_is_written_later(
             written.set()
 
         monkeypatch.setattr(journal, "close_call", told)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await written.wait()
 
     def refused(*_: object, **__: object) -> None:

@@ -242,7 +242,7 @@ def test_paths_lead_nowhere_else(
     """Only routes that are known go upstream, where our key opens everything."""
     import http.client  # noqa: PLC0415 - it sends paths as they are
 
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     connection.request(method, path, headers={"authorization": f"Bearer {KEY}"})
     assert connection.getresponse().status == status
     connection.close()
@@ -471,7 +471,6 @@ def test_a_cut_answer_never_looks_whole(gateway: Gateway, provider: FakeProvider
         lambda: [
             each for each in gateway.frames()[1].values() if each["status"] == "error" and each.get("ttft_ms")
         ],
-        timeout_s=5,
     )
     assert broken
     assert [(each["usage_estimated"], each.get("cost_usd")) for each in broken] == [(False, None)]

@@ -274,15 +274,15 @@ def test_a_stream_that_falls_silent(
     first_s, idle_s = (0.3, 60.0) if code == "timeout_first_token" else (60.0, 0.3)
     times = Timeouts(total_s=60.0, first_token_s=first_s, idle_s=idle_s)
     plan = deployment(f"http://127.0.0.1:{port}/v1", kind="openai", timeout=times)
-    began = time.monotonic()
     with Gateway(tmp_path / "g", plan) as running:
+        began = time.monotonic()
         try:
             said = ask(running, "audio/speech", model="gpt-4o")
         except httpx2.RemoteProtocolError:
             assert kind == "audio/mpeg"
         else:
             assert code in said.text
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 40
         (end,) = running.frames()[1].values()
     assert end["error_type"] == code
     thread.join()

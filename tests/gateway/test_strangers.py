@@ -80,7 +80,7 @@ def test_who_waits_behind_an_answer_waits_with_one_long_body(own_root: Path, pro
                 for _ in range(12):
                     wire.send(post(LONG, path=b"/v1/feedback"))
             assert _resident(gateway) - before < 40 * MIB
-            wire.socket.settimeout(10.0)
+            wire.socket.settimeout(60)
             first = wire.answer()
             assert first is not None
             assert first.status == 200
@@ -92,7 +92,7 @@ def test_an_answer_before_a_refused_body_is_whole(own_root: Path, provider: Fake
     stranger = b"POST /v1/feedback HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(LONG)
     with Gateway(own_root, deployment(provider.url)) as gateway, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        client.settimeout(5.0)
+        client.settimeout(60)
         client.connect(("127.0.0.1", gateway.port))
         client.sendall(post() + stranger + LONG[:MIB])
         got = client.recv(1)

@@ -60,7 +60,7 @@ def test_senders_who_leave_are_read_one_at_a_time() -> None:
     def work() -> bytes:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
-        go_on.wait(20)
+        go_on.wait(60)
         at_work[0] -= 1
         return b"read"
 

@@ -49,7 +49,7 @@ def test_who_reads_no_answer_is_answered_no_more(gateway: Gateway, path: bytes) 
             answer = other.answer()
             assert answer is not None
             assert answer.status == 200
-        wire.socket.settimeout(10.0)
+        wire.socket.settimeout(60)
         answered, end = 0, b""
         while answered < sent // len(request_):
             piece = wire.socket.recv(1 << 20)

@@ -33,7 +33,7 @@ A_REQUEST = Want("key/a/requests", "minute", 10, 1)
 BUDGET = "key/a/usd/2026-11"
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
     """Let the loop turn until it holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -75,7 +75,7 @@ def run(body: Callable[[Path], Awaitable[None]], folder: Path) -> None:
     """Run the test's own coroutine, for a bounded time."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await body(folder)
 
     asyncio.run(bounded())

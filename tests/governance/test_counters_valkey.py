@@ -31,13 +31,13 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
     """Run the test's own coroutine, for a bounded time."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await body()
 
     asyncio.run(bounded())
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
     """Let the loop turn until it holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -298,7 +298,7 @@ def test_a_thousand_busy_keys_are_told_exactly(valkey: ValkeyServer) -> None:
             for slot in range(grant.slot - 150, grant.slot):
                 counters.recent.given([Want(counter, "minute", 10**6, 7)], [Grant(7, slot, 0, 0)])
         await asyncio.to_thread(valkey.restart)
-        await until(lambda: counters.here and not counters._lost.is_set(), timeout_s=25)
+        await until(lambda: counters.here and not counters._lost.is_set())
         await asyncio.to_thread(valkey.command, "DEL", "{airboss}:back")
         for counter in keys[::100]:
             (grant,) = await granted(counters.ask([Want(counter, "minute", 10**6, 1)]))

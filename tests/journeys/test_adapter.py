@@ -32,9 +32,7 @@ def test_the_same_weights_with_and_without_an_adapter(tmp_path: Path) -> None:
     tuned = f'[models.tuned]{model}adapter = "file:{adapter}"\nadapter_sha256 = "{sha256}"\n'
     config = STARTER_MODEL + tuned + '[deployments.tuned]\nmodel = "tuned"\n'
     with Airboss(tmp_path / "a", config, weights=starter_weights()) as airboss:
-        until(
-            lambda: {each["state"] for each in airboss.api("status")["replicas"]} == {"ready"}, timeout_s=30
-        )
+        until(lambda: {each["state"] for each in airboss.api("status")["replicas"]} == {"ready"})
         plain, adapted = answer(airboss, "assistant"), answer(airboss, "tuned")
         assert plain != adapted
         assert (answer(airboss, "assistant"), answer(airboss, "tuned")) == (plain, adapted)

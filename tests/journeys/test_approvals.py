@@ -53,9 +53,7 @@ def test_what_nobody_decides_lapses(provider: FakeProvider, tmp_path: Path) -> N
             assert (late.returncode, "laps" in late.stderr) == (2, True), late.stderr
             pid = until(lambda: airboss.pid("controller"))
             os.kill(pid, signal.SIGKILL)
-            until(
-                lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"), timeout_s=30
-            )
+            until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"))
             until(lambda: len(told_at.taken) == 2)
             found = json.loads(airboss.verb("approvals", "list", "--all", "--json"))
             assert (found["state"], found["decided_by"]) == ("lapsed", "airboss")
@@ -83,7 +81,7 @@ def _two_people(airboss: Airboss, text: str) -> None:
     assert airboss.chat(model="help").status_code == 404
     pid = until(lambda: airboss.pid("controller"))
     os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"), timeout_s=30)
+    until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"))
     code, told = verb("ann", "approvals", "approve", "1")
     assert (code, "somebody else approves it" in told) == (2, True), told
     code, told = verb("bob", "approvals", "show", "1")

@@ -89,7 +89,7 @@ def test_records_live_in_clickhouse(provider: FakeProvider, tmp_path: Path) -> N
         until(lambda: len(ids) > 20)
         engines.close()  # kill -9
         before = len(ids)
-        until(lambda: airboss.api("status")["journal"]["store_up"] is False, timeout_s=30)
+        until(lambda: airboss.api("status")["journal"]["store_up"] is False)
         until(lambda: len(ids) > before + 20, timeout_s=60)
         engines.enter_context(front(Path(folder), port))
         stop.set()

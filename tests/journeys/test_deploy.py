@@ -67,7 +67,7 @@ def test_pods_serve_and_end_without_a_call_cut(
             begun = threading.Event()
             call = threading.Thread(target=stream, args=(gateway, said["gateway"], begun))
             call.start()
-            assert begun.wait(30)
+            assert begun.wait(60)
             assert gateway.stop() == 0
             call.join()
         until(lambda: leads.api("nodes")["nodes"] == [])
@@ -76,7 +76,7 @@ def test_pods_serve_and_end_without_a_call_cut(
         begun = threading.Event()
         call = threading.Thread(target=stream, args=(leads, said["leads"], begun))
         call.start()
-        assert begun.wait(30)
+        assert begun.wait(60)
         assert leads.stop() == 0
         call.join()
         assert [lines[-2:] for lines in said.values()] == [["data: [DONE]", ""]] * 2

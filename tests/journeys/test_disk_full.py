@@ -51,7 +51,7 @@ def test_a_full_disk_refuses_calls_and_room_lets_them_in(provider: FakeProvider,
             answer = call(QUICK + LARGE)
             return answer if answer.status_code == 503 else None
 
-        answer = until(refused, timeout_s=30)
+        answer = until(refused)
         assert answer.json()["error"]["code"] == "journal_unwritable", answer.text
         assert "free space" in answer.json()["error"]["message"]
         asked = provider.stats().requests
@@ -128,7 +128,7 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
         assert mover is not None
         os.kill(mover, signal.SIGSTOP)  # what a dead worker has written is deleted once it is moved
         os.kill(killed, signal.SIGKILL)
-        refused = until(lambda: answer if (answer := call()).status_code == 503 else None, timeout_s=30)
+        refused = until(lambda: answer if (answer := call()).status_code == 503 else None)
         message = refused.json()["error"]["message"]
         assert "no inode is left on its disk" in message, message
         os.kill(mover, signal.SIGCONT)
@@ -137,7 +137,6 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
         answered.append(
             until(
                 lambda: answer.headers["x-request-id"] if (answer := call()).status_code == 200 else "",
-                timeout_s=20,
             )
         )
         airboss.settled()

@@ -131,7 +131,7 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         command = ["eval", "run", "--dataset", "golden", "--deployment", "support", "--release", "sharp"]
         command += ["--scorer", "exact", "--concurrency", "2", "--data-dir", str(airboss.data)]
         with started([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root) as verb:
-            until(lambda: provider.stats().answered >= ITEMS // 2, timeout_s=30)
+            until(lambda: provider.stats().answered >= ITEMS // 2)
         assert verb.returncode == -signal.SIGKILL
         killed = airboss.pid("controller")
         assert killed is not None
@@ -161,7 +161,7 @@ def test_an_evaluation_outlives_a_stop_and_ends_when_cancelled(
     with Airboss(root, config(provider.url)) as airboss:
         airboss.verb("dataset", "create", "golden", "--file", str(questions(tmp_path)))
         job = airboss.verb(*run).strip()
-        until(lambda: provider.stats().answered >= ITEMS // 2, timeout_s=30)
+        until(lambda: provider.stats().answered >= ITEMS // 2)
     until(lambda: provider.stats().in_flight == 0)
     with Airboss(root, config(provider.url)) as airboss:
         found = json.loads(airboss.verb("eval", "show", job, "--wait", "--json"))

@@ -43,8 +43,8 @@ def test_all_that_a_provider_lists(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             assert applying.wait(60) != 0
             lister.gate.set()
-            until(lambda: airboss.pid("controller") not in {None, pid}, timeout_s=30)
-            until(lambda: run_airboss("status", cwd=airboss.root).returncode == 0, timeout_s=30)
+            until(lambda: airboss.pid("controller") not in {None, pid})
+            until(lambda: run_airboss("status", cwd=airboss.root).returncode == 0)
             assert airboss.chat(model="phi").status_code == 404
 
             assert "+ phi\n" in airboss.verb("apply", "airboss.toml")

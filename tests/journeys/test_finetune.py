@@ -120,7 +120,7 @@ def kill_controller(airboss: Airboss) -> None:
     pid = airboss.pid("controller")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid("controller") not in (None, pid), timeout_s=30)
+    until(lambda: airboss.pid("controller") not in (None, pid))
 
 
 @pytest.mark.parametrize("phase", ["asking", "running", "judging"])
@@ -137,9 +137,9 @@ def test_a_killed_controller_pays_once(
     airboss.verb("dataset", "create", "slow", "--file", str(path))
     job = json.loads(finetune(airboss, "slow", "--detach").stdout)["id"]
     if phase == "asking":
-        until(lambda: bool(raw(provider, "fine_tuning/jobs")), timeout_s=30)
+        until(lambda: bool(raw(provider, "fine_tuning/jobs")))
     elif phase == "running":
-        until(lambda: "running" in note(airboss, job), timeout_s=30)
+        until(lambda: "running" in note(airboss, job))
     else:
         judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
         until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
@@ -162,12 +162,12 @@ def test_a_cancelled_one_ends_at_the_provider_too(airboss: Airboss, provider: Fa
     """The job there is cancelled, its files and ours are deleted; `job cancel` says so at once."""
     provider.tuning(TuningPlay(for_s=None))
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job), timeout_s=30)
+    until(lambda: "running" in note(airboss, job))
     files = airboss.data / "finetune" / job
     assert len((files / "training.jsonl").read_text().splitlines()) == SIZES["train"]
     assert len(raw(provider, "files")) == 2
     assert json.loads(airboss.verb("job", "cancel", job, "--json"))["state"] == "cancelled"
-    until(lambda: not files.exists(), timeout_s=30)
+    until(lambda: not files.exists())
     assert raw(provider, "fine_tuning/jobs")[0]["status"] == "cancelled"
     assert raw(provider, "files") == []
 
@@ -189,13 +189,13 @@ def test_people_are_learnt_from_only_when_said_and_forgotten_while_it_runs(
     assert "30 came from people" in refused.stderr
     provider.tuning(TuningPlay(for_s=None))
     job = json.loads(finetune(airboss, "people", "--people", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job), timeout_s=30)
+    until(lambda: "running" in note(airboss, job))
     training = airboss.data / "finetune" / job / "training.jsonl"
     assert len(training.read_text().splitlines()) == SIZES["train"]
     airboss.verb("erase", "--user", "ann", "--yes")
-    until(lambda: len(training.read_text().splitlines()) == SIZES["train"] // 2, timeout_s=30)
+    until(lambda: len(training.read_text().splitlines()) == SIZES["train"] // 2)
     airboss.verb("job", "cancel", job)
-    until(lambda: not training.exists(), timeout_s=30)
+    until(lambda: not training.exists())
 
 
 def test_what_cannot_be_is_refused_with_what_can(airboss: Airboss, provider: FakeProvider) -> None:
@@ -253,7 +253,7 @@ model = "keyless"
     # What was paid for is named, also where it can be judged no more.
     provider.tuning(TuningPlay(for_s=12.0))  # by then four verbs have ended, also on a busy machine
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job), timeout_s=30)
+    until(lambda: "running" in note(airboss, job))
     more.write_text(airboss.verb("export").replace("Sort the message.", "Sort it."))
     airboss.verb("apply", str(more))
     airboss.verb("rollout", "start", "support")
@@ -264,7 +264,7 @@ model = "keyless"
     assert json.loads(airboss.verb("dataset", "show", "steer", "--json"))["holdout_reads"] == 0
     provider.tuning(TuningPlay(for_s=6.0))
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job), timeout_s=30)
+    until(lambda: "running" in note(airboss, job))
     airboss.verb("dataset", "delete", "steer", "--yes")
     until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=60)
     assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]

@@ -48,13 +48,11 @@ def test_a_gateway_that_hangs(fake_process: FakeProvider, tmp_path: Path) -> Non
                     states = {each["name"]: each["state"] for each in airboss.status()["processes"]}
                     return (states["gateway-0"], states["gateway-1"]) == ("silent", "ready")
 
-                until(hangs, timeout_s=40)
+                until(hangs)
                 assert airboss.chat(model="support").status_code == 200
             finally:
                 os.kill(pid, signal.SIGCONT)
-            until(
-                lambda: all(each["state"] == "ready" for each in airboss.status()["processes"]), timeout_s=20
-            )
+            until(lambda: all(each["state"] == "ready" for each in airboss.status()["processes"]))
         assert airboss.pid("gateway-0") == pid
         airboss.settled()
         check(airboss, load.outcomes)
@@ -72,7 +70,7 @@ def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> N
         airboss.close()  # kill -9
         for pid in children:
             assert pid is not None
-            until(lambda pid=pid: not _alive(pid), timeout_s=40)  # type: ignore[misc]
+            until(lambda pid=pid: not _alive(pid))  # type: ignore[misc]
     assert not airboss.status()["running"], "a killed Airboss is said to run"
     with airboss:
         airboss.settled()

@@ -121,7 +121,7 @@ def check_goes_on(airboss: Airboss, secret: str, stood: dict[str, str], ids: lis
     assert set(ids) <= set(recorded)
     assert set(recorded.values()) == {1}
     paid = sum((Decimal(str(record["cost_usd"])) for record in team), Decimal(0))
-    until(lambda: spent(airboss) == paid, timeout_s=30)
+    until(lambda: spent(airboss) == paid)
     valid = json.loads(airboss.verb("audit", "verify", "--checkpoint", "checkpoint.json", "--json"))
     assert (valid["valid"], valid["problem"]) == (True, None)
     assert airboss.api("status")["audit_trouble"] is None
@@ -147,7 +147,7 @@ def test_from_the_laptop_to_a_server_and_back(provider: FakeProvider, tmp_path: 
         asked = provider.stats().answered
         run = ["eval", "run", "--dataset", "golden", "--deployment", "support", "--release", "sharp"]
         job = airboss.verb(*run, "--scorer", "exact", "--concurrency", "2", "--detach").strip()
-        until(lambda: provider.stats().answered >= asked + ITEMS // 2, timeout_s=30)
+        until(lambda: provider.stats().answered >= asked + ITEMS // 2)
         plan = airboss.status()["plan_number"]
         (airboss.root / "checkpoint.json").write_text(airboss.verb("audit", "checkpoint"))
         refused = run_airboss("ledger", "move", "--to", "env:THE_LEDGER", cwd=airboss.root, env=env)

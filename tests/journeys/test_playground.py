@@ -24,7 +24,7 @@ def test_two_releases_answer_side_by_side(provider: FakeProvider, tmp_path: Path
             sent = person.post("/playground", data={**form, "release2": sharp})
             assert sent.status_code == 303, sent.text
             where = sent.headers["location"]
-            until(lambda: "being answered" not in person.get(where).text, timeout_s=40)
+            until(lambda: "being answered" not in person.get(where).text)
             found = person.get(where).text
         assert found.count("its record") == 2, found
         assert "No answer" not in found

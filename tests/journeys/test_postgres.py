@@ -50,7 +50,7 @@ def test_everything_is_kept_in_postgresql(tmp_path: Path) -> None:
             headers = {"authorization": f"Bearer {secret}"}
             models = f"{airboss.ready['base_url']}/models"
             until(lambda: answers(models, headers))
-            until(lambda: airboss.api("status"), timeout_s=30)  # whoever is cut while it starts, starts again
+            until(lambda: airboss.api("status"))  # whoever is cut while it starts, starts again
             with psycopg.connect(ledger, autocommit=True) as connection:
                 # As when the server was restarted: every connection is cut.
                 others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"

@@ -91,9 +91,9 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
             found: list[dict[str, Any]] = (airboss.api("probes") or {"probes": []})["probes"]
             return found
 
-        until(jobs, timeout_s=30, every_s=0.3)
+        until(jobs, every_s=0.3)
         with started([sys.executable, "-m", "airboss.cli.main", *command], cwd=airboss.root) as verb:
-            until(lambda: len(jobs()) == 2 and provider.stats().answered >= 40, timeout_s=30)
+            until(lambda: len(jobs()) == 2 and provider.stats().answered >= 40)
         assert verb.returncode == -signal.SIGKILL
         killed = airboss.pid("controller")
         assert killed is not None

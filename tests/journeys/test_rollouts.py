@@ -111,7 +111,6 @@ def test_harm_is_taken_back_and_a_kill_of_the_controller_changes_nothing(
         until(lambda: airboss.pid("controller") not in {None, pid})
         final = until(
             lambda: found if (found := state(airboss))["state"] == "aborted" else None,
-            timeout_s=40,
             every_s=0.5,
         )
     assert final["verdict"]["authority"] == "evidence"
@@ -138,7 +137,7 @@ def test_a_release_that_is_no_worse_is_promoted_and_can_be_taken_back(
     usual_s = time.monotonic() - began
     started = ordered(airboss, "start")
     with load(airboss):
-        until(lambda: state(airboss)["state"] == "promoted", timeout_s=40, every_s=0.5)
+        until(lambda: state(airboss)["state"] == "promoted", every_s=0.5)
     new = started["release"]
     until(lambda: arms(airboss, 10) == {("stable", new)}, timeout_s=airboss.soon_s(2))
     assert "Be kinder." in airboss.verb("export")

@@ -55,16 +55,16 @@ def test_one_two_one_under_load(tmp_path: Path) -> None:
     """Five streams at once bring a second engine; with one at a time it goes again, though the controller is
     killed in between. Every stream comes whole, and both engines have served."""
     with Airboss(tmp_path / "a", CONFIG, weights=starter_weights()) as airboss:
-        until(lambda: states(airboss) == ["ready"], timeout_s=25, every_s=0.3)
+        until(lambda: states(airboss) == ["ready"], every_s=0.3)
         with streams(airboss, 5) as heavy:
-            until(lambda: states(airboss) == ["ready", "ready"], timeout_s=25, every_s=0.3)
+            until(lambda: states(airboss) == ["ready", "ready"], every_s=0.3)
             # Calls that begin alike go to one engine as long as it is not the busier by far.
-            until(lambda: both_answer(airboss), timeout_s=40, every_s=0.2)
+            until(lambda: both_answer(airboss), every_s=0.2)
             killed = airboss.pid("controller")
             assert killed is not None
             os.kill(killed, signal.SIGKILL)
         with streams(airboss, 1) as light:
-            until(lambda: "draining" in states(airboss), timeout_s=30, every_s=0.2)
+            until(lambda: "draining" in states(airboss), every_s=0.2)
             until(lambda: states(airboss) == ["ready"], every_s=0.3)
         assert all_whole(heavy), heavy.outcomes
         assert all_whole(light), light.outcomes
@@ -100,6 +100,6 @@ def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
             before = replicas(airboss)[-1]["url"]
             file.write_text(STARTER_MODEL.replace("threads = 1", "threads = 1\nslots = 2"))
             airboss.verb("apply", str(file))
-            until(lambda: states(airboss) == ["ready"], timeout_s=25, every_s=0.3)
+            until(lambda: states(airboss) == ["ready"], every_s=0.3)
             assert replicas(airboss)[0]["url"] != before
         assert all_whole(load), load.outcomes

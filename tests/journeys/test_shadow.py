@@ -71,7 +71,7 @@ def test_a_candidate_that_fails_is_seen_in_time(provider: FakeProvider, tmp_path
             found = airboss.records("--arm", "shadow")
             return found if ids <= {each["tags"]["shadow_of"] for each in found} else None
 
-        shadows = until(of_all, timeout_s=30, every_s=0.3)
+        shadows = until(of_all, every_s=0.3)
         assert shadows is not None
         assert Counter(each["tags"]["shadow_of"] for each in shadows).most_common(1)[0][1] == 1
         assert {(each["release"], each["key"], each["status"]) for each in shadows} == {

@@ -34,7 +34,7 @@ def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> No
         os.kill(pid, signal.SIGSTOP)
         try:
             ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(50)]
-            until(lambda: _lag(airboss) > 3, timeout_s=30, every_s=0.3)
+            until(lambda: _lag(airboss) > 3, every_s=0.3)
             journal = airboss.status()["journal"]
             assert journal["unmoved_bytes"] > 0
             assert journal["lag_s"] > 3
@@ -73,7 +73,7 @@ def test_another_store_is_taken_up_at_the_next_start(provider: FakeProvider, tmp
         airboss.verb("apply", str(other))
         pid = until(lambda: airboss.pid("store"))
         os.kill(pid, signal.SIGKILL)
-        until(lambda: airboss.pid("store") not in {None, pid}, timeout_s=30)
+        until(lambda: airboss.pid("store") not in {None, pid})
         airboss.chat(model="support")
         airboss.settled()
         assert len(airboss.records()) == 2

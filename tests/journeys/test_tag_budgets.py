@@ -87,7 +87,7 @@ def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider,
         assert error["message"].startswith("the value of tag 'project' has spent 0.00")
         assert status(airboss, metadata={"project": "gemini"}) == 200
         assert status(airboss) == 200
-        until(lambda: run_airboss("status", cwd=airboss.root).returncode == 0, timeout_s=30)
+        until(lambda: run_airboss("status", cwd=airboss.root).returncode == 0)
         airboss.settled()
         records = airboss.records("--tag", "project=apollo")
         dearest = max(Decimal(str(each["cost_usd"])) for each in records if each["cost_usd"] is not None)
@@ -95,7 +95,7 @@ def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider,
         found = shown(airboss)
         assert found == {name: spent(airboss, name) for name in ("apollo", "gemini")}
         assert "apollo" in airboss.verb("keys", "tags")
-        until(lambda: fires(airboss), timeout_s=30)
+        until(lambda: fires(airboss))
         assert "apollo" not in json.dumps(airboss.api("alarms/project.tag-budget"))
         for path in (airboss.data / "counters").iterdir():
             assert b"apollo" not in path.read_bytes()
@@ -117,6 +117,6 @@ def test_a_valkey_that_forgot_all_is_told_again(
         for name in ("gateway-0", "gateway-1"):
             kill(airboss, name)
         valkey.restart()
-        until(lambda: status(airboss, **APOLLO) in {200, 429}, timeout_s=30)
+        until(lambda: status(airboss, **APOLLO) in {200, 429})
         assert [status(airboss, **APOLLO) for _ in range(10)] == [429] * 10
         assert status(airboss, metadata={"project": "gemini"}) == 200

@@ -99,7 +99,7 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     assert json.loads(done.stdout) == tree
     sent = until(lambda: backend.spans, timeout_s=60.0)
     metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
-    until(lambda: "airboss_otlp_lag_seconds" in httpx2.get(metrics).text, timeout_s=30.0)
+    until(lambda: "airboss_otlp_lag_seconds" in httpx2.get(metrics).text)
     assert {each.span_id.hex() for each in sent} == {record.replace("-", "")[16:]}
     assert sent[0].parent_span_id.hex() == parent
     assert attributes(sent[0])["airboss.record.id"] == record
@@ -136,7 +136,7 @@ def test_messages_find_their_call_over_kills(tmp_path: Path) -> None:
                     if pid is not None:
                         os.kill(pid, signal.SIGKILL)
                 airboss.process.wait()
-                until(lambda children=children: not any(map(alive, children)), timeout_s=40)  # type: ignore[misc]
+                until(lambda children=children: not any(map(alive, children)))  # type: ignore[misc]
                 airboss.start()
         (told,) = until(airboss.records, timeout_s=60.0)
         assert told["request"]["messages"] == [{"role": "user", "content": "parcel 4711"}]

@@ -31,7 +31,7 @@ def body(**fields: Any) -> bytes:
 @contextmanager
 def connected(provider: FakeProvider) -> Iterator[http.client.HTTPConnection]:
     """A connection, closed after."""
-    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=60)
     try:
         yield connection
     finally:
@@ -197,7 +197,7 @@ def test_pipelined_requests_are_answered_in_order(provider: FakeProvider) -> Non
     provider.script("late-head;for_s=0.05", "ok;text=second")
     one = body()
     raw = b"POST %b HTTP/1.1\r\nhost: f\r\ncontent-length: %d\r\n\r\n%b" % (CHAT.encode(), len(one), one)
-    with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as peer:
         peer.sendall(raw + raw.replace(b"host: f", b"connection: close"))
         got = b"".join(iter(lambda: peer.recv(65536), b""))
     assert got.count(b"HTTP/1.1 200 OK") == 2
@@ -206,7 +206,7 @@ def test_pipelined_requests_are_answered_in_order(provider: FakeProvider) -> Non
 
 def test_a_client_that_asks_before_sending_is_told_to_go_on(provider: FakeProvider) -> None:
     """`Expect: 100-continue` is answered at once."""
-    with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as peer:
         sent = body()
         head = f"POST {CHAT} HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: {len(sent)}\r\n\r\n"
         peer.sendall(head.encode())
@@ -245,7 +245,7 @@ def test_what_is_wrong_is_said_in_openai_s_shape(
 
 def test_what_is_not_http_is_refused(provider: FakeProvider) -> None:
     """A 400, and the connection is closed."""
-    with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as peer:
         peer.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         got = b"".join(iter(lambda: peer.recv(65536), b""))
     assert got.startswith(b"HTTP/1.1 400 ")
@@ -272,7 +272,7 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
     trust = ssl.create_default_context(cafile=str(cert))
     with FakeProvider(tls_cert=str(cert), tls_key=str(key)) as provider:
         assert provider.url == f"https://127.0.0.1:{provider.port}/v1"
-        connection = http.client.HTTPSConnection("127.0.0.1", provider.port, timeout=5, context=trust)
+        connection = http.client.HTTPSConnection("127.0.0.1", provider.port, timeout=60, context=trust)
         connection.request("POST", CHAT, body())
         assert connection.getresponse().read().startswith(b"{")
         provider.script("cut-reset")

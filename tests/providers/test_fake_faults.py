@@ -18,7 +18,7 @@ from airboss.providers.fake_plays import PLAYS
 from airboss.testing import FakeProvider
 
 QUIET_S = 0.15
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 class Wire:

@@ -109,9 +109,9 @@ def test_an_engine_elsewhere_is_told_of_its_adapter(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "airboss.compose.engine_process", told])
     try:
         url = f"http://127.0.0.1:{order.port}"
-        until(lambda: process.poll() is not None or healthy(url), timeout_s=30)
+        until(lambda: process.poll() is not None or healthy(url))
         (loaded,) = httpx2.get(f"{url}/lora-adapters", trust_env=False).json()
         assert (loaded["path"], loaded["scale"]) == (str(adapter), 1.0)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)

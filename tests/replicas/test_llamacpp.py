@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -23,6 +22,7 @@ import pytest
 from airboss.domain.errors import SetupError
 from airboss.replicas.health import healthy, moving
 from airboss.replicas.llamacpp import EngineShape, shape
+from airboss.supervisor.probe import cpu_s
 from tests.support.engine import starter_weights
 from tests.support.ports import unused_port
 from tests.support.wait import until
@@ -50,10 +50,10 @@ LONG = {
 class Engine:
     """A running engine; `process` is its own."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, ready_in_s: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], url: str, ready_cpu_s: float) -> None:
         self.process = process
         self.url = url
-        self.ready_in_s = ready_in_s
+        self.ready_cpu_s = ready_cpu_s
         # A connection for each request: the engine closes one 10 ms after a stream ends, unannounced,
         # and a request sent just then is lost.
         fresh = httpx2.Limits(max_keepalive_connections=0)
@@ -83,14 +83,13 @@ def engine(*, lifeline: int | None = None, stderr: IO[str] | None = None, **more
     options = {"weights": str(starter_weights()), "port": port, "alias": "tiny"}
     options |= {"context_tokens": 2048, "slots": 2, "threads": 1} | more
     env = {**os.environ, **({} if lifeline is None else {"AIRBOSS_LIFELINE_FD": str(lifeline)})}
-    began = time.monotonic()
     passed = () if lifeline is None else (lifeline,)
     process = subprocess.Popen(command(options), env=env, pass_fds=passed, stderr=stderr, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
         until(lambda: process.poll() is not None or healthy(url))
         assert process.poll() is None
-        running = Engine(process, url, time.monotonic() - began)
+        running = Engine(process, url, cpu_s(process.pid))
         with running.client:
             yield running
     finally:
@@ -106,8 +105,9 @@ def running() -> Iterator[Engine]:
 
 
 def test_healthy_soon(running: Engine) -> None:
-    """The engine is healthy within 20 s, under its base URL with or without /v1; a closed port is not."""
-    assert running.ready_in_s < 20
+    """The engine is healthy within 20 s of a core, under its base URL with or without /v1; a closed port is
+    not."""
+    assert running.ready_cpu_s < 20
     assert healthy(running.url)
     assert healthy(f"{running.url}/v1")
     assert not healthy(f"http://127.0.0.1:{unused_port()}")
@@ -232,11 +232,12 @@ def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> No
     )
     until(lambda: running.busy() == 1)
     connection.close()
-    began = time.monotonic()
+    before_s = cpu_s(running.process.pid)
     # After each second without news from any slot the engine looks whether the one that waits for a whole
     # answer is still there. Asking for /slots is news: asked more often, it would never look.
     until(lambda: running.busy() == 0, every_s=0.02 if stream else 1.5)
-    assert time.monotonic() - began < (4 if stream else 6), "the whole answer takes some 8 s"
+    took_s = cpu_s(running.process.pid) - before_s
+    assert took_s < (4 if stream else 6), "the whole answer takes some 8 s of a core"
 
 
 def test_ends_with_its_parent() -> None:
@@ -259,7 +260,9 @@ def test_ends_on_a_signal(number: signal.Signals) -> None:
         )
         until(lambda: started.busy() == 1)
         started.process.send_signal(number)
-        assert started.process.wait(5) == 0, "the answer takes some 8 s"
+        assert started.process.wait(60) == 0
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
         connection.close()
 
 
@@ -286,7 +289,7 @@ def test_a_stuck_engine_ends(tmp_path: Path) -> None:
         assert moving(started.url, timeout_s=2)
         with pytest.raises(httpx2.RemoteProtocolError):
             started.client.post("/v1/chat/completions", json={"messages": ASK, "response_format": form})
-        assert started.process.wait(10) == 1
+        assert started.process.wait(60) == 1
         assert not moving(started.url, timeout_s=2)
     assert "the engine has done nothing for 2 s" in log.read_text()
 

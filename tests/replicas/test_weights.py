@@ -208,7 +208,7 @@ print(fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r})))"
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         found = [pool.submit(thread) for _ in range(3)]
-        assert shop.half.wait(10)
+        assert shop.half.wait(60)
         shop.hold.set()
         assert {f.result(20) for f in found} == {tmp_path / f"{SHA}.gguf"}
         assert process.stdout.readline() == f"{tmp_path / f'{SHA}.gguf'}\n"

@@ -32,12 +32,12 @@ def served(record_log: RecordLog) -> Iterator[Path]:
             target=serve, args=(record_log, path), kwargs={"stop": stop, "ready": ready.set}
         )
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         try:
             yield path
         finally:
             stop.set()
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 

@@ -72,7 +72,7 @@ def holder(data: DataDir, how: str) -> subprocess.Popen[str]:
 
 def let_go(process: subprocess.Popen[str]) -> None:
     """End a holder and what it started."""
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def test_everything_is_made_and_closed_to_others(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_another_process_is_named(data: DataDir) -> None:
 def test_a_child_that_got_the_lock_keeps_it(data: DataDir) -> None:
     """While a child of a killed supervisor lives nobody else comes in, and the message says why."""
     process = holder(data, "child")
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     with pytest.raises(DataDirLocked, match=f"process {process.pid}, which is gone, but its children"):
         data.lock()
     let_go(process)
@@ -183,7 +183,7 @@ def test_one_can_wait_for_it(data: DataDir) -> None:
     thread.start()
     assert not got
     first.release()
-    thread.join(10)
+    thread.join(60)
     assert got
     os.close(got[0])
 
@@ -194,7 +194,7 @@ def test_a_lock_whose_file_was_removed_holds_others_off(data: DataDir, how: str)
     anew."""
     process = holder(data, how)
     if how == "child":
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     data.lock_path.unlink()
     with pytest.raises(DataDirLocked, match="is open in another Airboss"):
         data.lock()

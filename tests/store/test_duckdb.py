@@ -236,7 +236,7 @@ def test_many_threads_read_while_one_writes(tmp_path: Path) -> None:
         record_log.apply(move(*range(batch * 10, batch * 10 + 10), start=batch * 1000))
     done.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert failures == []
     assert record_log.count(ALL) == 150
     record_log.close()

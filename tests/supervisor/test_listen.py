@@ -75,7 +75,7 @@ def test_a_port_in_use_names_the_flag() -> None:
 def test_connections_wait_in_the_backlog() -> None:
     """A client connects though nobody accepts yet."""
     with listen("127.0.0.1", 0, flag="--port") as listener:
-        socket.create_connection(("127.0.0.1", port_of(listener)), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port_of(listener)), timeout=60).close()
 
 
 def test_a_host_of_another_machine_is_refused() -> None:

@@ -46,7 +46,7 @@ class Watched:
 
     async def until(self, condition: Callable[[dict[str, ProcessStatus]], object]) -> None:
         """Wait for a change, or a line, after which `condition` holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while not condition(self.statuses):
                 self._changed.clear()
                 await self._changed.wait()
@@ -214,7 +214,7 @@ def test_busy_is_not_unhealthy() -> None:
 
     async def scenario(watched: Watched) -> None:
         watched.supervisor.want([spec("kid", probe=probe, watch=True)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             await drained.wait()
         assert watched.statuses["kid"].restarts == 0
 

@@ -59,7 +59,7 @@ def engine(*, chat_template: str | None = None) -> Iterator[Engine]:
             yield running
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def main() -> None:

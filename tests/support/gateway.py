@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -151,6 +152,17 @@ class Gateway:
                 json={"model": "gpt-4o", "messages": [{"role": "user", "content": content}]} | body,
             )
 
+    def leave(self, path: str, body: dict[str, Any], *, once: Callable[[], object]) -> None:
+        """A call whose client goes as soon as `once` is true, with nothing of an answer read."""
+        raw = msgspec.json.encode(body)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
+            client.sendall(
+                f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+                f"content-length: {len(raw)}\r\n\r\n".encode()
+                + raw
+            )
+            until(once)
+
     def frames(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Opened and closed calls by id, as the journal has them now."""
         self._read_on()
@@ -193,11 +205,11 @@ class Gateway:
 
     def closed(self, record_id: str) -> dict[str, Any]:
         """The close frame of a call, waited for."""
-        return until(lambda: self.frames()[1].get(record_id), timeout_s=20.0)
+        return until(lambda: self.frames()[1].get(record_id))
 
     def only_closed(self) -> dict[str, Any]:
         """The close frame of the only call so far, waited for."""
-        return until(lambda: next(iter(self.frames()[1].values()), None), timeout_s=20.0)
+        return until(lambda: next(iter(self.frames()[1].values()), None))
 
     def spent_s(self) -> float:
         """The processor time that the worker has taken, which no other process makes longer."""

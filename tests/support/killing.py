@@ -43,7 +43,7 @@ def kill_in_turn(airboss: Airboss, rounds: int, seed: int, say: Callable[[str], 
     with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()) as load:
         for number, name in enumerate(names):
             target = load.good + rng.randrange(2, 25)
-            until(lambda target=target: load.good >= target, timeout_s=40)  # type: ignore[misc]
+            until(lambda target=target: load.good >= target)  # type: ignore[misc]
             say(f"seed {seed} round {number}: kill -9 {name} after {load.good} answers")
             kill(airboss, name, load)
     airboss.settled()
@@ -58,7 +58,7 @@ def kill(airboss: Airboss, name: str, load: Load) -> None:
     os.kill(pid, signal.SIGKILL)
     until(lambda: airboss.pid(name) not in {pid, None})
     good = load.good
-    until(lambda: load.good > good + 8, timeout_s=40)
+    until(lambda: load.good > good + 8)
 
 
 def check(airboss: Airboss, outcomes: list[Outcome]) -> None:

@@ -44,7 +44,7 @@ class ValkeyServer:
 
     def sent(self, said: bytes) -> bytes:
         """What it answers to these bytes on a connection of their own."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as line:
             line.sendall(said)
             return line.recv(65_536)
 

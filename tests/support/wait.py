@@ -15,7 +15,7 @@ SHORTEST_S, LONGEST_S, LONG_S = 0.02, 0.1, 2.0
 second takes half of a core from what is waited for."""
 
 
-def until(condition: Callable[[], T | None], *, timeout_s: float = 30.0, every_s: float | None = None) -> T:
+def until(condition: Callable[[], T | None], *, timeout_s: float = 90.0, every_s: float | None = None) -> T:
     """Return the first truthy value of `condition`; raise AssertionError after `timeout_s` seconds.
 
     `every_s` is for what costs more than a look, or must be seen at once however long it takes to come.

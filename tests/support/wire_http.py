@@ -43,7 +43,7 @@ class Wire:
     """One connection. `closed` is whether the server has ended it."""
 
     port: int
-    timeout_s: float = 10.0
+    timeout_s: float = 60.0
     closed: bool = False
     _got: bytearray = field(default_factory=bytearray)
 
@@ -134,7 +134,7 @@ class Wire:
 
 
 def exchange(
-    port: int, data: bytes, *, head: bool = False, timeout_s: float = 10.0, before: bytes = b""
+    port: int, data: bytes, *, head: bool = False, timeout_s: float = 60.0, before: bytes = b""
 ) -> Answer:
     """The only answer to `data` on a connection of its own, which is in step or closed after it. `before` is
     a good request that is answered there first."""

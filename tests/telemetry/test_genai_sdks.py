@@ -68,7 +68,7 @@ def test_recorded_calls_are_read(name: str) -> None:
     assert made["finish_reason"] == "tool_calls"
     assert (streamed.stream, first.stream, streamed.finish_reason) == (True, False, "stop")
     assert streamed.ttft_ms is not None
-    assert 0 < streamed.ttft_ms < 1000
+    assert 0 < streamed.ttft_ms < 60_000
     assert set(texts(calls)) >= TEXTS
     assert streamed.output_chars == len("Take an umbrella.")
     vectors = [each for each in calls if each.operation == "embeddings"]

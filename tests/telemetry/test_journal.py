@@ -475,7 +475,7 @@ def test_a_segment_that_is_given_up_while_it_is_synced_is_closed_after(
 
     def fdatasync(descriptor: int) -> None:
         syncing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         sync(descriptor)
         synced.append(os.fstat(descriptor).st_ino)
 
@@ -483,7 +483,7 @@ def test_a_segment_that_is_given_up_while_it_is_synced_is_closed_after(
     writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.005)
     first = next(writer.directory.glob("*.seg")).stat().st_ino
     writer.open(redacted("first"))
-    assert syncing.wait(10)
+    assert syncing.wait(60)
     shutil.rmtree(writer.directory)
     writer.open(redacted("x" * GROWTH_BYTES))
     go_on.set()
