@@ -175,7 +175,7 @@ def test_a_user_does_not_fill_the_room_where_others_wait() -> None:
 
 def test_who_is_sent_away_from_the_room_has_not_called() -> None:
     """As with a key's requests: what is answered 503 takes nothing of a user's minute."""
-    queue = Queue(size=1, wait_s=0.05)
+    queue = Queue(size=1, wait_s=0.5)
     house = House(key=Limits(concurrency=1, queue=queue), each_user=each(requests_per_minute=3))
 
     async def body_() -> None:

@@ -417,11 +417,24 @@ def choices(wire: Wire) -> list[Any]:
     return [choice for event in wire.events[:-1] for choice in json.loads(event)["choices"]]
 
 
+TIMED = ("drip-", "byte-writes", "utf8-split", "late-", "stall", "silence", "ok;words")
+"""Faults that show in when their pieces come."""
+
+
+def show(provider: FakeProvider, line: str, check: Callable[[Wire], bool], *, stream: bool) -> None:
+    """The fault is on the wire. What reads late reads at once what came in pieces: on a busy machine that may
+    have to be looked at again."""
+    for _ in range(8 if line.startswith(TIMED) else 1):
+        wire = call(provider, line, stream=stream)
+        if check(wire):
+            return
+    raise AssertionError(f"{line}: {wire.end} after {wire.raw[:3000]!r}")
+
+
 @pytest.mark.parametrize(("line", "check"), [(line, check) for line, check, _ in TABLE])
 def test_a_stream_shows_its_fault(provider: FakeProvider, line: str, check: Callable[[Wire], bool]) -> None:
     """Asked for events, the fault is on the wire as the catalogue says."""
-    wire = call(provider, line, stream=True)
-    assert check(wire), f"{line}: {wire.end} after {wire.raw[:3000]!r}"
+    show(provider, line, check, stream=True)
 
 
 @pytest.mark.parametrize(("line", "check"), [(line, check) for line, _, check in TABLE])
@@ -429,8 +442,7 @@ def test_a_whole_answer_shows_its_fault(
     provider: FakeProvider, line: str, check: Callable[[Wire], bool]
 ) -> None:
     """Asked for one body, the fault is on the wire as the catalogue says."""
-    wire = call(provider, line, stream=False)
-    assert check(wire), f"{line}: {wire.end} after {wire.raw[:3000]!r}"
+    show(provider, line, check, stream=False)
 
 
 def test_every_fault_is_shown() -> None:
@@ -455,10 +467,12 @@ def test_a_redirect_that_is_followed_is_answered(provider: FakeProvider) -> None
 
 def test_events_come_at_the_pace_asked_for(provider: FakeProvider) -> None:
     """`tokens_per_s` spaces tokens, and lateness does not add up."""
-    wire = call(provider, "ok;words=21;tokens_per_s=20;first_token_s=0.05", stream=True)
-    assert wire.text().split() == [f"word{number}" for number in range(21)]
-    assert 1.0 <= wire.reads[-1][0] < 2.0
-    assert len(wire.reads) > 10
+    words = [f"word{number}" for number in range(21)]
+
+    def paced(wire: Wire) -> bool:
+        return wire.text().split() == words and 1.0 <= wire.reads[-1][0] < 2.0 and len(wire.reads) > 10
+
+    show(provider, "ok;words=21;tokens_per_s=20;first_token_s=0.05", paced, stream=True)
 
 
 @pytest.mark.parametrize("line", ["cut-close;after=0", "cut-close;after=999"])
