@@ -240,3 +240,66 @@ def test_names_that_stand_for_far_more_than_was_sent(gateway: Gateway, upstream:
     assert len(upstream.seen) == 1
     say(gateway, "responses", model="other", input=named(first["output"]) * 2)
     assert upstream.seen[-1].count(b"word " * 100_000) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_signed_thoughts_come_back_by_what_every_client_keeps(
+    gateway: Gateway, upstream: SaidUpstream, stream: bool
+) -> None:
+    """Codex and others that keep a conversation themselves keep an item's `encrypted_content` and not the
+    members that they do not know, nor its id."""
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    use = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "up",
+        "content": [],
+        "usage": usage,
+    }
+    upstream.body = message | {"content": [thought, use], "stop_reason": "tool_use"}
+    if stream:
+        deltas = {"type": "thinking_delta", "thinking": "Hm."}, {"type": "signature_delta", "signature": "s"}
+        said: list[dict[str, Any]] = [
+            {"type": "message_start", "message": message},
+            {
+                "type": "content_block_start",
+                "index": 0,
+                "content_block": thought | {"thinking": "", "signature": ""},
+            },
+            *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+            {"type": "content_block_stop", "index": 0},
+            {"type": "content_block_start", "index": 1, "content_block": use},
+            {"type": "content_block_stop", "index": 1},
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage},
+            {"type": "message_stop"},
+        ]
+        upstream.events, upstream.done = [json.dumps(each) for each in said], False
+    asked = {"tools": [TOOL], "store": False, "include": ["reasoning.encrypted_content"]}
+    asked |= {"reasoning": {"effort": "low"}}
+    first = say(gateway, "responses", "x", model="claude", stream=stream, **asked)
+    made = streamed(first)[-1][1]["response"] if stream else first.json()
+    members = {"type", "summary", "content", "encrypted_content", "call_id", "name", "arguments"}
+    kept = [{name: value for name, value in item.items() if name in members} for item in made["output"]]
+    assert [item["type"] for item in kept] == ["reasoning", "function_call"]
+    turns = [{"role": "user", "content": "x"}, *kept, RESULT]
+    upstream.events = []
+    say(gateway, "responses", model="claude", input=turns, **asked)
+    sent = json.loads(upstream.seen[-1])
+    assert sent["messages"][1]["content"] == [thought, use]
+    assert sent["thinking"]["type"] == "enabled"
+    upstream.body = json.loads(ANSWER)
+    say(gateway, "responses", model="native", input=turns, **asked)
+    assert "reasoning" not in [each.get("type") for each in json.loads(upstream.seen[-1])["input"]]
+
+
+def test_thoughts_without_id_are_none_of_openais(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Nor what it has encrypted: another model's, of a client that keeps no ids. OpenAI refuses these."""
+    upstream.body = json.loads(ANSWER)
+    own = {"type": "reasoning", "summary": [], "encrypted_content": "e"}
+    others = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
+    user = {"role": "user", "content": "x"}
+    say(gateway, "responses", model="native", input=[user, own, others])
+    assert json.loads(upstream.seen[-1])["input"] == [user, own]

@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from airboss.dialects.chat_said import REASONING, CallJoin, Said, list_of, text_of
+from airboss.dialects.chat_said import MARK, REASONING, CallJoin, Said, list_of, text_of
 from airboss.dialects.responses_custom import CUSTOM, arguments_of, input_of
 from airboss.dialects.responses_tools import CLIENTS, NAMED, SEARCH_CALL, SEARCH_OUTPUT, Called
 from airboss.dialects.speech import Json
 
 SIGNED = "thinking_blocks"
 """The member of a message, and of an item of thoughts, that has them as their model has signed them."""
+SEALED = f"{MARK}thoughts:"
+"""How `encrypted_content` begins that holds such thoughts."""
 EXTRA = "extra_content"
 """The member of a call that has what Google says of it, and wants back."""
 OWN = "responses_items"
@@ -202,6 +204,21 @@ def plainest(parts: list[Json]) -> str | list[Json]:
         text: str = parts[0]["text"]
         return text
     return parts
+
+
+def sealed(blocks: Sequence[Json]) -> str:
+    """Signed thoughts as `encrypted_content`, the one member that clients keep which know theirs alone."""
+    return f"{SEALED}{msgspec.json.encode(blocks).decode()}"
+
+
+def opened(content: str | None) -> list[Json]:
+    """The signed thoughts in such; none in what others have encrypted."""
+    if content is None or not content.startswith(SEALED):
+        return []
+    try:
+        return msgspec.json.decode(content.removeprefix(SEALED), type=list[Json])
+    except (msgspec.DecodeError, RecursionError):
+        return []
 
 
 def in_words(parts: list[Json]) -> str | list[Json]:

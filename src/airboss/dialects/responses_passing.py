@@ -18,7 +18,7 @@ import msgspec
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
 from airboss.dialects.heard import NOTHING, before, carrying
-from airboss.dialects.responses_items import EXTRA, WAITING, image_url, unnamed_items
+from airboss.dialects.responses_items import EXTRA, SEALED, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.responses_tools import CLIENTS, SEARCH, SEARCH_CALL, flat_name
 from airboss.dialects.speech import Json, Passing, encode
@@ -177,9 +177,11 @@ def _is_ours(item: bytes, *, named: bool) -> bool:
     """Whether an item of thoughts was said here for another model: OpenAI looks for what it calls so, and
     finds nothing."""
     said = lenient.decoded(_named, item)
-    return said.thinking_blocks is not None or (
-        named and isinstance(said.id, str) and _OUR_THOUGHTS.fullmatch(said.id) is not None
-    )
+    if said.thinking_blocks is not None or text_of(said.encrypted_content).startswith(SEALED):
+        return True
+    # Some clients keep no ids: OpenAI's own it knows by what it has encrypted.
+    unknown = not said.id and not said.encrypted_content
+    return named and (unknown or _OUR_THOUGHTS.fullmatch(text_of(said.id)) is not None)
 
 
 def as_input(messages: Sequence[Any]) -> list[Json]:
@@ -211,6 +213,7 @@ class _Typed(msgspec.Struct):
 class _Named(msgspec.Struct):
     id: Any = ""
     thinking_blocks: Any = None
+    encrypted_content: Any = None
 
 
 _typed = msgspec.json.Decoder(_Typed)

@@ -17,7 +17,7 @@ import msgspec
 
 from airboss.dialects.chat_said import REASONING
 from airboss.dialects.responses_custom import CUSTOM, arguments_of
-from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, in_words, plainest, said_before
+from airboss.dialects.responses_items import EXTRA, SIGNED, image_url, in_words, opened, plainest, said_before
 from airboss.dialects.responses_shape import (
     Item,
     Loaded,
@@ -58,6 +58,8 @@ REFUSED = frozenset({"background", "conversation", "background_options"})
 THEIRS = frozenset({"prompt", "context_management", "moderation"})
 """Members that OpenAI alone can heed."""
 INCLUDED = frozenset({"message.output_text.logprobs"})
+ENCRYPTED = "reasoning.encrypted_content"
+"""What clients ask for that keep a conversation themselves."""
 _ASKS_NOTHING = frozenset({b"null", b"false", b"[]"})
 _READ = frozenset(
     {
@@ -102,6 +104,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the client wants its response kept; it does unless it says otherwise."""
         return self.request.store is not False
 
+    @property
+    def seals(self) -> bool:
+        """Whether thoughts are wanted so that the client can keep them."""
+        return ENCRYPTED in (self.request.include or ())
+
     def tools(self, history: Sequence[Any] = ()) -> Iterator[Offered]:
         """The tools that a model may call, after this history."""
         yield from each_of(self.request.tools or (), "tools")
@@ -131,7 +138,7 @@ def read_responses(body: bytes) -> Asked:
         if bytes(members[name]) not in _ASKS_NOTHING
     ]
     for name in request.include or ():
-        if name not in INCLUDED and name != "reasoning.encrypted_content":
+        if name not in INCLUDED and name != ENCRYPTED:
             said = f"'include' asks for {name[:80]!r}; there is {', '.join(sorted(INCLUDED))}"
             unsaid.append(Unsaid(said, param="include"))
     unsaid += _thinking_of_theirs(request.reasoning or Reasoning())
@@ -382,7 +389,7 @@ def _add_thoughts(messages: list[Json], item: Item) -> None:
     """What a model thought, for those that want it back with their calls (`plain`)."""
     parts = item.content if isinstance(item.content, list) and item.content else item.summary or ()
     text = "".join(part.text or "" for part in parts)
-    signed = item.thinking_blocks or []
+    signed = item.thinking_blocks or opened(item.encrypted_content)
     if (text or signed) and (not messages or messages[-1]["role"] != "assistant"):
         messages.append({"role": "assistant"})
     if text:

@@ -41,6 +41,7 @@ class Item(msgspec.Struct, kw_only=True):
     result: str | None = None
     summary: list[Part] | None = None
     thinking_blocks: list[Json] | None = None
+    encrypted_content: str | None = None
     extra_content: Json | None = None
     output: str | list[Part] | None = None
 

@@ -22,7 +22,7 @@ from airboss.dialects.chat_said import (
     read_error_said,
 )
 from airboss.dialects.responses_custom import input_of
-from airboss.dialects.responses_items import EXTRA, SIGNED, is_cut, object_in
+from airboss.dialects.responses_items import EXTRA, SIGNED, is_cut, object_in, sealed
 from airboss.dialects.responses_output import (
     CALL_KINDS,
     CUSTOM_CALL,
@@ -62,6 +62,7 @@ class Items:
     def __init__(self, speech: ResponsesSpeech) -> None:
         self._speech = speech
         self._called = speech.called()
+        self._seals = speech.asked.seals
         self._joined = CallJoin()
         self._by_call: dict[int, Item] = {}
         self._sent: dict[int, int] = {}
@@ -101,8 +102,7 @@ class Items:
         self._close_growing()
         item = self._open("reasoning")
         item.item[SIGNED] = list(blocks)
-        item.finish("completed")
-        self._told("done", item)
+        self._done(item, "completed")
 
     def _show_picture(self, url: str) -> None:
         self._close_growing()
@@ -181,8 +181,13 @@ class Items:
             self._close_part()
             item, _ = self._growing
             self._growing = None
-            item.finish(status)
-            self._told("done", item)
+            self._done(item, status)
+
+    def _done(self, item: Item, status: str) -> None:
+        if self._seals and SIGNED in item.item:
+            item.item["encrypted_content"] = sealed(item.item[SIGNED])
+        item.finish(status)
+        self._told("done", item)
 
     def _call(self, piece: CallPiece) -> None:
         self._joined.add(piece)
