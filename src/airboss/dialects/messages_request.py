@@ -164,8 +164,8 @@ def _put_tools(value: Json, request: MessagesRequest, turns: Turns) -> None:
 def _tool(turns: Turns, tool: Tool, number: int) -> Json:
     if tool.type not in {None, "custom"}:
         raise Unsaid(
-            f"tools[{number}] is of type {str(tool.type)[:60]!r}, which runs at Anthropic; offer tools of "
-            "your own, with name and input_schema",
+            f"tools[{number}] is of type {str(tool.type)[:60]!r}, which is for Anthropic's models alone; "
+            "offer tools of your own, with name and input_schema",
             code="tools_unsupported",
             param=f"tools[{number}].type",
         )

@@ -259,8 +259,8 @@ class _Item(msgspec.Struct):
     summary: list[_Part] | None = None
     call_id: str = ""
     name: str = ""
-    namespace: str = ""
-    execution: str = ""
+    namespace: str | None = None
+    execution: str | None = None
     arguments: Any = ""
     input: str = ""
     id: str = ""

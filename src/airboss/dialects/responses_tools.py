@@ -173,7 +173,7 @@ def called_in(output: Iterable[Any]) -> Mapping[str, Called]:
 
 def function(tool: Offered, unsaid: list[Unsaid]) -> Json | None:
     """A tool as a function; None for a search that the provider would make: all tools are offered at once.
-    Raises Unsaid for one that runs at OpenAI, InvalidRequest."""
+    Raises Unsaid for one that OpenAI's models alone know, InvalidRequest."""
     where = tool.where
     type_ = read(typed, tool.raw, where).type
     said = read(_tools, tool.raw, where) if type_ in _OWN or type_ == SEARCH else Tool(type=type_)
@@ -184,7 +184,7 @@ def function(tool: Offered, unsaid: list[Unsaid]) -> Json | None:
         return None
     if type_ not in _OWN:
         raise Unsaid(
-            f"{where} is of type {type_[:60]!r}, which runs at OpenAI; offer functions of "
+            f"{where} is of type {type_[:60]!r}, which is for OpenAI's models alone; offer functions of "
             "your own: {'type': 'function', 'name': …, 'parameters': …}",
             code="tools_unsupported",
             param=f"{where}.type",
