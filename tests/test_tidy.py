@@ -123,7 +123,7 @@ TOUCHES: Mapping[str, str] = {
     "store/audit.py": "sqlalchemy",
     "store/body_keys.py": "sqlalchemy",
     "store/alerts.py": "sqlalchemy",
-    "store/clickhouse_http.py": "httpx2",
+    "store/clickhouse_http.py": "httpx2 socket",
     "store/client.py": "socket",
     "store/datadir.py": "os socket tempfile",
     "store/datadir_lock.py": "fcntl os",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +21,13 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
 HARD_S: Final = 1800.0
 """The longest that rewriting parts may take."""
+GONE_S: Final = 20
+"""So soon it is known that the server's machine, or the way to it, is gone, though no answer is due yet."""
+_LOOKS: Final = {"TCP_KEEPIDLE": GONE_S // 2, "TCP_KEEPINTVL": GONE_S // 8, "TCP_KEEPCNT": 4}
+_ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, each), n) for each, n in _LOOKS.items() if hasattr(socket, each)),
+)
 _SETTINGS: Final = {
     "date_time_input_format": "best_effort",
     "deduplicate_blocks_in_dependent_materialized_views": "1",
@@ -50,7 +58,11 @@ class ClickHouse:
             headers={"X-ClickHouse-User": server.user, "X-ClickHouse-Key": server.password},
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,
-            verify=server.url.startswith("https"),  # to read the machine's certificates takes a while
+            transport=httpx2.HTTPTransport(
+                verify=server.url.startswith("https"),  # to read the machine's certificates takes a while
+                trust_env=False,
+                socket_options=_ALIVE,
+            ),
         )
         self._closed = False
 
