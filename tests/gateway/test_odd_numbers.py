@@ -62,3 +62,22 @@ def test_an_answer_with_it_is_an_answer(
                 assert (end["status"], end["finish_reason"]) == ("ok", "stop")
                 assert (end["input_tokens"], end["output_tokens"]) in {(3, 2), (0, 0)}
                 assert "Said." in json.dumps(end["response"])
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("told", ["null", "[]", '"3"', '{"prompt_tokens":-3,"completion_tokens":-2}'])
+def test_usage_that_cannot_be_read_reaches_who_asked_for_it(
+    gateway: Gateway, upstream: SaidUpstream, told: str, asks: bool
+) -> None:
+    """Nobody else gets an event without choices, in which clients look for the first."""
+    last = PIECES[2][: PIECES[2].index('{"prompt')] + told + "}"
+    upstream.events = [each.replace("%s", "1") for each in PIECES[:2]] + [last]
+    messages = [{"role": "user", "content": f"{told} {asks}"}]
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asks else {}
+    for model in ("gpt-4o", "cached"):
+        answer = gateway.chat(model=model, stream=True, messages=messages, **options)
+        assert answer.status_code == 200, answer.text
+        assert "Said." in answer.text
+        assert answer.text.endswith("data: [DONE]\n\n")
+        assert ('"choices":[]' in answer.text) is asks
+        assert gateway.closed(answer.headers["x-request-id"])["usage_estimated"] is True

@@ -261,7 +261,7 @@ class StreamedAnswer(BaseAnswer):
             check_whole(self.provider, reply)
             self._ending = reply.choices
         self.assembly.add(reply)
-        if not reply.choices and reply.usage is not None and not self._keep_usage:
+        if not (reply.choices or self._keep_usage) and self._is_usage(reply, payload):
             return False
         # What follows real output goes on behind it, in the same piece too.
         if self.committed or self.first_output_at is not None or reply.says_something:
@@ -275,6 +275,10 @@ class StreamedAnswer(BaseAnswer):
                 f"provider {self.provider!r} sent {self._held_bytes} bytes of events and said nothing in them"
             )
         return False
+
+    def _is_usage(self, reply: Reply, payload: bytes) -> bool:
+        """Whether an event without choices tells usage, also in numbers that nobody can read."""
+        return reply.usage is not None or (self.assembly.over and b'"usage"' in payload)
 
     def _says_more(self, reply: Reply, payload: bytes) -> bool:
         """Whether an event says what has not been said, after some choice has ended."""
