@@ -238,6 +238,22 @@ def test_a_connection_is_not_late_because_we_are(loop: Callable[[], asyncio.Abst
         runner.run(play())
 
 
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize("host", ["api..example.com", "a" * 64 + ".example.com"])
+def test_what_can_be_no_name_of_a_host_cannot_be_reached(
+    host: str, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """It is the provider's failure, behind which a fallback is asked, and no defect of ours."""
+
+    async def play() -> None:
+        pool = Pools(Outbox()).get("p", Origin.parse(f"http://{host}/v1"))
+        with pytest.raises(ConnectFailed, match="cannot be reached: this can be no name of a host"):
+            await pool.connect(1.0)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(play())
+
+
 def test_a_connection_that_nobody_takes_is_late() -> None:
     """It is given up, however often the loop turns."""
 

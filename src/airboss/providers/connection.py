@@ -396,6 +396,8 @@ class Pool:
             )
         except (OSError, ssl.SSLError) as error:
             failed = await self._refused(error)
+        except UnicodeError:  # two dots side by side, or a part of over 63 characters
+            failed = ConnectFailed(self.describe("cannot be reached: this can be no name of a host"))
         finally:
             self._connecting -= 1
         raise failed  # here, as what is raised above would know the frames of the call by its context
