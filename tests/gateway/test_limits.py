@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.errors import RateLimited, Unavailable
-from airboss.domain.plan import Budget, Limits
+from airboss.domain.plan import Budget, Limits, Queue
 from airboss.gateway.stock import LimitReached
 from airboss.governance.counting import Answer, Want
 from airboss.governance.windows import WINDOW_S
@@ -337,6 +337,36 @@ def test_a_new_plan_binds_at_once() -> None:
         first.settle(closed())
         house.bind(key=Limits(concurrency=2))
         await came_in(house)
+
+    run(body_())
+
+
+@pytest.mark.parametrize("after", [None, Limits(requests_per_minute=10)])
+def test_a_limit_that_is_lifted_holds_up_nobody_who_waits(after: Limits | None) -> None:
+    """They are let in, and not refused by what is no limit any more."""
+    house = House(key=Limits(concurrency=1, queue=Queue(size=5, wait_s=10)))
+
+    async def body_() -> None:
+        await came_in(house)
+        waiting = [asyncio.create_task(house.enter()) for _ in range(3)]
+        await asyncio.sleep(0)
+        house.bind(key=after)
+        await asyncio.gather(*waiting)
+
+    run(body_())
+
+
+def test_who_waits_is_refused_when_nobody_may_wait_any_more() -> None:
+    """The limit stands, its queue does not."""
+    house = House(key=Limits(concurrency=1, queue=Queue(size=5, wait_s=10)))
+
+    async def body_() -> None:
+        await came_in(house)
+        waiting = asyncio.create_task(house.enter())
+        await asyncio.sleep(0)
+        house.bind(key=Limits(concurrency=1))
+        with pytest.raises(LimitReached):
+            await waiting
 
     run(body_())
 

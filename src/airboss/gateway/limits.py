@@ -283,13 +283,17 @@ class Limiter:
             assert room is not None  # either there is a refusal, or others wait
             try:
                 refused = await room.until_in(
-                    held.request.principal, lambda: self.take(wanted, held), since=since
+                    held.request.principal, lambda: self.take(self._not_lifted(wanted), held), since=since
                 )
             except Unavailable:
                 self.refusals[room.stock.scope, room.stock.what] += 1
                 raise
             if refused is None:
                 return
+
+    def _not_lifted(self, wanted: Sequence[tuple[Stock, int]]) -> list[tuple[Stock, int]]:
+        """What a call that has waited still needs: limits of another plan's may be gone."""
+        return [each for each in wanted if each[0].counter in self._limited or each[0].scope.kind == "user"]
 
     def wake(self, freed: Iterable[str]) -> None:
         """Places came free under these counters."""
