@@ -70,7 +70,8 @@ def test_two_things_are_chosen_by_two_controls(site: Site) -> None:
     once = shown(person, "/explore?range=30d&group_by=model&and_by=model")
     assert "--by 'model'" in once.text
     kept = {"name": "pairs", "url": "/explore?range=30d&group_by=deployment&and_by=model"}
-    assert site.program().post("/api/v1/views", json=kept).status_code == 200
+    saved = site.program().post("/api/v1/views", json=kept).json()
+    assert saved["query"] == {"range": "30d", "group_by": "deployment,model"}, "as programs ask for it, too"
 
 
 def test_this_month_and_the_last_are_a_click_away(site: Site) -> None:

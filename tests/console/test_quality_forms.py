@@ -58,6 +58,14 @@ def test_an_order_that_means_nothing_begins_nothing(
     assert site.loop.jobs.list("eval", 5) == ()
 
 
+def test_nothing_is_compared_with_answers_that_nobody_expects(site: LoopSite) -> None:
+    """Of a dataset of questions alone the form has no scorer chosen that would leave all unscored."""
+    person, exact = site.person(), 'value="exact" checked'
+    kept = {"dataset": "asked", "text": "input\nWhere is it?", "train": "100", "validation": "0"}
+    assert exact not in person.get(pressed(person, "/datasets/text", **kept).headers["location"]).text
+    assert exact in person.get("/datasets/orders").text
+
+
 def test_a_dataset_is_kept_of_a_text_and_deleted(site: LoopSite) -> None:
     """Pasted cells are as good as JSON Lines; deleted, every version is gone, and the page says so."""
     person = site.person()

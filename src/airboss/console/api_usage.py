@@ -15,7 +15,16 @@ from airboss.console.desk import Desk
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.marks import Mark, marks
 from airboss.console.named import whole
-from airboss.console.query import FILTER_NAMES, KEYS, PAGE_NAMES, Limit, Period, check_names, read_filter
+from airboss.console.query import (
+    FILTER_NAMES,
+    KEYS,
+    PAGE_NAMES,
+    Limit,
+    Period,
+    check_names,
+    grouped,
+    read_filter,
+)
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import UsageQuery
@@ -328,7 +337,7 @@ def save_view(desk: Desk, call: Call) -> SavedView:
         raise InvalidRequest(f"there are {len(kept)} views, of at most {VIEWS_MAX}; delete one", param="name")
     query = dict(parse_qsl(parts.query, keep_blank_values=False))
     check_names(query, PAGE_NAMES[parts.path])
-    view = SavedView(name=name, path=parts.path, query=query, by=call.actor, at=call.now)
+    view = SavedView(name=name, path=parts.path, query=grouped(query), by=call.actor, at=call.now)
     with desk.ledger.together():
         desk.views.put_view(view)
         desk.note(call, "view.save", name, {"path": view.path})

@@ -299,6 +299,15 @@ def check_sort(values: Mapping[str, str]) -> None:
         )
 
 
+def grouped(params: Mapping[str, str]) -> dict[str, str]:
+    """The parameters, with what a form's second choice adds to `group_by` written into that."""
+    parts = f"{params.get('group_by', '')},{params.get('and_by', '')}".split(",")
+    by = ",".join(dict.fromkeys(each.strip() for each in parts if each.strip()))
+    gone = ("and_by",) if by else ("and_by", "group_by")
+    keep = {name: value for name, value in params.items() if name not in gone}
+    return {**keep, "group_by": by} if by else keep
+
+
 class Limit(msgspec.Struct, frozen=True):
     """The parameter `limit` of a list: 1 to `ceiling`, `default` unless given."""
 

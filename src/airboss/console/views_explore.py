@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -16,7 +16,7 @@ from airboss.console.desk import Desk
 from airboss.console.marks import gathered
 from airboss.console.named import whole
 from airboss.console.page import Action, Form, Page, View, period_of
-from airboss.console.query import EXPLORE_FILTERS, PAGE_NAMES, TIME_NAMES, Period
+from airboss.console.query import EXPLORE_FILTERS, PAGE_NAMES, TIME_NAMES, Period, grouped
 from airboss.console.render import Visit, url
 from airboss.console.route import Call
 from airboss.console.text import HUES, hue
@@ -103,14 +103,6 @@ def explore(desk: Desk, seen: Visit) -> View:
         files={form: exported(params, period, form) for form in ("csv", "parquet")},
         cli=cli(params, period),
     )
-
-
-def grouped(params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters, with what the form's second choice adds to `group_by` written into that."""
-    keep = dict(params)
-    parts = f"{keep.pop('group_by', '')},{keep.pop('and_by', '')}".split(",")
-    by = ",".join(dict.fromkeys(each.strip() for each in parts if each.strip()))
-    return keep | ({"group_by": by} if by else {})
 
 
 def others(by: Sequence[str]) -> list[str]:

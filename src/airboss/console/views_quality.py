@@ -158,6 +158,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
         ],
         evals=[each for each in ran.evals if each.dataset == found.dataset.name],
         offered=quality_forms.choices(desk),
+        expects=any(each.expected is not None for each in items.items),
         deleting=quality_forms.deleting(found.dataset),
     )
 
