@@ -54,6 +54,20 @@ def test_a_missing_key_is_said_to_the_caller(env: dict[str, str], ref: str) -> N
     assert caught.value.code == "provider_key_missing"
 
 
+@pytest.mark.parametrize(
+    "key", ["sk-1\nx-injected: yes", "sk-1\r", "sk-1\u2026", "sk-1\x00", "sk 1\x7f", "ské"]
+)
+@pytest.mark.parametrize("ref", ["env:K", "file:/k"])
+def test_what_no_header_holds_is_no_key(key: str, ref: str) -> None:
+    """A line end would begin another header, and what is copied along breaks the call: it is a 503 that says
+    where to look, and nothing of the key."""
+    key += "-end"
+    with pytest.raises(Unavailable, match=r"provider 'p' in (K|/k) has characters") as caught:
+        provider_key(target(ref, kind="anthropic"), env={"K": key}, read=lambda _: key)
+    assert (caught.value.code, "1" in str(caught.value)) == ("provider_key_missing", False)
+    assert missing_keys(target(ref), env={"K": key}, read=lambda _: key)
+
+
 def test_our_own_keys_are_never_sent_to_a_provider() -> None:
     """A pasted export line puts our key where OpenAI's should be: it is refused."""
     env = {"K": "ab_ours"}

@@ -65,15 +65,28 @@ def found_secret(ref: str, provider: str, *, env: Mapping[str, str], read: ReadS
     if scheme == "env":
         key = env.get(name, "").strip()
         if key:
-            return key, name
+            return _sendable(key, name, provider), name
         raise Unavailable(
             f"the key of provider '{provider}' comes from the environment variable {name}, which is not set "
             "where Airboss was started; set it and start Airboss again",
             code="provider_key_missing",
         )
     try:
-        return read(Path(name)), name
+        key = read(Path(name))
     except AirbossError as error:
         raise Unavailable(
             f"the key of provider '{provider}' cannot be read: {error}", code="provider_key_missing"
         ) from error
+    return _sendable(key, name, provider), name
+
+
+def _sendable(key: str, where: str, provider: str) -> str:
+    """The key, if a header can hold it: what comes along as one copies it would end that header, and begin
+    another."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise Unavailable(
+        f"the key of provider '{provider}' in {where} has characters that no key has, such as a line end "
+        "or the dots of a text; write it there anew and start Airboss again",
+        code="provider_key_missing",
+    )
