@@ -19,7 +19,7 @@ from airboss.controller.dead_letters import DeadLetters
 from airboss.controller.erased_traces import ErasedTraces
 from airboss.controller.scrub import FRAMES_MAX, overwrite, read_prefix
 from airboss.domain.errors import AirbossError, SetupError
-from airboss.domain.ports import Clock
+from airboss.domain.ports import Clock, RecordFilter
 from airboss.domain.record import OpenedCall
 from airboss.governance.audit import FORGOT
 from airboss.governance.erasure import Forgetting, Tombstones
@@ -237,9 +237,10 @@ class Erasing:
         users = {each.user: each.at for each in pending if each.user is not None}
         for user, until in users.items():
             self._traces.add_those_of(user, until, self._records)
+        about = self._feedback_on(users, letters)  # as long as their calls can be told
+        letters.blank(lambda segment, payload: segment in about or self._may_be_of(users, segment, payload))
         found = self._records.erase(users)
         self._sweep(segments)
-        letters.blank(lambda segment, payload: self._may_be_of(users, segment, payload))
         for each in pending:
             assert each.user is not None  # as chosen
             items = self._forget_items(each.user)
@@ -257,6 +258,24 @@ class Erasing:
             self._store.found(each.id, records=records, scores=scores, items=items, names=names)
             self._arrived.pop(each.user, None)
             log.info("erasure %d: %d records, %d items", each.id, records, items)
+
+    def _feedback_on(self, users: Mapping[str, datetime], letters: DeadLetters) -> set[str]:
+        """Where letters lie with what another key said of these people's calls."""
+        places: dict[str, list[str]] = {}
+        for letter in letters.all():
+            with suppress(ValueError):
+                of = read_score(letter.payload.encode()).subject_id
+                if evaluated_in(of) is None:
+                    places.setdefault(of, []).append(letter.segment)
+        found: set[str] = set()
+        ids = list(places)
+        for start in range(0, len(ids), AT_ONCE):
+            where = RecordFilter(ids=tuple(ids[start:][:AT_ONCE]))
+            for record in self._records.records(where, limit=AT_ONCE, bodies=False):
+                until = users.get(record.user or "")
+                if until is not None and record.started_at <= until:
+                    found.update(places[record.id])
+        return found
 
     def _may_be_of(self, users: Iterable[str], segment: str, payload: bytes) -> bool:
         payload = self.letter(segment, payload)
