@@ -198,6 +198,8 @@ def test_status_shows_alarms_and_a_fire_is_not_well() -> None:
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert "alarm errors [red]firing[/]" in status_line(line)
     assert "error_rate of support is 25 %, silenced" in status_line(line)
+    chosen = status_line(line | {"where": {"key": "app", "tag": "a=b"}})
+    assert "error_rate of support (key app, tag a=b) is 25 %" in chosen
     share = status_line(line | {"kind": "sequential", "metric": "latency_p95"})
     assert "latency_p95 of support is worse than usual in 25.00% of calls" in share, "no latency, but a share"
     assert "error_rate of support is 25 %" in status_line(line | {"kind": "sequential"})

@@ -109,6 +109,16 @@ def test_what_waits_says_when_it_is_tried_again(fresh: LoopSite) -> None:
     assert "tried again" not in text
 
 
+def test_one_that_fires_and_sees_nothing_says_so(fresh: LoopSite) -> None:
+    """Just after a start, say: nothing unknown is above a bound."""
+    at, why = fresh.loop.clock.at, "the record store has not been asked yet"
+    fires = row(fresh.loop, "errors", "error_rate", bound=0.1, phase="firing", since=at, why=why)
+    fresh.loop.alerts.put_alarms([fires])
+    text = shown(fresh.person(), "/alerts").text
+    assert f"nothing to measure now: {why}." in text
+    assert "unknown" not in text
+
+
 def test_one_that_watches_some_calls_says_which(fresh: LoopSite) -> None:
     """On both pages and in the API; its links lead to these calls, and a key that is not there is told."""
     app = '[alarms.app]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.1\n'

@@ -230,17 +230,20 @@ def alarm(found: dict[str, Any]) -> str:
     """Where an alarm stands, in one line; empty values are dashes."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
+    from airboss.store.alert_metrics import chosen_by  # noqa: PLC0415 - as above
+
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
     value = amount(found, found["value"])
     if found["kind"] == "sequential" and found["value"] is not None and found["metric"].startswith(SHARES):
         value = f"worse than usual in {found['value']:.2%} of calls"
     silenced = ", silenced" if found["silenced_until"] is not None else ""
-    what = f"{found['metric']} of {found['deployment'] or 'Airboss'} is {value}"
+    whose = f"{found['deployment']}{chosen_by(found.get('where') or {})}"
+    what = f"{found['metric']} of {whose or 'Airboss'} is {value}"
     if found["kind"] == "budget":
         what = f"{found['value'] or 0:.0%} of its budget is spent"
     elif found["kind"] in OWN_WORDS and found["value"] is not None:
         plural = "" if found["value"] == 1 else "s"
-        what = OWN_WORDS[found["kind"]].format(value=value, s=plural, deployment=found["deployment"])
+        what = OWN_WORDS[found["kind"]].format(value=value, s=plural, deployment=whose)
     name = escape(found["name"])
     return f"alarm {name} [{colour}]{found['state']}[/] for {age(found['since'])}: {escape(what)}{silenced}"
 

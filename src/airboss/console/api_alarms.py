@@ -261,7 +261,7 @@ def shown(
         key=alarm.key,
         team=alarm.team,
         tag=alarm.tag,
-        where=alarm.where,
+        where=dict(rule.where),
         metric=rule.metric,
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,
