@@ -41,7 +41,7 @@ class Log(MemoryRecordLog):
         self.apply(JournalMove(segment=f"s{numbers[0]}", start=0, end=1, records=records))
         return [call_id(each) for each in numbers]
 
-    def scores(self, at: datetime, values: list[float]) -> None:
+    def scores(self, at: datetime, values: list[float], **fields: Any) -> None:
         """Scores of `tone`, of calls of then."""
         given = [
             Score(
@@ -54,7 +54,7 @@ class Log(MemoryRecordLog):
                 at=at,
                 value=value,
             )
-            for record_id, value in zip(self.calls(at, len(values)), values, strict=True)
+            for record_id, value in zip(self.calls(at, len(values), **fields), values, strict=True)
         ]
         self.put_scores(given)
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
 from airboss.config import AlarmConfig
-from airboss.config.types import SloConfig
+from airboss.config.types import AlarmKind, SloConfig
 from airboss.console.query import read_filter
+from airboss.controller import alarm_tests
+from airboss.controller.alarm_measures import Measures
+from airboss.controller.alarms import broken
+from airboss.store.alert_rules import rule_of
+from tests.controller.test_alarm_kinds import NOW, Log
 from tests.controller.test_alarm_watch import ERRORS, Watched
 from tests.store.samples import START
 
@@ -114,3 +120,31 @@ def test_tests_and_budgets_are_of_the_same_calls(watched: Watched, alarm: AlarmC
         watched.clock.at = START + timedelta(seconds=at + 85)
         row = watched.tick()
     assert row.phase == "firing"
+
+
+@pytest.mark.parametrize("kind", ["threshold", "sequential"])
+def test_scores_are_those_of_these_calls(kind: AlarmKind) -> None:
+    """A judge that thinks badly of one program's answers, and well of all others."""
+    log = Log()
+    bound: dict[str, Any] = {"below": 0.5} if kind == "threshold" else {}
+    alarm = AlarmConfig(
+        kind=kind, metric="score:tone", deployment="assistant", window="1h", hold="0s", **bound
+    )
+    row = {}
+    for key in ("app", "other"):
+        rule = rule_of("x", msgspec.structs.replace(alarm, where={"key": key}))
+        memory: object = None
+        for minute in range(0, 120, 5):
+            at = NOW + timedelta(minutes=minute)
+            value = 0.1 if key == "app" and minute >= 60 else 0.9
+            log.scores(at, [value] * 20, key=key)
+            now = at + timedelta(minutes=5, seconds=30)
+            reading = (
+                alarm_tests.look(rule, memory, log, now)
+                if kind == "sequential"
+                else Measures(log).read(rule, None, now)
+            )
+            memory = reading.memory
+        row[key] = (broken(rule, reading), reading.value)
+    assert [fires for fires, _ in row.values()] == [True, False]
+    log.close()

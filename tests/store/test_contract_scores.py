@@ -10,7 +10,7 @@ import pytest
 
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog
 from airboss.domain.score import Score, ScoreValue
-from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened_json
+from tests.store.samples import SEGMENT, START, call_id, closed_json, move, move_of, opened_json
 
 MOVED = START + timedelta(minutes=5)
 
@@ -323,3 +323,37 @@ def test_causes_that_may_quote_a_person_go_with_them(record_log: RecordLog) -> N
     ]
     assert [each.unscored for each in record_log.scores_of([call_id(2)])] == ["no grade in 'Bob'"]
     assert shown(record_log, 1) == {"judge": None, "other": 0.5}
+
+
+def test_what_scores_say_is_narrowed_by_their_records(record_log: RecordLog) -> None:
+    """By what the records have, whenever they began and whichever time counts; by nothing it is of all."""
+    fields: list[dict[str, Any]] = [
+        {"key": "app", "tags": {"by": "me"}},
+        {"key": "app", "model": "large", "status": "error"},
+        {"key": "other", "release": "r" * 64, "arm": "canary"},
+    ]
+    record_log.apply(move_of(fields))
+    record_log.put_scores(
+        [score(at, at - 1, at / 10, source="scorer", by="judge", at=MOVED) for at in range(1, 4)]
+    )
+
+    def means(since: datetime = MOVED, *, by_score_time: bool = True, **where: Any) -> list[float]:
+        until = since + timedelta(minutes=1)
+        asked = RecordFilter(**where) if where else None
+        found = record_log.score_stats(since, until, by_score_time=by_score_time, where=asked)
+        return sorted(each.mean for each in found if each.mean is not None)
+
+    assert means(tag="by=me") == means(key="app", status="ok") == [pytest.approx(0.1)]
+    assert means(deployment="assistant", key="app") == [pytest.approx(0.15)]
+    assert means(arm="canary") == means(release="r" * 64) == [pytest.approx(0.3)]
+    assert means(keys=("other", "nobody")) == means(START, by_score_time=False, key="other")
+    assert means(model="none") == means(START, key="app") == []
+    assert len(means()) == 2
+    narrowed = record_log.score_stats(
+        MOVED,
+        MOVED + timedelta(minutes=1),
+        by_score_time=True,
+        without_key="other",
+        where=RecordFilter(arm="canary"),
+    )
+    assert list(narrowed) == []

@@ -150,8 +150,6 @@ def _check_where(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -
     at = (*path, "where")
     if alarm.where and alarm.compares not in NARROWED:
         raise wrong(at, f"[{dotted(path)}] of kind {quoted(alarm.compares)} has no where")
-    if alarm.where and (alarm.metric or "").startswith("score:"):
-        raise wrong(at, f"[{dotted(path)}] watches scores, which are told of a whole deployment; no where")
     for name, value in alarm.where.items():
         here = (*at, name)
         if name in PEOPLE:

@@ -127,7 +127,9 @@ class Measures:
         self._drifted = drifted
         self._probing = probing
         self._used: dict[Asked, tuple[datetime, Mapping[str, UsageRow]]] = {}
-        self._scored: dict[tuple[float, float], tuple[datetime, Sequence[ScoreStats]]] = {}
+        self._scored: dict[
+            tuple[float, float, RecordFilter | None], tuple[datetime, Sequence[ScoreStats]]
+        ] = {}
 
     def forget_old(self, now: datetime) -> None:
         """Measure anew what may have changed."""
@@ -212,7 +214,7 @@ class Measures:
 
     def _score(self, rule: AlarmRule, now: datetime, ago: timedelta, window: str) -> Reading:
         name = rule.metric.removeprefix("score:")
-        n, mean, unscored = self.scored(rule.deployment, name, rule.window_s, now, ago=ago)
+        n, mean, unscored = self.scored(rule, rule.window_s, now, ago=ago)
         if mean is None:
             more = f", and {unscored} unscored" if unscored else ""
             return Reading(why=f"no scores {name!r} in the last {window}{more}")
@@ -221,17 +223,20 @@ class Measures:
         return Reading(value=mean, detail=f"of {n} scores")
 
     def scored(
-        self, deployment: str, name: str, window_s: float, now: datetime, *, ago: timedelta = timedelta(0)
+        self, rule: AlarmRule, window_s: float, now: datetime, *, ago: timedelta = timedelta(0)
     ) -> tuple[int, float | None, int]:
-        """How many scores of that name were given, their mean, and how many calls stayed unscored. By when
-        they were given: those of a call may come long after it."""
-        key = (window_s, ago.total_seconds())
+        """How many scores of the rule's name were given, their mean, and how many calls stayed unscored. By
+        when they were given: those of a call may come long after it."""
+        where = calls_in(rule) if rule.where else None
+        key = (window_s, ago.total_seconds(), where)
         if key not in self._scored:
             until = now - ago
             since = until - timedelta(seconds=window_s)
-            found = self._log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY)
+            found = self._log.score_stats(
+                since, until, by_score_time=True, without_key=INTERNAL_KEY, where=where
+            )
             self._scored[key] = (now, found)
-        return mean_score(self._scored[key][1], deployment, name)
+        return mean_score(self._scored[key][1], rule)
 
     def _change(self, rule: AlarmRule, now: datetime) -> Reading:
         then, ago = self._then(rule, now)
@@ -266,8 +271,7 @@ class Measures:
 
     def _count(self, rule: AlarmRule, now: datetime, ago: timedelta) -> int:
         if rule.metric.startswith("score:"):
-            name = rule.metric.removeprefix("score:")
-            return self.scored(rule.deployment, name, rule.window_s, now, ago=ago)[0]
+            return self.scored(rule, rule.window_s, now, ago=ago)[0]
         own = self.used(rule, rule.window_s, now, ago=ago)
         return own.requests if own is not None else 0
 
@@ -385,9 +389,10 @@ def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> R
     )
 
 
-def mean_score(found: Sequence[ScoreStats], deployment: str, name: str) -> tuple[int, float | None, int]:
-    """Of all releases of a deployment: how many numbers, their mean, and how many unscored."""
-    own = [each for each in found if each.deployment == deployment and each.name == name]
+def mean_score(found: Sequence[ScoreStats], rule: AlarmRule) -> tuple[int, float | None, int]:
+    """Of all releases of a rule's deployment: how many numbers, their mean, and how many unscored."""
+    name = rule.metric.removeprefix("score:")
+    own = [each for each in found if each.deployment == rule.deployment and each.name == name]
     n, unscored = sum(each.n for each in own), sum(each.unscored for each in own)
     mean = sum(each.mean * each.n for each in own if each.mean is not None) / n if n else None
     return n, mean, unscored

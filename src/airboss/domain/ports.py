@@ -460,10 +460,11 @@ class RecordLog(Protocol):
         """Every score of these records (at most 10,000), the oldest first."""
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """What scores say of the calls begun in `[since, until)`, or, with `by_score_time`, of those scored
-        then, by the scores of then alone; ordered by deployment, release and name."""
+        then, by the scores of then alone; ordered by deployment, release and name. `where` as in usage."""
 
     def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
         """Feedback moved before that moment which still waits for a record of its key, and whose call is not

@@ -83,9 +83,8 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one alarm stands. `value` is what was measured last, None where there was nothing to measure: of
-    a `sequential` one the share of calls that are worse than usual. `where` narrows its calls, by filters of
-    records. `silenced_until` None: it is not."""
+    """Where one alarm stands. `value` is what was measured last (None: there was nothing), of a `sequential`
+    one the share of calls that are worse than usual. `where` narrows its calls, by filters of records."""
 
     name: str
     kind: str

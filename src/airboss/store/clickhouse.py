@@ -396,12 +396,13 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         return clickhouse_scores.of_records(self._house, record_ids)
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
-        text = query("score_stats").format(time="scored_at" if by_score_time else "started_at")
-        rows = self._ask(text, {"since": since, "until": until, "without": without_key})
-        return [ScoreStats(**dict(zip(ScoreStats.__struct_fields__, row, strict=True))) for row in rows]
+        conditions, given = _conditions(narrowed(where)) if where is not None else ("true", {})
+        asked = {"since": since, "until": until, "without": without_key, **given}
+        return clickhouse_scores.stats(self._ask, asked, conditions, by_score_time=by_score_time)
 
     def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
         """As `RecordLog.stray_scores`."""

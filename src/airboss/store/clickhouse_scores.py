@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zlib import crc32
 
 import msgspec
 
+from airboss.domain.ports import ScoreStats
 from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
 from airboss.store import score_rows
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
@@ -25,6 +26,7 @@ COLUMNS: Final = (
 WAITING_COLUMNS: Final = ("id", "record_id", "by", "moved_at", "score", "done")
 _scores: Final = msgspec.json.Decoder(Score)
 
+Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 Facts = Mapping[str, tuple[str, str, str, str]]
 """Deployment, release, key and start of records, by id."""
 
@@ -134,6 +136,13 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
             house.run(update, {"score": blank, "id": score_id}, hard=True)
             named += 1
     return int(attached) + named
+
+
+def stats(ask: Ask, asked: Mapping[str, Any], conditions: str, *, by_score_time: bool) -> list[ScoreStats]:
+    """As `RecordLog.score_stats`; `conditions` are the filter's, on records."""
+    time = "scored_at" if by_score_time else "started_at"
+    rows = ask(query("score_stats").format(time=time, of=score_rows.of_records(conditions, time)), asked)
+    return [ScoreStats(**dict(zip(ScoreStats.__struct_fields__, row, strict=True))) for row in rows]
 
 
 def condition(asked: ScoreCondition) -> tuple[str, dict[str, Any]]:

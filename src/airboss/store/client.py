@@ -173,10 +173,13 @@ class StoreClient:
         return self._ask(ScoresOf(record_ids=list(record_ids)), list[Score])
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
-        asked = StatsOfScores(since=since, until=until, by_score_time=by_score_time, without_key=without_key)
+        asked = StatsOfScores(
+            since=since, until=until, by_score_time=by_score_time, without_key=without_key, where=where
+        )
         return self._ask(asked, list[ScoreStats])
 
     def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:

@@ -308,12 +308,14 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             return duckdb_scores.of_records(connection, record_ids)
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
         with self._reading() as connection:
+            of = read.conditions(narrowed(where)) if where is not None else None
             return duckdb_scores.stats(
-                connection, since, until, by_score_time=by_score_time, without_key=without_key
+                connection, since, until, by_score_time=by_score_time, without_key=without_key, of=of
             )
 
     def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:

@@ -91,10 +91,14 @@ def stats(
     *,
     by_score_time: bool,
     without_key: str | None,
+    of: tuple[str, dict[str, Any]] | None,
 ) -> list[ScoreStats]:
-    """As `RecordLog.score_stats`."""
-    text = query("score_stats").format(time="scored_at" if by_score_time else "started_at")
-    rows = run(connection, text, {"since": naive(since), "until": naive(until), "without": without_key})
+    """As `RecordLog.score_stats`; `of` are the filter's conditions on records, with their parameters."""
+    time = "scored_at" if by_score_time else "started_at"
+    conditions, given = of or ("true", {})
+    text = query("score_stats").format(time=time, of=score_rows.of_records(conditions, time))
+    asked = {"since": naive(since), "until": naive(until), "without": without_key, **given}
+    rows = run(connection, text, asked)
     return [ScoreStats(**dict(zip(ScoreStats.__struct_fields__, row, strict=True))) for row in rows]
 
 

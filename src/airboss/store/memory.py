@@ -285,15 +285,17 @@ class MemoryRecordLog(MemorySpans):
             return self._scores.of_records(record_ids)
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
         with self._lock:
             self._check()
             given = [
                 (score, self._records[score.subject_id])
                 for score in self._scores.kept.values()
-                if without_key is None or self._records[score.subject_id].key != without_key
+                if (without_key is None or self._records[score.subject_id].key != without_key)
+                and (where is None or _matches(self._records[score.subject_id], narrowed(where)))
             ]
         return stats_of_scores(
             (score, record)

@@ -98,10 +98,13 @@ class Passing:
         return self.inner.scores_of(record_ids)
 
     def score_stats(
-        self, since: datetime, until: datetime, *, by_score_time: bool = False, without_key: str | None = None
-    ) -> Sequence[ScoreStats]:
+        self, since: datetime, until: datetime, *, by_score_time: bool = False,
+        without_key: str | None = None, where: RecordFilter | None = None,
+    ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
-        return self.inner.score_stats(since, until, by_score_time=by_score_time, without_key=without_key)
+        return self.inner.score_stats(
+            since, until, by_score_time=by_score_time, without_key=without_key, where=where
+        )
 
     def stray_scores(self, before: datetime, *, limit: int) -> Sequence[Score]:
         """As `RecordLog.stray_scores`."""

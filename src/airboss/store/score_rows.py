@@ -53,6 +53,16 @@ def check(scores: Iterable[Score]) -> None:
             )
 
 
+def of_records(conditions: str, time: str) -> str:
+    """The condition on scores that one on their records is; `time` is the column that their time is in. No
+    record from before the first of these scores is looked at."""
+    if conditions == "true":
+        return conditions
+    first = f"select min(started_at) from scores where {time} >= $since and {time} < $until"  # noqa: S608 - of ours
+    theirs = f"select id from records where started_at >= ({first}) and {conditions}"  # noqa: S608 - of ours
+    return f"record_id in ({theirs})"
+
+
 def condition(asked: ScoreCondition, text: str, *, number: str, label: str) -> tuple[str, dict[str, Any]]:
     """The condition on rows of `records` that a condition on their scores is, and its parameters. `text` is
     the query for it; `number` and `label` are what it calls the value that counts."""

@@ -260,12 +260,17 @@ class StatsOfScores(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     until: datetime
     by_score_time: bool
     without_key: str | None
+    where: RecordFilter | None = None
 
     def ask(self, log: RecordLog) -> list[ScoreStats]:
         """The answer."""
         return list(
             log.score_stats(
-                self.since, self.until, by_score_time=self.by_score_time, without_key=self.without_key
+                self.since,
+                self.until,
+                by_score_time=self.by_score_time,
+                without_key=self.without_key,
+                where=self.where,
             )
         )
 

@@ -12,7 +12,7 @@ with latest as (
         ).1 as judge,
         countIf(source in ('review', 'sample')) as reviews
     from scores
-    where {time} >= $since and {time} < $until and ($without is null or "key" != $without)
+    where {time} >= $since and {time} < $until and ($without is null or "key" != $without) and {of}
     group by deployment, release, name, record_id
 )
 select

@@ -13,7 +13,7 @@ with latest as (
         ) as judged,
         count(*) filter (source in ('review', 'sample')) as reviews
     from scores
-    where {time} >= $since and {time} < $until and ($without is null or "key" <> $without)
+    where {time} >= $since and {time} < $until and ($without is null or "key" <> $without) and {of}
     group by deployment, release, name, record_id
 )
 select
