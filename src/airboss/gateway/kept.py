@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from airboss.domain.errors import AirbossError, InvalidRequest, Unavailable
+from airboss.gateway.daemons import Daemons
 from airboss.gateway.referred import BYTES_MAX, input_with, items_named, kept_items, too_many, with_input
 from airboss.gateway.room import SMALL_BYTES, Place
 from airboss.gateway.shelf import SILENT_S, Shelf
@@ -20,7 +20,7 @@ from airboss.store.response_rows import KeptResponse, ResponseStore, TooLong
 if TYPE_CHECKING:
     from airboss.gateway.worker import Worker
 
-_threads: Final = ThreadPoolExecutor(4, thread_name_prefix="responses")
+_threads: Final = Daemons(4, "responses")
 
 P = ParamSpec("P")
 T = TypeVar("T")

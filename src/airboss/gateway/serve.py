@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,7 @@ from airboss.config.prices import PriceTable
 from airboss.domain.errors import SetupError, Unavailable
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
+from airboss.gateway.daemons import Daemons
 from airboss.gateway.http1 import Connection
 from airboss.gateway.ids import STEP_MS_MAX
 from airboss.gateway.intake import Intake
@@ -56,6 +58,7 @@ RECORDED_S = 2.0
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
 SWITCH_S = 0.0005
+_threads: Final = Daemons(1, "plan")
 """Counts are shared every second: no call of a last life began so long after the last that are there."""
 
 
@@ -212,9 +215,9 @@ async def _follow_plan_once(
     """Swap the view whole if the ledger has a newer one, or if a key's secret in it has had its time."""
     held = worker.serving.revision if worker.serving is not None else 0
     outdated = worker.serving is not None and worker.serving.outdated(worker.clock.now())
-    if await asyncio.to_thread(ledger.revision) == held and not outdated:
+    if await asyncio.wrap_future(_threads.submit(ledger.revision)) == held and not outdated:
         return
-    snapshot = await asyncio.to_thread(ledger.snapshot)
+    snapshot = await asyncio.wrap_future(_threads.submit(ledger.snapshot))
     if snapshot is None:
         return
     if any(policy is not None and policy.custom for policy in policies_of(snapshot.plan)):

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from airboss.domain.errors import SetupError, WrongCall
+from airboss.gateway.daemons import Daemons
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 TOGETHER_MAX: Final = 64
 """Responses of one transaction; while it runs nobody else writes to the ledger."""
 SILENT_S: Final = 15.0
 """How long a call waits for a database that hangs: longer than one that is there keeps anybody waiting."""
+
+_threads: Final = Daemons(2, "shelf")
 
 _Waiting = tuple[ResponseStore, KeptResponse, "asyncio.Future[None]"]
 
@@ -61,7 +64,7 @@ class Shelf:
 async def _put(store: ResponseStore, ours: Sequence[_Waiting]) -> Exception | None:
     """Put these away, all or none; why not."""
     try:
-        await asyncio.to_thread(store.put, *(kept for _, kept, _ in ours))
+        await asyncio.wrap_future(_threads.submit(store.put, *(kept for _, kept, _ in ours)))
     except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
         return error
     return None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, Generic, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ import msgspec
 from airboss.domain.errors import AirbossError, Unavailable
 from airboss.domain.plan import Budget
 from airboss.domain.ports import Clock, Snapshot, Spent
+from airboss.gateway.daemons import Daemons
 from airboss.gateway.stock import Scope, Stock
 from airboss.governance.budgets import members, period_of, period_start
 from airboss.governance.counting import Change, Counters, units
@@ -40,7 +41,7 @@ without it. One that is silent is not asked again before it has answered."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_threads: Final = ThreadPoolExecutor(4, thread_name_prefix="spending")
+_threads: Final = Daemons(4, "spending")
 
 KeySpending = Callable[[date], Iterable[Spent]]
 """What keys spent on that day and later, as the ledger has it."""
