@@ -14,6 +14,7 @@ import pytest
 
 from airboss.domain.status import ProcessStatus
 from airboss.supervisor import runfiles
+from airboss.supervisor import session as session_file
 from airboss.supervisor.process import Command
 from airboss.supervisor.session import Session
 from airboss.supervisor.supervisor import Health, Spec
@@ -33,17 +34,17 @@ def test_a_full_disk_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFi
             listener=listener,
             on_line=lambda *_: None,
         )
-        assert [session._books() for _ in range(3)] == [[], [], []]
+        assert [asyncio.run(session._books()) for _ in range(3)] == [[], [], []]
         (told,) = caplog.records
         assert (told.levelname, told.exc_info) == ("WARNING", None)
         assert str(run) in told.getMessage()
         run.unlink()
-        assert session._books() == []
+        assert asyncio.run(session._books()) == []
         assert (run / "processes.json").read_text() == "[]"
         (run / "processes.json").unlink()
         run.rmdir()
         run.write_text("in the way again")
-        session._books()
+        asyncio.run(session._books())
         assert len(caplog.records) == 2
 
 
@@ -77,3 +78,56 @@ def test_who_hears_that_all_is_ready_can_read_so(tmp_path: Path, monkeypatch: py
         )
         asyncio.run(session.run(on_ready))
     assert seen == ["ready"]
+
+
+def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How things stand is written all the while, and the ledger asked once; then it is asked again."""
+    monkeypatch.setattr(session_file, "SILENT_S", 0.05)
+    answers, asked = threading.Event(), 0
+
+    class Hangs:
+        """A roster that waits for the ledger, and a host that has nothing to run."""
+
+        essential = frozenset[str]()
+
+        def keep(self) -> None:
+            nonlocal asked
+            asked += 1
+            answers.wait(20)
+
+        def saw(self, _statuses: object) -> None:
+            """Nothing follows."""
+
+        def specs(self, *, essential: object) -> list[Any]:
+            assert essential == self.essential
+            return []
+
+    (tmp_path / "run").mkdir()
+    with socket.socket() as listener:
+        hangs = cast("Any", Hangs())
+        session = Session(
+            core=(),
+            roster=hangs,
+            host=hangs,
+            run_dir=tmp_path / "run",
+            listener=listener,
+            on_line=lambda *_: None,
+        )
+
+        async def body() -> None:
+            written = tmp_path / "run" / "processes.json"
+            for _ in range(3):
+                assert await session._books() is None
+                assert written.read_text() == "[]"
+                written.unlink()
+            assert asked == 1
+            answers.set()
+            monkeypatch.setattr(session_file, "SILENT_S", 10)
+            assert await session._books() == []
+            assert await session._books() == []
+            assert asked == 2
+
+        try:
+            asyncio.run(body())
+        finally:
+            answers.set()

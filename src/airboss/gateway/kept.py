@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 import msgspec
 
 from airboss.domain.errors import AirbossError, InvalidRequest, Unavailable
-from airboss.gateway.daemons import Daemons
 from airboss.gateway.referred import BYTES_MAX, input_with, items_named, kept_items, too_many, with_input
 from airboss.gateway.room import SMALL_BYTES, Place
 from airboss.gateway.shelf import SILENT_S, Shelf
+from airboss.store.daemons import Daemons
 from airboss.store.response_rows import KeptResponse, ResponseStore, TooLong
 
 if TYPE_CHECKING:

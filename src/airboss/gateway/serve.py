@@ -21,7 +21,6 @@ from airboss.config.prices import PriceTable
 from airboss.domain.errors import SetupError, Unavailable
 from airboss.domain.ports import Clock, Ledger
 from airboss.gateway.cached import AnswerCache
-from airboss.gateway.daemons import Daemons
 from airboss.gateway.http1 import Connection
 from airboss.gateway.ids import STEP_MS_MAX
 from airboss.gateway.intake import Intake
@@ -39,6 +38,7 @@ from airboss.governance.counters_local import LocalCounters
 from airboss.governance.owner import Owner
 from airboss.governance.windows import steady
 from airboss.providers import o200k
+from airboss.store.daemons import Daemons
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from airboss.domain.errors import SetupError, WrongCall
-from airboss.gateway.daemons import Daemons
+from airboss.store.daemons import Daemons
 from airboss.store.response_rows import KeptResponse, ResponseStore
 
 TOGETHER_MAX: Final = 64

@@ -20,10 +20,10 @@ import msgspec
 from airboss.domain.errors import AirbossError, Unavailable
 from airboss.domain.plan import Budget
 from airboss.domain.ports import Clock, Snapshot, Spent
-from airboss.gateway.daemons import Daemons
 from airboss.gateway.stock import Scope, Stock
 from airboss.governance.budgets import members, period_of, period_start
 from airboss.governance.counting import Change, Counters, units
+from airboss.store.daemons import Daemons
 
 log = logging.getLogger(__name__)
 

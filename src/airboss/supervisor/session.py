@@ -7,11 +7,14 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
+from airboss.store.daemons import Daemons
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.local import LocalHost
 from airboss.supervisor.process import OnLine
@@ -22,6 +25,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How often the ledger is asked which replicas should run."""
+SILENT_S = 2.0
+"""So long its answer is waited for; then other things are done, and it is not asked again before it came."""
+_threads: Final = Daemons(1, "books")
 
 
 class Session:
@@ -53,6 +59,7 @@ class Session:
         self._dirty = asyncio.Event()
         self._unwritten: list[asyncio.Future[None]] = []
         self._ledger_away = False
+        self._asking: Future[list[Spec] | None] | None = None
         self._told = True
         self._stop = asyncio.Event()
 
@@ -73,7 +80,7 @@ class Session:
             log.info("stopping; calls in flight may finish, for at most %.0f s", fleet.DRAIN_S)
             self._listener.close()
             await self._supervisor.stop([fleet.is_gateway, lambda name: not fleet.is_store(name)])
-            await asyncio.to_thread(self._books)
+            await self._books()
             loop.remove_signal_handler(signal.SIGTERM)
             loop.remove_signal_handler(signal.SIGINT)
 
@@ -121,7 +128,7 @@ class Session:
                     await self._dirty.wait()
             self._dirty.clear()
             told, self._unwritten = self._unwritten, []
-            specs = await asyncio.to_thread(self._books)
+            specs = await self._books()
             for each in told:
                 each.set_result(None)
             if specs is not None:
@@ -135,9 +142,17 @@ class Session:
         self._roster.keep()
         return self._host.specs(essential=self._roster.essential)
 
-    def _books(self) -> list[Spec] | None:
-        """Write how things stand; returns the replicas that should run, None if the ledger does not say."""
-        self._tell_how_things_stand()
+    async def _books(self) -> list[Spec] | None:
+        """Write how things stand; returns the replicas that should run, None if the ledger does not say. One
+        that is silent keeps nothing else from being done."""
+        await asyncio.to_thread(self._tell_how_things_stand)
+        asking = self._asking or _threads.submit(self._asked)
+        await asyncio.wait({asyncio.wrap_future(asking)}, timeout=SILENT_S)
+        self._asking = None if asking.done() else asking
+        return asking.result() if asking.done() else None
+
+    def _asked(self) -> list[Spec] | None:
+        """The replicas that should run, after telling the ledger how they stand; None if it does not say."""
         try:
             found = self._replicas()
             self._ledger_away = False

@@ -7,18 +7,19 @@ import subprocess
 import sys
 import threading
 
-from airboss.gateway.daemons import Daemons
+from airboss.store.daemons import Daemons
 
 HANGS = """
 import asyncio, threading
 from airboss.gateway import kept, serve, shelf, spending
+from airboss.supervisor import session
 
 def hang():
     asked.release()
     threading.Event().wait()
 
 async def main():
-    for each in (kept, serve, shelf, spending):
+    for each in (kept, serve, shelf, spending, session):
         asyncio.get_running_loop().run_in_executor(each._threads, hang)
         asked.acquire()
 
@@ -29,7 +30,7 @@ print("ended")
 
 
 def test_a_process_ends_while_a_database_hangs() -> None:
-    """Whichever of a gateway's questions to the ledger it has not answered."""
+    """Whichever question to the ledger of a gateway, or of who supervises, it has not answered."""
     done = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=False
     )
