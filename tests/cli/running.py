@@ -55,7 +55,8 @@ class Running:
 
     def log(self) -> list[dict[str, Any]]:
         """Its log so far."""
-        return [json.loads(line) for line in (self.root / "err.txt").read_text().splitlines()]
+        whole, _, _ = (self.root / "err.txt").read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -98,7 +99,8 @@ def up(root: Path, *arguments: str, **extra: str) -> Iterator[Running]:
 
             def line() -> str | None:
                 assert process.poll() is None, (root / "err.txt").read_text()
-                return (root / "out.txt").read_text()
+                said = (root / "out.txt").read_text()
+                return said if said.endswith("\n") else None
 
             yield Running(process, root, json.loads(until(line, timeout_s=120)))
         finally:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from airboss.store.joining import Row
 from airboss.store.record_file import RecordFileWriter
 from tests.cli.running import CONFIG, up, verb
 from tests.store.samples import record
+from tests.support.files import every_file, open_to_others
 from tests.support.wait import until
 
 LEDGER = '\n[store]\nledger = "{}"\n'
-
-
-def open_to_others(paths: Iterable[Path]) -> list[str]:
-    """The files among them that somebody else may read or write."""
-    return [path.name for path in paths if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
 def test_no_file_is_open_to_others(tmp_path: Path) -> None:
@@ -46,14 +40,14 @@ def test_nothing_that_is_written_is_open_to_others(tmp_path: Path) -> None:
     with up(tmp_path, "--workers", "2") as running:
         until(lambda: running.verb("status").returncode == 0, every_s=0.2)
         until(lambda: len(list((tmp_path / "data/run/metrics").iterdir())) >= 3)
-        assert open_to_others((tmp_path / "data").rglob("*")) == []
+        assert open_to_others(every_file(tmp_path / "data")) == []
     file = tmp_path / "one.parquet"
     with RecordFileWriter(file, "parquet") as writer:
         writer.add([Row(record=record(1))])
         writer.finish()
     (tmp_path / "data" / "records.duckdb").unlink()
     assert verb(tmp_path, "records", "import", str(file)).returncode == 0
-    assert open_to_others((tmp_path / "data").rglob("*")) == []
+    assert open_to_others(every_file(tmp_path / "data")) == []
     assert verb(tmp_path, "records", "export", str(file)).returncode == 0
     assert open_to_others([file]) == [file.name], "who may read an export is the user's to say"
 

@@ -6,6 +6,7 @@ import json
 import socketserver
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,19 +68,19 @@ def test_what_was_said_is_the_answer(half: bytes, own_root: Path) -> None:
             deployment(url, name=name, aliases=(), kind="local", timeout=times, policy=policy)
             for name, policy in (("plain", None), ("masks", policy_of("mask", None)))
         ]
-        with Gateway(own_root, *plans) as gateway:
-            for plan in plans:
-                for stream in (False, True):
-                    answer = gateway.chat(model=plan.name, stream=stream)
-                    assert answer.status_code == 200, answer.text
-                    end = gateway.closed(answer.headers["x-request-id"])
-                    assert (end["status"], end["finish_reason"]) == ("ok", "length"), answer.text
-                    assert (end["input_tokens"], end["output_tokens"], end["usage_estimated"]) == (
-                        7,
-                        2,
-                        False,
-                    )
-                    said = end["response"]["choices"][0]["message"]["content"]
-                    assert said == "Once upon "
-                    if stream:
-                        assert answer.text.endswith("data: [DONE]\n\n")
+        with Gateway(own_root, *plans) as gateway, ThreadPoolExecutor() as clients:
+            asked = {
+                (plan.name, stream): clients.submit(gateway.chat, model=plan.name, stream=stream)
+                for plan in plans
+                for stream in (False, True)
+            }  # at once: each takes all of its time
+            for (_, stream), call in asked.items():
+                answer = call.result()
+                assert answer.status_code == 200, answer.text
+                end = gateway.closed(answer.headers["x-request-id"])
+                assert (end["status"], end["finish_reason"]) == ("ok", "length"), answer.text
+                used = (end["input_tokens"], end["output_tokens"], end["usage_estimated"])
+                assert used == (7, 2, False)
+                assert end["response"]["choices"][0]["message"]["content"] == "Once upon "
+                if stream:
+                    assert answer.text.endswith("data: [DONE]\n\n")
