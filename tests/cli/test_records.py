@@ -38,6 +38,14 @@ def test_json_is_one_record_a_line_newest_first(run: Run, api: AdminApi) -> None
     assert {params["bodies"] for _, _, params, _ in api.asked} == {"true"}
 
 
+@pytest.mark.parametrize("asked", ["1234567", "123456.75", "0.5", "86400000"])
+def test_the_slowest_are_asked_for_by_just_the_number_given(run: Run, api: AdminApi, asked: str) -> None:
+    """Of a long time no digit is rounded away, and none is added."""
+    api.answers["GET", "/api/v1/records"] = {"records": [], "next": None}
+    assert run("records", "--url", api.url, "--slower-ms", asked)[0] == 0
+    assert api.asked[0][2]["slower_ms"] == asked
+
+
 def test_a_sorted_list_is_asked_for_whole(run: Run, api: AdminApi) -> None:
     """It is not paged, so that more than the server gives at once are refused and never left out unsaid."""
     api.answers["GET", "/api/v1/records"] = {"records": [record(1)], "next": None}

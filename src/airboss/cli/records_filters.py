@@ -41,7 +41,7 @@ ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, sh
 
 def in_ms(asked: float | None) -> str | None:
     """A number of them, as the admin API is asked."""
-    return None if asked is None else f"{asked:g}"
+    return None if asked is None else f"{asked:.15g}"
 
 
 def filters(*, whole_days: bool = False, **given: str | None) -> Query:
