@@ -94,6 +94,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             "memory_limit": memory_limit,
             "threads": threads,
             "checkpoint_threshold": LATEST,
+            "allocator_background_threads": True,  # it gives back what questions took
             "temp_directory": str(duckdb_erase.spill_folder(path)),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
