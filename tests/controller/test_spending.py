@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -72,9 +73,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path) -> Iterator[House]:
     """One."""
-    return House(tmp_path)
+    made = House(tmp_path)
+    yield made
+    made.spends.close()
 
 
 def test_users_are_added_up_where_each_has_a_budget(house: House) -> None:

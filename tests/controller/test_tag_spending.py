@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -63,9 +64,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path) -> Iterator[House]:
     """One."""
-    return House(tmp_path)
+    made = House(tmp_path)
+    yield made
+    made.spends.close()
 
 
 def test_each_value_is_added_up(house: House) -> None:
