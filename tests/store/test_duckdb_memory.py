@@ -31,6 +31,10 @@ log.close()
 def test_what_a_question_took_is_given_back(tmp_path: Path) -> None:
     """Within seconds, though nobody asks another: at rest the store holds little beside its pages."""
     done = subprocess.run(
-        [sys.executable, "-c", ASKING, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ASKING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
