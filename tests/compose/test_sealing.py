@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,9 +76,9 @@ def test_the_store_opens_what_it_puts_together(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     data.create()
     data.secret("erase_key")
-    with open_ring(data, leads=True) as keys:
+    with open_ring(data, leads=True) as keys, closing(Opening(data)) as texts:
         inner = DuckDBRecordLog(data.records_path)
-        inner.texts = Opening(data)
+        inner.texts = texts
         log = SealedLog(inner, keys, wanted=lambda: True)
         log.apply(span_move(silent(1), says(2, 1, asks("where is order 4711?"), answers("on its way"))))
         while log.settle_calls(LATE, limit=100):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,11 @@ class Opening:
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Give the keys back, if it got them; not used after. Most keep them while their process runs."""
+        self._opened.close()
 
     def sealer(self) -> Sealer:
         """What seals and opens; made when it is first needed."""
@@ -134,7 +139,7 @@ class Opening:
     def _sealer(self) -> Sealer:
         from airboss.store.sealer import Sealer  # noqa: PLC0415 - 25 MB, for those who seal
 
-        ring = open_ring(self._data).__enter__()  # for as long as this process is
+        ring = self._opened.enter_context(open_ring(self._data))
         return Sealer(lambda: ring)
 
     def waiting(self, span_id: str, payload: bytes) -> bytes:
