@@ -38,7 +38,7 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(autouse=True)
 def _as_it_was(upstream: SaidUpstream) -> None:
     upstream.seen.clear()
-    upstream.done, upstream.raw = True, None
+    upstream.done, upstream.raw, upstream.write_bytes = True, None, 1 << 20
 
 
 def ask(gateway: Gateway, dialect: str, **asked: Any) -> httpx2.Response:
@@ -260,3 +260,35 @@ def test_what_azures_filter_says_behind_the_end_is_heard(
         assert is_whole(dialect, response)
         cut = {"messages": '"refusal"', "responses": '"content_filter"'}[dialect]
         assert (cut in response.text) == (finish is not None)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+TO_CLAUDE = [
+    {"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    *(
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+        for piece in PIECES * 20
+    ),
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+    {"type": "message_stop"},
+]
+
+
+@pytest.mark.parametrize("noise", [b"<html>\n<h1>Oh</h1>", b"\xff\xfe\x00", b": caf\xe9"])
+@pytest.mark.parametrize("model", ["gpt-4o", "masks", "claude"])
+def test_noise_between_events_reaches_nobody(
+    gateway: Gateway, upstream: SaidUpstream, model: str, noise: bytes
+) -> None:
+    """What is no event by the rules is not passed on, as some clients read every line as UTF-8."""
+    if model == "claude":
+        upstream.events, upstream.done = [json.dumps(each) for each in TO_CLAUDE], False
+    else:
+        upstream.stream([{"content": piece} for piece in PIECES * 20])
+    upstream.raw = HEAD + upstream.said().replace(b"\n\n", b"\n\n" + noise + b"\n\n")
+    upstream.write_bytes = 100  # so that most comes after the answer has begun
+    response = gateway.chat(model=model, stream=True)
+    assert said("chat", response) == "".join(PIECES * 20)
+    assert response.content.decode().endswith("data: [DONE]\n\n")
+    assert noise not in response.content

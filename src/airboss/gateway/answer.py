@@ -19,7 +19,7 @@ from airboss.gateway.base_answer import ANSWER_BYTES_MAX, BaseAnswer
 from airboss.gateway.replay import unasked_stream, unasked_whole
 from airboss.gateway.seam import Seam
 from airboss.gateway.spoken import Client
-from airboss.gateway.sse import BOM, Splitter, event_data, silence, unmarked
+from airboss.gateway.sse import BOM, Splitter, event_data, keeps_alive, silence, unmarked
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
     Choice,
@@ -246,7 +246,7 @@ class StreamedAnswer(BaseAnswer):
         if not payload:
             self._silent = silence(self._silent, self.progress_at, event)
             # A comment keeps a connection alive, once there is one. In empty data clients look for JSON.
-            return payload is None and self.committed
+            return payload is None and self.committed and keeps_alive(event)
         if payload == b"[DONE]":
             self.assembly.expected = 1  # there is no more
             self._over = True  # and is judged when the client has what came before

@@ -134,3 +134,13 @@ def event_data(event: bytes) -> bytes | None:
     if joined and not _ERRORS.isdisjoint(lines):
         return as_error(joined)
     return joined if said else None
+
+
+def keeps_alive(event: bytes) -> bool:
+    """Whether an event without data is one by the rules of event streams, and no page or noise: of lines that
+    they know, and in UTF-8, as which clients read every line."""
+    try:
+        event.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(not line or line.startswith(_READABLE) for line in _LINE.split(event))
