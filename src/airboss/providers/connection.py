@@ -283,11 +283,13 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
         if self._status >= 200:
             self._head_bytes = 0
-            twice = b"transfer-encoding" in self._headers and b"content-length" in self._headers
-            if twice and not self._chunked and self._status not in NO_BODY:
-                # The parser would wait for the connection's end, whatever the length.
-                coding = self._headers[b"transfer-encoding"]
-                raise HeadRefused(f"sent a length beside transfer-encoding {coding!r}")
+            coding = self._headers.get(b"transfer-encoding")
+            if coding is not None and self._status not in NO_BODY:
+                if coding.strip().lower() not in {b"chunked", b"identity"}:
+                    raise HeadRefused(f"sent transfer-encoding {coding!r}, unasked")
+                if b"content-length" in self._headers and not self._chunked:
+                    # The parser would wait for the connection's end, whatever the length.
+                    raise HeadRefused(f"sent a length beside transfer-encoding {coding!r}")
         if self._status >= 200 and self._answer is not None:
             self._answer.head(self._status, self._headers)
 
