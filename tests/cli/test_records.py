@@ -187,6 +187,19 @@ def test_one_record_says_who_scored_it_and_why(run: Run, api: AdminApi) -> None:
     ]
 
 
+def test_one_record_is_shown_to_a_role_that_may_not_read_what_people_write(run: Run, api: AdminApi) -> None:
+    """As the console shows it: with the values of its scores. Any other refusal is told."""
+    api.answers["GET", "/api/v1/records/x"] = record(1, scores={"helpfulness": 0.0})
+    error = {"message": "it needs the role reader", "code": "role_too_low"}
+    api.answers["GET", "/api/v1/records/x/scores"] = (403, {"error": error})
+    code, out, err = run("records", "--url", api.url, "--id", "x")
+    assert (code, err) == (0, "")
+    assert '{"helpfulness": 0.0}' in out
+    assert "\nscore " not in out
+    api.answers["GET", "/api/v1/records/x/scores"] = (403, {"error": {**error, "code": "other"}})
+    assert run("records", "--url", api.url, "--id", "x")[0] != 0
+
+
 def test_a_record_that_is_not_there_is_a_no(run: Run, api: AdminApi) -> None:
     """An unknown id ends with the server's words and exit code 1."""
     code, out, err = run("records", "--url", api.url, "--id", "x")

@@ -209,8 +209,19 @@ def show_record(api: Api, record_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    # Who said so and in which words: a record has the values alone.
-    show_one(found, api.get(f"{where}/scores")["scores"] if found["scores"] else ())
+    show_one(found, scores_of(api, where) if found["scores"] else ())
+
+
+def scores_of(api: Api, where: str) -> Sequence[dict[str, Any]]:
+    """Who thinks what of a record, and in which words: the record has the values alone. Nothing for a role
+    that may not read what people write."""
+    try:
+        found: Sequence[dict[str, Any]] = api.get(f"{where}/scores")["scores"]
+    except AirbossError as error:
+        if error.code != "role_too_low":
+            raise
+        return ()
+    return found
 
 
 def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: bool) -> None:
