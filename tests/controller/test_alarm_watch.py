@@ -65,7 +65,7 @@ class Watched:
         self.lost: dict[str, int] = {}
         self.less: dict[str, set[str]] = {}
         self.budgets: dict[str, BudgetUse] = {}
-        self.teams: dict[str, str] = {}
+        self.teams: dict[str, set[str]] = {}
         self.watch = self.restarted()
 
     def restarted(self) -> AlarmWatch:

@@ -78,7 +78,7 @@ def test_a_team_is_the_keys_that_are_in_it_now(watched: Watched) -> None:
     """One without any has no calls."""
     narrowed(watched, ERRORS, team="web")
     assert watched.tick().why == "no calls (team web) in the last 5m"
-    watched.teams = {"app": "web", "more": "web", "other": "ops"}
+    watched.teams = {"web": {"app", "more"}, "ops": {"other"}}
     row = watched.tick()
     assert (row.phase, row.value) == ("firing", pytest.approx(1 / 3))
     assert len(row.records) == 5

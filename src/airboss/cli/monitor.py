@@ -15,7 +15,8 @@ monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is
 
 COLOURS = {"ok": "green", "resolved": "green", "pending": "yellow", "no_data": "yellow", "firing": "red"}
 
-URGENT = ("firing", "pending")
+URGENT = {"firing": 0, "pending": 1}
+"""States that somebody has to look at, the worst first."""
 
 
 @monitor.command("list")
@@ -164,8 +165,7 @@ def show_table(found: list[dict[str, Any]]) -> None:
     table.add_column("alarm", overflow="fold", min_width=22)  # whole: it is asked for by it
     for name in ("state", "since", "value", "bound", "silenced until"):
         table.add_column(name)
-    # What somebody has to look at first comes first.
-    for each in sorted(found, key=lambda each: URGENT.index(each["state"]) if each["state"] in URGENT else 9):
+    for each in sorted(found, key=lambda each: URGENT.get(each["state"], len(URGENT))):
         silence = each["silence"]
         table.add_row(
             escape(each["name"]),

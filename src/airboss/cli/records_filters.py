@@ -40,7 +40,7 @@ ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, sh
 
 
 def in_ms(asked: float | None) -> str | None:
-    """A number of them, as the admin API is asked."""
+    """Milliseconds as the admin API is asked for them: with all their digits, which `:g` would cut to six."""
     return None if asked is None else f"{asked:.15g}"
 
 

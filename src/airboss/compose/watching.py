@@ -286,7 +286,7 @@ def watching(
         less_is_better=lambda: {
             name: less_is_better(each.scoring) for name, each in force.config().deployments.items()
         },
-        teams=lambda: {key.name: key.team for key in ledger.all_keys() if key.team},
+        teams=lambda: members(ledger.all_keys()),
         clock=clock,
         console_url=lambda: console_url(data),
     )

@@ -222,11 +222,6 @@ def unmatched(desk: Desk, config: Config) -> Iterator[str]:
             yield f"{at}: there is no key {quoted(key)} yet; {nearest(key, known)}"
 
 
-def teams(desk: Desk) -> dict[str, str]:
-    """The team of each key that is in one."""
-    return {key.name: key.team for key in desk.ledger.all_keys() if key.team}
-
-
 def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
     """The alarm in the path, and the configuration. Raises NotFound."""
     config = in_force(desk)

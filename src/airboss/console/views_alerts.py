@@ -18,6 +18,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
+from airboss.governance.budgets import members
 from airboss.store.alert_metrics import chosen_by, of_least
 from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
 from airboss.store.alert_rules import of_teams, rule_of
@@ -71,7 +72,7 @@ def one(desk: Desk, seen: Visit) -> View:
     period = period_of(desk, seen)
     picture, unread = None, ""
     try:
-        rule = of_teams(rule_of(name, known), api_alarms.teams(desk))
+        rule = of_teams(rule_of(name, known), members(desk.ledger.all_keys()))
         picture = alarm_chart(desk, rule, found.events, period, zone=str(seen.zone))
     except StoreUnavailable as error:
         unread = str(error)

@@ -154,7 +154,7 @@ class Measures:
     ) -> UsageRow | None:  # fmt: skip
         """What of the rule's calls came to their end in the window that ended so long ago; None: none did. By
         when calls began, those that hang would be told late, or by a short window never."""
-        where = calls_in(rule) if rule.where else RecordFilter()  # then one question is of all deployments
+        where = chosen(rule) or RecordFilter()
         if error_type is not None:
             where = msgspec.structs.replace(where, error_type=error_type)
         key = (window_s, ago.total_seconds(), slow_ms, where)
@@ -227,7 +227,7 @@ class Measures:
     ) -> tuple[int, float | None, int]:
         """How many scores of the rule's name were given, their mean, and how many calls stayed unscored. By
         when they were given: those of a call may come long after it."""
-        where = calls_in(rule) if rule.where else None
+        where = chosen(rule)
         key = (window_s, ago.total_seconds(), where)
         if key not in self._scored:
             until = now - ago
@@ -241,7 +241,7 @@ class Measures:
     def _change(self, rule: AlarmRule, now: datetime) -> Reading:
         then, ago = self._then(rule, now)
         least = 2 * COMPARED_MIN if rule.metric == "requests" else COMPARED_MIN
-        counts = [self._count(rule, now, ago) for ago in (ago, timedelta(0))]
+        counts = [self._count(rule, now, each) for each in (ago, timedelta(0))]
         if then.value is None or counts[0] < least:
             beside = ", or an hour beside that," if ago != WEEK else ""
             return Reading(why=f"a week ago{beside} there were {counts[0]} of the {least} to compare with")
@@ -295,13 +295,11 @@ class Measures:
             burnt = Burnt(long_s=long_s, failed=2 * own.errors >= bad)
             speeds.append(_Speed(rate=rate, bound=bound, over=over, burnt=burnt))
         if not speeds:
-            chosen = chosen_by(dict(rule.where))
-            return Reading(why=f"no calls{chosen} in the last {length(BURNS[-1][1])}")
+            return Reading(why=f"no calls{chosen_by(dict(rule.where))} in the last {length(BURNS[-1][1])}")
         # The fastest that is broken, else the one nearest to it.
         nearest = max(speeds, key=lambda each: each.rate / each.bound)
         told = next((each for each in speeds if each.over), nearest)
-        where = calls_in(rule) if rule.where else RecordFilter()
-        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, where)
+        budget_key = (rule.slo.window_s, 0.0, rule.slo.latency_ms, chosen(rule) or RecordFilter())
         if told.over and not younger(self._used.get(budget_key, (now, {}))[0], BURNT_FRESH_S_MAX, now):
             del self._used[budget_key]
         n, bad = not_good(
@@ -387,6 +385,12 @@ def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> R
         value=share,
         detail=f"{whose}${money(spent)} of ${money(budget.usd)} {period}; it begins anew on {until} UTC",
     )
+
+
+def chosen(rule: AlarmRule) -> RecordFilter | None:
+    """The calls that a rule is narrowed to; None where all are meant, so that one question to the log serves
+    every deployment."""
+    return calls_in(rule) if rule.where else None
 
 
 def mean_score(found: Sequence[ScoreStats], rule: AlarmRule) -> tuple[int, float | None, int]:

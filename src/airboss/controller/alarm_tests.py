@@ -17,13 +17,13 @@ from typing import Final
 
 import msgspec
 
-from airboss.controller.alarm_measures import mean_score
+from airboss.controller.alarm_measures import chosen, mean_score
 from airboss.controller.alarms import Reading
 from airboss.domain.ports import RecordLog
 from airboss.domain.usage import UsageRow
 from airboss.evaluations import sequential
 from airboss.evaluations.sequential import Test
-from airboss.store.alert_metrics import INTERNAL_KEY, calls_in, counts, question
+from airboss.store.alert_metrics import INTERNAL_KEY, counts, question
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.usage import LATE
 
@@ -297,8 +297,7 @@ def _hours(rule: AlarmRule, log: RecordLog, start: datetime, *, bound: float | N
 def _scores(
     rule: AlarmRule, log: RecordLog, since: datetime, until: datetime
 ) -> tuple[int, float | None, int]:
-    where = calls_in(rule) if rule.where else None
-    found = log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY, where=where)
+    found = log.score_stats(since, until, by_score_time=True, without_key=INTERNAL_KEY, where=chosen(rule))
     return mean_score(found, rule)
 
 

@@ -94,7 +94,7 @@ class AlarmWatch:
     `alarms` are those of the configuration in force, defaults included; `console_url` is where links lead.
     `lost` is what recording alarms watch: counts of what was lost since the start, and 1 for a full disk.
     `budgets` are those of keys, of teams by `team/NAME` and of tags by `tag/NAME`, with what is spent of
-    them. `less_is_better` gives, by deployment, the scores of which less is better; `teams` those of keys.
+    them. `less_is_better` gives, by deployment, the scores of which less is better; `teams` the keys of each.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class AlarmWatch:
         lost: Callable[[], Mapping[str, int]] = dict,
         budgets: Callable[[], Mapping[str, BudgetUse]] = dict,
         less_is_better: Callable[[], Mapping[str, Collection[str]]] = dict,
-        teams: Callable[[], Mapping[str, str]] = dict,
+        teams: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
         self._budgets = budgets
         self._lost = lost

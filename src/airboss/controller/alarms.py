@@ -24,7 +24,6 @@ RESOLVED_SHOWN: Final = timedelta(hours=1)
 BLIND_MIN: Final = timedelta(seconds=30)
 """How long nothing must be to be seen before that is said: a store that starts anew is away for seconds."""
 
-
 TIMES: Final = ("since", "well_since", "blind_since", "told_at")
 """Of an `AlarmRow`: what else there is to do depends on how long ago they are."""
 
@@ -81,7 +80,7 @@ def decide(
         told = msgspec.structs.replace(after, told=tell, told_at=now, heard=rule.notify)
         return Decision(row=told, event=event, tell=tell, to=to)
     new = tuple(each for each in rule.notify if each not in heard) if after.phase == "firing" else ()
-    if not new and _forgotten(after, now):
+    if not new and _due_again(after, now):
         told = msgspec.structs.replace(after, told_at=now)
         return Decision(row=told, event=event, tell="firing", to=rule.notify, again=True)
     if not new:
@@ -201,7 +200,7 @@ def _due(row: AlarmRow) -> Told | None:
     return wanted if wanted != row.told else None
 
 
-def _forgotten(row: AlarmRow, now: datetime) -> bool:
+def _due_again(row: AlarmRow, now: datetime) -> bool:
     """Whether it has fired for so long since somebody was told that they are told again."""
     if row.phase != "firing" or row.told != "firing" or not row.rule.remind_s:
         return False

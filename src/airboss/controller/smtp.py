@@ -17,7 +17,7 @@ from typing import Any, Final
 from airboss.config import EmailConfig, NotifierConfig
 from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
-from airboss.store.alert_metrics import chosen_by
+from airboss.store.alert_metrics import filters_in_words
 from airboss.store.alert_rows import Notification
 
 TIMEOUT_S: Final = 15.0
@@ -29,7 +29,9 @@ WHOLE_S: Final = 60.0
 CUT_AGAIN_S: Final = 1.0
 HELLO: Final = 220
 PORTS: Final = {"starttls": 587, "on": 465, "off": 25}
-SHOWN: Final = ("deployment", "metric", "value", "comparison", "threshold", "window", "since", "detail")
+SHOWN: Final = (
+    "deployment", "where", "metric", "value", "comparison", "threshold", "window", "since", "detail",
+)  # fmt: skip
 
 
 class EmailSender:
@@ -180,9 +182,8 @@ def mail(to: EmailConfig, notification: Notification, now: datetime) -> EmailMes
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{notification.id}@airboss>"
     message["X-Airboss-Notification"] = notification.id
-    facts = [f"{name}: {body[name]}" for name in SHOWN if body.get(name) not in (None, "")]
-    if body.get("where"):
-        facts.insert(1, f"where: {chosen_by(body['where'])[2:-1]}")
+    said = {**body, "where": filters_in_words(body.get("where", {}))}
+    facts = [f"{name}: {said[name]}" for name in SHOWN if said.get(name) not in (None, "")]
     parts = [str(body.get("text", "")), "\n".join(facts)]
     if body.get("records"):
         parts.append("some of the calls:\n" + "\n".join(map(str, body["records"])))

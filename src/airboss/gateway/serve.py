@@ -57,9 +57,9 @@ RECORDED_S = 2.0
 """So long after TOLD_S what calls used that were cut off is counted yet."""
 BACKLOG = 4096
 COUNTS_AGE = timedelta(seconds=5)
+"""Counts are shared every second: no call of a last life began so long after the last that are there."""
 SWITCH_S = 0.0005
 _threads: Final = Daemons(1, "plan")
-"""Counts are shared every second: no call of a last life began so long after the last that are there."""
 
 
 def _ignored(_secrets: tuple[str, ...]) -> None:

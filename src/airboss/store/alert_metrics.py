@@ -66,9 +66,14 @@ def calls_in(rule: AlarmRule) -> RecordFilter:
     return msgspec.convert({**chosen, "deployment": rule.deployment, "keys": rule.keys}, RecordFilter)
 
 
+def filters_in_words(where: Mapping[str, str]) -> str:
+    """By what calls of a deployment are chosen: `key app, tag team=a`."""
+    return ", ".join(f"{name} {value}" for name, value in where.items())
+
+
 def chosen_by(where: Mapping[str, str]) -> str:
-    """By what calls of a deployment are chosen, in words: ` (key app, tag team=a)`, or nothing."""
-    return f" ({', '.join(f'{name} {value}' for name, value in where.items())})" if where else ""
+    """The same, to be put behind the deployment: ` (key app, tag team=a)`, or nothing where all are meant."""
+    return f" ({filters_in_words(where)})" if where else ""
 
 
 def of_least(metric: str, least: int) -> str:

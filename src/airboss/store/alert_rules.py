@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -72,13 +72,12 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
     )
 
 
-def of_teams(rule: AlarmRule, teams: Mapping[str, str]) -> AlarmRule:
-    """A rule, with the keys of the team that it is narrowed to; `teams` is that of each key with one."""
+def of_teams(rule: AlarmRule, teams: Mapping[str, Collection[str]]) -> AlarmRule:
+    """A rule, with the keys of the team that it is narrowed to; `teams` are the keys of each."""
     team = dict(rule.where).get("team")
     if team is None:
         return rule
-    keys = tuple(sorted(key for key, its in teams.items() if its == team))
-    return msgspec.structs.replace(rule, keys=keys or (NOBODY,))
+    return msgspec.structs.replace(rule, keys=tuple(sorted(teams.get(team, ()))) or (NOBODY,))
 
 
 def quieted(
