@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from airboss.config import EmailConfig, NotifierConfig
 from airboss.controller.senders import Senders
-from airboss.controller.smtp import EmailSender, cut_after
+from airboss.controller.smtp import EmailSender, cut_after, mail
 from airboss.store.alert_rows import Notification
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note
@@ -142,6 +142,17 @@ def test_a_mail_says_what_a_webhook_does(inbox: Inbox, plain: int) -> None:
     text = got.get_content()
     for words in (BODY["text"], "deployment: support", "value: 0.5", "019a-1", BODY["link"]):
         assert str(words) in text
+
+
+def test_a_mail_names_the_calls_and_a_reminder_says_so() -> None:
+    """Those that an alarm watches alone; where it watches all, nothing is said of that."""
+    to = EmailConfig(host="h", sender="a@example.com", to=("b@example.com",))
+    chosen: dict[str, object] = {"where": {"key": "app", "tag": "team=a"}, "reminder": True}
+    bodies = BODY | chosen, BODY | {"where": {}}
+    text, plain = (mail(to, note(1, body=body), FixedClock().now()) for body in bodies)
+    assert (text["subject"], plain["subject"]) == ("[airboss] errors still firing", "[airboss] errors firing")
+    assert "deployment: support\nwhere: key app, tag team=a\n" in text.get_content()
+    assert "where" not in plain.get_content()
 
 
 def test_a_mail_is_sent_over_tls_with_a_login(inbox: Inbox, secure: tuple[int, ssl.SSLContext]) -> None:

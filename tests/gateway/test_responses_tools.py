@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from tests.gateway.test_responses_native import ANSWER, native
 from tests.support.gateway import Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import say, streamed
 
@@ -31,19 +32,12 @@ SEARCHED = {"type": "tool_search_call", "call_id": "c2", "execution": "client", 
 FOUND = {"type": "tool_search_output", "call_id": "c2", "execution": "client", "tools": [SPACE]}
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
-    """A worker in front of it, as OpenAI's Responses and as a server of chat."""
-    plans = native(upstream.url, aliases=("gpt-4o",)), deployment(upstream.url, name="chat", aliases=())
-    with Gateway(tmp_path_factory.mktemp("gateway"), *plans) as running:
-        yield running
+def plans(url: str, _secret: str) -> list[DeploymentPlan]:
+    """OpenAI's Responses, and a server of chat."""
+    return [native(url, aliases=("gpt-4o",)), deployment(url, name="chat", aliases=())]
 
 
-@pytest.fixture
-def gateway(worker: Gateway, upstream: SaidUpstream) -> Gateway:
-    """That worker; its upstream has nothing to say yet."""
-    upstream.reset()
-    return worker
+worker, gateway = said_gateway(plans)
 
 
 def calls(upstream: SaidUpstream, name: str, arguments: str, *, stream: bool) -> None:

@@ -101,9 +101,12 @@ def test_placeholders_are_asked_for_and_kept() -> None:
     assert not any((each.instruction or "") == WORDS for each in result.candidates)
 
 
-def test_a_reflector_that_fails_leaves_the_search() -> None:
-    """Its calls count, and the rest goes on without it."""
+@pytest.mark.parametrize(("user", "told"), [(None, "500: broken"), ("ann", "500")])
+def test_a_reflector_that_fails_leaves_the_search(user: str | None, told: str) -> None:
+    """Its calls count, and the rest goes on without it. What it was shown of people's items an upstream may
+    have repeated: of these the cause is told without its words."""
     store = MemoryStore()
+    items = [msgspec.structs.replace(each, user=user) for each in made().items]
 
     class Silent(World):
         async def call(self, call: Any) -> Answer:
@@ -111,13 +114,14 @@ def test_a_reflector_that_fails_leaves_the_search() -> None:
             return Answer(error="500: broken") if call.target == REFLECTOR else said
 
     world = Silent(lambda messages: 0.3 + 0.5 * min(shown(messages), 8) / 8)
-    result = tuned(store, world, task(stored(store), reflector=REFLECTOR))
+    what = task(stored(store, dataset("steer", items)), people=True, reflector=REFLECTOR)
+    result = tuned(store, world, what)
     assert any(call.target == REFLECTOR for call in world.calls)
     assert len(world.calls) == result.calls <= result.budget
     assert result.better
     assert result.reflections is not None
     assert result.reflections.asked == result.reflections.failed > 0
-    assert result.reflections.cause == "500: broken"
+    assert result.reflections.cause == told
 
 
 def test_leaving_the_job_ends_the_reflection() -> None:

@@ -240,9 +240,12 @@ def test_placeholders_of_the_prompt_stay() -> None:
     assert "{{ tone }}" in (result.release.prompt or "")
 
 
-def test_a_release_that_does_not_answer_ends_the_job() -> None:
-    """With the cause, after validation was asked once."""
+@pytest.mark.parametrize(("user", "told"), [(None, "503: no replica"), ("ann", "503")])
+def test_a_release_that_does_not_answer_ends_the_job(user: str | None, told: str) -> None:
+    """With the cause, after validation was asked once; of people's items without what it quotes, since why
+    a job failed outlives them."""
     store = MemoryStore()
+    items = [msgspec.structs.replace(each, user=user) for each in made().items]
 
     class Down(World):
         async def call(self, call: Any) -> Answer:
@@ -250,8 +253,8 @@ def test_a_release_that_does_not_answer_ends_the_job() -> None:
             return Answer(error="503: no replica")
 
     world = Down(better)
-    with pytest.raises(UpstreamFailed, match=r"30 could not be scored.*503: no replica"):
-        tuned(store, world, task(stored(store)))
+    with pytest.raises(UpstreamFailed, match=rf"30 could not be scored.*{told}$"):
+        tuned(store, world, task(stored(store, dataset("steer", items))))
     assert len(world.calls) == 30
 
 

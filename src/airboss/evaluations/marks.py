@@ -44,6 +44,11 @@ def unquoted(cause: str) -> str:
     return f"{first}: {status}" if len(status) == 3 and status.isdigit() else first
 
 
+def without_quotes(mark: Mark) -> Mark:
+    """A mark whose cause, if it has one, is `unquoted`."""
+    return mark if mark.unscored is None else msgspec.structs.replace(mark, unscored=unquoted(mark.unscored))
+
+
 def as_score(
     mark: Mark, *, id: str, subject: ScoreSubject, subject_id: str, name: str, by: str, at: datetime
 ) -> Score:

@@ -21,7 +21,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
-from airboss.evaluations.marks import Mark, unquoted
+from airboss.evaluations.marks import Mark, without_quotes
 from airboss.evaluations.paid_once import PaidOnce, answer_key
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
@@ -253,10 +253,7 @@ class EvalRun:
         if item.user is None:
             return found
         # Of a person the report keeps no words: an erasure finds results, and not what was made of them.
-        return [
-            mark if mark.unscored is None else msgspec.structs.replace(mark, unscored=unquoted(mark.unscored))
-            for mark in found
-        ]
+        return [without_quotes(mark) for mark in found]
 
     def _observed(self, item: Item, name: str) -> Observed:
         return Observed(

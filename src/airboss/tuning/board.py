@@ -15,7 +15,7 @@ from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.compare import Metric, Observed, compare
 from airboss.evaluations.datasets import Item, Json, input_digest
 from airboss.evaluations.intervals import Interval
-from airboss.evaluations.marks import Mark, unquoted
+from airboss.evaluations.marks import Mark, without_quotes
 from airboss.evaluations.ports import Answer, Call
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.llm_judge import JudgeScorer
@@ -157,8 +157,8 @@ class Board:
                 )
                 answer = await self._caller.call(call)
                 mark = await judged(self._scorer, item, answer)
-            if item.user is not None and mark.unscored is not None:  # it may be told, and outlive the item
-                mark = msgspec.structs.replace(mark, unscored=unquoted(mark.unscored))
+            if item.user is not None:  # what is told of it may outlive the item
+                mark = without_quotes(mark)
             entry.seen[item.id] = self._seen(mark, answer)
 
         tasks = [asyncio.create_task(one(item)) for item in items if item.id not in entry.seen]
