@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,23 @@ def test_what_is_over_is_deleted(own: Gateway, provider: FakeProvider) -> None:
     until(lambda: kept(own) == 1)
     own.publish(deployment(provider.url))
     until(lambda: kept(own) == 0)
+
+
+def test_what_another_version_kept_goes_and_its_file_stays(tmp_path: Path) -> None:
+    """Several workers find it at once: none is left with a file that is gone, and no erasure would find."""
+    path = tmp_path / "cache.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("create table answers (key, said); insert into answers values ('k', 'old words')")
+        old.execute("pragma user_version = 1")
+    was = path.stat().st_ino
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    with closing(SqliteAnswers(path)) as one, closing(SqliteAnswers(path)) as other:
+        one.put(answer, ttl_s=60.0, entries_max=10, bytes_max=1000)
+        assert (one.get(b"k", 0.0), other.get(b"k", 0.0)) == (b"new", b"new")
+        assert path.stat().st_ino == was
+        assert other.forget("ann", 2.0) == 1
+        assert one.get(b"k", 0.0) is None
+    assert b"old words" not in path.read_bytes()
 
 
 def test_another_ttl_is_for_what_is_kept_already_too(own: Gateway, provider: FakeProvider) -> None:

@@ -209,7 +209,7 @@ class SqliteAnswers:
         """What `work` gives; None if the file cannot be used now. A broken one is begun anew."""
         try:
             return work(self._opened())
-        except sqlite3.OperationalError as error:  # locked, or no room
+        except (sqlite3.OperationalError, OSError) as error:  # locked, no room, or just begun anew by another
             log.warning("no answer is cached: %s", error)
         except sqlite3.DatabaseError as error:
             log.warning("%s is broken, and is begun anew: %s", self._path, error)
@@ -221,11 +221,15 @@ class SqliteAnswers:
             connection = sqlite3.connect(
                 self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
             )
+            try:
+                for pragma in ("journal_mode = wal", "synchronous = off", "secure_delete = on"):
+                    connection.execute(f"pragma {pragma}")
+                self._path.chmod(0o600)
+                _written(connection, _made)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
-            for pragma in ("journal_mode = wal", "synchronous = off", "secure_delete = on"):
-                connection.execute(f"pragma {pragma}")
-            self._path.chmod(0o600)
-            _written(connection, _made)
         return self._connection
 
     def _begin_anew(self) -> None:
@@ -249,14 +253,16 @@ def _written(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection]
 
 
 def _made(connection: sqlite3.Connection) -> None:
-    """Make the tables, unless they are there. Raises DatabaseError for those of another version."""
+    """Make the tables, unless they are there; those of another version go. The file stays: other workers may
+    have it open, and would go on with one that no erasure finds."""
     ((version,),) = connection.execute("pragma user_version").fetchall()
-    if version == 0:
+    if version != _VERSION:
+        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        for (name,) in tables:
+            connection.execute(f'drop table "{name}"')
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute(f"pragma user_version = {_VERSION}")
-    elif version != _VERSION:
-        raise sqlite3.DatabaseError(f"it is of version {version}")
 
 
 def _drop(connection: sqlite3.Connection, keys: Iterable[tuple[bytes]]) -> None:
