@@ -337,6 +337,14 @@ def test_a_difference_with_a_wrong_scorer_is_none(site: Site) -> None:
     assert "'nobody', which is not there" in answer.json()["error"]["message"]
 
 
+def test_a_difference_with_a_probe_that_could_not_be_made_is_none(site: Site) -> None:
+    """It is refused as applying it would be, with its line."""
+    wanted = CONFIG + '[alarms.bias]\ndeployment = "support"\nprobe = { attributes = ["gendr"] }\n'
+    answer = site.program().post("/api/v1/config/diff", json={"config": wanted, "source": "airboss.toml"})
+    assert answer.status_code == 400
+    assert f"airboss.toml:{wanted.count(chr(10))}: alarms.bias.probe: " in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
 @pytest.mark.parametrize("text", ["", "\n \n", "# [deployments.a]\n # model", "\ufeff", "[deployments]\n"])
 def test_a_configuration_that_says_nothing_is_refused(site: Site, path: str, text: str) -> None:

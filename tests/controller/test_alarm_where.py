@@ -102,7 +102,7 @@ def test_calls_are_counted_by_how_they_ended(watched: Watched) -> None:
     ids=["burn_rate", "sequential"],
 )
 def test_tests_and_budgets_are_of_the_same_calls(watched: Watched, alarm: AlarmConfig) -> None:
-    """Failures of others wake nobody, and what was learned of others is forgotten."""
+    """Failures of others wake nobody."""
     watched.alarms["errors"] = alarm
     narrowed(watched, alarm, key="other")
     watched.tick()
@@ -120,6 +120,18 @@ def test_tests_and_budgets_are_of_the_same_calls(watched: Watched, alarm: AlarmC
         watched.clock.at = START + timedelta(seconds=at + 85)
         row = watched.tick()
     assert row.phase == "firing"
+
+
+def test_what_was_learned_of_other_calls_is_forgotten(watched: Watched) -> None:
+    """A test that is narrowed anew begins anew; else it goes on, whatever else of it is changed."""
+    alarm = AlarmConfig(deployment="assistant", kind="sequential", metric="error_rate", window="1h")
+    narrowed(watched, alarm, key="other")
+    begun = watched.tick().memory["since"]
+    watched.clock.at += timedelta(minutes=20)
+    narrowed(watched, msgspec.structs.replace(alarm, remind="1h"), key="other")
+    assert watched.tick().memory["since"] == begun
+    narrowed(watched, alarm, key="app")
+    assert watched.tick().memory["since"] > begun
 
 
 @pytest.mark.parametrize("kind", ["threshold", "sequential"])
