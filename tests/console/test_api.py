@@ -338,11 +338,14 @@ def test_a_difference_with_a_wrong_scorer_is_none(site: Site) -> None:
 
 
 def test_a_difference_with_a_probe_that_could_not_be_made_is_none(site: Site) -> None:
-    """It is refused as applying it would be, with its line."""
+    """It is refused as applying it would be, with its line; one that is in force already goes on."""
     wanted = CONFIG + '[alarms.bias]\ndeployment = "support"\nprobe = { attributes = ["gendr"] }\n'
     answer = site.program().post("/api/v1/config/diff", json={"config": wanted, "source": "airboss.toml"})
     assert answer.status_code == 400
     assert f"airboss.toml:{wanted.count(chr(10))}: alarms.bias.probe: " in answer.json()["error"]["message"]
+    site.ledger.text = wanted
+    answer = site.program().post("/api/v1/config/diff", json={"config": wanted.replace("tiny", "large")})
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])

@@ -82,8 +82,7 @@ def _check_probes(new: Config, old: Config, *, text: str, source: str) -> None:
     if any(alarm.probe is not None for alarm in new.alarms.values()):
         from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - statistics, where needed
 
-        kept = {name for name, alarm in new.alarms.items() if alarm == old.alarms.get(name)}
-        check_probes(new, text=text, source=source, kept=kept)
+        check_probes(new, old, text=text, source=source)
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -370,9 +370,9 @@ def _file(source: str, sha256: str | None, data: DataDir) -> Path:
 
 
 def _check_files(config: Config, data: DataDir, text: str, source: str, *, before: str | None) -> None:
-    """Look at the scorers' functions, at what finds names and, where engines run on this machine, at adapters
-    that are on it. Raises ConfigError for what is not there, and for an adapter that cannot go with its
-    weights, naming the line.
+    """Look at the scorers' functions, at probes of bias, at what finds names and, where engines run on this
+    machine, at adapters that are on it. Raises ConfigError, naming the line, for what is not there, a probe
+    that could not be made, and an adapter that cannot go with its weights.
 
     What is in force already goes on without a file that is gone since: its engine, or its scores, say what is
     wrong, and no rollout hangs on it."""
@@ -387,8 +387,7 @@ def _check_files(config: Config, data: DataDir, text: str, source: str, *, befor
     if any(alarm.probe is not None for alarm in config.alarms.values()):
         from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - as above
 
-        old = {name for name, alarm in config.alarms.items() if alarm == was.alarms.get(name)}
-        check_probes(config, text=text, source=source, kept=old)
+        check_probes(config, was, text=text, source=source)
     _check_policies(config, was, text, source)
     for name, model in config.models.items():
         if model.adapter is None or config.replicas.host != "local" or model == was.models.get(name):

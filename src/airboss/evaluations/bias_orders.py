@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -109,11 +109,11 @@ def read_order(settings: Mapping[str, object], deployment: str, *, seed: int = 0
         raise WrongCall(f"the probe's settings are wrong: {error}") from error
 
 
-def check_probes(config: Config, *, text: str, source: str, kept: Collection[str] = ()) -> None:
-    """Look at the probe of every alarm, but of those `kept`, as if to begin it. Raises ConfigError, naming
-    the line, for one that could not be."""
+def check_probes(config: Config, was: Config, *, text: str, source: str) -> None:
+    """Look at the probe of every alarm as if to begin it, but of those that were so before. Raises
+    ConfigError, naming the line, for one that could not be."""
     for name, alarm in config.alarms.items():
-        if alarm.probe is None or name in kept:
+        if alarm.probe is None or alarm == was.alarms.get(name):
             continue
         try:
             chosen(read_order(alarm.probe, alarm.deployment or ""))
