@@ -156,7 +156,11 @@ def test_a_sample_and_no_more_than_a_minute_may_have(shadowed: Shadowed) -> None
     shadowed.asked.clear()
     shadowed.shadows = {"assistant": ShadowConfig(sample=1.0, per_minute=1)}
     shadowed.shadowing = Shadowing(
-        shadows=lambda: shadowed.shadows, record_log=shadowed.log, again=shadowed.again, clock=shadowed.clock
+        shadows=lambda: shadowed.shadows,
+        record_log=shadowed.log,
+        again=shadowed.again,
+        clock=shadowed.clock,
+        forgotten=lambda _: False,
     )
     shadowed.run()
     at = START + timedelta(seconds=30)

@@ -67,7 +67,7 @@ class OnlineScoring:
         clock: Clock,
         redact: Callable[[str], str] = lambda text: text,
         brought: Container[str] = (),
-        forgotten: Callable[[InferenceRecord], bool] = lambda _: False,
+        forgotten: Callable[[InferenceRecord], bool],
     ) -> None:
         self._rules = rules
         self._since = since

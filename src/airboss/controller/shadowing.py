@@ -50,7 +50,7 @@ class Shadowing:
         record_log: RecordLog,
         again: Again,
         clock: Clock,
-        forgotten: Callable[[InferenceRecord], bool] = lambda _: False,
+        forgotten: Callable[[InferenceRecord], bool],
     ) -> None:
         self._forgotten = forgotten
         self._shadows = shadows
