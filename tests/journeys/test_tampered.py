@@ -160,11 +160,11 @@ def test_a_data_directory_that_is_moved_away_can_be_moved_back(
         airboss.settled()
         old = airboss.data.rename(tmp_path / "old")
 
-        def refused() -> str:
+        def told_to_put_back() -> bool:  # whose record was promised room before is told where to look
             said = airboss.chat(QUICK, model="support")
-            return said.text if said.status_code == 503 else ""
+            return said.status_code == 503 and f"put {airboss.data} back" in said.text
 
-        assert f"put {airboss.data} back" in until(refused)
+        until(told_to_put_back)
         until(lambda: "cannot write how things stand" in airboss.log)
         assert not airboss.data.exists()
         old.rename(airboss.data)
