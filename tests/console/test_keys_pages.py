@@ -169,6 +169,30 @@ def test_a_key_is_changed_rotated_and_revoked(site: Governed) -> None:
     assert said == ["keys.revoke", "keys.rotate", "keys.set"]
 
 
+def test_a_key_is_stopped_for_a_while(site: Governed) -> None:
+    """It keeps its secret, whatever is ticked; its form goes on without a deployment, until it may again."""
+    person, path = site.person(), "/governance/keys/web"
+    one, before = seed_plan(NOW).deployments[0].name, key(site, "web").sha256
+    assert scope(person, path) == "all"
+    pressed(person, f"{path}/set", scope="some", deployments=one)
+    assert (key(site, "web").deployments, scope(person, path)) == ((one,), "some")
+    pressed(person, f"{path}/set", scope="none", deployments=one)
+    assert (key(site, "web").deployments, scope(person, path)) == ((), "none")
+    for listed in (path, "/governance/keys"):
+        assert "none for now" in shown(person, listed).text
+    answer = pressed(person, f"{path}/set", scope=scope(person, path), concurrency="3")
+    assert (answer.status_code, key(site, "web").deployments) == (303, ())
+    assert key(site, "web").limits == Limits(concurrency=3)
+    pressed(person, f"{path}/set", scope="all")
+    assert (key(site, "web").deployments, key(site, "web").sha256) == (None, before)
+
+
+def scope(client: Any, path: str) -> str:
+    """What a key's form has chosen of what it may call."""
+    (found,) = re.findall(r'name="scope" value="(\w+)" checked', client.get(path).text)
+    return found
+
+
 def test_teams_stand_with_their_keys(site: Governed) -> None:
     """What each uses together, and who is in it; the form of a key puts it into one, and takes it out."""
     teams = {

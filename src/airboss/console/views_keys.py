@@ -206,7 +206,7 @@ def terms(form: Form) -> dict[str, Any]:
     if user_usd:
         each_user["budget"] = {"usd": user_usd, "per": form.text("user_per") or "month"}
     return {
-        "deployments": chosen(form) if form.text("scope") == "some" else None,
+        "deployments": chosen(form),
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
         "each_user": each_user or None,
@@ -234,11 +234,17 @@ def ends(form: Form) -> dict[str, Any]:
     return {"expires_at": in_days(form, "expires")} if expires else {}
 
 
-def chosen(form: Form) -> list[str]:
-    """The deployments that are ticked. Raises InvalidRequest where none is."""
-    if not form.every.get("deployments"):
-        raise InvalidRequest("no deployment is chosen; choose one, or all of them", param="deployments")
-    return list(form.every["deployments"])
+def chosen(form: Form) -> list[str] | None:
+    """The deployments that it may call; None for all, and none for now is a choice of its own. Raises
+    InvalidRequest."""
+    scope, ticked = form.text("scope"), form.every.get("deployments", ())
+    if scope == "none":
+        return []
+    if scope == "some" and not ticked:
+        raise InvalidRequest(
+            "no deployment is chosen; choose one, all of them, or none for now", param="deployments"
+        )
+    return list(ticked) if scope == "some" else None
 
 
 def money_said(form: Form, name: str) -> str:
