@@ -115,6 +115,25 @@ def test_unfit(operation: Operation, changes: dict[str, Any], param: str | None)
 
 
 @pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        (
+            said({"role": "assistant", "tool_calls": [{"type": "custom", "custom": {"name": "f"}}]}),
+            "messages[1].tool_calls[0].type",
+        ),
+        ({"tools": [TOOL, {"type": "custom", "custom": {"name": "f"}}]}, "tools[1].type"),
+    ],
+)
+def test_custom_tools(changes: dict[str, Any], param: str) -> None:
+    """They, and calls of them, are refused with what to do instead."""
+    with pytest.raises(
+        ApiError, match=r"is 'custom'; local models have functions only: .* 'input'"
+    ) as caught:
+        judge("chat", changes)
+    assert (caught.value.http_status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
     ("operation", "changes", "param"),
     [
         ("chat", {"messages": CHAT["messages"] * 101}, "messages"),

@@ -6,6 +6,7 @@ The bounds were found by trying (docs/engine.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from airboss.gateway.engine_wire import NOT_TAKEN, read_members
 from airboss.gateway.local_ranges import refuse_out_of_range
 from airboss.gateway.schema_limits import unfit_schema
 from airboss.gateway.wire import Body, ChatBody, CompletionBody, invalid
+from airboss.providers.cut import cut
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 SCHEMA_BYTES_MAX = 64 * 1024
@@ -103,6 +105,8 @@ class _ResponseFormat(msgspec.Struct):
 _messages = msgspec.json.Decoder(list[_Message])
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat | None)
+_NO_FUNCTION = re.compile(r"^Invalid enum value '(.*)' - at `\$(\[\d+\](?:\.tool_calls\[\d+\])?\.type)`$")
+"""A tool that is no function, or a call of one."""
 
 
 def refuse_unfit(raw: bytes, body: Body, *, slot_tokens: int | None, ranges: Ranges = CHATS) -> None:
@@ -147,6 +151,13 @@ def _decoded(decoder: msgspec.json.Decoder[Any], written: Members, name: str) ->
     try:
         return decoder.decode(written[name])
     except msgspec.ValidationError as error:
+        other = _NO_FUNCTION.match(str(error))
+        if other is not None:
+            raise InvalidRequest(
+                f"'{name}{other[2]}' is {cut(other[1], 40)!r}; local models have functions only: leave it "
+                "out or say it as a function of one text, 'input'",
+                param=f"{name}{other[2]}",
+            ) from None
         # The decoder's path begins at the member: `$[0].role`.
         where = str(error) if " - at `$" in str(error) else f"{error} - at `$`"
         raise invalid(where.replace("`$", f"`$.{name}", 1)) from None
