@@ -51,6 +51,30 @@ def test_what_another_version_kept_goes_and_its_file_stays(tmp_path: Path) -> No
     assert b"old words" not in path.read_bytes()
 
 
+def test_nobody_goes_on_with_a_file_that_another_took_away(tmp_path: Path) -> None:
+    """One that is broken is begun anew by whoever sees it first. What others then keep stands where an
+    erasure finds it, and one that finds it broken keeps out what comes after it."""
+    path = tmp_path / "cache.db"
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    late = msgspec.structs.replace(answer, key=b"l", asked_at=2.0, kept_at=2.0)
+
+    def put(by: SqliteAnswers, kept: KeptAnswer) -> None:
+        by.put(kept, ttl_s=60.0, entries_max=10, bytes_max=1000)
+
+    with closing(SqliteAnswers(path)) as one, closing(SqliteAnswers(path)) as other:
+        put(other, answer)
+        other.forget("nobody", 1.0)  # and all stands in the file
+        path.write_bytes(b"x" * 4096)
+        assert one.forget("ann", 1.0) == 0
+        assert other.get(b"k", 0.0) is None
+        put(other, answer)
+        assert one.get(b"k", 0.0) is None
+        put(other, late)
+        assert one.get(b"l", 0.0) == b"new"
+        assert one.forget("ann", 3.0) == 1
+        assert other.get(b"l", 0.0) is None
+
+
 def test_another_ttl_is_for_what_is_kept_already_too(own: Gateway, provider: FakeProvider) -> None:
     """A shorter one has it given no more, and deleted; a longer one has it given for longer."""
     assert [state(own.chat("hello")) for _ in range(2)] == ["miss", "hit"]

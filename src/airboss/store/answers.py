@@ -24,6 +24,8 @@ WAIT_S: Final = 2.0
 """So long one worker waits for another to write."""
 SWEEP: Final = 64
 """At most so many answers that are over go with each one that is kept, or at a time."""
+TRIES: Final = 3
+"""So often a file that is broken or gone is begun anew for one thing to do."""
 TRUNCATE: Final = "pragma wal_checkpoint(truncate)"
 _VERSION: Final = 3
 _SCHEMA: Final = """
@@ -86,6 +88,8 @@ class SqliteAnswers:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Which file `_connection` has: others may have begun it anew since."""
 
     def get(self, key: bytes, since: float) -> bytes | None:
         """The answer to what has this key, if there is one that was kept since then."""
@@ -201,23 +205,31 @@ class SqliteAnswers:
     def close(self) -> None:
         """Give the file back."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._let_go()
 
     def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """What `work` gives; None if the file cannot be used now. A broken one is begun anew."""
-        try:
-            return work(self._opened())
-        except (sqlite3.OperationalError, OSError) as error:  # locked, no room, or just begun anew by another
-            log.warning("no answer is cached: %s", error)
-        except sqlite3.DatabaseError as error:
-            log.warning("%s is broken, and is begun anew: %s", self._path, error)
-            self._begin_anew()
+        """What `work` gives; None if the file cannot be used now. A broken one is begun anew, and what was
+        done in a file that is gone by then, where no erasure comes, is done again in the one there."""
+        for _ in range(TRIES):
+            try:
+                done = work(self._opened())
+                if self._is_there():
+                    return done
+                self._let_go()
+            except (sqlite3.OperationalError, OSError) as error:  # locked, no room, or begun anew by another
+                log.warning("no answer is cached: %s", error)
+                if self._connection is not None and not self._is_there():
+                    self._let_go()
+                break
+            except sqlite3.DatabaseError as error:
+                log.warning("%s is broken, and is begun anew: %s", self._path, error)
+                self._begin_anew()
         return None
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._path.touch(0o600)
+            self._file = self._found()  # if another comes before it is opened, `_is_there` says so
             connection = sqlite3.connect(
                 self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
             )
@@ -232,12 +244,28 @@ class SqliteAnswers:
             self._connection = connection
         return self._connection
 
-    def _begin_anew(self) -> None:
+    def _found(self) -> tuple[int, int] | None:
+        """Which file is there now."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _is_there(self) -> bool:
+        """Whether the file that was opened last is still the one that others open."""
+        return self._file is not None and self._found() == self._file
+
+    def _let_go(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        for end in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+
+    def _begin_anew(self) -> None:
+        self._let_go()
+        if self._is_there():  # else another has begun it anew
+            for end in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + end).unlink(missing_ok=True)
 
 
 def _written(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
