@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import socket
 import time
@@ -24,6 +25,7 @@ from airboss.gateway.dispatch import Executor
 from airboss.gateway.places import Place
 from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.patience import Awake
 from tests.gateway.test_restart_wait import ANSWER, WHOLE, Ahead
 from tests.support.gateway import deployment
 
@@ -150,3 +152,26 @@ def test_what_came_in_time_is_no_failure_because_we_are_late(monkeypatch: pytest
             said.set()
             done.set()
             thread.join()
+
+
+def test_time_in_which_we_are_held_up_is_not_counted_as_awake() -> None:
+    """Of a long piece of work one step counts, whatever it took; without one all steps do."""
+
+    async def play() -> tuple[float, float]:
+        awake = Awake()
+        keeper = trying.Trying((), awake)
+        watching = asyncio.create_task(keeper.keep_deadlines())
+        tried, _ = attempt(TIMES, None)
+        tried.safe_until = math.inf
+        keeper._watched.add(tried)
+        keeper._watching.set()
+        await asyncio.sleep(4.5 * TICK_S)
+        before = awake.seconds
+        Event().wait(20 * TICK_S)
+        await asyncio.sleep(0.5 * TICK_S)
+        watching.cancel()
+        return before, awake.seconds - before
+
+    before, held_up = asyncio.run(play())
+    assert before >= TICK_S
+    assert held_up <= 3 * TICK_S

@@ -13,7 +13,16 @@ import pytest
 import uvloop
 
 from airboss.domain.errors import ApiError
-from airboss.providers.connection import HEAD_BYTES_MAX, ConnectFailed, Headers, Origin, Pool, Pools
+from airboss.providers.connection import (
+    HEAD_BYTES_MAX,
+    STALE_S,
+    ConnectFailed,
+    ConnectionStale,
+    Headers,
+    Origin,
+    Pool,
+    Pools,
+)
 from airboss.providers.outbox import Outbox
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -118,6 +127,39 @@ def test_an_early_hint_is_passed_over() -> None:
     heard, taken = asked(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + ANSWER)
     assert [(one.status, one.text) for one in heard] == [(200, b"ok")] * 2
     assert taken == 1
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("awake_s", [0.0, STALE_S], ids=["held up", "awake"])
+def test_one_that_closes_as_we_send_is_heard_of_late(run: Callable[..., object], awake_s: float) -> None:
+    """What we are held up in between does not make it one that had taken the request: that may go again. Who
+    closes it after so long in which we could have heard of it has taken it."""
+    loop_is_held_up = Event()
+
+    def serve(listening: socket.socket) -> None:
+        with listening.accept()[0] as upstream:
+            upstream.recv(65_536)
+            upstream.sendall(ANSWER)
+            upstream.recv(65_536)
+            assert loop_is_held_up.wait(30)
+
+    async def play() -> None:
+        pools = Pools(Outbox())
+        pool = pools.get("p", Origin.parse(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        serving = asyncio.create_task(asyncio.to_thread(serve, listening))
+        assert (await _ask(pool, b"")).text == ANSWER[-2:]
+        asking = asyncio.create_task(_ask(pool, b""))
+        for _ in range(3):
+            await asyncio.sleep(0)  # it is sent
+        pools.awake.seconds += awake_s
+        loop_is_held_up.set()
+        Event().wait(1.2 * STALE_S)
+        heard = await asking
+        assert isinstance(heard.error, ConnectionStale) is (not awake_s), heard.error
+        await serving
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        run(play())
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

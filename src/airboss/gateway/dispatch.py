@@ -60,7 +60,7 @@ class Executor:
 
     def __init__(self, pools: Pools, *, rng: random.Random, unrecorded: Collection[str] = ()) -> None:
         self.places = Places(pools)
-        self.trying = Trying(unrecorded)
+        self.trying = Trying(unrecorded, pools.awake)
         self._rng = rng
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
         self._hedges: dict[tuple[str, bool], Hedges] = {}

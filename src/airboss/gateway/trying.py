@@ -24,6 +24,7 @@ from airboss.gateway.places import REFUSED_S, Place
 from airboss.gateway.recording import unrecorded
 from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection
 from airboss.providers.outbox import Pieces
+from airboss.providers.patience import Awake
 
 TICK_S = 0.05
 
@@ -32,7 +33,8 @@ class Trying:
     """One worker's. Keeps every attempt's deadlines: they are looked at together, TICK_S apart, as a timer
     for each call would cost more than the call's parsing, and no deadline here is finer than that."""
 
-    def __init__(self, unrecorded: Collection[str]) -> None:
+    def __init__(self, unrecorded: Collection[str], awake: Awake) -> None:
+        self._awake = awake
         self.unrecorded = unrecorded
         """Calls that may not be sent: their open frame could not be written (`Recording.unrecorded`)."""
         self._watched, self._watching = set[Try](), asyncio.Event()
@@ -159,6 +161,7 @@ class Trying:
                 self._watching.clear()
             await self._watching.wait()  # an idle worker does not wake twenty times a second
             await asyncio.sleep(TICK_S)
+            self._awake.seconds += TICK_S
             await asyncio.sleep(0)  # what came while the loop was held up is read first
             now = time.perf_counter()
             for tried in tuple(self._watched):

@@ -23,7 +23,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, ConfigError, Unavailable, UpstreamFailed
 from airboss.providers.outbox import Outbox, Pieces
-from airboss.providers.patience import within
+from airboss.providers.patience import Awake, within
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
@@ -42,7 +42,8 @@ NO_BODY = frozenset({204, 304})
 DETACH_WAIT_S = 1.0
 """How long a connection may take to finish an answer that nobody waits for before it is closed."""
 STALE_S = 1.0
-"""A kept connection that ends so soon after a request was sent had been closed before that came."""
+"""A kept connection that ends so soon after a request was sent had been closed before that came. What we were
+held up in between does not count (`Awake`): only then we hear of it."""
 
 Headers = dict[bytes, bytes]
 """A response's headers: names in lower case, the last of a repeated name."""
@@ -128,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer
         self._finished = False
         self._head_bytes = self._status = 0
-        self._sent_at = time.monotonic()
+        self._sent_at = self._pool.awake.seconds
         self._pool.outbox.write(self.transport, data, self._unsent)
 
     # Each names its answer: by now the connection may be carrying somebody else's.
@@ -241,7 +242,7 @@ class Connection(asyncio.Protocol):
         elif (
             self.idle_since
             and not (self._status or self._head_bytes)
-            and time.monotonic() < self._sent_at + STALE_S
+            and self._pool.awake.seconds < self._sent_at + STALE_S
         ):
             self._pool.forget_idle()  # they are older
             answer.failed(ConnectionStale(self._pool.describe("closed a kept connection as we sent")))
@@ -349,6 +350,7 @@ class Pool:
     ) -> None:
         self.origin = origin
         self.outbox = outbox
+        self.awake = Awake()
         self._name = name
         self._tls = tls
         self._keep = keep
@@ -466,6 +468,8 @@ class Pools:
         self._pools: dict[tuple[str, Origin], Pool] = {}
         self._tls: ssl.SSLContext | None = None
         self._outbox = outbox
+        self.awake = Awake()
+        """Counted by whoever keeps the deadlines of what is sent."""
 
     def get(self, name: str, origin: Origin, *, keep: bool = True) -> Pool:
         """The pool of provider `name` at `origin`; `keep` is told to a new one."""
@@ -476,6 +480,7 @@ class Pools:
             pool = self._pools[name, origin] = Pool(
                 origin, name=name, tls=self._tls, outbox=self._outbox, keep=keep
             )
+            pool.awake = self.awake
         return pool
 
     def keep(self, wanted: AbstractSet[Pool]) -> None:

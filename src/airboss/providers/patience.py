@@ -1,4 +1,4 @@
-"""A time-out that does not blame others for a loop that was held up."""
+"""Time-outs that do not blame others for a loop that was held up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import Self
 
 LATE_S = 0.05
 """How long a loop that was held up has for what came meanwhile."""
+
+
+class Awake:
+    """How long a loop has run, counted in steps: one in which it is held up counts as any other."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
 
 
 class within:  # noqa: N801 - as `asyncio.timeout`, for which it stands
