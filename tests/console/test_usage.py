@@ -206,7 +206,8 @@ def test_what_cannot_be_asked_is_refused(site: Site, params: dict[str, str], par
 
 def test_a_file_for_a_spreadsheet_has_what_is_measured() -> None:
     """Times to the microsecond; of sums and shares nothing that only binary numbers have."""
-    columns = {"latency_p95_ms": float, "before_ttft_p50_ms": float, "cost_usd": float, "error_rate": float}
+    names = ("latency_p95_ms", "before_ttft_p50_ms", "cost_usd", "error_rate")
+    columns: dict[str, type] = dict.fromkeys(names, float)
     row = {"latency_p95_ms": 3.6719999999999997, "before_ttft_p50_ms": 8.1234567, "cost_usd": 0.1 + 0.2}
     found = as_csv(Table(columns=columns, rows=[row | {"error_rate": None}, dict.fromkeys(columns, 1e-7)]))
     assert found.decode().splitlines()[1:] == ["3.672,8.123,0.3,", "0.0,0.0,1e-07,1e-07"]
