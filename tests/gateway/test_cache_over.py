@@ -75,6 +75,27 @@ def test_nobody_goes_on_with_a_file_that_another_took_away(tmp_path: Path) -> No
         assert other.get(b"l", 0.0) is None
 
 
+def test_one_that_another_begins_anew_at_once_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is taken away beside a file that is new: its keeper would go on with a log that others lack."""
+    path = tmp_path / "cache.db"
+    path.write_bytes(b"x" * 4096)
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    unlink = Path.unlink
+
+    def unlinked(self: Path, *, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok=missing_ok)
+        if self == path:
+            other.put(answer, ttl_s=60.0, entries_max=10, bytes_max=1000)
+
+    with closing(SqliteAnswers(path)) as one, closing(SqliteAnswers(path)) as other:
+        monkeypatch.setattr(Path, "unlink", unlinked)
+        assert one.get(b"k", 0.0) == b"new"
+        assert one.forget("ann", 2.0) == 1
+        assert other.get(b"k", 0.0) is None
+
+
 def test_another_ttl_is_for_what_is_kept_already_too(own: Gateway, provider: FakeProvider) -> None:
     """A shorter one has it given no more, and deleted; a longer one has it given for longer."""
     assert [state(own.chat("hello")) for _ in range(2)] == ["miss", "hit"]

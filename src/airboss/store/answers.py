@@ -264,7 +264,7 @@ class SqliteAnswers:
     def _begin_anew(self) -> None:
         self._let_go()
         if self._is_there():  # else another has begun it anew
-            for end in ("", "-wal", "-shm"):
+            for end in ("-wal", "-shm", ""):  # so that none goes from beside one that is new
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
 
 
