@@ -17,7 +17,7 @@ import msgspec
 from airboss.dialects.chat_said import too_many_calls
 from airboss.domain.errors import UpstreamFailed
 from airboss.gateway.sse import Splitter, event_data
-from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, without_halves
+from airboss.providers.lenient import CallNumbers, Pieces, any_json, arguments_of, unnumbered, without_halves
 
 Json = dict[str, Any]
 
@@ -184,6 +184,9 @@ def _ended(choice: Json) -> Json:
         calls = message.get("tool_calls")
         if isinstance(calls, _Calls):
             message["tool_calls"] = [calls[number] for number in sorted(calls)]
+        blocks = message.get("thinking_blocks")
+        if isinstance(blocks, list):
+            message["thinking_blocks"] = [unnumbered(b) if isinstance(b, dict) else b for b in blocks]
     return choice
 
 
@@ -207,10 +210,15 @@ def unasked_whole(whole: bytes) -> bytes:
     return b"".join(events_of(whole, with_usage=True))
 
 
+def is_stream(said: bytes) -> bool:
+    """Whether a body that was to be whole is a stream's."""
+    return not said.startswith(b"{") and said.lstrip().startswith(_STREAM)
+
+
 def unasked_stream(said: bytes) -> bytes:
     """The whole answer of a stream that came where none was asked for, or the error in it; anything else as
     it came. Raises UpstreamFailed where it was cut."""
-    if said.startswith(b"{") or not said.lstrip().startswith(_STREAM):
+    if not is_stream(said):
         return said
     whole = _joined(_payloads(said))
     if whole is None:

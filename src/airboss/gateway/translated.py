@@ -7,12 +7,15 @@ from typing import Any
 
 from airboss.dialects.heard import alone
 from airboss.domain.errors import ApiError, UpstreamFailed
+from airboss.gateway.replay import is_stream, unasked_stream
 from airboss.gateway.sse import Splitter, event_data, unmarked
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.dialect import Frames, Outgoing
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """The largest body that is read whole."""
+_NO_STREAM = (b"{", b"[", b"<")
+"""How a whole answer, an error object or a page begins, where a stream was asked for."""
 
 
 class Translation:
@@ -25,8 +28,9 @@ class Translation:
         self._reader = outgoing.reader(created)
         self._status = status
         self._events: Frames | None = None
+        self._aws = outgoing.framing == "aws"
         if outgoing.streams and status == 200:
-            self._events = AwsFrames() if outgoing.framing == "aws" else Splitter()
+            self._events = AwsFrames() if self._aws else Splitter()
         self._pieces: list[bytes] = []
         self._size = 0
         self._said = False
@@ -41,6 +45,8 @@ class Translation:
             else:
                 self._pieces.append(data)
             return b""
+        if self._aws and not self._said and data.lstrip().startswith(_NO_STREAM) and not self._events.rest:
+            self._aws, self._events = False, Splitter()
         out: list[bytes] = []
         try:
             for event in self._events.feed(data):
@@ -58,14 +64,35 @@ class Translation:
         """The body has ended. Raises ApiError."""
         if self._events is None:
             body = unmarked(self._pieces)
-            return self._reader.whole(body) if self._status == 200 else self._reader.error(self._status, body)
-        rest = self._events.rest
-        if not self._said and (begin := rest.lstrip()[:1]) in {b"{", b"[", b"<"}:
+            if self._status != 200:
+                return self._reader.error(self._status, body)
+            self._events = self._frames_of(body)
+            return self._reader.whole(body) if self._events is None else self._unasked(body)
+        return self._ending(self._events)
+
+    def _frames_of(self, body: bytes) -> Frames | None:
+        """What cuts a body that was to be whole, where it is a stream."""
+        if self._aws and body.startswith((b"\0", b"\1")):  # of a frame's length, which is no larger
+            return AwsFrames()
+        return Splitter() if is_stream(body) else None
+
+    def _unasked(self, body: bytes) -> bytes:
+        """The whole answer, or the error, of a stream that nobody asked for. Raises ApiError."""
+        said = self.feed(body)
+        if self.failure is not None:
+            raise self.failure
+        assert self._events is not None  # it has just cut them
+        whole = unasked_stream(said + self._ending(self._events))
+        return alone(whole) if whole.startswith(b"{") else whole
+
+    def _ending(self, events: Frames) -> bytes:
+        rest = events.rest
+        if not self._said and (begin := rest.lstrip()[:1]) in _NO_STREAM:
             # Not a stream at all: a whole answer or an error object, or else a page, with status 200.
             return (
                 alone(self._reader.whole(rest)) if begin == b"{" else self._reader.error(self._status, rest)
             )
-        last = self.feed(self._events.ending()) if isinstance(self._events, Splitter) and rest else b""
+        last = self.feed(events.ending()) if isinstance(events, Splitter) and rest else b""
         if self.failure is not None:
             raise self.failure
         return last + _events(self._reader.end())
