@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 
@@ -129,3 +130,47 @@ def said_whole(answer: AnyAnswer | None) -> bytes | None:
         # As JSON it could not be read again; as text it can.
         said = msgspec.json.encode(said.decode())
     return said
+
+
+def usage_event(answer: StreamedAnswer, closed: ClosedCall) -> bytes:
+    """The event with the usage of a stream whose upstream told none."""
+    first = answer.assembly.first
+    assert first is not None  # it has been answered
+    chat = answer.assembly.operation == "chat"
+    said = {
+        "id": first.id,
+        "object": "chat.completion.chunk" if chat else "text_completion",
+        "created": first.created,
+        "model": first.model,
+        "choices": [],
+        "usage": counted_usage(closed),
+    }
+    return b"data: %s\n\n" % msgspec.json.encode(said)
+
+
+def counted_usage(closed: ClosedCall) -> dict[str, Any]:
+    """What we have counted of an answer whose provider did not say: of its own attempts, not of those that
+    lost a race to it."""
+    gone_on = bool(closed.attempts) and closed.attempts[-1].why == "continuation"
+    used = [
+        each.usage
+        for each in closed.attempts
+        if each.usage is not None and each.why != "cache" and (gone_on or each.error_type is None)
+    ]
+    if not used:
+        prompt, cached = closed.input_tokens or 0, closed.cached_input_tokens or 0
+        return usage_json(prompt, closed.output_tokens or 0, cached, closed.reasoning_tokens or 0)
+    first, output = used[0], sum(each.output_tokens for each in used)
+    reasoning = sum(each.reasoning_tokens for each in used)
+    return usage_json(first.input_tokens, output, first.cached_input_tokens, reasoning)
+
+
+def usage_json(prompt: int, output: int, cached: int, reasoning: int) -> dict[str, Any]:
+    """Usage, as chat has it."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }

@@ -261,7 +261,7 @@ class StreamedAnswer(BaseAnswer):
             check_whole(self.provider, reply)
             self._ending = reply.choices
         self.assembly.add(reply)
-        if not (reply.choices or self._keep_usage) and self._is_usage(reply, payload):
+        if not reply.choices and self._hides(reply, payload):
             return False
         # What follows real output goes on behind it, in the same piece too.
         if self.committed or self.first_output_at is not None or reply.says_something:
@@ -276,9 +276,12 @@ class StreamedAnswer(BaseAnswer):
             )
         return False
 
-    def _is_usage(self, reply: Reply, payload: bytes) -> bool:
-        """Whether an event without choices tells usage, also in numbers that nobody can read."""
-        return reply.usage is not None or (self.assembly.over and b'"usage"' in payload)
+    def _hides(self, reply: Reply, payload: bytes) -> bool:
+        """Whether an event without choices tells usage that is not for the client: nobody has asked, or it is
+        half of it, or in numbers that nobody can read, which is counted and told at the end."""
+        if reply.usage is None:
+            return self.assembly.over and b'"usage"' in payload
+        return not (self._keep_usage and reply.usage.whole)
 
     def _says_more(self, reply: Reply, payload: bytes) -> bool:
         """Whether an event says what has not been said, after some choice has ended."""

@@ -33,6 +33,7 @@ from airboss.domain.errors import (
 from airboss.domain.plan import Caching, DeploymentPlan
 from airboss.domain.ports import Clock
 from airboss.domain.record import ClosedCall
+from airboss.gateway.account import counted_usage, usage_json
 from airboss.gateway.alike import alike
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
@@ -51,6 +52,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import DONE, Between, Client
 from airboss.gateway.worker import Admitted, Worker
+from airboss.providers.compatible import read_event
 from airboss.providers.usage import Usage
 from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
 
@@ -449,38 +451,16 @@ def _with_usage(whole: bytes, closed: ClosedCall, told: Usage | None) -> bytes:
     is one call's."""
     answer = msgspec.json.decode(whole)
     heard = answer.pop("heard", None)
-    if answer.get("usage") is None:
-        answer["usage"] = _counted(closed) if told is None else _as_told(told)
+    said = answer.get("usage")
+    if said is not None and closed.usage_estimated:
+        read = read_event(whole).usage
+        said = said if read is not None and read.whole else None
+    if said is None:
+        answer["usage"] = counted_usage(closed) if told is None or not told.whole else _as_told(told)
         return msgspec.json.encode(answer)
     return whole if heard is None else msgspec.json.encode(answer)
 
 
 def _as_told(told: Usage) -> dict[str, Any]:
     used = told.buckets()
-    return _usage(used.input, used.written, used.cache_read, used.reasoning)
-
-
-def _counted(closed: ClosedCall) -> dict[str, Any]:
-    """What we have counted of an answer whose provider did not say: of its own attempts, not of those that
-    lost a race to it."""
-    gone_on = closed.attempts[-1].why == "continuation"
-    used = [
-        each.usage
-        for each in closed.attempts
-        if each.usage is not None and each.why != "cache" and (gone_on or each.error_type is None)
-    ]
-    if not used:
-        return _usage(0, 0, 0, 0)
-    first, output = used[0], sum(each.output_tokens for each in used)
-    reasoning = sum(each.reasoning_tokens for each in used)
-    return _usage(first.input_tokens, output, first.cached_input_tokens, reasoning)
-
-
-def _usage(prompt: int, output: int, cached: int, reasoning: int) -> dict[str, Any]:
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": reasoning},
-    }
+    return usage_json(used.input, used.written, used.cache_read, used.reasoning)

@@ -19,8 +19,8 @@ from airboss.domain.plan import DeploymentPlan
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.account import closing, said_whole
-from airboss.gateway.answer import DONE, StreamedAnswer, WholeAnswer
+from airboss.gateway.account import closing, said_whole, usage_event
+from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
@@ -318,9 +318,9 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     if call.screen is not None:
         call.screen.clear(error)
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
-    close_record(worker, serving, call, opened, dispatched, status=status, error=error)
+    closed = close_record(worker, serving, call, opened, dispatched, status=status, error=error)
     serving.hush(error)
-    deliver_error(client, call, dispatched, error)
+    deliver_error(client, call, dispatched, error, closed)
 
 
 def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it came to be
@@ -414,7 +414,7 @@ def deliver(
         answer.deliver(closed)
         return
     if isinstance(answer, StreamedAnswer) or (isinstance(answer, Kept) and call.request.stream):
-        client.end_stream(DONE)
+        end_stream(client, call, answer, closed)
         return
     head = response_head(call, dispatched, b"application/json", closed.overhead_ms)
     if closed.cost_usd is not None:
@@ -422,14 +422,25 @@ def deliver(
     client.respond(200, head, answer.content if call.screen is None else call.screen.given(answer))
 
 
-def deliver_error(client: Client, call: Admitted, dispatched: Dispatched, error: ApiError) -> None:
+def end_stream(client: Client, call: Admitted, answer: AnyAnswer, closed: ClosedCall) -> None:
+    """End a stream well, with the usage where its client has asked for that and its upstream told none."""
+    if closed.usage_estimated and call.request.wants_usage and call.spoken is None:
+        told = answer.told_usage if isinstance(answer, StreamedAnswer) else None
+        if isinstance(answer, StreamedAnswer) and (told is None or not told.whole):
+            client.stream(usage_event(answer, closed))
+    client.end_stream(DONE)
+
+
+def deliver_error(
+    client: Client, call: Admitted, dispatched: Dispatched, error: ApiError, closed: ClosedCall
+) -> None:
     """Tell the client, in the stream if that has begun; a cut stream never looks complete."""
     if dispatched.answer is not None and dispatched.answer.committed:
         if isinstance(dispatched.answer, RelayedAnswer):
             dispatched.answer.deliver_error(error)
             return
         if isinstance(error, PolicyRefused):  # the events have said so: `content_filter`
-            client.end_stream(DONE)
+            end_stream(client, call, dispatched.answer, closed)
             return
         client.end_stream(wire.error_event(error))
         return
