@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from airboss.domain.plan import DeploymentPlan
 from airboss.governance.policies import policy_of
 from airboss.providers.fake_bedrock import frame
 from tests.gateway.test_responses_native import ANSWER
 from tests.gateway.test_stream_shapes import ENTRANCES
 from tests.support.gateway import PATIENT, PRICE, Gateway, deployment
+from tests.support.said_gateway import said_gateway
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import is_whole, text
 
@@ -111,32 +112,24 @@ FOREIGN = ("anthropic", "gemini", "bedrock")
 TAILS = pytest.mark.parametrize("tail", ["", "-masks"], ids=["plain", "masks"])
 
 
-@pytest.fixture(autouse=True)
-def fresh(upstream: SaidUpstream) -> None:
-    """Nothing is left from before."""
-    upstream.reset()
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker in front of it, as each kind, with and without a policy."""
-    secret = tmp_path_factory.mktemp("secret") / "key"
-    secret.write_text("AKIAABCDEFGHIJKLMNOP:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+def plans(url: str, key_ref: str) -> list[DeploymentPlan]:
+    """The upstream as each kind, with and without a policy."""
     usual: dict[str, Any] = {
         "aliases": (),
         "price": PRICE,
         "continuation": "off",
-        "api_key_ref": f"file:{secret}",
+        "api_key_ref": key_ref,
         "region": "eu-west-1",
         "timeout": PATIENT,
     }
-    plans = [deployment(upstream.url, name=kind, kind=kind, **usual) for kind in STREAMS]
-    plans += [
-        deployment(upstream.url, name=f"{kind}-masks", kind=kind, policy=policy_of("mask", None), **usual)
-        for kind in STREAMS
+    plain = [deployment(url, name=kind, kind=kind, **usual) for kind in STREAMS]
+    masks = policy_of("mask", None)
+    return plain + [
+        deployment(url, name=f"{kind}-masks", kind=kind, policy=masks, **usual) for kind in STREAMS
     ]
-    with Gateway(tmp_path_factory.mktemp("unasked"), *plans) as running:
-        yield running
+
+
+worker, gateway = said_gateway(plans)
 
 
 def ask(gateway: Gateway, upstream: SaidUpstream, entrance: str, model: str, said: Any, **more: Any) -> Any:
