@@ -16,7 +16,7 @@ from airboss.config import OidcConfig
 from airboss.console import sign_in
 from airboss.console.desk import ASKERS_MAX
 from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
-from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, SIGN_IN
+from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, KNOWN_COOKIE, KNOWN_S, SIGN_IN
 from airboss.governance.oidc_http import OidcHttp
 from airboss.governance.sign_in import Person
 from airboss.store.ended import Ended
@@ -182,6 +182,49 @@ def test_bad_codes_are_counted(known: Site) -> None:
     assert "too many attempts" in client.get(CALLBACK, params=answer_of(client)).text
     known.clock.forward(61)
     assert client.get(CALLBACK, params=answer_of(client)).status_code == 200
+
+
+def beside(client: TestClient, **cookies: str) -> TestClient:
+    """Another browser of the same console, at the same address."""
+    return TestClient(client.app, cookies=cookies, follow_redirects=False, raise_server_exceptions=False)
+
+
+def knocked(client: TestClient) -> str:
+    """Try once more than made-up codes are asked for: what is said to that."""
+    for _ in range(ATTEMPTS_MAX):
+        assert "invalid_grant" in client.get(CALLBACK, params={**answer_of(client), "code": "no"}).text
+    return client.get(CALLBACK, params=answer_of(client)).text
+
+
+def test_a_stranger_shuts_out_nobody_who_was_here(known: Site) -> None:
+    """Bad codes from an address leave those alone who have signed in from there before, and theirs others."""
+    ann = signed_in(known)
+    stranger = beside(ann)
+    assert "too many attempts" in knocked(stranger)
+    assert ann.get(CALLBACK, params=answer_of(ann)).status_code == 200
+    known.clock.forward(61)
+    assert "too many attempts" in knocked(ann)
+    assert stranger.get(CALLBACK, params=answer_of(stranger)).status_code == 200
+
+
+def test_nobody_makes_themselves_known(known: Site) -> None:
+    """What says that somebody was here is signed and ends; it is no session, and nothing that was begun."""
+    ann = signed_in(known)
+    told = ann.cookies[KNOWN_COOKIE]
+    stranger = beside(ann)
+    answer_of(stranger)
+    begun = stranger.cookies[BEGUN_COOKIE]
+    assert "too many attempts" in knocked(stranger)
+    for made in (f"x{told}", told[:-1], "e30=.y", begun):
+        other = beside(ann, **{KNOWN_COOKIE: made})
+        assert "too many attempts" in other.get(CALLBACK, params=answer_of(other)).text
+    assert beside(ann, airboss_session=told).get("/").status_code == 303
+    other = beside(ann, **{BEGUN_COOKIE: told})
+    assert other.get(CALLBACK, params={"state": ""}).status_code == 400
+    known.clock.forward(KNOWN_S)
+    knocked(stranger)
+    late = beside(ann, **{KNOWN_COOKIE: told})
+    assert "too many attempts" in late.get(CALLBACK, params=answer_of(late)).text
 
 
 def test_a_provider_that_is_away_shuts_nobody_out(known: Site, provider: IdentityProvider) -> None:

@@ -41,7 +41,11 @@ BEGUN_COOKIE: Final = "airboss_sign_in"
 BEGUN_S: Final = 600
 """So long a person may take at the provider."""
 
-BEGUN_CHARS_MAX: Final = 4_000
+KNOWN_COOKIE: Final = "airboss_known"
+KNOWN_S: Final = 180 * 86_400
+"""So long a browser in which somebody signed in is told from others at its address."""
+
+SEALED_CHARS_MAX: Final = 4_000
 CODE_CHARS_MAX: Final = 4_000
 ANSWER_S: Final = 25.0
 """Of the provider, for all that is asked of it at once."""
@@ -55,6 +59,18 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     verifier: str
     next: str
     until: int
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody has signed in from this browser: `id` is `Person.id`. It opens nothing. `until` is in seconds
+    since 1970."""
+
+    id: str
+    until: int
+
+
+Sealed = TypeVar("Sealed", Begun, Known)
+"""What a cookie of ours holds."""
 
 
 async def login(desk: Desk, templates: Templates, request: Request) -> Response:
@@ -130,24 +146,15 @@ async def begin(desk: Desk, templates: Templates, request: Request) -> Response:
     except Refused as error:
         return await form_page(desk, templates, seen, wanted, f"No sign-in: {error}.", status=503)
     response = RedirectResponse(where, status_code=303)
-    # Lax, since the provider sends the browser back: a strict one would not come along.
-    response.set_cookie(
-        BEGUN_COOKIE,
-        sealed(desk, begun),
-        max_age=BEGUN_S,
-        path=SIGN_IN,
-        httponly=True,
-        samesite="lax",
-        secure=is_secure(request),
-    )
+    _set_own(desk, request, response, begun, name=BEGUN_COOKIE, age_s=BEGUN_S)
     return response
 
 
 async def finish(desk: Desk, templates: Templates, request: Request) -> Response:
     """Whom the provider sends back is signed in, if it says who they are and they have a role."""
     oidc, provider = await _configured(desk)
-    seen, peer = visit(request, desk.clock.now()), peer_of(request)
-    begun = opened(desk, request.cookies.get(BEGUN_COOKIE))
+    seen, peer, tries = visit(request, desk.clock.now()), peer_of(request), tries_of(desk, request)
+    begun = opened(desk, request.cookies.get(BEGUN_COOKIE), Begun)
     if begun is None or not hmac.compare_digest(begun.state, ascii_of(seen.params.get("state"))):
         problem = (
             f"This sign-in was not begun in this browser, or over {BEGUN_S // 60} minutes ago, or another "
@@ -156,7 +163,7 @@ async def finish(desk: Desk, templates: Templates, request: Request) -> Response
         return await form_page(desk, templates, seen, "/", problem, status=400)
     try:
         _check_answer(oidc, seen)
-        _count_attempt(desk, peer)
+        _count_attempt(desk, tries)
         claims = await _asked(
             desk,
             lambda: provider().claims(
@@ -167,7 +174,7 @@ async def finish(desk: Desk, templates: Templates, request: Request) -> Response
                 verifier=begun.verifier,
             ),
         )
-        desk.attempts.pardon(_apart(peer))
+        desk.attempts.pardon(tries)
         who = person(claims, oidc)
     except Refused as error:
         problem = f"Not signed in: {error}."
@@ -178,6 +185,8 @@ async def finish(desk: Desk, templates: Templates, request: Request) -> Response
         # the session's strict cookie to where a redirect leads.
         response = html(templates.page("signed_in.html", seen, next=begun.next))
         set_session(desk, request, response, name=as_name(who), bond=bond_of(oidc))
+        known = Known(id=who.id, until=int(desk.clock.now().timestamp()) + KNOWN_S)
+        _set_own(desk, request, response, known, name=KNOWN_COOKIE, age_s=KNOWN_S)
     response.delete_cookie(
         BEGUN_COOKIE, path=SIGN_IN, httponly=True, samesite="lax", secure=is_secure(request)
     )
@@ -225,21 +234,31 @@ def is_secure(request: Request) -> bool:
     return request.url.scheme == "https"
 
 
-def sealed(desk: Desk, begun: Begun) -> str:
-    """What was begun, as a cookie."""
-    body = urlsafe_b64encode(msgspec.json.encode(begun)).decode()
-    return f"{body}.{_signature(desk, body)}"
+def sealed(desk: Desk, value: Begun | Known) -> str:
+    """What a cookie of ours holds, signed."""
+    body = urlsafe_b64encode(msgspec.json.encode(value)).decode()
+    return f"{body}.{_signature(desk, type(value), body)}"
 
 
-def opened(desk: Desk, cookie: str | None) -> Begun | None:
-    """What was begun in the browser that sends this; None for what is not ours, or over."""
-    if cookie is None or len(cookie) > BEGUN_CHARS_MAX or not cookie.isascii():
+def opened(desk: Desk, cookie: str | None, kind: type[Sealed]) -> Sealed | None:
+    """What the browser that sends this was given; None for what is not ours, or over."""
+    if cookie is None or len(cookie) > SEALED_CHARS_MAX or not cookie.isascii():
         return None
     body, _, signature = cookie.rpartition(".")
-    if not hmac.compare_digest(signature, _signature(desk, body)):
+    if not hmac.compare_digest(signature, _signature(desk, kind, body)):
         return None
-    begun = msgspec.json.decode(urlsafe_b64decode(body), type=Begun)
-    return begun if desk.clock.now().timestamp() < begun.until else None
+    value = msgspec.json.decode(urlsafe_b64decode(body), type=kind)
+    return value if desk.clock.now().timestamp() < value.until else None
+
+
+def tries_of(desk: Desk, request: Request) -> str:
+    """Whose attempts to sign in are counted together, apart from guesses of keys, so that a provider that is
+    away shuts out nobody who has one: those of somebody who has signed in from this browser, of all others
+    at an address. Nobody guesses a code, which is good with the secret of one browser alone: the bound keeps
+    strangers from having the provider asked for ever, and is not to keep people out who share their address.
+    """
+    known = opened(desk, request.cookies.get(KNOWN_COOKIE), Known)
+    return f"{known.id if known is not None else peer_of(request)}, signing in"
 
 
 def ascii_of(text: str | None) -> str:
@@ -247,9 +266,24 @@ def ascii_of(text: str | None) -> str:
     return text if text is not None and text.isascii() else ""
 
 
-def _signature(desk: Desk, body: str) -> str:
-    key = hmac.digest(desk.session_key.encode(), b"airboss sign in", "sha256")
+def _signature(desk: Desk, kind: type[Begun | Known], body: str) -> str:
+    key = hmac.digest(desk.session_key.encode(), f"airboss sign in\0{kind.__name__}".encode(), "sha256")
     return urlsafe_b64encode(hmac.digest(key, body.encode(), "sha256")).decode().rstrip("=")
+
+
+def _set_own(
+    desk: Desk, request: Request, response: Response, value: Begun | Known, *, name: str, age_s: int
+) -> None:
+    # Lax, since the provider sends the browser back: a strict one would not come along.
+    response.set_cookie(
+        name,
+        sealed(desk, value),
+        max_age=age_s,
+        path=SIGN_IN,
+        httponly=True,
+        samesite="lax",
+        secure=is_secure(request),
+    )
 
 
 def _check_answer(oidc: OidcConfig, seen: Visit) -> None:
@@ -264,18 +298,13 @@ def _check_answer(oidc: OidcConfig, seen: Visit) -> None:
         raise Refused(f"{oidc.issuer} sent no code")
 
 
-def _count_attempt(desk: Desk, peer: str) -> None:
-    """Note a failure, until it is known to be none: apart from guesses of keys, so that a provider that is
-    away shuts out nobody who has one. Raises Refused for who had too many."""
-    now, peer = desk.clock.monotonic(), _apart(peer)
-    wait_s = desk.attempts.wait_s(peer, now)
+def _count_attempt(desk: Desk, tries: str) -> None:
+    """Note a failure, until it is known to be none. Raises Refused for who had too many."""
+    now = desk.clock.monotonic()
+    wait_s = desk.attempts.wait_s(tries, now)
     if wait_s > 0:
         raise Refused(f"too many attempts from here; try again in {wait_s:.0f} s")
-    desk.attempts.failed(peer, now)
-
-
-def _apart(peer: str) -> str:
-    return f"{peer}, signing in"
+    desk.attempts.failed(tries, now)
 
 
 async def _configured(desk: Desk) -> tuple[OidcConfig, Callable[[], IdentityProvider]]:
