@@ -13,7 +13,7 @@ import pytest
 from airboss.console import live
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import DeploymentPlan, Standing
-from airboss.domain.release import PiiAction
+from airboss.domain.release import PiiAction, Release
 from airboss.governance.keys import hash_key, new_key
 from airboss.governance.policies import policy_of
 from tests.console.governed import DATA_KEY, Governed, governed
@@ -139,6 +139,11 @@ def test_an_operator_takes_no_release_that_binds_less(monkeypatch: pytest.Monkey
             asked.append(release)
             raise WrongCall("enough is known")
 
+        def startable(self, deployment: str, release: str | None) -> Release:
+            del deployment
+            kept = [each.release for each in site.ledger.releases()]
+            return next(each for each in kept if release in (each.name, each.digest, each.digest[:8]))
+
     site = Site(rollouts=Rollouts())
     assert site.ledger.served is not None
     bare, masking, blocking = site.ledger.served.deployments[:3]
@@ -166,6 +171,28 @@ def test_an_operator_takes_no_release_that_binds_less(monkeypatch: pytest.Monkey
             "/api/v1/rollouts", json={"deployment": masking.name, "release": bare.stable.name}
         )
         assert answer.status_code == status, "only what an admin has written into the configuration"
+
+
+def test_an_operators_release_is_the_one_that_would_start() -> None:
+    """A name means to an operator what it means to an admin, never a model of that name alone."""
+    asked: list[str | None] = []
+
+    class Rollouts(NoRollouts):
+        def start(self, deployment: str, release: str | None, *, by: str) -> Any:
+            del deployment, by
+            asked.append(release)
+            raise WrongCall("enough is known")
+
+        def startable(self, deployment: str, release: str | None) -> Release:
+            del deployment, release
+            return meant
+
+    site = Site(rollouts=Rollouts())
+    assert site.ledger.served is not None
+    first, second = site.ledger.served.deployments[:2]
+    meant = msgspec.structs.replace(second.stable, digest="0" * 64, name=first.stable.name, prompt="Be kind.")
+    site.program("operator").post("/api/v1/rollouts", json={"deployment": first.name, "release": meant.name})
+    assert asked == [meant.digest]
 
 
 @pytest.mark.parametrize(

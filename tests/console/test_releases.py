@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.domain.release import CustomKind
+from airboss.domain.release import CustomKind, Release
 from airboss.governance.policies import policy_of
 from tests.console.looped import LoopSite
 from tests.console.site import Site
@@ -42,6 +42,21 @@ def test_a_release_is_whole(week: LoopSite) -> None:
     (calls,) = [each for each in hrefs(page) if each.startswith("/records?")]
     assert digest in calls
     assert person.get("/releases/none-such").status_code == 404
+
+
+def test_a_release_goes_before_a_model_of_its_name(empty: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model makes a release of its own name with nothing around it, which nobody means by that name."""
+    (kept, *_) = empty.ledger.releases()
+    bare = Release(digest="f" * 64, name="support", model=kept.release.model)
+    older = msgspec.structs.replace(bare, digest="1" * 64, prompt="Be brief.")
+    newer = msgspec.structs.replace(bare, digest="2" * 64, prompt="Be kind.")
+    every = [
+        msgspec.structs.replace(kept, release=each, plan=plan)
+        for each, plan in ((older, 1), (newer, 2), (bare, 2))
+    ]
+    monkeypatch.setattr(empty.ledger, "releases", lambda: tuple(every))
+    found = empty.program().get("/api/v1/releases/support").json()
+    assert found["release"]["prompt"] == "Be kind."
 
 
 def test_a_releases_own_kinds_stand_with_the_others(empty: Site) -> None:

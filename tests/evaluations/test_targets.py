@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.targets import Served
+from airboss.releases.build import sealed
 from tests.evaluations.serving import GRADER, NEW, OLD, OTHER, deployment, plan, standing
 
 
@@ -27,6 +29,15 @@ def test_stable_and_candidate_are_words() -> None:
     assert served().find("support", "candidate").release == NEW.digest
     with pytest.raises(WrongCall, match="2 releases answer to 'support'"):
         served().find("support", "support")
+
+
+def test_a_release_goes_before_a_model_of_its_name() -> None:
+    """Each model makes a release of its own name with nothing around it; a deployment's is another matter."""
+    prompted = sealed(msgspec.structs.replace(OTHER, prompt="Be kind."))
+    both = plan(deployment("support", OLD), others=(NEW, OTHER, prompted))
+    assert Served(both, standing(NEW, OLD)).find("support", "spare").release == prompted.digest
+    with pytest.raises(WrongCall, match="2 releases answer to 'spare'"):
+        Served(both, standing(OTHER, OLD)).find("support", "spare")
 
 
 def test_a_canary_is_the_candidate() -> None:

@@ -19,6 +19,7 @@ from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
 from airboss.domain.verdict import Verdict
 from airboss.governance.roles import loosened
+from airboss.releases.build import is_bare
 from airboss.rollouts import stages
 from airboss.rollouts.live import Rollout
 from airboss.rollouts.stages import Order, State
@@ -206,7 +207,8 @@ def release_diff(desk: Desk, call: Call) -> ReleaseDiff:
 
 
 def find(desk: Desk, ref: str) -> KeptRelease:
-    """The release of a digest, of its first 8 digits or more, or the newest of a name. Raises NotFound."""
+    """The release of a digest, of its first 8 digits or more, or of a name: what the configuration has under
+    it, rather than an older version or a model of that name. Raises NotFound."""
     kept = desk.ledger.releases()
     if len(ref) >= DIGITS_MIN:
         found = [each for each in kept if each.release.digest.startswith(ref.lower())]
@@ -214,7 +216,11 @@ def find(desk: Desk, ref: str) -> KeptRelease:
             return found[0]
     named = [each for each in kept if each.release.name == ref]
     if named:
-        return named[-1]
+        wanted = {each.wanted for each in desk.ledger.standings().values()}
+        return max(
+            named,
+            key=lambda each: (each.release.digest in wanted, not is_bare(each.release), each.plan),
+        )
     names = sorted({each.release.name for each in kept})
     raise NotFound(
         f"there is no release {ref[:80]!r}; known: {', '.join(names[:20]) or 'none'}",
@@ -281,9 +287,9 @@ def start(desk: Desk, call: Call) -> RolloutView:
     intent = call.intent(StartIntent)
     reason = kept_reason(intent.reason)
     if intent.release is not None and not call.caller.may("admin"):
-        intent = msgspec.structs.replace(
-            intent, release=bound_as_much(desk, call, intent.deployment, intent.release)
-        )
+        chosen = desk.rollouts.startable(intent.deployment, intent.release)
+        bound_as_much(desk, call, intent.deployment, chosen)
+        intent = msgspec.structs.replace(intent, release=chosen.digest)
     if not call.approved and must_wait(desk, call.caller):
         # A name may be another release's by the time that somebody approves it.
         release = desk.rollouts.startable(intent.deployment, intent.release).digest
@@ -298,16 +304,15 @@ def start(desk: Desk, call: Call) -> RolloutView:
     return view(begun)
 
 
-def bound_as_much(desk: Desk, call: Call, deployment: str, ref: str) -> str:
-    """The digest of a release that is to answer: one that binds calls less than what does now is an admin's
-    to choose, unless it is what the configuration says already. Raises NotFound, PermissionDenied."""
-    chosen, snapshot = find(desk, ref).release, desk.ledger.snapshot()
+def bound_as_much(desk: Desk, call: Call, deployment: str, chosen: Release) -> None:
+    """A release that is to answer, and binds calls less than what does now, is an admin's to choose, unless
+    it is what the configuration says already. Raises PermissionDenied."""
+    snapshot = desk.ledger.snapshot()
     standing = desk.ledger.standings().get(deployment)
     said = standing is not None and standing.wanted == chosen.digest
     for each in snapshot.plan.deployments if snapshot is not None else ():
         if each.name == deployment and not said and loosened(each.policy, each.stable.policy, chosen.policy):
             call.need(desk, "admin", f"to take {chosen.name!r} for {each.name!r}, which binds calls less,")
-    return chosen.digest
 
 
 def order(desk: Desk, call: Call) -> RolloutView:

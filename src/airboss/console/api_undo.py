@@ -47,7 +47,7 @@ def undo(desk: Desk, call: Call) -> UndoAnswer:
                     param="stable",
                 )
             if not call.caller.may("admin"):
-                bound_as_much(desk, call, intent.deployment, before.digest)
+                bound_as_much(desk, call, intent.deployment, before)
             now = desk.rollouts.undo(intent.deployment)
             detail = {"release": now.stable, "undone": was.digest}
             desk.note(call, "rollout.undo", now.deployment, detail | ({"reason": reason} if reason else {}))

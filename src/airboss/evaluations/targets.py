@@ -12,6 +12,7 @@ from airboss.domain.plan import DeploymentPlan, ServingPlan, Standing
 from airboss.domain.ports import Ledger
 from airboss.domain.release import Release
 from airboss.evaluations.ports import Target
+from airboss.releases.build import is_bare
 
 DIGITS_MIN = 8
 """Of a digest: what is shorter is a name."""
@@ -26,6 +27,7 @@ class Served:
         self._plan = plan
         self._standings = standings
         self._releases = {served.release.digest: served.release for served in plan.served()}
+        self._asked = {digest for each in standings.values() for digest in (each.wanted, each.stable)}
 
     @classmethod
     def of(cls, ledger: Ledger) -> Self:
@@ -86,6 +88,8 @@ class Served:
 
     def _release(self, wanted: str) -> Release:
         named = [each for each in self._releases.values() if each.name == wanted]
+        # A model makes a release of its own name, which nobody means where the configuration has another one.
+        named = [each for each in named if each.digest in self._asked or not is_bare(each)] or named
         by_digest = [
             each
             for each in self._releases.values()

@@ -97,6 +97,11 @@ def sealed(release: Release) -> Release:
     return msgspec.structs.replace(release, digest=digest(identity(release)))
 
 
+def is_bare(release: Release) -> bool:
+    """Whether it is a model with nothing around it, as each of `[models]` makes one under its own name."""
+    return release == Release(digest=release.digest, name=release.name, model=release.model)
+
+
 def model_version(config: Config, name: str, *, engine_version: str) -> ModelVersion:
     """The exact model that `[models.NAME]` means. `engine_version` is of the engine that runs local ones."""
     model = config.models[name]
