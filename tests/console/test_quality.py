@@ -213,7 +213,7 @@ def test_a_release_scored_alone_claims_no_difference(fresh: LoopSite) -> None:
     page = shown(fresh.person(), path)
     assert "scored alone" in page.text
     assert GAP not in page.text
-    assert "Items without a score" in page.text
+    assert "Items 1 to" in page.text
 
 
 def test_an_evaluation_outlives_its_dataset(fresh: LoopSite) -> None:

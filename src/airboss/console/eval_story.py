@@ -11,10 +11,11 @@ import msgspec
 
 from airboss.console.picture import Picture, Spread, picture
 from airboss.evaluations.compare import Comparison
-from airboss.evaluations.datasets import Item
+from airboss.evaluations.datasets import Item, flat_text
 from airboss.evaluations.intervals import Interval
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.plan import EvalPlan, EvalReport, ItemResult
+from airboss.evaluations.scorers.pairwise import votes_in
 from airboss.store.eval_rows import ResultRow
 
 MINUS = "\N{MINUS SIGN}"
@@ -22,10 +23,11 @@ SHARED = (0.0, 1.0)
 """Metrics of this range stand on one axis; each other one has its own."""
 
 QUESTION_MAX = 600
-Side = Literal["better", "worse", "unscored"]
-"""How B stands on an item: it has the better mark, the worse one, or one side has none."""
+Side = Literal["better", "worse", "unscored", "differs", "alike", "scored"]
+"""How B stands on an item: it has the better mark, the worse one, another one of which neither is better, or
+the same; or one side has none. By itself it is scored or not."""
 
-ORDER: dict[Side, int] = {"worse": 0, "unscored": 1, "better": 2}
+ORDER: dict[Side, int] = {"worse": 0, "unscored": 1, "differs": 2, "better": 3, "alike": 4, "scored": 5}
 """What wants to be seen first."""
 
 
@@ -50,17 +52,21 @@ class Forest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One scorer's marks of an item, where they part."""
+    """One scorer's marks of an item. `why_a` and `why_b` are its reasons, where it gives any; `good` puts
+    items that are scored alone in order: less is seen first."""
 
     scorer: str
     side: Side
     a: str
     b: str
+    why_a: str | None = None
+    why_b: str | None = None
+    good: float = 0.0
 
 
 class Differing(msgspec.Struct, frozen=True, kw_only=True):
-    """An item on which some scorer marks the two releases differently, or cannot mark one. `key_a` and
-    `key_b` find the answers, `record_a` and `record_b` their calls."""
+    """An item with every scorer's marks of the two releases. `key_a` and `key_b` find the answers, `record_a`
+    and `record_b` their calls."""
 
     item: str
     question: str | None
@@ -169,8 +175,7 @@ def chance(p: float | None) -> str:
 def differing(
     rows: Iterable[ResultRow], plan: EvalPlan, report: EvalReport, items: Mapping[str, Item]
 ) -> list[Differing]:
-    """Every item on which A and B part, those where B is worse first. `items` are what may be shown of the
-    questions: none of a holdout."""
+    """Every item. `items` are what may be shown of the questions: none of a holdout."""
     results: dict[tuple[str, str], list[ItemResult]] = {}
     for row in sorted(rows, key=lambda each: each.repeat):
         results.setdefault((row.item, row.arm), []).append(msgspec.json.decode(row.content, type=ItemResult))
@@ -180,22 +185,64 @@ def differing(
         a, b, pair = (results.get((name, arm), []) for arm in ("a", "b", "pair"))
         parts: list[Part] = []
         for scorer, higher in up.items():
-            marks_a, marks_b = marks_of(a, scorer), marks_of(b, scorer) or marks_of(pair, scorer)
-            side = parted(marks_a, marks_b, up=higher, alone=plan.a is None)
-            if side is not None:
-                parts.append(Part(scorer=scorer, side=side, a=marked(marks_a), b=marked(marks_b)))
+            judged_pair = marks_of(pair, scorer)
+            marks_a = [other_share(each) for each in judged_pair] or marks_of(a, scorer)
+            marks_b = [with_votes(each) for each in judged_pair] or marks_of(b, scorer)
+            if marks_a or marks_b:
+                parts.append(part_of(scorer, marks_a, marks_b, up=higher, alone=plan.a is None))
         if parts:
             found.append(difference(name, tuple(parts), a, b, items.get(name)))
-    return sorted(found, key=lambda each: (min(ORDER[part.side] for part in each.parts), each.item))
+    return found
+
+
+def other_share(mark: Mark) -> Mark:
+    """A's share of a win that a judge of pairs tells of B; its two votes stand with B's."""
+    if not isinstance(mark.value, float):
+        return mark
+    return msgspec.structs.replace(mark, value=1 - mark.value, comment=None)
+
+
+def with_votes(mark: Mark) -> Mark:
+    """A pair's mark with its two votes in words."""
+    votes = votes_in(mark)
+    if votes is None:
+        return mark
+    forth = {"first": "A", "second": "B"}.get(votes[0], votes[0])
+    back = {"first": "B", "second": "A"}.get(votes[1], votes[1])
+    return msgspec.structs.replace(mark, comment=f"{forth} where A was shown first, {back} where B was")
+
+
+def part_of(scorer: str, a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Part:
+    """One scorer's marks of an item."""
+    good = number(b) if alone else None
+    return Part(
+        scorer=scorer,
+        side=parted(a, b, up=up, alone=alone),
+        a=marked(a),
+        b=marked(b),
+        why_a=next((each.comment for each in a if each.comment), None),
+        why_b=next((each.comment for each in b if each.comment), None),
+        good=0.0 if good is None else good if up else -good,
+    )
 
 
 def narrowed(found: Sequence[Differing], *, scorer: str | None, side: str | None) -> list[Differing]:
-    """Those on which this scorer, or any, says this, or anything."""
-    return [
-        each
-        for each in found
-        if any(scorer in (None, part.scorer) and side in (None, part.side) for part in each.parts)
-    ]
+    """Those on which this scorer, or any, says this, or anything but that both are alike: where B is worse
+    first, and by itself its worst marks."""
+    wanted: list[tuple[int, float, str, Differing]] = []
+    for each in found:
+        parts = [part for part in each.parts if scorer in (None, part.scorer)]
+        if side is None:
+            shown = any(part.side != "alike" for part in parts)
+        elif side == "alike":
+            shown = bool(parts) and all(part.side == "alike" for part in parts)
+        else:
+            parts = [part for part in parts if part.side == side]
+            shown = bool(parts)
+        if shown:
+            first, good = min((ORDER[part.side], part.good) for part in parts)
+            wanted.append((first, good, each.item, each))
+    return [each for *_, each in sorted(wanted, key=lambda one: one[:3])]
 
 
 def marks_of(results: Sequence[ItemResult], scorer: str) -> list[Mark]:
@@ -221,20 +268,20 @@ def difference(
     )
 
 
-def parted(a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Side | None:
-    """How B stands on an item; None where both are marked alike."""
+def parted(a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Side:
+    """How B stands on an item."""
     if any(each.unscored is not None for each in (*a, *b)):
         return "unscored"
     if alone:
-        return None
+        return "scored"
     x, y = number(a), number(b)
     if x is None or y is None:
-        return None if [each.value for each in a] == [each.value for each in b] else "worse"
-    return None if x == y else "better" if (y > x) == up else "worse"
+        return "alike" if [each.value for each in a] == [each.value for each in b] else "differs"
+    return "alike" if x == y else "better" if (y > x) == up else "worse"
 
 
 def number(marks: Sequence[Mark]) -> float | None:
-    """The mean of marks that are numbers; a judge's choice between two stands against a half."""
+    """The mean of marks that are numbers."""
     values = [float(each.value) for each in marks if isinstance(each.value, bool | int | float)]
     return sum(values) / len(values) if values else None
 
@@ -260,9 +307,8 @@ def value(found: Any) -> str:
 def asked(item: Item) -> str:
     """The last thing that was said to the release, or its variables."""
     for message in reversed(item.input.messages):
-        content = message.get("content")
-        if isinstance(content, str):
-            return content[:QUESTION_MAX]
+        if said := flat_text(message.get("content")):
+            return said[:QUESTION_MAX]
     return plainly(item.input.variables or list(item.input.messages))[:QUESTION_MAX]
 
 

@@ -8,7 +8,7 @@ from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
 from airboss.console.api_eval import Evaluation
 from airboss.console.believed import believed
 from airboss.console.desk import Desk
-from airboss.console.eval_story import Differing, asked, differing, forests, narrowed, plainly, told
+from airboss.console.eval_story import Differing, Side, asked, differing, forests, narrowed, plainly, told
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
@@ -18,6 +18,7 @@ from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Answer
+from airboss.evaluations.scorers.base import said_in
 from airboss.store.job_rows import JobState
 
 LISTED = 100
@@ -26,7 +27,8 @@ ITEMS_SHOWN = 25
 """Items, of a dataset or of an evaluation's differences, on one page."""
 
 ANSWER_MAX = 1_500
-SIDES = ("worse", "better", "unscored")
+SIDES: tuple[Side, ...] = ("worse", "better", "differs", "unscored", "alike")
+SIDES_ALONE: tuple[Side, ...] = ("scored", "unscored")
 OPEN = ("train", "validation")
 """The parts whose items may be looked at without a word."""
 
@@ -66,8 +68,9 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     if report is not None:
         parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, found))
     scorer, side = seen.params.get("scorer"), seen.params.get("side")
-    if side is not None and side not in SIDES:
-        raise InvalidRequest(f"side={side[:40]!r} is none of {', '.join(SIDES)}", param="side")
+    sides = SIDES if plan.a is not None else SIDES_ALONE
+    if side is not None and side not in sides:
+        raise InvalidRequest(f"side={side[:40]!r} is none of {', '.join(sides)}", param="side")
     wanted = narrowed(parted, scorer=scorer, side=side)
     page = page_of(seen)
     start = ITEMS_SHOWN * (page - 1)
@@ -81,8 +84,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         forests=forests(report, plan) if report is not None else (),
         reads_before=found.holdout_reads_before,
         keep={name: value for name, value in seen.params.items() if name != "page"},
-        sides=SIDES,
-        counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in SIDES},
+        counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in sides},
         parted_total=len(wanted),
         first=start + 1,
         page=page,
@@ -120,7 +122,7 @@ def answers(desk: Desk, found: Differing, part: str) -> tuple[str | None, str | 
     texts = []
     for key in (found.key_a, found.key_b):
         kept = desk.evals.answer(key) if key is not None else None
-        texts.append(msgspec.json.decode(kept, type=Answer).text if kept is not None else None)
+        texts.append(said_in(msgspec.json.decode(kept, type=Answer)) if kept is not None else None)
     return cut(texts[0]), cut(texts[1])
 
 

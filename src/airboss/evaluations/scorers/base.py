@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import Mark, unscored
 from airboss.evaluations.ports import Answer
@@ -46,6 +48,12 @@ async def judged(scorer: Scorer, item: Item, answer: Answer) -> Mark:
         if not low <= mark.value <= high:
             return unscored(f"{scorer.name} gave {mark.value}, which is not within {low} to {high}")
     return mark
+
+
+def said_in(answer: Answer) -> str:
+    """What an answer says, for people and judges to read: its text, and the tools that it calls as JSON."""
+    called = msgspec.json.encode(answer.tool_calls).decode() if answer.tool_calls else ""
+    return "\n".join(part for part in (answer.text, called) if part)
 
 
 def text_of(answer: Answer) -> str:
