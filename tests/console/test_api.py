@@ -163,6 +163,16 @@ def test_one_record_is_whole(site: Site) -> None:
     assert set(whole) == set(InferenceRecord.__struct_fields__)
 
 
+@pytest.mark.parametrize("answers_id", ["chatcmpl-Vi0", "resp_3b0", "msg_01a2"])
+def test_the_id_in_an_answers_body_is_told_how_to_look_for(site: Site, answers_id: str) -> None:
+    """It is no record's: who has nothing else is told what finds the call; others which there are."""
+    said = site.program().get(f"/api/v1/records/{answers_id}").json()["error"]["message"]
+    assert "x-request-id" in said
+    assert f"`airboss records --search {answers_id}`" in said
+    other = site.program().get("/api/v1/records/0197b0f2").json()["error"]["message"]
+    assert "`airboss records` lists the newest" in other
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

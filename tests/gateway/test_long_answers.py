@@ -19,9 +19,9 @@ from airboss.dialects.messages_request import AsChat
 from airboss.dialects.responses_answer import ResponsesSpeech
 from airboss.dialects.responses_request import read_responses
 from airboss.domain.errors import ApiError
+from airboss.gateway.misnamed import unknown_model
 from airboss.gateway.seam import Seam
 from airboss.gateway.splice import DEPTH_MAX, too_deep
-from airboss.gateway.wire import unknown_model
 from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.compatible import Reply, read_event

@@ -35,6 +35,13 @@ EXPOSITION = "airboss.telemetry.exposition"
         ("/v1beta/models/gem:streamGenerateContent", "Gemini's own API", "not served"),
         ("/v1/models/gem:generateContent", "Gemini's own API", "not served"),
         ("/v1/assistants", "/v1/chat/completions, /v1/completions", "there are"),
+        ("/health", "'/healthz'", "'/readyz'"),
+        ("/health/liveliness", "'/healthz'", "'/readyz'"),
+        ("/v1/health", "'/healthz'", "'/readyz'"),
+        ("/key/info", "'/v1/key'", "has left"),
+        ("/v1/model/info", "'/v1/models'", "lists"),
+        ("/", "`airboss status`", "the console"),
+        ("/api/v1/records", "`airboss status`", "the console"),
     ],
 )
 def test_a_wrong_base_url_is_told_as_that(path: str, meant: str, words: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.release import Example, ModelVersion, Release
+from airboss.gateway.misnamed import unknown_model
 from airboss.gateway.wire import (
     ChatBody,
     asks_several,
@@ -16,7 +17,6 @@ from airboss.gateway.wire import (
     invalid,
     parse_body,
     plain_body,
-    unknown_model,
     upstream_body,
 )
 from airboss.providers.outbox import Pieces
@@ -156,6 +156,15 @@ def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict
     )
     assert json.loads(bytes(sent)) == wanted | {"messages": said["messages"]}
     assert isinstance(sent, Pieces) is (separators[0] != " ,")
+
+
+def test_an_unknown_model_that_is_like_none_is_told_of_aliases() -> None:
+    """What has nothing in common is not called near: some names are told, and how to have one's own."""
+    said = unknown_model("claude-sonnet-4-5", ["assistant", "dall-e-3", "gpt-4.1", "support"]).message
+    assert "nearest" not in said
+    assert "it may use 'assistant', 'dall-e-3', 'gpt-4.1', …; a deployment answers" in said
+    assert "'aliases'" in said
+    assert "it may use none" in unknown_model("x", []).message
 
 
 def test_unknown_model_names_the_nearest() -> None:

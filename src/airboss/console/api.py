@@ -36,11 +36,11 @@ from airboss.console import (
 )
 from airboss.console.desk import Desk
 from airboss.console.named import whole
-from airboss.console.query import NARROWING, TIME_PARAMS, Limit, read_filter
+from airboss.console.query import NARROWING, TIME_PARAMS, Limit, no_record, read_filter
 from airboss.console.reading import note_list, note_one
 from airboss.console.route import Call, Route, answer
 from airboss.console.wire import encode
-from airboss.domain.errors import InvalidRequest, NotFound
+from airboss.domain.errors import InvalidRequest
 from airboss.domain.ports import DeploymentStats, RecordFilter, StatsBucket
 from airboss.domain.record import InferenceRecord
 from airboss.domain.status import SystemStatus
@@ -176,11 +176,7 @@ def record(desk: Desk, call: Call) -> InferenceRecord:
     bodies = call.caller.may("reader")
     found = desk.log.records(RecordFilter(id=call.path["id"]), limit=1, bodies=bodies)
     if not found:
-        raise NotFound(
-            f"no record {call.path['id'][:80]!r}; a call appears within seconds of its end, and `airboss "
-            "records` lists the newest with their ids",
-            param="id",
-        )
+        raise no_record(call.path["id"])
     if bodies:
         note_one(desk, call)
     return found[0]

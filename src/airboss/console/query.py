@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airboss.config.tags import TAG_CHARS_MAX, read_tag
-from airboss.domain.errors import InvalidRequest
+from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import Arm
 from airboss.domain.ports import RecordFilter
 from airboss.domain.record import EXTERNAL, Status
@@ -47,6 +47,9 @@ STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_
 
 POINTS = 120
 """About how many steps a chart has at most."""
+
+ANSWERS_ID = re.compile(r"(chatcmpl|cmpl|resp|msg|gen)[-_][0-9A-Za-z_-]+")
+"""What ids in the bodies of answers look like."""
 
 PERIOD_MAX = timedelta(days=366)
 VALUE_MAX = 300
@@ -329,3 +332,15 @@ class Limit(msgspec.Struct, frozen=True):
     def told(self, of: str = "") -> str:
         """It in words, for who reads which parameters there are; `of` says what is counted."""
         return f"at most so many{of}, 1 to {self.ceiling:,}; {self.default:,} unless given"
+
+
+def no_record(record_id: str) -> NotFound:
+    """What is told who asks for a record that is not there: it may be the id in an answer's body."""
+    shown = record_id[:80]
+    said = "a call appears within seconds of its end, and `airboss records` lists the newest with their ids"
+    if ANSWERS_ID.fullmatch(shown):
+        said = (
+            "a record's id is the header x-request-id of its answer; by the id in the answer's body "
+            f"`airboss records --search {shown}` finds it"
+        )
+    return NotFound(f"no record {shown!r}; {said}", param="id")

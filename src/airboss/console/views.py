@@ -26,7 +26,16 @@ from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of, silenced
-from airboss.console.query import FILTER_NAMES, PAGE_NAMES, STATUSES, TIME_NAMES, Period, iso, read_filter
+from airboss.console.query import (
+    FILTER_NAMES,
+    PAGE_NAMES,
+    STATUSES,
+    TIME_NAMES,
+    Period,
+    iso,
+    no_record,
+    read_filter,
+)
 from airboss.console.reading import note_one
 from airboss.console.render import Visit, url
 from airboss.console.text import hue
@@ -289,7 +298,7 @@ def one(desk: Desk, seen: Visit, record_id: str) -> InferenceRecord:
     bodies = seen.caller.may("reader")
     found = desk.log.records(RecordFilter(id=record_id), limit=1, bodies=bodies)
     if not found:
-        raise NotFound(f"no record {record_id[:80]!r}; a call appears within seconds of its end", param="id")
+        raise no_record(record_id)
     if bodies:
         note_one(desk, asking(seen))
     return found[0]

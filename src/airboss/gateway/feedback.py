@@ -114,7 +114,7 @@ def _check_record_id(record_id: str, now: datetime) -> None:
         ours = int(text[:8] + text[9:13], 16) <= latest
     if not ours:
         raise InvalidRequest(
-            f"'record_id' is {record_id[:80]!r}, which no call here can have; send the 'x-request-id' of the "
-            "response that is judged",
+            f"'record_id' is {record_id[:80]!r}, which no call here can have; send the header "
+            "'x-request-id' of the response that is judged, not the id in its body",
             param="record_id",
         )

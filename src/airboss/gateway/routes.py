@@ -21,6 +21,7 @@ from airboss.gateway.feedback import feedback
 from airboss.gateway.heads import error_response
 from airboss.gateway.http1 import Connection
 from airboss.gateway.logs import logs, metrics
+from airboss.gateway.misnamed import known_elsewhere, unknown_model
 from airboss.gateway.pipeline import infer
 from airboss.gateway.relay import relay
 from airboss.gateway.relayed import route_of
@@ -28,7 +29,6 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import key_in
 from airboss.gateway.traces import traces
 from airboss.gateway.turns import Spaced
-from airboss.gateway.wire import unknown_model
 from airboss.gateway.worker import Worker
 from airboss.governance.roles import allows
 from airboss.store.disk import FREE_BYTES_MIN, free_bytes
@@ -312,6 +312,8 @@ def instead_of(path: str) -> str:
     under = [route for route in ROUTES if route.startswith("/v1/")]
     meant = max((route for route in under if path.endswith(route.removeprefix("/v1"))), key=len, default=None)
     if meant is None:
+        if said := known_elsewhere(path):
+            return said
         own = ", ".join(route for route in under if route != NOT_TAKEN)
         return f"there are {own}, and what is passed on (/v1/audio, /v1/images, /v1/files, /v1/batches, …)"
     if meant.startswith(messages.PATH):

@@ -14,9 +14,10 @@ from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
 from airboss.domain.ports import Snapshot
 from airboss.domain.release import Policy, Release
 from airboss.domain.request import InferenceRequest, Principal
+from airboss.gateway.misnamed import unknown_model
 from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.request_head import PEER
-from airboss.gateway.wire import says_something, unknown_model
+from airboss.gateway.wire import says_something
 from airboss.governance.keys import Keyring
 from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
 
-from airboss.domain.errors import ApiError, InvalidRequest, NotFound
+from airboss.domain.errors import ApiError, InvalidRequest
 from airboss.domain.release import ProviderKind, Release
 from airboss.domain.request import Operation
 from airboss.gateway.multipart import Part
@@ -451,20 +450,6 @@ def asks_several(parsed: Body) -> bool:
 def wants_usage(parsed: Body) -> bool:
     """Whether the client itself asked for the usage chunk of a stream."""
     return bool(parsed.stream and parsed.stream_options and parsed.stream_options.include_usage)
-
-
-def unknown_model(name: str, known: Iterable[str]) -> NotFound:
-    """The error for a model that does not exist or that the key may not use: the two look alike."""
-    names = sorted(set(known))
-    # A name may be as long as a body, and comparing takes more than its bytes.
-    near = difflib.get_close_matches(name[:NAME_CHARS_MAX], names, n=3, cutoff=0.5) or names[:3]
-    hint = f"nearest: {', '.join(map(repr, near))}" if near else "this key may use none"
-    shown = name if len(name) <= 100 else f"{name[:100]}…"
-    return NotFound(
-        f"model {shown!r} does not exist here or this key may not use it; {hint}. GET /v1/models lists all",
-        code="model_not_found",
-        param="model",
-    )
 
 
 class ErrorDetail(msgspec.Struct):
