@@ -43,10 +43,12 @@ def test_a_line_for_fine_tuning_is_an_item() -> None:
     asked = '{"role": "system", "content": "s"}, {"role": "user", "content": "u"}'
     answer = '{"role": "assistant", "content": "a", "weight": 1}'
     tool = '{"type": "function", "function": {"name": "f", "parameters": {}}}'
+    call = '{"function": {"name": "f", "arguments": "{}"}}'
     made = read(
         f'{{"messages": [{asked}, {answer}]}}\n'
         f'{{"id": "t", "messages": [{asked}], "tools": [{tool}], "expected": "b", '
         '"parallel_tool_calls": false}\n'
+        f'{{"id": "c", "messages": [{asked}, {{"role": "assistant", "tool_calls": [{call}]}}]}}\n'
         f'{{"id": "w", "messages": [{asked}, {answer}, {{"role": "user", "content": "v"}}]}}'
     )
     by_id = {item.id: item for item in made.items}
@@ -57,6 +59,7 @@ def test_a_line_for_fine_tuning_is_an_item() -> None:
     assert by_id["t"].input.params["tools"][0]["function"]["name"] == "f"
     assert by_id["t"].input.params["parallel_tool_calls"] is False
     assert by_id["w"].expected is None
+    assert by_id["c"].expected == {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
     assert by_id["w"].input.messages[2] == {"role": "assistant", "content": "a"}
 
 

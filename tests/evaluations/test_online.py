@@ -160,6 +160,7 @@ def test_the_id_of_a_score_follows_from_its_record_and_name() -> None:
     ("scorers", "words"),
     [
         (["exact"], "a live call has none"),
+        (["tool_calls"], "a live call has none"),
         (["contains"], "give it `texts`"),
         (["regex"], "give it `pattern`"),
         (["pairwise_judge:grader"], "compares two answers"),

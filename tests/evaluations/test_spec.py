@@ -21,6 +21,7 @@ from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.refusal import Refusal
 from airboss.evaluations.scorers.regex import Regex
 from airboss.evaluations.scorers.spec import KINDS, Spec, open_scorer, read_spec, spec_from
+from airboss.evaluations.scorers.tool_calls import ToolCalls
 from tests.evaluations.support import JUDGE, FakeCaller
 
 WRITTEN: list[tuple[str, Spec]] = [
@@ -32,6 +33,7 @@ WRITTEN: list[tuple[str, Spec]] = [
     ("latency:250", Latency(most_ms=250.0)),
     ("cost:0.01", Cost(most_usd=0.01)),
     ("refusal", Refusal()),
+    ("tool_calls:any", ToolCalls(arguments="any")),
     ("python:tone.py:score", PythonFunction(function="tone.py:score")),
     ("llm_judge:grader", LlmJudge(deployment="grader")),
     ("pairwise_judge:grader", PairwiseJudge(deployment="grader")),

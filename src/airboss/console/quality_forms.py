@@ -20,6 +20,7 @@ LINES_MAX: Final = 4_000
 SCORERS: Final = {
     "exact": "is what is expected",
     "contains": "holds what is expected",
+    "tool_calls": "calls what is expected",
     "refusal": "no refusal",
     "length": "in characters",
     "latency": "in ms",

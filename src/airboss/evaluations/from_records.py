@@ -118,7 +118,7 @@ def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping
     if approved is not None:
         given = as_number(record.scores.get(approved.score))
         if given is not None and given >= approved.at_least:
-            expected = answer_text(record.response) or None
+            expected = answered(record.response)
         if expected is None and approved.only:
             return f"not approved by {approved.score}", None
     group = None
@@ -149,9 +149,19 @@ def _input(request: Any) -> Input | None:
     )
 
 
+def answered(response: Any) -> Any:
+    """What a recorded answer says, as an item expects it: its text, else the tools that it calls."""
+    called = _message(response).get("tool_calls")
+    return answer_text(response) or ({"tool_calls": called} if called else None)
+
+
 def answer_text(response: Any) -> str:
     """The text of a recorded response's first choice; empty where there is none."""
+    return flat_text(_message(response).get("content"))
+
+
+def _message(response: Any) -> dict[str, Any]:
     choices = response.get("choices") if isinstance(response, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
-    return flat_text(message.get("content")) if isinstance(message, dict) else ""
+    return message if isinstance(message, dict) else {}

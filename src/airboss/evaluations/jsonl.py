@@ -6,9 +6,9 @@
 
 `input` is a text (one user message), a list of messages, or an object with `messages`, `variables` and
 `params`. `messages` in place of it, with `tools` or without, is a line of a file for OpenAI's fine-tuning:
-the text that it ends with is what is expected. Without an `id` an item is known by the first 16 digits of
-its input's digest. `user` is the person that it came from: erasing them finds it, and their items stay in
-one part unless `group` says otherwise.
+the text of the answer that it ends with is what is expected, or else the tools that it calls. Without an
+`id` an item is known by the first 16 digits of its input's digest. `user` is the person that it came from:
+erasing them finds it, and their items stay in one part unless `group` says otherwise.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def _from_messages(given: _Given) -> tuple[Input, Any]:
     params: dict[str, Any] = {"tools": list(given.tools)} if given.tools else {}
     if given.parallel_tool_calls is not None:
         params["parallel_tool_calls"] = given.parallel_tool_calls
-    expected = given.expected if given.expected is not None else answer.get("content")
+    expected = given.expected if given.expected is not None else answer.get("content") or None
+    if expected is None and answer.get("tool_calls"):
+        expected = {"tool_calls": answer["tool_calls"]}
     return read_input({"messages": said, "params": params}), expected
 
 

@@ -36,6 +36,7 @@ from airboss.evaluations.scorers.pairwise import PairwiseJudge, PairwiseScorer
 from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.regex import Regex
 from airboss.evaluations.scorers.spec import Spec, open_scorer, read_spec, spec_from
+from airboss.evaluations.scorers.tool_calls import ToolCalls
 
 SCORE_S_MAX: Final = 120.0
 COMMENT_CHARS_MAX: Final = 2_000
@@ -209,9 +210,10 @@ def _item(spec: Spec, record: InferenceRecord) -> Item:
         prompt = asked.get("prompt")
         messages = [{"role": "user", "content": prompt if isinstance(prompt, str) else ""}]
     expected = _asked_schema(record) if isinstance(spec, JsonSchema) else None
+    variables = asked.get("prompt_variables")
     return Item(
         id=record.id,
-        input=Input(messages=tuple(messages)),
+        input=Input(messages=tuple(messages), variables=variables if isinstance(variables, dict) else {}),
         expected=expected,
         record=record.id,
         user=record.user,
@@ -276,6 +278,8 @@ def _lacking(spec: Spec) -> str | None:
     match spec:
         case Exact():
             return "compares with an expected answer"
+        case ToolCalls():
+            return "compares with expected calls"
         case PairwiseJudge():
             return "compares two answers"
         case Contains(texts=()):

@@ -10,6 +10,7 @@ import msgspec
 from airboss.config.checks_release import unclosed
 from airboss.domain.release import Example, PromptForm, Release
 from airboss.evaluations.datasets import Item, flat_text
+from airboss.evaluations.scorers.tool_calls import expected_calls
 from airboss.releases.render import variables_in
 from airboss.releases.variant import Variant, varied
 
@@ -65,9 +66,10 @@ def example_of(item: Item) -> Example | None:
 
 
 def expected_text(item: Item) -> str:
-    """The expected answer as a model would say it; empty where none is known. Of several the first."""
+    """The expected answer as a model would say it; empty where none is known, or tools are to be called. Of
+    several the first."""
     expected = item.expected[0] if isinstance(item.expected, list) and item.expected else item.expected
-    if expected is None or expected == []:
+    if expected is None or expected == [] or expected_calls(expected) is not None:
         return ""
     return expected if isinstance(expected, str) else msgspec.json.encode(expected).decode()
 

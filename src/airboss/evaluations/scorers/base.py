@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -60,3 +60,14 @@ def text_of(answer: Answer) -> str:
     """The answer's text; `judged` has seen that there is one."""
     assert answer.text is not None
     return answer.text
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are one: 1 is 1.0, but true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other)

@@ -10,7 +10,8 @@ import msgspec
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer
-from airboss.evaluations.scorers.base import text_of
+from airboss.evaluations.scorers.base import same_json, text_of
+from airboss.evaluations.scorers.tool_calls import ToolCalls, expected_calls
 
 
 class Exact(
@@ -20,7 +21,7 @@ class Exact(
 
     Texts are compared in Unicode's composed form, without blanks around them (`strip`), and without regard to
     case with `ignore_case`. What is expected and no text is compared with the JSON value that the answer
-    spells; an answer that spells none is a no.
+    spells; an answer that spells none is a no. Tools that are expected to be called are for `ToolCalls`.
     """
 
     name: str = "exact"
@@ -34,6 +35,8 @@ class Exact(
         """As `Scorer.mark`."""
         if item.expected is None:
             return unscored("the item expects nothing; give it `expected`")
+        if expected_calls(item.expected) is not None:
+            return await ToolCalls(name=self.name).mark(item, answer)
         accepted = item.expected if isinstance(item.expected, list) else [item.expected]
         return scored(any(self._same(text_of(answer), each) for each in accepted))
 
@@ -52,14 +55,3 @@ def normal(text: str, *, ignore_case: bool, strip: bool = False) -> str:
     """A text as it is compared."""
     text = unicodedata.normalize("NFC", text.casefold() if ignore_case else text)
     return text.strip() if strip else text
-
-
-def same_json(one: Any, other: Any) -> bool:
-    """Whether two JSON values are one: 1 is 1.0, but true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same_json, one, other))
-    return bool(one == other)

@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from airboss.evaluations.datasets import Item, Json, question
+from airboss.evaluations.datasets import Item, Json
 from airboss.evaluations.intervals import Interval, mcnemar_exact, wilson_interval
 from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer, Call, Caller, Target
-from airboss.evaluations.scorers.base import text_of
-from airboss.evaluations.scorers.llm_judge import as_text, judge_call, read, structured
+from airboss.evaluations.scorers.base import said_in
+from airboss.evaluations.scorers.llm_judge import judge_call, read, shown, structured
 
 Vote = Literal["first", "second", "tie"]
 """Which of the answers shown is better."""
@@ -95,12 +95,10 @@ class PairwiseScorer:
 
     async def _vote(self, item: Item, first: Answer, second: Answer) -> str:
         """The vote, or what went wrong."""
-        shown = {"question": question(item), "first": text_of(first), "second": text_of(second)}
-        if item.expected is not None:
-            shown["reference"] = as_text(item.expected)
+        seen = shown(item, first=said_in(first), second=said_in(second))
         schema = structured("preference", {"better": {"type": "string", "enum": list(VOTES)}})
         call: Call = judge_call(
-            self._target, SYSTEM.format(criteria=self._spec.criteria), shown, item, self._spec.params | schema
+            self._target, SYSTEM.format(criteria=self._spec.criteria), seen, item, self._spec.params | schema
         )
         found = read(await self._caller.call(call), Preference)
         return found if isinstance(found, str) else found.better

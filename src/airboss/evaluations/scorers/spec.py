@@ -24,8 +24,9 @@ from airboss.evaluations.scorers.pairwise import PairwiseJudge, PairwiseScorer
 from airboss.evaluations.scorers.python_function import PythonFunction, open_function
 from airboss.evaluations.scorers.refusal import Refusal
 from airboss.evaluations.scorers.regex import Regex
+from airboss.evaluations.scorers.tool_calls import ToolCalls
 
-Plain: TypeAlias = Exact | Contains | Regex | JsonSchema | Length | Latency | Cost | Refusal
+Plain: TypeAlias = Exact | Contains | Regex | JsonSchema | Length | Latency | Cost | Refusal | ToolCalls
 """Specs that are scorers themselves."""
 
 Spec: TypeAlias = Plain | PythonFunction | LlmJudge | PairwiseJudge
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, str | None]] = {
     "latency": "most_ms",
     "cost": "most_usd",
     "refusal": None,
+    "tool_calls": "arguments",
     "python": "function",
     "llm_judge": "deployment",
     "pairwise_judge": "deployment",
