@@ -122,6 +122,10 @@ DENSE = {
     "secret: half a key": lambda _: "sk-",
     "secret: names": lambda _: "secret=secret=",
     "ideographs": lambda rng: "".join(chr(rng.randrange(0x4E00, 0x9FFF)) for _ in range(100)),
+    "escapes": lambda rng: f"\\u{rng.randrange(0x30, 0x100):04x}",
+    "escapes: of a number": lambda rng: f"\\u003{rng.randrange(10)}",
+    "escapes: of what does not show": lambda _: "\\u200b",
+    "escapes: begun": lambda _: "\\u00",
     "surrogates": lambda rng: chr(rng.randrange(0xD800, 0xE000)),
 }
 """Made of what is nearly a value, or is one, as densely as can be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from itertools import pairwise
@@ -22,6 +23,13 @@ from tests.support.policies import one_action
 STREAMS = 500
 KEY = b"some key"
 
+
+def escaped(text: str, backslashes: int) -> str:
+    """Some of its characters written out, as JSON may have them."""
+    slashes = "\\" * backslashes
+    return "".join(f"{slashes}u{ord(each) & 0xFFFF:04x}" if ord(each) % 3 else each for each in text)
+
+
 LINES = [text for text, _ in samples()]
 PIECES = st.one_of(
     st.sampled_from(LINES),
@@ -29,6 +37,12 @@ PIECES = st.one_of(
     st.sampled_from(BETWEEN),
     st.integers(0, 2**32).map(random.Random).map(lambda source: source.choice(VALUES)(source)),
     st.text(max_size=6),
+    st.builds(json.dumps, st.one_of(st.sampled_from(LINES), st.text(max_size=6))),
+    st.builds(
+        escaped,
+        st.one_of(st.sampled_from(LINES), st.text("4a@ \u200b\xe9\\", max_size=12)),
+        st.integers(1, 5),
+    ),
     st.text("0123456789 -.()+@:/=\\n\"'aefjkpswxyzABDEGKIN_\u200b\u0301\xe9", max_size=12),
 )
 
@@ -75,6 +89,10 @@ EDGES = {
     "a key in a key that does not end": LONG + " z" * 5_000 + LONG + " z" * 5_000,
     "a key that ends at the limit": LONG + "A" * (16_384 - len(LONG) - 25) + "-----END PRIVATE KEY-----",
     "keys in a key": "ghp_" + "a1B2" * 20 + "-ghp_" + "a1B2" * 20,
+    "escaped": json.dumps(
+        "jürgen.müller@example.com \u200b\u200b4111\u200b 1111 1111 1111\u200b é\u0301\u200b\xa0"
+    ),
+    "escapes that are none": "\\u00f \\u 4111111111111111\\u004 \\\\\\\\\\u0040 \\uD83D\\ude00 a\\u0040b.de",
     "the longest token": "eyJ" + "a" * 400 + "." + "b" * 8 + " eyJ" + "a" * 399 + "." + "b" * 8,
 }
 

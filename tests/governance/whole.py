@@ -6,6 +6,8 @@ no openings, no hints, no horizon.
 
 from __future__ import annotations
 
+import re
+from itertools import accumulate
 from typing import Any
 
 import re2
@@ -23,6 +25,10 @@ _OPTIONS.encoding = re2.Options.Encoding.LATIN1
 _OPTIONS.longest_match = True
 
 
+_WRITTEN = re.compile(r"\\{1,4}u[0-9a-fA-F]{4}|.", re.DOTALL)
+"""A character, as it may be written."""
+
+
 def _pattern(detector: Detector) -> Any:
     return re2.compile(detector.shape.exact.encode("latin-1"), _OPTIONS)  # re2 keeps those it has compiled
 
@@ -34,8 +40,11 @@ class Whole:
         self, text: str, kinds: tuple[str, ...] = KINDS, custom: tuple[CustomKind, ...] = ()
     ) -> None:
         self.text = text
-        self.shadow, gaps = Caster().cast(text)
-        self.plain = plain(text, gaps)
+        written = _WRITTEN.findall(text)
+        read = "".join(chr(int(each[-4:], 16)) if len(each) > 1 else each for each in written)
+        self._at = [0, *accumulate(map(len, written))]
+        self.shadow, gaps = Caster().cast(read)
+        self.plain = plain(read, gaps)
         self._starts = self._places(gaps)
         found = [
             (start, rank, end, detector.kind)
@@ -55,7 +64,7 @@ class Whole:
         starts, total = [], 0
         for place in range(len(self.shadow) + 1):
             total += left_out[place]
-            starts.append(place + total)
+            starts.append(self._at[place + total])
         return starts
 
     def _values(self, detector: Detector) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ things for values. Known to be missed:
 
 - any: what is glued to a word or another number (`id4111…`), goes on in the next line, message or string,
   has more than eight invisible characters in a row or any control character in it, or is encoded (base64,
-  `\u0040` in plain text, percent signs but for `%40`) or spelled out (`jane at example dot com`)
+  percent signs but for `%40`, `&#64;`) or spelled out (`jane at example dot com`)
 - email: quoted names, hosts that are addresses; of a name over 64 characters the beginning
 - phone: national numbers without a zero in front, a North American form, or a word such as `phone` before
 - card: groupings other than 4-4-4-4, 4-6-5 and 4-6-4, and what stands behind a decimal point

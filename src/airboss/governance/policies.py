@@ -10,7 +10,7 @@ from airboss.domain.release import CustomKind, PiiAction, PiiKind, Policy
 if TYPE_CHECKING:
     from airboss.config.types import PolicyConfig
 
-DETECTORS_VERSION: Final = "2"
+DETECTORS_VERSION: Final = "3"
 """Goes up with every change of what is found, for what is found shapes answers."""
 
 NAMED: Final[tuple[PiiKind, ...]] = ("person", "location", "organization")

@@ -7,8 +7,9 @@ even the longest candidate would have ended. Decisions therefore depend on the t
 each detector finds by itself; whatever any of them covers is replaced, so no part of a value is released.
 
 What is bounded: HELD_MAX characters are held (nine times as many where each is followed by all the invisible
-ones that are overlooked), however long a word, a number or a key goes on; a value that grows beyond its
-candidate (a key of any length) is dropped as it comes. A character costs a bounded number of steps.
+ones that are overlooked, and up to nine times that where they are escaped), however long a word, a number or
+a key goes on; a value that grows beyond its candidate (a key of any length) is dropped as it comes. A
+character costs a bounded number of steps.
 
 No match of a kind that a policy defines itself (custom.py) is longer than those of the ones built in. Where
 names are looked for (names.py), a text is also held back to the end of the piece in which they are.
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from airboss.domain.release import CustomKind, PiiAction
+from airboss.governance import escapes
 from airboss.governance.candidates import LEFT, Kind
 from airboss.governance.detectors import DETECTORS
 from airboss.governance.matching import Matcher, Value, confirmed, matcher, named
@@ -177,9 +179,10 @@ class Screen:
     """
 
     __slots__ = (
-        "_actions", "_base", "_blocked", "_caster", "_counts", "_covered", "_covered_by", "_dropped",
-        "_finder", "_finished", "_forgotten", "_gaps", "_left_out", "_matcher", "_observer", "_observes",
-        "_ranks", "_raw", "_resume", "_sent", "_shadow", "_text", "_tokens", "_traces", "_values", "trace",
+        "_actions", "_base", "_begun", "_blocked", "_caster", "_counts", "_covered", "_covered_by",
+        "_dropped", "_finder", "_finished", "_forgotten", "_gaps", "_left_out", "_matcher", "_observer",
+        "_observes", "_ranks", "_raw", "_resume", "_sent", "_shadow", "_text", "_tokens", "_traces",
+        "_values", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -202,6 +205,7 @@ class Screen:
         self.trace: list[tuple[str, int, int]] = []
         self._dropped = 0  # characters of the text before raw
         self._caster = Caster()
+        self._begun = ""  # an escape that may go on, of which nothing is in raw
         self._shadow = b""
         self._base = 0  # of shadow: every candidate that begins before it has been decided
         self._raw = ""  # the text of shadow[base:], with what was left out of that
@@ -233,7 +237,7 @@ class Screen:
     @property
     def held(self) -> int:
         """Characters that were fed and are neither released nor replaced."""
-        return len(self._raw) - self._sent
+        return len(self._raw) - self._sent + len(self._begun)
 
     def copied(self) -> Screen:
         """Another that reads on from here by itself, but for what is only observed."""
@@ -248,7 +252,7 @@ class Screen:
 
     def _sees_nothing(self, text: str) -> bool:
         """Whether a whole text can be told at a glance to hold no value; most can."""
-        if not text.isascii() or self._matcher.hints(text.encode()):
+        if not text.isascii() or "\\u" in text or self._matcher.hints(text.encode()):
             return False
         return self._observer is None or self._observer._sees_nothing(text)
 
@@ -277,6 +281,9 @@ class Screen:
         self._finished = True
         if self._observer is not None:
             self._observer.finish()
+        if self._begun:
+            self._add(self._begun)
+            self._begun = ""
         if self._finder is not None:
             self._name("", last=True)
         released = self._advance(len(self._shadow))
@@ -297,21 +304,32 @@ class Screen:
             self._values.append(named(kind, place - self._forgotten, name, signed=signed))
 
     def _take(self, text: str) -> None:
-        self._raw += text
+        if not self._begun and "\\" not in text:
+            self._add(text)
+            return
+        text = self._begun + text
+        begun = escapes.begun(text)
+        self._begun = text[begun:]
+        if begun:
+            read, longer = escapes.read(text[:begun])
+            self._add(read, text[:begun], longer)
+
+    def _add(self, text: str, raw: str | None = None, longer: list[tuple[int, int]] | None = None) -> None:
+        """Takes a text that was written as `raw`, if that has escapes, which are so much `longer`."""
+        self._raw += text if raw is None else raw
+        gaps: tuple[tuple[int, int], ...] = ()
         if text.isascii():
             self._caster.visible()
-            self._shadow += text.encode()
-            if self._text is not None:
-                self._text += text
-            if self._finder is not None:
-                self._name(text)
-            return
-        piece, gaps = self._caster.cast(text)
+            piece = text.encode()
+        else:
+            piece, gaps = self._caster.cast(text)
+            if self._text is not None or self._finder is not None:
+                text = plain(text, gaps)
         if self._text is not None:
-            self._text += plain(text, gaps)
+            self._text += text
         if self._finder is not None:
-            self._name(plain(text, gaps))
-        for place, count in gaps:
+            self._name(text)
+        for place, count in escapes.with_longer(gaps, longer) if longer else gaps:
             self._gaps.append(len(self._shadow) + place)
             self._left_out.append(self._left_out[-1] + count)
         self._shadow += piece

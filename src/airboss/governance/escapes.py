@@ -1,0 +1,54 @@
+r"""Characters that a text spells as `\u00fc`: programs that put JSON into a text, as results of tools are,
+mostly write so what is beyond ASCII, and some `<`, `>`, `&` and `'` too.
+
+They are read wherever they stand, as nobody knows what in a text is JSON. JSON within JSON has two
+backslashes where it had one, and so on: up to BACKSLASHES_MAX are read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BACKSLASHES_MAX: Final = 4
+CHARS_MAX: Final = BACKSLASHES_MAX + 5
+"""Of one that is read."""
+
+_SLASHES = rf"\\{{1,{BACKSLASHES_MAX}}}"
+_ESCAPE = re.compile(_SLASHES + "u([0-9a-fA-F]{4})")
+_BEGUN = re.compile(_SLASHES + r"(?:u[0-9a-fA-F]{0,3})?\Z")
+
+
+def begun(text: str) -> int:
+    """Where an escape begins that goes on behind the text, if it is one; else the text's length."""
+    found = _BEGUN.search(text, max(0, len(text) - CHARS_MAX + 1))
+    return found.start() if found is not None else len(text)
+
+
+def read(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text with what its escapes stand for, and how much longer they are: each a place behind such a
+    character, and by how many."""
+    parts: list[str] = []
+    longer: list[tuple[int, int]] = []
+    done = size = 0
+    for found in _ESCAPE.finditer(text):
+        parts += (text[done : found.start()], chr(int(found[1], 16)))
+        size += found.start() - done + 1
+        done = found.end()
+        longer.append((size, done - found.start() - 1))
+    return "".join((*parts, text[done:])), longer
+
+
+def with_longer(gaps: tuple[tuple[int, int], ...], longer: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What a shadow (shadow.py) of a text that was read lacks of it as it was written: `gaps` of the text,
+    and what escapes have more than the characters that they stand for."""
+    found: list[tuple[int, int]] = []
+    next_gap = left_out = 0
+    for behind, count in longer:
+        while next_gap < len(gaps) and sum(gaps[next_gap]) + left_out <= behind:
+            found.append(gaps[next_gap])
+            left_out += gaps[next_gap][1]
+            next_gap += 1
+        within = next_gap < len(gaps) and gaps[next_gap][0] + left_out < behind
+        found.append((gaps[next_gap][0] if within else behind - left_out, count))
+    return [*found, *gaps[next_gap:]]
