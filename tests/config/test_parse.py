@@ -323,6 +323,15 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
         (SMALL.replace('"openai"', '"bedrock"\nregion = "eu/west"'), 'region is "eu/west"; expected letters'),
         (SMALL.replace('"openai"', '"gemini"\nregion = "eu-west-1"'), "region is for bedrock providers only"),
         (SMALL.replace('"openai"', '"openai"\napi_version = "1"'), "api_version is for azure providers only"),
+        (SMALL.replace('"openai"', '"openai"\nheaders = { Host = "h" }'), "Airboss writes that itself"),
+        (
+            SMALL.replace('"openai"', '"openai"\nheaders = { Authorization = "env:A" }'),
+            "the secret goes into api_key",
+        ),
+        (SMALL.replace('"openai"', '"openai"\nheaders = { "X-Api-Key" = "s" }'), "must not be written out"),
+        (SMALL.replace('"openai"', '"openai"\nheaders = { a = "x\\ny" }'), "characters that no header has"),
+        (SMALL.replace('"openai"', '"openai"\nheaders = { a = "1", A = "2" }'), "at most 16, each once"),
+        (LOCAL.replace('"local"', '"local"\nheaders = { a = "1" }'), "take out headers"),
         (
             SMALL.replace('"openai"', '"anthropic"') + '[releases.r]\nmodel = "m"\nform = "completion"\n',
             'kind "anthropic" takes conversations only; use form "turns" or "system"',

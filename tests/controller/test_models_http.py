@@ -39,6 +39,14 @@ def test_names_are_told_in_order_and_once() -> None:
         assert lister.asked == ["Bearer sk-1", None, "Bearer sk-1"]
 
 
+def test_the_providers_headers_go_along() -> None:
+    """Some servers answer nobody without them."""
+    with listing("qwen") as lister:
+        assert asked(lister.url, None, headers={"Authorization-Of": "env:K", "X-Team": "a"}) == ("qwen",)
+        assert lister.headers[0]["authorization-of"] == "sk-1"
+        assert lister.headers[0]["x-team"] == "a"
+
+
 @pytest.mark.parametrize(
     ("status", "body", "cause"),
     [

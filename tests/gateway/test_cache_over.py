@@ -119,6 +119,7 @@ def elsewhere(url: str) -> str:
         {"upstream_model": "another"},
         {"api_version": "2026-01-01"},
         {"region": "eu-west-1"},
+        {"headers": (("openai-project", "another"),)},
         {"kind": "openai"},
     ],
     ids=lambda each: next(iter(each)),

@@ -111,6 +111,18 @@ def test_a_plan_says_where_each_deployment_goes() -> None:
     assert assistant.target.tools
 
 
+def test_a_providers_headers_reach_the_plan() -> None:
+    """In lower case, and what refers to a secret among all that must be had."""
+    text = (
+        '[providers.p]\nkind = "openai"\napi_key = "env:K"\n'
+        'headers = { "OpenAI-Organization" = "org-1", "X-Gate" = "env:GATE" }\n'
+        '[models.m]\nprovider = "p"\nmodel = "x"\n[deployments.d]\nmodel = "m"\n'
+    )
+    (deployment,) = plan(text).deployments
+    assert deployment.target.headers == (("openai-organization", "org-1"), ("x-gate", "env:GATE"))
+    assert list(deployment.target.refs()) == ["env:K", "env:GATE"]
+
+
 @pytest.mark.parametrize(
     ("kind", "url"),
     [

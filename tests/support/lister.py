@@ -12,7 +12,7 @@ from typing import Any
 
 class Lister(ThreadingHTTPServer):
     """Lists `names`, or answers its list with `status` and `body`; answers every chat with the model's name.
-    `asked` has the key of each question for the list, which is answered once `gate` is set."""
+    `asked` has the key of each question for the list, `headers` all of them; an answer waits for `gate`."""
 
     daemon_threads = True
 
@@ -21,6 +21,7 @@ class Lister(ThreadingHTTPServer):
         self.status = 200
         self.body: bytes | None = None
         self.asked: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.gate = threading.Event()
         self.gate.set()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -41,6 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The list."""
         self.server.asked.append(self.headers.get("authorization"))
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         self.server.gate.wait(20)
         said = {"object": "list", "data": [{"id": each, "object": "model"} for each in self.server.names]}
         body = self.server.body if self.server.body is not None else json.dumps(said).encode()

@@ -47,7 +47,10 @@ def keys_there(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     """Whether each key that the configuration names is there. Asks nobody."""
     seen: set[tuple[str, str]] = set()
     for name, provider in config.providers.items():
-        for place in places(name, provider):
+        along = [
+            Place(name, "", ref) for ref in provider.headers.values() if ref.startswith(("env:", "file:"))
+        ]
+        for place in (*places(name, provider), *along):
             if place.key_ref is not None and (name, place.key_ref) not in seen:
                 seen.add((name, place.key_ref))
                 yield _key_there(place, provider, env)
@@ -61,6 +64,10 @@ def answers(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
         for place in places(name, provider)[:PLACES_MAX]:
             try:
                 key = _key(place, env)
+                along = {
+                    header: _key(Place(name, place.base_url, value), env) or ""
+                    for header, value in provider.headers.items()
+                }
             except AirbossError:
                 continue
             if _holds_ours(provider, key):
@@ -68,7 +75,7 @@ def answers(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
             if provider.kind == "bedrock":
                 yield ok(ONLINE, f"{name}: not asked; Bedrock lists its models elsewhere")
             else:
-                yield _answer(place, provider, key, wanted)
+                yield _answer(place, provider, key, wanted, along)
 
 
 def places(name: str, provider: ProviderConfig) -> list[Place]:
@@ -119,7 +126,9 @@ def _key(place: Place, env: Mapping[str, str]) -> str | None:
     return found_secret(place.key_ref, place.provider, env=env, read=read_secret)[0]
 
 
-def _answer(place: Place, provider: ProviderConfig, key: str | None, wanted: set[str]) -> Check:
+def _answer(
+    place: Place, provider: ProviderConfig, key: str | None, wanted: set[str], along: Mapping[str, str]
+) -> Check:
     import ssl  # noqa: PLC0415 - 70 ms with the next that only this costs
 
     import httpx2  # noqa: PLC0415 - as above
@@ -135,7 +144,7 @@ def _answer(place: Place, provider: ProviderConfig, key: str | None, wanted: set
                 verify=ssl.create_default_context(),
                 timeout=httpx2.Timeout(READ_S, connect=CONNECT_S),
             ) as client,
-            client.stream("GET", url, headers=headers) as response,
+            client.stream("GET", url, headers={**headers, **along}) as response,
         ):
             body = _bounded(response)
             status = response.status_code

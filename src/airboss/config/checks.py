@@ -18,6 +18,7 @@ from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.listed import SERVED_NAME
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
+from airboss.config.rules import check_sent_along
 from airboss.config.rules import check_url as _check_url
 from airboss.config.rules import on_this_machine as _on_this_machine
 from airboss.config.types import (
@@ -170,7 +171,7 @@ def _check_names(config: Config, wrong: Wrong) -> None:
 
 def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
     if provider.kind == "local":
-        for field in ("base_url", "api_key", "targets"):
+        for field in ("base_url", "api_key", "targets", "headers"):
             if getattr(provider, field):
                 raise wrong((*path, field), f"{dotted(path)} is run by Airboss itself: take out {field}")
         return
@@ -183,6 +184,7 @@ def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
     if provider.api_key is not None:
         _check_api_key((*path, "api_key"), provider.api_key, wrong)
     _check_targets((*path, "targets"), provider, wrong)
+    check_sent_along((*path, "headers"), provider.headers, wrong)
 
 
 def _check_targets(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.rules import check_range, check_reference
+from airboss.config.rules import check_headers, check_range, check_reference
 from airboss.config.types import (
     EmailConfig,
     NotifierConfig,
@@ -21,7 +21,6 @@ SCORERS_MAX: Final = 20
 RECIPIENTS_MAX: Final = 20
 PREVIEWED_MAX: Final = 1_000
 _ADDRESS: Final = re.compile(r"[^\s@<>,;\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,253}")
-_SECRET_HEADER: Final = re.compile(r"(?i)auth|key|token|secret|password")
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -108,17 +107,7 @@ def check_telemetry(path: Path, telemetry: TelemetryConfig, wrong: Wrong) -> Non
         where = (*at, "endpoint")
         raise wrong(where, f"{dotted(where)} is a base URL; leave out what follows it from /v1/ on")
     check_range((*at, "sample"), otlp.sample, 0, 1, wrong)
-    for name, value in otlp.headers.items():
-        where = (*at, "headers", name)
-        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
-            raise wrong(where, f"{dotted((*at, 'headers'))} has {quoted(name)}, which is no header's name")
-        if check_reference(where, value, wrong):
-            continue
-        if _SECRET_HEADER.search(name):
-            # Its value is not repeated: it is a secret that does not belong here.
-            raise wrong(where, f'{dotted(where)} must not be written out; use "env:NAME" or "file:/PATH"')
-        if not value.isprintable() or not value.isascii():
-            raise wrong(where, f"{dotted(where)} holds characters that no header has")
+    check_headers((*at, "headers"), otlp.headers, wrong)
 
 
 def _check_email(path: Path, email: EmailConfig, wrong: Wrong) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
@@ -49,6 +50,41 @@ def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
     if value.startswith("file:") and not value[5:].startswith("/"):
         raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
     return value.startswith(("env:", "file:"))
+
+
+HEADERS_MAX: Final = 16
+OUR_HEADERS: Final = frozenset({
+    "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "expect",
+    "host", "te", "trailer", "traceparent", "tracestate", "transfer-encoding", "upgrade", "user-agent",
+})  # fmt: skip
+_SECRET_HEADER: Final = re.compile(r"(?i)auth|key|token|secret|password")
+
+
+def check_headers(path: Path, headers: Mapping[str, str], wrong: Wrong) -> None:
+    """Names and values that headers may have; what authorizes must be a reference."""
+    for name, value in headers.items():
+        where = (*path, name)
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+            raise wrong(where, f"{dotted(path)} has {quoted(name)}, which is no header's name")
+        if check_reference(where, value, wrong):
+            continue
+        if _SECRET_HEADER.search(name):
+            # Its value is not repeated: it is a secret that does not belong here.
+            raise wrong(where, f'{dotted(where)} must not be written out; use "env:NAME" or "file:/PATH"')
+        if not value.isprintable() or not value.isascii():
+            raise wrong(where, f"{dotted(where)} holds characters that no header has")
+
+
+def check_sent_along(path: Path, headers: Mapping[str, str], wrong: Wrong) -> None:
+    """The same of those that go to a provider beside Airboss's own."""
+    check_headers(path, headers, wrong)
+    names = [name.lower() for name in headers]
+    if len(names) > HEADERS_MAX or len(set(names)) < len(names):
+        raise wrong(path, f"{dotted(path)} has {len(names)}; give at most {HEADERS_MAX}, each once")
+    for name in names:
+        if name in OUR_HEADERS:
+            said = "the secret goes into api_key" if name == "authorization" else "Airboss writes that itself"
+            raise wrong(path, f"{dotted(path)} has {quoted(name)}: {said}; take it out")
 
 
 def on_this_machine(url: str) -> bool:

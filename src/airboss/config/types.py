@@ -38,7 +38,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `api_key` is `env:NAME` or `file:PATH`. A literal is moved into the data directory when it is applied.
     `drop_unsupported` leaves out of requests what the provider has no words for; else they are refused.
     `responses` says whether it has OpenAI's `/responses`; left out: `openai` and `azure` have it.
-    `api_version` is for `azure` only, `region` for `bedrock` only. `targets` are several places or keys that
+    `api_version` is for `azure` only, `region` for `bedrock` only. `headers` go along with every request:
+    values, or references as `api_key` is one. `targets` are several places or keys that
     share the calls; with `affinity` those that begin alike go to the same one. `models` are served under
     their own names, without tables of their own (`config.listed`); with `"*"` they are all that the provider
     listed when it was applied, which Airboss writes down as `models_found`.
@@ -51,6 +52,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     responses: bool | None = None
     api_version: str | None = None
     region: str | None = None
+    headers: dict[str, str] = {}
     targets: tuple[TargetConfig, ...] = ()
     affinity: bool = False
     models: tuple[str, ...] | str = ()

@@ -67,7 +67,10 @@ class ModelLists:
             secret = self._find_key(key, name) if key is not None and is_reference(key) else key
             if provider.kind == "openai" and (secret or "").startswith(KEY_PREFIX):
                 return f"provider {name!r} was not asked: its key is one of Airboss itself"
-            status, body = _get(f"{url.rstrip('/')}/models", secret)
+            headers = {"authorization": f"Bearer {secret}"} if secret else {}
+            for header, value in provider.headers.items():
+                headers[header] = self._find_key(value, name) if is_reference(value) else value
+            status, body = _get(f"{url.rstrip('/')}/models", headers)
         except AirbossError as error:
             return f"provider {name!r} was not asked: {error}"
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
@@ -83,11 +86,10 @@ def _meaning(status: int) -> str:
     return "; it has no list, or base_url is not what comes before /models" if status == 404 else ""
 
 
-def _get(url: str, secret: str | None) -> tuple[int, bytes]:
+def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     """The status and the body. Raises ValueError for one that is too long or takes too long."""
     import httpx2  # noqa: PLC0415 - as above
 
-    headers = {"authorization": f"Bearer {secret}"} if secret else {}
     until = time.monotonic() + TIMEOUT_S
     with (
         httpx2.Client(

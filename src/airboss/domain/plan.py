@@ -111,14 +111,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`); a local model has one for
     each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret. `upstream_model` is the name
     sent upstream. `price` None means unknown, so that cost is null; `priced_by` is where it came from, as in
-    `record.Attempt`. `tools` says whether the model can call
-    tools; where it cannot, a request with tools is refused. `engine` is of a local model: the engine as its
-    `ports.Placement` names it. `down` says why nobody answers there; calls are then refused with it at once.
-    `slot_tokens` is of a local model too: the most tokens that prompt and answer of one call may have
-    together. It may be fewer, where the model was trained for fewer. `embeds`: it makes vectors and nothing
-    else. `drop_unsupported` is whether what the
-    provider's dialect cannot say is left out instead of refused. `responses` is whether the provider has
-    `/responses`; None: as its kind has. `api_version` is of Azure, `region` of Bedrock.
+    `record.Attempt`. `tools` says whether the model can call tools; else a request with tools is refused.
+    `engine` is of a local model: the engine as its `ports.Placement` names it. `down` says why nobody answers
+    there; calls are then refused with it at once. `slot_tokens` is of a local model too: the most tokens that
+    prompt and answer of one call may have together, or fewer, where the model was trained for fewer.
+    `embeds`: it makes vectors and nothing else. `drop_unsupported` is whether what the provider's dialect
+    cannot say is left out instead of refused. `responses` is whether it has `/responses`; None: as its kind
+    has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.
 
     `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
     is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
@@ -141,6 +140,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     responses: bool | None = None
     api_version: str | None = None
     region: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     key_refs: tuple[str | None, ...] = ()
     weights: tuple[float, ...] = ()
     affinity: bool = False
@@ -148,9 +148,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[Target, ...] = ()
 
     def refs(self) -> Iterator[str]:
-        """Every reference to a key that it needs itself."""
-        for ref in (self.api_key_ref, *self.key_refs):
-            if ref is not None:
+        """Every reference to a secret that it needs itself."""
+        for ref in (self.api_key_ref, *self.key_refs, *dict(self.headers).values()):
+            if ref is not None and ref.startswith(("env:", "file:")):
                 yield ref
 
 

@@ -169,7 +169,8 @@ def _place(target: Target) -> list[Any] | None:
     otherwise. What answers here is named by its release, wherever its engines listen."""
     if target.kind == "local":
         return None
-    return [target.kind, target.upstream_model, sorted(target.base_urls), target.api_version, target.region]
+    where = [target.kind, target.upstream_model, sorted(target.base_urls), target.api_version, target.region]
+    return [*where, target.headers] if target.headers else where
 
 
 def _canonical(value: Any) -> Any:

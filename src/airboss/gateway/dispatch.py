@@ -87,7 +87,9 @@ class Executor:
             return False
         request, sent = admitted.request, admitted.upstream_body
         try:
-            message = request_of(place, secret, request.operation, sent, admitted.outgoing, admitted.trace)
+            message = request_of(
+                target, place, secret, request.operation, sent, admitted.outgoing, admitted.trace
+            )
         except ApiError:
             return False  # its key is missing
         connection = place.pool.idle()

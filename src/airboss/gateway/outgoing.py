@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airboss.gateway.asked import Secret
     from airboss.gateway.places import Place
 
+REFERENCE = ("env:", "file:")
+"""So begins what says where a secret is."""
 DROPPED_MAX = 32
 """Names in one header; the client wrote them, and may have written thousands."""
 _ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
@@ -74,7 +76,16 @@ def dropped_line(dropped: Sequence[str]) -> bytes:
     return f"x-airboss-dropped: {', '.join(names + more)}\r\n".encode()
 
 
+def _with(
+    headers: Sequence[tuple[str, str]], secret: Secret, trace: Mapping[str, str] | None
+) -> dict[str, str]:
+    """What a provider's configuration sends along, and the trace. Raises Unavailable where one is missing."""
+    said = {name: (secret(value) or "") if value.startswith(REFERENCE) else value for name, value in headers}
+    return said | dict(trace or {})
+
+
 def request_of(  # noqa: PLR0917 - what is known of a call, in the order it is
+    target: Target,
     place: Place,
     secret: Secret,
     operation: Operation,
@@ -84,6 +95,8 @@ def request_of(  # noqa: PLR0917 - what is known of a call, in the order it is
 ) -> bytes | Pieces:
     """One attempt's request, head and body. Raises Unavailable where its key is missing."""
     key, origin = secret(place.key_ref), place.pool.origin
+    if target.headers:
+        trace = _with(target.headers, secret, trace)
     if outgoing is None:
         head = request_head(
             host=origin.host_header,

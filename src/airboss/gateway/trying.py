@@ -82,7 +82,7 @@ class Trying:
         failure: str | None = "cancelled"
         try:
             tried.request = request_of(
-                place, route.secret, route.operation, asked.body, asked.outgoing, route.trace
+                asked.target, place, route.secret, route.operation, asked.body, asked.outgoing, route.trace
             )
             call.waits()
             answer.outgoing = asked.outgoing

@@ -430,13 +430,15 @@ class _Targets:
 
 def _places(provider: ProviderConfig) -> dict[str, Any]:
     """The fields of a target that say where a hosted model is reached."""
+    headers = tuple((name.lower(), value) for name, value in provider.headers.items())
     usual = BASE_URLS.get(provider.kind, OPENAI_BASE_URL)
     if provider.kind == "bedrock":
         usual = f"https://bedrock-runtime.{provider.region}.amazonaws.com"
     usual = (provider.base_url or usual).rstrip("/")
     if not provider.targets:
-        return {"base_urls": (usual,), "key_refs": (), "weights": ()}
+        return {"base_urls": (usual,), "headers": headers, "key_refs": (), "weights": ()}
     return {
+        "headers": headers,
         "base_urls": tuple((each.base_url or usual).rstrip("/") for each in provider.targets),
         "key_refs": tuple(each.api_key or provider.api_key for each in provider.targets),
         "weights": tuple(float(each.weight) for each in provider.targets),
