@@ -27,6 +27,8 @@ from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
+from airboss.gateway.labels import HEADER as LABELS
+from airboss.gateway.labels import labelled
 from airboss.gateway.recording import without_room
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
@@ -118,6 +120,8 @@ def admit(
         session = body.metadata.get("session_id")
         tags = {k: v for k, v in body.metadata.items() if k != "session_id"}
     user = body.user
+    if LABELS in http.headers:
+        user, session, tags = labelled(http.headers[LABELS], user, session, tags)
     if principal.internal:
         if SHADOW_OF in http.headers:
             tags = {**tags, SHADOW_TAG: http.headers[SHADOW_OF].decode("latin-1")}

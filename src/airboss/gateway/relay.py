@@ -54,7 +54,7 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
         makes=route.models,
         text=http.body if named.json and route.texts else None,
     )
-    wire.check_labels(parsed)
+    wire.check_labels(parsed.user, parsed.metadata or {})
     asked = RelayedRequest(
         method=method,
         path=http.path,

@@ -36,6 +36,7 @@ from airboss.gateway.screened_answers import (
 from airboss.gateway.screened_heard import CountedScreen, HeardScreen
 from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
 from airboss.gateway.spoken import Client, Spoken
+from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.turns import by_size
 from airboss.governance.names import Names
 from airboss.governance.policies import binding, custom_of
@@ -145,13 +146,10 @@ class CallScreen:
             self.body = msgspec.structs.replace(self.body, text=screened, recorded=recorded)
             self.request = msgspec.structs.replace(self.request, body=recorded)
         elif screened is not raw:
+            beside = _beside(self.request, self.body)
             self.body = wire.parse_body(self.request.operation, screened)
-            tags = self.body.metadata or {}
-            self.request = msgspec.structs.replace(
-                self.request,
-                body=screened,
-                tags={name: value for name, value in tags.items() if name != "session_id"},
-            )
+            tags = {name: value for name, value in (self.body.metadata or {}).items() if name != "session_id"}
+            self.request = msgspec.structs.replace(self.request, body=screened, tags=beside | tags)
 
     def _blocking(self) -> PolicyRefused:
         kinds = sorted({each.kind for each in self._findings if each.action == "block"})
@@ -280,6 +278,12 @@ class CallScreen:
                 setattr(error, name, None if unread else screen_text(bare, text).text)
 
 
+def _beside(request: InferenceRequest, body: wire.Body) -> dict[str, str]:
+    """The tags that did not come in the body, but in a header (`gateway.labels`)."""
+    inside = body.metadata or ()
+    return {name: value for name, value in request.tags.items() if name not in inside}
+
+
 def _text_of(request: InferenceRequest, body: wire.Body) -> bytes:
     """The JSON that a policy reads. A record has less of a long one that is passed on."""
     text = body.text if isinstance(body, wire.RelayedBody) else None
@@ -342,6 +346,11 @@ async def screened(  # noqa: PLR0917 - in the order in which a call has them
 ) -> CallScreen:
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
     policy = compiled(release, deployment)
+    policies = [each for each in (release, deployment) if each is not None]
+    for name, text in _beside(request, body).items():
+        if name != SHADOW_TAG:
+            tags = request.tags | {name: await masked(worker, policies, text)}
+            request = msgspec.structs.replace(request, tags=tags)
     recogniser = recogniser_of(worker) if policy.asks_names else None
     call = CallScreen(policy, request, body, spoken, recogniser, gate=worker.screening)
     await call.read()

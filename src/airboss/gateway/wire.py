@@ -288,7 +288,7 @@ def _check(body: Body) -> None:
     if body.user is None:
         body.user = body.safety_identifier
     if body.user or body.metadata:
-        check_labels(body)
+        check_labels(body.user, body.metadata or {})
 
 
 def _check_ranges(body: Body) -> None:
@@ -321,10 +321,9 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         raise InvalidRequest(f"{name!r} is {seen}; it must be {wanted}", code=code, param=name)
 
 
-def check_labels(body: Body) -> None:
+def check_labels(user: str | None, tags: Mapping[str, str]) -> None:
     """Raise InvalidRequest for more of them than a record has room for."""
-    tags = body.metadata or {}
-    size = len(body.user or "") + sum(len(k) + len(v) for k, v in tags.items())
+    size = len(user or "") + sum(len(k) + len(v) for k, v in tags.items())
     if size > LABEL_CHARS_MAX:
         raise InvalidRequest(f"'user' and 'metadata' are over {LABEL_CHARS_MAX} characters; shorten them")
     if size > LABEL_CHARS_MAX // 4 and (kept := len(_encode(tags).decode())) > LABELS_KEPT_MAX:

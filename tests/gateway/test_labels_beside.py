@@ -1,0 +1,114 @@
+"""Labels in a header, for clients that cannot put them into a body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from airboss.domain.release import Policy
+from airboss.gateway.labels import read
+from tests.support.gateway import Gateway, deployment
+from tests.support.said_upstream import SaidUpstream, said_upstream
+
+LABELS = {"user_id": "ann", "session_id": "s-1", "project": "apollo", "env": "prod"}
+HEADER = {"x-airboss-metadata": json.dumps(LABELS)}
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
+ROUTES: list[tuple[str, dict[str, Any]]] = [
+    ("chat/completions", CHAT),
+    ("chat/completions", CHAT | {"stream": True}),
+    ("completions", {"prompt": "x"}),
+    ("embeddings", {"input": "x"}),
+    ("messages", CHAT | {"max_tokens": 9}),
+    ("responses", {"input": "x"}),
+    ("images/generations", {"prompt": "x"}),
+]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SaidUpstream]:
+    """An upstream that keeps what it is sent."""
+    with said_upstream() as running:
+        choice = {"index": 0, "finish_reason": "stop", "text": "y", "message": {"content": "y"}}
+        running.body = {"choices": [choice], "data": [{"index": 0, "embedding": [0.5]}]}
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) -> Iterator[Gateway]:
+    """A worker in front of it, also under a policy that masks."""
+    plain = deployment(upstream.url)
+    masks = Policy(pii=(("email", "mask"),), detectors="1")
+    stable = msgspec.structs.replace(plain.stable, policy=masks)
+    masked = deployment(upstream.url, name="masked", aliases=(), stable=stable)
+    with Gateway(tmp_path_factory.mktemp("beside"), plain, masked) as running:
+        yield running
+
+
+def recorded(gateway: Gateway, route: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    """What the record has of a call; how it was answered is not asked."""
+    with gateway.client() as client:
+        answer = client.post(f"/v1/{route}", json={"model": "gpt-4o", **body}, headers=headers)
+    found: dict[str, Any] = gateway.frames()[0][answer.headers["x-request-id"]]
+    return found
+
+
+@pytest.mark.parametrize(("route", "body"), ROUTES)
+def test_a_header_labels_calls_of_every_route(
+    gateway: Gateway, upstream: SaidUpstream, route: str, body: dict[str, Any]
+) -> None:
+    """The record has its user, session and tags, and the upstream nothing of it."""
+    opened = recorded(gateway, route, body, HEADER)
+    assert (opened["user"], opened["session"]) == ("ann", "s-1")
+    assert opened["tags"] == {"project": "apollo", "env": "prod"}
+    assert "x-airboss-metadata" not in upstream.headers[-1]
+    assert b"apollo" not in upstream.seen[-1]
+
+
+def test_what_the_body_says_goes_before(gateway: Gateway) -> None:
+    """A program's usual labels stand in the header of its client, a call's own in its body."""
+    own = {"user": "bob", "metadata": {"session_id": "s-2", "env": "test", "step": "1"}}
+    opened = recorded(gateway, "chat/completions", CHAT | own, HEADER)
+    assert (opened["user"], opened["session"]) == ("bob", "s-2")
+    assert opened["tags"] == {"project": "apollo", "env": "test", "step": "1"}
+
+
+def test_policies_read_it_too(gateway: Gateway) -> None:
+    """What one would mask in a body's labels is masked in these, whether the body holds such or not."""
+    header = {"x-airboss-metadata": json.dumps({"owner": "jane@example.com", "team": "blue"})}
+    for words in ("x", "I am joe@example.com"):
+        body = {"model": "masked", "messages": [{"role": "user", "content": words}]}
+        assert recorded(gateway, "chat/completions", body, header)["tags"] == {
+            "owner": "[EMAIL]",
+            "team": "blue",
+        }
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("team=blue", "no JSON object of texts"),
+        ('{"team": ["a", "b"]}', "no JSON object of texts"),
+        ("[]", "no JSON object of texts"),
+        (json.dumps({f"t{n}": "x" for n in range(65)}), "has 65 members"),
+        (json.dumps({"t": "x" * 20_000}), "over"),
+    ],
+)
+def test_one_that_cannot_be_read_is_refused(gateway: Gateway, header: str, words: str) -> None:
+    """With what it should be: labels that silently went missing would be looked for in vain."""
+    with gateway.client() as client:
+        answer = client.post(
+            "/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers={"x-airboss-metadata": header}
+        )
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
+def test_words_beyond_ascii_come_as_clients_send_them() -> None:
+    """UTF-8, Latin-1 as Node's `fetch` sends it, or escaped."""
+    said = '{"team": "Zürich"}'
+    for header in (said.encode(), said.encode("latin-1"), json.dumps({"team": "Zürich"}).encode()):
+        assert read(header) == {"team": "Zürich"}
