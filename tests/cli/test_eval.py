@@ -417,3 +417,32 @@ def test_without_judges_it_says_what_to_do(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/judges"] = {"judges": []}
     code, out, _ = run("eval", "judges", "--url", api.url)
     assert (code, "airboss records score" in out) == (0, True)
+
+
+def answer(item: str, side: str, **given: Any) -> dict[str, Any]:
+    """An answer of an evaluation as the admin API gives it."""
+    plain = {"item": item, "side": side, "expected": "yes", "answer": "no [b]", "error": None}
+    return {**plain, "scores": {"exact": False}, "unscored": {}, "comments": {}, **given}
+
+
+def test_items_are_a_table_all_of_them_as_json_or_a_file(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """JSON goes through every page; a table says that there are more; a file is as its ending says."""
+    pages = {
+        "": {"answers": [answer("q1", "a"), answer("q1", "b", unscored={"tone": "?"})], "next": "q1"},
+        "q1": {"answers": [answer("q2", "b", scores={"tone": 0.25})], "next": None},
+    }
+
+    def items(params: dict[str, str]) -> Any:
+        return b"a,b" if params.get("format") == "csv" else pages[params.get("after", "")]
+
+    api.answers["GET", "/api/v1/evals/eval-1/items"] = items
+    code, out, _ = run("eval", "items", "eval-1", "--json", "--url", api.url)
+    assert [json.loads(line)["item"] for line in out.splitlines()] == ["q1", "q1", "q2"]
+    code, out, _ = run("eval", "items", "eval-1", "--url", api.url)
+    assert code == 0
+    for words in ("no [b]", "unscored", "there are more"):
+        assert words in out
+    file = tmp_path / "x.csv"
+    code, out, _ = run("eval", "items", "eval-1", "--out", str(file), "--url", api.url)
+    assert (code, file.read_bytes()) == (0, b"a,b")
+    assert run("eval", "items", "eval-1", "--out", str(tmp_path / "x.xls"), "--url", api.url)[0] == 2

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from airboss.cli.eval_items import items
 from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
 from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
@@ -17,6 +18,7 @@ eval = typer.Typer(help="Releases compared over a dataset, item by item.", no_ar
 
 
 eval.command("judges")(judges)
+eval.command("items")(items)
 
 
 @eval.command("run")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from airboss.cli.output import console, print_json
 from airboss.domain.errors import WrongCall
 from airboss.store.unwritable import unwritable
 
@@ -21,6 +22,18 @@ def form_of(path: Path) -> Form:
     """What a table's file is to be, by its ending. Raises WrongCall for another, SetupError for a folder."""
     check_ending(path, tuple(_FORMS))
     return _FORMS[path.suffix.lower()]
+
+
+def write_table(path: Path, content: bytes, *, as_json: bool) -> None:
+    """Write a table's file, and say so. Raises SetupError where it cannot be written."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if as_json:
+        print_json({"file": str(path), "bytes": len(content)})
+    else:
+        console().print(f"wrote {path} ({len(content):,} bytes)", markup=False)
 
 
 def check_markdown(path: Path) -> None:

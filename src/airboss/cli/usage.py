@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airboss.cli.files import form_of
+from airboss.cli.files import form_of, write_table
 from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, usd
-from airboss.store.unwritable import unwritable
 
 if TYPE_CHECKING:
     from airboss.cli.api import Api
@@ -28,14 +27,7 @@ def show_usage(
     query = {**query, **{name: value for name, value in asked.items() if value is not None}}
     if out is not None:
         content = api.get_file("/api/v1/usage", {**query, "format": form_of(out)})
-        try:
-            out.write_bytes(content)
-        except OSError as error:
-            raise unwritable(out, error) from error
-        if as_json:
-            print_json({"file": str(out), "bytes": len(content)})
-        else:
-            console().print(f"wrote {out} ({len(content):,} bytes)", markup=False)
+        write_table(out, content, as_json=as_json)
         return
     found = api.get("/api/v1/usage", query)
     pairs = (

@@ -187,7 +187,7 @@ def differing(
         for scorer, higher in up.items():
             judged_pair = marks_of(pair, scorer)
             marks_a = [other_share(each) for each in judged_pair] or marks_of(a, scorer)
-            marks_b = [with_votes(each) for each in judged_pair] or marks_of(b, scorer)
+            marks_b = [votes_told(each) for each in judged_pair] or marks_of(b, scorer)
             if marks_a or marks_b:
                 parts.append(part_of(scorer, marks_a, marks_b, up=higher, alone=plan.a is None))
         if parts:
@@ -202,7 +202,7 @@ def other_share(mark: Mark) -> Mark:
     return msgspec.structs.replace(mark, value=1 - mark.value, comment=None)
 
 
-def with_votes(mark: Mark) -> Mark:
+def votes_told(mark: Mark) -> Mark:
     """A pair's mark with its two votes in words."""
     votes = votes_in(mark)
     if votes is None:

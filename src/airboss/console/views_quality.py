@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
-from airboss.console.api_eval import Evaluation
+from airboss.console.api_eval_items import OPEN, questions
 from airboss.console.believed import believed
 from airboss.console.desk import Desk
 from airboss.console.eval_story import Differing, Side, asked, differing, forests, narrowed, plainly, told
@@ -16,7 +16,6 @@ from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
-from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import said_in
 from airboss.store.job_rows import JobState
@@ -29,8 +28,6 @@ ITEMS_SHOWN = 25
 ANSWER_MAX = 1_500
 SIDES: tuple[Side, ...] = ("worse", "better", "differs", "unscored", "alike")
 SIDES_ALONE: tuple[Side, ...] = ("scored", "unscored")
-OPEN = ("train", "validation")
-"""The parts whose items may be looked at without a word."""
 
 
 def scores(desk: Desk, seen: Visit) -> View:
@@ -66,7 +63,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     report, plan = found.report, found.plan
     parted: list[Differing] = []
     if report is not None:
-        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, found))
+        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan))
     scorer, side = seen.params.get("scorer"), seen.params.get("side")
     sides = SIDES if plan.a is not None else SIDES_ALONE
     if side is not None and side not in sides:
@@ -105,14 +102,6 @@ def page_of(seen: Visit) -> int:
 def dataset_names(desk: Desk) -> frozenset[str]:
     """The datasets that are there: an evaluation outlives its own."""
     return frozenset(each.name for each in desk.evals.datasets())
-
-
-def questions(desk: Desk, found: Evaluation) -> dict[str, Item]:
-    """The items that were asked, by id; none of a holdout, which stays locked, or of what is gone."""
-    if found.plan.part not in OPEN:
-        return {}
-    rows = desk.evals.items(found.plan.dataset, "train" if found.plan.part == "train" else "validation")
-    return {row.id: msgspec.json.decode(row.content, type=Item) for row in rows}
 
 
 def answers(desk: Desk, found: Differing, part: str) -> tuple[str | None, str | None]:
