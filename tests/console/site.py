@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -160,6 +161,10 @@ class Noted:
     def newest(self, **_asked: Any) -> tuple[Any, ...]:
         """As `audit_rows.AuditLog`: nothing is looked for."""
         return ()
+
+    def whole(self) -> nullcontext[Any]:
+        """As `audit_rows.AuditLog`: nothing is sealed."""
+        return nullcontext(SimpleNamespace(head=None, leaves=lambda: iter(())))
 
 
 class NoAlarms:

@@ -32,7 +32,9 @@ def test_alarms_stand_in_the_order_of_their_need(week: LoopSite) -> None:
     """Firing first; value beside threshold with units, since when, whom it tells, a silence with its end."""
     page = shown(week.person(), "/alerts")
     text = page.text.replace("\u00a0", " ")
-    names = [each.rpartition("/")[2] for each in hrefs(page) if each.startswith("/alerts/")]
+    found = [each.rpartition("/")[2] for each in hrefs(page) if each.startswith("/alerts/")]
+    assert found[:2] == ["errors", "errors"]  # it is told above, and heads the table
+    names = found[1:]
     assert [each for each in names if "." not in each] == ["errors", "unhappy", "spend", "slow"]
     assert names[0] == "errors"
     assert "support.traffic" in names
@@ -65,6 +67,7 @@ def test_the_overview_tells_of_alarms_that_fire(week: LoopSite) -> None:
     """Nothing is said to be well beside a bell that has one; its page is one link away."""
     page = shown(week.person(), "/")
     assert "The alarm errors fires since" in page.text
+    assert "error_rate of support is 8.30 %, above 5.00 %" in page.text.replace("\u00a0", " ")
     assert "Nothing is wrong" not in page.text
     assert "/alerts/errors" in hrefs(page)
 

@@ -101,6 +101,20 @@ def test_a_change_that_may_be_chance_is_not_called_none(site: Site) -> None:
     assert "Answers are as before" not in page
 
 
+def test_prompts_without_an_answer_are_no_good_news(site: Site) -> None:
+    """The page says that they had none, and to readers why; the deployment does not stand as before."""
+    site.ledger.text = CONFIG
+    checks = drift_checks.begun(["one", "two"], "d", alpha=0.01, now=START)
+    checks = drift_checks.after(checks, {}, now=START, why="missing_variable: shop")
+    site.views.put_drift(checks_of("support"), msgspec.json.encode(checks))
+    page = shown(site.person(), "/quality/drift").text
+    assert "No prompt had an answer then: missing_variable: shop." in page
+    assert "prompts without an answer" in page
+    viewer = shown(site.person("viewer"), "/quality/drift").text
+    assert "No prompt had an answer then." in viewer
+    assert "missing_variable" not in viewer
+
+
 def test_drift_is_accepted(drifted: Site) -> None:
     """Then it is learned anew; an unknown deployment is a 404; it is noted."""
     program = drifted.program()

@@ -148,7 +148,9 @@ def test_what_is_wrong_is_said_first(site: Site) -> None:
     person = site.person()
     page = shown(person, "/?range=24h")
     assert "code-review" in page.text.split("Requests")[0]
-    (link,) = [href for href in hrefs(page) if "status=error" in href]
+    failed = [href for href in hrefs(page) if "status=error" in href]
+    (link,) = [href for href in failed if "deployment=" in href]
+    assert [href for href in failed if href != link] == ["/records?range=24h&status=error"], "of all of them"
     calls = shown(person, link)
     assert "Clear" in calls.text
     assert " match" in calls.text

@@ -149,6 +149,17 @@ def test_a_tuning_tells_what_it_found(site: Site) -> None:
         assert person.get(href).status_code in {200, 303} or href.startswith("#"), href
 
 
+def test_what_everybody_gets_by_now_is_not_said_to_wait(site: Site) -> None:
+    """Its release was promoted since: there is nothing to start, and no command that would."""
+    assert site.ledger.served is not None
+    (stable,) = [each.stable for each in site.ledger.served.deployments if each.name == "support"]
+    page = shown(site.person(), f"/tuning/{done(site, release=stable)}")
+    assert "is stable: everybody gets it" in page.text
+    assert "nobody gets it before a rollout" not in page.text
+    assert "rollout start" not in page.text
+    assert not [each for each in page.values("action") if "rollout" in each]
+
+
 def test_a_tuning_that_found_nothing_says_so(site: Site) -> None:
     """No gain, no new release, no button: the holdout stayed closed."""
     nothing = {"better": False, "release": None, "proposed": None, "chosen": None, "judgement": None}

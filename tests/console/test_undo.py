@@ -54,6 +54,31 @@ def test_a_promotion_is_taken_back_on_its_page(site: LoopSite) -> None:
     assert leaf[3]["reason"] == "answers are too short"
 
 
+def test_the_page_of_a_rollout_has_what_can_be_done_about_it(fresh: LoopSite) -> None:
+    """While it runs, and once it is promoted for as long as its release is stable; for who may look there is
+    nothing to press."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.apply(NEW_PROMPT)
+    path = f"/rollouts/{fresh.loop.start().id}"
+    person = fresh.person()
+
+    def forms(who: Any) -> set[str]:
+        return {
+            str(each.get("action")).rpartition("/rollout/")[2]
+            for tag, each in shown(who, path).tags
+            if tag == "form" and "/rollout/" in str(each.get("action"))
+        }
+
+    assert forms(person) == {"pause", "promote", "abort"}
+    assert forms(fresh.person("viewer")) == set()
+    order = {"deployment": "support", "action": "promote", "reason": "looks good"}
+    assert fresh.program().post("/api/v1/rollouts/order", json=order).status_code == 200
+    assert forms(person) == {"undo"}
+    undo = {"deployment": "support", "reason": "no"}
+    assert fresh.program().post("/api/v1/rollouts/undo", json=undo).status_code == 200
+    assert forms(person) == set()
+
+
 def test_another_promotion_than_the_page_showed_is_left_alone(site: LoopSite) -> None:
     """Somebody else was quicker."""
     was = stable(site)

@@ -20,6 +20,7 @@ from airboss.domain.ports import JournalMove, RecordFilter
 from airboss.evaluations.drift import Drift
 from airboss.evaluations.drift_checks import Checks
 from airboss.evaluations.drift_words import drifted
+from airboss.evaluations.ports import Answer
 from airboss.store.drift_rows import checks_of, features_of
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.views import SqlViewStore
@@ -232,11 +233,12 @@ def test_a_model_that_changes_silently_is_noticed(store: SqlViewStore, provider:
     """The same release, another model behind it: found within a few replays; before, nothing is."""
     clock = FixedClock()
 
-    async def ask(deployment: str, prompt: str) -> str | None:
+    async def ask(deployment: str, prompt: str) -> Answer:
         async with httpx2.AsyncClient() as client:
             body = {"model": deployment, "messages": [{"role": "user", "content": prompt}]}
             answer = await client.post(f"{provider.url}/chat/completions", json=body, timeout=20)
-        return answer.json()["choices"][0]["message"]["content"] if answer.is_success else None
+        assert answer.is_success
+        return Answer(text=answer.json()["choices"][0]["message"]["content"])
 
     def look(release: str = "d" * 64) -> Checks:
         checks = CheckPrompts(
@@ -272,14 +274,41 @@ def test_a_model_that_changes_silently_is_noticed(store: SqlViewStore, provider:
     assert look("e" * 64).replays == 1, "a promoted release is no silent change"
 
 
+def test_a_prompt_without_an_answer_says_why(store: SqlViewStore) -> None:
+    """How many had none the last time, and the cause; once all have one, nothing is said."""
+    clock, broken = FixedClock(), True
+
+    async def ask(_deployment: str, prompt: str) -> Answer:
+        return (
+            Answer(error="missing_variable: shop") if broken and prompt == PROMPTS[0] else Answer(text=prompt)
+        )
+
+    checks = CheckPrompts(
+        config=lambda: config(prompts=PROMPTS, every="1h"),
+        releases=lambda: {NAME: "d" * 64},
+        store=store,
+        ask=ask,
+        clock=clock,
+    )
+
+    def look() -> tuple[int, str]:
+        asyncio.run(checks.tick())
+        kept = msgspec.json.decode(store.drift(checks_of(NAME)) or b"", type=Checks)
+        return kept.failed, kept.why
+
+    assert look() == (1, "missing_variable: shop")
+    broken = False
+    assert look() == (0, "")
+
+
 def test_what_is_accepted_while_prompts_are_asked_stays_accepted(store: SqlViewStore) -> None:
     """A drift that somebody accepts while the answers are on their way does not come back with them."""
     accepting = False
 
-    async def ask(_deployment: str, prompt: str) -> str | None:
+    async def ask(_deployment: str, prompt: str) -> Answer:
         if accepting:
             store.put_drift(checks_of(NAME), None)
-        return prompt
+        return Answer(text=prompt)
 
     checks = CheckPrompts(
         config=lambda: config(prompts=PROMPTS, every="1h"),

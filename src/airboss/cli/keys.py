@@ -38,7 +38,8 @@ UserConcurrencyOption = Annotated[str | None, typer.Option(help="Calls of each u
 UserBudgetOption = Annotated[str | None, typer.Option(help="US dollars that each user may spend, or `none`.")]
 UserPerOption = Annotated[str | None, typer.Option(help="What that is for: `month` or `day`.")]
 TeamOption = Annotated[
-    str | None, typer.Option(help="Whose limits and budget it shares, of [teams.NAME], or `none`.")
+    str | None,
+    typer.Option(help="Whose limits and budget it shares: a team's of the configuration, or `none`."),
 ]
 PriorityOption = Annotated[
     str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
@@ -243,13 +244,13 @@ def list_tags(
         return
     from rich.markup import escape  # noqa: PLC0415 - as above
 
-    from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
+    from airboss.governance.budgets import money, spent_money  # noqa: PLC0415 - what JSON output need not load
 
     table = table_of("tag", "value", "spent", "calls")
     for tag in found:
         usd = money(Decimal(str(tag["usd"])))
         for each in tag["values"]:
-            spent = f"{money(Decimal(str(each['spent_usd'])))} of {usd} USD a {tag['per']}"
+            spent = f"{spent_money(Decimal(str(each['spent_usd'])))} of {usd} USD a {tag['per']}"
             table.add_row(
                 escape(plain(tag["name"])),
                 escape(clipped(plain(each["value"]), 60)),  # programs may send whole texts
@@ -281,10 +282,10 @@ def used(limit: dict[str, Any]) -> str:
 
 def said_budget(key: dict[str, Any]) -> str:
     """What is spent of how much, and until when; what each user may spend, and what the team has."""
-    from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
+    from airboss.governance.budgets import money, spent_money  # noqa: PLC0415 - what JSON output need not load
 
     def spent(budget: dict[str, Any]) -> str:
-        so_far, usd = (money(Decimal(str(budget[name]))) for name in ("spent_usd", "usd"))
+        so_far, usd = spent_money(Decimal(str(budget["spent_usd"]))), money(Decimal(str(budget["usd"])))
         return f"{so_far} of {usd} USD a {budget['per']}"
 
     each, team = (key["each_user"] or {}).get("budget"), key.get("team") or {}

@@ -48,20 +48,19 @@ async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force:
     """Ask deployments their fixed prompts until cancelled."""
     from airboss.controller.drift_watch import CheckPrompts  # noqa: PLC0415 - as above
     from airboss.evaluations.datasets import Input, input_digest  # noqa: PLC0415 - as above
-    from airboss.evaluations.ports import Call  # noqa: PLC0415 - as above
+    from airboss.evaluations.ports import Answer, Call  # noqa: PLC0415 - as above
     from airboss.evaluations.targets import Served  # noqa: PLC0415 - as above
 
-    async def ask(deployment: str, prompt: str) -> str | None:
+    async def ask(deployment: str, prompt: str) -> Answer:
         snapshot = ledger.snapshot()
         assert snapshot is not None  # there is a release to ask
         target = Served(snapshot.plan, ledger.standings()).stable(deployment)
         given = Input(messages=({"role": "user", "content": prompt},))
         caller = evals.caller(ledger, data)
         try:
-            answer = await caller.call(Call(target=target, input=given, subject=input_digest(given)))
+            return await caller.call(Call(target=target, input=given, subject=input_digest(given)))
         finally:
             await caller.aclose()
-        return answer.text
 
     def releases() -> dict[str, str]:
         snapshot = ledger.snapshot()

@@ -42,7 +42,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """Answers to fixed prompts: how often they were asked, and those of the last time that are others now,
-    beyond the noise: how many, and for readers which."""
+    beyond the noise: how many, and for readers which. `failed` had no answer then, `why` is the cause for the
+    first of them, for readers."""
 
     state: Standing
     prompts: int
@@ -51,6 +52,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None
     since: datetime | None
     failed: int
+    why: str | None
     e_value: float | None
     changed: tuple[Changed, ...]
     changes: int
@@ -165,6 +167,7 @@ def checked(desk: Desk, name: str, asked: DriftConfig, caller: Caller) -> Checke
         at=state.at if state is not None and state.replays else None,
         since=state.since if state is not None else None,
         failed=state.failed if state is not None else 0,
+        why=(state.why or None) if state is not None and caller.may("reader") else None,
         e_value=state.test.e_value if state is not None and state.test is not None else None,
         changed=state.changed if state is not None and caller.may("reader") else (),
         changes=len(state.changed) if state is not None else 0,

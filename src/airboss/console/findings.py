@@ -62,17 +62,19 @@ def findings(
     causes: Causes,
     firing: Mapping[str, datetime],
     silenced: Mapping[str, str] = MappingProxyType({}),
+    *,
+    about: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
-    """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire. One
-    that says of a deployment what its calls say already is told with them. `silenced` are those that somebody
-    knows of, and why nobody is told."""
+    """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire;
+    `about` says what each measures. One that says of a deployment what its calls say already is told with
+    them. `silenced` are those that somebody knows of, and why nobody is told."""
     bursts = {line.deployment: seen for line in chart.lines if (seen := burst(line)) is not None}
     alarms = {errors_alarm(name): name for name, seen in bursts.items() if seen.lasting}
     others = {name: since for name, since in firing.items() if name not in alarms}
     told = {alarms[name] for name in firing if name in alarms}
     found = [
         *system_findings(status),
-        *alarm_findings(others, silenced),
+        *alarm_findings(others, silenced, about),
         *error_findings(chart, bursts, causes, told),
     ]
     order: dict[Level, int] = {"bad": 0, "warn": 1}
@@ -112,15 +114,17 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     yield from process_findings(status)
 
 
-def alarm_findings(firing: Mapping[str, datetime], silenced: Mapping[str, str]) -> Iterator[Finding]:
+def alarm_findings(
+    firing: Mapping[str, datetime], silenced: Mapping[str, str], about: Mapping[str, str]
+) -> Iterator[Finding]:
     """Alarms that fire, those that began last first, and what is silenced after the others."""
     latest = sorted(firing, key=firing.__getitem__, reverse=True)
     for name in sorted(latest, key=silenced.__contains__)[:ALARMS_NAMED]:
-        why = silenced.get(name)
+        why, words = silenced.get(name), about.get(name, "")
         yield Finding(
             level="bad" if why is None else "warn",
             title=f"The alarm {name} fires",
-            detail="" if why is None else f"It is silenced: {why}",
+            detail=words if why is None else f"{words} It is silenced: {why}".strip(),
             since=firing[name],
             alarm=name,
         )

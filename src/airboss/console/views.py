@@ -16,12 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from airboss.config.tags import TAG_CHARS_MAX, written_tag
-from airboss.console import api_usage, columns
+from airboss.console import api_usage, columns, views_alerts
 from airboss.console.chart import Chart, busiest, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, OWN, body_text, curl, quoted, sendable
 from airboss.console.desk import Desk, newest_of
-from airboss.console.findings import findings, node_findings, system_findings
+from airboss.console.findings import Finding, findings, node_findings, system_findings
 from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
@@ -109,9 +109,7 @@ def overview(desk: Desk, seen: Visit) -> View:
         stats=stats,
         approximate=any(each.approximate for each in stats),
         any_records=bool(stats) or newest_of(desk.log) is not None,
-        findings=findings(
-            desk.status(), whole_chart, partial(causes, desk), firing_since(desk), silenced(desk, seen.now)
-        ),
+        findings=wrong(desk, seen, whole_chart),
         cards=cards(stats, before, whole_chart, earlier=period.short),
         charts=CHARTS,
         single=len(charted.lines) == 1,
@@ -122,6 +120,13 @@ def overview(desk: Desk, seen: Visit) -> View:
         first_call="" if stats else first_call(desk, plan),
         views=api_usage.views_for(desk, seen.caller),
     )
+
+
+def wrong(desk: Desk, seen: Visit, drawn: Chart) -> tuple[Finding, ...]:
+    """What is wrong, with what each alarm that fires is about."""
+    since = firing_since(desk)
+    about = views_alerts.firing(desk, seen) if since else {}
+    return findings(desk.status(), drawn, partial(causes, desk), since, silenced(desk, seen.now), about=about)
 
 
 def causes(desk: Desk, deployment: str, since: datetime, until: datetime | None) -> list[str]:
@@ -267,6 +272,7 @@ def record(desk: Desk, seen: Visit) -> View:
         known=kept is not None,
         release_name=kept.name if kept is not None else None,
         served=found.deployment in deployment_names(plan),
+        keyed=any(each.name == found.key for each in desk.ledger.all_keys()),
         newer=newer_than(desk, found),
         older=older_than(desk, found),
     )

@@ -62,7 +62,7 @@ def listing(desk: Desk, seen: Visit) -> View:
     idle = [s for s in alarms if s.alarm.default and s.value is None and s.alarm.state in calm]
     folded = idle if len(idle) > IDLE_MAX and "all" not in seen.params else []
     listed_too = [each for each in alarms if each not in folded]
-    return View("alerts.html", alarms=alarms, listed=listed_too, folded=len(folded))
+    return View("alerts.html", alarms=alarms, listed=listed_too, folded=len(folded), said=said)
 
 
 def one(desk: Desk, seen: Visit) -> View:
@@ -101,6 +101,39 @@ def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, now: datetime
         chosen=chosen_by(alarm.where),
         well=alarm.state == "firing" and within(alarm),
     )
+
+
+def firing(desk: Desk, seen: Visit) -> dict[str, str]:
+    """What each alarm that fires is about, by its name."""
+    found = api_alarms.alarms(desk, asking(seen)).alarms
+    known = api_alarms.alarms_of(desk, api_alarms.in_force(desk))
+    return {
+        each.name: said(shown(each, known[each.name], None, seen.now))
+        for each in found
+        if each.state == "firing" and each.name in known
+    }
+
+
+def said(one: Shown) -> str:
+    """What an alarm that fires measures, beside its bound, in a sentence or two."""
+    alarm, value = one.alarm, one.value
+    whose = f"{alarm.deployment or alarm.key or alarm.team or alarm.tag or 'Airboss'}{one.chosen}"
+    if value is None:
+        return f"nothing to measure now{f': {alarm.why}' if alarm.why else ''}{more(alarm)}."
+    words = f"{alarm.metric} of {whose} is {value}"
+    if alarm.kind == "burn_rate":
+        words = f"the error budget of {whose} burns {value} as fast as it may"
+    elif alarm.kind == "sequential":
+        words = f"the share of bad calls, {alarm.metric} of {whose}, is {value}"
+    if one.threshold is not None:
+        words += f", {'no longer ' if one.well else ''}{alarm.comparison} {one.threshold}"
+    ends = f" It ends once that has lasted {alarm.hold}." if one.well else ""
+    return f"{words}{more(alarm)}.{ends}"
+
+
+def more(alarm: Alarm) -> str:
+    """What else there is to know of its value."""
+    return f" ({alarm.detail})" if alarm.detail else ""
 
 
 def within(alarm: Alarm) -> bool:

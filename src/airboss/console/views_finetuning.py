@@ -8,7 +8,7 @@ from airboss.console.loss_curve import loss_curve
 from airboss.console.page import Page, View, asking
 from airboss.console.render import Visit
 from airboss.console.views_quality import cancelling
-from airboss.console.views_tuning import gain_picture, gained, known, rollout_of
+from airboss.console.views_tuning import gain_picture, gained, known, reached, rollout_of
 
 LISTED = 100
 
@@ -36,6 +36,7 @@ def finetuning(desk: Desk, seen: Visit) -> View:
         gain=gained(judged),
         holdout=gain_picture(judged, label="new minus today"),
         curve=loss_curve(result.learned.trained.losses) if result is not None else None,
+        reached=reached(desk, result),
         starting=rollout_of(desk, result),
         doing=cancelling(t.id, t.state),
     )

@@ -6,14 +6,16 @@ import json
 
 from airboss.console import api_releases
 from airboss.console.desk import Desk
-from airboss.console.fleet import release_names
-from airboss.console.page import Page, View, asking
+from airboss.console.fleet import fleet, release_names
+from airboss.console.page import Page, View, asking, period_of
 from airboss.console.render import Visit
 from airboss.console.rollout_story import story
+from airboss.console.rollout_words import Doing, doings
 from airboss.console.route import Call
-from airboss.console.views_deployments import difference
+from airboss.console.views_deployments import COARSE, difference
 from airboss.console.views_governance import defined
 from airboss.domain.errors import NotFound
+from airboss.rollouts.live import Rollout
 
 ROLLOUTS = 100
 RELEASES_MAX = 500
@@ -41,9 +43,25 @@ def rollout(desk: Desk, seen: Visit) -> View:
         "rollout.html",
         r=found,
         story=story(desk, found),
+        doings=still(desk, seen, found),
         names=release_names(desk),
         changes=difference(desk, seen, found.baseline, found.release),
     )
+
+
+def still(desk: Desk, seen: Visit, rollout: Rollout) -> tuple[Doing, ...]:
+    """What can be done about a rollout: while it runs, and of one that is stable now, to take it back."""
+    if rollout.final and rollout.stage.state != "promoted":
+        return ()
+    every = fleet(desk, period_of(desk, seen), points=COARSE, now=seen.now)
+    found = next((each for each in every if each.name == rollout.deployment), None)
+    if found is None:
+        return ()
+    if not rollout.final:
+        return doings(desk, found) if found.rollout is not None and found.rollout.id == rollout.id else ()
+    if found.rollout is not None or found.view.stable != rollout.release:
+        return ()
+    return tuple(each for each in doings(desk, found) if each.action == "undo")
 
 
 def releases(desk: Desk, seen: Visit) -> View:

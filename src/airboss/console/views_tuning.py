@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from airboss.console import api_tune
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
@@ -14,6 +16,7 @@ from airboss.console.rollout_words import Doing
 from airboss.console.scatter import scatter
 from airboss.console.views_quality import cancelling, dataset_names
 from airboss.evaluations.intervals import Interval
+from airboss.rollouts.live import Rollout
 from airboss.tuning.acceptance import Judgement
 from airboss.tuning.board import Standing
 from airboss.tuning.finetune_plan import FinetuneResult
@@ -25,6 +28,13 @@ CANDIDATES = 40
 
 PROMPT_MAX = 4_000
 MINUS = "\N{MINUS SIGN}"
+
+
+class Reached(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a release has come in its deployment: its newest `rollout`, and whether it is stable."""
+
+    stable: bool
+    rollout: Rollout | None
 
 
 def tunings(desk: Desk, seen: Visit) -> View:
@@ -56,6 +66,7 @@ def tuning(desk: Desk, seen: Visit) -> View:
         today=result.base.release if result is not None else None,
         chosen=result.chosen.release if result is not None and result.chosen is not None else None,
         prompt=proposed_prompt(result),
+        reached=reached(desk, result),
         starting=rollout_of(desk, result),
         doing=cancelling(t.id, t.state),
     )
@@ -130,9 +141,23 @@ def proposed_prompt(result: TuneResult | None) -> str | None:
     return text if len(text) <= PROMPT_MAX else text[:PROMPT_MAX] + " …"
 
 
-def rollout_of(desk: Desk, result: TuneResult | FinetuneResult | None) -> Doing | None:
-    """The button that begins a rollout of what was found; None where that cannot be."""
+def reached(desk: Desk, result: TuneResult | FinetuneResult | None) -> Reached | None:
+    """How far what was found has come; None where nothing was put into the configuration."""
     if result is None or result.proposed is None or result.release is None:
+        return None
+    digest, plan = result.release.digest, current_plan(desk)
+    own = [each for each in plan.deployments if each.name == result.deployment] if plan is not None else []
+    rollouts = desk.rollouts.list(deployment=result.deployment)
+    return Reached(
+        stable=any(each.stable.digest == digest for each in own),
+        rollout=next((each for each in rollouts if each.release == digest), None),
+    )
+
+
+def rollout_of(desk: Desk, result: TuneResult | FinetuneResult | None) -> Doing | None:
+    """The button that begins a rollout of what was found; None where that cannot be, or it is stable."""
+    came = reached(desk, result)
+    if came is None or came.stable or result is None or result.proposed is None or result.release is None:
         return None
     deployment, release, proposed = result.deployment, result.release, result.proposed
     if deployment not in served(desk):

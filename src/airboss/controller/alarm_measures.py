@@ -16,7 +16,7 @@ from airboss.domain.plan import Budget
 from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
-from airboss.governance.budgets import money, period_end
+from airboss.governance.budgets import money, period_end, spent_money
 from airboss.store.alert_metrics import (
     INTERNAL_KEY,
     calls_in,
@@ -381,10 +381,8 @@ def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> R
     period = "today" if budget.per == "day" else "this month"
     until = f"{period_end(budget, now):%Y-%m-%d}"
     whose = "the one that spent most: " if kind == "tag" else ""
-    return Reading(
-        value=share,
-        detail=f"{whose}${money(spent)} of ${money(budget.usd)} {period}; it begins anew on {until} UTC",
-    )
+    so_far = f"${spent_money(spent)} of ${money(budget.usd)}"
+    return Reading(value=share, detail=f"{whose}{so_far} {period}; it begins anew on {until} UTC")
 
 
 def chosen(rule: AlarmRule) -> RecordFilter | None:

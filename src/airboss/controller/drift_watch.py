@@ -23,6 +23,7 @@ from airboss.evaluations import drift, drift_checks
 from airboss.evaluations.drift import Drift
 from airboss.evaluations.drift_checks import REPEATS, Checks
 from airboss.evaluations.drift_features import Seen, asked_in, embedded, seen, to_embed
+from airboss.evaluations.ports import Answer
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.drift_rows import DriftStore, checks_of, features_of
 
@@ -36,8 +37,8 @@ ones that began after them were looked at already."""
 
 CHECK_EVERY_S: Final = 5.0
 
-Ask = Callable[[str, str], Awaitable[str | None]]
-"""Asks a deployment a prompt; the answer, or None if there was none. Raises AirbossError."""
+Ask = Callable[[str, str], Awaitable[Answer]]
+"""Asks a deployment a prompt. Raises AirbossError."""
 
 log = logging.getLogger(__name__)
 
@@ -176,11 +177,9 @@ class CheckPrompts:
             state = drift_checks.begun(asked.prompts, release, alpha=float(asked.alpha), now=now)
         elif state.replays >= REPEATS and now - state.at < timedelta(seconds=seconds(asked.every) or 0):
             return
-        answers = {}
-        for prompt in state.prompts:
-            answer = await self._ask(deployment, prompt)
-            if answer is not None:
-                answers[prompt] = answer
-        changed = drift_checks.after(state, answers, now=now)
+        said = {prompt: await self._ask(deployment, prompt) for prompt in state.prompts}
+        answers = {prompt: each.text for prompt, each in said.items() if each.text is not None}
+        why = next((each.error for each in said.values() if each.error is not None), "")
+        changed = drift_checks.after(state, answers, now=now, why=why)
         content = msgspec.json.encode(changed)
         await asyncio.to_thread(self._store.move_drift, checks_of(deployment), kept, content)

@@ -42,7 +42,8 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 class Checks(msgspec.Struct, frozen=True, kw_only=True):
     """Where checking stands. `answers` are those of the reference, by prompt; `test` is None while there are
-    too few. `since` is the replay before the first with more changes than the noise explains."""
+    too few. `since` is the replay before the first with more changes than the noise explains.
+    `failed` prompts had no answer the last time; `why` is the cause for the first of them."""
 
     release: str
     prompts: tuple[str, ...]
@@ -54,6 +55,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     changed: tuple[Changed, ...] = ()
     failed: int = 0
+    why: str = ""
 
     @property
     def drifted(self) -> bool:
@@ -73,10 +75,12 @@ def likeness(a: str, b: str) -> float:
     return near(vector(a), vector(b))
 
 
-def after(state: Checks, answers: Mapping[str, str], *, now: datetime) -> Checks:
-    """The state after a replay: the answers by prompt; a prompt without one failed and counts for nothing."""
+def after(state: Checks, answers: Mapping[str, str], *, now: datetime, why: str = "") -> Checks:
+    """The state after a replay: the answers by prompt; a prompt without one failed and counts for nothing;
+    `why` is the cause for the first of these."""
     failed = len(state.prompts) - len(answers)
-    state = msgspec.structs.replace(state, at=now, replays=state.replays + 1, failed=failed)
+    replays, why = state.replays + 1, why[:SHOWN_CHARS] if failed else ""
+    state = msgspec.structs.replace(state, at=now, replays=replays, failed=failed, why=why)
     if state.test is None:
         kept = {each: (*state.answers.get(each, ()), answers[each]) for each in answers}
         merged = {**state.answers, **kept}

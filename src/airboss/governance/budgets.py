@@ -54,6 +54,12 @@ def spent_of(keys: Collection[str], budget: Budget, at: datetime, spent: Iterabl
     return sum((each.usd for each in spent if each.key in keys and since <= each.day < until), Decimal(0))
 
 
+def spent_money(usd: Decimal) -> str:
+    """As `money`, of what was spent: cents from ten cents up, two significant digits below."""
+    digits = 2 if usd == 0 or usd >= Decimal("0.1") else 1 - usd.adjusted()
+    return format(round(usd, digits), "f")
+
+
 def money(usd: Decimal) -> str:
     """An amount as people write it: two decimals, more where it has more."""
     shown = format(usd.normalize(), "f")
