@@ -48,6 +48,7 @@ def well(found: dict[str, Any]) -> bool:
         and found["journal"]["store_up"]
         and not found.get("unrecordable")
         and not found.get("counters_away")
+        and not found.get("kept_plans")
         and not found.get("audit_trouble")
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
@@ -123,12 +124,14 @@ def unserved(found: dict[str, Any]) -> Iterator[str]:
 
 
 def troubles(found: dict[str, Any]) -> Iterator[str]:
-    """Who counts limits, and the audit log, where they are not as they should be."""
+    """Who counts limits, the plan, and the audit log, where they are not as they should be."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     if found.get("counters_away"):
         gateways = many(found["counters_away"], "gateway")
         yield f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
+    for each in found.get("kept_plans", ()):
+        yield f"[yellow]a plan from disk is served[/] by {escape(each)}: its ledger was away at its start"
     if found.get("audit_trouble"):
         yield f"[red]the audit log is not what it was[/]: {escape(found['audit_trouble'])}"
 

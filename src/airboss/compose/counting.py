@@ -37,7 +37,7 @@ def limiting(data: DataDir, store: StoreConfig, name: str) -> Iterator[Limiter]:
 
     worker = f"{name}-{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
-        spends = stack.enter_context(open_spends(data))
+        spends = stack.enter_context(open_spends(data, late=True))
         counters = counters_of(data, store, worker, stack)
         yield Limiter(counters, clock=SystemClock(), spending=spends.since, of_users=spends.of_users)
 

@@ -60,7 +60,7 @@ def status_over(
 ) -> Callable[[], SystemStatus]:
     """How everything stands, asked again at each call."""
     from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - not for gateways
-    from airboss.controller.status import gather, with_silence  # noqa: PLC0415 - as above
+    from airboss.controller.status import gather, kept_plans, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import shut_places, target_uses  # noqa: PLC0415 - as above
 
@@ -87,6 +87,7 @@ def status_over(
             missing=missing_keys if up is not None else lambda _: (),
             shut=shut_places(alive.values()),
             counters_away=gauge_of(counts, "counters_away", now),
+            kept_plans=list(kept_plans(alive)),
             unrecordable=[
                 f"{name}: {each.unrecordable}" for name, each in alive.items() if each.unrecordable
             ],

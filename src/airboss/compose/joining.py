@@ -28,7 +28,7 @@ from airboss.compose.parts import (
     ADMIN_KEY_ENV,
     SystemClock,
     applied_config,
-    open_ledger,
+    open_plans,
     own_keys,
     preset_admin_key,
     preset_key,
@@ -51,7 +51,6 @@ from airboss.compose.up import (
 )
 from airboss.config import Config
 from airboss.domain.errors import SetupError, StoreUnavailable, WrongCall
-from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir, private
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone
@@ -61,6 +60,7 @@ from airboss.telemetry import logs
 if TYPE_CHECKING:
     from airboss.controller.leader_http import HttpLeader
     from airboss.store.erasure_rows import Erasure
+    from airboss.store.kept_plan import PlanSource
     from airboss.telemetry.shipping import Shipping
 
 REPORT_S = 1.0
@@ -83,7 +83,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
     with lock_patiently(data) as lock, private(), ExitStack() as opened:
         data.choose_ledger(ledger_named_in(options.config))
         check_reached(data, options.config)
-        ledger = opened.enter_context(open_ledger(data))
+        ledger = opened.enter_context(open_plans(data))
         if ledger.config() is None:
             raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
         config = applied_config(ledger, data)
@@ -168,7 +168,7 @@ def check_joins(config: Config, data: DataDir) -> None:
         )
 
 
-def check_leader(leader: HttpLeader, ledger: Ledger, url: str, *, again: bool) -> None:
+def check_leader(leader: HttpLeader, ledger: PlanSource, url: str, *, again: bool) -> None:
     """Raise SetupError where the Airboss that was named is not the ledger's, or is of another version; where
     nobody answers, unless this machine has joined before."""
     from airboss.console.api_nodes import ledger_mark  # noqa: PLC0415 - only here
@@ -208,7 +208,7 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
     data, stop = DataDir(data_dir), threading.Event()
     ready = fleet.joined_path(data.run_dir)
     ready.unlink(missing_ok=True)
-    with role_lock(data), open_ledger(data) as ledger, ExitStack() as opened:
+    with role_lock(data), open_plans(data) as ledger, ExitStack() as opened:
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("controller", log_format=log_format, redact=redact)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -217,7 +217,7 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
         up = runfiles.read_up(data.run_dir)
         base_url, workers = (up.elsewhere, up.workers) if up is not None else ("", 0)
         leader = opened.enter_context(closing(leader_of(data, url, base_url, workers)))
-        people = opened.enter_context(closing(SqlErasures(data.ledger_url)))
+        people = opened.enter_context(closing(SqlErasures(data.ledger_url, late=True)))
         shipping = Shipping(data.journal_dir, leader, before=forgetting(data, people.pending))
         give_way()
         ready.write_text(str(os.getpid()))

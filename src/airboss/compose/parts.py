@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
     from airboss.governance.ledger_notes import LedgerNotes
     from airboss.store.audit_rows import AuditLog
+    from airboss.store.kept_plan import PlanSource
     from airboss.telemetry.metrics import Counts
     from airboss.telemetry.remote import Nodes
 
@@ -63,6 +64,23 @@ def open_ledger(data: DataDir) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def open_plans(data: DataDir) -> Iterator[PlanSource]:
+    """The ledger as gateways read it, closed at the end: of one on a server that is away what was kept here.
+    Raises SetupError where there is neither."""
+    from airboss.store.kept_plan import KeptPlans, PlanFile  # noqa: PLC0415 - as above
+    from airboss.store.ledger import SqlLedger  # noqa: PLC0415 - as above
+
+    url = data.ledger_url
+    with closing(SqlLedger(url, late=True)) as ledger:
+        if not url.startswith("postgres"):
+            yield ledger
+            return
+        plans = KeptPlans(ledger, PlanFile(data.plan_dir, url), now=SystemClock().now)
+        plans.begin()
+        yield plans
 
 
 @contextmanager
@@ -107,7 +125,7 @@ def _shared(data: DataDir, file: int, held: ExitStack) -> bool:
     return True
 
 
-def applied_config(ledger: Ledger, data: DataDir) -> Config:
+def applied_config(ledger: PlanSource, data: DataDir) -> Config:
     """The configuration in force. Raises SetupError before the first.
 
     Under `airboss up` it has the [tls] that `up` started with: a changed one must not come into force with a
@@ -182,7 +200,7 @@ def ledger_notes(ledger: Ledger, audit: AuditLog) -> LedgerNotes:
     return LedgerNotes(ledger, audit, SystemClock())
 
 
-def redactor(ledger: Ledger, own_secrets: tuple[str, ...]) -> LogRedactor:
+def redactor(ledger: PlanSource, own_secrets: tuple[str, ...]) -> LogRedactor:
     """Takes our secrets and the providers' of now out of log lines; it can be told of others."""
     from airboss.compose.redaction import LogRedactor, secrets_in_force  # noqa: PLC0415 - roles with secrets
 

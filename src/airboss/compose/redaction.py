@@ -15,8 +15,8 @@ from airboss.governance.secrets import provider_secrets
 from airboss.store.datadir import read_secret
 
 if TYPE_CHECKING:
-    from airboss.domain.ports import Ledger
     from airboss.domain.record import Redacted
+    from airboss.store.kept_plan import PlanSource
 
 LEARNED_MAX = 1_000
 """Secrets that came later and are looked for; beyond that the oldest of them is forgotten."""
@@ -51,7 +51,7 @@ class LogRedactor:
                 self._redactor = Redactor([*self._first, *self._learned])
 
 
-def secrets_in_force(ledger: Ledger) -> tuple[str, ...]:
+def secrets_in_force(ledger: PlanSource) -> tuple[str, ...]:
     """The providers' keys that the plan in force uses."""
     snapshot = ledger.snapshot()
     if snapshot is None:
@@ -62,7 +62,7 @@ def secrets_in_force(ledger: Ledger) -> tuple[str, ...]:
 class Redacting:
     """A chore: the redactor learns the keys of each plan."""
 
-    def __init__(self, ledger: Ledger, redact: LogRedactor) -> None:
+    def __init__(self, ledger: PlanSource, redact: LogRedactor) -> None:
         self._ledger = ledger
         self._redact = redact
         self._seen = -1

@@ -25,6 +25,7 @@ from airboss.compose.parts import (
     found_alone,
     machines,
     open_ledger,
+    open_plans,
     own_keys,
     provider_key,
     redactor,
@@ -69,8 +70,8 @@ def run_gateway(
     data = DataDir(data_dir)
     with (
         role_lock(data),
-        open_ledger(data) as ledger,
-        open_responses(data) as responses,
+        open_plans(data) as ledger,
+        open_responses(data, late=True) as responses,
         ExitStack() as stack,
     ):
         config = applied_config(ledger, data)

@@ -85,11 +85,11 @@ def open_views(data: DataDir) -> AbstractContextManager[SqlViewStore]:
     return closing(SqlViewStore(data.ledger_url))
 
 
-def open_spends(data: DataDir) -> AbstractContextManager[SqlSpends]:
-    """What the keys of a data directory have spent, closed at the end."""
+def open_spends(data: DataDir, *, late: bool = False) -> AbstractContextManager[SqlSpends]:
+    """What the keys of a data directory have spent, closed at the end. `late` as in `LedgerPart`."""
     from airboss.store.spends import SqlSpends  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    return closing(SqlSpends(data.ledger_url))
+    return closing(SqlSpends(data.ledger_url, late=late))
 
 
 def open_proposals(data: DataDir) -> AbstractContextManager[SqlProposals]:
@@ -167,11 +167,11 @@ def open_evals(data: DataDir) -> AbstractContextManager[EvalStore]:
     return closing(SqlEvalStore(data.ledger_url))
 
 
-def open_responses(data: DataDir) -> AbstractContextManager[SqlResponseStore]:
-    """The kept responses of a data directory, closed at the end."""
+def open_responses(data: DataDir, *, late: bool = False) -> AbstractContextManager[SqlResponseStore]:
+    """The kept responses of a data directory, closed at the end. `late` as in `LedgerPart`."""
     from airboss.store.responses import SqlResponseStore  # noqa: PLC0415 - SQLAlchemy, where it is needed
 
-    return closing(SqlResponseStore(data.ledger_url))
+    return closing(SqlResponseStore(data.ledger_url, late=late))
 
 
 def open_rollouts(data: DataDir) -> AbstractContextManager[SqlRolloutStore]:

@@ -53,6 +53,7 @@ from airboss.telemetry import logs
 
 if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
+    from airboss.store.kept_plan import PlanSource
 
 log = logging.getLogger("airboss.up")
 
@@ -205,7 +206,7 @@ def tell_where(
     runfiles.write_up(data.run_dir, up)
 
 
-def relearning(ledger: Ledger, redact: LogRedactor) -> AbstractContextManager[None]:
+def relearning(ledger: PlanSource, redact: LogRedactor) -> AbstractContextManager[None]:
     """Keeps keys of providers out of logs, those of later plans too."""
     works = {"keys of providers kept out of logs": Redacting(ledger, redact)}
     return looking_after(works, broke=lambda: signal.raise_signal(signal.SIGTERM))

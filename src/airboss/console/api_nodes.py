@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,8 +11,10 @@ from airboss import __version__
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, Unavailable
-from airboss.domain.ports import Ledger
 from airboss.telemetry.remote import PIECE_BYTES_MAX, Node, Nodes, Report
+
+if TYPE_CHECKING:
+    from airboss.store.kept_plan import PlanSource
 
 
 class NodesAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +91,7 @@ def nodes_of(desk: Desk) -> Nodes:
     return desk.nodes
 
 
-def ledger_mark(ledger: Ledger) -> str | None:
+def ledger_mark(ledger: PlanSource) -> str | None:
     """What tells one ledger from others, and tells nothing else: it follows from the key of Airboss's own."""
     snapshot = ledger.snapshot()
     own = next((key for key in snapshot.keys if key.internal), None) if snapshot is not None else None

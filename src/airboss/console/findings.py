@@ -139,6 +139,10 @@ def process_findings(status: SystemStatus) -> Iterator[Finding]:
     for each in status.unrecordable:
         name, _, why = each.partition(": ")
         yield Finding(level="bad", title=f"{name} serves no call.", detail=f"{why[:1].upper()}{why[1:]}.")
+    for each in status.kept_plans:
+        name, _, which = each.partition(": ")
+        detail = f"The ledger was away when it started: it serves {which}, and keys as they were then."
+        yield Finding(level="warn", title=f"{name} serves a plan from disk.", detail=detail)
     for process in status.processes:
         if process.state == "backing_off":
             detail = process.detail or f"It was restarted {process.restarts} times and is tried again."

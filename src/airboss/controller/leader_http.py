@@ -70,6 +70,7 @@ class HttpLeader:
                 written_at=each.written_at,
                 plan=each.plan,
                 revision=each.revision,
+                kept_at=each.kept_at,
                 outstanding=each.outstanding,
                 targets=each.targets,
                 limits=each.limits,

@@ -49,12 +49,13 @@ def gather(
     missing: Callable[[Target], Sequence[str]] = lambda _: (),
     shut: Mapping[ShownPlace, str] = NONE_SHUT,
     counters_away: int = 0,
+    kept_plans: Sequence[str] = (),
     unrecordable: Sequence[str] = (),
 ) -> SystemStatus:
     """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
     are what gateways count at each replica, where that is known, `targets` how each place does, `missing` why
     keys of a target cannot be had, `shut` the places that are left alone by all gateways, and why;
-    `counters_away` and `unrecordable` as `SystemStatus` has them."""
+    `counters_away`, `kept_plans` and `unrecordable` as `SystemStatus` has them."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -91,6 +92,7 @@ def gather(
         journal=journal,
         breakers=tuple(open_breakers(targets)),
         counters_away=counters_away,
+        kept_plans=tuple(kept_plans),
         unrecordable=tuple(unrecordable),
     )
 
@@ -111,6 +113,13 @@ def with_silence(
         else:
             found.append(each)
     return found
+
+
+def kept_plans(counts: Mapping[str, Counts]) -> Iterator[str]:
+    """Which gateways serve a plan from disk, and when the ledger last had it."""
+    for name, each in counts.items():
+        if each.kept_at is not None:
+            yield f"{name}: plan {each.plan}, which the ledger had at {each.kept_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def open_breakers(targets: Sequence[TargetUse]) -> Iterator[BreakerStatus]:

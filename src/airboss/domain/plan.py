@@ -107,7 +107,6 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model is reached.
-
     `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`); a local model has one for
     each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret. `upstream_model` is the name
     sent upstream. `price` None means unknown, so that cost is null; `priced_by` is where it came from, as in

@@ -64,7 +64,6 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How far the record store is behind the journals.
-
     `unmoved_bytes` are bytes of frames not taken yet; `oldest_unmoved_at` is when the oldest of them was
     written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
     `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
@@ -126,7 +125,8 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan. `running`
     False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url` ends with
     `/v1`. `erasures_pending` are people to be forgotten, `counters_away` gateways that do not reach who
-    counts limits, `unrecordable` which can record no call; `audit_trouble`: the audit log was edited."""
+    counts limits, `kept_plans` which serve a plan from disk, `unrecordable` which can record no call;
+    `audit_trouble`: the audit log was edited."""
 
     version: str
     running: bool
@@ -146,5 +146,6 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     erasures_pending: int = 0
     breakers: tuple[BreakerStatus, ...] = ()
     counters_away: int = 0
+    kept_plans: tuple[str, ...] = ()
     unrecordable: tuple[str, ...] = ()
     audit_trouble: str | None = None

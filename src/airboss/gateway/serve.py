@@ -19,7 +19,7 @@ import msgspec
 
 from airboss.config.prices import PriceTable
 from airboss.domain.errors import SetupError, Unavailable
-from airboss.domain.ports import Clock, Ledger
+from airboss.domain.ports import Clock
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.http1 import Connection
 from airboss.gateway.ids import STEP_MS_MAX
@@ -39,6 +39,7 @@ from airboss.governance.owner import Owner
 from airboss.governance.windows import steady
 from airboss.providers import o200k
 from airboss.store.daemons import Daemons
+from airboss.store.kept_plan import PlanSource
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
 
@@ -83,7 +84,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def serve(
     *,
-    ledger: Ledger,
+    ledger: PlanSource,
     journal: JournalWriter,
     listen: socket.socket,
     settings: GatewaySettings,
@@ -210,12 +211,12 @@ def _signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> Iterato
 
 
 async def _follow_plan_once(
-    worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
+    worker: Worker, ledger: PlanSource, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
-    """Swap the view whole if the ledger has a newer one, or if a key's secret in it has had its time."""
+    """Swap the view whole if the ledger has a newer one."""
     held = worker.serving.revision if worker.serving is not None else 0
-    outdated = worker.serving is not None and worker.serving.outdated(worker.clock.now())
-    if await asyncio.wrap_future(_threads.submit(ledger.revision)) == held and not outdated:
+    _age(worker)
+    if await asyncio.wrap_future(_threads.submit(ledger.revision)) == held:
         return
     snapshot = await asyncio.wrap_future(_threads.submit(ledger.snapshot))
     if snapshot is None:
@@ -247,8 +248,15 @@ async def _follow_plan_once(
     await worker.share(settings.metrics_dir)  # whoever made the change waits for this
 
 
+def _age(worker: Worker) -> None:
+    """Take secrets out of the view that have had their time, whether the ledger can be asked or not."""
+    now = worker.clock.now()
+    if worker.serving is not None and worker.serving.outdated(now):
+        worker.serving = worker.serving.aged(now)
+
+
 async def _follow_plan(
-    worker: Worker, ledger: Ledger, settings: GatewaySettings, provider_key: ProviderKey
+    worker: Worker, ledger: PlanSource, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
     away = False
     while True:
@@ -271,6 +279,7 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         free_memory.bound()
+        _age(worker)  # a ledger that hangs has `_follow_plan` wait
         if worker.cache is not None and worker.serving is not None:
             worker.cache.sweep(worker.serving.plan.deployments)
         await worker.share(settings.metrics_dir)

@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
-from airboss.domain.ports import Snapshot
+from airboss.domain.ports import ApiKey, Snapshot
 from airboss.domain.release import Policy, Release
 from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway.misnamed import unknown_model
@@ -23,6 +23,7 @@ from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor
 from airboss.governance.sources import Network, is_from
 from airboss.releases.variant import Variant, reached, varied
+from airboss.store.kept_plan import KeptSnapshot
 
 if TYPE_CHECKING:
     from airboss.gateway.limits import Limiter
@@ -119,7 +120,10 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked again beside each deployment that has such."""
     by_digest: Mapping[str, Branch]
     """Every release that our own calls may name."""
+    keys: tuple[ApiKey, ...]
     keyring: Keyring
+    kept_at: datetime | None = None
+    """When the ledger had it last, of a plan that was kept on disk and that it has not said since."""
     redactor: Redactor
     secrets: Mapping[str, str]
     """A provider's secret by its reference."""
@@ -149,6 +153,10 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a secret that this view accepts is good no more."""
         changes_at = self.keyring.changes_at
         return changes_at is not None and changes_at <= now
+
+    def aged(self, now: datetime) -> Serving:
+        """The same view without the secrets that are good no more by now."""
+        return msgspec.structs.replace(self, keyring=Keyring(self.keys, now=now), seen={})
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
         """Who calls, by `authorization: Bearer` or `x-api-key`. Raises Unauthenticated, and PermissionDenied
@@ -335,7 +343,7 @@ def build_serving(
     now: datetime | None = None,
 ) -> Serving:
     """Build the view. `own_secrets` are keys of ours that must never be recorded either. It holds until its
-    keyring changes, if that ever does: build it again then, though the snapshot is the same."""
+    keyring changes, if that ever does: it is `aged` then."""
     by_name: dict[str, DeploymentPlan] = {}
     secrets: dict[str, str] = {}
     missing: dict[str, Unavailable] = {}
@@ -374,7 +382,9 @@ def build_serving(
         preview=previews_of(plan),
         shadow=shadows_of(plan),
         by_digest=by_digest,
+        keys=snapshot.keys,
         keyring=Keyring(snapshot.keys, now=now),
+        kept_at=snapshot.kept_at if isinstance(snapshot, KeptSnapshot) else None,
         redactor=Redactor([*secrets.values(), *own_secrets]),
         secrets=secrets,
         missing=missing,

@@ -79,8 +79,12 @@ class Worker:
     def counts(self) -> Counts:
         """What this worker shares: its metrics, and what the controller scales and drains by."""
         counts = self.metrics.counts(self.clock.now(), begins=not self._unshared)
+        kept_at = None
         if self.serving is not None:
             counts.plan, counts.revision = self.serving.plan.number, self.serving.revision
+            kept_at = counts.kept_at = self.serving.kept_at
+        age = (counts.written_at - kept_at).total_seconds() if kept_at is not None else 0.0
+        counts.gauges |= {"plan_from_disk": float(kept_at is not None), "plan_from_disk_age_seconds": age}
         counts.outstanding = self.executor.places.outstanding()
         now = time.perf_counter()
         counts.targets = self.executor.places.uses(now)

@@ -13,6 +13,7 @@ cache.db                 SQLite: answers that deployments with a cache keep
 brought                  ids of the calls that imports have stored lately
 ended                    sessions of the console that were signed out of
 node                     what this machine is called where it has joined
+plan/last                the plan that gateways start from while a ledger on a server is away
 nodes.json               the machines that have joined this one
 prices.toml              a table of prices that was put in place of the shipped one
 counters/                what limits have counted, for a process that is killed
@@ -158,6 +159,11 @@ class DataDir:
     def journal_dir(self) -> Path:
         """The root of the workers' journals."""
         return self.path / "journal"
+
+    @property
+    def plan_dir(self) -> Path:
+        """The plan that was served last, kept for a start without the ledger."""
+        return self.path / "plan"
 
     @property
     def nodes_path(self) -> Path:

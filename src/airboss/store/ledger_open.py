@@ -33,7 +33,32 @@ process may have."""
 
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
+AWAY = (
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Network is unreachable",
+    "No route to host",
+    "failed: No such file or directory",
+    "could not translate host name",
+    "failed to resolve host",
+    "connection timeout expired",
+    "timeout expired",
+    "server closed the connection unexpectedly",
+    "the connection is lost",
+    "the database system is",  # starting up, shutting down, not yet accepting connections
+    "terminating connection",
+    "SSL SYSCALL error",
+    "could not receive data from server",
+    "could not send data to server",
+)
+"""What libpq, whose words are English, and PostgreSQL say where no server is there. All else is a no."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class LedgerAway(SetupError):
+    """No server is there now; of one that says no it is not this."""
 
 
 def open_engine(url: str, *, moved: bool = False) -> Engine:
@@ -49,7 +74,7 @@ def open_engine(url: str, *, moved: bool = False) -> Engine:
             # It gives the files beside it the same mode, and keys' digests are nobody's business.
             Path(engine.url.database).touch(mode=0o600)
     try:
-        _bring_up_to_date(engine, moved=moved)
+        bring_up_to_date(engine, moved=moved)
     except DBAPIError as error:
         engine.dispose()
         raise cannot(error, engine) from error
@@ -136,7 +161,9 @@ def cannot(error: DBAPIError | AllTaken, engine: Engine) -> SetupError:
         # Where TLS may be left out the server was asked twice, and has said the same twice.
         lines = dict.fromkeys(words.removeprefix("connection failed: ").splitlines())
         said = " ".join(" ".join(lines).split())[:400]
-        return SetupError(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
+        away = isinstance(error, AllTaken) or any(each in said for each in AWAY)
+        kind = LedgerAway if away else SetupError
+        return kind(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
     if any(each in words for each in ("malformed", "not a database", "no such table")):
@@ -198,7 +225,8 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _bring_up_to_date(engine: Engine, *, moved: bool) -> None:
+def bring_up_to_date(engine: Engine, *, moved: bool) -> None:
+    """Bring the schema up to date. Raises SetupError where it is not for us, and what a database raises."""
     with engine.connect() as connection:
         found = _schema(connection)
     if found == SCHEMA or (found == MOVED and moved):

@@ -11,7 +11,16 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from airboss.domain.errors import SetupError
-from airboss.store.ledger_open import REFUSALS, cannot, edited, open_engine, writing
+from airboss.store.ledger_open import (
+    REFUSALS,
+    bring_up_to_date,
+    cannot,
+    edited,
+    engine_on,
+    open_engine,
+    read_url,
+    writing,
+)
 from airboss.store.ledger_unchanged import Version
 from airboss.store.opened_file import OpenedFile
 
@@ -37,10 +46,12 @@ _together: ContextVar[dict[str, _Together]] = ContextVar("together", default={})
 
 class LedgerPart:
     """Connections to a ledger that is brought up to date first. Safe to use by threads, and by several
-    processes on one database. Raises SetupError if it cannot be opened or, later, used."""
+    processes on one database. Raises SetupError if it cannot be opened or, later, used. `late`: one on a
+    server is opened, and brought up to date, when it is first used."""
 
-    def __init__(self, url: str, *, moved: bool = False) -> None:
-        self._engine = open_engine(url, moved=moved)
+    def __init__(self, url: str, *, moved: bool = False, late: bool = False) -> None:
+        self._late = late and read_url(url).get_backend_name() == "postgresql"
+        self._engine = engine_on(url) if self._late else open_engine(url, moved=moved)
         self._writer = writing(self._engine)
         self._place = self._engine.url.render_as_string(hide_password=True)
         file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
@@ -70,8 +81,11 @@ class LedgerPart:
         except REFUSALS as error:
             raise cannot(error, self._engine) from error
 
-    def _check_file(self) -> None:
+    def _check(self) -> None:
         """Raise SetupError where SQLite's file is not the one that was opened any more."""
+        if self._late:
+            bring_up_to_date(self._engine, moved=False)
+            self._late = False
         trouble = self._file.trouble() if self._file is not None else None
         if trouble is not None:
             raise SetupError(f"the ledger {trouble}")
@@ -88,7 +102,7 @@ class LedgerPart:
             if shared is not None:
                 yield shared
                 return
-            self._check_file()
+            self._check()
             with self._engine.connect() as connection:
                 yield connection
         except REFUSALS as error:
@@ -100,7 +114,7 @@ class LedgerPart:
     def _write(self) -> Iterator[Connection]:
         """As `_read`, in a transaction that has the write lock from its start and is on disk at its end."""
         try:
-            self._check_file()
+            self._check()
             held = _together.get().get(self._place)
             if held is not None:
                 yield held.begun()

@@ -30,6 +30,8 @@ from airboss.telemetry.metrics import (
 )
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
 
+KEPT_AGE: Final = "plan_from_disk_age_seconds"
+"""A gauge of which the oldest is shown, not the sum."""
 LIMITS_MAX: Final = 1_000
 """Limits of MANY that are shown: the fullest."""
 MANY: Final = ("key", "team", "user")
@@ -72,7 +74,8 @@ class Exposition(Collector):
                 for outcome, n in sent.items():
                     into_sent[outcome] = into_sent.get(outcome, 0) + n
             for name, value in each.gauges.items():
-                self._gauges[name] = self._gauges.get(name, 0.0) + value
+                other = self._gauges.get(name, 0.0)
+                self._gauges[name] = max(other, value) if name == KEPT_AGE else other + value
 
     def written(self, accept: str = "") -> tuple[bytes, str]:
         """Its text, and in which format that is, as a content type: OpenMetrics where `accept`, the header of
@@ -247,6 +250,8 @@ GAUGES = {
     "counters_away": "Gateway workers that do not reach who counts limits, and refuse limited calls.",
     "journal_unwritable": "Gateway workers that can record no call, and so serve none.",
     "plan_number": "The plan being served.",
+    "plan_from_disk": "Gateway workers that started without the ledger and serve the plan kept on disk.",
+    "plan_from_disk_age_seconds": "Since the ledger was last seen to have that plan; the oldest.",
     "plan_age_seconds": "Since the plan being served was published.",
     "journal_unmoved_bytes": "Journal bytes that the record store has not taken yet.",
     "journal_lag_seconds": "Age of the oldest record that the record store has not taken yet.",

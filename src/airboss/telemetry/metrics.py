@@ -200,7 +200,7 @@ def shown_url(url: str) -> str:
 
 
 class Counts(msgspec.Struct):
-    """All that one process shares. `gauges` of several processes are added up."""
+    """All that one process shares. `gauges` of several processes are added up, but for ages."""
 
     written_at: datetime
     series: list[Series] = []
@@ -215,6 +215,8 @@ class Counts(msgspec.Struct):
     """The plan that a gateway serves from."""
     revision: int = 0
     """The state of the ledger that it serves, keys and all."""
+    kept_at: datetime | None = None
+    """When the ledger last had the plan that a gateway serves from disk; None: it serves what the ledger says."""
     outstanding: dict[str, int] = {}
     """A gateway's calls that are being answered by upstreams, by base URL; those without any are left out."""
     replicas: dict[str, dict[str, int]] = {}

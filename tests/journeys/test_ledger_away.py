@@ -1,0 +1,91 @@
+"""A ledger in PostgreSQL that is away while gateways and machines start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
+from tests.journeys.test_joined import all_moved, chat, joined
+from tests.support import postgres
+from tests.support.airboss import Airboss
+from tests.support.between import Between
+from tests.support.valkey import ValkeyServer, valkey, valkey_process
+from tests.support.wait import until
+
+__all__ = ["valkey", "valkey_process"]
+
+
+@contextmanager
+def between(folder: Path) -> Iterator[tuple[Between, str]]:
+    """A network to a database of the folder's, and its URL."""
+    parts = urlsplit(postgres.database(folder))
+    at = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    with Between(f"{at['host']}/.s.PGSQL.{at['port']}") as network:
+        yield network, f"postgresql://{at['user']}@127.0.0.1:{network.port}{parts.path}"
+
+
+def test_a_gateway_starts_from_the_plan_it_had(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Killed while the ledger is away it serves on, says so, and what was revoked meanwhile is refused as soon
+    as the ledger is back; so does a machine that is started then."""
+    with between(tmp_path) as (network, url):
+        text = fake(fake_process.url, f'[store]\nledger = "{url}"\ncounters = "{valkey.url}"\n')
+        with (
+            Airboss(tmp_path / "leads", text) as leads,
+            joined(tmp_path / "joined", text, leads) as other,
+        ):
+            key = leads.ready["api_key"]
+            team = json.loads(leads.verb("keys", "create", "team", "--json"))["key"]
+            gone = json.loads(leads.verb("keys", "create", "gone", "--json"))["key"]
+            leads.verb("keys", "revoke", "gone")
+            for each in (leads, other):
+                until(lambda each=each: chat(each, team).status_code == 200)
+                kept = each.data / "plan/last"
+                assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+                assert not any(secret.encode() in kept.read_bytes() for secret in (key, team, gone))
+            network.cut()
+            for each in (leads, other):
+                restarted(each)
+                assert chat(each, team).status_code == 200
+                assert chat(each, gone).status_code == 401
+                assert metric(each, "airboss_plan_from_disk") == 1
+            assert other.stop() == 0
+            other.start()
+            assert chat(other, team).status_code == 200
+            unknown = json.dumps(leads.status()["kept_plans"])
+            assert "gateway-0: plan 1, which the ledger had at" in unknown
+            network.mend()
+            leads.verb("keys", "revoke", "team")
+            for each in (leads, other):
+                until(lambda each=each: chat(each, team).status_code == 401, timeout_s=5)
+                until(lambda each=each: metric(each, "airboss_plan_from_disk") == 0)
+                assert chat(each, key).status_code == 200
+            until(lambda: leads.status()["kept_plans"] == [])
+            all_moved(leads)
+            assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+
+
+def restarted(at: Airboss) -> None:
+    """The gateway was killed, and another one answers."""
+    before = at.pid("gateway-0")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    until(lambda: at.pid("gateway-0") not in {None, before}, timeout_s=20)
+
+
+def metric(at: Airboss, name: str) -> float:
+    """A gauge of its gateways."""
+    said = httpx2.get(f"{at.ready['base_url'].removesuffix('/v1')}/metrics", timeout=20).text
+    [line] = [each for each in said.splitlines() if each.startswith(f"{name} ")]
+    return float(line.split()[1])
