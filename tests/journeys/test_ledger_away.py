@@ -6,8 +6,11 @@ import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -37,8 +40,8 @@ def between(folder: Path) -> Iterator[tuple[Between, str]]:
 def test_a_gateway_starts_from_the_plan_it_had(
     fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    """Killed while the ledger is away it serves on, says so, and what was revoked meanwhile is refused as soon
-    as the ledger is back; so does a machine that is started then."""
+    """Killed while the ledger is away it serves on, says so, and what was revoked meanwhile is refused as
+    soon as the ledger is back; so does a machine that is started then."""
     with between(tmp_path) as (network, url):
         text = fake(fake_process.url, f'[store]\nledger = "{url}"\ncounters = "{valkey.url}"\n')
         with (
@@ -50,7 +53,7 @@ def test_a_gateway_starts_from_the_plan_it_had(
             gone = json.loads(leads.verb("keys", "create", "gone", "--json"))["key"]
             leads.verb("keys", "revoke", "gone")
             for each in (leads, other):
-                until(lambda each=each: chat(each, team).status_code == 200)
+                until(partial(answers, each, team, 200))
                 kept = each.data / "plan/last"
                 assert stat.S_IMODE(kept.stat().st_mode) == 0o600
                 assert not any(secret.encode() in kept.read_bytes() for secret in (key, team, gone))
@@ -63,17 +66,52 @@ def test_a_gateway_starts_from_the_plan_it_had(
             assert other.stop() == 0
             other.start()
             assert chat(other, team).status_code == 200
-            unknown = json.dumps(leads.status()["kept_plans"])
-            assert "gateway-0: plan 1, which the ledger had at" in unknown
+            found = leads.status()
+            assert found["kept_plans"][0].startswith("gateway-0: plan 1, which the ledger had at ")
+            assert "Connection refused" in found["ledger_trouble"]
+            assert [each["name"] for each in found["deployments"]] == ["support"]
             network.mend()
             leads.verb("keys", "revoke", "team")
             for each in (leads, other):
-                until(lambda each=each: chat(each, team).status_code == 401, timeout_s=5)
-                until(lambda each=each: metric(each, "airboss_plan_from_disk") == 0)
+                until(partial(answers, each, team, 401), timeout_s=5)
+                assert metric(each, "airboss_plan_from_disk") == 0
                 assert chat(each, key).status_code == 200
             until(lambda: leads.status()["kept_plans"] == [])
+            assert leads.status()["ledger_trouble"] is None
             all_moved(leads)
             assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+
+
+def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """Within 3 s, with what is known, whoever else waits; and what was started from disk follows after."""
+    with between(tmp_path) as (network, url):
+        text = fake(fake_process.url, f'[store]\nledger = "{url}"\n')
+        with Airboss(tmp_path / "leads", text) as leads:
+            key = leads.ready["api_key"]
+            until(lambda: leads.status()["processes"])
+            network.silence()
+            with ThreadPoolExecutor(20) as others:
+                for _ in range(20):
+                    others.submit(leads.api, "releases")
+                for _ in range(3):
+                    began = time.monotonic()
+                    found = leads.api("status")
+                    assert time.monotonic() - began < 3
+                    assert found["ledger_trouble"].startswith("the ledger")
+                    assert [each["name"] for each in found["deployments"]] == ["support"]
+                restarted(leads)
+                assert chat(leads, key).status_code == 200
+                assert metric(leads, "airboss_plan_from_disk") == 1
+                assert 0 < metric(leads, "airboss_plan_from_disk_age_seconds") < 3600
+                network.mend()
+            until(lambda: leads.status()["ledger_trouble"] is None)
+            until(lambda: metric(leads, "airboss_plan_from_disk") == 0)
+            assert chat(leads, key).status_code == 200
+
+
+def answers(at: Airboss, key: str, status: int) -> bool:
+    """Whether a call with that key ends so."""
+    return chat(at, key).status_code == status
 
 
 def restarted(at: Airboss) -> None:

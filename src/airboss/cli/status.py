@@ -50,6 +50,7 @@ def well(found: dict[str, Any]) -> bool:
         and not found.get("counters_away")
         and not found.get("kept_plans")
         and not found.get("audit_trouble")
+        and not found.get("ledger_trouble")
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
@@ -124,12 +125,14 @@ def unserved(found: dict[str, Any]) -> Iterator[str]:
 
 
 def troubles(found: dict[str, Any]) -> Iterator[str]:
-    """Who counts limits, the plan, and the audit log, where they are not as they should be."""
+    """Who counts limits, the ledger, plans, and the audit log, where they are not as they should be."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     if found.get("counters_away"):
         gateways = many(found["counters_away"], "gateway")
         yield f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
+    if found.get("ledger_trouble"):
+        yield f"[red]the ledger is away[/]: {escape(found['ledger_trouble'])}"
     for each in found.get("kept_plans", ()):
         yield f"[yellow]a plan from disk is served[/] by {escape(each)}: its ledger was away at its start"
     if found.get("audit_trouble"):

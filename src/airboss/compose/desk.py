@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.console.desk import Desk
     from airboss.controller.audit_watch import AuditWatch
+    from airboss.controller.lately import Lately
     from airboss.controller.letter_retry import LetterRetry
     from airboss.controller.retention import Retention
     from airboss.controller.rollouts import Rollouts
@@ -57,22 +58,22 @@ def status_over(
     audit: AuditWatch,
     journal: Callable[[], JournalStatus],
     nodes: Nodes,
-) -> Callable[[], SystemStatus]:
+) -> Lately:
     """How everything stands, asked again at each call."""
-    from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - not for gateways
-    from airboss.controller.status import gather, kept_plans, with_silence  # noqa: PLC0415 - as above
+    from airboss.controller.lately import Lately  # noqa: PLC0415 - not for gateways
+    from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - as above
+    from airboss.controller.status import gather, kept_plans, told, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import shut_places, target_uses  # noqa: PLC0415 - as above
 
     everywhere = counts_of(data, nodes)
 
-    def status() -> SystemStatus:
+    def own() -> SystemStatus:
         up = running(data.path) or alone(data.path)
         processes = runfiles.read_processes(data.run_dir) if up is not None else []
         counts, now = everywhere() if up is not None else {}, datetime.now(UTC)
         alive = living(counts, now)
-        return gather(
-            ledger=ledger,
+        return told(
             journal=journal(),
             processes=[
                 msgspec.structs.replace(each, rss_bytes=rss_bytes(each.pid)) if each.pid is not None else each
@@ -82,10 +83,7 @@ def status_over(
             started_at=up.started_at if up is not None else None,
             base_url=(up.base_url or None) if up is not None else None,
             console_url=up.console_url if up is not None else None,
-            calls=calls_of(counts, now) if up else None,
             targets=target_uses(counts.values()),
-            missing=missing_keys if up is not None else lambda _: (),
-            shut=shut_places(alive.values()),
             counters_away=gauge_of(counts, "counters_away", now),
             kept_plans=list(kept_plans(alive)),
             unrecordable=[
@@ -93,9 +91,19 @@ def status_over(
             ],
         )
 
-    return with_letters(
-        with_governance(with_alarms(status, ledger, stores.alerts), retention, stores, audit), records
-    )
+    def whole() -> SystemStatus:
+        found, now = own(), datetime.now(UTC)
+        counts = everywhere() if found.running else {}
+        return gather(
+            found,
+            ledger=ledger,
+            calls=calls_of(counts, now) if found.running else None,
+            missing=missing_keys if found.running else lambda _: (),
+            shut=shut_places(living(counts, now).values()),
+        )
+
+    governed = with_governance(with_alarms(whole, ledger, stores.alerts), retention, stores, audit)
+    return Lately(with_letters(governed, records), own, SystemClock())
 
 
 def desk_over(

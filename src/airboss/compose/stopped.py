@@ -71,7 +71,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
                 live,
                 letters=mover.letters,
                 admin_key="",
-                status=status,
+                status=status.whole,
                 nodes=nodes,
                 settle=mover.drain,
             )

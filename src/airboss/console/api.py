@@ -289,6 +289,7 @@ OWN: tuple[Route, ...] = (
         answer=SystemStatus,
         handle=status,
         role="viewer",
+        prompt=True,
     ),
 )
 """The routes of this module."""

@@ -251,7 +251,7 @@ def api_routes(desk: Desk) -> list[Route]:
                 actor=caller.actor(program=bearer(request.headers) is not None),
                 caller=caller,
             )
-            run = desk.change if route.method == "POST" else desk.run
+            run = desk.change if route.method == "POST" else desk.promptly if route.prompt else desk.run
             try:
                 made = await run(lambda: api.answer(route, desk, call))
             except Waits as waits:

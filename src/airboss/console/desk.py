@@ -220,6 +220,8 @@ class Desk:
     exports: Exports = field(default_factory=Exports)
     readings: Readings = field(default_factory=Readings)
     readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    tellers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
+    """Those that tell what is known."""
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
     """Those that change something: they may take long, and keep nobody from reading."""
     waiters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS_MAX))
@@ -269,9 +271,16 @@ class Desk:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread. Raises StoreUnavailable when it takes longer than `READ_S`."""
+        return await self._run(work, self.readers)
+
+    async def promptly(self, work: Callable[[], T]) -> T:
+        """As `run`, for what does not wait for a store: others that do keep it from nothing."""
+        return await self._run(work, self.tellers)
+
+    async def _run(self, work: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
         try:
             with anyio.fail_after(READ_S):
-                return await anyio.to_thread.run_sync(work, limiter=self.readers, abandon_on_cancel=True)
+                return await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
         except TimeoutError:
             message = f"no answer within {READ_S:.0f} s; choose a shorter time, or look at `airboss status`"
             raise StoreUnavailable(message) from None

@@ -57,7 +57,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `role` is the least that may ask, an admin unless somebody has decided otherwise;
     what only some answers need, `handle` asks for itself (`Call.need`). `params` are query parameters by
     name, with their description. `handle` runs in a thread; it returns a value of type `answer`, or that
-    value as JSON. A `body` of `bytes` is taken as it is; `body_max` bounds it, in bytes."""
+    value as JSON. A `body` of `bytes` is taken as it is; `body_max` bounds it, in bytes. `prompt`: it is done
+    in a moment whatever hangs, and waits for no other."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -68,6 +69,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     params: Mapping[str, str] = {}
     body: Any = None
     body_max: int = BODY_MAX
+    prompt: bool = False
 
 
 def answer(route: Route, desk: Desk, call: Call) -> bytes | Download:

@@ -36,26 +36,16 @@ NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
 
 
 def gather(
+    told: SystemStatus,
     *,
     ledger: Ledger,
-    journal: JournalStatus,
-    processes: Sequence[ProcessStatus],
-    data_dir: str,
-    started_at: datetime | None,
-    base_url: str | None,
-    console_url: str | None,
     calls: Calls | None = None,
-    targets: Sequence[TargetUse] = (),
     missing: Callable[[Target], Sequence[str]] = lambda _: (),
     shut: Mapping[ShownPlace, str] = NONE_SHUT,
-    counters_away: int = 0,
-    kept_plans: Sequence[str] = (),
-    unrecordable: Sequence[str] = (),
 ) -> SystemStatus:
-    """The status of now. `started_at` None means that no Airboss is running on this data directory; `calls`
-    are what gateways count at each replica, where that is known, `targets` how each place does, `missing` why
-    keys of a target cannot be had, `shut` the places that are left alone by all gateways, and why;
-    `counters_away`, `kept_plans` and `unrecordable` as `SystemStatus` has them."""
+    """What was `told` without the ledger, and what that says now. `calls` are what gateways count at each
+    replica, where that is known, `missing` why keys of a target cannot be had, `shut` the places that are
+    left alone by all gateways, and why."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -63,13 +53,8 @@ def gather(
     placements = ledger.placements()
     replicas = with_calls(shown_replicas(ledger), placements, calls)
     plan = snapshot.plan if snapshot is not None else None
-    return SystemStatus(
-        version=__version__,
-        running=started_at is not None,
-        started_at=started_at,
-        data_dir=data_dir,
-        base_url=base_url,
-        console_url=console_url,
+    return msgspec.structs.replace(
+        told,
         plan_number=plan.number if plan is not None else None,
         plan_created_at=plan.created_at if plan is not None else None,
         deployments=tuple(
@@ -88,6 +73,36 @@ def gather(
         ),
         replicas=replicas,
         scaling=tuple(each for name, each in sorted(ledger.scalings().items()) if name in models),
+    )
+
+
+def told(
+    *,
+    journal: JournalStatus,
+    processes: Sequence[ProcessStatus],
+    data_dir: str,
+    started_at: datetime | None,
+    base_url: str | None,
+    console_url: str | None,
+    targets: Sequence[TargetUse] = (),
+    counters_away: int = 0,
+    kept_plans: Sequence[str] = (),
+    unrecordable: Sequence[str] = (),
+) -> SystemStatus:
+    """What is known without the ledger. `started_at` None means that no Airboss is running on this data
+    directory; `targets` are how each place does; `counters_away`, `kept_plans` and `unrecordable` as
+    `SystemStatus` has them."""
+    return SystemStatus(
+        version=__version__,
+        running=started_at is not None,
+        started_at=started_at,
+        data_dir=data_dir,
+        base_url=base_url,
+        console_url=console_url,
+        plan_number=None,
+        plan_created_at=None,
+        deployments=(),
+        replicas=(),
         processes=tuple(processes),
         journal=journal,
         breakers=tuple(open_breakers(targets)),

@@ -117,7 +117,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `embeds`: it makes vectors and nothing else. `drop_unsupported` is whether what the provider's dialect
     cannot say is left out instead of refused. `responses` is whether it has `/responses`; None: as its kind
     has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.
-
     `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
     is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
     is busier than the others. `fallbacks` are asked in their order where this one fails.

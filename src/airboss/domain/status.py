@@ -126,7 +126,7 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url` ends with
     `/v1`. `erasures_pending` are people to be forgotten, `counters_away` gateways that do not reach who
     counts limits, `kept_plans` which serve a plan from disk, `unrecordable` which can record no call;
-    `audit_trouble`: the audit log was edited."""
+    `audit_trouble`: the audit log was edited, `ledger_trouble`: what it says is of earlier."""
 
     version: str
     running: bool
@@ -149,3 +149,4 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     kept_plans: tuple[str, ...] = ()
     unrecordable: tuple[str, ...] = ()
     audit_trouble: str | None = None
+    ledger_trouble: str | None = None

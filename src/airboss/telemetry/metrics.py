@@ -216,7 +216,7 @@ class Counts(msgspec.Struct):
     revision: int = 0
     """The state of the ledger that it serves, keys and all."""
     kept_at: datetime | None = None
-    """When the ledger last had the plan that a gateway serves from disk; None: it serves what the ledger says."""
+    """When the ledger last had the plan that a gateway serves from disk; None: it serves what that says."""
     outstanding: dict[str, int] = {}
     """A gateway's calls that are being answered by upstreams, by base URL; those without any are left out."""
     replicas: dict[str, dict[str, int]] = {}
