@@ -126,6 +126,7 @@ TOUCHES: Mapping[str, str] = {
     "store/clickhouse_http.py": "httpx2 socket",
     "store/client.py": "socket",
     "store/datadir.py": "os socket tempfile",
+    "store/kept_plan.py": "fcntl os",
     "store/datadir_lock.py": "fcntl os",
     "store/disk.py": "shutil",
     "store/opened_file.py": "os",

@@ -121,6 +121,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     retention: Retention,
     audit: AuditWatch,
     rollouts: SqlRolloutStore,
+    status: Chore,
 ) -> dict[str, Chore]:
     """What there is to look after, by its name in the log."""
     from airboss.compose.finetuning import Leftovers  # noqa: PLC0415 - the controller's own
@@ -151,6 +152,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
         ),
         "keys of providers kept out of logs": Redacting(ledger, redact),
         "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
+        "how everything stands": status,
         "retention": retention,
         "the audit log's last checkpoint": audit,
         LEFTOVERS: Leftovers(data, stores.jobs),

@@ -173,8 +173,7 @@ def run_controller(
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
             looking_after(
-                {"status": status, **chores(ledger, data, stores, redact, retention, audit, kept)},
-                broke=terminate_self,
+                chores(ledger, data, stores, redact, retention, audit, kept, status), broke=terminate_self
             ),
             adding_up(records, stores, ledger, lambda: controller.journal.moved_records, terminate_self),
             exporting(ledger, data, stores, records, brought=desk.brought, broke=terminate_self),
