@@ -10,17 +10,21 @@ from typing import Any
 import pytest
 
 from airboss.config.clickhouse import read_url
+from airboss.domain.errors import StoreUnavailable
+from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_http import ClickHouse
 from tests.store.conftest import Open
 from tests.store.samples import move
 from tests.store.test_contract_scores import score
+from tests.support.between import Between
+from tests.support.wait import until
 
 
 def test_scores_given_again_while_they_are_under_way_are_kept_once(
     url: str, open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A controller that is killed while ClickHouse is stuck has judged more when it begins again."""
-    log, real = open_log(), ClickHouse.insert
+    log, real = open_log(), ClickHouse.insert_new
     log.apply(move(1, 2, 3))
     under_way, again = threading.Event(), threading.Event()
 
@@ -32,10 +36,39 @@ def test_scores_given_again_while_they_are_under_way_are_kept_once(
         if table == "scores":
             again.set()
 
-    monkeypatch.setattr(ClickHouse, "insert", insert)
+    monkeypatch.setattr(ClickHouse, "insert_new", insert)
     with ThreadPoolExecutor(2) as threads, closing(ClickHouse(read_url(url))) as server:
         first = threads.submit(log.put_scores, [score(n, n) for n in (1, 2)])
         assert under_way.wait(20)
         second = threads.submit(log.put_scores, [score(n, n) for n in (1, 2, 3)])
         assert (first.result(), second.result()) == (2, 1)
         assert server.rows("select count(), uniqExact(id) from scores") == [[3, 3]]
+
+
+def test_scores_that_are_inserted_late_are_kept_once(
+    url: str, open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was stuck carries out what nobody waits for any more, behind what was sent after it."""
+    open_log().apply(move(1, 2, 3))
+    server, _, path = url.removeprefix("clickhouse://").partition("/")
+    host, _, port = server.partition(":")
+    with Between((host, int(port))) as network, closing(ClickHouse(read_url(url))) as house:
+        log = ClickHouseRecordLog(f"clickhouse://127.0.0.1:{network.port}/{path}")
+        late: list[threading.Event] = []
+        sent = ClickHouse._send
+
+        def stuck(self: ClickHouse, body: bytes, *args: Any, **kwargs: Any) -> bytes:
+            if not late and (b"insert into scores" in body or "scores" in args[0].get("query", "")):
+                late.append(network.hold())
+                kwargs["timeout_s"] = 0.2
+            return sent(self, body, *args, **kwargs)
+
+        monkeypatch.setattr(ClickHouse, "_send", stuck)
+        with pytest.raises(StoreUnavailable):
+            log.put_scores([score(n, n) for n in (1, 2)])
+        assert log.put_scores([score(n, n) for n in (1, 2, 3)]) == 3
+        before = network.passed[1]
+        late[0].set()
+        until(lambda: network.passed[1] > before)  # it has answered
+        assert house.rows("select count(), uniqExact(id) from scores") == [[3, 3]]
+        log.close()

@@ -60,6 +60,13 @@ class Between:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_WR)
 
+    def hold(self) -> threading.Event:
+        """What is open, and what is sent on it from now on, waits until this is set; what connects passes."""
+        held, self._passes = self._passes, threading.Event()
+        held.clear()
+        self._passes.set()
+        return held
+
     def silence(self) -> None:
         """From now on nothing is passed on, and nothing is refused."""
         self._passes.clear()
@@ -84,7 +91,8 @@ class Between:
             threading.Thread(target=self._pass, args=(near,), daemon=True).start()
 
     def _pass(self, near: socket.socket) -> None:
-        self._passes.wait()
+        passes = self._passes
+        passes.wait()
         far = socket.socket(socket.AF_UNIX if isinstance(self._to, str) else socket.AF_INET)
         with near, far, selectors.DefaultSelector() as ready:
             with self._lock:
@@ -93,7 +101,7 @@ class Between:
                 far.connect(self._to)
                 ready.register(near, selectors.EVENT_READ, (far, 0))
                 ready.register(far, selectors.EVENT_READ, (near, 1))
-                while not self._ended and self._step(ready):
+                while not self._ended and self._step(ready, passes):
                     pass
             except OSError:
                 pass
@@ -101,15 +109,17 @@ class Between:
                 with self._lock:
                     self._open.discard(near)
 
-    def _step(self, ready: selectors.BaseSelector) -> bool:
+    def _step(self, ready: selectors.BaseSelector, passes: threading.Event) -> bool:
         for key, _ in ready.select(0.5):
             to, way = key.data
             piece = key.fileobj.recv(65536)  # type: ignore[union-attr]  # sockets alone are registered
-            self._passes.wait()
+            passes.wait()
             if not piece:
-                return False
+                ready.unregister(key.fileobj)
+                to.shutdown(socket.SHUT_WR)
+                continue
             if self.delay_s:
                 threading.Event().wait(self.delay_s)
-            to.sendall(piece)
             self.passed[way] += len(piece)
-        return True
+            to.sendall(piece)
+        return bool(ready.get_map())

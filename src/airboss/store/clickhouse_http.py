@@ -93,6 +93,26 @@ class ClickHouse:
         data = _encoder.encode_lines(rows)
         self._send(data, {"query": statement, "insert_deduplication_token": f"{token}:{table}"})
 
+    def insert_new(
+        self, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]], token: str
+    ) -> None:
+        """Add the rows whose id, the first of the `columns` (types by name), is not there when the server
+        comes to it: that may be after its answer was given up, and after others have brought them."""
+        if not rows:
+            return
+        names = ", ".join(f'"{name}"' for name in columns)
+        data = _encoder.encode_lines(rows).decode()
+        statement = filled(
+            f"insert into {table} ({names}) select {names} from format(JSONCompactEachRow, $types, $data)"  # noqa: S608 - fixed
+            f" where id not in (select id from {table} where id in $ids)",
+            {
+                "types": ", ".join(f'"{name}" {kind}' for name, kind in columns.items()),
+                "data": data,
+                "ids": [row[0] for row in rows],
+            },
+        )
+        self._send(statement.encode(), {"insert_deduplication_token": f"{token}:{table}"})
+
     def create_database(self) -> None:
         """Make the database where there is none."""
         name = self.server.database

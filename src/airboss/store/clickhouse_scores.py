@@ -19,10 +19,15 @@ from airboss.store.joining import read_score
 from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
 from airboss.store.score_rows import FEW, check, score_of, values_of
 
-COLUMNS: Final = (
-    *("id", "record_id", "name", "source", "by", "scored_at", "number", "yes_or_no", "label", "unscored"),
-    *("comment", "user", "deployment", "release", "key", "started_at"),
-)
+COLUMNS: Final = {
+    **dict.fromkeys(("id", "record_id", "name", "source", "by"), "String"),
+    "scored_at": "DateTime64(6, 'UTC')",
+    "number": "Nullable(Float64)",
+    "yes_or_no": "Bool",
+    **dict.fromkeys(("label", "unscored", "comment", "user"), "Nullable(String)"),
+    **dict.fromkeys(("deployment", "release", "key"), "String"),
+    "started_at": "DateTime64(6, 'UTC')",
+}
 WAITING_COLUMNS: Final = ("id", "record_id", "by", "moved_at", "score", "done")
 _scores: Final = msgspec.json.Decoder(Score)
 
@@ -45,7 +50,7 @@ def put(house: ClickHouse, scores: Sequence[Score]) -> int:
     settled = settle(new, of_records(house, reviewed(new)))
     facts = _facts(house, {score.subject_id for score in settled.kept})
     rows = [_row(score, facts[score.subject_id]) for score in settled.kept if score.subject_id in facts]
-    house.insert("scores", COLUMNS, rows, f"put:{crc32(' '.join(row[0] for row in rows).encode())}")
+    house.insert_new("scores", COLUMNS, rows, f"put:{crc32(' '.join(row[0] for row in rows).encode())}")
     if settled.gone:  # last: who is killed before has both, of which the newer one counts
         house.run(f"delete from scores{house.on_cluster} where id in $ids", {"ids": list(settled.gone)})  # noqa: S608 - fixed
     return len(rows)
@@ -63,7 +68,7 @@ def take(house: ClickHouse, scores: Sequence[Score], moved_at: datetime, token: 
         else:
             text = msgspec.json.encode(score).decode()
             waiting.append((score.id, score.subject_id, score.by, stamp(moved_at), text, 0))
-    house.insert("scores", COLUMNS, rows, f"{token}:taken")
+    house.insert_new("scores", COLUMNS, rows, f"{token}:taken")
     house.insert("waiting_scores", WAITING_COLUMNS, waiting, f"{token}:taken")
 
 
@@ -79,7 +84,7 @@ def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
     facts = _facts(house, {score.subject_id for score in found})
     mine = [score for score in found if score.subject_id in facts and facts[score.subject_id][2] == score.by]
     new = _unknown(house, mine)
-    house.insert(
+    house.insert_new(
         "scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new], f"{token}:attached"
     )
     drop(house, [score.id for score in mine])
