@@ -205,6 +205,9 @@ def test_a_ledger_of_an_older_airboss_is_brought_forward(run: Run, data: DataDir
     with closing(SqlLedger(data.ledger_url)) as ledger, ledger._writer.begin() as connection:
         connection.exec_driver_sql("DROP TABLE user_spends")
         connection.exec_driver_sql("DROP TABLE proposals")
+        connection.exec_driver_sql("DROP INDEX ix_datasets_root")
+        for table, column in (("datasets", "root"), ("datasets", "grown"), ("dataset_items", "since")):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
     (data.path / "newer").mkdir()
     code, _, err = move(run, data)

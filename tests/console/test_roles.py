@@ -85,6 +85,7 @@ API: dict[str, Role] = {
     "POST /api/v1/config": "operator",
     "POST /api/v1/config/diff": "operator",
     "POST /api/v1/datasets": "operator",
+    "POST /api/v1/datasets/{name}/add": "operator",
     "POST /api/v1/datasets/{name}/delete": "operator",
     "POST /api/v1/datasets/{name}/holdout": "operator",
     "POST /api/v1/drift/{deployment}/accept": "operator",

@@ -98,6 +98,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("views/mine/delete", {}),
         ("datasets", {"name": "other", "jsonl": JSONL}),
         ("datasets/smoke/holdout", {"why": "to see"}),
+        ("datasets/smoke/add", {"jsonl": '{"input": "Say more"}'}),
         ("datasets/smoke/delete", {}),
         ("evals", EVAL),
         ("jobs/JOB/cancel", {}),

@@ -103,7 +103,7 @@ def test_judges_are_pinned(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dataset": "gold"}, "no dataset is called 'gold'; there are golden"),
+        ({"dataset": "gold"}, "no dataset is called 'gold'; did you mean 'golden'"),
         ({"deployment": "suport"}, "did you mean 'support'"),
         ({"release": "nothing"}, "no release 'nothing' is served"),
         ({"scorers": ()}, "needs a scorer"),

@@ -100,6 +100,61 @@ def create(
         sys.stderr.write(f"airboss: {many(count, 'record')} left out: {cause}\n")
 
 
+@dataset.command("add")
+def add(
+    name: NameArgument,
+    *,
+    record: Annotated[
+        list[str] | None, typer.Option(help="A recorded call, by its id; give it again for more.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="JSON Lines or CSV to read; - is stdin.")] = None,
+    expected: Annotated[str | None, typer.Option(help="The answer that the record's item expects.")] = None,
+    approved: ApprovedOption = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="What stays in one part: user, session or none; else as before.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="Where to put it: train, validation or holdout.")] = None,
+    make: Annotated[
+        bool, typer.Option("--create", help="Make it, all in validation, where there is none.")
+    ] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Add recorded calls or a file's items to a dataset; all of them or none."""
+    if (file is None) == (not record):
+        raise WrongCall("give either --record ID, as often as you like, or --file FILE")
+    if group_by not in (None, *GROUPS):
+        raise WrongCall(f"--group-by {group_by!r} is none; it is user, session or none")
+    if part not in (None, *PARTS):
+        raise WrongCall(f"--part {part!r} is none; it is train, validation or holdout")
+    body: dict[str, Any] = {"part": part, "create": make}
+    if file is not None:
+        if expected is not None or approved or group_by:
+            raise WrongCall("--expected, --approved and --group-by are for --record; a file says it itself")
+        body |= {"jsonl": read_file(file), "source": str(file)}
+    else:
+        score, least = read_approved(approved)
+        body["records"] = {
+            "ids": record,
+            "expected": expected,
+            "approved": score,
+            "at_least": least,
+            "group_by": group_by,
+        }
+    with reach(data_dir, url) as api:
+        done = api.post(place("datasets", name, "/add"), body)
+    if as_json:
+        print_json(done)
+        return
+    where = ", ".join(f"{each} {done['parts'][each]}" for each in PARTS if each in done["parts"])
+    sys.stdout.write(
+        f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{summary(done['dataset'])}\n"
+    )
+    for cause, count in done["left_out"].items():
+        sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")
+
+
 @dataset.command("list")
 def list_datasets(
     *, as_json: JsonOption = False, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from airboss.console import (
+    api_adding,
     api_alarms,
     api_approvals,
     api_audit,
@@ -302,6 +303,7 @@ ROUTES: tuple[Route, ...] = (
     *api_approvals.ROUTES,
     *api_jobs.ROUTES,
     *api_datasets.ROUTES,
+    *api_adding.ROUTES,
     *api_eval.ROUTES,
     *api_eval_items.ROUTES,
     *api_audit.ROUTES,

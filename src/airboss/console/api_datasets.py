@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -13,10 +14,10 @@ from airboss.console.desk import Desk
 from airboss.console.named import whole
 from airboss.console.query import FILTER_NAMES, check_names, read_filter
 from airboss.console.route import Call, Route
-from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
+from airboss.domain.errors import InvalidRequest, NotFound, Unavailable, WrongCall
 from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
 from airboss.evaluations.from_records import OWN_KEY, Approved, Grouping, gather
-from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.library import KeptDataset, Library
 from airboss.evaluations.table import as_lines
 from airboss.store.sealed_log import began
@@ -129,11 +130,7 @@ def datasets(desk: Desk, _call: Call) -> Datasets:
 def create_dataset(desk: Desk, call: Call) -> Created:
     """POST /api/v1/datasets."""
     wanted = call.intent(DatasetIntent)
-    if NAME.fullmatch(wanted.name) is None:
-        raise InvalidRequest(
-            f"{wanted.name[:110]!r} is no name of a dataset: letters, digits, `.`, `_` and `-`, at most 100",
-            param="name",
-        )
+    check_name(wanted.name)
     try:
         shares = Shares(seed=wanted.seed, train=wanted.train, validation=wanted.validation)
     except ValueError as error:
@@ -142,9 +139,7 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         raise InvalidRequest("a dataset is made of either `jsonl` or `records`; give one of them")
     left_out: dict[str, int] = {}
     if wanted.jsonl is not None:
-        source = wanted.source[:200]
-        stream = BytesIO(as_lines(wanted.jsonl, source=source).encode("utf-8", "surrogatepass"))
-        made = read_jsonl(stream, name=wanted.name, source=source, shares=shares)
+        made = dataset(wanted.name, written(wanted.jsonl, wanted.source[:200]), shares=shares)
     else:
         assert wanted.records is not None  # one of the two is there
         items, left_out = _gathered(desk, call, wanted.records)
@@ -152,10 +147,26 @@ def create_dataset(desk: Desk, call: Call) -> Created:
     of = "jsonl" if wanted.jsonl else "records"
     with desk.ledger.together():
         new = library(desk).put(made)
+        check_remembered(desk, made.items, call.now)
         same = (made.name, made.digest)
         kept = next(each for each in library(desk).all() if (each.name, each.digest) == same)
         _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
     return Created(dataset=kept, new=new, left_out=left_out)
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest for what can be no dataset's name."""
+    if NAME.fullmatch(name) is None:
+        raise InvalidRequest(
+            f"{name[:110]!r} is no name of a dataset: letters, digits, `.`, `_` and `-`, at most 100",
+            param="name",
+        )
+
+
+def written(text: str, source: str) -> list[Item]:
+    """The items in a text, JSON Lines or a table. Raises WrongCall."""
+    lines = as_lines(text, source=source)
+    return read_items(BytesIO(lines.encode("utf-8", "surrogatepass")), source=source)
 
 
 def _note(desk: Desk, call: Call, action: str, kept: KeptDataset, **detail: Any) -> None:
@@ -184,6 +195,16 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
         causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
         raise WrongCall(f"no record became an item: {causes or 'none matches'}")
     return items, found.left_out
+
+
+def check_remembered(desk: Desk, items: Iterable[Item], now: datetime) -> None:
+    """In the transaction that keeps these items: raises Unavailable where one is of a call of somebody who
+    was forgotten meanwhile. An erasure that comes later finds them."""
+    of_calls = [each for each in items if each.record is not None and each.user is not None]
+    if of_calls:
+        forgotten = desk.people.tombstones()
+        if any(forgotten.covers(each.user, began(each.id, now)) for each in of_calls):
+            raise Unavailable("somebody whose calls are among these is being forgotten; ask again")
 
 
 def show_dataset(desk: Desk, call: Call) -> DatasetDetail:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from airboss.dialects.recorded import in_chat
+from airboss.domain.errors import NotFound, WrongCall
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import as_number
@@ -17,6 +18,11 @@ from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, flat_text, inpu
 PAGE: Final = 500
 CARRIED: Final = ("response_format", "tools", "tool_choice")
 """Fields of a request that are part of the question. Sampling parameters are not: those are the release's."""
+
+NAMED: Final = 5
+"""Records that one message names."""
+
+WANTED: Final = "it takes a chat call that was answered, with its messages kept"
 
 OWN_KEY: Final = "airboss"
 """The name of the key that our own calls have: an evaluation's questions are nobody's."""
@@ -41,6 +47,13 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
 
     items: tuple[Item, ...]
     left_out: dict[str, int]
+
+
+class Picked(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of each record, and the records' sessions by id, where they have one."""
+
+    items: tuple[Item, ...]
+    sessions: dict[str, str]
 
 
 def gather(
@@ -92,6 +105,53 @@ def from_records(
                 continue
         found[key] = item
     return Gathered(items=tuple(found.values()), left_out=dict(left_out))
+
+
+def picked(
+    log: RecordLog,
+    ids: Sequence[str],
+    *,
+    approved: Approved | None = None,
+    group_by: Grouping = "user",
+    without: Callable[[InferenceRecord], bool] = lambda _: False,
+) -> Picked:
+    """An item of each of these records, in this order. `without` says of which one nothing may be known any
+    more. Raises NotFound for ids that no record has, WrongCall for records that cannot become items, naming
+    the first few; StoreUnavailable."""
+    items: dict[str, Item] = {}
+    sessions: dict[str, str] = {}
+    unfit: dict[str, str] = {}
+    for record in _pages(log, RecordFilter(ids=tuple(ids)), at_most=len(ids)):
+        if without(record):
+            continue
+        cause, item = _item(record, approved, group_by)
+        if item is None:
+            unfit[record.id] = cause
+        else:
+            items[record.id] = item
+            if record.session is not None:
+                sessions[record.id] = record.session
+    unknown = [each for each in ids if each not in items and each not in unfit]
+    if unknown:
+        raise NotFound(
+            f"no record {_some(unknown)}; a call appears within seconds of its end, and `airboss records` "
+            "lists the newest with their ids",
+            param="record",
+        )
+    if unfit:
+        said = [f"{each} ({unfit[each]})" for each in ids if each in unfit]
+        raise WrongCall(f"no item can be made of record {_some(said)}: {WANTED}")
+    return Picked(items=tuple(items[each] for each in ids), sessions=sessions)
+
+
+def unfit(record: InferenceRecord) -> str | None:
+    """Why no item can be made of a record; None where one can."""
+    return _item(record, None, "none")[0] or None
+
+
+def _some(named: Sequence[str]) -> str:
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return ", ".join(each[:200] for each in named[:NAMED]) + more
 
 
 def _pages(log: RecordLog, where: RecordFilter, *, at_most: int) -> Iterator[InferenceRecord]:

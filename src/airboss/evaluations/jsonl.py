@@ -49,7 +49,12 @@ _FIELDS: Final = _Given.__struct_fields__ + _Input.__struct_fields__
 
 
 def read_jsonl(stream: BinaryIO, *, name: str, source: str, shares: Shares | None = None) -> Dataset:
-    """The dataset in `stream`; `source` is how messages call it. Blank lines are passed over.
+    """The dataset in `stream`. Raises WrongCall as `read_items` and `datasets.dataset`."""
+    return dataset(name, read_items(stream, source=source), shares=shares)
+
+
+def read_items(stream: BinaryIO, *, source: str) -> list[Item]:
+    """The items in `stream`; `source` is how messages call it. Blank lines are passed over.
 
     Raises WrongCall, naming the line, for one that is too long, no JSON, or no item; for an id that was
     there before; and for more than ITEMS_MAX items.
@@ -70,7 +75,7 @@ def read_jsonl(stream: BinaryIO, *, name: str, source: str, shares: Shares | Non
         items.append(item)
         if len(items) > ITEMS_MAX:
             raise WrongCall(f"{source}, line {number}: more than {ITEMS_MAX} items; divide the dataset")
-    return dataset(name, items, shares=shares)
+    return items
 
 
 def _lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from airboss.domain.errors import WrongCall
+from airboss.evaluations.adding import Joined, join
 from airboss.evaluations.datasets import (
     Dataset,
     HoldoutLocked,
@@ -41,6 +43,15 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True):
     reads_before: int
 
 
+class Grown(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset after something was added to it: `added` are the new items; `erased` counts those that were
+    in just this dataset once, and were erased."""
+
+    dataset: KeptDataset
+    added: tuple[Item, ...]
+    erased: int
+
+
 class Library:
     """The datasets of an Airboss. `now` gives the time, aware."""
 
@@ -51,14 +62,41 @@ class Library:
     def put(self, dataset: Dataset) -> bool:
         """Keep a dataset; returns False for one that was there. A changed dataset has another digest and
         stands beside the old one, which old runs refer to."""
-        row = DatasetRow(
-            name=dataset.name,
-            digest=dataset.digest,
-            created_at=self._now(),
-            size=len(dataset.items),
-            content=msgspec.json.encode(dataset.shares).decode(),
-        )
+        row = self._as_row(dataset)
         return self._store.put_dataset(row, [_row(item, dataset.shares) for item in dataset.items])
+
+    def join(
+        self,
+        name: str,
+        items: Iterable[Item],
+        *,
+        sessions: Mapping[str, str] | None = None,
+        fresh: Shares | None = None,
+    ) -> Joined:
+        """The newest dataset of this name with these items; `adding.join` says how. Nothing is kept yet:
+        `grow` does. Without such a dataset it is a new one of `fresh`. Raises WrongCall."""
+        newest = self._newest(name)
+        if newest is None:
+            if fresh is None:
+                raise WrongCall(self._unknown(name))
+            return join(name, (), items, shares=fresh, onto=None, sessions=sessions)
+        shares = msgspec.json.decode(newest.content, type=Shares)
+        before = self._store.every_item(newest.digest)
+        return join(name, before, items, shares=shares, onto=newest.digest, sessions=sessions)
+
+    def grow(self, joined: Joined) -> Grown | None:
+        """Keep a dataset with what is added to it, as the newest of its name; None, with nothing kept, where
+        somebody else has added to it since: join again."""
+        row = self._as_row(joined.dataset)
+        items = [_row(item, joined.dataset.shares) for item in joined.items]
+        if items and not self._store.grow_dataset(row, items, onto=joined.onto):
+            return None
+        kept = self.find(row.name)
+        added = joined.items
+        if kept.erased:  # of a content that was there before nothing that was erased comes back
+            there = {each.id for each in self._store.every_item(kept.digest)}
+            added = tuple(item for item in added if item.id in there)
+        return Grown(dataset=kept, added=added, erased=len(joined.items) - len(added))
 
     def all(self) -> tuple[KeptDataset, ...]:
         """Every dataset, newest first."""
@@ -79,10 +117,7 @@ class Library:
             return self._kept(begins[0])
         if digests:
             raise WrongCall(f"{len(digests)} datasets have a digest that begins {wanted!r}; give more digits")
-        names = (
-            ", ".join(sorted({row.name for row in rows})[:20]) or "none yet; make one with `dataset create`"
-        )
-        raise WrongCall(f"no dataset is called {wanted!r}; there are {names}")
+        raise WrongCall(self._unknown(wanted))
 
     def items(self, dataset: KeptDataset, part: Part) -> tuple[Item, ...]:
         """The items of a part, in order of id. Raises HoldoutLocked for the holdout."""
@@ -117,6 +152,26 @@ class Library:
         there is none."""
         if not self._store.drop_dataset(name):
             raise WrongCall(f"no dataset is called {name!r}")
+
+    def _newest(self, name: str) -> DatasetRow | None:
+        return next((row for row in self._store.datasets() if row.name == name), None)
+
+    def _as_row(self, dataset: Dataset) -> DatasetRow:
+        return DatasetRow(
+            name=dataset.name,
+            digest=dataset.digest,
+            created_at=self._now(),
+            size=len(dataset.items),
+            content=msgspec.json.encode(dataset.shares).decode(),
+        )
+
+    def _unknown(self, wanted: str) -> str:
+        """What to say of a name that no dataset has."""
+        names = sorted({row.name for row in self._store.datasets()})
+        near = difflib.get_close_matches(wanted, names, n=1)
+        there = ", ".join(names[:20]) or "none yet; make one with `dataset create`"
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {there}"
+        return f"no dataset is called {wanted!r}; {hint}"
 
     def _kept(self, row: DatasetRow) -> KeptDataset:
         sizes = self._store.part_sizes(row.digest)

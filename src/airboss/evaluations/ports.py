@@ -100,11 +100,20 @@ class EvalStore(Protocol):
         """Keep a dataset, and make it the newest of its name; returns False for one that was there. Items
         that a digest once had and that were erased do not come back."""
 
+    def grow_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None) -> bool:
+        """Keep `dataset`: what the one of digest `onto` has, and `items`, none of which is there. Returns
+        False, with nothing kept, unless `onto` is the newest of the name (None: there is none of it); of a
+        content that was there as `put_dataset`."""
+
     def datasets(self) -> tuple[DatasetRow, ...]:
         """Every dataset, newest first."""
 
     def items(self, digest: str, part: OpenPart) -> tuple[ItemRow, ...]:
         """The items of a part, in order of id."""
+
+    def every_item(self, digest: str) -> tuple[ItemRow, ...]:
+        """The items of every part, in order of id, for who adds to them. The holdout's are among them, which
+        nobody may be shown: `open_holdout` is how people read it."""
 
     def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
         """Write down that the holdout of `read.dataset` is read, then give it: how often it was read before,

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from airboss.store.eval_rows import (
     AnyPart,
@@ -44,21 +56,28 @@ class SqlEvalStore(LedgerPart):
     def put_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow]) -> bool:
         """As `EvalStore.put_dataset`."""
         with self._write() as connection:
-            same = datasets.c.digest == dataset.digest
-            known = connection.execute(select(datasets.c.name).where(same)).scalars().all()
-            if dataset.name in known:
-                # Put again it is the newest of its name again, and holds no item that was erased.
-                mine = same & (datasets.c.name == dataset.name)
-                connection.execute(
-                    update(datasets).where(mine).values(created_at=dataset.created_at.isoformat())
-                )
+            new, whole = _put_again(connection, dataset)
+            if not whole:
+                _put(connection, dataset, items, root=uuid4().hex, grown=0)
+            return new
+
+    def grow_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None) -> bool:
+        """As `EvalStore.grow_dataset`."""
+        with self._write() as connection:
+            mine = select(datasets).where(datasets.c.name == dataset.name)
+            base = connection.execute(mine.order_by(datasets.c.created_at.desc()).limit(1)).one_or_none()
+            if (None if base is None else base.digest) != onto:
                 return False
-            connection.execute(insert(datasets).values(**_values(dataset)))
-            if known:
+            if _put_again(connection, dataset)[1]:
                 return True
-            for start in range(0, len(items), INSERT_ROWS):
-                rows = [_values(item) | {"dataset": dataset.digest} for item in items[start:][:INSERT_ROWS]]
-                connection.execute(insert(dataset_items), rows)
+            root, grown = uuid4().hex, 0
+            if base is not None:
+                others = (datasets.c.root == base.root) & (datasets.c.grown > base.grown)
+                if connection.execute(select(datasets.c.name).where(others).limit(1)).first() is None:
+                    root, grown = base.root, base.grown + 1
+                else:  # it was added to before, in another way: items of both would be mixed up
+                    _copy(connection, base.digest, root)
+            _put(connection, dataset, items, root=root, grown=grown)
             return True
 
     def datasets(self) -> tuple[DatasetRow, ...]:
@@ -73,6 +92,12 @@ class SqlEvalStore(LedgerPart):
         """As `EvalStore.items`."""
         with self._read() as connection:
             return _items(connection, digest, part)
+
+    def every_item(self, digest: str) -> tuple[ItemRow, ...]:
+        """As `EvalStore.every_item`."""
+        with self._read() as connection:
+            rows = connection.execute(select(dataset_items).where(_of(digest)).order_by(dataset_items.c.id))
+            return tuple(_read(row, ItemRow) for row in rows)
 
     def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
         """As `EvalStore.open_holdout`."""
@@ -114,7 +139,7 @@ class SqlEvalStore(LedgerPart):
         with self._read() as connection:
             rows = connection.execute(
                 select(dataset_items.c.part, func.count().label("size"))
-                .where(dataset_items.c.dataset == digest)
+                .where(_of(digest))
                 .group_by(dataset_items.c.part)
             )
             return {row.part: row.size for row in rows}
@@ -199,7 +224,8 @@ class SqlEvalStore(LedgerPart):
             mine = datasets.c.name == name
             digests = connection.execute(select(datasets.c.digest).where(mine)).scalars().all()
             connection.execute(delete(datasets).where(mine))
-            orphaned = dataset_items.c.dataset.not_in(select(datasets.c.digest))
+            has = (datasets.c.root == dataset_items.c.dataset) & (datasets.c.grown >= dataset_items.c.since)
+            orphaned = ~exists().where(has)
             gone = set(connection.execute(select(dataset_items.c.subject).where(orphaned)).scalars())
             connection.execute(delete(dataset_items).where(orphaned))
             gone -= set(connection.execute(select(dataset_items.c.subject)).scalars())
@@ -226,11 +252,64 @@ def _forgotten(connection: Connection, subject: str, user: str) -> bool:
     return connection.execute(pending).first() is not None or connection.execute(there).first() is None
 
 
+def _of(digest: str) -> ColumnElement[bool]:
+    """What holds for the items of this dataset: those of its `root` that came by when it had grown so far.
+    Items of a root are never changed, so that a dataset that is added to shares them with what it becomes."""
+    it = datasets.c.digest == digest
+    root = select(datasets.c.root).where(it).limit(1).scalar_subquery()
+    grown = select(datasets.c.grown).where(it).limit(1).scalar_subquery()
+    return (dataset_items.c.dataset == root) & (dataset_items.c.since <= grown)
+
+
+def _put_again(connection: Connection, dataset: DatasetRow) -> tuple[bool, bool]:
+    """Where this content is there, make it the newest of the name; whether it is new under it, and whether it
+    was there. It gets no item back that was erased."""
+    same = datasets.c.digest == dataset.digest
+    known = {row.name: row for row in connection.execute(select(datasets).where(same))}
+    at = _newest(connection, dataset).isoformat()
+    if dataset.name in known:
+        mine = same & (datasets.c.name == dataset.name)
+        connection.execute(update(datasets).where(mine).values(created_at=at))
+        return False, True
+    for row in known.values():
+        place = {"root": row.root, "grown": row.grown, "created_at": at}
+        connection.execute(insert(datasets).values(**_values(dataset) | place))
+        return True, True
+    return True, False
+
+
+def _put(
+    connection: Connection, dataset: DatasetRow, items: Sequence[ItemRow], *, root: str, grown: int
+) -> None:
+    place = {"root": root, "grown": grown, "created_at": _newest(connection, dataset).isoformat()}
+    connection.execute(insert(datasets).values(**_values(dataset) | place))
+    for start in range(0, len(items), INSERT_ROWS):
+        some = items[start:][:INSERT_ROWS]
+        connection.execute(
+            insert(dataset_items), [_values(item) | {"dataset": root, "since": grown} for item in some]
+        )
+
+
+def _copy(connection: Connection, digest: str, root: str) -> None:
+    """Put a dataset's items once more, under a root of its own."""
+    kept = [column for column in dataset_items.c if column.name not in ("dataset", "since")]
+    rows = select(literal(root), literal(0), *kept).where(_of(digest))
+    names = ["dataset", "since", *(column.name for column in kept)]
+    connection.execute(insert(dataset_items).from_select(names, rows))
+
+
+def _newest(connection: Connection, dataset: DatasetRow) -> datetime:
+    """When it is kept, and later than all others of its name, whatever the clock says: the newest counts."""
+    others = (datasets.c.name == dataset.name) & (datasets.c.digest != dataset.digest)
+    last = connection.execute(select(func.max(datasets.c.created_at)).where(others)).scalar()
+    if last is None:
+        return dataset.created_at
+    return max(dataset.created_at, datetime.fromisoformat(last) + timedelta(microseconds=1))
+
+
 def _items(connection: Connection, digest: str, part: AnyPart) -> tuple[ItemRow, ...]:
     rows = connection.execute(
-        select(dataset_items)
-        .where((dataset_items.c.dataset == digest) & (dataset_items.c.part == part))
-        .order_by(dataset_items.c.id)
+        select(dataset_items).where(_of(digest) & (dataset_items.c.part == part)).order_by(dataset_items.c.id)
     )
     return tuple(_read(row, ItemRow) for row in rows)
 

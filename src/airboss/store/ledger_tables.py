@@ -128,6 +128,8 @@ datasets = Table(
     Column("created_at", String(40), nullable=False),
     Column("size", Integer, nullable=False),
     Column("content", Text, nullable=False),
+    Column("root", String(64), nullable=False, server_default="", index=True),
+    Column("grown", Integer, nullable=False, server_default="0"),
 )
 
 dataset_items = Table(
@@ -139,6 +141,7 @@ dataset_items = Table(
     Column("subject", String(64), nullable=False),
     Column("user", String(512)),
     Column("content", Text, nullable=False),
+    Column("since", Integer, nullable=False, server_default="0"),
     Index("dataset_items_user", "user"),
 )
 

@@ -1,0 +1,180 @@
+"""Adding to a dataset that is there, in the admin API: recorded calls by id, JSON Lines or a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from airboss.console.api_datasets import UPLOAD_MAX, check_name, check_remembered, find, library, written
+from airboss.console.desk import Desk
+from airboss.console.route import Call, Route
+from airboss.domain.errors import InvalidRequest, NotFound, Unavailable
+from airboss.evaluations.datasets import Item, Part, Shares, part_of
+from airboss.evaluations.from_records import Approved, Grouping, Picked, picked
+from airboss.evaluations.library import Grown, KeptDataset
+
+RECORDS_MAX: Final = 1_000
+"""Records that one call names."""
+
+EXPECTED_MAX: Final = 256 * 1024
+"""Of an expected answer, in bytes of JSON."""
+
+TRIES: Final = 50
+"""How often somebody else may have been first; each time another one's items were kept."""
+
+FRESH: Final = Shares(train=0.0, validation=1.0)
+"""Of a dataset that begins with what is added: the part by which releases are compared has it all."""
+
+THERE: Final = "is there already"
+ERASED: Final = "was erased from just this dataset"
+
+
+class PickedIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Recorded calls, each an item. `expected` is any JSON that a single one's item expects; else an answer
+    with at least `at_least` of the score `approved` is. `group_by` keeps a user's (or session's) items in one
+    part; left out, as the dataset has it."""
+
+    ids: tuple[str, ...]
+    expected: Any = None
+    approved: str | None = None
+    at_least: float = 1.0
+    group_by: Grouping | None = None
+
+
+class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to add: either `jsonl`, text as a dataset is made of, which messages call `source`, or `records`.
+
+    `part` pins what is not pinned by its line. `create` makes the dataset, with all of it in `validation`,
+    where there is none of this name.
+    """
+
+    jsonl: str | None = None
+    source: str = "the request's jsonl"
+    records: PickedIntent | None = None
+    part: Part | None = None
+    create: bool = False
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it: the dataset as it is now, how many items are new to it and in which `parts`.
+    `left_out` counts what was not added, by cause."""
+
+    dataset: KeptDataset
+    added: int
+    parts: dict[str, int]
+    left_out: dict[str, int]
+
+
+def add_items(desk: Desk, call: Call) -> Added:
+    """POST /api/v1/datasets/{name}/add."""
+    wanted = call.intent(AddIntent)
+    if (wanted.jsonl is None) == (wanted.records is None):
+        raise InvalidRequest("what is added is either `jsonl` or `records`; give one of them")
+    name = _named(desk, call, create=wanted.create)
+    if wanted.records is not None:
+        items, sessions = _records(desk, wanted.records)
+    else:
+        items, sessions = tuple(written(wanted.jsonl or "", wanted.source[:200])), {}
+    if not items:
+        raise InvalidRequest(f"{wanted.source[:200]} has no item; there is nothing to add", param="jsonl")
+    if wanted.part is not None:
+        items = tuple(msgspec.structs.replace(each, part=each.part or wanted.part) for each in items)
+    grown, there = _grow(desk, call, name, items, sessions, create=wanted.create)
+    causes = {THERE: there, ERASED: grown.erased}
+    return Added(
+        dataset=grown.dataset,
+        added=len(grown.added),
+        parts=dict(Counter(part_of(each, grown.dataset.shares) for each in grown.added)),
+        left_out={cause: count for cause, count in causes.items() if count},
+    )
+
+
+def _named(desk: Desk, call: Call, *, create: bool) -> str:
+    """The dataset's name, of whose newest version more is made. Raises NotFound, InvalidRequest."""
+    try:
+        kept = find(desk, call)
+    except NotFound:
+        if not create:
+            raise
+        check_name(call.path["name"])
+        return call.path["name"]
+    if call.path["name"] == kept.name:
+        return kept.name
+    newest = library(desk).find(kept.name)
+    if newest.digest != kept.digest:
+        raise InvalidRequest(
+            f"{kept.digest[:12]} is an older version of {kept.name!r}; what is added goes to the newest, "
+            f"{newest.digest[:12]}: name it, or {kept.name!r}",
+            param="name",
+        )
+    return kept.name
+
+
+def _grow(
+    desk: Desk,
+    call: Call,
+    name: str,
+    items: tuple[Item, ...],
+    sessions: Mapping[str, str],
+    *,
+    create: bool,
+) -> tuple[Grown, int]:
+    """The dataset with the items, and how many were there. Who adds at the same time goes before or after."""
+    for _ in range(TRIES):
+        joined = library(desk).join(name, items, sessions=sessions, fresh=FRESH if create else None)
+        with desk.ledger.together():
+            grown = library(desk).grow(joined)
+            if grown is None:
+                continue
+            if joined.items:
+                check_remembered(desk, joined.items, call.now)
+                kept = grown.dataset
+                detail = {"digest": kept.digest, "onto": joined.onto, "added": len(grown.added)}
+                desk.note(call, "dataset.add", kept.name, {**detail, "sizes": kept.sizes})
+            return grown, joined.there
+    raise Unavailable(f"{TRIES} others have added to {name!r} meanwhile; ask again")
+
+
+def _records(desk: Desk, wanted: PickedIntent) -> tuple[tuple[Item, ...], dict[str, str]]:
+    ids = tuple(dict.fromkeys(wanted.ids))
+    if not 1 <= len(ids) <= RECORDS_MAX:
+        raise InvalidRequest(f"{len(ids)} records; name 1 to {RECORDS_MAX:,} at once", param="records")
+    if wanted.expected is not None:
+        if len(ids) > 1:
+            raise InvalidRequest(
+                f"one expected answer for {len(ids)} records; add those that expect something one by one",
+                param="expected",
+            )
+        if len(msgspec.json.encode(wanted.expected)) > EXPECTED_MAX:
+            raise InvalidRequest(
+                f"the expected answer has more than {EXPECTED_MAX // 1024} KiB; shorten it", param="expected"
+            )
+    found: Picked = picked(
+        desk.log,
+        ids,
+        approved=Approved(score=wanted.approved, at_least=wanted.at_least) if wanted.approved else None,
+        group_by=wanted.group_by or "user",
+        without=desk.people.covers,
+    )
+    items = found.items
+    if wanted.expected is not None:
+        items = (msgspec.structs.replace(items[0], expected=wanted.expected),)
+    return items, {} if wanted.group_by else found.sessions
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/api/v1/datasets/{name}/add",
+        summary="Add recorded calls, or JSON Lines, to the newest version of a dataset; all of it or nothing",
+        answer=Added,
+        handle=add_items,
+        role="operator",
+        body=AddIntent,
+        body_max=UPLOAD_MAX,
+    ),
+)
+"""Every route about adding to datasets."""

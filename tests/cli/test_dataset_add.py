@@ -1,0 +1,88 @@
+"""`airboss dataset add`: what it sends, what it prints, what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+from tests.cli.test_dataset import DATASET
+
+ADDED: dict[str, Any] = {
+    "dataset": DATASET,
+    "added": 3,
+    "parts": {"validation": 2, "train": 1},
+    "left_out": {},
+}
+NOTHING = {**ADDED, "added": 0, "parts": {}, "left_out": {"is there already": 1}}
+PATH = "/api/v1/datasets/golden/add"
+
+
+def test_records_are_named_by_their_ids(run: Run, api: AdminApi) -> None:
+    """And how many were added, and where, is told, with how the dataset is now."""
+    api.answers["POST", PATH] = ADDED
+    code, out, err = run(
+        *("dataset", "add", "golden", "--record", "r1", "--record", "r2", "--approved", "helpfulness:4"),
+        *("--group-by", "session", "--part", "train", "--create", "--url", api.url),
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "added 3 items (train 1, validation 2)",
+        "golden abababababab: train 6, validation 2, holdout 2; holdout read 1 time",
+    ]
+    assert api.asked[0][3] == {
+        "part": "train",
+        "create": True,
+        "records": {
+            "ids": ["r1", "r2"],
+            "expected": None,
+            "approved": "helpfulness",
+            "at_least": 4.0,
+            "group_by": "session",
+        },
+    }
+
+
+def test_what_is_there_already_is_told_on_stderr(run: Run, api: AdminApi) -> None:
+    """And is no failure: adding again what a script added before is done."""
+    api.answers["POST", PATH] = NOTHING
+    code, out, err = run("dataset", "add", "golden", "--record", "r1", "--expected", "no", "--url", api.url)
+    assert (code, err) == (0, "airboss: 1 item left out: is there already\n")
+    assert out.startswith("added 0 items\n")
+    assert api.asked[0][3]["records"]["expected"] == "no"
+    code, out, err = run("dataset", "add", "golden", "--record", "r1", "--json", "--url", api.url)
+    assert (code, json.loads(out), err) == (0, NOTHING, "")
+
+
+def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """As `create` sends it."""
+    file = tmp_path / "f.csv"
+    file.write_text("input\né\n", encoding="utf-8")
+    api.answers["POST", PATH] = ADDED
+    assert run("dataset", "add", "golden", "--file", str(file), "--url", api.url)[0] == 0
+    assert api.asked[0][3] == {"jsonl": "input\né\n", "source": str(file), "part": None, "create": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "either --record ID, as often as you like, or --file FILE"),
+        (("--record", "r", "--file", "f.jsonl"), "either --record ID"),
+        (("--file", "f.jsonl", "--expected", "x"), "are for --record"),
+        (("--file", "f.jsonl", "--group-by", "user"), "are for --record"),
+        (("--record", "r", "--group-by", "team"), "--group-by 'team' is none"),
+        (("--record", "r", "--part", "test"), "--part 'test' is none"),
+        (("--record", "r", "--approved", "x:y"), "SCORE or SCORE:LEAST"),
+        (("--file", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_refused(run: Run, api: AdminApi, arguments: tuple[str, ...], message: str) -> None:
+    """With exit code 2, and nothing sent."""
+    code, _, err = run("dataset", "add", "golden", *arguments, "--url", api.url)
+    assert code == 2
+    assert message in err
+    assert api.asked == []
