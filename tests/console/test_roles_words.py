@@ -119,6 +119,11 @@ def wordy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopSite]:
     text = CONFIG.replace(
         "[alarms.errors]", f'[deployments.support.drift]\nprompts = ["say {WORD}"]\n[alarms.errors]'
     )
+    text += f"""
+[policies.house]
+custom.project = {{ words = ["{WORD}"], action = "block" }}
+custom.employee = {{ pattern = "{WORD}-[0-9]{{4}}", action = "mask" }}
+"""
     loop.apply(f"Old {WORD}.", text=text)
     loop.serve(20, hours=1)
     loop.apply(f"New {WORD}.", text=text)
@@ -247,6 +252,7 @@ HOLD = (
     "/",
     "/explore",
     "/system",
+    "/governance",
     "/quality/drift",
     "/datasets/orders",
     "/jobs",

@@ -67,16 +67,16 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None
 
 
-def policies(desk: Desk, _seen: Visit) -> View:
-    """The policies of the configuration in force."""
+def policies(desk: Desk, seen: Visit) -> View:
+    """The policies of the configuration in force. What must not pass is words, too: viewers see how many."""
     config = parse_config(desk.ledger.config() or "", source="the configuration in force")
     return View(
         "policies.html",
-        policies=[policy(config, name) for name in sorted(config.policies)],
+        policies=[policy(config, name, words=seen.caller.may("reader")) for name in sorted(config.policies)],
     )
 
 
-def policy(config: Config, name: str) -> PolicyShown:
+def policy(config: Config, name: str, *, words: bool) -> PolicyShown:
     """One policy, with its kinds in the order of all, and who names it."""
     said = config.policies[name]
     kinds = () if said.pii is None else said.pii.kinds or KINDS
@@ -84,7 +84,7 @@ def policy(config: Config, name: str) -> PolicyShown:
     if said.pii is not None:
         does[said.pii.action] = [(each, None) for each in ALL if each in kinds]
     for kind, own in sorted(said.custom.items()):
-        does.setdefault(own.action, []).append((kind, defined(own)))
+        does.setdefault(own.action, []).append((kind, defined(own, words=words)))
     return PolicyShown(
         name=name,
         does=tuple(
@@ -96,12 +96,14 @@ def policy(config: Config, name: str) -> PolicyShown:
     )
 
 
-def defined(kind: CustomConfig | CustomKind) -> str:
-    """What a kind of a policy's own is, shortly."""
+def defined(kind: CustomConfig | CustomKind, *, words: bool = True) -> str:
+    """What a kind of a policy's own is, shortly; without `words` it tells none."""
     if kind.pattern is not None:
-        return f"what matches {kind.pattern}"
-    words = "1 word" if len(kind.words) == 1 else f"{len(kind.words)} words"
-    return f"{words}: {', '.join(kind.words[:WORDS_SHOWN])}" + (
+        return f"what matches {kind.pattern if words else 'a pattern'}"
+    counted = "1 word" if len(kind.words) == 1 else f"{len(kind.words)} words"
+    if not words:
+        return counted
+    return f"{counted}: {', '.join(kind.words[:WORDS_SHOWN])}" + (
         ", …" if len(kind.words) > WORDS_SHOWN else ""
     )
 
