@@ -7,34 +7,21 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.journeys.test_joined import all_moved, chat, joined
-from tests.support import postgres
 from tests.support.airboss import Airboss
-from tests.support.between import Between
+from tests.support.between import between
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
 __all__ = ["valkey", "valkey_process"]
-
-
-@contextmanager
-def between(folder: Path) -> Iterator[tuple[Between, str]]:
-    """A network to a database of the folder's, and its URL."""
-    parts = urlsplit(postgres.database(folder))
-    at = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    with Between(f"{at['host']}/.s.PGSQL.{at['port']}") as network:
-        yield network, f"postgresql://{at['user']}@127.0.0.1:{network.port}{parts.path}"
 
 
 def test_a_gateway_starts_from_the_plan_it_had(

@@ -6,7 +6,13 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support import postgres
 
 
 class Between:
@@ -123,3 +129,12 @@ class Between:
             self.passed[way] += len(piece)
             to.sendall(piece)
         return bool(ready.get_map())
+
+
+@contextmanager
+def between(folder: Path) -> Iterator[tuple[Between, str]]:
+    """A network to a database of the folder's, and its URL."""
+    parts = urlsplit(postgres.database(folder))
+    at = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    with Between(f"{at['host']}/.s.PGSQL.{at['port']}") as network:
+        yield network, f"postgresql://{at['user']}@127.0.0.1:{network.port}{parts.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 
@@ -27,7 +28,12 @@ def superseded(store: SqlRolloutStore, deployment: str, reason: str, *, now: dat
             )
             decided = stages.decide(rollout.rules, rollout.stage, order)
             after = msgspec.structs.replace(rollout, stage=decided.stage, verdict=decided.verdict)
-            store.save(row_of(after), verdict=msgspec.json.encode(decided.verdict), at=now)
+            store.save(
+                row_of(after),
+                still=still(rollout),
+                verdict=msgspec.json.encode(decided.verdict),
+                at=now,
+            )
 
 
 def first_id(moment: datetime) -> str:
@@ -58,6 +64,11 @@ def row_of(rollout: Rollout) -> RolloutRow:
         exposure=rollout.exposure(),
         content=msgspec.json.encode(rollout),
     )
+
+
+def still(rollout: Rollout) -> Callable[[bytes], bool]:
+    """Whether that is how it is kept."""
+    return lambda content: msgspec.json.decode(content, type=Rollout) == rollout
 
 
 def read(row: RolloutRow) -> Rollout:

@@ -21,7 +21,7 @@ from airboss.config.edit import with_model, with_release
 from airboss.config.types import RolloutConfig
 from airboss.controller.placement import PUBLISHING
 from airboss.controller.rollout_ports import Gate, Publish
-from airboss.controller.rollout_rows import began_at, first_id, read, row_of, superseded, unit_key
+from airboss.controller.rollout_rows import began_at, first_id, read, row_of, still, superseded, unit_key
 from airboss.controller.saying import saying
 from airboss.domain.errors import AirbossError, ConfigError, NotFound, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.plan import PromotionWhy, ServingPlan, Standing
@@ -324,7 +324,7 @@ class Rollouts:
             units = {
                 (lane.name, keys[unit]): msgspec.json.encode(each) for unit, each in folded.units.items()
             }
-            self._store.save(row_of(folded.rollout), units=units)
+            self._store.save(row_of(folded.rollout), still=still(rollout), units=units)
         return folded.rollout, folded.full
 
     def _plan_weights(self, rollout: Rollout, plans: set[int]) -> dict[int, float]:
@@ -358,11 +358,12 @@ class Rollouts:
         changed = decided.stage != rollout.stage
         if not changed and isinstance(event, Look):
             if decided.verdict != rollout.verdict and _tells_more(decided, rollout):
-                self._store.save(row_of(after))
+                self._store.save(row_of(after), still=still(rollout))
             return after
         telling = decided.verdict if changed else None
         self._store.save(
             row_of(after),
+            still=still(rollout),
             verdict=msgspec.json.encode(telling) if telling is not None else None,
             at=self._clock.now(),
         )
@@ -405,7 +406,7 @@ class Rollouts:
                     f"rollout {rollout.id}",
                     promote={rollout.deployment: (rollout.release, why)},
                 )
-        self._store.save(msgspec.structs.replace(row_of(rollout), settled=True))
+        self._store.save(msgspec.structs.replace(row_of(rollout), settled=True), still=still(rollout))
         self._weights.pop(rollout.id, None)
 
     def _saying(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Select, delete, insert, select
 
+from airboss.domain.errors import SetupError
 from airboss.domain.plan import Exposure
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import rollout_units, rollouts, verdicts
@@ -40,15 +41,30 @@ class SqlRolloutStore(LedgerPart):
         self,
         row: RolloutRow,
         *,
+        still: Callable[[bytes], bool],
         units: Mapping[tuple[str, str], bytes] | None = None,
         verdict: bytes | None = None,
         at: datetime | None = None,
     ) -> None:
         """Keep a rollout, the units that changed (by lane and unit) and a verdict of `at`: all or nothing.
 
+        `still`: whether what is kept now is what this follows from. A server may commit what nobody waits for
+        any more. Raises SetupError where it is not, or where another has begun there.
+
         The units of a rollout that is over are dropped: nobody looks at them again.
         """
         with self._write() as connection:
+            kept = connection.execute(
+                select(rollouts.c.id, rollouts.c.content).where(
+                    (rollouts.c.id == row.id) | (rollouts.c.live & (rollouts.c.deployment == row.deployment))
+                )
+            ).all()
+            before = next((each.content.encode() for each in kept if each.id == row.id), None)
+            if (kept and row.live) if before is None else not still(before):
+                raise SetupError(
+                    f"the rollout of {row.deployment!r} was changed meanwhile, by a write that came late: "
+                    "nothing was done; try again"
+                )
             connection.execute(delete(rollouts).where(rollouts.c.id == row.id))
             values = msgspec.structs.asdict(row) | {
                 "started_at": row.started_at.isoformat(),
