@@ -7,6 +7,7 @@ import pytest
 from airboss.console.views_providers import shown
 from airboss.telemetry.metrics import TargetUse
 from tests.console.site import Ledger, Site
+from tests.console.test_pages import shown as page_of
 
 OPENAI = "https://openai.example/v1"
 
@@ -115,3 +116,19 @@ def test_names_are_shown_as_text(site: Site) -> None:
     page = site.person().get("/system/providers").text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+
+
+@pytest.mark.parametrize(("content", "words"), [("true", "with what was said"), ("false", "without what")])
+def test_the_page_says_where_calls_are_sent_on(busy: Site, content: str, words: str) -> None:
+    """Whether what was said leaves is one look away; where nothing is sent on, that is said."""
+    assert "sends calls on to nobody" in shown_page(busy)
+    otlp = f'{{ endpoint = "https://otlp.example.com", content = {content} }}'
+    busy.ledger.text = f"[telemetry]\notlp = {otlp}\n"
+    page = shown_page(busy)
+    assert "https://otlp.example.com" in page
+    assert words in page
+
+
+def shown_page(site: Site) -> str:
+    """The page, as text."""
+    return page_of(site.person(), "/system/providers").text

@@ -104,8 +104,11 @@ def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, now: datetime
 
 
 def firing(desk: Desk, seen: Visit) -> dict[str, str]:
-    """What each alarm that fires is about, by its name."""
-    found = api_alarms.alarms(desk, asking(seen)).alarms
+    """What each alarm that fires is about, by its name; a test's evidence is for the alarm's own page."""
+    found = [
+        msgspec.structs.replace(each, detail=None) if each.kind == "sequential" else each
+        for each in api_alarms.alarms(desk, asking(seen)).alarms
+    ]
     known = api_alarms.alarms_of(desk, api_alarms.in_force(desk))
     return {
         each.name: said(shown(each, known[each.name], None, seen.now))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from airboss.console.api_alarms import in_force
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Page, View, current_plan
 from airboss.console.render import Visit
@@ -38,7 +39,8 @@ def listing(desk: Desk, _seen: Visit) -> View:
     plan = current_plan(desk)
     found = shown(plan, desk.targets()) if plan is not None else ()
     there = desk.plays is not None
-    return View("providers.html", models=found, states=STATES, there=there)
+    otlp = in_force(desk).telemetry.otlp
+    return View("providers.html", models=found, states=STATES, there=there, sent_on=otlp)
 
 
 def shown(plan: ServingPlan, uses: Sequence[TargetUse]) -> tuple[Shown, ...]:
