@@ -76,6 +76,13 @@ def test_an_alarm_is_read_with_its_defaults() -> None:
         (alarm(hold='"1m"'), '"hold" is not a key of [alarms.errors]'),
         (alarm(notify='["op"]'), 'did you mean "ops"?'),
         (BASE + NOTIFIER + '[approvals]\nnotify = ["op"]\n', 'did you mean "ops"?'),
+        (BASE + NOTIFIER + '[summaries.x]\nnotify = ["op"]\n', 'did you mean "ops"?'),
+        (BASE + '[summaries.x]\nby = "user"\n', "summaries.x.by"),
+        (BASE + '[summaries."a b"]\n', "cannot be a name"),
+        (
+            BASE + "[store]\nretention = { records_days = 30 }\n[summaries.x]\n",
+            "[summaries.x] adds up records of 38 days, and store.retention keeps 30",
+        ),
         (alarm(no_data='"wake"'), "show | notify"),
         (alarm().replace("[alarms.errors]", '[alarms."a b"]'), "cannot be a name"),
     ],

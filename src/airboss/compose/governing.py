@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airboss.controller.chores import Chore
     from airboss.controller.erasing import Erasing
     from airboss.controller.retention import Retention
+    from airboss.controller.summing import Summaries
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import SystemStatus
     from airboss.store.audit_rows import AuditLog
@@ -108,6 +109,25 @@ def with_governance(
     return found
 
 
+def summing(
+    ledger: Ledger, data: DataDir, stores: Stores, records: RecordLog, redact: LogRedactor
+) -> Summaries:
+    """Has told what was spent."""
+    from airboss.compose.parts import SystemClock  # noqa: PLC0415 - the controller's own
+    from airboss.compose.watching import InForce, console_url  # noqa: PLC0415 - as above
+    from airboss.controller.summing import Summaries  # noqa: PLC0415 - as above
+
+    return Summaries(
+        config=InForce(ledger).config,
+        records=records,
+        alerts=stores.alerts,
+        teams=lambda: {key.name: key.team for key in ledger.all_keys() if key.team},
+        console_url=partial(console_url, data),
+        redact=redact.text,
+        clock=SystemClock(),
+    )
+
+
 LEFTOVERS: Final = "trainings that nobody wants"
 """A chore that waits for providers, minutes where they hang: it has a thread of its own, so that retention
 and keys to redact do not wait for it."""
@@ -117,6 +137,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
     ledger: Ledger,
     data: DataDir,
     stores: Stores,
+    records: RecordLog,
     redact: LogRedactor,
     retention: Retention,
     audit: AuditWatch,
@@ -154,6 +175,7 @@ def chores(  # noqa: PLR0917 - what the controller has, in the order it came to 
         "verdicts in the audit log": VerdictNotes(rollouts, stores.audit, SystemClock()),
         "how everything stands": status,
         "retention": retention,
+        "summaries of what was spent": summing(ledger, data, stores, records, redact),
         "the audit log's last checkpoint": audit,
         LEFTOVERS: Leftovers(data, stores.jobs),
         "kept responses": Expiring(

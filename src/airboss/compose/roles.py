@@ -159,6 +159,7 @@ def run_controller(
             ledger, data, stores, records, live,
             admin_key=admin_key, status=status, nodes=nodes, letters=mover.letters,
         )  # fmt: skip
+        small = chores(ledger, data, stores, records, redact, retention, audit, kept, status)
 
         async def main() -> None:
             stop = asyncio.Event()
@@ -172,9 +173,7 @@ def run_controller(
             working(stores.jobs, handlers(ledger, data, stores, propose=live.propose), broke=terminate_self),
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
-            looking_after(
-                chores(ledger, data, stores, redact, retention, audit, kept, status), broke=terminate_self
-            ),
+            looking_after(small, broke=terminate_self),
             adding_up(records, stores, ledger, lambda: controller.journal.moved_records, terminate_self),
             exporting(ledger, data, stores, records, brought=desk.brought, broke=terminate_self),
             watching(

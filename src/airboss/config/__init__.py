@@ -6,6 +6,7 @@
 from airboss.config.alarms_default import all_alarms
 from airboss.config.checks import warnings_of
 from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
+from airboss.config.summed import SummaryConfig
 from airboss.config.types import (
     AlarmConfig,
     Config,
@@ -48,6 +49,7 @@ __all__ = [
     "ScoringConfig",
     "ShadowConfig",
     "StoreConfig",
+    "SummaryConfig",
     "TlsConfig",
     "all_alarms",
     "parse_config",

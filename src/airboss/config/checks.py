@@ -156,6 +156,7 @@ def _check_names(config: Config, wrong: Wrong) -> None:
         "alarms": config.alarms,
         "notifiers": config.notifiers,
         "maintenance": config.maintenance,
+        "summaries": config.summaries,
     }
     for table, entries in tables.items():
         for name in entries:

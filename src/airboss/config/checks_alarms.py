@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from airboss.config.checks_watch import check_notifier, seconds
 from airboss.config.rules import check_known, check_range
+from airboss.config.summed import KEPT_DAYS_MIN
 from airboss.config.tags import read_tag
 from airboss.config.types import AlarmConfig, Config, DriftConfig, MaintenanceConfig
 from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
@@ -72,6 +73,15 @@ def check_alarms(config: Config, wrong: Wrong) -> None:
         _check_times(path, alarm, wrong)
         _check_notify(path, alarm.notify, config, wrong)
     _check_notify(("approvals",), config.approvals.notify or (), config, wrong)
+    for name, summary in config.summaries.items():
+        path = ("summaries", name)
+        _check_notify(path, summary.notify or (), config, wrong)
+        days, least = config.store.retention.records_days, KEPT_DAYS_MIN[summary.period]
+        if days is not None and days < least:
+            raise wrong(
+                (*path, "period"),
+                f"[{dotted(path)}] adds up records of {least} days, and store.retention keeps {days}",
+            )
 
 
 def _check_notify(path: Path, notify: Sequence[str], config: Config, wrong: Wrong) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from airboss.config.summed import SummaryConfig
 from airboss.domain.plan import (
     Allowance,
     Budget,
@@ -477,6 +478,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     alarms: dict[str, AlarmConfig] = {}
     notifiers: dict[str, NotifierConfig] = {}
     maintenance: dict[str, MaintenanceConfig] = {}
+    summaries: dict[str, SummaryConfig] = {}
     store: StoreConfig = StoreConfig()
     gateway: GatewayConfig = GatewayConfig()
     replicas: ReplicasConfig = ReplicasConfig()

@@ -129,7 +129,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     alarm: str
     notifier: str
-    kind: Literal["firing", "reminder", "resolved", "no_data", "test", "approval"]
+    kind: Literal["firing", "reminder", "resolved", "no_data", "test", "approval", "summary"]
     created_at: datetime
     due_at: datetime
     body: Any
