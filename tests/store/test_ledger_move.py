@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, insert, inspect, select, text
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, event, insert, inspect, select, text
 
 from airboss.domain.errors import SetupError
 from airboss.store import ledger_move
@@ -322,3 +322,19 @@ def test_others_that_are_connected_are_seen(tmp_path: Path) -> None:
     assert not held(there, "sqlite")["plans"]
     with leading(here, broke=pytest.fail):
         assert moved(here, there)
+
+
+def test_one_that_has_just_ended_is_nobody(tmp_path: Path) -> None:
+    """Its server sees so a moment later, which is waited for."""
+    here, there = places(tmp_path, "postgresql", "sqlite")
+    fill(here, 9)
+    ending = SqlLedger(here)
+    ending.revision()
+
+    def end(_connection: Any, _cursor: Any, asked: str, *_: Any) -> None:
+        if "pg_sleep" in asked:
+            ending.close()
+
+    with two(here, there) as (source, target):
+        event.listen(source._engine, "before_cursor_execute", end)
+        assert source.move_to(target, tell=quietly, seal=sealing(target))

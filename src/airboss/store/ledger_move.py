@@ -24,6 +24,8 @@ MOVE: Final = "ledger.move"
 PAGE_ROWS: Final = 500
 PAGE_CHARS: Final = 4 * 1024 * 1024
 """So much is in memory at a time, or one row."""
+LOOKS: Final = 30
+"""How often others are looked for, a tenth of a second apart: a server sees a moment later that one ended."""
 STATEMENT_TIMEOUT_MS: Final = 600_000
 """A page takes moments, but to count the rows of a table with much in it may take minutes."""
 
@@ -171,13 +173,18 @@ def check_alone(connection: Connection, name: str) -> None:
         " AND pid <> pg_backend_pid() AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = other.pid"
         " AND locktype = 'advisory' AND objid = :leader)"
     )
-    connection.execute(text("SELECT pg_stat_clear_snapshot()"))  # which is of the transaction's first look
-    count, places = connection.execute(asked, {"leader": LEADER}).one()
-    if count:
-        raise SetupError(
-            f"another Airboss is connected to the ledger {name} ({count} times, from {places}): stop every"
-            " machine that has joined this one, then move it"
-        )
+    for _ in range(LOOKS):
+        connection.execute(
+            text("SELECT pg_stat_clear_snapshot()")
+        )  # which is of the transaction's first look
+        count, places = connection.execute(asked, {"leader": LEADER}).one()
+        if not count:
+            return
+        connection.execute(text("SELECT pg_sleep(0.1)"))
+    raise SetupError(
+        f"another Airboss is connected to the ledger {name} ({count} times, from {places}): stop every"
+        " machine that has joined this one, then move it"
+    )
 
 
 class _Sum:
