@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,10 +51,34 @@ def test_what_may_be_had_is_taken(tmp_path: Path) -> None:
     code = (
         "import resource, subprocess, sys\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
-        "from airboss.compose.process_limits import raise_limits\n"
-        "raise_limits()\n"
+        "from airboss.compose.process_limits import fit_limits\n"
+        "fit_limits()\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
     assert int(done.stdout) >= 256
+
+
+def test_a_crash_leaves_no_memory_in_a_file(tmp_path: Path) -> None:
+    """Nor does one of those that it starts, also where who starts it has asked for such files."""
+    _, core = resource.getrlimit(resource.RLIMIT_CORE)
+    code = (
+        "import resource, subprocess, sys\n"
+        "from airboss.compose.process_limits import fit_limits\n"
+        "fit_limits()\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+        "dies = 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)'\n"
+        "sys.exit(-subprocess.run([sys.executable, '-c', dies]).returncode)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (core, core)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (signal.SIGSEGV, "0\n")
+    assert list(tmp_path.iterdir()) == []

@@ -45,10 +45,10 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM, which lets calls in flight finish."""
-    from airboss.compose.process_limits import raise_limits  # noqa: PLC0415 - as the next one
+    from airboss.compose.process_limits import fit_limits  # noqa: PLC0415 - as the next one
     from airboss.compose.up import UpOptions, run_up  # noqa: PLC0415 - loads the ledger and asyncio
 
-    raise_limits()
+    fit_limits()
     options = UpOptions(
         config=config,
         data_dir=data_dir,

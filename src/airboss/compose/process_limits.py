@@ -15,14 +15,17 @@ FILE_BYTES_MIN: Final = 1 << 30
 """The record store and the ledger are a file each, which grow; a segment of a journal may take 16 MiB."""
 
 
-def raise_limits() -> None:
+def fit_limits() -> None:
     """Have as many open files, of any size, as this process may: a stream takes two, and the usual 1,024
-    would end at 500 of them. Raises SetupError where that is too little; its children have the same."""
+    would end at 500 of them. Where it crashes it leaves no core file, which would have words and keys that
+    nothing seals or erases. Raises SetupError where there is too little; its children have the same."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if files == resource.RLIM_INFINITY else min(files, OPEN_FILES)
     _raise(resource.RLIMIT_NOFILE, wanted, files)
     _, size = resource.getrlimit(resource.RLIMIT_FSIZE)
     _raise(resource.RLIMIT_FSIZE, size, size)
+    _, core = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, core))
     found = trouble()
     if found is not None:
         raise SetupError(found)

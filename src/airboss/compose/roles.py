@@ -32,7 +32,7 @@ from airboss.compose.parts import (
     role_lock,
     tls_context,
 )
-from airboss.compose.process_limits import raise_limits
+from airboss.compose.process_limits import fit_limits
 from airboss.compose.rollouts import rollouts
 from airboss.compose.scaling import scaling
 from airboss.compose.sealing import kept_responses, open_ring, sealed
@@ -66,7 +66,7 @@ def run_gateway(
 
     name = f"gateway-{worker}"
     logs.configure(name, log_format=log_format)
-    raise_limits()
+    fit_limits()
     data = DataDir(data_dir)
     with (
         role_lock(data),
@@ -127,7 +127,7 @@ def run_controller(
     from airboss.store.ledger_lead import leading  # noqa: PLC0415 - as above
 
     logs.configure("controller", log_format=log_format)
-    raise_limits()
+    fit_limits()
     data = DataDir(data_dir)
     with (
         role_lock(data),
@@ -194,7 +194,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
     from airboss.store.service import serve  # noqa: PLC0415 - as above
 
     logs.configure("store", log_format=log_format)
-    raise_limits()
+    fit_limits()
     data = DataDir(data_dir)
     with role_lock(data):
         on_parent_gone(terminate_self)
