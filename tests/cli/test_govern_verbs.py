@@ -111,14 +111,14 @@ def test_limits_and_spend_are_listed(run: Run, api: AdminApi) -> None:
 def test_a_key_is_made_with_its_terms(run: Run, api: AdminApi) -> None:
     """Every option goes into the call; what is no number is refused before it."""
     api.answers["POST", "/api/v1/keys"] = {"name": "x", "key": SECRET, "deployments": None}
-    said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "day"]
+    said = ["--requests-per-minute", "60", "--concurrency", "2", "--budget", "1.5", "--per", "week"]
     said += ["--team", "ops", "--priority", "high", "--expires", "2026-12-31T00:00Z"]
     said += ["--user-requests-per-minute", "10", "--user-concurrency", "2", "--user-budget", "0.5"]
     assert run("keys", "create", "x", *said, "--url", api.url)[0] == 0
     assert api.asked[-1][3] == {
         "name": "x",
         "limits": {"requests_per_minute": 60, "concurrency": 2},
-        "budget": {"usd": 1.5, "per": "day"},
+        "budget": {"usd": 1.5, "per": "week"},
         "each_user": {
             "limits": {"requests_per_minute": 10, "concurrency": 2},
             "budget": {"usd": 0.5},

@@ -138,6 +138,16 @@ def test_many_users_are_added_up_seldom_and_keys_as_ever(house: House) -> None:
     assert house.of(ANA) == ["1.0"]
 
 
+def test_days_of_a_week_that_a_month_cuts_stay(house: House) -> None:
+    """A weekly budget goes on over the first of a month."""
+    monday = datetime(2026, 11, 30, 8, tzinfo=UTC)
+    told = [{"key": "app", "user": "ana", "cost_usd": Decimal("0.5"), "started_at": monday}]
+    house.records.apply(move_of(told, 0))
+    house.moved, house.at = 1, monday + timedelta(days=3)
+    house.chore.tick()
+    assert house.spends.of_users("app", [ANA], monday.date()) == {ANA: Decimal("0.5")}
+
+
 def test_days_of_another_month_go(house: House) -> None:
     """Once all of the month was looked at."""
     house.called(("app", "ana", "0.5"))

@@ -140,6 +140,31 @@ def test_what_records_say_counts() -> None:
     run(body_())
 
 
+def test_a_week_is_paid_by_its_own_days() -> None:
+    """Its refusal says so and when it is over; with Monday there is money again."""
+    house = House(budget=Budget(usd=Decimal(1), per="week"))
+    monday = START.date() - timedelta(days=START.weekday())
+    house.spent = [
+        Spent(key="a", day=monday, usd=Decimal("0.6")),
+        Spent(key="a", day=START.date(), usd=Decimal("0.5")),
+        Spent(key="a", day=monday - timedelta(days=1), usd=Decimal(9)),
+    ]
+
+    async def body_() -> None:
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+        house.clock.s += 2
+        house.limiters[0].tick()
+        await house.limiters[0].refresh()
+        refused = await (await came_in(house)).reserve(body(max_tokens=10_000), house.branch())
+        assert isinstance(refused, BudgetExceeded)
+        assert "1.10 of 1.00 USD this week" in refused.message
+        assert f"wait until {monday + timedelta(days=7)}" in refused.message
+        house.clock.s += 7 * 86_400
+        assert await (await came_in(house)).reserve(body(), house.branch()) is None
+
+    run(body_())
+
+
 def test_what_records_say_is_shown_of_every_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """A period is told once for all, as there may be thousands, each second."""
     house = House()

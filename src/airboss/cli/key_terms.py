@@ -115,8 +115,8 @@ def budget_from(
     if usd is not None:
         found["usd"] = number(usd, float, f"{option}budget")
     if per is not None:
-        if per not in ("day", "month"):
-            raise WrongCall(f"{option}per is {per!r}; a budget is per `day` or `month`")
+        if per not in ("day", "week", "month"):
+            raise WrongCall(f"{option}per is {per!r}; a budget is per `day`, `week` or `month`")
         found["per"] = per
     if "usd" not in found:
         raise WrongCall(f"{option}per is of a budget, and there is none; give {option}budget too")

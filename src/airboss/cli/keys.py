@@ -29,14 +29,14 @@ RequestsOption = Annotated[str | None, typer.Option(help="Calls in any minute, o
 TokensOption = Annotated[str | None, typer.Option(help="Tokens in any minute, in and out, or `none`.")]
 ConcurrencyOption = Annotated[str | None, typer.Option(help="Calls under way, or `none`.")]
 BudgetOption = Annotated[str | None, typer.Option(help="US dollars that it may spend, or `none`.")]
-PerOption = Annotated[str | None, typer.Option(help="What the budget is for: `month` or `day`.")]
+PerOption = Annotated[str | None, typer.Option(help="What the budget is for: `month`, `week` or `day`.")]
 UserRequestsOption = Annotated[
     str | None, typer.Option(help="Calls of each user in any minute, or `none`; a user is who a call names.")
 ]
 UserTokensOption = Annotated[str | None, typer.Option(help="Tokens of each user in any minute, or `none`.")]
 UserConcurrencyOption = Annotated[str | None, typer.Option(help="Calls of each user under way, or `none`.")]
 UserBudgetOption = Annotated[str | None, typer.Option(help="US dollars that each user may spend, or `none`.")]
-UserPerOption = Annotated[str | None, typer.Option(help="What that is for: `month` or `day`.")]
+UserPerOption = Annotated[str | None, typer.Option(help="What that is for: `month`, `week` or `day`.")]
 TeamOption = Annotated[
     str | None,
     typer.Option(help="Whose limits and budget it shares: a team's of the configuration, or `none`."),

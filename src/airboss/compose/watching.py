@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.status import AlarmStatus, SystemStatus
-from airboss.governance.budgets import members, period_start, spent_of, with_budget
+from airboss.governance.budgets import members, period_start, periods_start, spent_of, with_budget
 from airboss.governance.users import spender
 from airboss.store.alert_rules import quieted
 from airboss.store.datadir import DataDir, read_secret
@@ -230,7 +230,7 @@ def budgets(ledger: Ledger, stores: Stores, config: Config, now: datetime) -> di
     Raises SetupError."""
     from airboss.controller.alarm_measures import BudgetUse  # noqa: PLC0415 - the controller's own
 
-    spent = stores.spends.since(now.astimezone(UTC).date().replace(day=1))
+    spent = stores.spends.since(periods_start(now).date())
     keys = ledger.all_keys()
     of_team = members(keys)
     found = [(name, frozenset((name,)), budget) for name, budget in with_budget(keys).items()]

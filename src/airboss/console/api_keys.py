@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, WrongCall
 from airboss.domain.plan import Allowance, Budget, Limits, Priority, Queue, ServingPlan
 from airboss.domain.ports import ApiKey, Spent
-from airboss.governance.budgets import members, period_end, spent_of, user_budget
+from airboss.governance.budgets import members, period_end, periods_start, spent_of, user_budget
 from airboss.governance.keys import (
     Terms,
     bound,
@@ -73,7 +73,7 @@ class BudgetShown(msgspec.Struct, frozen=True, kw_only=True):
     next begins."""
 
     usd: Decimal
-    per: Literal["month", "day"]
+    per: Literal["month", "week", "day"]
     spent_usd: Decimal
     ends_at: datetime
 
@@ -175,7 +175,7 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
     """Every key, with what it uses and spends, and its team's."""
     config, keys, uses, served = configured(desk), desk.ledger.all_keys(), desk.uses(), desk.ledger.snapshot()
     limited = any(each.budget for each in keys) or any(each.budget for each in config.teams.values())
-    spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if limited else ()
+    spent = desk.spent(periods_start(now).date()) if limited else ()
     teams = teams_of(config, keys, uses, spent, now)
     return tuple(
         msgspec.structs.replace(
@@ -193,7 +193,7 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
 def teams_shown(desk: Desk, now: datetime) -> tuple[TeamShown, ...]:
     """Every team, by name, with what its keys use and spend."""
     config = configured(desk)
-    spent = desk.spent(now.astimezone(UTC).date().replace(day=1)) if config.teams else ()
+    spent = desk.spent(periods_start(now).date()) if config.teams else ()
     found = teams_of(config, desk.ledger.all_keys(), desk.uses(), spent, now)
     return tuple(found[name] for name in sorted(found))
 

@@ -35,7 +35,7 @@ class TagShown(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     usd: Decimal
-    per: Literal["month", "day"]
+    per: Literal["month", "week", "day"]
     ends_at: datetime
     values: tuple[ValueShown, ...]
     more: bool

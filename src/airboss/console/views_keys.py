@@ -18,7 +18,7 @@ from airboss.console.page import Action, Form, Once, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound, StoreUnavailable
 from airboss.domain.plan import Allowance
-from airboss.governance.budgets import money, spent_money
+from airboss.governance.budgets import money, period_words, spent_money
 from airboss.governance.roles import MAY
 
 WORDS = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrency": "at once"}
@@ -61,8 +61,7 @@ def limit_bar(limit: LimitShown) -> Bar:
 
 def budget_bar(budget: BudgetShown) -> Bar:
     """Of a budget."""
-    when = "today" if budget.per == "day" else "this month"
-    words = f"${spent_money(budget.spent_usd)} of ${money(budget.usd)} {when}"
+    words = f"${spent_money(budget.spent_usd)} of ${money(budget.usd)} {period_words(budget.per)}"
     return bar(float(budget.spent_usd), float(budget.usd), words)
 
 

@@ -16,7 +16,7 @@ from airboss.domain.plan import Budget
 from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
-from airboss.governance.budgets import money, period_end, spent_money
+from airboss.governance.budgets import money, period_end, period_words, spent_money
 from airboss.store.alert_metrics import (
     INTERNAL_KEY,
     calls_in,
@@ -378,7 +378,7 @@ def spending(rule: AlarmRule, uses: Mapping[str, BudgetUse], now: datetime) -> R
         return Reading(why=f"there is no {whose} with a budget")
     budget, spent = use.budget, use.spent_usd
     share = float(spent / budget.usd) if budget.usd else 1.0
-    period = "today" if budget.per == "day" else "this month"
+    period = period_words(budget.per)
     until = f"{period_end(budget, now):%Y-%m-%d}"
     whose = "the one that spent most: " if kind == "tag" else ""
     so_far = f"${spent_money(spent)} of ${money(budget.usd)}"

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from airboss.domain.ports import ApiKey, Clock, RecordLog, Spent, UsageQuery
 from airboss.domain.record import EXTERNAL
-from airboss.governance.budgets import user_budget
+from airboss.governance.budgets import periods_start, user_budget
 from airboss.governance.counting import exactly
 from airboss.governance.users import NOBODY, pseudonym, salt_of, spender, tag_salt
 from airboss.store.usage import ROWS_MAX
@@ -142,10 +142,10 @@ class Spending:
             self._spends.put_users(more)
 
     def _since(self, now: datetime, *, whole: bool) -> datetime:
-        """Yesterday, or the first of the month if that is earlier: days are in UTC."""
+        """Yesterday, or when the first of the periods began if that is earlier: days are in UTC."""
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         yesterday = today - timedelta(days=1)
-        return min(yesterday, today.replace(day=1)) if whole else yesterday
+        return min(yesterday, periods_start(now)) if whole else yesterday
 
 
 def _of_keys(spent: Iterable[Spent]) -> list[Spent]:

@@ -95,7 +95,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """How much money a key may spend in a day or a month, which begin and end in UTC."""
 
     usd: Decimal
-    per: Literal["month", "day"] = "month"
+    per: Literal["month", "week", "day"] = "month"
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):

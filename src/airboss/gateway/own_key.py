@@ -37,7 +37,7 @@ class BudgetLeft(msgspec.Struct, frozen=True, kw_only=True):
 
     of: str
     usd: Decimal
-    per: Literal["month", "day"]
+    per: Literal["month", "week", "day"]
     spent_usd: Decimal
     left_usd: Decimal
     ends_at: datetime

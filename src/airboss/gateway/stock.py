@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.domain.errors import ApiError, RateLimited
 from airboss.domain.plan import Budget, DeploymentPlan, Limits
-from airboss.governance.budgets import money, period_end
+from airboss.governance.budgets import money, period_end, period_words
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
 from airboss.governance.users import NOBODY, REST, USERS_MAX, spender
 from airboss.governance.windows import WINDOW_S
@@ -266,7 +266,7 @@ def refusal(stock: Stock, denied: Denied, budget: Budget | None, at: datetime) -
 
 def _spent(stock: Stock, denied: Denied, budget: Budget, at: datetime) -> ApiError:
     spent, when = usd_of(denied.spent), period_end(budget, at)
-    of = f"{money(spent)} of {money(budget.usd)} USD {'today' if budget.per == 'day' else 'this month'}"
+    of = f"{money(spent)} of {money(budget.usd)} USD {period_words(budget.per)}"
     if denied.retry_after_s is not None:
         return LimitReached(
             f"{stock.scope.said} has spent {of}, and calls under way may cost the rest: try again in "

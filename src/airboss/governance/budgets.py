@@ -5,28 +5,46 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Final, Literal
 
 from airboss.domain.plan import Budget
 from airboss.domain.ports import ApiKey, Spent
 
 
 def period_of(budget: Budget, at: datetime) -> str:
-    """The period that a call begun then is paid from: `2026-11` or `2026-11-24`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d" if budget.per == "day" else "%Y-%m")
+    """The period that a call begun then is paid from: `2026-11`, `2026-W48` or `2026-11-24`."""
+    return at.astimezone(UTC).strftime(_NAMES[budget.per])
+
+
+_NAMES: Final = {"month": "%Y-%m", "week": "%G-W%V", "day": "%Y-%m-%d"}
+_WORDS: Final = {"month": "this month", "week": "this week", "day": "today"}
+
+
+def period_words(per: Literal["month", "week", "day"]) -> str:
+    """What people call the period that it is now."""
+    return _WORDS[per]
 
 
 def period_start(budget: Budget, at: datetime) -> datetime:
-    """When that period began."""
+    """When that period began; a week begins on Monday."""
     midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if budget.per == "week":
+        return midnight - timedelta(days=midnight.weekday())
     return midnight if budget.per == "day" else midnight.replace(day=1)
 
 
 def period_end(budget: Budget, at: datetime) -> datetime:
     """When that period ends."""
     start = period_start(budget, at)
-    if budget.per == "day":
-        return start + timedelta(days=1)
+    if budget.per != "month":
+        return start + timedelta(days=7 if budget.per == "week" else 1)
     return (start + timedelta(days=32)).replace(day=1)
+
+
+def periods_start(at: datetime) -> datetime:
+    """When the first of all periods of then began: that of the month, or of a week that it cuts."""
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return min(midnight.replace(day=1), midnight - timedelta(days=midnight.weekday()))
 
 
 def with_budget(keys: Iterable[ApiKey]) -> dict[str, Budget]:
