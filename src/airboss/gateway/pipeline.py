@@ -25,6 +25,7 @@ from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
+from airboss.gateway.credentials import may_carry, without_credentials
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -246,6 +247,8 @@ def open_record(worker: Worker, serving: Serving, call: Admitted) -> OpenedCall:
     """Write the call to the journal; it now has a record, whatever happens."""
     request, branch = call.request, call.branch
     written = request.body if call.spoken is None else call.spoken.written
+    if call.spoken is not None or may_carry(call.body):
+        written = without_credentials(written)
     long = serving.plan.bodies and len(written) >= LONG
     opened = OpenedCall(
         request.id,

@@ -97,6 +97,8 @@ class Body(msgspec.Struct, kw_only=True):
     seed: Whole | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, float] | None = None
+    api_key: object = None
+    """Not OpenAI's: what clients of other gateways send a provider's key in (`gateway.credentials`)."""
     prompt_variables: dict[str, str] | None = None
     """Ours, not OpenAI's: what the variables of the release's prompt hold. Never sent on."""
     release_variant: Variant | None = None
