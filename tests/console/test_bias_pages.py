@@ -81,6 +81,7 @@ def test_a_probe_tells_what_it_found(site: Site) -> None:
         "2 of 90 calls failed",
         "hire-1",
         "unmeasured",
+        "Not measured: log odds.",
     ):
         assert words in text, words
     assert len([each for each in page.values("class") if each.startswith("interval ")]) == 3

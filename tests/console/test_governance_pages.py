@@ -141,6 +141,22 @@ def test_what_a_leaf_says_stands_in_words(site: Governed) -> None:
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 
+def test_a_leaf_leads_to_what_it_is_about(site: Governed) -> None:
+    """A rollout, a key and a deployment that are there; what is gone, or a name alone, leads nowhere."""
+    for action, subject in (
+        ("keys.set", "web"),
+        ("keys.set", "gone"),
+        ("rollout.start", "support"),
+        ("rollout.start", "gone"),
+        ("verdict", "rollout rollout-1"),
+        ("records.read", "web"),
+    ):
+        site.audit.append(action, actor="ann", subject=subject, detail={}, at=NOW)
+    found = set(hrefs(shown(site.person(), "/governance/audit")))
+    about = {each for each in found if each.startswith(("/rollouts/", "/governance/keys/", "/deployments/"))}
+    assert about == {"/rollouts/rollout-1", "/governance/keys/web", "/deployments/support"}
+
+
 def test_the_log_says_whether_it_verifies(site: Governed, tmp_path: Path) -> None:
     """It does; once somebody has changed a leaf it does not, and the page says which."""
     person = site.person()

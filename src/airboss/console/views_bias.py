@@ -32,7 +32,11 @@ LOOKS: dict[Verdict, str] = {
 }
 CONCLUSIONS: dict[Conclusion, tuple[str, str, str]] = {
     "found": ("bad", "A difference is shown", "People who differ in one thing alone are answered otherwise."),
-    "equivalent": ("ok", "No difference matters", "Every difference is shown to lie within its margin."),
+    "equivalent": (
+        "ok",
+        "No difference matters",
+        "Every difference that was measured lies within its margin.",
+    ),
     "none_found": (
         "warn",
         "No difference is shown",
@@ -88,8 +92,16 @@ def probe(desk: Desk, seen: Visit) -> View:
         conclusion=CONCLUSIONS[report.conclusion] if report is not None else None,
         forests=forests(report) if report is not None else (),
         rows=[row(each) for each in report.findings] if report is not None else (),
+        unmeasured=unmeasured(report) if report is not None else {},
         doing=cancelling(b.id, b.state),
     )
+
+
+def unmeasured(report: ProbeReport) -> dict[str, str]:
+    """The measures of which no difference could be told, each with the cause for the first."""
+    told = {each.measure for each in report.findings if each.verdict != "unmeasured"}
+    left = {each.measure: each.why or "" for each in reversed(report.findings) if each.measure not in told}
+    return {measure.replace("_", " "): left[measure] for measure in MEASURES if measure in left}
 
 
 def forests(report: ProbeReport) -> tuple[Drawn, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from urllib.parse import quote
 
 import msgspec
 
@@ -12,7 +13,7 @@ from airboss.config.types import CustomConfig
 from airboss.console import api_audit, api_erase, api_report
 from airboss.console.desk import Desk
 from airboss.console.named import is_digest
-from airboss.console.page import Page, View, asking
+from airboss.console.page import Page, View, asking, current_plan
 from airboss.console.render import Visit
 from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.audit_verify import Verdict
@@ -116,11 +117,31 @@ def audit(desk: Desk, seen: Visit) -> View:
     return View(
         "audit.html",
         entries=[(each, *folded(fields(each.detail))) for each in found.entries],
+        led=leads(desk),
         next=str(found.next) if found.next is not None else None,
         action=seen.params.get("action", ""),
         paged="before" in seen.params,
         sealed=sealed(desk, whole="check" in seen.params),
     )
+
+
+def leads(desk: Desk) -> Callable[[str, str], str | None]:
+    """Where a leaf leads by its action and its subject: to a rollout, a key or a deployment that is there."""
+    keys = {each.name for each in desk.ledger.all_keys()}
+    plan = current_plan(desk)
+    served = {each.name for each in plan.deployments} if plan is not None else set()
+
+    def led(action: str, subject: str) -> str | None:
+        kind, _, name = subject.rpartition(" ")
+        if kind == "rollout":
+            return f"/rollouts/{quote(name, safe='')}"
+        if action.startswith("keys.") and subject in keys:
+            return f"/governance/keys/{quote(subject, safe='')}"
+        if action.startswith("rollout.") and subject in served:
+            return f"/deployments/{quote(subject, safe='')}"
+        return None
+
+    return led
 
 
 def folded(detail: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
