@@ -8,6 +8,8 @@ from typing import Any, Final
 VALUE_CHARS_MAX: Final = 100
 """Characters of a value; half a digest ends in `…`, so that it does not look like a whole one."""
 FIELDS_MAX: Final = 12
+ALL_WITHOUT: Final = "deployments"
+"""What a key may call: everything, where none are named."""
 
 
 def fields(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -27,6 +29,8 @@ def _flat(detail: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
             yield from _flat(value, name)
         elif isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
             yield from _flat({str(at): each for at, each in enumerate(value, 1)}, name)
+        elif value is None and key == ALL_WITHOUT:
+            yield name, "all"  # of a key that may call nothing it is an empty list
         else:
             yield name, _said(value)
 
