@@ -170,6 +170,17 @@ def test_a_test_says_what_became_of_it(site: Site, monkeypatch: pytest.MonkeyPat
     assert told["state"] == "waiting"
     refused = site.program().post("/api/v1/alarms/slow/test")
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "name")
+    assert "give it `notify` under [alarms.slow]" in refused.json()["error"]["message"]
+
+
+def test_an_alarm_without_a_notifier_is_told_what_is_missing(site: Site) -> None:
+    """A default alarm stands in no table that could be given `notify`: it tells every notifier there is."""
+    site.ledger.text = CONFIG[: CONFIG.index("[notifiers.ops]")]
+    refused = site.program().post("/api/v1/alarms/support.errors/test")
+    assert refused.status_code == 400
+    said = refused.json()["error"]["message"]
+    assert "add one under [notifiers], which this alarm tells" in said
+    assert "`notify`" not in said
 
 
 def test_scores_of_a_record(site: Site) -> None:

@@ -154,11 +154,18 @@ def silence_alarm(desk: Desk, call: Call) -> Alarm:
     return shown(name, alarm, config, desk.alerts.alarms().get(name), silence=silence, now=call.now)
 
 
+def _who_could_be(name: str, config: Config) -> str:
+    if not config.notifiers:
+        own = "" if name in config.alarms else ", which this alarm tells without more"
+        return f"there is no notifier yet: add one under [notifiers]{own}"
+    return f"give it `notify` under [alarms.{name}]"
+
+
 def test_alarm(desk: Desk, call: Call) -> Tested:
     """POST /api/v1/alarms/{name}/test."""
-    name, alarm, _config = named(desk, call)
+    name, alarm, config = named(desk, call)
     if not alarm.notify:
-        raise InvalidRequest(f"alarm {name!r} notifies nobody; give it `notify`", param="name")
+        raise InvalidRequest(f"alarm {name!r} notifies nobody; {_who_could_be(name, config)}", param="name")
     body = {
         "alarm": name,
         "state": "test",
