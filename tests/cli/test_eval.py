@@ -203,6 +203,16 @@ def test_one_release_by_itself(run: Run, api: AdminApi) -> None:
     assert "new bbbbbbbb" in run("eval", "list", "--url", api.url)[1]
 
 
+def test_a_list_has_what_was_scored(run: Run, api: AdminApi) -> None:
+    """A's mean and B's by scorer, as far as there are any, of one dataset if asked for."""
+    found = evaluation()["summary"] | {"scorers": ["exact", "tone", "cost"]}
+    found |= {"mean_a": {"exact": 0.25}, "mean_b": {"exact": 0.75, "cost": 0.001}}
+    api.answers["GET", "/api/v1/evals"] = {"evals": [found]}
+    out = run("eval", "list", "--dataset", "golden", "--url", api.url)[1]
+    assert "exact 0.25 > 0.75, tone, cost 0.001" in " ".join(out.split())
+    assert api.asked[-1][2] == {"limit": "50", "dataset": "golden"}
+
+
 def test_an_evaluation_that_is_not_done(run: Run, api: AdminApi) -> None:
     """Show says how far it is, and why it failed if it did."""
     found = evaluation()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from airboss.domain.ports import RecordFilter
 from airboss.domain.score import Score
 from airboss.evaluations.orders import EvalOrder
+from airboss.evaluations.plan import EvalReport
 from tests.console.looped import LoopSite, pressed
 from tests.console.test_pages import hrefs, shown
 from tests.support.seed_loop import OLD_PROMPT
@@ -94,6 +96,27 @@ def test_an_evaluation_tells_its_verdict(week: LoopSite) -> None:
     assert re.search(r"\d+ answers, \d+ without one", page.text)
     assert len([each for each in page.values("class") if each.startswith("interval ")]) == 3
     assert "n 6" in page.text
+
+
+def test_evaluations_on_a_dataset_stand_beside_each_other(week: LoopSite) -> None:
+    """Each with the means of both sides, as its report has them, in the list and on the dataset's page."""
+    run = week.loop.evals.run(evaluation(week, state="done").rpartition("/")[2])
+    assert run is not None
+    assert run.report is not None
+    report = msgspec.json.decode(run.report, type=EvalReport)
+    (exact,) = (each for each in report.comparisons if each.metric.name == "exact")
+    assert exact.mean_a is not None
+    assert exact.mean_b is not None
+    both = f"exact {exact.mean_a.estimate:.3g} → {exact.mean_b.estimate:.3g}"
+    for path in ("/evaluations", "/datasets/orders"):
+        assert both in shown(week.person(), path).text
+    listed = week.program().get("/api/v1/evals?dataset=orders").json()["evals"]
+    (found,) = (each for each in listed if each["id"] == run.id)
+    assert (found["mean_a"]["exact"], found["mean_b"]["exact"]) == (
+        exact.mean_a.estimate,
+        exact.mean_b.estimate,
+    )
+    assert week.program().get("/api/v1/evals?dataset=other").json()["evals"] == []
 
 
 def test_items_that_part_are_shown_with_both_answers(week: LoopSite) -> None:

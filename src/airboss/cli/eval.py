@@ -80,13 +80,17 @@ def run(
 @eval.command("list")
 def list_evals(
     *,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of these, only those on the dataset so called.")
+    ] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """List evaluations, newest first."""
-    listed("evals", limit, data_dir=data_dir, url=url, as_json=as_json, show=show_evals)
+    """List evaluations, newest first, with what A and B scored."""
+    more = {"dataset": dataset} if dataset is not None else {}
+    listed("evals", limit, more, data_dir=data_dir, url=url, as_json=as_json, show=show_evals)
 
 
 @eval.command("show")

@@ -28,11 +28,20 @@ def show_evals(found: list[dict[str, Any]]) -> None:
             each["part"],
             escape(release(each["a"])) if each["a"] is not None else "-",
             escape(release(each["b"])),
-            escape(", ".join(each["scorers"])),
+            escape(", ".join(with_means(each))),
             each["conclusion"] or "-",
             local_time(each["created_at"]),
         )
     out.print(table)
+
+
+def with_means(found: dict[str, Any]) -> list[str]:
+    """Each scorer of an evaluation with the means of A and B, as far as there are any."""
+    told = []
+    for name in found["scorers"]:
+        sides = [side[name] for side in (found.get("mean_a", {}), found.get("mean_b", {})) if name in side]
+        told.append(" ".join([name, " > ".join(f"{each:.4g}" for each in sides)]).strip())
+    return told
 
 
 def show_report(found: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -63,11 +64,18 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 
 
 def listed(
-    name: str, limit: int, *, data_dir: Path, url: str | None, as_json: bool, show: Callable[[Rows], None]
+    name: str,
+    limit: int,
+    more: Mapping[str, str] = MappingProxyType({}),
+    *,
+    data_dir: Path,
+    url: str | None,
+    as_json: bool,
+    show: Callable[[Rows], None],
 ) -> None:
-    """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does."""
+    """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does; `more` narrows them."""
     with reach(data_dir, url) as api:
-        found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit)})[name]
+        found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit), **more})[name]
     if not as_json:
         show(found)
         return

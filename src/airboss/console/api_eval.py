@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
-from airboss.console.callers import NOBODY, Caller
+from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.evaluations.datasets import Part
@@ -20,7 +20,8 @@ from airboss.store.job_rows import Job, JobState
 
 class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in one line; `done`, `total`, `note` and `error` as of its job. `a` is None where `b` is
-    scored alone. `conclusion` is that of its gates, None without gates or before the end."""
+    scored alone. `conclusion` is that of its gates, None without gates or before the end. `mean_a` and
+    `mean_b` have each side's mean by scorer, once it is done; labels have none."""
 
     id: str
     state: JobState
@@ -36,6 +37,8 @@ class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     error: str | None
     conclusion: Conclusion | None
+    mean_a: dict[str, float] = {}
+    mean_b: dict[str, float] = {}
 
 
 class Evals(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,25 +75,28 @@ def run_eval(desk: Desk, call: Call) -> Job:
 
 def evals(desk: Desk, call: Call) -> Evals:
     """GET /api/v1/evals."""
-    return Evals(evals=tuple(summary(job, call.caller) for job in newest(desk, call, KIND)))
+    jobs, name = newest(desk, call, KIND), call.params.get("dataset") or None
+    made = (summary(job, call.caller, desk) for job in jobs)
+    return Evals(evals=tuple(each for each in made if name in (None, each.dataset)))
 
 
 def show_eval(desk: Desk, call: Call) -> Evaluation:
     """GET /api/v1/evals/{id}."""
     job = of_kind(desk, call, KIND, "evaluation")
-    row = desk.evals.run(job.id)
-    report = None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
+    report = _report(desk, job)
     result = _result(job)
     return Evaluation(
-        summary=summary(job, call.caller),
+        summary=summary(job, call.caller, desk),
         plan=msgspec.json.decode(job.spec, type=EvalTask).plan,
         report=report,
         holdout_reads_before=result.holdout_reads_before if result is not None else None,
     )
 
 
-def summary(job: Job, caller: Caller = NOBODY) -> EvalSummary:
+def summary(job: Job, caller: Caller, desk: Desk) -> EvalSummary:
     """An evaluation's job in one line."""
+    report = _report(desk, job) if job.state == "done" else None
+    found = report.comparisons if report is not None else ()
     plan = msgspec.json.decode(job.spec, type=EvalTask).plan
     result = _result(job)
     decision = result.decision if result is not None else None
@@ -101,8 +107,15 @@ def summary(job: Job, caller: Caller = NOBODY) -> EvalSummary:
         b=plan.b,
         scorers=tuple(spec.name for spec in plan.scorers),
         conclusion=decision.conclusion if decision is not None else None,
+        mean_a={each.metric.name: each.mean_a.estimate for each in found if each.mean_a is not None},
+        mean_b={each.metric.name: each.mean_b.estimate for each in found if each.mean_b is not None},
         **of_job(job, caller),
     )
+
+
+def _report(desk: Desk, job: Job) -> EvalReport | None:
+    row = desk.evals.run(job.id)
+    return None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
 
 
 def _result(job: Job) -> EvalResult | None:
@@ -117,7 +130,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Evals,
         handle=evals,
         role="viewer",
-        params={"limit": LIMIT.told()},
+        params={"limit": LIMIT.told(), "dataset": "of these, only those on the dataset of this name"},
     ),
     Route(
         method="POST",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from airboss.console.api_eval import EvalSummary
 from airboss.console.picture import Picture, Spread, picture
 from airboss.evaluations.compare import Comparison
 from airboss.evaluations.datasets import Item, flat_text
@@ -160,6 +161,15 @@ def mean(interval: Interval | None) -> str:
     if interval is None:
         return "no data"
     return f"{interval.estimate:.3g} ({interval.low:.3g} to {interval.high:.3g})".replace("-", MINUS)
+
+
+def means(found: EvalSummary) -> list[str]:
+    """Each scorer of an evaluation with the means of both sides, as far as there are any."""
+    told = []
+    for name in found.scorers:
+        sides = [side[name] for side in (found.mean_a, found.mean_b) if name in side]
+        told.append(" ".join([name, " → ".join(f"{each:.3g}".replace("-", MINUS) for each in sides)]).strip())
+    return told
 
 
 def signed(value: float) -> str:

@@ -8,7 +8,17 @@ from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
 from airboss.console.api_eval_items import OPEN, questions
 from airboss.console.believed import believed
 from airboss.console.desk import Desk
-from airboss.console.eval_story import Differing, Side, asked, differing, forests, narrowed, plainly, told
+from airboss.console.eval_story import (
+    Differing,
+    Side,
+    asked,
+    differing,
+    forests,
+    means,
+    narrowed,
+    plainly,
+    told,
+)
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
@@ -51,7 +61,7 @@ def evaluations(desk: Desk, seen: Visit) -> View:
     found = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
     return View(
         "evaluations.html",
-        evals=found.evals,
+        evals=[(each, means(each)) for each in found.evals],
         there=dataset_names(desk),
         offered=quality_forms.choices(desk),
     )
@@ -137,7 +147,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
         )
     found = api_datasets.show_dataset(desk, asking(seen))
     items = api_datasets.dataset_items(desk, asking(seen, part=part))
-    ran = api_eval.evals(desk, asking(seen, limit=str(LISTED)))
+    ran = api_eval.evals(desk, asking(seen, limit=str(LISTED), dataset=found.dataset.name))
     return View(
         "dataset.html",
         d=found.dataset,
@@ -147,7 +157,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
             (each, asked(each), None if each.expected is None else plainly(each.expected))
             for each in items.items[:ITEMS_SHOWN]
         ],
-        evals=[each for each in ran.evals if each.dataset == found.dataset.name],
+        evals=[(each, means(each)) for each in ran.evals],
         offered=quality_forms.choices(desk),
         expects=any(each.expected is not None for each in items.items),
         deleting=quality_forms.deleting(found.dataset),
