@@ -133,3 +133,29 @@ def test_a_column_has_the_type_of_its_marks() -> None:
     assert made.rows[0]["unscored.x"] == "why"
     assert made.rows[1]["scores.tone"] is None
     assert as_csv(made).count(b"\r\n") == 3
+
+
+def test_who_reads_copies_is_noted(week: LoopSite) -> None:
+    """Items of a dataset and answers to them, by page or program: one leaf for each in a while. Numbers alone
+    leave none, and nobody who may not read does."""
+
+    def noted(action: str = "dataset.read") -> list[tuple[str, str, dict[str, object]]]:
+        return [(actor, subject, said) for done, actor, subject, said in week.audit.entries if done == action]
+
+    before = len(noted())
+    path = evaluation(week, state="done")
+    reader = week.person("reader")
+    for _ in range(2):
+        assert reader.get(f"/api/v1{path.replace('/evaluations', '/evals')}/items").json()["answers"]
+        assert reader.get(path).status_code == 200
+        assert reader.get("/api/v1/datasets/orders/items?part=train").json()["items"]
+        assert reader.get("/datasets/orders").status_code == 200
+    made = noted()[before:]
+    assert [(actor, said) for actor, _, said in made] == [
+        ("rita", {"part": "validation"}),
+        ("rita", {"part": "train"}),
+    ]
+    assert [subject for _, subject, _ in made] == [f"evaluation {path.rpartition('/')[2]}", "orders"]
+    assert week.program("viewer").get("/api/v1/datasets/orders/items").status_code == 403
+    assert reader.get("/api/v1/datasets").status_code == 200
+    assert len(noted()) == before + 2

@@ -13,6 +13,7 @@ import msgspec
 from airboss.console.desk import Desk
 from airboss.console.named import whole
 from airboss.console.query import FILTER_NAMES, check_names, read_filter
+from airboss.console.reading import note_copy
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, Unavailable, WrongCall
 from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
@@ -223,7 +224,10 @@ def dataset_items(desk: Desk, call: Call) -> Items:
     kept = find(desk, call)
     part = call.params.get("part") or "train"
     if part in OPEN_PARTS:
-        return Items(part=OPEN_PARTS[part], items=library(desk).items(kept, OPEN_PARTS[part]))
+        items = library(desk).items(kept, OPEN_PARTS[part])
+        if items:
+            note_copy(desk, call, kept.name, part)
+        return Items(part=OPEN_PARTS[part], items=items)
     if part == "holdout":
         raise InvalidRequest(
             f"the holdout of {kept.name!r} is locked: POST /api/v1/datasets/{kept.name}/holdout with `why`, "

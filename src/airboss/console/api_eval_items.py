@@ -13,6 +13,7 @@ from airboss.console.desk import Desk
 from airboss.console.eval_story import other_share, plainly, votes_told
 from airboss.console.export import CSV, PARQUET, Download, Table, as_csv
 from airboss.console.query import Limit
+from airboss.console.reading import note_copy
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.score import ScoreValue
@@ -96,6 +97,8 @@ def eval_items(desk: Desk, call: Call) -> EvalAnswers | Download:
     if form != "json" and len(names) > limit:
         raise WrongCall(f"{len(names)} items, and a file takes {limit}; read them as JSON, page by page")
     wanted = set(names[:limit])
+    if wanted and found.plan.part in OPEN:
+        note_copy(desk, call, f"evaluation {found.summary.id}", found.plan.part)
     answers = answers_of(desk, found.plan, [row for row in rows if row.item in wanted])
     if form == "json":
         return EvalAnswers(answers=answers, next=names[limit - 1] if len(names) > limit else None)

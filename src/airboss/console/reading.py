@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airboss.console.desk import Asked, Desk
 
 ACTION: Final = "records.read"
+COPIES: Final = "dataset.read"
 LASTS: Final = timedelta(minutes=15)
 """For so long from its leaf on it is the same reading: whoever follows or asks again and again leaves one
 leaf in that time."""
@@ -92,12 +93,30 @@ def note_one(desk: Desk, call: Asked) -> None:
         desk.readings.begin(call.actor, "one", where, call.now)
 
 
-def _write_leaf(desk: Desk, call: Asked, detail: Mapping[str, Any], *, user: str | None = None) -> bool:
+def note_copy(desk: Desk, call: Asked, subject: str, part: str) -> None:
+    """Say that somebody reads items that a dataset keeps, or answers to them: once in a while for each. They
+    may be copies of calls, and outlive these."""
+    where, what = RecordFilter(), (subject, part)
+    if desk.readings.goes_on(call.actor, what, where, call.now):
+        return
+    if _write_leaf(desk, call, {"part": part}, action=COPIES, subject=subject):
+        desk.readings.begin(call.actor, what, where, call.now)
+
+
+def _write_leaf(
+    desk: Desk,
+    call: Asked,
+    detail: Mapping[str, Any],
+    *,
+    action: str = ACTION,
+    subject: str = "records",
+    user: str | None = None,
+) -> bool:
     """Whether the leaf is written. A full disk must not keep out who comes to see what happened: then this is
     a line in the log, and the next reading tries again."""
     try:
-        desk.note(call, ACTION, "records", detail, user=user)
+        desk.note(call, action, subject, detail, user=user)
     except SetupError as error:
-        log.warning("that %s reads records is not in the audit log: %s", call.actor, error)
+        log.warning("that %s reads %s is not in the audit log: %s", call.actor, subject, error)
         return False
     return True

@@ -22,6 +22,7 @@ from airboss.console.eval_story import (
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
+from airboss.console.reading import note_copy
 from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
@@ -81,6 +82,8 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     wanted = narrowed(parted, scorer=scorer, side=side)
     page = page_of(seen)
     start = ITEMS_SHOWN * (page - 1)
+    if wanted[start:] and plan.part in OPEN:
+        note_copy(desk, asking(seen), f"evaluation {found.summary.id}", plan.part)
     return View(
         "evaluation.html",
         e=found.summary,
