@@ -120,7 +120,7 @@ def test_drift_is_accepted(drifted: Site) -> None:
     program = drifted.program()
     assert program.post("/api/v1/drift/support/accept", json={}).json()["state"] == "learning"
     assert program.post("/api/v1/drift/suport/accept", json={}).status_code == 404
-    assert "Nothing drifted" in shown(drifted.person(), "/quality/drift").text
+    assert "Nothing is compared yet" in shown(drifted.person(), "/quality/drift").text
     assert [each[0] for each in drifted.audit.entries if each[0].startswith("drift")] == ["drift.accept"]
 
 
