@@ -11,6 +11,7 @@ import pytest
 
 from airboss.domain.release import Policy
 from airboss.gateway.labels import read
+from airboss.store.responses import SqlResponseStore
 from tests.support.gateway import Gateway, deployment
 from tests.support.said_upstream import SaidUpstream, said_upstream
 
@@ -74,6 +75,21 @@ def test_what_the_body_says_goes_before(gateway: Gateway) -> None:
     opened = recorded(gateway, "chat/completions", CHAT | own, HEADER)
     assert (opened["user"], opened["session"]) == ("bob", "s-2")
     assert opened["tags"] == {"project": "apollo", "env": "test", "step": "1"}
+
+
+@pytest.mark.parametrize("said", ["user", "safety_identifier", "header"])
+def test_what_is_kept_of_a_response_is_of_the_person_in_its_record(gateway: Gateway, said: str) -> None:
+    """Whatever named them: what an erasure finds of records it finds of kept conversations, too."""
+    person = f"ann-by-{said}"
+    headers = {"x-airboss-metadata": json.dumps({"user_id": person})} if said == "header" else {}
+    own = {} if headers else {said: person}
+    opened = recorded(gateway, "responses", {"input": "x", **own}, headers)
+    assert opened["user"] == person
+    store = SqlResponseStore(f"sqlite:///{gateway.journal.parent / 'ledger.db'}")
+    try:
+        assert store.forget_user(person) == 1
+    finally:
+        store.close()
 
 
 def test_policies_read_it_too(gateway: Gateway) -> None:

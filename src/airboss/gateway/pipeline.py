@@ -293,7 +293,7 @@ async def served(  # noqa: PLR0917 - the call's whole context, in the order it c
                 await worker.may_count()
         refuse_unsayable(call.spoken, answer)
         if call.spoken is not None and call.spoken.keep is not None:
-            await call.spoken.keep(call.request.body, said_whole(answer))
+            await call.spoken.keep(call.request, said_whole(answer))
     except ApiError as error:
         end_in_error(worker, serving, client, call, opened, dispatched, error)
         error.__traceback__ = None  # its frames know the answer, and that knows the error

@@ -19,7 +19,7 @@ from airboss.dialects.responses_items import OWN, as_history, items_of, marked, 
 from airboss.dialects.responses_request import as_chat, instructions, read_responses
 from airboss.dialects.responses_tools import NAMED, called_in
 from airboss.domain.errors import AirbossError, InvalidRequest, NotFound, UpstreamFailed
-from airboss.domain.request import Principal
+from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway import wire
 from airboss.gateway.counting import count
 from airboss.gateway.http1 import Connection
@@ -148,7 +148,7 @@ class _Keeper:
         self._before = before + len(instructions(speech.asked.request))
         """Messages of the conversation that are not this call's."""
 
-    async def keep(self, chat: bytes, answer: bytes | None) -> None:
+    async def keep(self, call: InferenceRequest, answer: bytes | None) -> None:
         """As `spoken.Keep`: what cannot be kept is told as not kept."""
         try:
             response = without_halves(self._speech.whole(answer or b"{}"))  # it may bring its own id
@@ -157,13 +157,13 @@ class _Keeper:
                 raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
             sealed = self._keeping.sealed if self._serving.plan.sealed else None
             store = self._keeping.store if sealed is None else sealed
-            await self._keeping.shelf.put(store, self._kept(chat, answer, response))
+            await self._keeping.shelf.put(store, self._kept(call, answer, response))
         except (AirbossError, msgspec.DecodeError) as error:
             self._speech.kept = False
             log.warning("a response is not kept", extra={"reason": str(error)})
 
-    def _kept(self, chat: bytes, answer: bytes | None, response: bytes) -> KeptResponse:
-        conversation = msgspec.json.decode(chat, type=_Conversation).messages[self._before :]
+    def _kept(self, call: InferenceRequest, answer: bytes | None, response: bytes) -> KeptResponse:
+        conversation = msgspec.json.decode(call.body, type=_Conversation).messages[self._before :]
         told = self._speech.as_told(read_said(answer or b"{}", over=self._speech.over))
         if not self._speech.native:
             said = as_history(told, self._speech.call_id, self._speech.called())
@@ -180,7 +180,7 @@ class _Keeper:
         return KeptResponse(
             id=self._speech.response_id,
             key=self._key,
-            user=request.user,
+            user=call.user,  # as its record has it, whatever said so: an erasure finds both
             previous=request.previous_response_id,
             created_at=self._began,
             expires_at=self._began + timedelta(days=self._keeping.days),

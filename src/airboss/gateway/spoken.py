@@ -10,6 +10,7 @@ import msgspec
 from airboss.dialects.chat_said import no_pictures, too_many_calls
 from airboss.dialects.speech import Counts, Speech
 from airboss.domain.record import ClosedCall
+from airboss.domain.request import InferenceRequest
 from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.sse import Splitter, event_data
 from airboss.providers.compatible import Reply
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 DONE = b"data: [DONE]\n\n"
 
-Keep = Callable[[bytes, bytes | None], Awaitable[None]]
+Keep = Callable[[InferenceRequest, bytes | None], Awaitable[None]]
 """Keeps what a later call may build on: the chat request and the chat answer, both as they may be recorded.
 Awaited before the record is closed and the client has its last byte. Never raises but for cancellation."""
 
