@@ -210,6 +210,8 @@ def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     assert {each.notify for each in found.values()} == {("ops",)}
     few = parse_config(BASE + 'default_alarms = ["traffic"]\n', source="x")
     assert set(all_alarms(few, [])) == {"support.traffic"} | OWN
+    named = 'rollout = { always = { users = ["ada"] } }\ndefault_alarms = []\n'
+    assert set(all_alarms(parse_config(BASE + named, source="x"), [])) == {"support.always"} | OWN
     assert set(all_alarms(few, ["team-a"])) == {"support.traffic", "team-a.budget"} | OWN
     assert not all_alarms(Config(), [])
     shorter = '[alarms."airboss.dead-letters"]\nkind = "recording"\nmetric = "dead_letters"\nwindow = "10s"\n'
@@ -365,6 +367,26 @@ def test_wrong_previews_are_refused(preview: str, words: str) -> None:
     """Nobody, too many, and names that are none."""
     with pytest.raises(ConfigError, match=re.escape(words)):
         parse_config(f"{BASE}preview = {preview}\n", source="x")
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("always = {}", "rollout.always] names nobody"),
+        ("never = { tags = { plan = [] } }", "rollout.never] names nobody"),
+        ('never = { users = [""] }', "rollout.never.users has an empty name"),
+        ('always = { tags = { plan = ["a", ""] } }', "rollout.always.tags.plan has an empty name"),
+        (f"always = {{ tags = {{ t = {['k'] * 1001} }} }}", "tags.t has 1001 names, of at most 1000"),
+        ('always = { teams = ["staf"] }', 'there is no team "staf"'),
+        ('always = { tags = { session_id = ["s"] } }', "is the session, no tag"),
+        ('never = { user = ["ada"] }', '"user" is not a key'),
+        ('always = { keys = ["a"] }, never = { keys = ["b", "a"] }', '"a" is in always too'),
+    ],
+)
+def test_wrong_names_in_a_rollout_are_refused(named: str, words: str) -> None:
+    """Nobody, too many, what no call can have, and who is in both."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_config(f"{BASE}rollout = {{ {named} }}\n", source="x")
 
 
 def test_times_are_short_words() -> None:

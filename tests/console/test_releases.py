@@ -85,7 +85,7 @@ def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:
     assert "no deployment 'suport'; did you mean \"support\"?" in missing.json()["error"]["message"]
     odd = program.get("/api/v1/records", params={"arm": "shade"})
     assert odd.status_code == 400
-    known = "stable, canary, preview, shadow, override, external"
+    known = "stable, canary, always, never, preview, shadow, override, external"
     assert f"arm='shade' is none of {known}" in odd.json()["error"]["message"]
 
 

@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.domain.plan import Canary, Limits, Preview, Retry, Served, Target
+from airboss.domain.plan import Canary, Limits, Named, Preview, Retry, Served, Target
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import ModelVersion, Release
 from airboss.gateway.breaker import STREAK_MAX
@@ -29,7 +29,7 @@ from tests.support.wait import until
 
 OWN = "ab_" + "o" * 43
 OF = "0197b0f2-6c1e-7cc2-9a3e-0d3a8f1b2c4d"
-TESTER = "pat"
+TESTER, ALWAYS, NEVER = "pat", "al", "ned"
 BROKEN = ScriptStep(behaviour="500", forever=True, model="up", holding=("BROKEN",))
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
 
@@ -57,7 +57,9 @@ def gateway(tmp_path: Path, provider: FakeProvider, limits: Limits | None) -> It
         plain,
         target=target,
         canary=canary,
-        preview=Preview(served=served, users=(TESTER,), keys=()),
+        preview=Preview(served=served, users=(TESTER,)),
+        always=Named(users=(ALWAYS,)),
+        never=Named(users=(NEVER,)),
         shadow=served,
         limits=limits,
     )
@@ -89,9 +91,10 @@ def test_a_failing_candidate_sends_nobody_of_stable_elsewhere(
     for number in range(60):
         if shadow:
             ask(gateway, f"u{number}", shadow=True)
-        answer = ask(gateway, f"u{number}")
-        seen[answer.headers["x-airboss-arm"], "x-airboss-fallback" in answer.headers] += 1
-    assert seen.keys() == {("stable", False), ("canary", True)}
+        for user in (f"u{number}", NEVER):
+            answer = ask(gateway, user)
+            seen[answer.headers["x-airboss-arm"], "x-airboss-fallback" in answer.headers] += 1
+    assert seen.keys() == {("stable", False), ("never", False), ("canary", True)}
     assert min(seen.values()) > 15
 
 
@@ -148,19 +151,19 @@ def test_both_are_shown_as_one_place() -> None:
     assert list(places) == []
 
 
-@pytest.mark.parametrize("arm", ["canary", "preview"])
+@pytest.mark.parametrize("arm", ["canary", "preview", "always"])
 @pytest.mark.parametrize("limits", [Limits(concurrency=4)])
 def test_a_candidate_that_hangs_leaves_stable_half_of_its_share(
     gateway: Gateway, provider: FakeProvider, arm: str
 ) -> None:
     """Of four places it has three; who is on it and finds none is told so, and stable is served at once."""
-    names = [TESTER, *(f"u{n}" for n in range(40))]
+    names = [TESTER, ALWAYS, *(f"u{n}" for n in range(40))]
     users = {ask(gateway, name).headers["x-airboss-arm"]: name for name in names}
     provider.script(ScriptStep(behaviour="ok;delay_s=2", forever=True, model="up", holding=("BROKEN",)))
     with ThreadPoolExecutor(6) as several:
         hanging = [several.submit(ask, gateway, users[arm]) for _ in range(6)]
         until(lambda: sum(each.done() for each in hanging) == 3)
-        assert ask(gateway, users["stable"]).status_code == 200
+        assert {ask(gateway, user).status_code for user in (users["stable"], NEVER)} == {200}
         answers = [each.result() for each in hanging]
     assert Counter(each.status_code for each in answers) == {200: 3, 429: 3}
     refused = next(each for each in answers if each.status_code == 429).json()["error"]["message"]

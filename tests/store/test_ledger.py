@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from airboss.domain.plan import Budget
+from airboss.domain.plan import Budget, Canary, Named, Preview, Served, ServingPlan
 from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_tables import keys
+from airboss.store.ledger_tables import keys, plans
 from tests.store.ledgers import NOW, deployment, key, plan, replica
 from tests.support.kept_keys import put_key
 
@@ -131,6 +131,37 @@ def test_a_key_for_some_addresses_is_unknown_to_who_knows_no_addresses(address: 
     assert ledger.all_keys() == (bound,)
     put_key(ledger, plain)
     assert ledger.all_keys() == (plain,)
+    ledger.close()
+
+
+class PlanRows(SqlLedger):
+    """A ledger whose newest row of a plan is seen as it is."""
+
+    def text(self) -> str:
+        """The newest plan's row."""
+        with self._read() as connection:
+            asked = select(plans.c.content).order_by(plans.c.number.desc()).limit(1)
+            return str(connection.execute(asked).scalar_one())
+
+
+def test_who_knows_no_names_sees_no_canary_that_is_for_some(address: str) -> None:
+    """A gateway of an earlier version reads the same row, without `always` and `never`: it gives everybody
+    stable rather than the canary to whom must not have it."""
+    ledger = PlanRows(address)
+    first = plan()
+    served = Served(release=first.deployments[0].stable, target=first.deployments[0].target)
+    canary = Canary(rollout="r", served=served, weight=0.5, salt="s")
+    preview = Preview(served=served, users=("ada",), teams=("staff",), tags={"plan": ("beta",)})
+    shown = msgspec.structs.replace(first.deployments[0], canary=canary, preview=preview)
+    for more in ({"never": Named(users=("big",))}, {"always": Named(keys=("a",))}, {}):
+        wanted = msgspec.structs.replace(shown, **more)
+        kept = ledger.publish("text", msgspec.structs.replace(first, deployments=(wanted,)))
+        snapshot = ledger.snapshot()
+        assert snapshot is not None
+        assert snapshot.plan == kept == ledger.plan(kept.number)
+        assert snapshot.plan.deployments == (wanted,)
+        seen = msgspec.json.decode(ledger.text(), type=ServingPlan).deployments[0]
+        assert (seen.canary, seen.preview) == ((None, None) if more else (canary, preview))
     ledger.close()
 
 

@@ -36,7 +36,7 @@ PolicyOption = Annotated[
 SlowerOption = Annotated[
     float | None, typer.Option("--slower-ms", help="Only calls that took longer than so many milliseconds.")
 ]
-ArmOption = Annotated[str | None, typer.Option(help="stable, canary, preview, shadow, override or external.")]
+ArmOption = Annotated[str | None, typer.Option(help="Such as stable, canary, always, never or preview.")]
 
 
 def in_ms(asked: float | None) -> str | None:

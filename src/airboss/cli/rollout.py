@@ -148,6 +148,9 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         f"{found['deployment']}: {found['state']}  {found['name']} {found['release'][:12]} against "
         f"{found['baseline'][:12]}  steps {steps}  ({found['id']}, by {found['by']})\n"
     )
+    for each in found.get("apart", ()):  # which one before this version does not tell
+        share = f", {100 * each['errors'] / each['counted']:.3g}% errors" if each["counted"] else ""
+        sys.stdout.write(f"  {each['arm']}, by name: {each['requests']} calls{share}; no evidence\n")
     verdict = found["verdict"]
     if verdict is None:
         return

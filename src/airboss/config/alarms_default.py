@@ -27,6 +27,10 @@ OWN: Final = {
 """The alarms of Airboss itself: what they watch, and for how long it must be so."""
 CALLED_MAX: Final = 50
 """Characters of a deployment or a tag in an alarm's name."""
+ALWAYS_ERRORS: Final = 0.1
+"""The share of errors of those whom a rollout always gives the canary that somebody is told of."""
+ALWAYS_CALLS: Final = 10
+"""So many of their calls in an hour it takes."""
 TRAFFIC_GONE: Final = -0.95
 """A fall in calls, against the same hour last week, that is a standstill rather than a quiet day."""
 
@@ -40,6 +44,9 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
     for deployment, called in _called(config.deployments).items():
         for name in config.deployments[deployment].default_alarms:
             found[f"{called}.{name}"] = msgspec.structs.replace(_default(deployment, name), notify=notify)
+        rollout = config.deployments[deployment].rollout
+        if rollout is not None and rollout.always is not None:
+            found[f"{called}.always"] = msgspec.structs.replace(_always(deployment), notify=notify)
     for key in keys:
         found[f"{key}.budget"] = AlarmConfig(kind="budget", key=key, window="1d", hold="0s", notify=notify)
     for team, may in config.teams.items():
@@ -71,6 +78,20 @@ def _called(names: Iterable[str]) -> dict[str, str]:
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _always(deployment: str) -> AlarmConfig:
+    """Of those who always get the canary: what they see is no evidence, and so takes nothing back."""
+    return AlarmConfig(
+        kind="threshold",
+        deployment=deployment,
+        metric="error_rate",
+        above=ALWAYS_ERRORS,
+        where={"arm": "always"},
+        window="1h",
+        hold="0s",
+        min_requests=ALWAYS_CALLS,
+    )
 
 
 def _default(deployment: str, name: DefaultAlarm) -> AlarmConfig:

@@ -13,7 +13,13 @@ from airboss.config.checks_policy import check_policies
 from airboss.config.checks_price import check_price
 from airboss.config.checks_release import check_release, oddities_of
 from airboss.config.checks_store import check_stores
-from airboss.config.checks_watch import check_preview, check_scoring, check_shadow, check_telemetry
+from airboss.config.checks_watch import (
+    check_named,
+    check_rollout_named,
+    check_scoring,
+    check_shadow,
+    check_telemetry,
+)
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.listed import SERVED_NAME
 from airboss.config.rules import check_known as _check_known
@@ -337,6 +343,7 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
         _check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
+        check_rollout_named((*path, "rollout"), deployment.rollout, config, wrong)
     _check_candidate(path, deployment, config, wrong)
     if deployment.cache is not None:
         check_cache((*path, "cache"), deployment.cache, config, wrong)
@@ -345,7 +352,7 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
 def _check_candidate(path: Path, deployment: DeploymentConfig, config: Config, wrong: Wrong) -> None:
     """What a candidate gets of calls before everybody's."""
     if deployment.preview is not None:
-        check_preview((*path, "preview"), deployment.preview, wrong)
+        check_named((*path, "preview"), deployment.preview, config, wrong)
     if deployment.shadow is not None:
         at = (*path, "shadow")
         check_shadow(at, deployment.shadow, wrong)

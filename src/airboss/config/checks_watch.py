@@ -6,20 +6,22 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.rules import check_headers, check_range, check_reference
+from airboss.config.rules import check_headers, check_known, check_range, check_reference
 from airboss.config.types import (
+    Config,
     EmailConfig,
     NotifierConfig,
-    PreviewConfig,
+    RolloutConfig,
     ScoringConfig,
     ShadowConfig,
     TelemetryConfig,
 )
 from airboss.config.wording import Path, Wrong, dotted, quoted
+from airboss.domain.plan import Named
 
 SCORERS_MAX: Final = 20
 RECIPIENTS_MAX: Final = 20
-PREVIEWED_MAX: Final = 1_000
+NAMED_MAX: Final = 1_000
 _ADDRESS: Final = re.compile(r"[^\s@<>,;\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,253}")
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -46,18 +48,37 @@ def check_shadow(path: Path, shadow: ShadowConfig, wrong: Wrong) -> None:
     check_range((*path, "per_minute"), shadow.per_minute, 1, 6_000, wrong)
 
 
-def check_preview(path: Path, preview: PreviewConfig, wrong: Wrong) -> None:
-    """Raise what `wrong` makes of a list that is too long, or of nobody."""
-    for field in ("users", "keys"):
-        names = getattr(preview, field)
-        if len(names) > PREVIEWED_MAX:
-            raise wrong(
-                (*path, field), f"{dotted((*path, field))} has {len(names)} names, of at most {PREVIEWED_MAX}"
-            )
+def check_named(path: Path, named: Named, config: Config, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of a list that is too long, of what no call can have, or of nobody."""
+    lists = {field: getattr(named, field) for field in ("users", "keys", "teams")}
+    for field, names in lists.items() | {f"tags.{tag}": each for tag, each in named.tags.items()}.items():
+        at = (*path, *field.split(".", 1))
+        if len(names) > NAMED_MAX:
+            raise wrong(at, f"{dotted(at)} has {len(names)} names, of at most {NAMED_MAX}")
         if "" in names:
-            raise wrong((*path, field), f"{dotted((*path, field))} has an empty name; leave it out")
-    if not preview.users and not preview.keys:
-        raise wrong(path, f"[{dotted(path)}] names nobody; give users or keys, or leave it out")
+            raise wrong(at, f"{dotted(at)} has an empty name; leave it out")
+    for team in named.teams:
+        check_known((*path, "teams"), team, config.teams, "team", wrong)
+    if "session_id" in named.tags:
+        at = (*path, "tags", "session_id")
+        raise wrong(at, f"{dotted(at)}: metadata.session_id is the session, no tag; name users")
+    if not any(lists.values()) and not any(named.tags.values()):
+        raise wrong(path, f"[{dotted(path)}] names nobody; give users, keys, teams or tags, or leave it out")
+
+
+def check_rollout_named(path: Path, rollout: RolloutConfig, config: Config, wrong: Wrong) -> None:
+    """Raise what `wrong` makes of whom a rollout names. Who is in both by different words is in `never`."""
+    always, never = rollout.always, rollout.never
+    for field, named in (("always", always), ("never", never)):
+        if named is not None:
+            check_named((*path, field), named, config, wrong)
+    if always is None or never is None:
+        return
+    for field in ("users", "keys", "teams"):
+        twice = sorted({*getattr(always, field)} & {*getattr(never, field)})
+        if twice:
+            at = (*path, "never", field)
+            raise wrong(at, f"{dotted(at)}: {quoted(twice[0])} is in always too; take it out of one")
 
 
 def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:

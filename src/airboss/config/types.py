@@ -15,6 +15,7 @@ from airboss.domain.plan import (
     Continuation,
     Hedge,
     Limits,
+    Named,
     Price,
     Priority,
     Retry,
@@ -158,7 +159,7 @@ class RolloutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `step_units` units have counted on the canary, `step_min_s` at least and `step_max_s` at most (seconds).
     `alpha` bounds the chance of a false abort and that of a false promotion. `margin` says, by metric, how
     much worse still counts as no worse. A score that comes more than `late_s` seconds after its call does not
-    count any more.
+    count any more. Who is named in `always` has the canary at every step, who is in `never` at none.
     """
 
     steps: tuple[float, ...] = (1, 5, 25, 50)
@@ -170,6 +171,8 @@ class RolloutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     step_max_s: float = 86_400.0
     late_s: float = 300.0
     gate: GateConfig | None = None
+    always: Named | None = None
+    never: Named | None = None
 
 
 class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,13 +183,6 @@ class ScoringConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scorers: tuple[str | dict[str, Any], ...]
     sample: float = 0.1
     judge_per_minute: int = 60
-
-
-class PreviewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[deployments.NAME] preview`: these users, and whatever these keys call, get its candidate first."""
-
-    users: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
 
 
 class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,7 +222,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hedge: Hedge | None = None
     rollout: RolloutConfig | None = None
     scoring: ScoringConfig | None = None
-    preview: PreviewConfig | None = None
+    preview: Named | None = None
     shadow: ShadowConfig | None = None
     policy: str | None = None
     limits: Limits | None = None

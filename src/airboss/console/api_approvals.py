@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from airboss.console import api_config, api_releases
+from airboss.console import api_config, api_rollouts
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.changes import Change, difference
 from airboss.console.desk import Desk
@@ -24,8 +24,8 @@ LIMIT = Limit(100, 300)
 STATES: Final[tuple[str, ...]] = get_args(State)
 HANDLES: Final[Mapping[Proposed, Callable[[Desk, Call], object]]] = {
     "config.apply": api_config.apply,
-    "rollout.start": api_releases.start,
-    "rollout.promote": api_releases.order,
+    "rollout.start": api_rollouts.start,
+    "rollout.promote": api_rollouts.order,
 }
 """What makes each change."""
 

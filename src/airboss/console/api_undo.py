@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from airboss.console.api_releases import bound_as_much, by_whom, kept_reason
+from airboss.console.api_rollouts import bound_as_much, by_whom, kept_reason
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import ConfigError, InvalidRequest

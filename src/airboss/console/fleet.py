@@ -37,7 +37,7 @@ SAME_S = 2.0
 PLANS_MAX = 40
 """Plans looked through for what changed, the newest first."""
 
-Role = Literal["stable", "canary", "candidate", "preview", "before"]
+Role = Literal["stable", "canary", "candidate", "always", "never", "preview", "before"]
 """How a release stands: `before` answered in the period and does not any more."""
 
 
@@ -155,9 +155,11 @@ def deployed(
     elif view.candidate is not None:
         rows.append(row("candidate", view.candidate, names, None, 0.0))
     previewed = {view.candidate, view.canary.release if view.canary else None} if view.previewed else set()
+    now: dict[tuple[str, str], Role] = {(digest, "preview"): "preview" for digest in previewed if digest}
+    if view.canary is not None:
+        now |= {(view.canary.release, "always"): "always", (view.stable, "never"): "never"}
     for (digest, arm), part in parts.items():
-        now = arm == "preview" and digest in previewed
-        rows.append(row("preview" if now else "before", digest, names, part, 0.0))
+        rows.append(row(now.get((digest, arm), "before"), digest, names, part, 0.0))
     own = next((each for each in status.deployments if each.name == view.name), None)
     return Deployed(
         view=view,

@@ -74,7 +74,7 @@ NARROWING = {
     "team": "only by keys that are in this team now",
     "release": "only answered by the release of this digest, or of its first 8 digits or more",
     "session": "only of this session",
-    "arm": "stable, canary, preview, shadow, override or external",
+    "arm": "stable, canary, always, never, preview, shadow, override or external",
     "error_type": "only failed so",
     "tag": "only with this tag, as NAME=VALUE",
     "policy": "only those in which a policy found something of this kind, such as email",

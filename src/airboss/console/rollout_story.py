@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from airboss.console import metric_words
+from airboss.console.api_rollouts import Apart, apart
 from airboss.console.desk import Desk
 from airboss.console.picture import Picture, Spread, picture
 from airboss.console.text import NB
@@ -65,6 +66,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricStory, ...]
     said: tuple[Said, ...]
     progress: tuple[int, str] | None
+    apart: tuple[Apart, ...]
 
 
 def story(desk: Desk, rollout: Rollout) -> Story:
@@ -85,6 +87,7 @@ def story(desk: Desk, rollout: Rollout) -> Story:
             for each in reversed(kept)
         ),
         progress=progress(rollout),
+        apart=apart(desk, rollout, desk.clock.now()),
     )
 
 

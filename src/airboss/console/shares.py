@@ -48,7 +48,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DAY_S = 86_400
-ARMS = ("stable", "canary", "preview", "override")
+ARMS = ("stable", "never", "canary", "always", "preview", "override")
 OWN_ARMS = frozenset({"shadow", "override"})
 """Of our own calls alone: what they do is no traffic."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airboss.console import api_releases, api_undo
-from airboss.console.api_releases import StartIntent
+from airboss.console import api_releases, api_rollouts, api_undo
+from airboss.console.api_rollouts import StartIntent
 from airboss.console.api_undo import UndoIntent
 from airboss.console.changes import Change
 from airboss.console.desk import Desk
@@ -81,7 +81,7 @@ def start(desk: Desk, form: Form) -> str:
     intent = StartIntent(
         deployment=name, release=form.needed("release"), by=form.actor, reason=form.needed("reason")
     )
-    api_releases.start(desk, form.call(intent))
+    api_rollouts.start(desk, form.call(intent))
     return f"/deployments/{name}"
 
 
@@ -96,7 +96,7 @@ def order(desk: Desk, form: Form) -> str:
             f"the page showed rollout {wanted[:60]}, and {runs}; look at it anew", param="rollout"
         )
     said = {"deployment": name, "action": action, "reason": form.needed("reason"), "by": form.actor}
-    api_releases.order(desk, form.call(said))
+    api_rollouts.order(desk, form.call(said))
     return f"/deployments/{name}"
 
 

@@ -98,7 +98,7 @@ class Shadowing:
         shadow = shadows.get(record.deployment)
         return (
             shadow is not None
-            and record.arm == "stable"
+            and record.arm in {"stable", "never"}
             and record.key != INTERNAL_KEY
             and record.status == "ok"
             and record.cache not in {"hit", "semantic"}

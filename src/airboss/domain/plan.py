@@ -11,10 +11,10 @@ import msgspec
 
 from airboss.domain.release import Policy, ProviderKind, Release
 
-Arm = Literal["stable", "canary", "preview", "shadow", "override"]
-"""The branch of a deployment that a call was assigned to. `shadow`: one of our own, which asks again what a
-live call asked and whose answer nobody gets. `override`: another of our own (an evaluation, a probe), which
-names the release it wants."""
+Arm = Literal["stable", "canary", "always", "never", "preview", "shadow", "override"]
+"""The branch of a deployment that a call was assigned to. `always`, `never`: a rollout names its caller, who
+was not drawn. `shadow`: one of our own, which asks again what a live call asked and whose answer nobody gets.
+`override`: another of our own (an evaluation, a probe), which names the release it wants."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,12 +168,19 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """Who gets a release before a rollout draws: these users, and whatever these keys call."""
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls by who makes them: these users, these keys, keys of these teams, or any value of these tags."""
+
+    users: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    tags: dict[str, tuple[str, ...]] = {}
+
+
+class Preview(Named, frozen=True, kw_only=True):
+    """Who gets a release before a rollout draws."""
 
     served: Served
-    users: tuple[str, ...]
-    keys: tuple[str, ...]
 
 
 PromotionWhy = Literal["first", "applied", "rollback", "rollout", "person", "engine", "undo"]
@@ -228,14 +235,17 @@ class Caching(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
-    `shadow` is asked again what callers asked. `policy` binds on top of each release's own. `compares` is
-    where the model of `cache.semantic` is."""
+    `always` get it, and `never` get neither it nor the preview, whatever was drawn. `shadow` is asked again
+    what callers asked. `policy` binds on top of each release's own. `compares` is where the model of
+    `cache.semantic` is."""
 
     name: str
     aliases: tuple[str, ...]
     stable: Release
     target: Target
     canary: Canary | None = None
+    always: Named | None = None
+    never: Named | None = None
     preview: Preview | None = None
     shadow: Served | None = None
     policy: Policy | None = None

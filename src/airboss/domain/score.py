@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, Literal, get_args
 
@@ -22,6 +23,11 @@ ScoreValue = float | bool | str
 
 Comparison = Literal["<", "<=", ">", ">=", "=", "!="]
 """How a score is compared with a bound."""
+
+_COMPARED: Final[dict[Comparison, Callable[[float, float], bool]]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
+    "!=": operator.ne,
+}  # fmt: skip
 
 SCORE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 """What a score may be called in feedback and filters: none of the signs that compare."""
@@ -89,7 +95,7 @@ class ScoreCondition(msgspec.Struct, frozen=True, kw_only=True):
         if self.number is None:
             return True
         found = as_number(value)
-        return found is not None and _compared(found, self.comparison, self.number)
+        return found is not None and _COMPARED[self.comparison or "="](found, self.number)
 
 
 def read_condition(text: str) -> ScoreCondition:
@@ -132,19 +138,3 @@ def latest(scores: Iterable[Score]) -> dict[str, ScoreValue | None]:
         else:
             shown.setdefault(score.name)
     return shown
-
-
-def _compared(value: float, comparison: Comparison | None, bound: float) -> bool:
-    match comparison:
-        case "<":
-            return value < bound
-        case "<=":
-            return value <= bound
-        case ">":
-            return value > bound
-        case ">=":
-            return value >= bound
-        case "!=":
-            return value != bound
-        case _:
-            return value == bound

@@ -284,7 +284,7 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         call.too_large,
         () if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
         asking,
-        call.branch.arm != "stable",
+        call.branch.trial,
     )
 
 

@@ -123,7 +123,7 @@ async def _count(
                 new_answer=lambda target: CountAnswer(target.provider),
                 outgoing=asked,
             ),
-            trial=branch.arm != "stable",
+            trial=branch.trial,
         )
         dispatched = Dispatched(started=time.perf_counter())
         try:

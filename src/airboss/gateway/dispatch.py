@@ -78,7 +78,7 @@ class Executor:
         """Begin the first attempt, if nothing has to be waited for and nothing chosen: whether it has been.
         `heard` is told when `answer` has ended. Then call `trying.over` where it was given, or `run`."""
         branch, deployment = admitted.branch, admitted.deployment
-        target, trial = branch.target, branch.arm != "stable"
+        target, trial = branch.target, branch.trial
         places = self.places.of(target, trial=trial)
         place = places[0]
         if len(places) > 1 or place.breaker.tripped or self.trying.unrecorded:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Bound = tuple[Stock, ...]
 """The stocks that bind a call."""
+CANDIDATE = frozenset({"canary", "always", "preview"})
+"""The arms of callers who get a candidate."""
 
 
 class Held:
@@ -96,7 +98,7 @@ class Held:
         limiter, request = self._limiter, self.request
         tokens = [stock for stock in self.bound if stock.what == "tokens"]
         purses = [*limiter.money(request.principal.key, request.started_at), *(each.stock for each in own)]
-        of_candidate = limiter.of_candidate(request.deployment) if branch.arm in {"canary", "preview"} else ()
+        of_candidate = limiter.of_candidate(request.deployment) if branch.arm in CANDIDATE else ()
         if not tokens and not purses and not of_candidate:
             return []
         guess = estimate(body, len(request.body), branch.release, branch.target)

@@ -165,8 +165,8 @@ def assign(
     body: wire.Body,
     deployment: DeploymentPlan,
 ) -> Branch:
-    """The branch that serves the call: the preview's for those it names, else sticky by user, else session,
-    else per request. Raises ApiError where the call names a release that it may not have."""
+    """The branch that serves the call: its own for whom the deployment names, else sticky by user, else
+    session, else per request. Raises ApiError where the call names a release that it may not have."""
     wanted = http.headers.get(b"x-airboss-release")
     if wanted is not None:
         branch = serving.named(wanted, request.principal)
@@ -178,10 +178,10 @@ def assign(
         return serving.shadowed(deployment)
     if body.release_variant is not None:
         raise PermissionDenied("'release_variant' is for Airboss's own calls; leave it out")
-    if deployment.preview is not None:
-        preview = serving.preview[deployment.name]
-        if preview.names(request):
-            return preview.branch
+    if serving.apart:
+        for apart in serving.apart.get(deployment.name, ()):
+            if apart.names(request):
+                return apart.branch
     canary = deployment.canary
     if canary is not None:
         unit = rollout.unit(user=request.user, session=request.session, request_id=request.id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airboss.domain.errors import ApiError, NotFound, PermissionDenied, Unauthenticated, Unavailable
-from airboss.domain.plan import Arm, DeploymentPlan, ServingPlan, Target
+from airboss.domain.plan import Arm, DeploymentPlan, Named, Served, ServingPlan, Target
 from airboss.domain.ports import ApiKey, Snapshot
 from airboss.domain.release import Policy, Release
 from airboss.domain.request import InferenceRequest, Principal
@@ -47,18 +47,23 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
     plain: bytes | None
     """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
+    trial: bool
+    """Whether it is not the stable release: what fails there says nothing of that."""
 
 
-class Previewed(msgspec.Struct, frozen=True, kw_only=True):
-    """What some get of a deployment before others."""
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """What some get of a deployment whatever is drawn; `keys` are also those of teams."""
 
     branch: Branch
     users: frozenset[str]
     keys: frozenset[str]
+    tags: tuple[tuple[str, frozenset[str]], ...]
 
     def names(self, request: InferenceRequest) -> bool:
         """Whether this call is one of theirs."""
-        return request.user in self.users or request.principal.key in self.keys
+        if request.user in self.users or request.principal.key in self.keys:
+            return True
+        return any(request.tags.get(name) in values for name, values in self.tags)
 
 
 def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> Branch:
@@ -70,6 +75,7 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
         headers=told_by(release, arm, plan.number),
         translate=translation(release, target),
         plain=_plain(release, target),
+        trial=arm not in {"stable", "never"},
     )
 
 
@@ -114,8 +120,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """The stable branch of each deployment, by the deployment's name."""
     canary: Mapping[str, Branch]
     """The canary of each deployment that has one."""
-    preview: Mapping[str, Previewed]
-    """The preview of each deployment that has one."""
+    apart: Mapping[str, tuple[Apart, ...]]
+    """Those for whom nothing is drawn, of each deployment that names any: the first that names a call has
+    it."""
     shadow: Mapping[str, Branch]
     """What is asked again beside each deployment that has such."""
     by_digest: Mapping[str, Branch]
@@ -315,17 +322,31 @@ def prepare_all(plan: ServingPlan) -> None:
         prepare_policies(deployment)
 
 
-def previews_of(plan: ServingPlan) -> dict[str, Previewed]:
-    """Each deployment's preview."""
-    told = {each.name: each.preview for each in plan.deployments if each.preview is not None}
-    return {
-        name: Previewed(
-            branch=branch_of(plan, "preview", each.served.release, each.served.target),
-            users=frozenset(each.users),
-            keys=frozenset(each.keys),
-        )
-        for name, each in told.items()
-    }
+def apart_of(snapshot: Snapshot) -> dict[str, tuple[Apart, ...]]:
+    """Whom each deployment names, in the order in which that counts."""
+    found = {each.name: tuple(_apart(each, snapshot)) for each in snapshot.plan.deployments}
+    return {name: each for name, each in found.items() if each}
+
+
+def _apart(deployment: DeploymentPlan, snapshot: Snapshot) -> Iterator[Apart]:
+    canary, preview = deployment.canary, deployment.preview
+    # At a weight of 0 its gate has not passed.
+    shown = canary.served if canary is not None and canary.weight > 0 else None
+    stable = Served(release=deployment.stable, target=deployment.target)
+    said: tuple[tuple[Arm, Named | None, Served | None], ...] = (
+        ("never", deployment.never, stable if shown is not None or preview is not None else None),
+        ("preview", preview, preview.served if preview is not None else None),
+        ("always", deployment.always, shown),
+    )
+    for arm, named, served in said:
+        if named is not None and served is not None:
+            of_teams = [key.name for key in snapshot.keys if key.team in named.teams]
+            yield Apart(
+                branch=branch_of(snapshot.plan, arm, served.release, served.target),
+                users=frozenset(named.users),
+                keys=frozenset((*named.keys, *of_teams)),
+                tags=tuple((name, frozenset(values)) for name, values in named.tags.items()),
+            )
 
 
 def shadows_of(plan: ServingPlan) -> dict[str, Branch]:
@@ -379,7 +400,7 @@ def build_serving(
         by_name=by_name,
         stable=stable,
         canary=canary,
-        preview=previews_of(plan),
+        apart=apart_of(snapshot),
         shadow=shadows_of(plan),
         by_digest=by_digest,
         keys=snapshot.keys,

@@ -272,6 +272,7 @@ def build_plan(
     deployments = []
     for name, deployment in config.deployments.items():
         canary = _canary(*exposed[name], targets) if name in exposed else None
+        preview = _preview(config, catalog, name, over.get(name), (stable[name], canary), targets)
         semantic = deployment.cache.semantic if deployment.cache is not None else None
         deployments.append(
             DeploymentPlan(
@@ -280,7 +281,9 @@ def build_plan(
                 stable=stable[name],
                 target=targets.of(stable[name], name),
                 canary=canary,
-                preview=_preview(config, catalog, name, over.get(name), (stable[name], canary), targets),
+                preview=preview,
+                always=deployment.rollout.always if deployment.rollout is not None else None,
+                never=deployment.rollout.never if deployment.rollout is not None else None,
                 shadow=_shadow(config, catalog, name, shown_already=(stable[name], canary), targets=targets),
                 policy=catalog.policies[deployment.policy] if deployment.policy is not None else None,
                 timeout=deployment.timeout,
@@ -337,7 +340,7 @@ def _preview(  # noqa: PLR0917 - all that a deployment's releases follow from
     if canary is None and over is not None and over.release == release.digest:
         return None
     return Preview(
-        served=Served(release=release, target=targets.of(release, name)), users=said.users, keys=said.keys
+        served=Served(release=release, target=targets.of(release, name)), **msgspec.structs.asdict(said)
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from airboss.domain.plan import Exposure, ServingPlan, Standing
+from airboss.domain.plan import Canary, Exposure, Preview, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, KeptRelease, Replica, Snapshot
 from airboss.domain.release import Release
 from airboss.store.ledger_scaling import ScalingRows
@@ -45,7 +45,7 @@ class SqlLedger(ScalingRows):
             kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
             return Snapshot(
                 revision=_revision(connection),
-                plan=msgspec.json.decode(plan, type=ServingPlan),
+                plan=_plan(plan),
                 keys=tuple(map(_key, kept)),
             )
 
@@ -72,7 +72,7 @@ class SqlLedger(ScalingRows):
                 insert(plans).values(
                     number=numbered.number,
                     created_at=numbered.created_at.isoformat(),
-                    content=_text(numbered),
+                    content=_plan_text(numbered),
                     config=config,
                 )
             )
@@ -159,12 +159,57 @@ class SqlLedger(ScalingRows):
         """The plan of this number, if it was ever published."""
         with self._read() as connection:
             found = connection.execute(select(plans.c.content).where(plans.c.number == number)).scalar()
-            return None if found is None else msgspec.json.decode(found, type=ServingPlan)
+            return None if found is None else _plan(found)
 
 
 def _revision(connection: Connection) -> int:
     value: int = connection.execute(select(revision.c.value)).scalar_one()
     return value
+
+
+class _Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment shows of a candidate."""
+
+    canary: Canary | None = None
+    preview: Preview | None = None
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a plan's row a gateway of an earlier version does not look at, by deployment."""
+
+    apart: dict[str, _Shown] = {}
+
+
+def _plan(text: str) -> ServingPlan:
+    plan = msgspec.json.decode(text, type=ServingPlan)
+    if not any(each.always or each.never for each in plan.deployments):
+        return plan
+    apart = msgspec.json.decode(text, type=_Kept).apart
+    deployments = (
+        msgspec.structs.replace(each, **msgspec.structs.asdict(apart[each.name]))
+        if each.name in apart
+        else each
+        for each in plan.deployments
+    )
+    return msgspec.structs.replace(plan, deployments=tuple(deployments))
+
+
+def _plan_text(plan: ServingPlan) -> str:
+    """A plan as it is kept. Where a rollout names whom it gives the canary, or never, canary and preview are
+    apart: a gateway of an earlier version, which would draw for them too, gives everybody stable then."""
+    apart = {
+        each.name: _Shown(canary=each.canary, preview=each.preview)
+        for each in plan.deployments
+        if (each.always or each.never) and (each.canary or each.preview)
+    }
+    if not apart:
+        return _text(plan)
+    seen = tuple(
+        msgspec.structs.replace(each, canary=None, preview=None) if each.name in apart else each
+        for each in plan.deployments
+    )
+    plain = msgspec.to_builtins(msgspec.structs.replace(plan, deployments=seen))
+    return msgspec.json.encode({**plain, "apart": apart}).decode()
 
 
 class _Apart(msgspec.Struct, frozen=True, kw_only=True):
