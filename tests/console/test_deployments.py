@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import msgspec
@@ -166,6 +167,44 @@ def test_a_candidate_offers_a_start(fresh: LoopSite) -> None:
     person.get("/deployments/support", headers={"hx-request": "true"})  # a live refresh comes between
     assert "The rollout has begun" in shown(person, "/deployments/support").text
     assert "The rollout has begun" not in shown(person, "/deployments/support").text, "said once"
+
+
+def test_a_rollout_can_be_set_for_a_time_and_cancelled(fresh: LoopSite) -> None:
+    """In UTC; a time that is past, far ahead or none is refused. The page says when, and how to cancel it."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.apply(NEW_PROMPT)
+    person, path = fresh.person(), "/deployments/support/rollout"
+    wanted = fresh.loop.ledger.standings()["support"].wanted
+    now = fresh.loop.clock.now()
+    for wrong, why in (
+        (f"{now - timedelta(minutes=1):%Y-%m-%dT%H:%M}", "is past; leave it out to begin now"),
+        (f"{now + timedelta(days=400):%Y-%m-%dT%H:%M}", "is more than 366 days ahead"),
+        ("tomorrow", "is no time with its zone"),
+    ):
+        refused = pressed(person, f"{path}/start", release=wanted, reason="at night", at=wrong)
+        assert (refused.status_code, why in refused.text) == (400, True)
+    at = now + timedelta(days=2)
+    said = f"{at:%Y-%m-%dT%H:%M}"
+    assert pressed(person, f"{path}/start", release=wanted, reason="at night", at=said).status_code == 303
+    (rollout,) = fresh.loop.rollouts.list()
+    assert rollout.starts_at == at.replace(second=0, microsecond=0)
+    action, _, _, detail = fresh.audit.entries[-1]
+    assert (action, detail["starts_at"]) == ("rollout.start", rollout.starts_at.isoformat())
+    (told,) = fresh.program().get("/api/v1/rollouts").json()["rollouts"]
+    assert (told["state"], told["weight"]) == ("scheduled", 0.0)
+    assert datetime.fromisoformat(told["starts_at"]) == rollout.starts_at
+    page = shown(person, "/deployments/support")
+    assert "It begins by itself at" in page.text
+    assert "Cancel the rollout" in page.text
+    assert "Pause" not in page.text
+    assert "rollout was set for" in page.text
+    for listed in ("/rollouts", f"/rollouts/{rollout.id}", "/", "/deployments"):
+        assert person.get(listed).status_code == 200
+    assert "set for" in shown(person, "/rollouts").text
+    answer = pressed(person, f"{path}/abort", rollout=rollout.id, reason="no")
+    assert answer.status_code == 303
+    assert state(fresh) == "aborted"
+    assert "was set for" in shown(person, f"/rollouts/{rollout.id}").text
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_who_is_named_is_not_drawn(provider: FakeProvider, tmp_path: Path, keys:
         found = airboss.records("--arm", "always")
         assert len(found) == 6
         assert len(airboss.records("--arm", "never")) == 5
+        airboss.verb("audit", "verify")
 
 
 def test_who_sees_only_errors_ends_no_rollout_and_is_told_of(

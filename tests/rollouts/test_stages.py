@@ -30,7 +30,7 @@ from airboss.rollouts.stages import (
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = Rules(steps=(0.01, 0.1, 0.5), step_units=20, step_s_min=10, step_s_max=100)
-PENDING = Stage(state="pending", since=NOON)
+PENDING = Stage(state="scheduled", since=NOON)
 
 
 def after(seconds: float) -> datetime:
@@ -214,8 +214,8 @@ def test_a_person_decides_at_any_time(action, state: str, share: float) -> None:
 def test_orders_that_make_no_sense() -> None:
     """What cannot be done is refused, with where the rollout stands; what is so already is no fault."""
     refused: list[tuple[list[Event], str, str]] = [
-        ([], "pause", "pending, not running"),
-        ([], "resume", "pending, not paused"),
+        ([], "pause", "scheduled, not running"),
+        ([], "resume", "scheduled, not paused"),
         ([START, order("abort")], "abort", "aborted since"),
         ([START, order("promote")], "resume", "promoted since"),
     ]

@@ -322,7 +322,7 @@ class Loop:
     def start(self) -> Rollout:
         """Roll the candidate out; what would be random comes from the seed, so that each week is the same."""
         with patch(
-            "airboss.controller.rollouts.secrets.token_hex", lambda size: self.rng.randbytes(size).hex()
+            "airboss.controller.rollout_begin.secrets.token_hex", lambda size: self.rng.randbytes(size).hex()
         ):
             return self.rollouts.start("support", None, by="ada")
 

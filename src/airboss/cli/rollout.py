@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, print_json
+from airboss.cli.output import console, dash, local_time, print_json
+from airboss.cli.when import parse_until
 
 rollout = typer.Typer(help="Rollouts: a candidate gets traffic by steps, on evidence.", no_args_is_help=True)
 
@@ -38,6 +40,9 @@ def start_rollout(
             "--release", help="Name or digest of the release; the deployment's candidate unless given."
         ),
     ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="When, as in 2026-12-02T06:00Z or 12h; now unless given.")
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; the audit log keeps it.")] = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
@@ -45,6 +50,8 @@ def start_rollout(
 ) -> None:
     """Begin: the gate first where there is one, then the first step."""
     asked = {"deployment": deployment, "release": release, "reason": reason, "by": who()}
+    if at is not None:
+        asked["at"] = parse_until(at, now=datetime.now(UTC), option="--at").isoformat()
     with reach(data_dir, url) as api:
         found = api.post("/api/v1/rollouts", asked)
     _show(found, as_json=as_json)
@@ -148,9 +155,12 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         f"{found['deployment']}: {found['state']}  {found['name']} {found['release'][:12]} against "
         f"{found['baseline'][:12]}  steps {steps}  ({found['id']}, by {found['by']})\n"
     )
+    if found["state"] == "scheduled":
+        sys.stdout.write(f"  begins at {local_time(found['starts_at'])}\n")
     for each in found.get("apart", ()):  # which one before this version does not tell
         share = f", {100 * each['errors'] / each['counted']:.3g}% errors" if each["counted"] else ""
-        sys.stdout.write(f"  {each['arm']}, by name: {each['requests']} calls{share}; no evidence\n")
+        calls = "one call" if each["requests"] == 1 else f"{each['requests']} calls"
+        sys.stdout.write(f"  {each['arm']}, by name: {calls}{share}; no evidence\n")
     verdict = found["verdict"]
     if verdict is None:
         return

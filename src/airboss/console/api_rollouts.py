@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -24,6 +24,8 @@ from airboss.rollouts.stages import Order, State
 LIMIT = Limit(50, 1_000)
 APART = ("always", "preview", "never")
 """The arms of callers who are named."""
+AHEAD_MAX = timedelta(days=366)
+"""So far ahead a rollout may be set."""
 REASON_CHARS_MAX = 1_000
 """Of why somebody wants what they order."""
 
@@ -40,8 +42,8 @@ class Apart(msgspec.Struct, frozen=True, kw_only=True):
 
 class RolloutView(msgspec.Struct, frozen=True, kw_only=True):
     """A rollout. `weight` is the canary's share now, `steps` the shares of all steps (0 to 1), `step` counts
-    from 0. `verdict` is the newest, with the numbers it rests on. `apart` is told of one that is live, or is
-    asked for alone."""
+    from 0. `verdict` is the newest, with the numbers it rests on. `starts_at` is when it was to begin, where
+    that was said. `apart` is told of one that is live, or is asked for alone."""
 
     id: str
     deployment: str
@@ -58,6 +60,7 @@ class RolloutView(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     verdict: Verdict | None
     job: str | None
+    starts_at: datetime | None = None
     apart: tuple[Apart, ...] = ()
 
 
@@ -75,12 +78,14 @@ class RolloutAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rollout to begin: of `release` (name or digest), else of the deployment's candidate."""
+    """A rollout to begin: of `release` (name or digest), else of the deployment's candidate; now, else `at`
+    a time as in 2026-12-02T06:00Z."""
 
     deployment: str
     release: str | None = None
     by: str = "admin"
     reason: str = ""
+    at: str | None = None
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +154,7 @@ def start(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
     reason = kept_reason(intent.reason)
+    starts_at = time_to_come(intent.at, call.now) if intent.at is not None else None
     if intent.release is not None and not call.caller.may("admin"):
         chosen = desk.rollouts.startable(intent.deployment, intent.release)
         bound_as_much(desk, call, intent.deployment, chosen)
@@ -160,11 +166,28 @@ def start(desk: Desk, call: Call) -> RolloutView:
         for_another(desk, call, "rollout.start", asked, subject=intent.deployment, reason=reason)
     try:
         with desk.rollouts.together():
-            begun = desk.rollouts.start(intent.deployment, intent.release, by=by_whom(call, intent.by))
+            begun = desk.rollouts.start(
+                intent.deployment, intent.release, by=by_whom(call, intent.by), starts_at=starts_at
+            )
             _note(desk, call, "rollout.start", begun, reason)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     return view(begun)
+
+
+def time_to_come(text: str, now: datetime) -> datetime:
+    """A time at which a rollout may begin. Raises InvalidRequest."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        message = f"at={text[:60]!r} is no time with its zone; write it as in 2026-12-02T06:00Z"
+        raise InvalidRequest(message, param="at")
+    if not now < at <= now + AHEAD_MAX:
+        when = "past; leave it out to begin now" if at <= now else f"more than {AHEAD_MAX.days} days ahead"
+        raise InvalidRequest(f"at={text[:60]!r} is {when} (it is {now:%Y-%m-%dT%H:%MZ})", param="at")
+    return at.astimezone(UTC)
 
 
 def bound_as_much(desk: Desk, call: Call, deployment: str, chosen: Release) -> None:
@@ -210,6 +233,8 @@ def by_whom(call: Call, said: str) -> str:
 def _note(desk: Desk, call: Call, action: str, rollout: Rollout, reason: str) -> None:
     """Say in the audit log what was done to a rollout, and why."""
     detail = {"rollout": rollout.id, "release": rollout.release, "state": rollout.stage.state}
+    if rollout.stage.state == "scheduled" and rollout.starts_at is not None:
+        detail["starts_at"] = rollout.starts_at.isoformat()
     if reason:
         detail["reason"] = reason
     desk.note(call, action, rollout.deployment, detail)
@@ -243,6 +268,7 @@ def view(rollout: Rollout, apart: tuple[Apart, ...] = ()) -> RolloutView:
         since=rollout.stage.since,
         verdict=rollout.verdict,
         job=rollout.job,
+        starts_at=rollout.starts_at,
         apart=apart,
     )
 
@@ -271,7 +297,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/api/v1/rollouts",
-        summary="Begin a rollout",
+        summary="Begin a rollout, now or at a set time",
         answer=RolloutView,
         handle=start,
         role="operator",

@@ -107,8 +107,10 @@ class Rollouts(Protocol):
     def together(self) -> AbstractContextManager[None]:
         """As `Ledger.together`, for what publishes."""
 
-    def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
-        """Begin a rollout. Raises NotFound, WrongCall."""
+    def start(
+        self, deployment: str, release: str | None, *, by: str, starts_at: datetime | None = None
+    ) -> Rollout:
+        """Begin a rollout, now or then. Raises NotFound, WrongCall."""
 
     def startable(self, deployment: str, release: str | None) -> Release:
         """What `start` would roll out. Raises as it."""

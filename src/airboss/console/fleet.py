@@ -222,7 +222,7 @@ def told(rollout: Rollout, verdicts: Sequence[Verdict]) -> list[Changed]:
             at=rollout.started_at,
             kind="rollout",
             look="info",
-            title="rollout began",
+            title="rollout began" if rollout.begun else f"rollout was set for {rollout.starts_at:%F %R} UTC",
             detail=f"by {rollout.by}, in steps of {steps}",
             release=rollout.release,
             rollout=rollout.id,

@@ -50,6 +50,8 @@ def marks(desk: Desk, since: datetime, until: datetime, *, deployment: str | Non
         if since <= each.at < until and (deployment is None or _concerns(desk, each, deployment))
     ]
     for rollout in desk.rollouts.list(deployment=deployment, until=until):
+        if not rollout.begun:
+            continue
         about = f"{rollout.deployment}: rollout of {rollout.name or rollout.release[:8]}"
         path = f"/rollouts/{rollout.id}"
         found.append(Mark(at=rollout.started_at, kind="rollout", words=f"{about} began", path=path))

@@ -99,7 +99,7 @@ def before(name: str, looks: Sequence[Verdict]) -> list[tuple[MetricEvidence, Ve
 def steps(rollout: Rollout) -> tuple[StepStory, ...]:
     """Every step, and where it stands."""
     at, over = rollout.stage.step, rollout.final
-    begun = rollout.stage.state not in ("pending", "gate")
+    begun = rollout.stage.state not in ("scheduled", "gate")
     return tuple(
         StepStory(
             number=number,

@@ -16,7 +16,7 @@ from airboss.rollouts.live import Rollout
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True):
     """A button. `danger`: it moves many or cannot be taken back at once. `hidden` fields name what the page
-    showed, so that nothing else is done. `reasoned`: it asks for a reason."""
+    showed, so that nothing else is done. `reasoned`: it asks for a reason, `timed`: for a time to come."""
 
     action: str
     label: str
@@ -26,6 +26,7 @@ class Doing(msgspec.Struct, frozen=True, kw_only=True):
     hidden: tuple[tuple[str, str], ...]
     danger: bool = False
     reasoned: bool = True
+    timed: bool = False
 
 
 def doings(desk: Desk, found: Deployed) -> tuple[Doing, ...]:
@@ -36,6 +37,8 @@ def doings(desk: Desk, found: Deployed) -> tuple[Doing, ...]:
         standing = desk.ledger.standings().get(found.name)
         before = stable_before(standing) if standing is not None else None
         return (*begin, undo(desk, found, before)) if before is not None else begin
+    if not rollout.begun:
+        return (cancel(rollout), promote(rollout, calls(found, 1.0)))
     weight = stages.weight(rollout.rules, rollout.stage)
     some = calls(found, weight)
     middle = {"running": pause, "paused": resume}.get(rollout.stage.state)
@@ -99,6 +102,18 @@ def abort(rollout: Rollout, some: str) -> Doing:
     )
 
 
+def cancel(rollout: Rollout) -> Doing:
+    """The button that ends it before it has begun."""
+    return Doing(
+        action="abort",
+        label="Cancel",
+        confirm="Cancel the rollout",
+        happens=f"It does not begin. {rollout.name} stays a candidate, and everybody on stable.",
+        undo="Start a rollout again, now or for another time.",
+        hidden=(("rollout", rollout.id),),
+    )
+
+
 def undo(desk: Desk, found: Deployed, before: str) -> Doing:
     """The button that takes the newest promotion back."""
     kept = desk.ledger.release(before)
@@ -138,6 +153,7 @@ def start(desk: Desk, found: Deployed) -> Doing:
         f"{', '.join(rules.metrics)}; harm takes it back by itself (alpha {rules.alpha:g}).",
         undo="Abort, at any time: everybody is back on stable within 2 s.",
         hidden=(("release", digest),),
+        timed=True,
     )
 
 

@@ -27,6 +27,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     problem: str | None
     release: str | None
+    at: str | None
     own: bool
 
 
@@ -55,6 +56,7 @@ def whole(desk: Desk, seen: Visit, row: ApprovalRow) -> Waiting:
         total=len(found.changes),
         problem=found.problem,
         release=asks.get("release") or asks.get("rollout"),
+        at=asks.get("at"),
         own=found.own,
     )
 

@@ -76,10 +76,14 @@ def changes(desk: Desk, a: str, b: str) -> tuple[Change, ...]:
 
 
 def start(desk: Desk, form: Form) -> str:
-    """Begin a rollout of the candidate that the page showed."""
+    """Begin a rollout of the candidate that the page showed, now or at a time in UTC."""
     name = form.parts["name"]
     intent = StartIntent(
-        deployment=name, release=form.needed("release"), by=form.actor, reason=form.needed("reason")
+        deployment=name,
+        release=form.needed("release"),
+        by=form.actor,
+        reason=form.needed("reason"),
+        at=f"{at}Z" if (at := form.text("at")) else None,
     )
     api_rollouts.start(desk, form.call(intent))
     return f"/deployments/{name}"
@@ -138,7 +142,8 @@ ACTIONS: tuple[Action, ...] = (
         path="/deployments/{name}/rollout/start",
         act=start,
         role="operator",
-        done="The rollout has begun. It rises by itself while no harm shows, and harm takes it back.",
+        done="The rollout has begun, or begins at the time you gave. It rises by itself while no harm shows, "
+        "and harm takes it back.",
     ),
     Action(
         name="rollout.undo",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -97,7 +97,7 @@ def apply_config(
         replica_urls=placed.urls,
         tools={name: can_call(config.models[name]) for name in locals_served},
         stable={name: kept.release(standing.stable) for name, standing in standings.items()},
-        exposed={n: (each, kept.release(each.release)) for n, each in exposures.items() if n not in ends},
+        exposed=kept.shown(exposures, but=ends),
         over=ledger.exposures(over=True),
         now=now,
         before=before.plan if before is not None else None,
@@ -166,6 +166,13 @@ class _Kept:
             raise SetupError(f"the ledger has lost release {digest[:12]}; apply a configuration that has it")
         self._made[digest] = found
         return found
+
+    def shown(
+        self, exposures: Mapping[str, Exposure], *, but: Collection[str]
+    ) -> dict[str, tuple[Exposure, Release]]:
+        """What rollouts that have begun expose, `but` of these deployments."""
+        begun = {name: each for name, each in exposures.items() if each.salt and name not in but}
+        return {name: (each, self.release(each.release)) for name, each in begun.items()}
 
     def on_engine(self, standing: Standing, version: str, now: datetime) -> Standing:
         """The standing on the engine that is installed: an older one cannot be run any more."""

@@ -8,7 +8,6 @@ tick goes on from what was kept.
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ import msgspec
 
 from airboss.config import Config, parse_config
 from airboss.config.edit import with_model, with_release
-from airboss.config.types import RolloutConfig
 from airboss.controller.placement import PUBLISHING
+from airboss.controller.rollout_begin import candidate, drafted, found
 from airboss.controller.rollout_ports import Gate, Publish
 from airboss.controller.rollout_rows import began_at, first_id, read, row_of, still, superseded, unit_key
 from airboss.controller.saying import saying
@@ -29,13 +28,12 @@ from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
 from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
 from airboss.domain.verdict import Verdict
-from airboss.evaluations.online import less_is_better
 from airboss.releases.build import as_config, build_releases
 from airboss.releases.standing import stable_before
 from airboss.releases.trained import NewModel, model_config
-from airboss.rollouts import analysis, live, metrics, stages
+from airboss.rollouts import analysis, live, stages
 from airboss.rollouts.live import Rollout, SeenUnit
-from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order, Rules, Stage
+from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order
 from airboss.store.rollouts import SqlRolloutStore
 
 log = logging.getLogger(__name__)
@@ -130,43 +128,51 @@ class Rollouts:
             self._none_live(deployment)
             return self._candidate(standing, release)
 
-    def start(self, deployment: str, release: str | None, *, by: str) -> Rollout:
-        """Begin a rollout: of the release named (by name or digest), else of the deployment's candidate.
+    def start(
+        self, deployment: str, release: str | None, *, by: str, starts_at: datetime | None = None
+    ) -> Rollout:
+        """Begin a rollout: of the release named (by name or digest), else of the deployment's candidate; with
+        `starts_at` once that time has come, by the rules that the configuration then has.
 
         Raises NotFound for what is not there, WrongCall where there is nothing to roll out or a rollout runs.
         """
         with self._lock:
-            _, config = self._config()
-            standing = self._standing(config, deployment)
             chosen = self.startable(deployment, release)
-            said = config.deployments[deployment].rollout or RolloutConfig()
-            now = self._clock.now()
-            less = less_is_better(config.deployments[deployment].scoring)
-            watched = metrics.standards(said.metrics, said.margin, less_is_better=less)
-            new = Rollout(
-                id=f"rollout-{secrets.token_hex(5)}",
-                deployment=deployment,
-                release=chosen.digest,
-                baseline=standing.stable,
-                name=chosen.name,
-                by=by,
-                started_at=now,
-                salt=secrets.token_hex(16),
-                rules=Rules(
-                    steps=tuple(step / 100 for step in said.steps),
-                    step_units=said.step_units,
-                    step_s_min=said.step_min_s,
-                    step_s_max=said.step_max_s,
-                    gate=said.gate is not None,
-                ),
-                late_s=said.late_s,
-                stage=Stage(state="pending", since=now),
-                analysis=analysis.begin(alpha=said.alpha, metrics=watched),
-                lanes=live.lanes(watched, after=first_id(now)),
+            _, config = self._config()
+            new = drafted(config, self._standing(config, deployment), chosen, by=by, now=self._clock.now())
+            if starts_at is None:
+                return self._begin(new, config)
+            new = msgspec.structs.replace(new, salt="", starts_at=starts_at)
+            self._store.save(row_of(new), still=still(new))
+            return new
+
+    def _begin(
+        self, new: Rollout, config: Config, *, reason: str = "", kept: Rollout | None = None
+    ) -> Rollout:
+        """Its gate first, where it has one. `kept`: as it stands while it is scheduled."""
+        said = config.deployments[new.deployment].rollout
+        if said is not None and said.gate is not None:
+            new = msgspec.structs.replace(new, job=self._gate.begin(new, said.gate))
+        return self._happened(new, stages.Start(at=new.started_at, reason=reason), kept=kept)
+
+    def _due(self, rollout: Rollout, now: datetime) -> None:
+        """The time of a rollout may have come. What cannot be rolled out any more ends it."""
+        if rollout.starts_at is None or now < rollout.starts_at:
+            return
+        set_for = f"set for {rollout.starts_at:%F %R} UTC by {rollout.by}"
+        try:
+            _, config = self._config()
+            standing = self._standing(config, rollout.deployment)
+            chosen = self._candidate(standing, rollout.release)
+            new = drafted(config, standing, chosen, by=rollout.by, now=now)
+            new = msgspec.structs.replace(new, id=rollout.id, starts_at=rollout.starts_at)
+            with self.together():
+                self._begin(new, config, reason=f"begun at its time, {set_for}", kept=rollout)
+        except (WrongCall, NotFound, ConfigError) as error:
+            order = Order(
+                at=now, action="abort", by="airboss", reason=f"{set_for}, and it cannot be: {error}"
             )
-            if said.gate is not None:
-                new = msgspec.structs.replace(new, job=self._gate.begin(new, said.gate))
-            return self._happened(new, stages.Start(at=now))
+            self._happened(rollout, order)
 
     def before(self, deployment: str) -> Release:
         """What was stable before what is, which `undo` brings back. Raises NotFound, WrongCall."""
@@ -255,11 +261,14 @@ class Rollouts:
 
     def _look(self, rollout_id: str) -> None:
         rollout = self._live(rollout_id)
-        if rollout is not None and rollout.stage.state != "gate":
+        if rollout is not None and rollout.stage.state not in ("gate", "scheduled"):
             self._read_lanes(rollout)
         with self._lock:
             rollout, now = self._live(rollout_id), self._clock.now()
             if rollout is None:
+                return
+            if rollout.stage.state == "scheduled":
+                self._due(rollout, now)
                 return
             if rollout.stage.state == "gate":
                 answered = self._gate.answer(rollout.job or "")
@@ -349,8 +358,8 @@ class Rollouts:
 
     # -- what both do
 
-    def _happened(self, rollout: Rollout, event: Event) -> Rollout:
-        """Decide, keep the decision, and make the plan follow."""
+    def _happened(self, rollout: Rollout, event: Event, *, kept: Rollout | None = None) -> Rollout:
+        """Decide, keep the decision, and make the plan follow. `kept`: what stands, where that is another."""
         decided = stages.decide(rollout.rules, rollout.stage, event)
         after = msgspec.structs.replace(
             rollout, stage=decided.stage, verdict=decided.verdict or rollout.verdict
@@ -363,7 +372,7 @@ class Rollouts:
         telling = decided.verdict if changed else None
         self._store.save(
             row_of(after),
-            still=still(rollout),
+            still=still(kept or rollout),
             verdict=msgspec.json.encode(telling) if telling is not None else None,
             at=self._clock.now(),
         )
@@ -389,7 +398,8 @@ class Rollouts:
             for each in snapshot.plan.deployments
             if each.canary is not None
         }
-        wanted = {name: (each.rollout, each.weight) for name, each in self._ledger.exposures().items()}
+        exposed = self._ledger.exposures().items()
+        wanted = {name: (each.rollout, each.weight) for name, each in exposed if each.salt}
         if shown != wanted:
             text, _ = self._config()
             self._published(text, IN_FORCE)
@@ -450,44 +460,15 @@ class Rollouts:
         for row in self._store.live():
             if row.deployment == deployment:
                 ends = f"`airboss rollout abort {deployment}` ends it"
-                raise WrongCall(f"rollout {row.id} of {deployment!r} is running; {ends}")
+                runs = "is running" if row.exposure.salt else "is scheduled"
+                raise WrongCall(f"rollout {row.id} of {deployment!r} {runs}; {ends}")
 
     def _candidate(self, standing: Standing, wanted: str | None) -> Release:
         """The release to roll out."""
-        if wanted is None:
-            if standing.wanted == standing.stable:
-                raise WrongCall(
-                    f"{standing.deployment!r} has no candidate: the release that its configuration says "
-                    f"({standing.stable[:12]}) is stable already; apply a changed one, or name one with "
-                    "--release"
-                )
-            return self._release(standing.wanted)
-        snapshot = self._ledger.snapshot()
-        served = {each.release.digest: each.release for each in snapshot.plan.served()} if snapshot else {}
-        _, config = self._config()
-        said = build_releases(config, engine_version=self._engine_version()).named.get(wanted)
-        # A name is the configuration's, whatever else has it: an older version of it, a bare model.
-        named = [
-            each
-            for each in served.values()
-            if (each.digest == said.digest if said is not None else each.name == wanted)
-            or (len(wanted) >= 8 and each.digest.startswith(wanted))
-        ]
-        if not named:
-            known = ", ".join(sorted({each.name for each in served.values()}))
-            raise NotFound(
-                f"no release {wanted!r} can be served now; known: {known}", code="release_not_found"
-            )
-        chosen = named[-1]
-        if chosen.digest == standing.stable:
-            raise WrongCall(f"release {wanted!r} is stable in {standing.deployment!r} already")
-        return chosen
+        return candidate(self._ledger, self._config()[1], standing, wanted, self._engine_version())
 
     def _release(self, digest: str) -> Release:
-        found = self._ledger.release(digest)
-        if found is None:
-            raise ConfigError(f"the ledger has no release {digest[:12]}")
-        return found
+        return found(self._ledger, digest)
 
 
 def _tells_more(decided: Decision, rollout: Rollout) -> bool:

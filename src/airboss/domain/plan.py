@@ -206,7 +206,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a live rollout exposes of a deployment: a release by digest, at a weight (0 to 1)."""
+    """What a live rollout exposes: a release by digest, at a weight (0 to 1); without a salt nothing yet."""
 
     rollout: str
     deployment: str

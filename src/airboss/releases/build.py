@@ -337,7 +337,7 @@ def _preview(  # noqa: PLR0917 - all that a deployment's releases follow from
     release = canary.served.release if canary is not None else catalog.wanted(config, name)
     if said is None or release.digest == stable.digest or not targets.reachable(release):
         return None
-    if canary is None and over is not None and over.release == release.digest:
+    if canary is None and over is not None and over.salt and over.release == release.digest:
         return None
     return Preview(
         served=Served(release=release, target=targets.of(release, name)), **msgspec.structs.asdict(said)

@@ -49,7 +49,8 @@ class SeenUnit(msgspec.Struct, frozen=True, kw_only=True):
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """A rollout of `release` (a digest) against `baseline`, what was stable when it began.
 
-    `late_s` is how long a value is waited for. `job` is the evaluation that the gate waits for.
+    `late_s` is how long a value is waited for. `job` is the evaluation that the gate waits for. One that is
+    to begin at `starts_at` has no `salt` before that, and what else it has is settled anew then.
     """
 
     id: str
@@ -67,6 +68,12 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     lanes: tuple[Lane, ...]
     verdict: Verdict | None = None
     job: str | None = None
+    starts_at: datetime | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has ever begun."""
+        return self.salt != ""
 
     @property
     def final(self) -> bool:

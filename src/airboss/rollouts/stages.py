@@ -1,6 +1,6 @@
 """Where a rollout stands and what happens next. Facts in, decision out.
 
-    pending ──► gate ──► running (step 0, 1, …) ──► promoted
+    scheduled ► gate ──► running (step 0, 1, …) ──► promoted
                   │          │  ▲      │
                   │          ▼  │      ├──► inconclusive   the last step's bound came first; a wrong clock
                   │         paused ────┤
@@ -24,8 +24,8 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.domain.verdict import Authority, Conclusion, MetricEvidence, Verdict
 
-State = Literal["pending", "gate", "running", "paused", "promoted", "aborted", "inconclusive"]
-"""Where a rollout stands."""
+State = Literal["scheduled", "gate", "running", "paused", "promoted", "aborted", "inconclusive"]
+"""Where a rollout stands. `scheduled`: its time has not come."""
 
 FINAL: frozenset[State] = frozenset({"promoted", "aborted", "inconclusive"})
 
@@ -75,9 +75,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin, or hand over to the gate."""
+    """Begin, or hand over to the gate. With a `reason`, at a time that was set, that is told as a verdict."""
 
     at: datetime
+    reason: str = ""
 
 
 class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +128,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 def weight(rules: Rules, stage: Stage) -> float:
     """The canary's share of live traffic in a stage."""
     match stage.state:
-        case "pending" | "gate" | "aborted" | "inconclusive":
+        case "scheduled" | "gate" | "aborted" | "inconclusive":
             return 0.0
         case "running" | "paused":
             return rules.steps[stage.step]
@@ -172,9 +173,13 @@ def none_runs(deployment: str, last: Stage | None) -> str:
 
 
 def _start(rules: Rules, stage: Stage, event: Start) -> Decision:
-    if stage.state != "pending":
+    if stage.state != "scheduled":
         return _stay(rules, stage)
-    return _stay(rules, Stage(state="gate" if rules.gate else "running", since=event.at))
+    after = Stage(state="gate" if rules.gate else "running", since=event.at)
+    if not event.reason:
+        return _stay(rules, after)
+    verdict = _verdict(rules, after, "hold", event.at, reason=event.reason, authority="person")
+    return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
 
 
 def _gate(rules: Rules, stage: Stage, event: GateAnswer) -> Decision:
