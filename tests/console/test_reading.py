@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from airboss.console import reading
 from airboss.domain.errors import SetupError
+from airboss.domain.score import Score
 from tests.console.site import Site
 
 PATH = "/api/v1/records"
@@ -86,6 +87,30 @@ def test_looking_at_one_after_another_is_a_leaf_in_a_while(site: Site) -> None:
     site.clock.forward(reading.LASTS.total_seconds())
     program.get(f"{PATH}/{ids[0]}")
     assert len(details(site)) == 3
+
+
+def test_comments_are_words(site: Site) -> None:
+    """Who reads what somebody said of an answer leaves the same leaf; labels and numbers leave none."""
+    program = site.program()
+    first, second = (each["id"] for each in program.get(PATH, params={"limit": "2"}).json()["records"])
+    said = {
+        "subject": "record",
+        "source": "human",
+        "at": site.clock.now(),
+        "name": "n",
+        "by": "web",
+        "value": 1.0,
+    }
+    site.log.put_scores(
+        [
+            Score(id="s-1", subject_id=first, **said),  # type: ignore[arg-type]
+            Score(id="s-2", subject_id=second, comment="she was rude", **said),  # type: ignore[arg-type]
+        ]
+    )
+    assert program.get(f"{PATH}/{first}/scores").json()["scores"]
+    assert details(site) == []
+    assert "rude" in program.get(f"{PATH}/{second}/scores").text
+    assert details(site) == [{"one_by_one": True}]
 
 
 def test_a_full_disk_keeps_nobody_from_looking(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.reading import note_one
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.domain.ports import RecordFilter, ScoreStats
@@ -56,8 +57,10 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 def scores_of_record(desk: Desk, call: Call) -> Scores:
     """GET /api/v1/records/{id}/scores."""
-    found = judged_record(desk, call.path["id"])
-    return Scores(scores=tuple(desk.log.scores_of([found.id])))
+    found = tuple(desk.log.scores_of([judged_record(desk, call.path["id"]).id]))
+    if any(each.comment or each.unscored for each in found):
+        note_one(desk, call)
+    return Scores(scores=found)
 
 
 def judged_record(desk: Desk, record_id: str) -> InferenceRecord:
