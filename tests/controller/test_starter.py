@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from airboss.config import parse_config, warnings_of
+from airboss.config.prices import shipped
 from airboss.controller.publish import has_openai_key, starter_config
 from airboss.controller.starter import STARTER_SHA256
 
@@ -36,6 +37,14 @@ def test_with_a_key_gpt_4o_is_openais() -> None:
     assert config.model_of("gpt-4o") == "gpt-4o"
     assert config.providers[config.models["gpt-4o"].provider].api_key == "env:OPENAI_API_KEY"
     assert config.models["gpt-4o"].price is None
+
+
+def test_it_says_of_costs_what_is_so() -> None:
+    """The table that comes along has the price of what it serves: nobody has to write one to see costs."""
+    text = starter_config(openai_key_present=True)
+    assert shipped().price("openai", "gpt-4o") is not None
+    assert "Without a price" not in text
+    assert "`airboss prices list`" in text
 
 
 @pytest.mark.parametrize("openai_key_present", [False, True])

@@ -162,8 +162,8 @@ def test_an_unknown_model_that_is_like_none_is_told_of_aliases() -> None:
     """What has nothing in common is not called near: some names are told, and how to have one's own."""
     said = unknown_model("claude-sonnet-4-5", ["assistant", "dall-e-3", "gpt-4.1", "support"]).message
     assert "nearest" not in said
-    assert "it may use 'assistant', 'dall-e-3', 'gpt-4.1', …; a deployment answers" in said
-    assert "'aliases'" in said
+    assert "it may use 'assistant', 'dall-e-3', 'gpt-4.1', …. GET" in said
+    assert "`models` of a provider or `aliases` of a deployment" in said
     assert "it may use none" in unknown_model("x", []).message
 
 

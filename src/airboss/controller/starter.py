@@ -41,8 +41,8 @@ sha256 = "{STARTER_SHA256}"
 """
 
 _OPENAI_MODEL = """
-# Without a price the cost of a call is unknown (null), never guessed. Put in the prices of your contract
-# (USD per million tokens) to see costs:
+# Calls cost what `airboss prices list` says of the model; for one that is not there the cost is null.
+# Where your contract says otherwise, put in its prices (USD per million tokens):
 [models.gpt-4o]
 provider = "openai"
 model = "gpt-4o"

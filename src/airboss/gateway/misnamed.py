@@ -41,15 +41,15 @@ def unknown_model(name: str, known: Iterable[str]) -> NotFound:
     hint = f"nearest: {_listed(near)}" if near else _none_is_near(names)
     shown = name if len(name) <= 100 else f"{name[:100]}…"
     return NotFound(
-        f"model {shown!r} does not exist here or this key may not use it; {hint}. GET /v1/models lists all",
+        f"model {shown!r} does not exist here or this key may not use it; {hint}. GET /v1/models lists all; "
+        "more are served once they stand in `models` of a provider or `aliases` of a deployment",
         code="model_not_found",
         param="model",
     )
 
 
 def _none_is_near(names: list[str]) -> str:
-    some = f"it may use {_listed(names[:3])}{', …' if len(names) > 3 else ''}" if names else "it may use none"
-    return f"{some}; a deployment answers to another name that stands in its 'aliases'"
+    return f"it may use {_listed(names[:3])}{', …' if len(names) > 3 else ''}" if names else "it may use none"
 
 
 def _listed(names: list[str]) -> str:
