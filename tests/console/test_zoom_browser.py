@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.console.site import Site, busy_log
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import Site, busy_log, put, sample
 from tests.console.test_browser import visitor
 from tests.console.test_traces import at, log_of
 from tests.support.browser import launched, served
@@ -64,3 +65,16 @@ def test_long_names_in_traces_stay_on_the_page(browser: Browser) -> None:
         assert page.locator(".traces tbody tr").count() == 20
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1]
+
+
+def test_how_a_call_ended_stands_at_the_right_of_its_card(browser: Browser) -> None:
+    """On a phone; and a name in Arabic is cut at its end, not at its beginning."""
+    log = MemoryRecordLog()
+    put(log, sample(user="\u0645\u062d\u0645\u062f " * 12))
+    cut = "(e) => [getComputedStyle(e).unicodeBidi, getComputedStyle(e).textAlign]"
+    with served(Site(log=log).app()) as address, visitor(browser, address, (390, 844)) as page:
+        page.goto(f"{address}/records")
+        assert page.locator("td.c-end").evaluate(cut) == ["plaintext", "right"]
+        page.set_viewport_size({"width": 1440, "height": 900})
+        assert page.locator("td.c-user").evaluate(cut) == ["plaintext", "left"]
+        assert page.locator("td.c-latency").evaluate(cut)[1] == "right"
