@@ -60,7 +60,11 @@ def _chat(**changes: object) -> bytes:
         (_chat(top_logprobs=21), "top_logprobs", "0 to 20"),
         (_chat(stream_options={"include_usage": True}), "stream_options", "only for streams"),
         (_chat(metadata={str(i): "x" for i in range(65)}), "metadata", "65 members"),
-        (_chat(metadata={"tags": ["a", "b"]}), "metadata[...]", "its values are texts"),
+        (
+            _chat(metadata={"tags": ["a", "b"]}),
+            "metadata",
+            "'metadata': expected `str`, got `array`; its values",
+        ),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', None, "not valid JSON"),
         (b'{"model":"m","x":"\xff"}', None, "not UTF-8"),
         (

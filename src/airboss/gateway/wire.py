@@ -265,6 +265,7 @@ def invalid(message: str) -> InvalidRequest:
     param = at[1].removeprefix("$.")
     known = "; it is system, developer, user, assistant or tool" if _ROLE.search(message) else ""
     if param == "metadata[...]":
+        param = "metadata"
         known = "; its values are texts, as with OpenAI: of several tags each has a name of its own"
     return InvalidRequest(
         f"{param!r}: {message[: at.start()][:1].lower()}{message[1 : at.start()]}{known}", param=param
