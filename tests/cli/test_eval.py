@@ -199,6 +199,10 @@ def test_one_release_by_itself(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/evals"] = {"evals": [found["summary"]]}
     _, out, _ = run(*RUN, "--url", api.url)
     assert "0.6 to 0.85" in out
+    assert "answers, of judges too: 120 asked" in out
+    assert "run it again" not in out
+    found["report"]["b"] = {**TOTALS, "errors": 2}
+    assert "run it again: what was answered is kept" in run(*RUN, "--url", api.url)[1]
     assert "held against" not in out
     assert "new bbbbbbbb" in run("eval", "list", "--url", api.url)[1]
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from airboss.cli.output import console, local_time, table_of, usd
+from airboss.cli.wording import many
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
 
@@ -64,6 +65,10 @@ def show_report(found: dict[str, Any]) -> None:
     out.print()
     for line in notes(report, found["holdout_reads_before"]):
         out.print(escape(line))
+    if summary["note"]:
+        out.print(f"answers, of judges too: {escape(summary['note'])}")
+    if any(side is not None and side["errors"] for side in (report["a"], report["b"])):
+        out.print("run it again: what was answered is kept, and only the rest is asked")
     if report["decision"] is not None:
         tell_decision(report["decision"])
 
@@ -161,7 +166,9 @@ def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:
             f"{name}: the same vote in both orders for {bias['consistent']} of {bias['items']} items"
         )
     if reads_before:
-        lines.append(f"the holdout had been read {reads_before} times before: this judgement is less firm")
+        lines.append(
+            f"the holdout had been read {many(reads_before, 'time')} before: this judgement is less firm"
+        )
     return lines
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from airboss.cli.eval_report import release
 from airboss.cli.output import console, dash, local_time, table_of, usd
 from airboss.cli.tune_report import interval
+from airboss.cli.wording import many
 
 
 def show_finetunes(found: list[dict[str, Any]]) -> None:
@@ -55,10 +56,8 @@ def show_finetune(found: dict[str, Any]) -> None:
         out.print(escape(line))
     judged = result["judgement"]
     if judged["reads_before"]:
-        out.print(
-            f"the holdout had been read {judged['reads_before']} times before: the more often, the less its "
-            "word counts"
-        )
+        often = many(judged["reads_before"], "time")
+        out.print(f"the holdout had been read {often} before: the more often, the less its word counts")
     cost = "" if result["cost_unknown"] == result["calls"] else f", {usd(result['cost_usd'])}"
     out.print(
         f"holdout: {interval(judged['before'])} before, {interval(judged['after'])} after "

@@ -6,6 +6,7 @@ from typing import Any
 
 from airboss.cli.eval_report import release
 from airboss.cli.output import clipped, console, dash, local_time, table_of, usd
+from airboss.cli.wording import many
 
 SHOWN = 10
 """Candidates of a table; the JSON has more."""
@@ -72,10 +73,8 @@ def show_tune(found: dict[str, Any]) -> None:
     judged = result["judgement"]
     if judged is not None:
         if judged["reads_before"]:
-            out.print(
-                f"the holdout had been read {judged['reads_before']} times before: the more often, the less "
-                "its word counts"
-            )
+            often = many(judged["reads_before"], "time")
+            out.print(f"the holdout had been read {often} before: the more often, the less its word counts")
         out.print(f"holdout: {interval(judged['before'])} before, {interval(judged['after'])} after")
     colour = "green" if result["better"] else "yellow"
     out.print(f"[{colour}]{'better' if result['better'] else 'not better'}[/]: {escape(result['reason'])}")
