@@ -21,6 +21,7 @@ from airboss.domain.release import PiiAction, Policy
 from tests.gateway.test_responses_screened import answer as response_of
 from tests.gateway.test_responses_screened import events as response_events
 from tests.gateway.test_screen import events_of, found, record_of, text_of
+from tests.supervisor.children import alive
 from tests.support.gateway import Gateway, deployment
 from tests.support.otlp import JSON, llm, request
 from tests.support.said_upstream import SaidUpstream
@@ -442,13 +443,8 @@ def test_it_ends_with_its_worker(upstream: SaidUpstream, own_root: Path, gone: P
         assert running.chat("hi").status_code == 200
         assert child_of(running) is None
         running.publish(deployment(upstream.url, policy=names_policy("mask")))
-        until(lambda: child_of(running) is not None)
-        child = child_of(running)
+        child: int = until(lambda: child_of(running))
         running.process.kill()
-        until(lambda: not Path(f"/proc/{child}").exists() or _is_dead(child))
+        until(lambda: not alive(child))
         running.process.wait()
         running.restart()
-
-
-def _is_dead(process: int | None) -> bool:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -17,6 +17,7 @@ import pytest
 
 from airboss.domain.errors import SetupError, WrongCall
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
+from tests.supervisor.children import alive
 from tests.support.certificates import self_signed
 from tests.support.wait import until
 
@@ -298,16 +299,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     )
     assert parent.returncode == -9
     pid = int(parent.stdout)
-    until(lambda: not running(pid))
-
-
-def running(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
+    until(lambda: not alive(pid))
 
 
 def test_stop_ends_the_process_and_may_be_called_twice() -> None:
@@ -316,5 +308,5 @@ def test_stop_ends_the_process_and_may_be_called_twice() -> None:
     pid = provider.pid
     provider.stop()
     provider.stop()
-    assert not running(pid)
+    assert not alive(pid)
     assert not answers(provider)
