@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
@@ -51,6 +52,7 @@ from airboss.compose.up import (
 )
 from airboss.config import Config
 from airboss.domain.errors import SetupError, StoreUnavailable, WrongCall
+from airboss.store.daemons import Daemons
 from airboss.store.datadir import DataDir, private
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
     from airboss.telemetry.shipping import Shipping
 
 REPORT_S = 1.0
+SILENT_S = 5.0
+"""So long the ledger is waited for: whoever brings journals is to end when it is told to."""
+_threads = Daemons(1, "people")
 log = logging.getLogger(__name__)
 
 
@@ -232,9 +237,21 @@ def forgetting(data: DataDir, pending: Callable[[], Iterable[Erasure]]) -> Calla
     from airboss.store.answers import SqliteAnswers  # noqa: PLC0415 - this role's own
 
     known: set[tuple[int, datetime]] = set()
+    asking: Future[Iterable[Erasure]] | None = None
+
+    def told() -> Iterable[Erasure]:
+        nonlocal asking
+        asking = asking or _threads.submit(pending)
+        try:
+            found = asking.result(SILENT_S)
+        except TimeoutError:
+            raise StoreUnavailable(f"the ledger has been silent for {SILENT_S:g} s") from None
+        finally:
+            asking = None if asking.done() else asking
+        return found
 
     def forget() -> None:
-        asked = {(each.id, each.at): each.user for each in pending() if each.user is not None}
+        asked = {(each.id, each.at): each.user for each in told() if each.user is not None}
         new = {erasure: user for erasure, user in asked.items() if erasure not in known}
         if not new or not data.cache_path.exists():
             return
