@@ -93,12 +93,15 @@ def test_what_is_kept_of_a_response_is_of_the_person_in_its_record(gateway: Gate
 
 
 def test_policies_read_it_too(gateway: Gateway) -> None:
-    """What one would mask in a body's labels is masked in these, whether the body holds such or not."""
-    header = {"x-airboss-metadata": json.dumps({"owner": "jane@example.com", "team": "blue"})}
+    """What one would mask in a body's labels, names too, is masked in these, whatever the body holds."""
+    said = {"owner": "jane@example.com", "shadow_of": "jane@example.com", "joe@example.com": "x", "team": "blue"}
+    header = {"x-airboss-metadata": json.dumps(said)}
     for words in ("x", "I am joe@example.com"):
         body = {"model": "masked", "messages": [{"role": "user", "content": words}]}
         assert recorded(gateway, "chat/completions", body, header)["tags"] == {
             "owner": "[EMAIL]",
+            "shadow_of": "[EMAIL]",
+            "[EMAIL]": "x",
             "team": "blue",
         }
 

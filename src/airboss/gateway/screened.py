@@ -347,10 +347,14 @@ async def screened(  # noqa: PLR0917 - in the order in which a call has them
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
     policy = compiled(release, deployment)
     policies = [each for each in (release, deployment) if each is not None]
+    tags = dict(request.tags)
     for name, text in _beside(request, body).items():
-        if name != SHADOW_TAG:
-            tags = request.tags | {name: await masked(worker, policies, text)}
-            request = msgspec.structs.replace(request, tags=tags)
+        if name == SHADOW_TAG and request.principal.internal:
+            continue  # the id of a call, which we said ourselves
+        del tags[name]
+        tags[await masked(worker, policies, name)] = await masked(worker, policies, text)
+    if tags != request.tags:
+        request = msgspec.structs.replace(request, tags=tags)
     recogniser = recogniser_of(worker) if policy.asks_names else None
     call = CallScreen(policy, request, body, spoken, recogniser, gate=worker.screening)
     await call.read()
