@@ -214,7 +214,7 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
         ),
         (
             SMALL + '[keys.k]\neach_user = { budget = { usd = 1, per = "dai" } }\n',
-            'keys.k.each_user.budget.per is "dai"; expected month | day; did you mean "day"?',
+            'keys.k.each_user.budget.per is "dai"; expected month | week | day; did you mean "day"?',
         ),
         (
             SMALL + "[keys.k]\neach_user = { limits = { concurrency = 1, queue = { size = 3 } } }\n",
@@ -324,6 +324,14 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
         (SMALL.replace('"openai"', '"gemini"\nregion = "eu-west-1"'), "region is for bedrock providers only"),
         (SMALL.replace('"openai"', '"openai"\napi_version = "1"'), "api_version is for azure providers only"),
         (SMALL.replace('"openai"', '"openai"\nheaders = { Host = "h" }'), "Airboss writes that itself"),
+        *(
+            (
+                SMALL.replace('"openai"', f'"openai"\nheaders = {{ {name} = "h" }}'),
+                "Airboss writes that itself",
+            )
+            for name in ("Content-Length", "Content-Encoding", "Keep-Alive", "Proxy-Connection", "TE")
+        ),
+        (SMALL.replace('"openai"', '"openai"\nheaders = { Cookie = "s" }'), "must not be written out"),
         (
             SMALL.replace('"openai"', '"openai"\nheaders = { Authorization = "env:A" }'),
             "the secret goes into api_key",

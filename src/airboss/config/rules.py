@@ -54,10 +54,11 @@ def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
 
 HEADERS_MAX: Final = 16
 OUR_HEADERS: Final = frozenset({
-    "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "expect",
-    "host", "te", "trailer", "traceparent", "tracestate", "transfer-encoding", "upgrade", "user-agent",
+    "accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length",
+    "content-type", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "traceparent",
+    "tracestate", "transfer-encoding", "upgrade", "user-agent",
 })  # fmt: skip
-_SECRET_HEADER: Final = re.compile(r"(?i)auth|key|token|secret|password")
+_SECRET_HEADER: Final = re.compile(r"(?i)auth|cookie|key|password|secret|token")
 
 
 def check_headers(path: Path, headers: Mapping[str, str], wrong: Wrong) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
@@ -76,6 +75,6 @@ class Lately:
 
     def tick(self) -> None:
         """As `Chore.tick`."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + EVERY_S
+        if self._clock.monotonic() >= self._due:
+            self._due = self._clock.monotonic() + EVERY_S
             self()

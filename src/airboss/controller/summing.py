@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from airboss.config.checks_alarms import NOTIFY_MAX
 from airboss.config.summed import Period, SummaryConfig
 from airboss.domain.ports import Clock, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
+from airboss.governance.budgets import began
 from airboss.store.alert_rows import AlertStore, Notification
 
 EVERY_S: Final = 60.0
@@ -124,8 +125,7 @@ class Summaries:
 
 def begin_of(period: Period, at: datetime) -> datetime:
     """When the week or month began that a time is in, in UTC."""
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight.replace(day=1) if period == "monthly" else midnight - timedelta(days=midnight.weekday())
+    return began("month" if period == "monthly" else "week", at)
 
 
 def id_of(name: str, end: datetime, notifier: str) -> str:

@@ -25,12 +25,17 @@ def period_words(per: Literal["month", "week", "day"]) -> str:
     return _WORDS[per]
 
 
-def period_start(budget: Budget, at: datetime) -> datetime:
-    """When that period began; a week begins on Monday."""
+def began(per: Literal["month", "week", "day"], at: datetime) -> datetime:
+    """When the period began that a time is in; a week begins on Monday, all of them in UTC."""
     midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if budget.per == "week":
+    if per == "week":
         return midnight - timedelta(days=midnight.weekday())
-    return midnight if budget.per == "day" else midnight.replace(day=1)
+    return midnight if per == "day" else midnight.replace(day=1)
+
+
+def period_start(budget: Budget, at: datetime) -> datetime:
+    """When that period began."""
+    return began(budget.per, at)
 
 
 def period_end(budget: Budget, at: datetime) -> datetime:
@@ -43,8 +48,7 @@ def period_end(budget: Budget, at: datetime) -> datetime:
 
 def periods_start(at: datetime) -> datetime:
     """When the first of all periods of then began: that of the month, or of a week that it cuts."""
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return min(midnight.replace(day=1), midnight - timedelta(days=midnight.weekday()))
+    return min(began("month", at), began("week", at))
 
 
 def with_budget(keys: Iterable[ApiKey]) -> dict[str, Budget]:
