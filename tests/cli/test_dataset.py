@@ -153,6 +153,11 @@ def test_list_and_show(run: Run, api: AdminApi) -> None:
     assert shown.splitlines()[1] == "holdout read 2026-11-24 15:00:00 by admin: the last word"
     _, shown, _ = run("dataset", "show", "golden", "--json", "--url", api.url)
     assert json.loads(shown) == {**DATASET, "readings": [reading]}
+    api.answers["GET", "/api/v1/datasets"] = {"datasets": [DATASET, {**DATASET, "digest": "cd" * 32}]}
+    _, table, _ = run("dataset", "list", "--url", api.url)
+    assert ("abab" in table, "cdcd" in table) == (True, False)
+    assert table.endswith("and 1 older version; --json lists them\n")
+    assert "cdcd" in run("dataset", "list", "--json", "--url", api.url)[1]
     api.answers["GET", "/api/v1/datasets"] = {"datasets": []}
     assert "no datasets yet" in run("dataset", "list", "--url", api.url)[1]
 

@@ -40,6 +40,7 @@ def test_records_are_named_by_their_ids(run: Run, api: AdminApi) -> None:
         "records": {
             "ids": ["r1", "r2"],
             "expected": None,
+            "answered": False,
             "approved": "helpfulness",
             "at_least": 4.0,
             "group_by": "session",
@@ -74,6 +75,7 @@ def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
         (("--record", "r", "--file", "f.jsonl"), "either --record ID"),
         (("--file", "f.jsonl", "--expected", "x"), "are for --record"),
         (("--file", "f.jsonl", "--group-by", "user"), "are for --record"),
+        (("--file", "f.jsonl", "--answered"), "are for --record"),
         (("--record", "r", "--group-by", "team"), "--group-by 'team' is none"),
         (("--record", "r", "--part", "test"), "--part 'test' is none"),
         (("--record", "r", "--approved", "x:y"), "SCORE or SCORE:LEAST"),

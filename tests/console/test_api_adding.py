@@ -156,6 +156,7 @@ def test_a_dataset_begins_with_what_is_added_if_that_is_asked_for(
         ("golden", {"records": {"ids": [str(n) for n in range(1_001)]}}, 400, "1001 records; name 1 to"),
         ("golden", {"records": picked(1, 2, expected="x")}, 400, "one expected answer for 2 records"),
         ("golden", {"records": picked(1, expected="x" * 300_000)}, 400, "more than 256 KiB"),
+        ("golden", {"records": picked(1, expected="x", answered=True)}, 400, "either what was answered"),
         ("golden", {"records": picked(9)}, 404, f"no record {ANN}9; a call appears within seconds"),
         ("golden", {"records": picked(1), "part": "test"}, 400, "the body is wrong"),
         ("golden", {"records": picked(1, sesion="x")}, 400, "the body is wrong"),
@@ -294,3 +295,8 @@ def test_the_recorded_answer_is_expected_where_people_approved_of_it(
     put(site.log, call(8, "Fine?", scores={"golden": 1}), call(9, "Bad?", scores={"golden": 0}))
     add(program, records=picked(8, 9, approved="golden"))
     assert [every(site)[f"{ANN}{number}"].get("expected") for number in (8, 9)] == ["Yes.", None]
+    add(program, records=picked(1, 2, answered=True))
+    assert [every(site)[f"{ANN}{number}"]["expected"] for number in (1, 2)] == ["Yes.", "Yes."]
+    put(site.log, call(6, "Tools?", response={"choices": [{"message": {"tool_calls": []}}]}))
+    answer = program.post("/api/v1/datasets/golden/add", json={"records": picked(6, answered=True)})
+    assert f"{ANN}6 (its answer has no text)" in refused(answer)

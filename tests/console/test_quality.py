@@ -195,7 +195,7 @@ def test_a_dataset_has_its_parts_and_readers(week: LoopSite) -> None:
     assert train
     assert validation
     assert not train & validation
-    assert "/datasets/" + week.loop.evals.datasets()[0].digest[:16] in hrefs(shown(person, "/datasets"))
+    assert "/datasets/" + week.loop.evals.datasets()[0].name in hrefs(shown(person, "/datasets"))
 
 
 def test_jobs_show_how_far_they_are(week: LoopSite) -> None:

@@ -163,6 +163,7 @@ PAGES: dict[str, Role] = {
 }
 
 FORMS: dict[str, Role] = {
+    "/records/{id}/dataset": "operator",
     "/governance/approvals/{number}/approve": "operator",
     "/governance/approvals/{number}/reject": "operator",
     "/alerts/{name}/silence": "operator",
@@ -170,6 +171,7 @@ FORMS: dict[str, Role] = {
     "/alerts/{name}/unsilence": "operator",
     "/datasets": "operator",
     "/datasets/text": "operator",
+    "/datasets/{name}/add": "operator",
     "/datasets/{name}/delete": "operator",
     "/evaluations": "operator",
     "/deployments/{name}/rollout/start": "operator",

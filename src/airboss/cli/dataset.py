@@ -109,6 +109,9 @@ def add(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="JSON Lines or CSV to read; - is stdin.")] = None,
     expected: Annotated[str | None, typer.Option(help="The answer that the record's item expects.")] = None,
+    answered: Annotated[
+        bool, typer.Option("--answered", help="What was answered is what the records' items expect.")
+    ] = False,
     approved: ApprovedOption = None,
     group_by: Annotated[
         str | None, typer.Option(help="What stays in one part: user, session or none; else as before.")
@@ -130,14 +133,17 @@ def add(
         raise WrongCall(f"--part {part!r} is none; it is train, validation or holdout")
     body: dict[str, Any] = {"part": part, "create": make}
     if file is not None:
-        if expected is not None or approved or group_by:
-            raise WrongCall("--expected, --approved and --group-by are for --record; a file says it itself")
+        if expected is not None or answered or approved or group_by:
+            raise WrongCall(
+                "--expected, --answered, --approved and --group-by are for --record; a file says it itself"
+            )
         body |= {"jsonl": read_file(file), "source": str(file)}
     else:
         score, least = read_approved(approved)
         body["records"] = {
             "ids": record,
             "expected": expected,
+            "answered": answered,
             "approved": score,
             "at_least": least,
             "group_by": group_by,
@@ -159,7 +165,7 @@ def add(
 def list_datasets(
     *, as_json: JsonOption = False, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None
 ) -> None:
-    """List datasets, newest first."""
+    """List datasets, newest first; as a table each in its newest version."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/datasets")["datasets"]
     if as_json:
@@ -308,7 +314,9 @@ def show_table(found: list[dict[str, Any]]) -> None:
     columns = ("name", "digest", *PARTS, "erased", "holdout reads", "created")
     for column in columns:
         table.add_column(column, justify="left" if column in ("name", "digest", "created") else "right")
-    for each in found:
+    newest = {each["name"]: each for each in reversed(found)}
+    shown = [each for each in found if newest[each["name"]] is each]
+    for each in shown:
         table.add_row(
             escape(each["name"]),
             each["digest"][:12],
@@ -318,3 +326,5 @@ def show_table(found: list[dict[str, Any]]) -> None:
             local_time(each["created_at"]),
         )
     out.print(table)
+    if len(shown) < len(found):
+        out.print(f"and {many(len(found) - len(shown), 'older version')}; --json lists them")

@@ -33,12 +33,13 @@ ERASED: Final = "was erased from just this dataset"
 
 
 class PickedIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Recorded calls, each an item. `expected` is any JSON that a single one's item expects; else an answer
-    with at least `at_least` of the score `approved` is. `group_by` keeps a user's (or session's) items in one
-    part; left out, as the dataset has it."""
+    """Recorded calls, each an item. `expected` is any JSON that a single one's item expects; with `answered`
+    each expects what was answered, or with `approved` where that has `at_least` of this score. `group_by`
+    keeps a user's (or session's) items in one part; left out, as the dataset has it."""
 
     ids: tuple[str, ...]
     expected: Any = None
+    answered: bool = False
     approved: str | None = None
     at_least: float = 1.0
     group_by: Grouping | None = None
@@ -143,6 +144,10 @@ def _records(desk: Desk, wanted: PickedIntent) -> tuple[tuple[Item, ...], dict[s
     if not 1 <= len(ids) <= RECORDS_MAX:
         raise InvalidRequest(f"{len(ids)} records; name 1 to {RECORDS_MAX:,} at once", param="records")
     if wanted.expected is not None:
+        if wanted.answered:
+            raise InvalidRequest(
+                "either what was answered is expected, or `expected`; give one", param="expected"
+            )
         if len(ids) > 1:
             raise InvalidRequest(
                 f"one expected answer for {len(ids)} records; add those that expect something one by one",
@@ -155,6 +160,7 @@ def _records(desk: Desk, wanted: PickedIntent) -> tuple[tuple[Item, ...], dict[s
     found: Picked = picked(
         desk.log,
         ids,
+        answered=wanted.answered,
         approved=Approved(score=wanted.approved, at_least=wanted.at_least) if wanted.approved else None,
         group_by=wanted.group_by or "user",
         without=desk.people.covers,

@@ -149,8 +149,7 @@ def create_dataset(desk: Desk, call: Call) -> Created:
     with desk.ledger.together():
         new = library(desk).put(made)
         check_remembered(desk, made.items, call.now)
-        same = (made.name, made.digest)
-        kept = next(each for each in library(desk).all() if (each.name, each.digest) == same)
+        kept = library(desk).find(made.name)
         _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
     return Created(dataset=kept, new=new, left_out=left_out)
 

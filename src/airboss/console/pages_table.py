@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.console import (
+    adding_forms,
     quality_forms,
     views,
     views_alerts,
@@ -70,6 +71,7 @@ ACTIONS: tuple[Action, ...] = (
     *views_playground.ACTIONS,
     *views_quality.ACTIONS,
     *quality_forms.ACTIONS,
+    *adding_forms.ACTIONS,
     *views_review.ACTIONS,
     *views_drift.ACTIONS,
     *views_keys.ACTIONS,

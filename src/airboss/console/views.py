@@ -17,6 +17,7 @@ import msgspec
 
 from airboss.config.tags import TAG_CHARS_MAX, written_tag
 from airboss.console import api_usage, columns, views_alerts
+from airboss.console.adding_forms import offered
 from airboss.console.chart import Chart, busiest, chart
 from airboss.console.conversation import conversation
 from airboss.console.curl import INLINE_MAX, OWN, body_text, curl, quoted, sendable
@@ -275,6 +276,7 @@ def record(desk: Desk, seen: Visit) -> View:
         keyed=any(each.name == found.key for each in desk.ledger.all_keys()),
         newer=newer_than(desk, found),
         older=older_than(desk, found),
+        adding=offered(desk, seen.caller, found),
     )
 
 

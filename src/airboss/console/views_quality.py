@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
@@ -134,9 +136,12 @@ def cut(text: str | None) -> str | None:
 
 
 def datasets(desk: Desk, seen: Visit) -> View:
-    """Every dataset, the newest first."""
+    """Every dataset in its newest version, the newest first."""
     found = api_datasets.datasets(desk, asking(seen))
-    return View("datasets.html", datasets=found.datasets[:LISTED])
+    newest = {each.name: each for each in reversed(found.datasets)}
+    versions = Counter(each.name for each in found.datasets)
+    shown = [each for each in found.datasets if newest[each.name] is each]
+    return View("datasets.html", datasets=shown[:LISTED], versions=versions, total=len(shown))
 
 
 def dataset(desk: Desk, seen: Visit) -> View:
@@ -149,11 +154,15 @@ def dataset(desk: Desk, seen: Visit) -> View:
             param="part",
         )
     found = api_datasets.show_dataset(desk, asking(seen))
+    all_there = api_datasets.datasets(desk, asking(seen)).datasets
+    versions = [each for each in all_there if each.name == found.dataset.name]
     items = api_datasets.dataset_items(desk, asking(seen, part=part))
     ran = api_eval.evals(desk, asking(seen, limit=str(LISTED), dataset=found.dataset.name))
     return View(
         "dataset.html",
         d=found.dataset,
+        versions=versions,
+        newest=versions[0].digest == found.dataset.digest,
         readings=tuple(reversed(found.readings)),
         part=part,
         items=[

@@ -112,12 +112,16 @@ def picked(
     ids: Sequence[str],
     *,
     approved: Approved | None = None,
+    answered: bool = False,
     group_by: Grouping = "user",
     without: Callable[[InferenceRecord], bool] = lambda _: False,
 ) -> Picked:
-    """An item of each of these records, in this order. `without` says of which one nothing may be known any
-    more. Raises NotFound for ids that no record has, WrongCall for records that cannot become items, naming
-    the first few; StoreUnavailable."""
+    """An item of each of these records, in this order. With `answered` each expects what was answered.
+    `without` says of which one nothing may be known any more.
+
+    Raises NotFound for ids that no record has, WrongCall for records that cannot become items, naming the
+    first few; StoreUnavailable.
+    """
     items: dict[str, Item] = {}
     sessions: dict[str, str] = {}
     unfit: dict[str, str] = {}
@@ -125,12 +129,15 @@ def picked(
         if without(record):
             continue
         cause, item = _item(record, approved, group_by)
-        if item is None:
+        if item is not None and answered:
+            item = msgspec.structs.replace(item, expected=answer_text(in_chat(record).response) or None)
+            cause = "its answer has no text" if item.expected is None else ""
+        if item is None or cause:
             unfit[record.id] = cause
-        else:
-            items[record.id] = item
-            if record.session is not None:
-                sessions[record.id] = record.session
+            continue
+        items[record.id] = item
+        if record.session is not None:
+            sessions[record.id] = record.session
     unknown = [each for each in ids if each not in items and each not in unfit]
     if unknown:
         raise NotFound(

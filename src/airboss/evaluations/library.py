@@ -11,6 +11,7 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.adding import Joined, join
 from airboss.evaluations.datasets import (
+    PARTS,
     Dataset,
     HoldoutLocked,
     Item,
@@ -20,7 +21,7 @@ from airboss.evaluations.datasets import (
     part_of,
 )
 from airboss.evaluations.ports import EvalStore
-from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow
+from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, Tally
 
 
 class KeptDataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +101,10 @@ class Library:
 
     def all(self) -> tuple[KeptDataset, ...]:
         """Every dataset, newest first."""
-        return tuple(self._kept(row) for row in self._store.datasets())
+        rows = self._store.datasets()
+        tallies = self._store.tallies() if rows else {}
+        nothing = Tally(sizes={}, reads=0)
+        return tuple(_kept(row, tallies.get(row.digest, nothing)) for row in rows)
 
     def find(self, wanted: str) -> KeptDataset:
         """The dataset of this digest (its first 8 digits suffice), or the newest of this name.
@@ -175,15 +179,19 @@ class Library:
 
     def _kept(self, row: DatasetRow) -> KeptDataset:
         sizes = self._store.part_sizes(row.digest)
-        return KeptDataset(
-            name=row.name,
-            digest=row.digest,
-            created_at=row.created_at,
-            shares=msgspec.json.decode(row.content, type=Shares),
-            sizes={part: sizes.get(part, 0) for part in ("train", "validation", "holdout")},
-            erased=row.size - sum(sizes.values()),
-            holdout_reads=len(self._store.holdout_reads(row.digest)),
-        )
+        return _kept(row, Tally(sizes=sizes, reads=len(self._store.holdout_reads(row.digest))))
+
+
+def _kept(row: DatasetRow, tally: Tally) -> KeptDataset:
+    return KeptDataset(
+        name=row.name,
+        digest=row.digest,
+        created_at=row.created_at,
+        shares=msgspec.json.decode(row.content, type=Shares),
+        sizes={part: tally.sizes.get(part, 0) for part in PARTS},
+        erased=row.size - sum(tally.sizes.values()),
+        holdout_reads=tally.reads,
+    )
 
 
 def _row(item: Item, shares: Shares) -> ItemRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import msgspec
 
 from airboss.evaluations.datasets import Input, Json
 from airboss.releases.variant import Variant
-from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, OpenPart, ResultRow, RunRow
+from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, OpenPart, ResultRow, RunRow, Tally
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +128,9 @@ class EvalStore(Protocol):
 
     def part_sizes(self, digest: str) -> dict[str, int]:
         """How many items each part has that has any."""
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """Of every dataset, by digest, what `part_sizes` and `holdout_reads` count."""
 
     def answer(self, key: str) -> str | None:
         """The answer kept under this key."""

@@ -38,6 +38,13 @@ class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
     content: str
 
 
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many items of a dataset are in each part that has any, and how often its holdout was read."""
+
+    sizes: dict[str, int]
+    reads: int
+
+
 class HoldoutRead(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody read a dataset's holdout."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -29,6 +30,7 @@ from airboss.store.eval_rows import (
     OpenPart,
     ResultRow,
     RunRow,
+    Tally,
 )
 from airboss.store.ledger_part import LedgerPart
 from airboss.store.ledger_tables import (
@@ -143,6 +145,26 @@ class SqlEvalStore(LedgerPart):
                 .group_by(dataset_items.c.part)
             )
             return {row.part: row.size for row in rows}
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """As `EvalStore.tallies`."""
+        part = dataset_items.c.part
+        by = (dataset_items.c.dataset, dataset_items.c.since, part)
+        with self._read() as connection:
+            came: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+            for root, since, name, size in connection.execute(select(*by, func.count()).group_by(*by)):
+                came[root].append((since, name, size))
+            of = holdout_reads.c.dataset
+            counted = connection.execute(select(of, func.count()).group_by(of))
+            reads: dict[str, int] = {digest: times for digest, times in counted}  # noqa: C416 - of rows
+            found = {}
+            for row in connection.execute(select(datasets.c.digest, datasets.c.root, datasets.c.grown)):
+                sizes: Counter[str] = Counter()
+                for since, name, size in came[row.root]:
+                    if since <= row.grown:
+                        sizes[name] += size
+                found[row.digest] = Tally(sizes=dict(sizes), reads=reads.get(row.digest, 0))
+            return found
 
     def answer(self, key: str) -> str | None:
         """As `EvalStore.answer`."""

@@ -1,0 +1,84 @@
+"""Forms that add to a dataset: a recorded call on its page, rows on the dataset's."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from airboss.console import api_adding
+from airboss.console.api_adding import Added
+from airboss.console.callers import Caller
+from airboss.console.desk import Desk
+from airboss.console.page import Action, Form
+from airboss.console.quality_forms import FORM_MAX, TEXT_MAX
+from airboss.dialects.recorded import in_chat
+from airboss.domain.errors import InvalidRequest
+from airboss.domain.record import InferenceRecord
+from airboss.evaluations.from_records import answer_text, unfit
+
+WRITTEN_MAX: Final = 20_000
+"""Characters of an expected answer that is written into a form; the verb takes more."""
+
+
+def offered(desk: Desk, caller: Caller, record: InferenceRecord) -> dict[str, Any] | None:
+    """What the form on a record's page offers; None to who may not add. `unfit` says why it cannot be."""
+    if not caller.may("operator"):
+        return None
+    cause = unfit(record)
+    return {
+        "unfit": cause,
+        "answered": cause is None and bool(answer_text(in_chat(record).response)),
+        "datasets": sorted({each.name for each in desk.evals.datasets()}),
+    }
+
+
+def add_record(desk: Desk, form: Form) -> str:
+    """Add the record whose page it is, to a dataset that is there or to a new one."""
+    name = form.text("fresh") or form.text("dataset")
+    if not name:
+        raise InvalidRequest("no dataset is chosen; choose one, or give a new one a name", param="dataset")
+    wanted = {
+        "records": {
+            "ids": [form.parts["id"]],
+            "expected": form.text("expected", most=WRITTEN_MAX) or None,
+            "answered": form.text("answered") == "yes",
+        },
+        "part": form.text("part") or None,
+        "create": bool(form.text("fresh")),
+    }
+    return _shown(api_adding.add_items(desk, form.call(wanted, name=name)))
+
+
+def add_rows(desk: Desk, form: Form) -> str:
+    """Add what is written into a form, as JSON Lines or as a table."""
+    wanted = {
+        "jsonl": form.needed("text", most=TEXT_MAX),
+        "source": "the text",
+        "part": form.text("part") or None,
+    }
+    return _shown(api_adding.add_items(desk, form.call(wanted)))
+
+
+def _shown(done: Added) -> str:
+    """The dataset's page, with the part in which what is new may be seen."""
+    part = "?part=validation" if done.parts.get("validation") and not done.parts.get("train") else ""
+    return f"/datasets/{done.dataset.digest[:16]}{part}"
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="dataset.add",
+        path="/records/{id}/dataset",
+        act=add_record,
+        role="operator",
+        done="The call is in this dataset.",
+    ),
+    Action(
+        name="dataset.rows",
+        path="/datasets/{name}/add",
+        act=add_rows,
+        role="operator",
+        done="All of it is in this dataset.",
+        body_max=FORM_MAX,
+    ),
+)
+"""What the forms do."""
