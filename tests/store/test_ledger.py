@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from airboss.domain.plan import Budget, Canary, Named, Preview, Served, ServingPlan
 from airboss.domain.ports import ApiKey
-from airboss.store.ledger import SqlLedger
+from airboss.store.ledger import UNSENT, SqlLedger
 from airboss.store.ledger_tables import keys, plans
 from tests.store.ledgers import NOW, deployment, key, plan, replica
 from tests.support.kept_keys import put_key
@@ -162,6 +162,33 @@ def test_who_knows_no_names_sees_no_canary_that_is_for_some(address: str) -> Non
         assert snapshot.plan.deployments == (wanted,)
         seen = msgspec.json.decode(ledger.text(), type=ServingPlan).deployments[0]
         assert (seen.canary, seen.preview) == ((None, None) if more else (canary, preview))
+    ledger.close()
+
+
+def test_who_knows_no_headers_asks_no_provider_that_needs_some(address: str) -> None:
+    """A gateway of an earlier version reads the same row, without `headers`: it refuses the calls with words,
+    wherever in the plan such a target is, and sends none without what stands before the provider."""
+    ledger = PlanRows(address)
+    first = plan()
+    bare = first.deployments[0].target
+    gated = msgspec.structs.replace(bare, headers=(("x-gate", "env:GATE_KEY"),), weights=(1.0,))
+    behind = msgspec.structs.replace(bare, fallbacks=(gated,))
+    served = Served(release=first.deployments[0].stable, target=gated)
+    canary = Canary(rollout="r", served=served, weight=0.5, salt="s")
+    shown = msgspec.structs.replace(first.deployments[0], target=behind, canary=canary, shadow=served)
+    gone = msgspec.structs.replace(shown, name="gone", target=msgspec.structs.replace(gated, down="full"))
+    for more in ({"never": Named(users=("big",))}, {}):
+        wanted = (msgspec.structs.replace(shown, **more), gone)
+        kept = ledger.publish("text", msgspec.structs.replace(first, deployments=wanted))
+        snapshot = ledger.snapshot()
+        assert snapshot is not None
+        assert snapshot.plan == kept == ledger.plan(kept.number)
+        assert snapshot.plan.deployments == wanted
+        seen, full = msgspec.json.decode(ledger.text(), type=ServingPlan).deployments
+        assert (seen.target.down, full.target.down) == (None, "full")
+        asked = [seen.target.fallbacks[0], *(each.target for each in (seen.shadow,) if each)]
+        asked += [each.served.target for each in (seen.canary,) if each]
+        assert [each.down for each in asked] == [UNSENT] * (2 if more else 3)
     ledger.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -18,6 +18,11 @@ from airboss.store.ledger_unchanged import unchanged
 
 NOBODYS: Final = "0" * 64
 """A digest that no secret is known to have."""
+UNSENT: Final = (
+    "this gateway is of an earlier version, which does not send the headers that its provider's configuration"
+    " names: start it again with the newer one"
+)
+"""What a gateway of an earlier version says of a target with headers, which it would leave out."""
 
 
 class SqlLedger(ScalingRows):
@@ -181,6 +186,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _plan(text: str) -> ServingPlan:
+    text = _with_headers(text, UNSENT, None)
     plan = msgspec.json.decode(text, type=ServingPlan)
     if not any(each.always or each.never for each in plan.deployments):
         return plan
@@ -203,13 +209,32 @@ def _plan_text(plan: ServingPlan) -> str:
         if (each.always or each.never) and (each.canary or each.preview)
     }
     if not apart:
-        return _text(plan)
+        return _with_headers(_text(plan), None, UNSENT)
     seen = tuple(
         msgspec.structs.replace(each, canary=None, preview=None) if each.name in apart else each
         for each in plan.deployments
     )
     plain = msgspec.to_builtins(msgspec.structs.replace(plan, deployments=seen))
-    return msgspec.json.encode({**plain, "apart": apart}).decode()
+    return _with_headers(msgspec.json.encode({**plain, "apart": apart}).decode(), None, UNSENT)
+
+
+def _with_headers(plan: str, down: str | None, instead: str | None) -> str:
+    """A plan's row in which targets with headers that are `down` so are it otherwise: of a target that is
+    down a gateway of an earlier version, which knows no headers, asks nothing."""
+    if '"headers":[["' not in plan:
+        return plan
+    return msgspec.json.encode(_targets(msgspec.json.decode(plan), down, instead)).decode()
+
+
+def _targets(row: Any, down: str | None, instead: str | None) -> Any:
+    if isinstance(row, list):
+        return [_targets(each, down, instead) for each in row]
+    if not isinstance(row, dict):
+        return row
+    found = {name: _targets(each, down, instead) for name, each in row.items()}
+    if found.get("headers") and "base_urls" in found and found["down"] == down:
+        found["down"] = instead
+    return found
 
 
 class _Apart(msgspec.Struct, frozen=True, kw_only=True):
