@@ -156,7 +156,7 @@ def test_list_and_show(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/datasets"] = {"datasets": [DATASET, {**DATASET, "digest": "cd" * 32}]}
     _, table, _ = run("dataset", "list", "--url", api.url)
     assert ("abab" in table, "cdcd" in table) == (True, False)
-    assert table.endswith("and 1 older version; --json lists them\n")
+    assert table.endswith("and 1 version of before; --json lists them\n")
     assert "cdcd" in run("dataset", "list", "--json", "--url", api.url)[1]
     api.answers["GET", "/api/v1/datasets"] = {"datasets": []}
     assert "no datasets yet" in run("dataset", "list", "--url", api.url)[1]

@@ -327,4 +327,4 @@ def show_table(found: list[dict[str, Any]]) -> None:
         )
     out.print(table)
     if len(shown) < len(found):
-        out.print(f"and {many(len(found) - len(shown), 'older version')}; --json lists them")
+        out.print(f"and {many(len(found) - len(shown), 'version')} of before; --json lists them")
