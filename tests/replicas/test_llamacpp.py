@@ -266,6 +266,21 @@ def test_ends_on_a_signal(number: signal.Signals) -> None:
         connection.close()
 
 
+def test_ends_on_a_signal_that_comes_to_any_of_its_threads() -> None:
+    """The kernel may choose another one than Python's."""
+    with engine() as started:
+        process = Path("/proc", str(started.process.pid))
+        until(lambda: _catches(process, signal.SIGTERM))
+        os.kill(max(int(each.name) for each in (process / "task").iterdir()), signal.SIGTERM)
+        assert started.process.wait(60) == 0
+
+
+def _catches(process: Path, number: int) -> bool:
+    """Whether it has a handler for the signal."""
+    [line] = [each for each in (process / "status").read_text().splitlines() if each.startswith("SigCgt")]
+    return bool(int(line.split()[1], 16) >> number - 1 & 1)
+
+
 def test_says_nothing_of_a_request(tmp_path: Path) -> None:
     """A grammar that the engine refuses, which it prints word for word, does not reach the log."""
     log = tmp_path / "log"

@@ -126,6 +126,10 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     server = start(weights, adapters, port, alias, size)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    # `signal.pause` would not hear what comes to a thread of the engine's, or just before it begins to wait.
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     if not _log.isEnabledFor(logging.DEBUG):
@@ -136,7 +140,7 @@ def serve(
         alias, server.listening_address, size.slots, size.slot_tokens, size.threads,
     )  # fmt: skip
     while True:
-        signal.pause()
+        os.read(woken, 1)
 
 
 def start(weights: Path, adapters: Sequence[Path], port: int, alias: str, size: EngineShape) -> Any:
