@@ -21,6 +21,7 @@ from airboss.compose.stores import open_audit
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Item, Shares, dataset
 from airboss.evaluations.library import Grown, KeptDataset, Library
+from airboss.governance.audit_ledger import LEDGER_BEGIN
 from airboss.store import ledger_open
 from airboss.store.datadir import DataDir
 from airboss.store.evals import SqlEvalStore
@@ -191,6 +192,7 @@ def test_a_kill_leaves_each_addition_whole_or_not_there(tmp_path: Path) -> None:
     data.create()
     with open_audit(data) as audit:
         looking_at_audit(audit, data).look()
+        audit.append(LEDGER_BEGIN, actor="x", subject="ledger", detail={"keys": 0, "plans": 0}, at=NOW)
     rng = random.Random(SEED)
     told: set[str] = set()
     for turn in range(3):
