@@ -15,7 +15,7 @@ from airboss.store.clickhouse import ClickHouseRecordLog
 from airboss.store.clickhouse_http import ClickHouse
 from tests.store.conftest import Open
 from tests.store.samples import move
-from tests.store.test_contract_scores import score
+from tests.store.test_contract_scores import feedback, score
 from tests.support.between import Between
 from tests.support.wait import until
 
@@ -28,11 +28,11 @@ def test_scores_given_again_while_they_are_under_way_are_kept_once(
     log.apply(move(1, 2, 3))
     under_way, again = threading.Event(), threading.Event()
 
-    def insert(self: ClickHouse, table: str, columns: Any, rows: Any, token: str) -> None:
+    def insert(self: ClickHouse, table: str, columns: Any, rows: Any) -> None:
         if table == "scores" and not under_way.is_set():
             under_way.set()
             again.wait(0.5)
-        real(self, table, columns, rows, token)
+        real(self, table, columns, rows)
         if table == "scores":
             again.set()
 
@@ -72,3 +72,27 @@ def test_scores_that_are_inserted_late_are_kept_once(
         until(lambda: network.passed[1] > before)  # it has answered
         assert house.rows("select count(), uniqExact(id) from scores") == [[3, 3]]
         log.close()
+
+
+def test_feedback_that_is_moved_again_is_not_taken_for_what_was_moved_before(
+    url: str, open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move broke off, and the record of another of its scores has come since."""
+    log, real = open_log(), ClickHouse.insert
+    log.apply(move(1))
+    given = feedback(score(1, 1), score(2, 2), segment="b/00000001")
+
+    def breaks(self: ClickHouse, table: str, *rest: Any) -> None:
+        if table == "waiting_scores":
+            raise StoreUnavailable("gone")
+        real(self, table, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClickHouse, "insert", breaks)
+        with pytest.raises(StoreUnavailable):
+            log.apply(given)
+    log.apply(move(2, start=100))
+    log.apply(given)
+    with closing(ClickHouse(read_url(url))) as house:
+        assert house.rows("select count(), uniqExact(id) from scores") == [[2, 2]]
+        assert house.rows("select count() from waiting_scores final where done = 0") == [[0]]

@@ -191,7 +191,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         if scores:
             clickhouse_scores.take(self._house, scores, moved_at, token)
         if new:
-            clickhouse_scores.attach(self._house, {record.id for record in records}, token)
+            clickhouse_scores.attach(self._house, {record.id for record in records})
         if ended:
             insert("pending", PENDING_COLUMNS, over, f"{token}:ended")
         if moving:
@@ -206,7 +206,7 @@ class ClickHouseRecordLog(clickhouse_spans.ClickHouseSpans):
         self._next_seq += len(rows)
         clickhouse_bodies.put(self._house, clickhouse_bodies.bodies_of(new), token)
         self._house.insert("records", RECORD_COLUMNS, rows, token)
-        clickhouse_scores.attach(self._house, {record.id for record in new}, token)
+        clickhouse_scores.attach(self._house, {record.id for record in new})
 
     def _unknown(self, records: dict[str, StoredRecord], move: int) -> list[StoredRecord]:
         """Those that no other move has brought, in the order given."""

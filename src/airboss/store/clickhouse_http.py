@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 from collections.abc import Collection, Mapping, Sequence
@@ -93,15 +94,15 @@ class ClickHouse:
         data = _encoder.encode_lines(rows)
         self._send(data, {"query": statement, "insert_deduplication_token": f"{token}:{table}"})
 
-    def insert_new(
-        self, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]], token: str
-    ) -> None:
+    def insert_new(self, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Add the rows whose id, the first of the `columns` (types by name), is not there when the server
-        comes to it: that may be after its answer was given up, and after others have brought them."""
+        comes to it: that may be after its answer was given up, and after others have brought them. The token
+        is of the ids: what is made again may have other rows, of which none may be left out."""
         if not rows:
             return
         names = ", ".join(f'"{name}"' for name in columns)
         data = _encoder.encode_lines(rows).decode()
+        token = hashlib.sha256(" ".join(row[0] for row in rows).encode()).hexdigest()
         statement = filled(
             f"insert into {table} ({names}) select {names} from format(JSONCompactEachRow, $types, $data)"  # noqa: S608 - fixed
             f" where id not in (select id from {table} where id in $ids)",

@@ -50,7 +50,7 @@ def put(house: ClickHouse, scores: Sequence[Score]) -> int:
     settled = settle(new, of_records(house, reviewed(new)))
     facts = _facts(house, {score.subject_id for score in settled.kept})
     rows = [_row(score, facts[score.subject_id]) for score in settled.kept if score.subject_id in facts]
-    house.insert_new("scores", COLUMNS, rows, f"put:{crc32(' '.join(row[0] for row in rows).encode())}")
+    house.insert_new("scores", COLUMNS, rows)
     if settled.gone:  # last: who is killed before has both, of which the newer one counts
         house.run(f"delete from scores{house.on_cluster} where id in $ids", {"ids": list(settled.gone)})  # noqa: S608 - fixed
     return len(rows)
@@ -68,11 +68,11 @@ def take(house: ClickHouse, scores: Sequence[Score], moved_at: datetime, token: 
         else:
             text = msgspec.json.encode(score).decode()
             waiting.append((score.id, score.subject_id, score.by, stamp(moved_at), text, 0))
-    house.insert_new("scores", COLUMNS, rows, f"{token}:taken")
+    house.insert_new("scores", COLUMNS, rows)
     house.insert("waiting_scores", WAITING_COLUMNS, waiting, f"{token}:taken")
 
 
-def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
+def attach(house: ClickHouse, record_ids: Collection[str]) -> None:
     """Give these records, which have just come, the feedback that waited for them; little waits as a rule."""
     awaited = house.rows(query("waiting_few"), {"limit": FEW + 1})
     if len(awaited) <= FEW:
@@ -84,9 +84,7 @@ def attach(house: ClickHouse, record_ids: Collection[str], token: str) -> None:
     facts = _facts(house, {score.subject_id for score in found})
     mine = [score for score in found if score.subject_id in facts and facts[score.subject_id][2] == score.by]
     new = _unknown(house, mine)
-    house.insert_new(
-        "scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new], f"{token}:attached"
-    )
+    house.insert_new("scores", COLUMNS, [_row(score, facts[score.subject_id]) for score in new])
     drop(house, [score.id for score in mine])
 
 
