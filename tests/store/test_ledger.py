@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from airboss.domain.plan import Budget, Canary, Named, Preview, Served, ServingPlan
+from airboss.domain.plan import Allowance, Budget, Canary, Named, Preview, Served, ServingPlan
 from airboss.domain.ports import ApiKey
 from airboss.store.ledger import UNSENT, SqlLedger
 from airboss.store.ledger_tables import keys, plans
@@ -190,6 +190,34 @@ def test_who_knows_no_headers_asks_no_provider_that_needs_some(address: str) -> 
         asked += [each.served.target for each in (seen.canary,) if each]
         assert [each.down for each in asked] == [UNSENT] * (2 if more else 3)
     ledger.close()
+
+
+def test_who_knows_no_weeks_has_no_money_for_them(address: str) -> None:
+    """A gateway of an earlier version reads the same rows, with what else was changed since, and refuses what
+    is bound by the week: it can count none."""
+    told, plans_of = Rows(address), PlanRows(address)
+    week, day = Budget(usd=Decimal("12.50"), per="week"), Budget(usd=Decimal("0.5"), per="day")
+    weekly = Allowance(budget=week)
+    wanted = msgspec.structs.replace(
+        plan(), teams={"staff": weekly, "others": Allowance(budget=day)}, tags={"project": week}
+    )
+    kept = plans_of.publish("text", wanted)
+    bound = msgspec.structs.replace(key("app"), budget=week, given_budget=day, each_user=weekly)
+    for each in (bound, msgspec.structs.replace(bound, sources=("10.0.0.0/8",))):
+        put_key(told, each)
+        snapshot = told.snapshot()
+        assert snapshot is not None
+        assert (snapshot.plan, snapshot.keys, told.all_keys()) == (kept, (each,), (each,))
+        seen = msgspec.json.decode(told.text(), type=ApiKey)
+        assert seen.each_user is not None
+        none = Budget(usd=Decimal(0), per="month")
+        assert (seen.budget, seen.given_budget, seen.each_user.budget) == (none, day, none)
+    row = msgspec.json.decode(plans_of.text(), type=ServingPlan)
+    assert [row.teams["staff"].budget, row.teams["others"].budget, *row.tags.values()] == [none, day, none]
+    told.write(msgspec.json.encode(bound).decode())
+    assert told.all_keys() == (bound,)
+    for each_ledger in (told, plans_of):
+        each_ledger.close()
 
 
 def test_replicas_come_and_go(ledger: SqlLedger) -> None:

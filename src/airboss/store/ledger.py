@@ -186,7 +186,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _plan(text: str) -> ServingPlan:
-    text = _with_headers(text, UNSENT, None)
+    text = _meant(text)
     plan = msgspec.json.decode(text, type=ServingPlan)
     if not any(each.always or each.never for each in plan.deployments):
         return plan
@@ -209,32 +209,52 @@ def _plan_text(plan: ServingPlan) -> str:
         if (each.always or each.never) and (each.canary or each.preview)
     }
     if not apart:
-        return _with_headers(_text(plan), None, UNSENT)
+        return _seen(_text(plan))
     seen = tuple(
         msgspec.structs.replace(each, canary=None, preview=None) if each.name in apart else each
         for each in plan.deployments
     )
     plain = msgspec.to_builtins(msgspec.structs.replace(plan, deployments=seen))
-    return _with_headers(msgspec.json.encode({**plain, "apart": apart}).decode(), None, UNSENT)
+    return _seen(msgspec.json.encode({**plain, "apart": apart}).decode())
 
 
-def _with_headers(plan: str, down: str | None, instead: str | None) -> str:
-    """A plan's row in which targets with headers that are `down` so are it otherwise: of a target that is
-    down a gateway of an earlier version, which knows no headers, asks nothing."""
-    if '"headers":[["' not in plan:
-        return plan
-    return msgspec.json.encode(_targets(msgspec.json.decode(plan), down, instead)).decode()
+def _seen(row: str) -> str:
+    """A plan's or a key's row, said so that a gateway of an earlier version, which knows neither headers nor
+    weeks, leaves neither out: it asks nothing of a target that is down, and takes no call without money."""
+    return _each(row, _less) if any(each in row for each in ('"headers":[["', '"per":"week"')) else row
 
 
-def _targets(row: Any, down: str | None, instead: str | None) -> Any:
-    if isinstance(row, list):
-        return [_targets(each, down, instead) for each in row]
-    if not isinstance(row, dict):
+def _meant(row: str) -> str:
+    """What was said by `_seen`, and as it is what was not."""
+    return _each(row, _more) if UNSENT in row or '"usd_a_week":' in row else row
+
+
+def _less(row: dict[str, Any]) -> None:
+    if row.get("headers") and "base_urls" in row and row["down"] is None:
+        row["down"] = UNSENT
+    elif row.get("per") == "week" and "usd" in row:
+        row |= {"usd": "0", "per": "month", "usd_a_week": row["usd"]}
+
+
+def _more(row: dict[str, Any]) -> None:
+    if row.get("headers") and row.get("down") == UNSENT:
+        row["down"] = None
+    elif "usd_a_week" in row:
+        row |= {"usd": row.pop("usd_a_week"), "per": "week"}
+
+
+def _each(text: str, change: Callable[[dict[str, Any]], None]) -> str:
+    """JSON whose objects are changed, the inner ones first."""
+
+    def changed(row: Any) -> Any:
+        if isinstance(row, list):
+            return [changed(each) for each in row]
+        if isinstance(row, dict):
+            row = {name: changed(each) for name, each in row.items()}
+            change(row)
         return row
-    found = {name: _targets(each, down, instead) for name, each in row.items()}
-    if found.get("headers") and "base_urls" in found and found["down"] == down:
-        found["down"] = instead
-    return found
+
+    return msgspec.json.encode(changed(msgspec.json.decode(text))).decode()
 
 
 class _Apart(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +264,7 @@ class _Apart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _key(text: str) -> ApiKey:
+    text = _meant(text)
     key = msgspec.json.decode(text, type=ApiKey)
     if key.sources is None:
         return key
@@ -254,10 +275,10 @@ def _key_text(key: ApiKey) -> str:
     """A key as it is kept. One that is good from some addresses alone has its secrets' digests apart: a
     gateway of an earlier version, which would take it from anywhere, does not know it then."""
     if key.sources is None:
-        return _text(key)
+        return _seen(_text(key))
     apart = {"sha256": key.sha256, "previous_sha256": key.previous_sha256}
     seen = {**msgspec.to_builtins(key), "sha256": NOBODYS, "previous_sha256": None}
-    return msgspec.json.encode({**seen, "apart": apart}).decode()
+    return _seen(msgspec.json.encode({**seen, "apart": apart}).decode())
 
 
 def _put_key(connection: Connection, key: ApiKey) -> None:
