@@ -339,6 +339,10 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
         (SMALL.replace('"openai"', '"openai"\nheaders = { "X-Api-Key" = "s" }'), "must not be written out"),
         (SMALL.replace('"openai"', '"openai"\nheaders = { a = "x\\ny" }'), "characters that no header has"),
         (SMALL.replace('"openai"', '"openai"\nheaders = { a = "1", A = "2" }'), "at most 16, each once"),
+        (
+            SMALL + "[providers.p.headers]\n" + "".join(f'h{n} = "1"\n' for n in range(17)),
+            "has 17; give at most 16",
+        ),
         (LOCAL.replace('"local"', '"local"\nheaders = { a = "1" }'), "take out headers"),
         (
             SMALL.replace('"openai"', '"anthropic"') + '[releases.r]\nmodel = "m"\nform = "completion"\n',

@@ -71,6 +71,14 @@ def test_they_reach_the_provider_and_no_record(  # noqa: PLR0917 - what is given
     assert SECRET.encode() not in b"".join(path.read_bytes() for path in gateway.journal.rglob("*.seg"))
 
 
+@pytest.mark.parametrize("headers", [SECRET, [SECRET], {"a": {"b": SECRET}}, None])
+def test_headers_of_any_shape_are_hidden(headers: object) -> None:
+    """What no provider takes is recorded all the same."""
+    kept = json.loads(without_credentials(json.dumps({"tools": [TOOL | {"headers": headers}]}).encode()))
+    said = kept["tools"][0]["headers"]
+    assert said == ({"a": "[REDACTED]"} if isinstance(headers, dict) else "[REDACTED]")
+
+
 @pytest.mark.parametrize(
     "body",
     [

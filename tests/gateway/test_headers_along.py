@@ -68,6 +68,20 @@ def test_they_go_along_where_requests_are_passed_on(gateway: Gateway, upstream: 
     assert "x-gate" not in sent(gateway, upstream, "chat/completions", model="bare", **ASK)
 
 
+def test_the_trace_goes_along_too(gateway: Gateway, upstream: SaidUpstream) -> None:
+    """Of a call that is part of one, beside them and in every dialect."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for kind in KINDS:
+        upstream.reset()
+        with gateway.client() as client:
+            client.post(
+                "/v1/chat/completions",
+                json={"model": kind, **ASK},
+                headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+            )
+        assert (upstream.headers[0]["x-gate"], trace in upstream.headers[0]["traceparent"]) == (SECRET, True)
+
+
 def test_one_whose_secret_is_missing_is_told_as_a_key_is(gateway: Gateway) -> None:
     """Nothing is asked without it, and the answer says where it should be."""
     with gateway.client() as client:

@@ -111,6 +111,8 @@ def test_policies_read_it_too(gateway: Gateway) -> None:
         ("team=blue", "no JSON object of texts"),
         ('{"team": ["a", "b"]}', "no JSON object of texts"),
         ("[]", "no JSON object of texts"),
+        ("[" * 50_000, "no JSON object of texts"),
+        ('{"team":' * 5_000, "no JSON object of texts"),
         (json.dumps({f"t{n}": "x" for n in range(65)}), "has 65 members"),
         (json.dumps({"t": "x" * 20_000}), "over"),
     ],

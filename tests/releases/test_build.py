@@ -121,6 +121,8 @@ def test_a_providers_headers_reach_the_plan() -> None:
     (deployment,) = plan(text).deployments
     assert deployment.target.headers == (("openai-organization", "org-1"), ("x-gate", "env:GATE"))
     assert list(deployment.target.refs()) == ["env:K", "env:GATE"]
+    (several,) = plan(text.replace("headers", 'targets = [{}, { api_key = "env:L" }]\nheaders')).deployments
+    assert several.target.headers == deployment.target.headers
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 
@@ -18,7 +20,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey, Snapshot
 from airboss.governance.keys import hash_key
 from airboss.store import kept_plan
-from airboss.store.kept_plan import OLD, UNKNOWN, KeptPlans, PlanFile, needed
+from airboss.store.kept_plan import AGAIN_S, BYTES_MAX, OLD, UNKNOWN, KeptPlans, PlanFile, needed
 from airboss.store.ledger import SqlLedger
 from airboss.store.ledger_open import LedgerAway
 from tests.store.ledgers import plan
@@ -76,6 +78,17 @@ def link(path: Path) -> None:
     path.symlink_to("elsewhere")
 
 
+def pipe(path: Path) -> None:
+    """Nothing that has an end: whoever waited for its writer would never start."""
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def grow(path: Path) -> None:
+    """More than is read into memory, of which the disk holds nothing."""
+    os.truncate(path, BYTES_MAX + 1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -84,6 +97,8 @@ def link(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "torn, or was changed"),
         (open_to_all, "no file of this user's alone"),
         (link, "symbolic link"),
+        (pipe, "no file of this user's alone"),
+        (grow, "no file of this user's alone"),
         (Path.unlink, "no plan was kept"),
     ],
 )
@@ -113,6 +128,19 @@ def test_another_ledger_schema_version_or_age_is_not_used(
             patched.setattr(kept_plan, name, other)
             with pytest.raises(SetupError, match="wrote it, and this is"):
                 file.read(NOW)
+
+
+def test_its_folder_is_this_users_alone(file: PlanFile, tmp_path: Path) -> None:
+    """Who may list it could tell when plans change."""
+    assert file.read(NOW)
+    assert stat.S_IMODE((tmp_path / "plan").stat().st_mode) == 0o700
+
+
+def test_one_from_the_future_gives_way(file: PlanFile) -> None:
+    """Its clock was wrong once: else nothing would be kept until that time has come."""
+    file.keep(CONFIG, snapshot(9), datetime.now(UTC) + timedelta(days=300))
+    file.keep(CONFIG, snapshot(4), datetime.now(UTC))
+    assert file.read(datetime.now(UTC))[0].keys == snapshot().keys
 
 
 def test_the_newer_stays(file: PlanFile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +244,39 @@ def test_it_is_served_until_the_ledger_answers(file: PlanFile) -> None:
     ledger.error = LedgerAway("gone")
     with pytest.raises(LedgerAway):  # who runs on serves what it holds, and says so
         plans.revision()
+
+
+def test_a_plan_that_is_long_in_force_is_not_called_old(
+    file: PlanFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the ledger still has it is written down every minute."""
+    ledger, hours = Said(), 1
+    plans = KeptPlans(ledger, file, now=lambda: NOW + timedelta(hours=hours))
+    plans.begin()
+    plans.snapshot()
+    hours = 30
+    plans.revision()
+    later = time.monotonic() + AGAIN_S
+    monkeypatch.setattr(kept_plan.time, "monotonic", lambda: later)
+    with pytest.raises(SetupError, match="over 24 h ago"):
+        file.read(NOW + timedelta(hours=hours))
+    plans.revision()
+    assert file.read(NOW + timedelta(hours=hours))[0].kept_at == NOW + timedelta(hours=hours)
+
+
+def test_without_a_plan_a_ledger_that_hangs_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says at last is what holds, a refusal too."""
+    monkeypatch.setattr(kept_plan, "SILENT_S", 0.05)
+    slow = Said()
+    slow.lets.clear()
+    slow.error = SetupError("password authentication failed")
+    opened = Timer(0.2, slow.lets.set)
+    opened.start()
+    with pytest.raises(SetupError, match="authentication"):
+        plans_of(slow, PlanFile(tmp_path / "none", URL)).begin()
+    opened.join()
 
 
 def test_a_ledger_that_hangs_is_away_and_one_that_refuses_is_not(

@@ -34,7 +34,7 @@ def read(header: bytes) -> Mapping[str, str]:
         # What browsers' `fetch` and Node's send of a text beyond ASCII is Latin-1.
         text = header.decode("utf-8") if _is_utf8(header) else header.decode("latin-1")
         return msgspec.json.decode(text, type=dict[str, str])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise InvalidRequest(
             f"the header x-airboss-metadata is no JSON object of texts, such as {_EXAMPLE}: {error}",
             param="x-airboss-metadata",
