@@ -8,6 +8,7 @@ import pytest
 
 from airboss.config import MAX_CONFIG_BYTES, parse_config, warnings_of
 from airboss.domain.errors import ConfigError
+from airboss.domain.plan import Allowance
 
 WHOLE = """
 [providers.openai]
@@ -248,7 +249,6 @@ def test_what_is_not_of_the_right_shape_is_refused_with_its_place(text: str, mes
             SMALL + "[teams.ops]\nlimits = { queue = { size = 3 } }\n",
             "teams.ops.limits.queue is for calls that wait for a place; give concurrency too",
         ),
-        (SMALL + "[teams.ops]\n", "airboss.toml:10: teams.ops limits nothing"),
         (SMALL + '[teams."a/b"]\nbudget = { usd = 1 }\n', '"a/b" cannot be a name'),
         (SMALL + "[teams.none]\nbudget = { usd = 1 }\n", '"none" is what a key without a team is told'),
         (
@@ -429,3 +429,9 @@ kind = "anthropic"
     assert "env:ANTHROPIC_API_KEY" in warnings[-1]
     assert "sk-literal" not in " ".join(warnings)
     assert warnings_of(parse_config(WHOLE, source="airboss.toml")) == ()
+
+
+def test_a_team_may_be_there_to_be_named() -> None:
+    """By usage, and by a rollout."""
+    named = '[teams.ops]\n[deployments.d.rollout]\nsteps = [5]\nalways = { teams = ["ops"] }\n'
+    assert parse_config(SMALL + named, source="airboss.toml").teams == {"ops": Allowance()}

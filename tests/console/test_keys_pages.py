@@ -193,6 +193,16 @@ def scope(client: Any, path: str) -> str:
     return found
 
 
+def test_a_team_without_limits_says_so(site: Governed) -> None:
+    """It is there for usage and rollouts, and so is a key in it."""
+    site.ledger.publish("[teams.ops]\n", msgspec.structs.replace(seed_plan(NOW), teams={"ops": Allowance()}))
+    person = site.person()
+    pressed(person, "/governance/keys/web/set", scope="all", team="ops", priority="normal")
+    page = person.get("/governance/keys").text
+    assert '"wrapped"><span class="nil">no limits</span></td>' in page.split("<h2>Keys</h2>")[0]
+    assert "none but its team" not in page
+
+
 def test_teams_stand_with_their_keys(site: Governed) -> None:
     """What each uses together, and who is in it; the form of a key puts it into one, and takes it out."""
     teams = {

@@ -26,7 +26,7 @@ def check_limits(config: Config, wrong: Wrong) -> None:
         if key.each_user is not None:
             check_each_user(("keys", name, "each_user"), key.each_user, wrong)
     for name, team in config.teams.items():
-        _check_allowance(("teams", name), team, wrong)
+        _check_most(("teams", name), team, wrong)  # one without is told apart in usage, or named by a rollout
     for name, tag in config.tags.items():
         _check_tag(("tags", name), name, wrong)
         check_budget(("tags", name, "budget"), tag.budget, wrong)
@@ -44,7 +44,9 @@ def _check_tag(path: Path, name: str, wrong: Wrong) -> None:
 
 def check_each_user(path: Path, each: Allowance, wrong: Wrong) -> None:
     """The rules of one `each_user`."""
-    _check_allowance(path, each, wrong)
+    if each.limits in (None, Limits()) and each.budget is None:
+        raise wrong(path, f"{dotted(path)} limits nothing; give it limits or a budget, or take it out")
+    _check_most(path, each, wrong)
     if each.limits is not None and each.limits.queue is not None:
         path = (*path, "limits")
         raise wrong(
@@ -54,9 +56,7 @@ def check_each_user(path: Path, each: Allowance, wrong: Wrong) -> None:
         )
 
 
-def _check_allowance(path: Path, most: Allowance, wrong: Wrong) -> None:
-    if most.limits in (None, Limits()) and most.budget is None:
-        raise wrong(path, f"{dotted(path)} limits nothing; give it limits or a budget, or take it out")
+def _check_most(path: Path, most: Allowance, wrong: Wrong) -> None:
     if most.budget is not None:
         check_budget((*path, "budget"), most.budget, wrong)
     if most.limits is not None:

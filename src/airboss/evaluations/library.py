@@ -173,7 +173,7 @@ class Library:
         """What to say of a name that no dataset has."""
         names = sorted({row.name for row in self._store.datasets()})
         near = difflib.get_close_matches(wanted, names, n=1)
-        there = ", ".join(names[:20]) or "none yet; make one with `dataset create`"
+        there = ", ".join(names[:20]) or "none yet; `dataset create` makes one, and `add --create`"
         hint = f"did you mean {near[0]!r}?" if near else f"there are {there}"
         return f"no dataset is called {wanted!r}; {hint}"
 
