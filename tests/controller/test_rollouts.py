@@ -194,6 +194,32 @@ def test_applying_the_same_again_leaves_a_rollout_alone(house: House) -> None:
     assert house.rollouts.list()[0].stage.state == "running"
 
 
+def test_a_rollout_goes_on_through_an_upgrade_with_newer_detectors(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in force makes another release with them then, of a policy that nobody changed: the rollout is
+    not ended for that, and its release is promoted without a second one of it in the configuration."""
+    policy = '[policies.p]\npii = { action = "mask" }\n'
+
+    def text(prompt: str) -> str:
+        said = CONFIG.replace("GATE", "").replace("MARGIN", "0.1").replace("PROMPT", prompt)
+        return policy + said.replace(f'prompt = "{prompt}"\n', f'prompt = "{prompt}"\npolicy = "p"\n')
+
+    for prompt in ("Bare.", "Begun."):
+        house.rollouts.apply(text(prompt), "airboss.toml")
+    begun = house.rollouts.start("support", None, by="ann")
+    monkeypatch.setattr("airboss.governance.policies.DETECTORS_VERSION", "newer")
+    house.again()
+    house.rollouts.apply(text("Begun."), "in force")
+    assert house.rollouts.list()[0].stage.state == "running"
+    canary = house.plan().deployments[0].canary
+    assert canary is not None
+    assert canary.served.release.digest == begun.release
+    assert house.order("promote", "as it was").stage.state == "promoted"
+    assert house.ledger.standings()["support"].stable == begun.release
+    assert house.ledger.config() == text("Begun.")
+
+
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_gate_comes_before_any_traffic(house: House, passed: bool) -> None:
     """The first step begins when it passes; when it does not, nobody has seen the candidate."""

@@ -29,7 +29,7 @@ from airboss.governance.keys import bound
 from airboss.governance.ledger_notes import LedgerNotes
 from airboss.governance.policies import unfindable
 from airboss.releases.build import ENGINE, Catalog, build_plan, build_releases, local_models, sealed
-from airboss.releases.standing import Settled, promoted, settle
+from airboss.releases.standing import Settled, are_alike, promoted, settle
 from airboss.replicas.gguf import chat_template, check_adapter, read_metadata, supports_tools
 from airboss.replicas.llamacpp import engine_version as installed_engine
 from airboss.store.datadir import DataDir, read_secret
@@ -89,7 +89,7 @@ def apply_config(
     settled = _settled(config, catalog, known, now)
     standings = _standings(settled, known, promote or {}, now)
     exposures = ledger.exposures()
-    ends = _superseded(exposures, settled, kept_by=promote or {})
+    ends = _superseded(exposures, settled, kept, kept_by=promote or {})
     placed = Placed(ledger, config, locals_served, pick_port=pick_port, now=now, retry=retry_failed)
     plan = build_plan(
         config,
@@ -200,9 +200,14 @@ def _on_engine(model: ModelVersion, version: str) -> ModelVersion:
 
 
 def _superseded(
-    exposures: Mapping[str, Exposure], settled: Mapping[str, Settled], *, kept_by: Mapping[str, object]
+    exposures: Mapping[str, Exposure],
+    settled: Mapping[str, Settled],
+    kept: _Kept,
+    *,
+    kept_by: Mapping[str, object],
 ) -> dict[str, str]:
-    """The deployments whose live rollout ends with this configuration, and why."""
+    """The deployments whose live rollout ends with this configuration, and why. Where Airboss itself was
+    replaced, and finds more now for the policy of both releases, it goes on."""
     ends = {}
     for name, exposure in exposures.items():
         found = settled.get(name)
@@ -212,7 +217,9 @@ def _superseded(
             ends[name] = "the deployment is no longer in the configuration"
         elif found.standing.stable == exposure.release:
             ends[name] = "its release serves everybody now"
-        elif found.supersedes and found.standing.wanted != exposure.release:
+        elif found.supersedes and not are_alike(
+            kept.release(exposure.release), kept.release(found.standing.wanted)
+        ):
             ends[name] = f"a configuration was applied that wants release {found.standing.wanted[:12]}"
     return ends
 

@@ -6,6 +6,7 @@ from airboss.config import Config
 from airboss.config.edit import pointing, with_release
 from airboss.domain.release import Release
 from airboss.releases.build import as_config, build_releases
+from airboss.releases.standing import are_alike
 
 
 def saying(
@@ -21,10 +22,10 @@ def saying(
     is that already, one is added under a name that is free; `in_place`: that of the deployment is replaced,
     if the release had its name and no other deployment has it. Raises ConfigError, as `as_config`."""
     catalog = build_releases(config, engine_version=engine_version)
-    if catalog.wanted(config, deployment).digest == release.digest:
+    if are_alike(release, catalog.wanted(config, deployment)):
         return text
     for name, each in catalog.named.items():
-        if each.digest == release.digest:
+        if are_alike(release, each):
             return pointing(text, deployment, name)
     name, number = release.name, 1
     shared = [each for each in config.deployments.values() if each.release == name]

@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 
 from airboss.domain.plan import Promotion, PromotionWhy, Standing
+from airboss.domain.release import Release
+from airboss.releases.build import sealed
 
 Outcome = Literal["first", "same", "rollback", "applied", "candidate"]
 """What applying did: the first release, nothing, back to one that was stable before, at once, or waiting."""
@@ -58,6 +60,15 @@ def promoted(standing: Standing, release: str, *, why: PromotionWhy, now: dateti
     """The standing once `release` is stable and wanted."""
     history = (*standing.promoted, Promotion(release=release, at=now, why=why))[-PROMOTIONS_MAX:]
     return msgspec.structs.replace(standing, wanted=release, stable=release, promoted=history)
+
+
+def are_alike(one: Release, other: Release) -> bool:
+    """Whether they are one release but for the detectors of its policy, which are those of the Airboss that
+    runs: of two versions of it the same configuration makes two."""
+    if one.policy is None or other.policy is None:
+        return one.digest == other.digest
+    policy = msgspec.structs.replace(one.policy, detectors=other.policy.detectors)
+    return sealed(msgspec.structs.replace(one, policy=policy)).digest == other.digest
 
 
 def stable_before(standing: Standing) -> str | None:
