@@ -183,6 +183,9 @@ def test_a_rollout_can_be_set_for_a_time_and_cancelled(fresh: LoopSite) -> None:
     ):
         refused = pressed(person, f"{path}/start", release=wanted, reason="at night", at=wrong)
         assert (refused.status_code, why in refused.text) == (400, True)
+    naive = {"deployment": "support", "reason": "at night", "at": f"{now + timedelta(days=2):%Y-%m-%dT%H:%M}"}
+    refused = fresh.program().post("/api/v1/rollouts", json=naive)
+    assert (refused.status_code, "is no time with its zone" in refused.text) == (400, True)
     at = now + timedelta(days=2)
     said = f"{at:%Y-%m-%dT%H:%M}"
     assert pressed(person, f"{path}/start", release=wanted, reason="at night", at=said).status_code == 303

@@ -48,7 +48,9 @@ def test_it_begins_at_its_time_and_once(house: House) -> None:
     house.serve(50, canary_errors=True)
     for _ in range(3):
         house.again()
+        house.fail_publish = AssertionError("a plan was made, and nothing in it is new")
         house.rollouts.tick()
+        house.fail_publish = None
         house.rollouts.refresh()
         assert newest(house) == asked
     assert (house.plan().number, house.plan().deployments[0].canary) == (number, None)

@@ -120,6 +120,30 @@ def test_by_something_else(house: House, by: str) -> None:
     assert " others: " in text
 
 
+def test_the_dearest_come_first_and_few_of_them(house: House) -> None:
+    """Whoever calls most may have spent least."""
+    for number in range(ROWS + 3):
+        house.calls(f"k{number}", DECEMBER - timedelta(days=2), f"{number}.5", count=30 if number == 0 else 1)
+    house.wants("ops", by="key")
+    house.chore().tick()
+    body = house.told()[0].body
+    spent = [each["cost_usd"] for each in body["rows"]]
+    assert (len(spent), spent) == (ROWS, sorted(spent, reverse=True))
+    assert body["rows"][0] == {"name": "k22", "cost_usd": 22.5, "requests": 1}
+    assert body["text"].splitlines()[1] == "k22: 22.50 USD in 1 call"
+    assert body["requests"] == ROWS + 3 + 29 + 5
+
+
+def test_what_was_told_is_not_added_up_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A week of minutes would each read the month."""
+    house.wants("ops")
+    house.chore().tick()
+    monkeypatch.setattr(house.log, "usage", lambda _asked: pytest.fail("the records were read again"))
+    house.clock.at += timedelta(hours=1)
+    house.chore().tick()
+    assert len(house.told()) == 1
+
+
 def test_a_week(house: House) -> None:
     """From Monday to Sunday: the first of December is a Tuesday."""
     house.wants("ops", period="weekly", by="key")

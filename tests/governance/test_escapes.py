@@ -96,3 +96,6 @@ def test_what_is_held() -> None:
             screen.feed(f"{longest}u{unit}" + f"{longest}u200b" * INVISIBLE_MAX)
             held = max(held, screen.held)
         assert held <= HELD_MAX * (1 + INVISIBLE_MAX) * escapes.CHARS_MAX
+    screen = Screen(one_action())
+    released = screen.feed("a! \\u00f")
+    assert len(released) + screen.held == len("a! \\u00f"), "what may become an escape is held, too"
