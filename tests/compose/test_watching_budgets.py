@@ -24,7 +24,7 @@ def test_a_week_that_a_month_cuts_counts_whole() -> None:
     ]
     spends = SimpleNamespace(since=lambda since: [each for each in days if each.day >= since])
     keys = [
-        ApiKey(name=per, sha256=b"", created_at=TUESDAY, budget=Budget(usd=Decimal(9), per=per))
+        ApiKey(name=per, sha256="", created_at=TUESDAY, budget=Budget(usd=Decimal(9), per=per))
         for per in ("week", "month")
     ]
     ledger: Any = SimpleNamespace(all_keys=lambda: keys)

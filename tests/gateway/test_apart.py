@@ -13,7 +13,7 @@ from airboss.gateway.serving import apart_of
 from tests.store.ledgers import plan
 from tests.support.gateway import deployment
 
-KEY = ApiKey(name="desk", sha256=b"", created_at=datetime(2026, 12, 1, tzinfo=UTC), team="staff")
+KEY = ApiKey(name="desk", sha256="", created_at=datetime(2026, 12, 1, tzinfo=UTC), team="staff")
 NAMED = Named(teams=("staff",), tags={"plan": ("beta",)})
 
 
