@@ -80,5 +80,5 @@ def test_a_crash_leaves_no_memory_in_a_file(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (signal.SIGSEGV, "0\n")
+    assert (done.returncode, done.stdout) == (signal.SIGSEGV, "0\n" if core == 0 else "1\n")
     assert list(tmp_path.iterdir()) == []

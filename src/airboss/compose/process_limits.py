@@ -25,7 +25,9 @@ def fit_limits() -> None:
     _, size = resource.getrlimit(resource.RLIMIT_FSIZE)
     _raise(resource.RLIMIT_FSIZE, size, size)
     _, core = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, core))
+    # Of 0 bytes the kernel still gives all to a program, where /proc/sys/kernel/core_pattern names one; of 1
+    # it gives nothing to anybody.
+    resource.setrlimit(resource.RLIMIT_CORE, (min(1, core) if core >= 0 else 1, core))
     found = trouble()
     if found is not None:
         raise SetupError(found)
