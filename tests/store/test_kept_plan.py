@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from threading import Event, Timer
 
+import psycopg
 import pytest
 
 from airboss.domain.errors import SetupError
@@ -319,6 +320,20 @@ def test_what_postgresql_says_is_told_apart(tmp_path: Path) -> None:
     late = SqlLedger(url, late=True)
     assert late.revision() == 0, "its schema is made when it is first asked"
     late.close()
+
+
+def test_who_joins_brings_no_ledger_forward(tmp_path: Path) -> None:
+    """The Airboss that leads may still be of the version before, and could not start on it any more."""
+    url = postgres.database(tmp_path)
+    SqlLedger(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+        late = SqlLedger(url, late=True)
+        with pytest.raises(SetupError, match=r"earlier Airboss \(schema 0007; this one has .*leads first"):
+            late.revision()
+        late.close()
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert found == ("0007",)
 
 
 def test_of_the_configuration_nothing_secret_is_kept() -> None:

@@ -225,8 +225,9 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def bring_up_to_date(engine: Engine, *, moved: bool) -> None:
-    """Bring the schema up to date. Raises SetupError where it is not for us, and what a database raises."""
+def bring_up_to_date(engine: Engine, *, moved: bool, leads: bool = True) -> None:
+    """Bring the schema up to date, which of one that is there only who `leads` does. Raises SetupError where
+    it is not for us, and what a database raises."""
     with engine.connect() as connection:
         found = _schema(connection)
     if found == SCHEMA or (found == MOVED and moved):
@@ -240,6 +241,11 @@ def bring_up_to_date(engine: Engine, *, moved: bool) -> None:
         found = _schema(connection)  # again, now that nobody else can migrate
         if found is None and not inspect(connection).get_table_names():
             _make(connection)
+        elif found is not None and found < SCHEMA and not leads:
+            raise SetupError(
+                f"the ledger {named(engine.url)} is still of an earlier Airboss (schema {found}; this one "
+                f"has {SCHEMA}): upgrade the one that leads first, which brings it forward"
+            )
         elif found is None or found < SCHEMA:
             _migrate(connection)
         elif found > SCHEMA:

@@ -47,7 +47,7 @@ _together: ContextVar[dict[str, _Together]] = ContextVar("together", default={})
 class LedgerPart:
     """Connections to a ledger that is brought up to date first. Safe to use by threads, and by several
     processes on one database. Raises SetupError if it cannot be opened or, later, used. `late`: one on a
-    server is opened, and brought up to date, when it is first used."""
+    server is opened when it is first used, and brought forward by others, who lead."""
 
     def __init__(self, url: str, *, moved: bool = False, late: bool = False) -> None:
         self._late = late and read_url(url).get_backend_name() == "postgresql"
@@ -84,7 +84,7 @@ class LedgerPart:
     def _check(self) -> None:
         """Raise SetupError where SQLite's file is not the one that was opened any more."""
         if self._late:
-            bring_up_to_date(self._engine, moved=False)
+            bring_up_to_date(self._engine, moved=False, leads=False)
             self._late = False
         trouble = self._file.trouble() if self._file is not None else None
         if trouble is not None:
