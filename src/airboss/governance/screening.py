@@ -310,9 +310,12 @@ class Screen:
         text = self._begun + text
         begun = escapes.begun(text)
         self._begun = text[begun:]
-        if begun:
-            read, longer = escapes.read(text[:begun])
-            self._add(read, text[:begun], longer)
+        text = text[:begun]
+        if "\\u" in text:
+            read, longer = escapes.read(text)
+            self._add(read, text, longer)
+        elif text:
+            self._add(text)
 
     def _add(self, text: str, raw: str | None = None, longer: list[tuple[int, int]] | None = None) -> None:
         """Takes a text that was written as `raw`, if that has escapes, which are so much `longer`."""
