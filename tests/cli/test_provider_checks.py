@@ -16,6 +16,7 @@ from airboss.providers.fake_faults import FAULTS, MODEL_PREFIX
 from airboss.testing import FakeProvider
 from tests.cli.conftest import Run
 from tests.support.fake import fake_process, provider
+from tests.support.lister import listing
 
 __all__ = ["fake_process", "provider"]
 SECRET = "sk-unmistakable-5f1e"
@@ -146,3 +147,21 @@ def test_a_key_goes_nowhere_else(
     assert (code, found[-1]["verdict"]) == (0, "warn")
     assert "answers 302" in found[-1]["seen"]
     assert [path for path, _ in Refusing.asked] == ["/moved/models?limit=1"]
+
+
+def test_what_goes_along_is_there_and_goes_along(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header's secret is looked for as a key is, and whoever is asked for its models gets the headers."""
+    monkeypatch.setenv("GATE", SECRET)
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    with listing("qwen") as lister:
+        text = f'[providers.gated]\nkind = "openai-compatible"\nbase_url = "{lister.url}"\n'
+        text += 'headers = { "X-Gate" = "env:GATE", "X-Team" = "a" }\n'
+        code, found = doctor(run, tmp_path, text, "--online")
+        assert (code, found[0]["seen"]) == (0, f"gated: GATE, {len(SECRET)} characters")
+        told = lister.headers[0]
+        assert (told["x-gate"], told["x-team"], "authorization" in told) == (SECRET, "a", False)
+        code, found = doctor(run, tmp_path, text.replace("env:GATE", "env:NOT_SET_HERE"), "--online")
+        assert found[0]["seen"] == "gated: NOT_SET_HERE is not set here"
+        assert len(lister.headers) == 1, "nobody is asked without them"
