@@ -299,4 +299,8 @@ def test_the_recorded_answer_is_expected_where_people_approved_of_it(
     assert [every(site)[f"{ANN}{number}"]["expected"] for number in (1, 2)] == ["Yes.", "Yes."]
     put(site.log, call(6, "Tools?", response={"choices": [{"message": {"tool_calls": []}}]}))
     answer = program.post("/api/v1/datasets/golden/add", json={"records": picked(6, answered=True)})
-    assert f"{ANN}6 (its answer has no text)" in refused(answer)
+    assert f"{ANN}6 (its answer has no text and calls no tool)" in refused(answer)
+    called = [{"type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}]
+    put(site.log, call(10, "Ulm?", response={"choices": [{"message": {"tool_calls": called}}]}))
+    add(program, records=picked(10, answered=True))
+    assert every(site)[f"{ANN}10"]["expected"] == {"tool_calls": called}

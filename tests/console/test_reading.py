@@ -89,7 +89,10 @@ def test_looking_at_one_after_another_is_a_leaf_in_a_while(site: Site) -> None:
     assert len(details(site)) == 3
 
 
-def test_comments_are_words(site: Site) -> None:
+@pytest.mark.parametrize(
+    "what", [{"comment": "she was rude"}, {"value": None, "unscored": "no JSON: she was rude"}]
+)
+def test_comments_are_words(site: Site, what: dict[str, Any]) -> None:
     """Who reads what somebody said of an answer leaves the same leaf; labels and numbers leave none."""
     program = site.program()
     first, second = (each["id"] for each in program.get(PATH, params={"limit": "2"}).json()["records"])
@@ -104,7 +107,7 @@ def test_comments_are_words(site: Site) -> None:
     site.log.put_scores(
         [
             Score(id="s-1", subject_id=first, **said),  # type: ignore[arg-type]
-            Score(id="s-2", subject_id=second, comment="she was rude", **said),  # type: ignore[arg-type]
+            Score(id="s-2", subject_id=second, **said | what),  # type: ignore[arg-type]
         ]
     )
     assert program.get(f"{PATH}/{first}/scores").json()["scores"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airboss.evaluations.from_records import answered
+from airboss.evaluations.from_records import said_by
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.exact import Exact
@@ -84,8 +84,8 @@ def test_what_expects_no_calls_is_unscored(expected: Any) -> None:
 def test_an_approved_call_of_tools_is_what_is_expected() -> None:
     """A recorded answer of calls alone makes an item that expects them, and no text to learn."""
     calls = called(("weather", ULM))
-    expected = answered({"choices": [{"message": {"content": None, "tool_calls": calls}}]})
+    expected = said_by({"choices": [{"message": {"content": None, "tool_calls": calls}}]})
     assert mark(ToolCalls(), expected, ("weather", ULM)).value is True
     assert expected_text(item(expected=expected)) == ""
-    assert answered({"choices": [{"message": {"content": "Rain.", "tool_calls": calls}}]}) == "Rain."
-    assert answered({"choices": []}) is None
+    assert said_by({"choices": [{"message": {"content": "Rain.", "tool_calls": calls}}]}) == "Rain."
+    assert said_by({"choices": []}) is None

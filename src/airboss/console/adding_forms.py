@@ -13,7 +13,7 @@ from airboss.console.quality_forms import FORM_MAX, TEXT_MAX
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.record import InferenceRecord
-from airboss.evaluations.from_records import answer_text, unfit
+from airboss.evaluations.from_records import said_by, unfit
 
 WRITTEN_MAX: Final = 20_000
 """Characters of an expected answer that is written into a form; the verb takes more."""
@@ -26,7 +26,7 @@ def offered(desk: Desk, caller: Caller, record: InferenceRecord) -> dict[str, An
     cause = unfit(record)
     return {
         "unfit": cause,
-        "answered": cause is None and bool(answer_text(in_chat(record).response)),
+        "answered": cause is None and said_by(in_chat(record).response) is not None,
         "datasets": sorted({each.name for each in desk.evals.datasets()}),
     }
 

@@ -124,29 +124,29 @@ def picked(
     """
     items: dict[str, Item] = {}
     sessions: dict[str, str] = {}
-    unfit: dict[str, str] = {}
+    refused: dict[str, str] = {}
     for record in _pages(log, RecordFilter(ids=tuple(ids)), at_most=len(ids)):
         if without(record):
             continue
         cause, item = _item(record, approved, group_by)
         if item is not None and answered:
-            item = msgspec.structs.replace(item, expected=answer_text(in_chat(record).response) or None)
-            cause = "its answer has no text" if item.expected is None else ""
+            item = msgspec.structs.replace(item, expected=said_by(in_chat(record).response))
+            cause = "its answer has no text and calls no tool" if item.expected is None else ""
         if item is None or cause:
-            unfit[record.id] = cause
+            refused[record.id] = cause
             continue
         items[record.id] = item
         if record.session is not None:
             sessions[record.id] = record.session
-    unknown = [each for each in ids if each not in items and each not in unfit]
+    unknown = [each for each in ids if each not in items and each not in refused]
     if unknown:
         raise NotFound(
             f"no record {_some(unknown)}; a call appears within seconds of its end, and `airboss records` "
             "lists the newest with their ids",
             param="record",
         )
-    if unfit:
-        said = [f"{each} ({unfit[each]})" for each in ids if each in unfit]
+    if refused:
+        said = [f"{each} ({refused[each]})" for each in ids if each in refused]
         raise WrongCall(f"no item can be made of record {_some(said)}: {WANTED}")
     return Picked(items=tuple(items[each] for each in ids), sessions=sessions)
 
@@ -185,7 +185,7 @@ def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping
     if approved is not None:
         given = as_number(record.scores.get(approved.score))
         if given is not None and given >= approved.at_least:
-            expected = answered(record.response)
+            expected = said_by(record.response)
         if expected is None and approved.only:
             return f"not approved by {approved.score}", None
     group = None
@@ -216,8 +216,9 @@ def _input(request: Any) -> Input | None:
     )
 
 
-def answered(response: Any) -> Any:
-    """What a recorded answer says, as an item expects it: its text, else the tools that it calls."""
+def said_by(response: Any) -> Any:
+    """What a recorded answer says, as an item expects it: its text, else the tools that it calls; None where
+    it says nothing."""
     called = _message(response).get("tool_calls")
     return answer_text(response) or ({"tool_calls": called} if called else None)
 
