@@ -70,7 +70,8 @@ def limited(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
         deployment(fake_process.url, name="unpriced", aliases=()),
     )
     keys = [key(name, limits=LIMITS, budget=BUDGET) for name in (*ROUTES, "counting", "poor")]
-    keys += [key("app", each_user=Allowance(limits=Limits(requests_per_minute=3)))]
+    each = Allowance(limits=Limits(requests_per_minute=3))
+    keys += [key(name, each_user=each) for name in ("app", "beside")]
     with Gateway(tmp_path_factory.mktemp("limited"), *plans, keys=tuple(keys)) as running:
         yield running
 
@@ -129,6 +130,23 @@ def test_a_user_is_the_same_on_every_route(limited: Gateway) -> None:
     assert [call(limited, "app", chat, body).status_code for _ in range(4)] == [200, 200, 200, 429]
     text = httpx2.get(f"{limited.url}/metrics").text
     assert 'airboss_limit_refusals_total{limit="requests",name="app",scope="user"} 4.0' in text
+
+
+@pytest.mark.parametrize("who", ["ana", "bea"])
+def test_a_user_whom_a_header_names_is_limited_as_one_in_a_body(limited: Gateway, who: str) -> None:
+    """Whatever the route: whoever says nothing in the body cannot have more by the header, nor the other way
+    round; what the body says goes before."""
+    header = {"authorization": f"Bearer {secret('beside')}", "x-airboss-metadata": f'{{"user_id": "{who}"}}'}
+
+    def ask(name: str, **own: Any) -> int:
+        path, body = ROUTES[name]
+        sent = {"model": "gpt-4o"} | body | own
+        return httpx2.post(limited.url + path, json=sent, headers=header, timeout=20.0).status_code
+
+    assert [ask(name) for name in ("chat", "responses", "messages", "embeddings")] == [200, 200, 200, 429]
+    assert ask("text-streamed") == 429
+    assert call(limited, "beside", ROUTES["chat"][0], ROUTES["chat"][1] | {"user": who}).status_code == 429
+    assert ask("chat", user=f"not {who}") == 200
 
 
 def used_tokens(gateway: Gateway, name: str) -> int:

@@ -174,9 +174,8 @@ def check_alone(connection: Connection, name: str) -> None:
         " AND locktype = 'advisory' AND objid = :leader)"
     )
     for _ in range(LOOKS):
-        connection.execute(
-            text("SELECT pg_stat_clear_snapshot()")
-        )  # which is of the transaction's first look
+        # What it tells is of the transaction's first look otherwise.
+        connection.execute(text("SELECT pg_stat_clear_snapshot()"))
         count, places = connection.execute(asked, {"leader": LEADER}).one()
         if not count:
             return
