@@ -132,3 +132,12 @@ def test_words_beyond_ascii_come_as_clients_send_them() -> None:
     said = '{"team": "Zürich"}'
     for header in (said.encode(), said.encode("latin-1"), json.dumps({"team": "Zürich"}).encode()):
         assert read(header) == {"team": "Zürich"}
+
+
+def test_one_that_comes_twice_is_refused(gateway: Gateway) -> None:
+    """A client's and a proxy's, perhaps: one of them would silently go missing."""
+    twice = [("x-airboss-metadata", '{"team": "blue"}'), ("X-Airboss-Metadata", '{"app": "shop"}')]
+    with gateway.client() as client:
+        answer = client.post("/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers=twice)
+    assert answer.status_code == 400
+    assert "'x-airboss-metadata' was sent twice" in answer.json()["error"]["message"]

@@ -28,9 +28,10 @@ ONCE_ONLY = frozenset(
         b"x-api-key",
         b"content-type",
         b"content-encoding",
+        b"x-airboss-metadata",
     }
 )
-"""Headers that say who calls, or what the body is: two of one could be read in two ways."""
+"""Headers that say who calls, for whom, or what the body is: two of one could be read in two ways."""
 
 
 UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
