@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -314,6 +315,19 @@ def test_rollouts_wait(site: LoopSite) -> None:
     late = decide(ella(site), promote)
     assert late.status_code == 400, late.text
     assert ella(site).get(f"/api/v1/approvals/{promote}").json()["approval"]["state"] == "waiting"
+
+
+def test_a_rollout_whose_time_is_past_is_not_approved(site: LoopSite) -> None:
+    """It was to begin then, at night perhaps, and not whenever somebody comes to approve it."""
+    site.program().post("/api/v1/config", json={"config": CONFIG.replace("PROMPT", NEW_PROMPT) + WANTED})
+    start = {"deployment": "support", "at": (site.loop.clock.at + timedelta(hours=1)).isoformat()}
+    number = site.program("operator").post("/api/v1/rollouts", json=start).json()["proposal"]
+    site.loop.clock.at += timedelta(hours=2)
+    late = decide(ella(site), number)
+    assert late.status_code == 400
+    assert "is past; reject it, and ask for it anew if it is wanted" in late.json()["error"]["message"]
+    assert site.program().get("/api/v1/rollouts?deployment=support").json()["rollouts"] == []
+    assert decide(ella(site), number, "reject").status_code == 200
 
 
 def test_what_cannot_be_started_does_not_wait(site: LoopSite) -> None:

@@ -154,7 +154,7 @@ def start(desk: Desk, call: Call) -> RolloutView:
     """POST /api/v1/rollouts."""
     intent = call.intent(StartIntent)
     reason = kept_reason(intent.reason)
-    starts_at = time_to_come(intent.at, call.now) if intent.at is not None else None
+    starts_at = time_to_come(intent.at, call) if intent.at is not None else None
     if intent.release is not None and not call.caller.may("admin"):
         chosen = desk.rollouts.startable(intent.deployment, intent.release)
         bound_as_much(desk, call, intent.deployment, chosen)
@@ -175,8 +175,9 @@ def start(desk: Desk, call: Call) -> RolloutView:
     return view(begun)
 
 
-def time_to_come(text: str, now: datetime) -> datetime:
+def time_to_come(text: str, call: Call) -> datetime:
     """A time at which a rollout may begin. Raises InvalidRequest."""
+    now = call.now
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -185,7 +186,10 @@ def time_to_come(text: str, now: datetime) -> datetime:
         message = f"at={text[:60]!r} is no time with its zone; write it as in 2026-12-02T06:00Z"
         raise InvalidRequest(message, param="at")
     if not now < at <= now + AHEAD_MAX:
-        when = "past; leave it out to begin now" if at <= now else f"more than {AHEAD_MAX.days} days ahead"
+        late = "leave it out to begin now"
+        if call.approved:
+            late = "reject it, and ask for it anew if it is wanted"
+        when = f"past; {late}" if at <= now else f"more than {AHEAD_MAX.days} days ahead"
         raise InvalidRequest(f"at={text[:60]!r} is {when} (it is {now:%Y-%m-%dT%H:%MZ})", param="at")
     return at.astimezone(UTC)
 
