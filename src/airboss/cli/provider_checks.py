@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from airboss.cli.checks import Check, fail, ok, warn
+from airboss.config.rules import is_reference
 from airboss.domain.errors import AirbossError
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ def keys_there(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     """Whether each key that the configuration names is there. Asks nobody."""
     seen: set[tuple[str, str]] = set()
     for name, provider in config.providers.items():
-        along = [
-            Place(name, "", ref) for ref in provider.headers.values() if ref.startswith(("env:", "file:"))
-        ]
+        along = [Place(name, "", ref) for ref in provider.headers.values() if is_reference(ref)]
         for place in (*places(name, provider), *along):
             if place.key_ref is not None and (name, place.key_ref) not in seen:
                 seen.add((name, place.key_ref))

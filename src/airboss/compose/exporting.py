@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work, in_a_loop
 from airboss.compose.watching import REPORT_S, InForce, SwitchedOn, secret
+from airboss.config.rules import is_reference
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
 
@@ -39,8 +40,7 @@ def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None
     if otlp is None:
         return export.environment_settings(env, providers)
     headers = {
-        name.lower(): secret(value) if value.startswith(("env:", "file:")) else value
-        for name, value in otlp.headers.items()
+        name.lower(): secret(value) if is_reference(value) else value for name, value in otlp.headers.items()
     }
     return export.ExportSettings(
         traces_url=export.with_path(otlp.endpoint, "traces"),

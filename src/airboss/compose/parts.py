@@ -17,6 +17,7 @@ import msgspec
 
 from airboss.compose.stores import open_audit
 from airboss.config import Config, ProviderConfig, TlsConfig, parse_config
+from airboss.config.rules import is_reference
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, Secret, alive, private, read_secret
 from airboss.store.datadir_lock import flock_folder
@@ -239,7 +240,7 @@ def secrets_to_warn_of(plan: ServingPlan, config: Config) -> tuple[str, ...]:
     for name, notifier in config.notifiers.items():
         email = notifier.email.password if notifier.email is not None else None
         for reference in (notifier.webhook, notifier.slack, notifier.secret, email):
-            if reference is not None and reference.startswith(("env:", "file:")):
+            if reference is not None and is_reference(reference):
                 try:
                     secret(reference)
                 except SetupError as error:

@@ -24,7 +24,7 @@ from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.listed import SERVED_NAME
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
-from airboss.config.rules import check_sent_along
+from airboss.config.rules import check_sent_along, is_reference
 from airboss.config.rules import check_url as _check_url
 from airboss.config.rules import on_this_machine as _on_this_machine
 from airboss.config.types import (
@@ -144,11 +144,6 @@ def warnings_of(config: Config) -> tuple[str, ...]:
         if provider.api_key is not None and provider.base_url is not None and _in_clear(provider.base_url):
             found.append(f"{where}.base_url is plain http: its api_key travels unencrypted; use https")
     return (*found, *oddities_of(config), *alarm_oddities(config))
-
-
-def is_reference(api_key: str) -> bool:
-    """Whether an `api_key` says where the secret is rather than being it."""
-    return api_key.startswith(("env:", "file:"))
 
 
 def _check_names(config: Config, wrong: Wrong) -> None:

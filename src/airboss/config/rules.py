@@ -42,6 +42,11 @@ def check_url(path: Path, url: str, wrong: Wrong) -> None:
         raise wrong(path, f"{dotted(path)} is {quoted(url)}; leave out /chat/completions")
 
 
+def is_reference(value: str) -> bool:
+    """Whether a setting says where a secret is rather than being it."""
+    return value.startswith(("env:", "file:"))
+
+
 def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
     """Whether the value says where a secret is, `env:NAME` or `file:/PATH`; one that is written wrongly is an
     error."""
@@ -49,7 +54,7 @@ def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
         raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
     if value.startswith("file:") and not value[5:].startswith("/"):
         raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
-    return value.startswith(("env:", "file:"))
+    return is_reference(value)
 
 
 HEADERS_MAX: Final = 16

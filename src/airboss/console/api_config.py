@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from airboss.config import Config, parse_config
-from airboss.config.checks import is_reference
+from airboss.config.rules import is_reference
 from airboss.console import api_alarms, api_keys
 from airboss.console.changes import Change, Difference, Found, difference
 from airboss.console.desk import Desk

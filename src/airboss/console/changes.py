@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.config import Config, parse_config, warnings_of
+from airboss.config.rules import is_reference
 from airboss.domain.errors import ConfigError, InternalError, InvalidRequest
 from airboss.evaluations.online import check_scorers
 
@@ -91,5 +92,5 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for name, inner in value.items():
             yield from flat(inner, f"{path}.{name}" if path else str(name))
     elif value is not None:
-        secret = path.endswith(".api_key") and not str(value).startswith(("env:", "file:"))
+        secret = path.endswith(".api_key") and not is_reference(str(value))
         yield path, "[REDACTED]" if secret else value

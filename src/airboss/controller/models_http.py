@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airboss.config import ProviderConfig
-from airboss.config.checks import is_reference
 from airboss.config.found import ASKED_MAX
 from airboss.config.listed import LISTED_MAX
+from airboss.config.rules import is_reference
 from airboss.domain.errors import AirbossError
 from airboss.governance.keys import KEY_PREFIX
 from airboss.releases.build import BASE_URLS

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from airboss.config import Config, ModelConfig, ScoringConfig, parse_config
-from airboss.config.checks import is_reference
 from airboss.config.embedders import is_onnx
 from airboss.config.found import unasked
 from airboss.config.locate import line_of, statement_of
+from airboss.config.rules import is_reference
 from airboss.config.wording import nearest
 from airboss.controller.placement import Placed, one_at_a_time
 from airboss.controller.price_list import PriceList

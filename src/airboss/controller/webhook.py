@@ -17,6 +17,7 @@ import msgspec
 from airboss import __version__
 from airboss.config import NotifierConfig
 from airboss.config.checks_watch import check_webhook
+from airboss.config.rules import is_reference
 from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.store.alert_rows import Notification
@@ -76,7 +77,7 @@ class WebhookSender:
         return url, self._known(notifier.secret) if notifier.secret is not None else None
 
     def _known(self, value: str) -> str:
-        return self._resolve(value) if value.startswith(("env:", "file:")) else value
+        return self._resolve(value) if is_reference(value) else value
 
     async def _post(
         self, url: str, secret: str | None, notification: Notification, content: Any, now: datetime

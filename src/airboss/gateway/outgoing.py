@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airboss.config.rules import is_reference
 from airboss.domain.plan import Target
 from airboss.domain.release import ProviderKind, Release
 from airboss.domain.request import Operation
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from airboss.gateway.asked import Secret
     from airboss.gateway.places import Place
 
-REFERENCE = ("env:", "file:")
-"""So begins what says where a secret is."""
 DROPPED_MAX = 32
 """Names in one header; the client wrote them, and may have written thousands."""
 _ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
@@ -80,7 +79,7 @@ def _with(
     headers: Sequence[tuple[str, str]], secret: Secret, trace: Mapping[str, str] | None
 ) -> dict[str, str]:
     """What a provider's configuration sends along, and the trace. Raises Unavailable where one is missing."""
-    said = {name: (secret(value) or "") if value.startswith(REFERENCE) else value for name, value in headers}
+    said = {name: (secret(value) or "") if is_reference(value) else value for name, value in headers}
     return said | dict(trace or {})
 
 
