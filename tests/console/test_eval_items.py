@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from typing import Any
+from unittest.mock import ANY
 
 import msgspec
 import pytest
 
 from airboss.console.api_eval_items import EvalAnswer, answers_of, table
 from airboss.console.export import as_csv
-from airboss.evaluations.marks import scored
+from airboss.evaluations.marks import scored, unscored
 from airboss.evaluations.plan import EvalPlan, EvalReport
 from tests.console.described import assert_as_described
 from tests.console.looped import LoopSite
@@ -96,6 +97,16 @@ def test_a_holdouts_words_stay_locked(week: LoopSite) -> None:
         words = [each[name] for name in ("question", "expected", "answer", "record")]
         assert (words, each["comments"], each["tags"]) == ([None] * 4, {}, [])
         assert all("cannot say" not in cause for cause in each["unscored"].values())
+
+
+def test_of_a_holdout_a_scorers_words_stay_locked_too(week: LoopSite) -> None:
+    """What it says of an answer, and what it quotes where it cannot score; that it could not is told."""
+    plan = EvalPlan(dataset="d", dataset_name="d", part="holdout", a=A, b=B, scorers=())
+    cause = "m needs a schema; the item expects: the secret"
+    marks = rows("q", a=scored(1.0, "it says the secret"), b=unscored(cause))
+    for part, comments, why in (("holdout", {}, cause.partition(":")[0]), ("validation", {"m": ANY}, cause)):
+        a, b = answers_of(week.desk(), msgspec.structs.replace(plan, part=part), marks)
+        assert (a.scores, a.comments, b.unscored) == ({"m": 1.0}, comments, {"m": why})
 
 
 def test_what_is_not_done_is_not_looked_at(week: LoopSite) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.evaluations.from_records import said_by
-from airboss.evaluations.marks import Mark
+from airboss.evaluations.marks import Mark, unquoted
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.exact import Exact
 from airboss.evaluations.scorers.tool_calls import ToolCalls
@@ -78,7 +78,9 @@ def test_a_no_says_what_was_called() -> None:
 @pytest.mark.parametrize("expected", [None, "Ulm", {"tool_calls": "weather"}, {"tool_calls": [{"id": 1}]}])
 def test_what_expects_no_calls_is_unscored(expected: Any) -> None:
     """A text is for another scorer."""
-    assert mark(ToolCalls(), expected, ("weather", ULM)).unscored is not None
+    cause = mark(ToolCalls(), expected, ("weather", ULM)).unscored
+    assert cause is not None
+    assert unquoted(cause) == "tool_calls needs a list of `tool_calls`; the item expects"
 
 
 def test_an_approved_call_of_tools_is_what_is_expected() -> None:

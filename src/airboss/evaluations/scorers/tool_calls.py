@@ -36,7 +36,7 @@ class ToolCalls(
         """As `Scorer.mark`."""
         wanted = expected_calls(item.expected)
         if wanted is None:
-            return unscored(f'{self.name} needs {{"tool_calls": […]}}; the item expects: {item.expected!r}')
+            return unscored(f"{self.name} needs a list of `tool_calls`; the item expects: {item.expected!r}")
         called = calls_in(answer.tool_calls or []) or []
         if len(called) == len(wanted) and self._match(called, wanted):
             return scored(True)
