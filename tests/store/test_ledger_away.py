@@ -1,0 +1,35 @@
+"""What a server says that is there and not there yet."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as AllTaken
+
+from airboss.store.ledger_open import LedgerAway, cannot
+
+ENGINE = create_engine("postgresql+psycopg://airboss:first-password@db.example.com/airboss")
+
+
+@pytest.mark.parametrize(
+    ("said", "away"),
+    [
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  terminating connection due to administrator command", True),
+        ("server closed the connection unexpectedly", True),
+        ('FATAL:  password authentication failed for user "airboss"', False),
+        ('FATAL:  database "airboss" does not exist', False),
+        ("FATAL:  sorry, too many clients already", False),
+    ],
+)
+def test_a_server_that_comes_or_goes_is_away_and_one_that_refuses_is_not(said: str, away: bool) -> None:
+    """Nobody is let in by a plan on disk whom the database refuses."""
+    error = cannot(OperationalError("select 1", {}, Exception(f"connection failed: {said}")), ENGINE)
+    assert isinstance(error, LedgerAway) is away
+    assert "first-password" not in str(error)
+
+
+def test_one_that_is_silent_on_every_connection_is_away() -> None:
+    """It hangs, whatever each of them waits for."""
+    assert isinstance(cannot(AllTaken(), ENGINE), LedgerAway)
