@@ -218,6 +218,6 @@ class _Admitted:
         self.branch = self
         self.request = self
         self.target = plan.target
-        self.arm, self.operation = "stable", "chat"
+        self.trial, self.operation = False, "chat"
         self.upstream_body = b"{}"
         self.outgoing = self.trace = self.too_large = None
