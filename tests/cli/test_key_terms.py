@@ -51,7 +51,7 @@ def test_a_key_may_call_all_some_or_none() -> None:
         ({"deployments": ","}, "--deployments is empty"),
         ({"budget": "nan"}, "--budget 'nan'"),
         ({"budget": "inf"}, "--budget 'inf'"),
-        ({"budget": "5", "per": "year"}, "`day` or `month`"),
+        ({"budget": "5", "per": "year"}, "`day`, `week` or `month`"),
         ({"role": "root"}, "`viewer` or `reader`"),
         ({"limits": {"requests_per_minute": "many"}}, "--requests-per-minute 'many'"),
     ],

@@ -117,7 +117,7 @@ def test_nobody_speaks_for_somebody_else(real: Governed) -> None:
     asked: list[str] = []
 
     class Rollouts(NoRollouts):
-        def start(self, deployment: str, release: str | None, *, by: str) -> Any:
+        def start(self, deployment: str, release: str | None, *, by: str, **_: Any) -> Any:
             del deployment, release
             asked.append(by)
             raise AssertionError("enough is known")
@@ -134,7 +134,7 @@ def test_an_operator_takes_no_release_that_binds_less(monkeypatch: pytest.Monkey
     asked: list[str | None] = []
 
     class Rollouts(NoRollouts):
-        def start(self, deployment: str, release: str | None, *, by: str) -> Any:
+        def start(self, deployment: str, release: str | None, *, by: str, **_: Any) -> Any:
             del deployment, by
             asked.append(release)
             raise WrongCall("enough is known")
@@ -178,7 +178,7 @@ def test_an_operators_release_is_the_one_that_would_start() -> None:
     asked: list[str | None] = []
 
     class Rollouts(NoRollouts):
-        def start(self, deployment: str, release: str | None, *, by: str) -> Any:
+        def start(self, deployment: str, release: str | None, *, by: str, **_: Any) -> Any:
             del deployment, by
             asked.append(release)
             raise WrongCall("enough is known")
