@@ -215,7 +215,6 @@ async def _follow_plan_once(
 ) -> None:
     """Swap the view whole if the ledger has a newer one."""
     held = worker.serving.revision if worker.serving is not None else 0
-    _age(worker)
     if await asyncio.wrap_future(_threads.submit(ledger.revision)) == held:
         return
     snapshot = await asyncio.wrap_future(_threads.submit(ledger.snapshot))
@@ -248,13 +247,6 @@ async def _follow_plan_once(
     await worker.share(settings.metrics_dir)  # whoever made the change waits for this
 
 
-def _age(worker: Worker) -> None:
-    """Take secrets out of the view that have had their time, whether the ledger can be asked or not."""
-    now = worker.clock.now()
-    if worker.serving is not None and worker.serving.outdated(now):
-        worker.serving = worker.serving.aged(now)
-
-
 async def _follow_plan(
     worker: Worker, ledger: PlanSource, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
@@ -279,9 +271,12 @@ async def _sweep(server: Server, worker: Worker, settings: GatewaySettings) -> N
         await asyncio.sleep(SWEEP_S)
         server.sweep()
         free_memory.bound()
-        _age(worker)  # a ledger that hangs has `_follow_plan` wait
-        if worker.cache is not None and worker.serving is not None:
-            worker.cache.sweep(worker.serving.plan.deployments)
+        if worker.serving is not None:
+            # Here, as a ledger that hangs has `_follow_plan` wait, and secrets have an end all the same.
+            if worker.serving.outdated(now := worker.clock.now()):
+                worker.serving = worker.serving.aged(now)
+            if worker.cache is not None:
+                worker.cache.sweep(worker.serving.plan.deployments)
         await worker.share(settings.metrics_dir)
 
 

@@ -177,7 +177,7 @@ class PlanFile:
                 except BlockingIOError:
                     if time.monotonic() >= until:
                         raise
-                time.sleep(0.01)  # locks of files wake nobody who may not wait for ever
+                time.sleep(0.01)  # `flock` has no time-out, and a process that is stopped may hold it
             yield
         finally:
             os.close(descriptor)
