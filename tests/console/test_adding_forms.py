@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,13 @@ def test_a_page_is_of_its_own_name(site: LoopSite) -> None:
     listed = person.get("/datasets").text
     assert 'href="/datasets/golden"' in listed
     assert 'href="/datasets/silver"' in listed
+
+
+def test_a_dataset_is_opened_where_it_has_items(site: LoopSite) -> None:
+    """One made of an added call has all of it in validation, one that is divided is opened at train."""
+    person = site.person("operator")
+    assert add(site, fresh="regressions").status_code == 303
+    chosen = re.compile(r'part=(\w+)" aria-current="true"')
+    assert chosen.findall(person.get("/datasets/regressions").text) == ["validation"]
+    assert chosen.findall(person.get("/datasets/regressions?part=train").text) == ["train"]
+    assert chosen.findall(person.get("/datasets/golden").text) == ["train"]

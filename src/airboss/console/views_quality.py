@@ -146,14 +146,15 @@ def datasets(desk: Desk, seen: Visit) -> View:
 
 def dataset(desk: Desk, seen: Visit) -> View:
     """One dataset: its parts, some of its items, and who read its holdout."""
-    part = seen.params.get("part", "train")
-    if part not in OPEN:
+    part = seen.params.get("part")
+    if part is not None and part not in OPEN:
         raise InvalidRequest(
             f"part={part[:40]!r}: train and validation may be looked at here; the holdout is read with "
             "`airboss dataset export NAME --part holdout --why …`, which is written down",
             param="part",
         )
     found = api_datasets.show_dataset(desk, asking(seen))
+    part = part or next((each for each in OPEN if found.dataset.sizes.get(each)), "train")
     all_there = api_datasets.datasets(desk, asking(seen)).datasets
     versions = [each for each in all_there if each.name == found.dataset.name]
     items = api_datasets.dataset_items(desk, asking(seen, part=part))
