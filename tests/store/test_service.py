@@ -88,6 +88,14 @@ def test_a_terminated_store_closes_its_file_and_its_socket(folder: Path) -> None
     record_log.close()
 
 
+def test_a_store_ends_on_a_signal_that_comes_to_any_of_its_threads(folder: Path) -> None:
+    """As after a stop, when the kernel may choose another one than Python's."""
+    process = started(folder)
+    threads = [int(each.name) for each in Path("/proc", str(process.pid), "task").iterdir()]
+    os.kill(max(threads), signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_store_killed_in_the_middle_of_a_move_takes_it_whole_or_not(folder: Path, seed: int) -> None:
     """After each kill the offset and the records agree, nothing acknowledged is gone, and moving goes on."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 START_S = 30.0
 """So long an Airboss that is starting is waited for."""
+END_S = 15.0
+"""So long the end of the children is waited for of one that was killed."""
 TELL_S = 1.0
 LOOK_S = 0.05
 """It tells by a lock and a file, which wake nobody."""
@@ -122,8 +124,8 @@ def patiently(ask: Callable[[], Any]) -> Any:
 
 
 def _up(data_dir: Path) -> UpFile | None:
-    """Where the Airboss of this directory listens, also one that is just starting; None if it is stopped.
-    Raises Unreachable for one that takes longer."""
+    """Where the Airboss of this directory listens, also one that is just starting; None if it is stopped or
+    was killed. Raises Unreachable for one that takes longer."""
     from airboss.compose.parts import alone, running, starting  # noqa: PLC0415 - not needed for --url
 
     began, told = time.monotonic(), False
@@ -141,9 +143,26 @@ def _up(data_dir: Path) -> UpFile | None:
             told = True
             sys.stderr.write(f"airboss: waiting for the Airboss that is starting (process {pid})\n")
         time.sleep(LOOK_S)
-    up = running(data_dir)
+    up = _outlived(data_dir)
     if up is None and (said := alone(data_dir)) is not None and _listens(said.console_url):
         return said  # of one that was killed the process id may be another's by now
+    return up
+
+
+def _outlived(data_dir: Path) -> UpFile | None:
+    """Where the Airboss listens that runs. The children of one that was killed have its lock until they end,
+    which is waited for; None where they have ended, or do not."""
+    from airboss.compose.parts import running  # noqa: PLC0415 - not needed for --url
+    from airboss.store.datadir import alive  # noqa: PLC0415 - as above
+
+    began = time.monotonic()
+    while (up := running(data_dir)) is not None and not alive(up.pid):
+        waited_s = time.monotonic() - began
+        if waited_s >= TELL_S and _listens(up.console_url):
+            break  # another container's, whose processes cannot be seen from here
+        if waited_s >= END_S:
+            return None
+        time.sleep(LOOK_S)
     return up
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import msgspec
@@ -179,10 +178,16 @@ def _listen(path: Path) -> socket.socket:
 
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
+    def wait() -> None:
+        os.read(woken, 1)
         stop.set()
 
+    # A main thread that waits for an event would not hear what comes to a thread of DuckDB's, or just before.
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda _number, _frame: None)
+    threading.Thread(target=wait, name="store-signals", daemon=True).start()
     return stop
