@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.domain.release import Policy
+from airboss.domain.release import PiiAction, Policy
 from airboss.gateway.labels import read
 from airboss.store.responses import SqlResponseStore
 from tests.support.gateway import Gateway, deployment
@@ -18,6 +18,7 @@ from tests.support.said_upstream import SaidUpstream, said_upstream
 LABELS = {"user_id": "ann", "session_id": "s-1", "project": "apollo", "env": "prod"}
 HEADER = {"x-airboss-metadata": json.dumps(LABELS)}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
+ACTIONS: tuple[PiiAction, ...] = ("tokenize", "block", "observe")
 ROUTES: list[tuple[str, dict[str, Any]]] = [
     ("chat/completions", CHAT),
     ("chat/completions", CHAT | {"stream": True}),
@@ -45,7 +46,18 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: SaidUpstream) ->
     masks = Policy(pii=(("email", "mask"),), detectors="1")
     stable = msgspec.structs.replace(plain.stable, policy=masks)
     masked = deployment(upstream.url, name="masked", aliases=(), stable=stable)
-    with Gateway(tmp_path_factory.mktemp("beside"), plain, masked) as running:
+    under = {
+        action: deployment(
+            upstream.url,
+            name=action,
+            aliases=(),
+            stable=msgspec.structs.replace(
+                plain.stable, policy=Policy(pii=(("email", action),), detectors="1")
+            ),
+        )
+        for action in ACTIONS
+    }
+    with Gateway(tmp_path_factory.mktemp("beside"), plain, masked, *under.values()) as running:
         yield running
 
 
@@ -105,6 +117,45 @@ def test_policies_read_it_too(gateway: Gateway) -> None:
         }
 
 
+@pytest.mark.parametrize(("route", "body"), ROUTES)
+def test_a_policy_that_blocks_refuses_what_stands_in_it(
+    gateway: Gateway, upstream: SaidUpstream, route: str, body: dict[str, Any]
+) -> None:
+    """As in the labels of a body; the record has it masked, and among what was found."""
+    asked = len(upstream.seen)
+    header = {"x-airboss-metadata": json.dumps({"owner": "jane@example.com", "team": "blue"})}
+    with gateway.client() as client:
+        answer = client.post(f"/v1/{route}", json={**body, "model": "block"}, headers=header)
+    assert answer.status_code == 400
+    assert "blocks requests that hold email" in answer.json()["error"]["message"]
+    assert len(upstream.seen) == asked
+    opened, closed = (frames[answer.headers["x-request-id"]] for frames in gateway.frames()[:2])
+    assert opened["tags"] == {"owner": "[EMAIL]", "team": "blue"}
+    found = [{"kind": "email", "action": "block", "count": 1, "where": "request.metadata.owner"}]
+    assert (closed["status"], closed["policy"]) == ("refused", found)
+
+
+@pytest.mark.parametrize(
+    ("action", "owner"),
+    [
+        ("masked", "[EMAIL]"),
+        ("tokenize", "<EMAIL_1>"),
+        ("observe", "jane@example.com"),
+    ],
+)
+def test_what_is_found_in_it_is_counted(gateway: Gateway, action: str, owner: str) -> None:
+    """Beside what is found in the body, where the same value has the same placeholder."""
+    header = {"x-airboss-metadata": json.dumps({"owner": "jane@example.com"})}
+    body = {"model": action, "messages": [{"role": "user", "content": "I am jane@example.com"}]}
+    with gateway.client() as client:
+        made = client.post("/v1/chat/completions", json=body, headers=header).headers["x-request-id"]
+    opened, closed = (frames[made] for frames in gateway.frames()[:2])
+    assert opened["tags"] == {"owner": owner}
+    assert opened["request"]["messages"][0]["content"] == f"I am {owner}"
+    found = {each["where"]: each["count"] for each in closed["policy"] if each["where"][:7] == "request"}
+    assert found == {"request.metadata.owner": 1, "request.messages.content": 1}
+
+
 @pytest.mark.parametrize(
     ("header", "words"),
     [
@@ -141,3 +192,17 @@ def test_one_that_comes_twice_is_refused(gateway: Gateway) -> None:
         answer = client.post("/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers=twice)
     assert answer.status_code == 400
     assert "'x-airboss-metadata' was sent twice" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("route", "body"), ROUTES)
+def test_a_policy_that_blocks_reads_labels_in_the_body(
+    gateway: Gateway, route: str, body: dict[str, Any]
+) -> None:
+    """On every route."""
+    said = {**body, "model": "block", "metadata": {"owner": "jane@example.com"}}
+    with gateway.client() as client:
+        answer = client.post(f"/v1/{route}", json=said)
+    assert answer.status_code == 400
+    opened, closed = (frames[answer.headers["x-request-id"]] for frames in gateway.frames()[:2])
+    assert "jane@" not in str(opened)
+    assert [each["where"] for each in closed["policy"]] == ["request.metadata.owner"]

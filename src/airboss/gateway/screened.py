@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ from airboss.governance.screening import (
 from airboss.governance.screening_chat import (
     AnswerScreen,
     RequestScreened,
+    screen_labels,
     screen_request,
     screen_written,
 )
@@ -77,9 +78,11 @@ class CallScreen:
         spoken: Spoken | None,
         recogniser: Recogniser | None = None,
         *,
+        labels: Mapping[str, str],
         gate: asyncio.Semaphore,
     ) -> None:
         self._gate = gate
+        self._labels = msgspec.json.encode(labels) if labels else b""
         if recogniser is not None:
             policy = msgspec.structs.replace(policy, names=Names())
         self._policy = policy
@@ -88,7 +91,7 @@ class CallScreen:
         self._tokens: Tokens | None = None
         if "tokenize" in policy.actions.values():
             written = _text_of(request, body) + (spoken.written if spoken is not None else b"")
-            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written, policy.labels)
+            self._tokens = Tokens(secrets.token_bytes(_KEY_BYTES), written + self._labels, policy.labels)
         self.request = request
         self.body = body
         self.spoken = spoken
@@ -112,6 +115,7 @@ class CallScreen:
 
     async def read(self) -> None:
         """Screen the request. Raises ApiError if what comes of it is no request any more."""
+        labels_blocked = bool(self._labels) and await self._read_labels()
         relayed = self.body if isinstance(self.body, wire.RelayedBody) else None
         if relayed is not None and (relayed.text is None or "?" in relayed.path):
             self._refuse_unread(relayed)
@@ -124,7 +128,8 @@ class CallScreen:
         written = None if self.spoken is None else await self._read_written(self.spoken)
         work = partial(screen_request, self._policy, raw, self._tokens)
         screened = await by_size(len(raw), self._gate, work)
-        self._findings, blocked = screened.findings, screened.blocked
+        self._findings += screened.findings
+        blocked = screened.blocked or labels_blocked
         if self.spoken is not None and written is not None:
             # What chat has no words for holds values too.
             blocked = blocked or written.blocked
@@ -138,6 +143,20 @@ class CallScreen:
         if blocked:
             self.refusal = self._blocking()
         self._put(raw, screened.body)
+
+    async def _read_labels(self) -> bool:
+        """Screen the labels that came in a header (`gateway.labels`); whether a value in them is blocked."""
+        if self._recogniser is not None:
+            lookout = Lookout(self._policy, self._recogniser)
+            await lookout.read(lambda policy: screen_labels(policy, self._labels))
+        screened = screen_labels(self._policy, self._labels, self._tokens)
+        self._findings = screened.findings
+        if screened.body != self._labels:
+            said = msgspec.json.decode(self._labels, type=dict[str, str])
+            others = {name: text for name, text in self.request.tags.items() if name not in said}
+            labels = msgspec.json.decode(screened.body, type=dict[str, str])
+            self.request = msgspec.structs.replace(self.request, tags=labels | others)
+        return screened.blocked
 
     def _put(self, raw: bytes, screened: bytes) -> None:
         """Have what was screened in place of what was said."""
@@ -346,16 +365,10 @@ async def screened(  # noqa: PLR0917 - in the order in which a call has them
 ) -> CallScreen:
     """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
     policy = compiled(release, deployment)
-    policies = [each for each in (release, deployment) if each is not None]
-    tags = dict(request.tags)
-    for name, text in _beside(request, body).items():
-        if name == SHADOW_TAG and request.principal.internal:
-            continue  # the id of a call, which we said ourselves
-        del tags[name]
-        tags[await masked(worker, policies, name)] = await masked(worker, policies, text)
-    if tags != request.tags:
-        request = msgspec.structs.replace(request, tags=tags)
+    labels = _beside(request, body)
+    if request.principal.internal:
+        labels.pop(SHADOW_TAG, None)  # the id of a call, which we said ourselves
     recogniser = recogniser_of(worker) if policy.asks_names else None
-    call = CallScreen(policy, request, body, spoken, recogniser, gate=worker.screening)
+    call = CallScreen(policy, request, body, spoken, recogniser, labels=labels, gate=worker.screening)
     await call.read()
     return call
