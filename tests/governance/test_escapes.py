@@ -2,7 +2,9 @@ r"""Values in texts that are JSON, whose characters are written as `\u00fc`, are
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 
 import pytest
 
@@ -48,6 +50,49 @@ def test_json_in_a_text(times: int) -> None:
     )
 
 
+ASTRAL = (CustomKind(name="plan", action="mask", words=("𠮷野家 plan", "𐐷𐐷 x")),)
+
+
+def bold(text: str) -> str:
+    """In mathematical letters, which are beyond U+FFFF and read as plain ones."""
+    return "".join(chr(ord(each) - ord("a") + 0x1D41A) if each.isalpha() else each for each in text)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_character_of_two_halves(times: int) -> None:
+    """One beyond U+FFFF is one character, however it is written and wherever a stream is cut."""
+    policy = screening_policy({"plan": "mask", "email": "mask"}, custom=ASTRAL)
+    for value, mask in (
+        ("𠮷野家 Plan", "[PLAN]"),
+        ("𐐷𐐷@example.com", "𐐷𐐷@example.com"),
+        (bold("jane@example.com"), "[EMAIL]"),
+        ("jane\U000e0101@example.com", "[EMAIL]"),
+    ):
+        text = deep([f"😀 {value} 😀"], times)
+        expected = deep([f"😀 {mask} 😀"], times)
+        assert (screen_text(policy, text).text, streamed(policy, text)) == (expected, expected)
+        capitals = re.sub(r"(?<=\\u)[0-9a-f]{4}", lambda found: found[0].upper(), text)
+        assert screen_text(policy, capitals).findings == screen_text(policy, text).findings
+    for cut in range(len(text)):
+        screen = Screen(policy)
+        assert screen.feed(text[:cut]) + screen.feed(text[cut:]) + screen.finish() == expected
+
+
+@pytest.mark.parametrize(
+    "half", ["\\ud83d", "\\ude00", "\\ud83d\\ud83d", "\\ud83dx", "\\ud83d\\u00e", "\\ud83d" + "\\" * 6]
+)
+def test_half_a_character(half: str) -> None:
+    """Is one by itself that ends a value, and stays as it was written."""
+    policy = one_action()
+    for text in (
+        f"a@example.com{half}",
+        f"a@example.com{half} b@example.com",
+        f"{half}\\ude00 a@example.com",
+    ):
+        expected = text.replace("a@example.com", "[EMAIL]").replace("b@example.com", "[EMAIL]")
+        assert (screen_text(policy, text).text, streamed(policy, text)) == (expected, expected)
+
+
 def test_what_programs_escape_for_pages() -> None:
     """An angle bracket of `<jane@example.com>`, as Go writes it, is no part of an address."""
     text = r'{"from":"Jane \u003cjane@example.com\u003e"}'
@@ -89,11 +134,12 @@ def test_what_is_no_escape() -> None:
 def test_what_is_held() -> None:
     """No more characters than otherwise, each as long as it is written."""
     longest = "\\" * escapes.BACKSLASHES_MAX
-    for unit in ("0034", "0061", "00e9"):
+    hidden = (f"{longest}u200b", f"{longest}udb40{longest}udd01")
+    for unit, behind in itertools.product(("0034", "0061", "00e9"), hidden):
         screen = Screen(one_action())
         held = 0
         for _ in range(2_000):
-            screen.feed(f"{longest}u{unit}" + f"{longest}u200b" * INVISIBLE_MAX)
+            screen.feed(f"{longest}u{unit}" + behind * INVISIBLE_MAX)
             held = max(held, screen.held)
         assert held <= HELD_MAX * (1 + INVISIBLE_MAX) * escapes.CHARS_MAX
     screen = Screen(one_action())

@@ -2,7 +2,8 @@ r"""Characters that a text spells as `\u00fc`: programs that put JSON into a tex
 mostly write so what is beyond ASCII, and some `<`, `>`, `&` and `'` too.
 
 They are read wherever they stand, as nobody knows what in a text is JSON. JSON within JSON has two
-backslashes where it had one, and so on: up to BACKSLASHES_MAX are read.
+backslashes where it had one, and so on: up to BACKSLASHES_MAX are read. A character beyond U+FFFF is
+written as two of them, its halves.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import re
 from typing import Final
 
 BACKSLASHES_MAX: Final = 4
-CHARS_MAX: Final = BACKSLASHES_MAX + 5
-"""Of one that is read."""
+CHARS_MAX: Final = 2 * (BACKSLASHES_MAX + 5)
+"""Of a character that is read."""
 
 _SLASHES = rf"\\{{1,{BACKSLASHES_MAX}}}"
-_ESCAPE = re.compile(_SLASHES + "u([0-9a-fA-F]{4})")
-_BEGUN = re.compile(_SLASHES + r"(?:u[0-9a-fA-F]{0,3})?\Z")
+_FIRST, _SECOND = "[dD][89abAB][0-9a-fA-F]{2}", "[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(f"{_SLASHES}u(?:({_FIRST}){_SLASHES}u({_SECOND})|([0-9a-fA-F]{{4}}))")
+_BEGUN = re.compile(
+    rf"(?:{_SLASHES}u{_FIRST}(?:{_SLASHES}(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?"
+    rf"|{_SLASHES}(?:u[0-9a-fA-F]{{0,3}})?)\Z"
+)
 
 
 def begun(text: str) -> int:
@@ -32,11 +37,18 @@ def read(text: str) -> tuple[str, list[tuple[int, int]]]:
     longer: list[tuple[int, int]] = []
     done = size = 0
     for found in _ESCAPE.finditer(text):
-        parts += (text[done : found.start()], chr(int(found[1], 16)))
+        parts += (text[done : found.start()], _character(found))
         size += found.start() - done + 1
         done = found.end()
         longer.append((size, done - found.start() - 1))
     return "".join((*parts, text[done:])), longer
+
+
+def _character(found: re.Match[str]) -> str:
+    first, second, other = found.groups()
+    if other is not None:
+        return chr(int(other, 16))
+    return chr(0x10000 + ((int(first, 16) & 0x3FF) << 10) + (int(second, 16) & 0x3FF))
 
 
 def with_longer(gaps: tuple[tuple[int, int], ...], longer: list[tuple[int, int]]) -> list[tuple[int, int]]:

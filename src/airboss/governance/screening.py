@@ -7,7 +7,7 @@ even the longest candidate would have ended. Decisions therefore depend on the t
 each detector finds by itself; whatever any of them covers is replaced, so no part of a value is released.
 
 What is bounded: HELD_MAX characters are held (nine times as many where each is followed by all the invisible
-ones that are overlooked, and up to nine times that where they are escaped), however long a word, a number or
+ones that are overlooked, and up to 18 times that where they are escaped), however long a word, a number or
 a key goes on; a value that grows beyond its candidate (a key of any length) is dropped as it comes. A
 character costs a bounded number of steps.
 
@@ -282,7 +282,7 @@ class Screen:
         if self._observer is not None:
             self._observer.finish()
         if self._begun:
-            self._add(self._begun)
+            self._read(self._begun)
             self._begun = ""
         if self._finder is not None:
             self._name("", last=True)
@@ -310,7 +310,9 @@ class Screen:
         text = self._begun + text
         begun = escapes.begun(text)
         self._begun = text[begun:]
-        text = text[:begun]
+        self._read(text[:begun])
+
+    def _read(self, text: str) -> None:
         if "\\u" in text:
             read, longer = escapes.read(text)
             self._add(read, text, longer)
