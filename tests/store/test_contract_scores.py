@@ -325,6 +325,30 @@ def test_causes_that_may_quote_a_person_go_with_them(record_log: RecordLog) -> N
     assert shown(record_log, 1) == {"judge": None, "other": 0.5}
 
 
+@pytest.mark.words
+def test_labels_that_callers_gave_go_with_them(record_log: RecordLog) -> None:
+    """Whoever's call it is, and whoever gave it to theirs: a label is a caller's own words. Those of scorers
+    and reviewers are verdicts, and stay as numbers do."""
+    record_log.apply(move(1, user="ann"))
+    record_log.apply(move(2, start=100, user="bob"))
+    labels = [
+        score(1, 1, "Ann in Rome is cross", name="app"),
+        score(2, 1, "rude", name="tone", source="scorer"),
+        score(3, 1, "rude", name="seen", source="review"),
+        score(4, 2, "Ann likes Bob's", name="by_ann", user="ann"),
+        score(5, 2, "Bob", name="by_bob", user="bob"),
+    ]
+    record_log.put_scores(labels)
+    record_log.apply(feedback(score(6, 8, "x", user="ann"), score(7, 8, "Bob", name="other"), start=200))
+    assert record_log.erase({"ann": START + timedelta(days=1)})["ann"].scores == 3
+    assert record_log.erase({"ann": START + timedelta(days=1)})["ann"].scores == 0
+    assert shown(record_log, 1) == {"app": None, "tone": "rude", "seen": "rude"}
+    assert shown(record_log, 2) == {"by_ann": None, "by_bob": "Bob"}
+    assert record_log.scores_of([call_id(2)])[0].unscored == "erased"
+    record_log.apply(move(8, start=210))
+    assert shown(record_log, 8) == {"helpfulness": None, "other": "Bob"}
+
+
 def test_what_scores_say_is_narrowed_by_their_records(record_log: RecordLog) -> None:
     """By what the records have, whenever they began and whichever time counts; by nothing it is of all."""
     fields: list[dict[str, Any]] = [

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from airboss.store import duckdb_scores
 from airboss.store.duckdb import DuckDBRecordLog
+from airboss.store.joining import blank_score, read_score
 from tests.store.samples import call_id, move
 from tests.store.test_contract_scores import feedback, score
 
@@ -42,3 +46,14 @@ def test_comments_and_users_go_and_values_stay(tmp_path: Path) -> None:
     late = log.scores_of([call_id(8), call_id(9)])
     assert [(each.comment, each.user) for each in late] == [(None, None), ("by bob", "bob")]
     log.close()
+
+
+@pytest.mark.parametrize("label", ["x", "é", "Ann", "Ann in Rome", "é" * 64, 1.5, True])
+def test_feedback_without_its_words_is_not_longer(label: str | float | bool) -> None:
+    """It is written over what was there, in a journal; a number stays."""
+    given = score(1, 1, label, user="ann")
+    blank = blank_score(given)
+    assert len(blank) <= len(msgspec.json.encode(given))
+    read = read_score(blank)
+    assert (read.user, read.value) == (None, None if isinstance(label, str) else label)
+    assert blank_score(read) == blank

@@ -17,7 +17,7 @@ from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
-from airboss.store.score_rows import FEW, check, score_of, values_of
+from airboss.store.score_rows import CALLERS_LABEL, FEW, check, score_of, values_of
 
 COLUMNS: Final = {
     **dict.fromkeys(("id", "record_id", "name", "source", "by"), "String"),
@@ -113,7 +113,7 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     """Take a person out of the scores, as `duckdb_scores.erase`."""
     mine = (
         '(record_id in $ids or "user" = $user) and (comment is not null or "user" is not null'
-        " or unscored not in ($erased, $taken_back))"
+        f" or unscored not in ($erased, $taken_back) or {CALLERS_LABEL})"
     )
     asked: dict[str, Any] = {
         "ids": list(record_ids),
@@ -125,7 +125,8 @@ def erase(house: ClickHouse, *, user: str, record_ids: Collection[str]) -> int:
     if attached:
         house.run(
             f'alter table scores{house.on_cluster} update comment = null, "user" = null,'
-            f" unscored = if(unscored <> $taken_back, $erased, unscored) where {mine}",
+            f" label = if({CALLERS_LABEL}, null, label),"
+            f" unscored = if({CALLERS_LABEL} or unscored <> $taken_back, $erased, unscored) where {mine}",
             asked,
             hard=True,
         )

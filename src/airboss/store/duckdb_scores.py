@@ -17,7 +17,7 @@ from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
 from airboss.store.rows import aware, naive
-from airboss.store.score_rows import FEW, check, score_of, values_of
+from airboss.store.score_rows import CALLERS_LABEL, FEW, check, score_of, values_of
 
 _scores: Final = msgspec.json.Decoder(Score)
 
@@ -114,17 +114,20 @@ def drop(connection: Connection, score_ids: Collection[str]) -> None:
 
 
 def erase(connection: Connection, *, user: str | None, record_ids: Collection[str]) -> int:
-    """Take a person out of the scores: comments, causes of having no value and users of these records' scores
-    and of all that `user` gave, waiting ones included. Names and values stay, so that means hold. Returns how
-    many rows had anything to take out."""
+    """Take a person out of the scores: comments, callers' labels, causes of having no value and users of
+    these records' scores and of all that `user` gave, waiting ones included. Names and other values stay, so
+    that means hold. Returns how many rows had anything to take out."""
     mine = (
         '(record_id in (select unnest($ids::varchar[])) or "user" = $user) and (comment is not null or'
-        ' "user" is not null or unscored not in ($erased, $taken_back))'
+        f' "user" is not null or unscored not in ($erased, $taken_back) or {CALLERS_LABEL})'
     )
     asked = {"ids": list(record_ids), "user": user, "erased": ERASED, "taken_back": TAKEN_BACK}
     ((attached,),) = run(connection, f"select count(*) from scores where {mine}", asked)  # noqa: S608 - fixed
     if attached:
-        blank = 'comment = null, "user" = null, unscored = if(unscored <> $taken_back, $erased, unscored)'
+        blank = (
+            f'comment = null, "user" = null, label = if({CALLERS_LABEL}, null, label),'
+            f" unscored = if({CALLERS_LABEL} or unscored <> $taken_back, $erased, unscored)"
+        )
         run(connection, f"update scores set {blank} where {mine}", asked)  # noqa: S608 - as above
     texts = [_scores.decode(text) for (text,) in run(connection, "select score from waiting_scores")]
     named = [

@@ -34,7 +34,12 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 def has_words(score: Score) -> bool:
     """Whether it names somebody, or says anything but its value. What a judge says may quote the call."""
-    return bool(score.user or score.comment or has_cause(score))
+    return bool(score.user or score.comment or has_cause(score) or is_callers_label(score))
+
+
+def is_callers_label(score: Score) -> bool:
+    """Whether its value is words of a caller: no number, and no label of a scorer or reviewer."""
+    return score.source == "human" and isinstance(score.value, str)
 
 
 def has_cause(score: Score) -> bool:
@@ -45,10 +50,12 @@ def has_cause(score: Score) -> bool:
 
 def wordless(score: Score) -> Score:
     """It without who gave it and what they wrote; as JSON it is not longer."""
-    cause = score.unscored
-    if cause is not None and cause != TAKEN_BACK:
+    cause, value = score.unscored, score.value
+    if isinstance(value, str) and is_callers_label(score):
+        cause, value = ERASED[: len(value)], None
+    elif cause is not None and cause != TAKEN_BACK:
         cause = ERASED[: len(cause)]
-    return msgspec.structs.replace(score, user=None, comment=None, unscored=cause)
+    return msgspec.structs.replace(score, user=None, comment=None, value=value, unscored=cause)
 
 
 def settle(given: Sequence[Score], there: Iterable[Score]) -> Settled:

@@ -8,6 +8,9 @@ from typing import Any, Final, get_args
 
 from airboss.domain.score import Score, ScoreCondition, ScoreSource, ScoreValue
 
+CALLERS_LABEL: Final = "(source = 'human' and label is not null)"
+"""As `opinions.is_callers_label`."""
+
 FEW: Final = 1_000
 """As many waiting scores are looked through from their side."""
 
