@@ -54,6 +54,8 @@ def test_letters_are_shown_and_tried_again(run: Run, tmp_path: Path) -> None:
         {"taken": 0, "left": 1},
         {"taken": 3, "left": 1},
     ]
+    readings = [json.loads(line)["detail"] for line in out.splitlines() if "records.read" in line]
+    assert readings == [{"dead_letters": True}] * 3, "who reads them is written down each time"
 
 
 def test_none_is_well(run: Run, api: AdminApi) -> None:

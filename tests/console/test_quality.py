@@ -75,6 +75,7 @@ def test_a_judge_that_gave_no_score_is_told_of(fresh: LoopSite) -> None:
     person = fresh.person()
     page = shown(person, "/quality?range=24h")
     assert f"No call got this score, {len(calls)} should have. The newest of them: no verdict" in page.text
+    assert {"one_by_one": True} in [each[3] for each in fresh.audit.entries], "a cause may quote the call"
     assert f"/records/{calls[0]}" in hrefs(page)
     assert not [each for each in hrefs(page) if "score=tone" in each], "they would lead to no calls"
     assert "should have" not in shown(person, "/quality?range=24h&deployment=assistant").text

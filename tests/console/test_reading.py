@@ -116,6 +116,20 @@ def test_comments_are_words(site: Site, what: dict[str, Any]) -> None:
     assert details(site) == [{"one_by_one": True}]
 
 
+def test_dead_letters_are_what_people_said(site: Site) -> None:
+    """The page that shows how they begin leaves a leaf in a while; a status, which is asked for all the time,
+    tells only why they are none."""
+    program = site.program()
+    letters = program.get("/api/v1/status").json()["journal"]["dead_letters"]
+    assert [bool(each["why"]) for each in letters] == [True, True]
+    assert [each["excerpt"] for each in letters] == ["", ""]
+    assert details(site) == []
+    person = site.person()
+    for _ in range(2):
+        assert "alert(1)" in person.get("/system").text
+    assert details(site) == [{"dead_letters": True}]
+
+
 def test_a_full_disk_keeps_nobody_from_looking(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

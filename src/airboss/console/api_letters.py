@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from airboss.console.desk import Desk
+from airboss.console.reading import note_letters
 from airboss.console.route import Call, Route
 from airboss.domain.status import DeadLetter
 
@@ -29,9 +30,10 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     letters: tuple[DeadLetter, ...]
 
 
-def list_letters(desk: Desk, _call: Call) -> LettersAnswer:
+def list_letters(desk: Desk, call: Call) -> LettersAnswer:
     """GET /api/v1/dead-letters."""
     found = desk.letters()
+    note_letters(desk, call, found)
     return LettersAnswer(count=len(found), letters=tuple(found[:SHOWN_MAX]))
 
 
@@ -39,6 +41,7 @@ def retry(desk: Desk, call: Call) -> RetryAnswer:
     """POST /api/v1/dead-letters/retry."""
     taken, left = desk.retry_letters()
     desk.note(call, "records.retry", "dead letters", {"taken": taken, "left": len(left)})
+    note_letters(desk, call, left)
     return RetryAnswer(taken=taken, left=len(left), letters=tuple(left[:SHOWN_MAX]))
 
 

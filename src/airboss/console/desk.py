@@ -265,11 +265,14 @@ class Desk:
         )
 
     def status_for(self, caller: Caller) -> SystemStatus:
-        """How everything stands. What dead letters begin with, and why they are none, is for readers."""
+        """How everything stands. Why dead letters are none is for readers; how they begin is not told, as it
+        is asked for all the time, and that would be a reading (`console.reading`)."""
         found = self.status()
-        if caller.may("reader"):
-            return found
-        return msgspec.structs.replace(found, journal=msgspec.structs.replace(found.journal, dead_letters=()))
+        letters = found.journal.dead_letters if caller.may("reader") else ()
+        bare = tuple(msgspec.structs.replace(each, excerpt="") for each in letters)
+        return msgspec.structs.replace(
+            found, journal=msgspec.structs.replace(found.journal, dead_letters=bare)
+        )
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread. Raises StoreUnavailable when it takes longer than `READ_S`."""

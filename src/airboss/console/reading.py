@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import RecordFilter
+from airboss.domain.status import DeadLetter
 
 if TYPE_CHECKING:
     from airboss.console.desk import Asked, Desk
@@ -91,6 +92,15 @@ def note_one(desk: Desk, call: Asked) -> None:
         return
     if _write_leaf(desk, call, {"one_by_one": True}):
         desk.readings.begin(call.actor, "one", where, call.now)
+
+
+def note_letters(desk: Desk, call: Asked, letters: Sequence[DeadLetter]) -> None:
+    """Say that somebody reads what these dead letters hold: once in a while."""
+    where = RecordFilter()
+    if not letters or desk.readings.goes_on(call.actor, "letters", where, call.now):
+        return
+    if _write_leaf(desk, call, {"dead_letters": True}):
+        desk.readings.begin(call.actor, "letters", where, call.now)
 
 
 def note_copy(desk: Desk, call: Asked, subject: str, part: str) -> None:

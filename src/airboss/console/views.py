@@ -37,7 +37,7 @@ from airboss.console.query import (
     no_record,
     read_filter,
 )
-from airboss.console.reading import note_one
+from airboss.console.reading import note_letters, note_one
 from airboss.console.render import Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
@@ -291,11 +291,14 @@ def request_body(desk: Desk, seen: Visit) -> bytes:
 def system(desk: Desk, seen: Visit) -> View:
     """Processes, replicas, journal. It needs no record store."""
     status = desk.status_for(seen.caller)
+    letters = desk.status().journal.dead_letters if seen.caller.may("reader") else ()
+    note_letters(desk, asking(seen), letters)
     nodes = desk.nodes.all() if desk.nodes is not None else ()
     return View(
         "system.html",
         nodes=nodes,
         s=status,
+        letters=letters,
         findings=(*system_findings(status), *node_findings(nodes, desk.clock.now())),
         versions=[("Python", platform.python_version()), *library_versions()],
     )

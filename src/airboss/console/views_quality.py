@@ -24,7 +24,7 @@ from airboss.console.eval_story import (
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
-from airboss.console.reading import note_copy
+from airboss.console.reading import note_copy, note_one
 from airboss.console.render import Visit
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
@@ -48,12 +48,15 @@ def scores(desk: Desk, seen: Visit) -> View:
     period = period_of(desk, seen)
     chosen = seen.params.get("deployment")
     shown = panels(desk, period, deployment=chosen)
+    failed = [last_failure(desk, period, each) if each.unscored else None for each in shown]
+    if any(failed) and seen.caller.may("reader"):  # who are told the causes, which may quote a call
+        note_one(desk, asking(seen))
     return View(
         "quality.html",
         period=period,
         keep=seen.params,
         chosen=chosen,
-        panels=[(each, last_failure(desk, period, each) if each.unscored else None) for each in shown],
+        panels=list(zip(shown, failed, strict=True)),
         believed=believed(desk, period, seen.params),
         names=release_names(desk),
     )

@@ -53,7 +53,7 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A frame that could not become a record, or feedback without one: `why`, where it lay, how long it is,
-    and how it begins."""
+    and how it begins (empty in a status)."""
 
     segment: str
     offset: int
