@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from airboss.cli import api
 from airboss.domain.errors import DataDirLocked
+from airboss.store.datadir import DataDir
 from tests.cli.running import COMMAND, environment, up
+from tests.support.started import started
 from tests.support.wait import until
 
 
@@ -28,7 +31,8 @@ def child(tmp_path: Path) -> Iterator[int]:
         until(lambda: [name for name, pid in pids.items() if _lives(pid)] == ["gateway-0"])
         yield pids["gateway-0"]
     finally:
-        os.kill(pids["gateway-0"], signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pids["gateway-0"], signal.SIGKILL)
         until(lambda: not _lives(pids["gateway-0"]))
 
 
@@ -68,3 +72,16 @@ def test_children_that_do_not_end_are_told(
     ):
         pass
     assert _lives(child)
+
+
+def test_a_role_that_is_started_alone_waits_for_the_end_of_the_children(child: int, tmp_path: Path) -> None:
+    """It does not tell of an Airboss that runs it, where none does."""
+    store = [*COMMAND, "store", "--data-dir", "data"]
+    with started(store, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=3.0)
+        os.kill(child, signal.SIGCONT)
+        until(DataDir(tmp_path / "data").socket_path.exists)
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told

@@ -39,6 +39,8 @@ ADMIN_KEY_ENV = "AIRBOSS_ADMIN_KEY"
 API_KEY_ENV = "AIRBOSS_API_KEY"
 ADMIN_KEY_CHARS_MIN = 16
 """Guesses are slowed down to ten a minute from one address; a preset key must be worth that."""
+LAST_RUN_S = 40.0
+"""So long we wait for what the last run left behind: a gateway may be finishing calls for 30 s."""
 VERB_S = 10.0
 """So long a verb, such as `airboss status`, may have the data of a stopped Airboss on a busy machine."""
 
@@ -89,7 +91,8 @@ def role_lock(data: DataDir) -> Iterator[None]:
     """Hold the data directory for a role that was started alone; under `airboss up` its lock was handed down.
 
     Roles started alone share the lock among themselves and exclude `airboss up`. What is written meanwhile is
-    closed to others. A verb that looks at what is stopped is waited for. Raises DataDirLocked.
+    closed to others. A verb that looks at what is stopped is waited for, and so are the children of an
+    `airboss up` that was killed. Raises DataDirLocked.
     """
     if LIFELINE_ENV in os.environ:
         with private():
@@ -101,13 +104,16 @@ def role_lock(data: DataDir) -> Iterator[None]:
         os.fdopen(os.open(data.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file,
         ExitStack() as held,
     ):
-        deadline = time.monotonic() + VERB_S
+        began = time.monotonic()
         while not _shared(data, file.fileno(), held):
-            if running(data.path) is not None or time.monotonic() >= deadline:
+            up, waited_s = running(data.path), time.monotonic() - began
+            if up is not None and alive(up.pid):
                 raise DataDirLocked(
-                    f"{data.path} is open in another Airboss (process {data.holder()}), which runs this role"
+                    f"{data.path} is open in another Airboss (process {up.pid}), which runs this role"
                     " itself; stop that one, or choose another with --data-dir"
                 )
+            if waited_s >= (VERB_S if up is None else LAST_RUN_S):
+                raise DataDirLocked(data.lock_message())
             time.sleep(0.02)
         os.ftruncate(file.fileno(), 0)
         os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)

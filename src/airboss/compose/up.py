@@ -23,6 +23,7 @@ from airboss.compose.own_file import differs
 from airboss.compose.parts import (
     ADMIN_KEY_ENV,
     API_KEY_ENV,
+    LAST_RUN_S,
     internal_key,
     ledger_notes,
     models_of,
@@ -59,8 +60,6 @@ log = logging.getLogger("airboss.up")
 
 STARTER_KEY = "default"
 """Name of the data-plane key that `airboss up` prints."""
-LAST_RUN_S = 40.0
-"""So long we wait for what the last run left behind: a gateway may be finishing calls for 30 s."""
 
 
 class UpOptions(msgspec.Struct, frozen=True, kw_only=True):

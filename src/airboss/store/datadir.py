@@ -271,7 +271,7 @@ class DataDir:
             if held is not None:
                 return held
             if time.monotonic() >= deadline:
-                raise DataDirLocked(self._lock_message())
+                raise DataDirLocked(self.lock_message())
             time.sleep(0.02)
 
     def holder(self) -> int | None:
@@ -315,7 +315,8 @@ class DataDir:
             raise ValueError(f"{name!r} cannot be the name of a secret")
         return self.secrets_dir / name
 
-    def _lock_message(self) -> str:
+    def lock_message(self) -> str:
+        """Who has the directory, and what to do."""
         pid = self.holder()
         who = "another Airboss" if pid is None else f"another Airboss (process {pid})"
         if pid is not None and not alive(pid):
