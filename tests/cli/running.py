@@ -106,7 +106,7 @@ def up(root: Path, *arguments: str, **extra: str) -> Iterator[Running]:
         finally:
             process.terminate()
             try:
-                process.wait(40)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -45,7 +45,7 @@ def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.
         pid = int((tmp_path / ".airboss" / "lock").read_text())
         assert alive(pid)
         demo.send_signal(number)
-        assert demo.wait(30) == code
+        assert demo.wait(60) == code
         until(lambda: not alive(pid))
     finally:
         demo.kill()

@@ -378,7 +378,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
         connection, _ = server.accept()
         connection.recv(10)
         process.send_signal(2)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         connection.close()
     assert (process.returncode, out, err) == (130, b"", b"")
 

@@ -246,7 +246,7 @@ def followed(api: AdminApi, expected: list[dict[str, Any]]) -> str:
         lines = [json.loads(process.stdout.readline())["id"] for _ in expected]
         assert lines == [each["id"] for each in expected]
         process.send_signal(2)
-        rest, err = process.communicate(timeout=20)
+        rest, err = process.communicate(timeout=60)
     assert (process.returncode, rest) == (0, "")
     return str(err)
 

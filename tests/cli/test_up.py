@@ -38,7 +38,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def get(url: str, key: str | None = None) -> int:
     """The status of a GET."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.request("GET", parts.path, headers={"authorization": f"Bearer {key}"} if key else {})
     status = connection.getresponse().status
     connection.close()
@@ -84,7 +84,7 @@ def test_status_shows_what_runs(running: Running) -> None:
 def test_a_failed_call_is_recorded(running: Running) -> None:
     """A call that no provider answers stands in `airboss records` a moment later."""
     parts = urlsplit(running.ready["base_url"])
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}], "user": "ann"})
     connection.request(
         "POST", "/v1/chat/completions", body, {"authorization": f"Bearer {running.ready['api_key']}"}
@@ -209,7 +209,7 @@ def test_what_was_changed_is_served_once_the_verb_has_ended(running: Running) ->
 def models(running: Running) -> bytes:
     """What /v1/models says."""
     parts = urlsplit(running.ready["base_url"])
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {running.ready['api_key']}"})
     answer = connection.getresponse().read()
     connection.close()
@@ -408,7 +408,7 @@ def test_a_stop_waits_for_no_idle_client_over_tls(tmp_path: Path) -> None:
         port = urlsplit(running.ready["base_url"]).port
         trusting = ssl.create_default_context(cafile=cert)
         with (
-            socket.create_connection(("127.0.0.1", port or 0), timeout=30) as raw,
+            socket.create_connection(("127.0.0.1", port or 0), timeout=60) as raw,
             trusting.wrap_socket(raw, server_hostname="127.0.0.1") as client,
         ):
             client.sendall(b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n")

@@ -324,10 +324,10 @@ def test_numbers_live_without_a_reload(browser: Browser) -> None:
         until(lambda: site.hub and site.hub.news)  # the watcher knows where things stand
         site.clock.forward(5)
         put_more(log)
-        expect(page.locator(".card .value").first).to_have_text("51", timeout=10_000)
+        expect(page.locator(".card .value").first).to_have_text("51")
         assert page.evaluate("window.here") is True
         assert page.locator(".plot canvas").count() == 6
-        expect(other.locator("#fresh")).to_be_visible(timeout=10_000)
+        expect(other.locator("#fresh")).to_be_visible()
         other.click("#fresh")
         expect(other.locator(".found b")).to_have_text("51")
         page.click("#beat")

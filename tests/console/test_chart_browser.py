@@ -30,4 +30,4 @@ def test_what_stands_alone_is_seen() -> None:
         page.add_init_script(COUNTED)
         page.goto(f"{address}/explore?range=1h&group_by=deployment")
         # Of latency and time to the first token, which are nowhere between.
-        page.wait_for_function(f"window.dots >= {2 * LONE}", timeout=5_000)
+        page.wait_for_function(f"window.dots >= {2 * LONE}")

@@ -40,7 +40,7 @@ class Gateway:
 
     def ask(self, calls: Sequence[Call]) -> Sequence[Answer]:
         """As `plays.Ask`."""
-        assert self.may.wait(20)
+        assert self.may.wait(60)
         self.asked += calls
         return [
             Answer(

@@ -81,7 +81,7 @@ def test_a_change_that_takes_long_is_answered_with_what_was_done(
             assert not post.done()
         finally:
             end.set()
-        answer = post.result(timeout=30)
+        answer = post.result(timeout=60)
     shows_a_new_key(answer)
 
 
@@ -101,14 +101,14 @@ def test_a_change_that_cannot_begin_is_told_so(site: Governed, monkeypatch: pyte
         try:
             names = [f"k{number}" for number in range(READERS_MAX + 1)]
             posts = [pool.submit(program.post, "/api/v1/keys", json={"name": name}) for name in names]
-            refused = next(as_completed(posts, timeout=30)).result()
+            refused = next(as_completed(posts, timeout=60)).result()
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
             assert "nothing was changed" in refused.json()["error"]["message"]
             monkeypatch.setattr(desk, "READ_S", patient)  # as long as a busy machine may need
             assert program.get("/api/v1/keys").status_code == 200
         finally:
             end.set()
-        assert sorted(post.result(timeout=30).status_code for post in posts) == [200] * READERS_MAX + [503]
+        assert sorted(post.result(timeout=60).status_code for post in posts) == [200] * READERS_MAX + [503]
 
 
 def test_only_what_gateways_must_see_is_waited_for(site: Governed) -> None:
@@ -136,8 +136,8 @@ def test_who_waits_keeps_nobody_from_reading(site: Governed) -> None:
             names = [f"k{number}" for number in range(READERS_MAX)]
             posts = [pool.submit(program.post, "/api/v1/keys", json={"name": name}) for name in names]
             until(lambda: {each.name for each in site.ledger.all_keys()} >= set(names))
-            seen = pool.submit(program.get, "/api/v1/keys").result(timeout=30)
+            seen = pool.submit(program.get, "/api/v1/keys").result(timeout=60)
             assert seen.status_code == 200
-            assert [post.result(timeout=30).status_code for post in posts] == [200] * READERS_MAX
+            assert [post.result(timeout=60).status_code for post in posts] == [200] * READERS_MAX
         finally:
             end.set()

@@ -58,7 +58,7 @@ class Ledger:
     def whole(self) -> SystemStatus:
         """How everything stands."""
         self.asked += 1
-        self.let_go.wait(30)
+        self.let_go.wait(60)
         if self.refuses:
             raise SetupError(self.refuses)
         return msgspec.structs.replace(OWN, plan_number=7)
@@ -99,11 +99,11 @@ def test_one_that_hangs_is_waited_for_once(ledger: Ledger, monkeypatch: pytest.M
     for _ in range(20):
         assert status().ledger_trouble == "the ledger does not answer"
     assert ledger.asked == 1
-    monkeypatch.setattr(lately, "SILENT_S", 30.0)
+    monkeypatch.setattr(lately, "SILENT_S", 60.0)
     ledger.let_go.set()
     stuck = status._stuck
     assert stuck is not None
-    stuck.result(30)
+    stuck.result(60)
     assert status().plan_number == 7
 
 

@@ -303,7 +303,7 @@ def test_one_slow_notifier_holds_up_no_other(store: SqlAlertStore, receiver: Rec
     with socket.create_server(("127.0.0.1", 0)) as silent:
         slow = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         notifiers = {"ops": NotifierConfig(webhook=receiver.url), "slow": NotifierConfig(webhook=slow)}
-        to = WebhookSender(lambda: notifiers, str, timeout_s=5.0)
+        to = WebhookSender(lambda: notifiers, str, timeout_s=60.0)
         for number, notifier in ((1, "slow"), (2, "ops")):
             fields = {"notifier": notifier, "created_at": clock.now(), "due_at": clock.now()}
             store.add_notification(note(number, **fields))

@@ -38,7 +38,7 @@ class Hangs(MemoryRecordLog):
     ) -> Sequence[WatchedCall]:
         """As `RecordLog.watched`."""
         self.asked.set()
-        assert self.let.wait(30)
+        assert self.let.wait(120)
         return super().watched(deployment, after=after, until=until, without_key=without_key, limit=limit)
 
 

@@ -200,7 +200,7 @@ def test_a_server_that_never_comes_to_an_end_is_cut_off(said: bytes, cause: str,
         began = time.monotonic()
         answer = told({"port": server.getsockname()[1], "tls": tls}, whole_s=2.0)
         assert answer == cause
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
 
 def drip(connection: socket.socket, said: bytes) -> None:
@@ -222,14 +222,14 @@ def test_a_farewell_without_end_is_cut_off(inbox: Inbox) -> None:
 
     class Clinging(SMTP):
         async def smtp_QUIT(self, _arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
-            while time.monotonic() < began + 20:
+            while time.monotonic() < began + 60:
                 await self.push("221-and more")
 
     began = time.monotonic()
     server = served(Clinging, inbox)
     try:
-        assert told({"port": server.port, "tls": "off"}, whole_s=1.0) is None
-        assert time.monotonic() - began < 10
+        assert told({"port": server.port, "tls": "off"}, whole_s=2.0) is None
+        assert time.monotonic() - began < 30
     finally:
         server.stop()
     assert len(inbox.got) == 1

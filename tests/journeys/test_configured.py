@@ -20,7 +20,7 @@ def applied(page: Page, why: str) -> None:
     page.click("text=See what changes")
     page.fill("[name=reason]", why)
     page.click("button:has-text('Apply')")
-    expect(page.locator(".said-done")).to_be_visible(timeout=30_000)
+    expect(page.locator(".said-done")).to_be_visible()
 
 
 def test_a_policy_and_an_alias_from_a_browser(provider: FakeProvider, tmp_path: Path) -> None:
@@ -37,12 +37,12 @@ def test_a_policy_and_an_alias_from_a_browser(provider: FakeProvider, tmp_path: 
         page.request.post(f"{url}/login", form={"key": airboss.ready["admin_key"]}, headers={"origin": url})
         page.goto(f"{url}/governance")
         page.click("text=Set one up here")
-        expect(page.locator("main")).to_contain_text("as in force", timeout=30_000)
+        expect(page.locator("main")).to_contain_text("as in force")
         assert 'prompt = "Be kind."' in page.locator("#text").input_value()
         assert airboss.chat(SAID, model="helper").status_code == 404
 
         page.locator("#piece-policy button[name=add]").click()
-        expect(page.locator("#changes")).to_contain_text("other settings", timeout=30_000)
+        expect(page.locator("#changes")).to_contain_text("other settings")
         field = page.locator("#text")
         field.fill(
             field.input_value().replace(

@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.shop.hold is not None:
             self.wfile.write(out[: len(out) // 2])
             self.shop.half.set()
-            self.shop.hold.wait(30)
+            self.shop.hold.wait(60)
             out_rest = out[len(out) // 2 :]
         else:
             out_rest = out

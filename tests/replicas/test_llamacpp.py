@@ -94,7 +94,7 @@ def engine(*, lifeline: int | None = None, stderr: IO[str] | None = None, **more
             yield running
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -223,7 +223,7 @@ def test_a_closed_connection_frees_the_slot(running: Engine, stream: bool) -> No
     """When the client goes away in the middle of an answer, streamed or whole, its slot is soon free."""
     until(lambda: running.busy() == 0)
     parts = urlsplit(running.url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.request(
         "POST",
         "/v1/chat/completions",
@@ -246,7 +246,7 @@ def test_ends_with_its_parent() -> None:
     with engine(lifeline=read) as started:
         os.close(read)
         os.close(write)
-        assert started.process.wait(20) == 0
+        assert started.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -254,7 +254,7 @@ def test_ends_on_a_signal(number: signal.Signals) -> None:
     """SIGTERM and SIGINT end the engine with status 0, though an answer is under way."""
     with engine() as started:
         parts = urlsplit(started.url)
-        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         connection.request(
             "POST", "/v1/chat/completions", json.dumps(LONG), {"content-type": "application/json"}
         )
@@ -301,7 +301,7 @@ def test_a_stuck_engine_ends(tmp_path: Path) -> None:
     schema = {"type": "string", "pattern": "^((a?){30}){30}$"}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     with log.open("w") as stderr, engine(stderr=stderr, stall_s=2.0) as started:
-        assert moving(started.url, timeout_s=2)
+        assert moving(started.url, timeout_s=60)
         with pytest.raises(httpx2.RemoteProtocolError):
             started.client.post("/v1/chat/completions", json={"messages": ASK, "response_format": form})
         assert started.process.wait(60) == 1
@@ -311,7 +311,7 @@ def test_a_stuck_engine_ends(tmp_path: Path) -> None:
 
 def refused(**options: Any) -> str:
     """What an engine that cannot start says."""
-    done = subprocess.run(command(options), capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command(options), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr

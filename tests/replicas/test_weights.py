@@ -197,7 +197,7 @@ print(fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r})))"
     gate = Barrier(3)
 
     def thread() -> Path:
-        gate.wait(10)
+        gate.wait(60)
         return get(shop, tmp_path)
 
     command = [sys.executable, "-c", script]
@@ -210,7 +210,7 @@ print(fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r})))"
         found = [pool.submit(thread) for _ in range(3)]
         assert shop.half.wait(60)
         shop.hold.set()
-        assert {f.result(20) for f in found} == {tmp_path / f"{SHA}.gguf"}
+        assert {f.result(60) for f in found} == {tmp_path / f"{SHA}.gguf"}
         assert process.stdout.readline() == f"{tmp_path / f'{SHA}.gguf'}\n"
     assert len(shop.served) == 1
 

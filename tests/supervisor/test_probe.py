@@ -30,13 +30,13 @@ def asked(probe: Probe) -> Health:
     return asyncio.run(main())
 
 
-def probed(answer: Answer, *, pid: int | None = None) -> Health:
+def probed(answer: Answer, *, pid: int | None = None, timeout_s: float = 60.0) -> Health:
     """What the probe says of a server that answers so."""
 
     async def main() -> Health:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        health = await http_probe(f"http://127.0.0.1:{port}/health", timeout_s=0.3)(pid or os.getpid())
+        health = await http_probe(f"http://127.0.0.1:{port}/health", timeout_s=timeout_s)(pid or os.getpid())
         server.close()
         return health
 
@@ -95,7 +95,7 @@ def test_silence_at_work_is_busy(code: str, expected: Health) -> None:
             else:
                 assert process.stdout is not None
                 process.stdout.readline()
-            assert probed(silent, pid=process.pid) == expected
+            assert probed(silent, pid=process.pid, timeout_s=0.3) == expected
         finally:
             process.kill()
 
@@ -116,7 +116,7 @@ def test_who_computes_and_gets_no_processor_is_busy() -> None:
         os.sched_setscheduler(last, os.SCHED_IDLE, os.sched_param(0))
         computing()
         before = cpu_s(last)
-        assert probed(silent, pid=last) == "busy"
+        assert probed(silent, pid=last, timeout_s=0.3) == "busy"
         assert cpu_s(last) - before < 0.03, "a tenth of a core: nobody else computed"
 
 

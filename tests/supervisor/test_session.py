@@ -93,7 +93,7 @@ def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pyt
         def keep(self) -> None:
             nonlocal asked
             asked += 1
-            answers.wait(20)
+            answers.wait(60)
 
         def saw(self, _statuses: object) -> None:
             """Nothing follows."""

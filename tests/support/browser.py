@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from starlette.applications import Starlette
 
 from airboss.console.protocol import BoundedProtocol
@@ -32,6 +32,8 @@ ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 60_000
+"""So long what is expected of a page is waited for; Playwright would for five seconds."""
 
 
 def chromium() -> str:
@@ -49,6 +51,7 @@ def chromium() -> str:
 def launched() -> Iterator[Browser]:
     """A browser of our own."""
     path = chromium()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGS)
         try:
