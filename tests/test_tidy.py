@@ -162,6 +162,7 @@ TOUCHES: Mapping[str, str] = {
     "store/migrations/versions/v0006_user_spends.py": "alembic sqlalchemy",
     "store/migrations/versions/v0007_proposals.py": "alembic sqlalchemy",
     "store/migrations/versions/v0008_added_items.py": "alembic sqlalchemy",
+    "store/migrations/versions/v0009_changed_items.py": "alembic sqlalchemy",
     "store/proposals.py": "sqlalchemy",
     "store/parquet.py": "duckdb tempfile",
     "store/whole_file.py": "os",

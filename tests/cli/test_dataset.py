@@ -131,7 +131,7 @@ def test_a_file_that_is_too_large_is_said(
     run: Run, api: AdminApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not read further."""
-    monkeypatch.setattr("airboss.cli.dataset.FILE_BYTES_MAX", 5)
+    monkeypatch.setattr("airboss.cli.dataset_words.FILE_BYTES_MAX", 5)
     file = tmp_path / "f.jsonl"
     file.write_bytes(b"x" * 6)
     code, _, err = run("dataset", "create", "golden", "--file", str(file), "--url", api.url)

@@ -25,6 +25,7 @@ from tests.cli.running import COMMAND, environment
 from tests.store.ledgers import key, plan
 from tests.support import postgres
 from tests.support.kept_keys import put_key
+from tests.support.older_ledger import without_versions
 from tests.support.started import started
 from tests.support.wait import until
 
@@ -205,9 +206,7 @@ def test_a_ledger_of_an_older_airboss_is_brought_forward(run: Run, data: DataDir
     with closing(SqlLedger(data.ledger_url)) as ledger, ledger._writer.begin() as connection:
         connection.exec_driver_sql("DROP TABLE user_spends")
         connection.exec_driver_sql("DROP TABLE proposals")
-        connection.exec_driver_sql("DROP INDEX ix_datasets_root")
-        for table, column in (("datasets", "root"), ("datasets", "grown"), ("dataset_items", "since")):
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        without_versions(connection.exec_driver_sql)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
     (data.path / "newer").mkdir()
     code, _, err = move(run, data)

@@ -99,6 +99,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("datasets", {"name": "other", "jsonl": JSONL}),
         ("datasets/smoke/holdout", {"why": "to see"}),
         ("datasets/smoke/add", {"jsonl": '{"input": "Say more"}'}),
+        ("datasets/smoke/change", {"jsonl": '{"input": "Say 7", "expected": "More."}'}),
         ("datasets/smoke/delete", {}),
         ("evals", EVAL),
         ("jobs/JOB/cancel", {}),

@@ -27,6 +27,7 @@ from airboss.store.datadir import DataDir
 from airboss.store.evals import SqlEvalStore
 from tests.evaluations.support import NOW, item, now
 from tests.store.ledgers import KINDS, empty_url
+from tests.support.older_ledger import without_versions
 
 SEED = 20261201
 FIRST = [item("a", "1", part="train"), item("b", "2", part="validation"), item("c", "3", part="holdout")]
@@ -237,9 +238,7 @@ def test_a_ledger_of_before_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.
         old = Library(store, now).find("n")
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE dataset_items SET dataset = ?", (old.digest,))
-        connection.execute("DROP INDEX ix_datasets_root")
-        for table, column in (("datasets", "root"), ("datasets", "grown"), ("dataset_items", "since")):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        without_versions(connection.execute)
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         connection.commit()
     with closing(SqlEvalStore(url)) as store:

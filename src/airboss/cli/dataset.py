@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
-from airboss.cli.files import unreadable
+from airboss.cli.dataset_change import expect, remove
+from airboss.cli.dataset_words import PARTS, NameArgument, read_file, summary
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
@@ -20,13 +21,10 @@ dataset = typer.Typer(
     help="Questions with the answers expected of them, in three parts.", no_args_is_help=True
 )
 
-FILE_BYTES_MAX = 32 * 1024 * 1024
 GROUPS = ("user", "session", "none")
-PARTS = ("train", "validation", "holdout")
 ApprovedOption = Annotated[
     str | None, typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect.")
 ]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
 
 
 @dataset.command("create")
@@ -161,6 +159,10 @@ def add(
         sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")
 
 
+dataset.command("expect")(expect)
+dataset.command("remove")(remove)
+
+
 @dataset.command("list")
 def list_datasets(
     *, as_json: JsonOption = False, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None
@@ -264,41 +266,11 @@ def read_approved(text: str | None) -> tuple[str | None, float]:
         raise WrongCall(f"--approved {text!r}: SCORE or SCORE:LEAST, as helpfulness:4") from None
 
 
-def read_file(file: Path) -> str:
-    """The text of a JSON Lines file. Raises WrongCall where it cannot be read or is too large."""
-    try:
-        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if str(file) == "-" else _bounded(file)
-        if len(raw) > FILE_BYTES_MAX:
-            raise WrongCall(f"{file} has more than {FILE_BYTES_MAX // 1024**2} MiB; divide it")
-        return raw.decode()
-    except OSError as error:
-        raise unreadable(file, error) from None
-    except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise WrongCall(f"{file}, line {number}: not UTF-8 ({error.reason})") from None
-
-
-def _bounded(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(FILE_BYTES_MAX + 1)
-
-
 def line(item: dict[str, Any], part: str) -> dict[str, Any]:
     """An item as a line of a file, pinned to its part, without what is not set."""
     given = {**item, "part": part}
     kept = ("id", "input", "expected", "tags", "group", "part", "user")
     return {name: given[name] for name in kept if given.get(name) not in (None, [], {})}
-
-
-def summary(found: dict[str, Any]) -> str:
-    """A dataset in a sentence."""
-    sizes = ", ".join(f"{part} {found['sizes'][part]}" for part in PARTS)
-    reads = found["holdout_reads"]
-    return (
-        f"{found['name']} {found['digest'][:12]}: {sizes}"
-        + (f", {found['erased']} erased" if found["erased"] else "")
-        + (f"; holdout read {many(reads, 'time')}" if reads else "; holdout never read")
-    )
 
 
 def show_table(found: list[dict[str, Any]]) -> None:

@@ -1,10 +1,11 @@
-"""Forms that add to a dataset: a recorded call on its page, rows on the dataset's."""
+"""Forms that add to a dataset or change it: a recorded call on its page, rows and items on the dataset's."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
-from airboss.console import api_adding
+from airboss.console import api_adding, api_changing
 from airboss.console.api_adding import Added
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
@@ -58,6 +59,16 @@ def add_rows(desk: Desk, form: Form) -> str:
     return _shown(api_adding.add_items(desk, form.call(wanted)))
 
 
+def change_item(desk: Desk, form: Form) -> str:
+    """Take an item out of a dataset, or have it expect what is written into the form."""
+    id, part = form.needed("item"), form.text("part")
+    wanted: dict[str, Any] = {"remove": [id]}
+    if form.text("what") != "remove":
+        wanted = {"expected": {id: form.text("expected", most=WRITTEN_MAX) or None}}
+    done = api_changing.change_items(desk, form.call(wanted))
+    return f"/datasets/{done.dataset.digest[:16]}" + (f"?part={quote(part)}" if part else "")
+
+
 def _shown(done: Added) -> str:
     """The dataset's page, with the part in which what is new may be seen."""
     part = "?part=validation" if done.parts.get("validation") and not done.parts.get("train") else ""
@@ -78,6 +89,14 @@ ACTIONS: tuple[Action, ...] = (
         act=add_rows,
         role="operator",
         done="All of it is in this dataset.",
+        body_max=FORM_MAX,
+    ),
+    Action(
+        name="dataset.change",
+        path="/datasets/{name}/change",
+        act=change_item,
+        role="operator",
+        done="The dataset is changed; the version of before stays.",
         body_max=FORM_MAX,
     ),
 )

@@ -74,7 +74,7 @@ def add_items(desk: Desk, call: Call) -> Added:
     wanted = call.intent(AddIntent)
     if (wanted.jsonl is None) == (wanted.records is None):
         raise InvalidRequest("what is added is either `jsonl` or `records`; give one of them")
-    name = _named(desk, call, create=wanted.create)
+    name = newest_name(desk, call, create=wanted.create)
     if wanted.records is not None:
         items, sessions = _records(desk, wanted.records)
     else:
@@ -93,7 +93,7 @@ def add_items(desk: Desk, call: Call) -> Added:
     )
 
 
-def _named(desk: Desk, call: Call, *, create: bool) -> str:
+def newest_name(desk: Desk, call: Call, *, create: bool = False) -> str:
     """The dataset's name, of whose newest version more is made. Raises NotFound, InvalidRequest."""
     try:
         kept = find(desk, call)
@@ -107,8 +107,8 @@ def _named(desk: Desk, call: Call, *, create: bool) -> str:
     newest = library(desk).find(kept.name)
     if newest.digest != kept.digest:
         raise InvalidRequest(
-            f"{kept.digest[:12]} is an older version of {kept.name!r}; what is added goes to the newest, "
-            f"{newest.digest[:12]}: name it, or {kept.name!r}",
+            f"{kept.digest[:12]} is an older version of {kept.name!r}; what is added or changed goes to the "
+            f"newest, {newest.digest[:12]}: name it, or {kept.name!r}",
             param="name",
         )
     return kept.name

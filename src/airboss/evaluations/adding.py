@@ -1,14 +1,15 @@
-"""What becomes of a dataset when items are added to it. Pure.
+"""What becomes of a dataset when items are added to it, taken out or expect something else. Pure.
 
-What is there stays as it is, in its part: the dataset that comes of it stands beside the old one under the
-same name, and what was begun with the old one goes on with it. What is there already is not added again, and
-what belongs together stays together: an added item goes where its group is, and its person.
+The dataset that comes of it stands beside the old one under the same name, and what was begun with the old
+one goes on with it. Adding leaves what is there as it is, in its part. What is there already is not added
+again, and what belongs together stays together: an added item goes where its group is, and its person.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -27,13 +28,15 @@ from airboss.store.eval_rows import ItemRow
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset with what is added to it. `onto` is the digest of the one before, None where there was none;
-    `items` are those that are new to it, and `there` counts those that it had."""
+    """A dataset with what is added to it or changed in it. `onto` is the digest of the one before, None where
+    there was none; `items` are those that are new to it or new in this form, `gone` the ids of those that it
+    has no more in the form before, and `there` counts those that are to be as they were."""
 
     dataset: Dataset
     onto: str | None
     items: tuple[Item, ...]
     there: int
+    gone: tuple[str, ...] = ()
 
 
 class _Standing:
@@ -72,7 +75,7 @@ class _Standing:
             now = "nothing" if found.expected is None else "something else"
             raise WrongCall(
                 f"the item {found.id!r} is there already and expects {now}; adding changes nothing that is "
-                "there: leave the expected answer out, or make the dataset anew"
+                "there: leave the expected answer out, or have it expected with `dataset expect`"
             )
         return found
 
@@ -126,3 +129,57 @@ def join(
     return Joined(
         dataset=dataset(name, [*kept, *new], shares=shares), onto=onto, items=tuple(new), there=there
     )
+
+
+def change(
+    name: str,
+    before: Sequence[ItemRow],
+    *,
+    shares: Shares,
+    onto: str,
+    removed: Iterable[str] = (),
+    expected: Mapping[str, Any] | None = None,
+    asked: Mapping[str, str] | None = None,
+) -> Joined:
+    """The dataset of items `before`, whose digest is `onto`, without those whose ids are `removed`, and with
+    what these are to expect, by id (None: nothing). Each stays in its part. `asked` has the digests of what
+    items are thought to ask, by id.
+
+    Raises WrongCall for ids that it does not have, one that is both, an item that asks something else, and
+    where nothing would be left.
+    """
+    wanted, leaving = dict(expected or {}), set(removed)
+    kept = {row.id: msgspec.json.decode(row.content, type=Item) for row in before}
+    _check_named(name, kept, [*leaving, *wanted])
+    other = sorted(row.id for row in before if (asked or {}).get(row.id, row.subject) != row.subject)
+    if other:
+        raise WrongCall(
+            f"the item {other[0]!r} asks something else; what it asks stays: take it out, and add another"
+        )
+    both = sorted(leaving & wanted.keys())
+    if both:
+        raise WrongCall(f"the item {both[0]!r} is to be taken out, and to expect something; choose one")
+    if leaving and len(leaving) == len(kept):
+        raise WrongCall(f"nothing would be left of dataset {name!r}; `dataset delete` deletes it")
+    changed = {
+        id: msgspec.structs.replace(kept[id], expected=value)
+        for id, value in wanted.items()
+        if digest([value]) != digest([kept[id].expected])
+    }
+    items = [changed.get(id, item) for id, item in kept.items() if id not in leaving]
+    return Joined(
+        dataset=dataset(name, items, shares=shares),
+        onto=onto,
+        items=tuple(changed.values()),
+        there=len(wanted) - len(changed),
+        gone=tuple(sorted(leaving | changed.keys())),
+    )
+
+
+def _check_named(name: str, kept: Mapping[str, Item], ids: Iterable[str]) -> None:
+    unknown = sorted(each for each in ids if each not in kept)
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise WrongCall(
+            f"dataset {name!r} has no item {unknown[0][:200]!r}{more}; `dataset export` shows those there are"
+        )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
 from airboss.domain.errors import WrongCall
-from airboss.evaluations.adding import Joined, join
+from airboss.evaluations.adding import Joined, change, join
 from airboss.evaluations.datasets import (
     PARTS,
     Dataset,
@@ -45,12 +46,20 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grown(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset after something was added to it: `added` are the new items; `erased` counts those that were
-    in just this dataset once, and were erased."""
+    """A dataset after something was added to it or changed: `added` are the items that are new or new in this
+    form; `erased` counts those that were in just this dataset once, and were erased."""
 
     dataset: KeptDataset
     added: tuple[Item, ...]
     erased: int
+
+
+class What(TypedDict, total=False):
+    """What to change, as `adding.change` takes it."""
+
+    removed: Iterable[str]
+    expected: Mapping[str, Any]
+    asked: Mapping[str, str]
 
 
 class Library:
@@ -85,12 +94,23 @@ class Library:
         before = self._store.every_item(newest.digest)
         return join(name, before, items, shares=shares, onto=newest.digest, sessions=sessions)
 
+    def change(self, name: str, **what: Unpack[What]) -> Joined:
+        """The newest dataset of this name with items taken out or expecting something else; `adding.change`
+        says how. Nothing is kept yet: `grow` does. Raises WrongCall."""
+        newest = self._newest(name)
+        if newest is None:
+            raise WrongCall(self._unknown(name))
+        shares = msgspec.json.decode(newest.content, type=Shares)
+        before = self._store.every_item(newest.digest)
+        return change(name, before, shares=shares, onto=newest.digest, **what)
+
     def grow(self, joined: Joined) -> Grown | None:
-        """Keep a dataset with what is added to it, as the newest of its name; None, with nothing kept, where
-        somebody else has added to it since: join again."""
+        """Keep a dataset with what is added to it or changed in it, as the newest of its name; None, with
+        nothing kept, where somebody else has changed it since: join again."""
         row = self._as_row(joined.dataset)
         items = [_row(item, joined.dataset.shares) for item in joined.items]
-        if items and not self._store.grow_dataset(row, items, onto=joined.onto):
+        new = bool(items or joined.gone)
+        if new and not self._store.grow_dataset(row, items, onto=joined.onto, gone=joined.gone):
             return None
         kept = self.find(row.name)
         added = joined.items

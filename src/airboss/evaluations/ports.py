@@ -100,10 +100,13 @@ class EvalStore(Protocol):
         """Keep a dataset, and make it the newest of its name; returns False for one that was there. Items
         that a digest once had and that were erased do not come back."""
 
-    def grow_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None) -> bool:
-        """Keep `dataset`: what the one of digest `onto` has, and `items`, none of which is there. Returns
-        False, with nothing kept, unless `onto` is the newest of the name (None: there is none of it); of a
-        content that was there as `put_dataset`."""
+    def grow_dataset(
+        self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None, gone: Sequence[str] = ()
+    ) -> bool:
+        """Keep `dataset`: what the one of digest `onto` has without those whose ids are `gone`, and `items`,
+        none of which is there then. Returns False, with nothing kept, unless `onto` is the newest of the name
+        (None: there is none of it) and has all that is to go; of a content that was there as
+        `put_dataset`."""
 
     def datasets(self) -> tuple[DatasetRow, ...]:
         """Every dataset, newest first."""

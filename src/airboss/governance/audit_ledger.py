@@ -173,7 +173,7 @@ class Compared:
     def _take_work(self, leaf: Leaf, name: str | None) -> None:
         if leaf.action == "rollout.start":
             self._rollouts[str(leaf.detail.get("rollout"))] = (leaf, name)
-        elif leaf.action in {"dataset.create", "dataset.add"}:
+        elif leaf.action in {"dataset.create", "dataset.add", "dataset.change"}:
             self._datasets[str(leaf.detail.get("digest")), name] = leaf.number
         elif leaf.action == "dataset.delete" and name is not None:  # it goes in all its versions
             self._datasets = {each: at for each, at in self._datasets.items() if each[1] != name}

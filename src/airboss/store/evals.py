@@ -63,13 +63,17 @@ class SqlEvalStore(LedgerPart):
                 _put(connection, dataset, items, root=uuid4().hex, grown=0)
             return new
 
-    def grow_dataset(self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None) -> bool:
+    def grow_dataset(
+        self, dataset: DatasetRow, items: Sequence[ItemRow], *, onto: str | None, gone: Sequence[str] = ()
+    ) -> bool:
         """As `EvalStore.grow_dataset`."""
         with self._write() as connection:
             mine = select(datasets).where(datasets.c.name == dataset.name)
             base = connection.execute(mine.order_by(datasets.c.created_at.desc()).limit(1)).one_or_none()
             if (None if base is None else base.digest) != onto:
                 return False
+            if _count(connection, onto, gone) < len(gone):
+                return False  # of somebody who was forgotten meanwhile: they do not come back in another form
             if _put_again(connection, dataset)[1]:
                 return True
             root, grown = uuid4().hex, 0
@@ -79,6 +83,7 @@ class SqlEvalStore(LedgerPart):
                     root, grown = base.root, base.grown + 1
                 else:  # it was added to before, in another way: items of both would be mixed up
                     _copy(connection, base.digest, root)
+                _end(connection, root, gone, at=grown)
             _put(connection, dataset, items, root=root, grown=grown)
             return True
 
@@ -148,20 +153,20 @@ class SqlEvalStore(LedgerPart):
 
     def tallies(self) -> Mapping[str, Tally]:
         """As `EvalStore.tallies`."""
-        part = dataset_items.c.part
-        by = (dataset_items.c.dataset, dataset_items.c.since, part)
+        it = dataset_items.c
+        by = (it.dataset, it.since, it.until, it.part)
         with self._read() as connection:
-            came: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
-            for root, since, name, size in connection.execute(select(*by, func.count()).group_by(*by)):
-                came[root].append((since, name, size))
+            came: dict[str, list[tuple[int, int | None, str, int]]] = defaultdict(list)
+            for root, since, until, name, size in connection.execute(select(*by, func.count()).group_by(*by)):
+                came[root].append((since, until, name, size))
             of = holdout_reads.c.dataset
             counted = connection.execute(select(of, func.count()).group_by(of))
             reads: dict[str, int] = {digest: times for digest, times in counted}  # noqa: C416 - of rows
             found = {}
             for row in connection.execute(select(datasets.c.digest, datasets.c.root, datasets.c.grown)):
                 sizes: Counter[str] = Counter()
-                for since, name, size in came[row.root]:
-                    if since <= row.grown:
+                for since, until, name, size in came[row.root]:
+                    if since <= row.grown and (until is None or row.grown < until):
                         sizes[name] += size
                 found[row.digest] = Tally(sizes=dict(sizes), reads=reads.get(row.digest, 0))
             return found
@@ -246,8 +251,8 @@ class SqlEvalStore(LedgerPart):
             mine = datasets.c.name == name
             digests = connection.execute(select(datasets.c.digest).where(mine)).scalars().all()
             connection.execute(delete(datasets).where(mine))
-            has = (datasets.c.root == dataset_items.c.dataset) & (datasets.c.grown >= dataset_items.c.since)
-            orphaned = ~exists().where(has)
+            of_root = datasets.c.root == dataset_items.c.dataset
+            orphaned = ~exists().where(of_root & _there(datasets.c.grown))
             gone = set(connection.execute(select(dataset_items.c.subject).where(orphaned)).scalars())
             connection.execute(delete(dataset_items).where(orphaned))
             gone -= set(connection.execute(select(dataset_items.c.subject)).scalars())
@@ -275,12 +280,38 @@ def _forgotten(connection: Connection, subject: str, user: str) -> bool:
 
 
 def _of(digest: str) -> ColumnElement[bool]:
-    """What holds for the items of this dataset: those of its `root` that came by when it had grown so far.
-    Items of a root are never changed, so that a dataset that is added to shares them with what it becomes."""
+    """What holds for the items of this dataset: those of its `root` that were there when it had grown so far.
+    What an item says is never changed, so that a dataset that becomes another shares with it what both have.
+    """
     it = datasets.c.digest == digest
     root = select(datasets.c.root).where(it).limit(1).scalar_subquery()
     grown = select(datasets.c.grown).where(it).limit(1).scalar_subquery()
-    return (dataset_items.c.dataset == root) & (dataset_items.c.since <= grown)
+    return (dataset_items.c.dataset == root) & _there(grown)
+
+
+def _there(grown: ColumnElement[int]) -> ColumnElement[bool]:
+    """What holds for items of a root that are there when it has grown so far."""
+    until = dataset_items.c.until
+    return (dataset_items.c.since <= grown) & (until.is_(None) | (until > grown))
+
+
+def _count(connection: Connection, digest: str | None, ids: Sequence[str]) -> int:
+    """How many of these items a dataset has."""
+    found = 0
+    for start in range(0, len(ids), INSERT_ROWS):
+        mine = _of(digest or "") & dataset_items.c.id.in_(ids[start:][:INSERT_ROWS])
+        found += connection.execute(select(func.count()).select_from(dataset_items).where(mine)).scalar_one()
+    return found
+
+
+def _end(connection: Connection, root: str, ids: Sequence[str], *, at: int) -> None:
+    """Let items of a root be there no more once it has grown so far; of one that begins with this they go."""
+    for start in range(0, len(ids), INSERT_ROWS):
+        named = dataset_items.c.id.in_(ids[start:][:INSERT_ROWS])
+        mine = (dataset_items.c.dataset == root) & dataset_items.c.until.is_(None) & named
+        connection.execute(
+            update(dataset_items).where(mine).values(until=at) if at else delete(dataset_items).where(mine)
+        )
 
 
 def _put_again(connection: Connection, dataset: DatasetRow) -> tuple[bool, bool]:
@@ -314,7 +345,7 @@ def _put(
 
 def _copy(connection: Connection, digest: str, root: str) -> None:
     """Put a dataset's items once more, under a root of its own."""
-    kept = [column for column in dataset_items.c if column.name not in ("dataset", "since")]
+    kept = [column for column in dataset_items.c if column.name not in ("dataset", "since", "until")]
     rows = select(literal(root), literal(0), *kept).where(_of(digest))
     names = ["dataset", "since", *(column.name for column in kept)]
     connection.execute(insert(dataset_items).from_select(names, rows))

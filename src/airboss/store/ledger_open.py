@@ -17,7 +17,7 @@ from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
 from airboss.store.ledger_tables import metadata, revision, schema_version
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
 without loading Alembic."""
 

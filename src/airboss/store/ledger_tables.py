@@ -141,7 +141,8 @@ dataset_items = Table(
     Column("subject", String(64), nullable=False),
     Column("user", String(512)),
     Column("content", Text, nullable=False),
-    Column("since", Integer, nullable=False, server_default="0"),
+    Column("since", Integer, primary_key=True, server_default="0"),
+    Column("until", Integer),
     Index("dataset_items_user", "user"),
 )
 

@@ -1,0 +1,47 @@
+"""What the verbs about datasets have in common: a file read, a dataset told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from airboss.cli.files import unreadable
+from airboss.cli.wording import many
+from airboss.domain.errors import WrongCall
+
+FILE_BYTES_MAX: Final = 32 * 1024 * 1024
+PARTS: Final = ("train", "validation", "holdout")
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
+
+
+def read_file(file: Path) -> str:
+    """The text of a JSON Lines file. Raises WrongCall where it cannot be read or is too large."""
+    try:
+        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if str(file) == "-" else _bounded(file)
+        if len(raw) > FILE_BYTES_MAX:
+            raise WrongCall(f"{file} has more than {FILE_BYTES_MAX // 1024**2} MiB; divide it")
+        return raw.decode()
+    except OSError as error:
+        raise unreadable(file, error) from None
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise WrongCall(f"{file}, line {number}: not UTF-8 ({error.reason})") from None
+
+
+def _bounded(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(FILE_BYTES_MAX + 1)
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A dataset in a sentence."""
+    sizes = ", ".join(f"{part} {found['sizes'][part]}" for part in PARTS)
+    reads = found["holdout_reads"]
+    return (
+        f"{found['name']} {found['digest'][:12]}: {sizes}"
+        + (f", {found['erased']} erased" if found["erased"] else "")
+        + (f"; holdout read {many(reads, 'time')}" if reads else "; holdout never read")
+    )
