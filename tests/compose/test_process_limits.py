@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_records_files import empty
+
 LIMITS = {
     "open files": (resource.RLIMIT_NOFILE, 64, "a process may have 64 open files here", "`ulimit -n 65536`"),
     "size": (resource.RLIMIT_FSIZE, 1024, "a file may have 1,024 bytes here", "`ulimit -f unlimited`"),
@@ -44,6 +46,40 @@ def test_too_little_is_told_at_the_start(tmp_path: Path, name: str) -> None:
     (found,) = [each for each in map(json.loads, done.stdout.splitlines()) if each["name"] == "limits"]
     assert (done.returncode, found["verdict"]) == (1, "fail")
     assert (seen in found["seen"], advice in found["advice"]) == (True, True), found
+
+
+@pytest.mark.parametrize(
+    "role",
+    ["gateway", "controller", "store", "counters", "replica serve --model m --port 9", "replica ray"],
+)
+def test_a_role_that_starts_alone_fits_its_limits(tmp_path: Path, role: str) -> None:
+    """As `airboss up` does for those that it starts: it takes what it may have, and leaves no core file."""
+    which, most, seen, _ = LIMITS["open files"]
+    done = limited(which, most, *role.split(), "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
+    assert (done.returncode, seen in done.stderr) == (2, True), done
+
+
+def test_reading_what_a_stopped_one_has_leaves_no_core_file(tmp_path: Path) -> None:
+    """Whoever it is that reads."""
+    empty(tmp_path / "data")
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from airboss.compose.stopped import stopped_desk\n"
+        "with stopped_desk(Path('data')):\n"
+        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+    )
+    _, core = resource.getrlimit(resource.RLIMIT_CORE)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (core, core)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == ("0\n" if core == 0 else "1\n"), done
 
 
 def test_what_may_be_had_is_taken(tmp_path: Path) -> None:

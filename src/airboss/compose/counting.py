@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock, role_lock
+from airboss.compose.process_limits import fit_limits
 from airboss.compose.stores import open_spends
 from airboss.config import StoreConfig
 from airboss.domain.errors import DataDirLocked, SetupError
@@ -106,6 +107,7 @@ def run_counters(data_dir: Path, *, log_format: str | None) -> None:
     from airboss.store.state_log import StateLog  # noqa: PLC0415 - as above
 
     logs.configure("counters", log_format=log_format)
+    fit_limits()
     data = DataDir(data_dir)
     with role_lock(data), ExitStack() as stack:
         on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))

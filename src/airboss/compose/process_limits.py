@@ -17,20 +17,25 @@ FILE_BYTES_MIN: Final = 1 << 30
 
 def fit_limits() -> None:
     """Have as many open files, of any size, as this process may: a stream takes two, and the usual 1,024
-    would end at 500 of them. Where it crashes it leaves no core file, which would have words and keys that
-    nothing seals or erases. Raises SetupError where there is too little; its children have the same."""
+    would end at 500 of them. Raises SetupError where there is too little; its children have the same."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if files == resource.RLIM_INFINITY else min(files, OPEN_FILES)
     _raise(resource.RLIMIT_NOFILE, wanted, files)
     _, size = resource.getrlimit(resource.RLIMIT_FSIZE)
     _raise(resource.RLIMIT_FSIZE, size, size)
+    leave_no_core()
+    found = trouble()
+    if found is not None:
+        raise SetupError(found)
+
+
+def leave_no_core() -> None:
+    """Have no core file left where this process or a child of it crashes: it would have words and keys that
+    nothing seals or erases."""
     _, core = resource.getrlimit(resource.RLIMIT_CORE)
     # Of 0 bytes the kernel still gives all to a program, where /proc/sys/kernel/core_pattern names one; of 1
     # it gives nothing to anybody.
     resource.setrlimit(resource.RLIMIT_CORE, (min(1, core) if core >= 0 else 1, core))
-    found = trouble()
-    if found is not None:
-        raise SetupError(found)
 
 
 def trouble() -> str | None:

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from airboss.compose.parts import applied_config, open_ledger, role_lock
+from airboss.compose.process_limits import fit_limits
 from airboss.store.datadir import DataDir
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import on_parent_gone
@@ -27,9 +28,10 @@ def run_ray(data_dir: Path, *, log_format: str | None) -> None:
     Then the applications are deleted; after a kill they go on, and the next start takes them over.
     Raises SetupError without Ray or a cluster.
     """
+    logs.configure("ray", log_format=log_format)
+    fit_limits()
     from airboss.replicas.ray_serve import RayHost  # noqa: PLC0415 - an extra's
 
-    logs.configure("ray", log_format=log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

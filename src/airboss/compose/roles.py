@@ -214,6 +214,7 @@ def run_replica(
     from airboss.compose.engines import serve_model  # noqa: PLC0415 - this role's own
 
     logs.configure(f"replica-{placement or model}", log_format=log_format)
+    fit_limits()
     supervised = LIFELINE_ENV in os.environ
     on_parent_gone(lambda: os._exit(0))  # an engine saves nothing, and may be deep in C++ for long
     data = DataDir(data_dir)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airboss.compose.desk import desk_over, status_over
 from airboss.compose.governing import erasing, keeping, looking_at_audit
 from airboss.compose.parts import ADMIN_KEY_ENV, SystemClock, machines, open_ledger
+from airboss.compose.process_limits import leave_no_core
 from airboss.compose.records import record_log_or_none
 from airboss.compose.rollouts import rollouts
 from airboss.compose.sealing import open_ring, sealed
@@ -29,6 +30,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
     Raises SetupError where another one leads on its ledger, whose erasures it would take for done."""
     from airboss.controller.mover import Mover  # noqa: PLC0415 - only for a stopped one
 
+    leave_no_core()
     data = DataDir(data_dir)
     if data.has_joined:
         raise SetupError(
