@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.cli.status import ALARMS_TOLD, made_room, put_away, unserved, well
+from airboss.cli.status import ALARMS_TOLD, made_room, put_away, troubles, unserved, well
 from airboss.cli.status import alarm as status_line
 from airboss.cli.status import alarms as status_lines
 from tests.cli.admin_api import AdminApi
@@ -288,3 +288,11 @@ def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert well(found | {"retention": {"disk_full": False}})
     assert not well(found | {"retention": {"disk_full": True}})
+
+
+def test_status_tells_whom_a_summary_did_not_reach() -> None:
+    """And an older Airboss, which says nothing of it, is no error."""
+    found = {"untold": ["the summary of spend did not reach [ops]: HTTP 404"]}
+    (line,) = troubles(found)
+    assert r"did not reach \[ops]: HTTP 404" in line
+    assert list(troubles({})) == []

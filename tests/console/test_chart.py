@@ -165,6 +165,9 @@ def test_a_slow_store_is_a_warning_and_an_edited_history_is_bad() -> None:
     edited = msgspec.structs.replace(status, audit_trouble="it had 9 leaves and has 5")
     (one,) = findings(edited, drawn(), lambda *_: [], {})
     assert (one.level, one.detail) == ("bad", "it had 9 leaves and has 5.")
+    unheard = msgspec.structs.replace(status, untold=("the summary of spend did not reach ops: HTTP 404",))
+    (one,) = findings(unheard, drawn(), lambda *_: [], {})
+    assert (one.level, one.detail) == ("warn", "the summary of spend did not reach ops: HTTP 404.")
 
 
 def test_alarms_that_fire_are_told() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from airboss.config import Config, NotifierConfig, SummaryConfig
-from airboss.controller.summing import LATE, ROWS, TELLABLE, Summaries, begin_of
+from airboss.controller.summing import LATE, ROWS, TELLABLE, Summaries, begin_of, untold
 from airboss.controller.webhook import slack
 from airboss.domain.errors import StoreUnavailable
 from airboss.store.alert_rows import Notification
@@ -190,6 +190,30 @@ def test_each_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> Non
     house.wants("ops", "chat", "mail")
     house.chore().tick()
     assert [each.notifier for each in house.told()] == ["mail"]
+
+
+def test_who_was_not_told_is_known(house: House) -> None:
+    """With why, until a later one reaches them or they are not to be told any more: what nobody gets nobody
+    misses."""
+    house.wants("ops", "chat")
+    house.chore().tick()
+    assert untold(house.config, house.store) == ()
+    for each in house.told():
+        house.store.settle_notification(
+            msgspec.structs.replace(
+                each, state="failed" if each.notifier == "ops" else "waiting", error="HTTP 404", attempts=3
+            )
+        )
+    assert sorted(untold(house.config, house.store)) == [
+        "the summary of spend did not reach chat (tried again): HTTP 404",
+        "the summary of spend did not reach ops (given up): HTTP 404",
+    ]
+    house.wants("ops", "chat", notify=("ops",))
+    assert len(untold(house.config, house.store)) == 1
+    house.clock.at = datetime(2027, 1, 1, tzinfo=UTC) + LATE
+    house.chore().tick()
+    house.store.settle_notification(msgspec.structs.replace(house.told()[-1], state="sent"))
+    assert untold(house.config, house.store) == ()
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,10 @@ def data(data_dir: Path) -> Iterator[Check]:
             yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
         if trouble := status.get("audit_trouble"):  # not there where an older one runs
             yield fail("audit log", trouble, "find out who did that; see `airboss audit verify`")
+        for each in status.get("untold", ()):
+            yield warn(
+                "summaries", each, "see its [notifiers] entry, and whether its host is reached from here"
+            )
         yield from sealed(data_dir)
 
 

@@ -137,6 +137,8 @@ def troubles(found: dict[str, Any]) -> Iterator[str]:
         yield f"[yellow]a plan from disk is served[/] by {escape(each)}: its ledger was away at its start"
     if found.get("audit_trouble"):
         yield f"[red]the audit log is not what it was[/]: {escape(found['audit_trouble'])}"
+    for each in found.get("untold", ()):
+        yield f"[yellow]somebody was not told[/]: {escape(each)}"
 
 
 def put_away(found: dict[str, Any]) -> Iterator[str]:

@@ -361,7 +361,9 @@ def _deliveries(
 def with_alarms(
     status: Callable[[], SystemStatus], ledger: Ledger, store: AlertStore
 ) -> Callable[[], SystemStatus]:
-    """The status with the configured alarms in it."""
+    """The status with the configured alarms in it, and whom summaries did not reach."""
+    from airboss.controller.summing import untold  # noqa: PLC0415 - the controller's own
+
     force, clock = InForce(ledger), SystemClock()
 
     def whole() -> SystemStatus:
@@ -386,7 +388,7 @@ def with_alarms(
             for name, row in rows.items()
             if name in known
         )
-        return msgspec.structs.replace(status(), alarms=alarms)
+        return msgspec.structs.replace(status(), alarms=alarms, untold=untold(config, store))
 
     return whole
 

@@ -104,6 +104,8 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     if status.audit_trouble:
         title = "The audit log is not what it was."
         yield Finding(level="bad", title=title, detail=f"{status.audit_trouble}.")
+    for unheard in status.untold:
+        yield Finding(level="warn", title="A summary was not told.", detail=f"{unheard}.")
     for each in status.deployments:
         if each.state == "down":
             detail = each.detail or "No replica of its model is ready; `airboss status` says why."

@@ -78,7 +78,7 @@ class Summaries:
             self._alerts.add_notification(
                 Notification(
                     id=id_,
-                    alarm=f"summary of {name}",
+                    alarm=subject_of(name),
                     notifier=notifier,
                     kind="summary",
                     created_at=now,
@@ -121,6 +121,26 @@ class Summaries:
             "link": f"{self._console_url().rstrip('/')}/explore?{urlencode(seen)}",
             "text": self._redact(text_of(wanted, found, start, end)),
         }
+
+
+def untold(config: Config, alerts: AlertStore) -> tuple[str, ...]:
+    """Whom a summary did not reach when it was told last, of those who are to be told of it, and why."""
+    found: list[str] = []
+    for name, wanted in config.summaries.items():
+        told = config.notifiers if wanted.notify is None else wanted.notify
+        newest: dict[str, Notification] = {}
+        for each in alerts.notifications(subject_of(name), limit=2 * NOTIFY_MAX):
+            newest.setdefault(each.notifier, each)
+        for each in newest.values():
+            if each.notifier in told and each.state != "sent" and each.error is not None:
+                state = "given up" if each.state == "failed" else "tried again"
+                found.append(f"the {each.alarm} did not reach {each.notifier} ({state}): {each.error}")
+    return tuple(found)
+
+
+def subject_of(name: str) -> str:
+    """In whose place of an alarm a summary is told."""
+    return f"summary of {name}"
 
 
 def begin_of(period: Period, at: datetime) -> datetime:

@@ -52,8 +52,7 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A frame that could not become a record, or feedback without one: `why`, where it lay, how long it is,
-    and how it begins (empty in a status)."""
+    """A frame that became no record, or stray feedback: `why`, where it lay, its size and how it begins."""
 
     segment: str
     offset: int
@@ -123,10 +122,10 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of one Airboss. `plan_number` and `plan_created_at` are None before the first plan. `running`
-    False: read from the data of a stopped one; `started_at` and the URLs are then None. `base_url` ends with
-    `/v1`. `erasures_pending` are people to be forgotten, `counters_away` gateways that do not reach who
-    counts limits, `kept_plans` which serve a plan from disk, `unrecordable` which can record no call;
-    `audit_trouble`: the audit log was edited, `ledger_trouble`: what it says is of earlier."""
+    False: of a stopped one, `started_at` and URLs are None. `base_url` ends with `/v1`. `erasures_pending`
+    are people to be forgotten, `counters_away` gateways that do not reach who counts limits, `kept_plans`
+    which serve a plan from disk, `unrecordable` which can record no call; `audit_trouble`: the audit log was
+    edited, `ledger_trouble`: what it says is of earlier, `untold`: whom summaries did not reach."""
 
     version: str
     running: bool
@@ -149,4 +148,5 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     kept_plans: tuple[str, ...] = ()
     unrecordable: tuple[str, ...] = ()
     audit_trouble: str | None = None
+    untold: tuple[str, ...] = ()
     ledger_trouble: str | None = None
