@@ -129,7 +129,7 @@ def test_a_killed_controller_pays_once(
 ) -> None:
     """`kill -9` while the job is asked for, while it runs and while it is judged: one job, its model, one
     reading of the holdout, and no answer that is paid for twice."""
-    provider.tuning(TuningPlay(for_s=3.0 if phase == "running" else 0.2))
+    provider.tuning(TuningPlay(for_s=None if phase == "running" else 0.2))
     if phase == "asking":
         provider.script(ScriptStep(behaviour="silence", model="up"))
     (tmp_path / "slow").mkdir()
@@ -144,6 +144,7 @@ def test_a_killed_controller_pays_once(
         judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
         until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
     kill_controller(airboss)
+    provider.tuning(TuningPlay(for_s=0.2))
     airboss.leases_run_out()
     done = run_airboss(
         "finetune", "show", job, "--wait", "--json", "--data-dir", str(airboss.data), cwd=tmp_path
@@ -251,20 +252,23 @@ model = "keyless"
     assert "could not train 'up': The file is unsafe." in failed.stderr
     assert airboss.verb("audit", "list", "--json").count('"finetune.end"') == 1
     # What was paid for is named, also where it can be judged no more.
-    provider.tuning(TuningPlay(for_s=12.0))  # by then four verbs have ended, also on a busy machine
+    ends = TuningPlay(for_s=0.1)
+    provider.tuning(TuningPlay(for_s=None))
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
     until(lambda: "running" in note(airboss, job))
     more.write_text(airboss.verb("export").replace("Sort the message.", "Sort it."))
     airboss.verb("apply", str(more))
     airboss.verb("rollout", "start", "support")
     airboss.verb("rollout", "promote", "support")
+    provider.tuning(ends)
     until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=60)
     assert "is not served any more, so the new model was not judged" in airboss.api(f"jobs/{job}")["error"]
     assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]
     assert json.loads(airboss.verb("dataset", "show", "steer", "--json"))["holdout_reads"] == 0
-    provider.tuning(TuningPlay(for_s=6.0))
+    provider.tuning(TuningPlay(for_s=None))
     job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
     until(lambda: "running" in note(airboss, job))
     airboss.verb("dataset", "delete", "steer", "--yes")
+    provider.tuning(ends)
     until(lambda: airboss.api(f"jobs/{job}")["state"] == "failed", timeout_s=60)
     assert "the model was trained and is there: model = ft:up:" in airboss.api(f"jobs/{job}")["error"]

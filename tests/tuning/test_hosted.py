@@ -164,7 +164,7 @@ def test_a_kill_between_doing_and_noting_pays_once(
 
 def test_one_that_is_left_goes_on(provider: FakeProvider, tmp_path: Path) -> None:
     """What a report raises ends the wait, and nothing at the provider; the same order goes on."""
-    provider.tuning(TuningPlay(for_s=1.0))
+    provider.tuning(TuningPlay(for_s=None))
     wanted = order(tmp_path)
 
     def leave(_done: int, _total: int, note: str) -> None:
@@ -175,6 +175,7 @@ def test_one_that_is_left_goes_on(provider: FakeProvider, tmp_path: Path) -> Non
         train(provider, wanted, leave)
     assert jobs(provider)[0]["status"] == "running"
     assert len(files(provider)) == 2
+    provider.tuning(TuningPlay(for_s=0.1))
     assert train(provider, wanted).fields["model"]
     assert len(jobs(provider)) == 1
 

@@ -53,7 +53,7 @@ class Chooser:
 
     def tuning(self, play: TuningPlay) -> None:
         """How fine-tuning jobs run from now on."""
-        self.shelf.tuned.play = play
+        self.shelf.tuned.runs(play)
 
     def reset(self) -> None:
         """Forget the script, the files, what was trained and the counts of `first`."""

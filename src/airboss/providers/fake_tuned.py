@@ -27,9 +27,9 @@ Json = dict[str, Any]
 
 
 class TuningPlay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How jobs run from now on: for so many seconds, to which end; None: until they are cancelled. `message`
-    is why one fails. With `metrics` False their events tell of no losses. `listed` False: the server cannot
-    list jobs."""
+    """How jobs run from now on: for so many seconds, to which end; None: until they are cancelled, or it is
+    said after all. `message` is why one fails. With `metrics` False their events tell of no losses. `listed`
+    False: the server cannot list jobs."""
 
     outcome: Literal["succeeded", "failed", "cancelled"] = "succeeded"
     for_s: float | None = 0.5
@@ -134,6 +134,13 @@ class Tuned:
         self._file = file
         self._jobs: dict[str, _Job] = {}
         self.play = TuningPlay()
+
+    def runs(self, play: TuningPlay) -> None:
+        """How jobs run that begin from now on, and those that had no end."""
+        for job in self._jobs.values():
+            if job.play.for_s is None:
+                job.play = play
+        self.play = play
 
     def clear(self) -> None:
         """Forget them."""
