@@ -199,10 +199,7 @@ def test_people_are_learnt_from_only_when_said_and_forgotten_while_it_runs(
     until(lambda: not training.exists())
 
 
-def test_what_cannot_be_is_refused_with_what_can(airboss: Airboss, provider: FakeProvider) -> None:
-    """Exit 2 and the reason, with nothing queued: a dataset that is none, numbers, a provider without
-    training, a key that is missing. A job that fails at the provider is exit 1 with its reason."""
-    other = """
+OTHER = """
 [providers.claude]
 kind = "anthropic"
 base_url = "http://127.0.0.1:9"
@@ -226,8 +223,13 @@ model = "claude"
 [releases.keyless]
 model = "keyless"
 """
+
+
+def test_what_cannot_be_is_refused_with_what_can(airboss: Airboss, provider: FakeProvider) -> None:
+    """Exit 2 and the reason, with nothing queued: a dataset that is none, numbers, a provider without
+    training, a key that is missing. A job that fails at the provider is exit 1 with its reason."""
     more = airboss.root / "more.toml"
-    more.write_text(airboss.verb("export") + other)
+    more.write_text(airboss.verb("export") + OTHER)
     airboss.verb("apply", str(more))
     cases: list[tuple[tuple[str, ...], str, str]] = [
         ((), "nowhere", "no dataset is called 'nowhere'"),
