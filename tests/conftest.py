@@ -27,6 +27,12 @@ for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(name, None)
 # To rewrite the assertions of every test takes a worker twelve seconds, to read them rewritten none.
 sys.dont_write_bytecode = False
+# Whoever says nothing else has httpx2 wait for an answer for five seconds, which pass on a busy machine.
+with suppress(ImportError):
+    import httpx2
+
+    patience = (httpx2.Client.__init__.__kwdefaults__ or {})["timeout"]  # one object for all of its functions
+    patience.connect = patience.read = patience.write = patience.pool = 60.0
 # The tests are a million objects that stay: to look through them again and again is a twentieth of the time.
 gc.set_threshold(20_000, 20, 50)
 # How long an example takes is the machine's: one that is held up is no fault, to be made smaller for minutes.

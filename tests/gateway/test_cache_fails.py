@@ -10,7 +10,7 @@ import pytest
 
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import state, worker
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, at_once_s
 from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
@@ -28,7 +28,8 @@ def test_a_provider_that_fails_is_not_asked_by_all_who_wait(
 ) -> None:
     """They have the error of the first, each with a record of its own; who comes later asks again."""
     asks = 2 if status == 502 else 1  # the first tries twice, where it is not told to wait for long
-    provider.script(*[f"{fails};delay_s=0.5"] * asks)
+    delay_s = max(0.5, 5 * at_once_s(gateway, calls=12))
+    provider.script(*[f"{fails};delay_s={delay_s}"] * asks)
     with ThreadPoolExecutor(12) as pool:
         first = pool.submit(gateway.chat, "hello")
         until(lambda: provider.stats().requests == 1)

@@ -24,7 +24,7 @@ AUTH = f"authorization: Bearer {KEY}\r\n"
 BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]})
 
 
-def _raw(gateway: Gateway, data: bytes, *, wait_s: float = 5.0) -> bytes:
+def _raw(gateway: Gateway, data: bytes, *, wait_s: float = 60.0) -> bytes:
     """Send bytes, read what comes until the server closes or says nothing for a moment."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=wait_s) as raw:
         got = b""

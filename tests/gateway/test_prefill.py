@@ -19,7 +19,9 @@ from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty
 
 CUT = f"cut-reset;after=5;text={SAID}"
 TOGETHER = f"{CUT};first_token_s=0.4"
-"""Long enough for all of them to be under way."""
+"""Long enough for all of them to be under way on most machines."""
+CALLERS = [f"caller{number}" for number in range(8)]
+"""What each of them says: on a busy machine one may come after the question of another, and breaks too."""
 MODELS = [f"m{number}" for number in range(20)]
 """Each test takes fresh ones: what is learned of a model is kept."""
 
@@ -111,9 +113,10 @@ def test_who_cannot_be_reached_is_left_alone_for_a_while(
     gateway: Gateway, provider: FakeProvider, model: str
 ) -> None:
     """Where everything breaks at once there is no storm of questions on top."""
-    provider.script(*[TOGETHER] * 8, ScriptStep(behaviour="503", forever=True))
+    together = [ScriptStep(behaviour=TOGETHER, holding=(each,)) for each in CALLERS]
+    provider.script(*together, ScriptStep(behaviour="503", forever=True))
     with ThreadPoolExecutor(8) as pool:
-        streams = list(pool.map(lambda _: gateway.chat(model=model, stream=True), range(8)))
+        streams = list(pool.map(lambda each: gateway.chat(each, model=model, stream=True), CALLERS))
     assert all(broke(gateway, each) for each in streams)
     assert provider.stats().requests == 9
 
@@ -121,12 +124,12 @@ def test_who_cannot_be_reached_is_left_alone_for_a_while(
 def test_streams_that_break_together_ask_once(gateway: Gateway, provider: FakeProvider, model: str) -> None:
     """All wait for the one answer, and all go on."""
     provider.script(
-        *[TOGETHER] * 4,
-        "ok;delay_s=0.3",
+        *[ScriptStep(behaviour=TOGETHER, holding=(each,)) for each in CALLERS[:4]],
+        ScriptStep(behaviour="ok;delay_s=0.3", holding=("eighteen",)),
         ScriptStep(behaviour=f"ok;text={SAID}", forever=True),
     )
     with ThreadPoolExecutor(4) as pool:
-        streams = list(pool.map(lambda _: gateway.chat(model=model, stream=True), range(4)))
+        streams = list(pool.map(lambda each: gateway.chat(each, model=model, stream=True), CALLERS[:4]))
     assert [said(each) for each in streams] == [SAID] * 4
     assert provider.stats().requests == 4 + 1 + 4
 

@@ -12,8 +12,8 @@ import httpx2
 
 from airboss.gateway.attempts import RESTART_WAIT_S
 from airboss.gateway.places import REFUSED_S
-from airboss.testing import FakeProvider
-from tests.support.gateway import Gateway, deployment
+from airboss.testing import FakeProvider, ScriptStep
+from tests.support.gateway import PATIENT, Gateway, at_once_s, deployment
 from tests.support.wait import until
 
 
@@ -26,10 +26,12 @@ def split_of(gateway: Gateway) -> Counter[str]:
 def test_two_workers_share_two_replicas(own_root: Path) -> None:
     """Each worker counts its own calls only, and with calls that overlap each splits them evenly: so do both
     together, to within one call a worker."""
-    slow = "late-head;for_s=2"
-    with FakeProvider(default=slow) as one, FakeProvider(default=slow) as two:
-        plan = deployment(one.url, base_urls=(one.url, two.url))
+    with FakeProvider() as one, FakeProvider() as two:
+        plan = deployment(one.url, base_urls=(one.url, two.url), timeout=PATIENT)
         with Gateway(own_root / "a", plan) as first, Gateway(own_root / "b", plan) as second:
+            slow_s = max(1.5, 5 * at_once_s(first, second, calls=22))
+            for each in (one, two):
+                each.script(ScriptStep(behaviour=f"late-head;for_s={slow_s}", forever=True))
             with ThreadPoolExecutor(44) as pool:
                 calls = [pool.submit(w.chat) for w in [first] * 22 + [second] * 22]
             assert {call.result().status_code for call in calls} == {200}

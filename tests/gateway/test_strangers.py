@@ -40,7 +40,7 @@ def test_a_long_body_without_a_key_is_refused_before_its_end(
     """A megabyte of thirty is enough for the answer: the rest need not come, and is not kept."""
     framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % (30 * MIB)
     sent = b"%x\r\n%s" % (30 * MIB, b" " * MIB) if chunked else b" " * MIB
-    with Wire(gateway.port, 5.0) as wire:
+    with Wire(gateway.port) as wire:
         wire.send(b"POST %s HTTP/1.1\r\nhost: x\r\n%s%s\r\n\r\n%s" % (path, key, framing, sent))
         answer = wire.answer()
         assert answer is not None
@@ -73,7 +73,7 @@ def test_who_waits_behind_an_answer_waits_with_one_long_body(own_root: Path, pro
     provider.script("ok;words=40;tokens_per_s=10")
     with Gateway(own_root, deployment(provider.url)) as gateway:
         before = _resident(gateway)
-        with Wire(gateway.port, 5.0) as wire:
+        with Wire(gateway.port) as wire:
             wire.socket.settimeout(1.0)
             wire.send(post(post().partition(b"\r\n\r\n")[2][:-1] + b',"stream":true}'))
             with contextlib.suppress(TimeoutError):
