@@ -14,10 +14,11 @@ from airboss.console.route import Route
 
 CHANGES_NOTHING = {
     "/api/v1/config/diff",
+    "/api/v1/evals/estimate",
     "/api/v1/nodes/{name}/journals/{journal}/{segment}",
     "/api/v1/nodes/{name}/journals/{journal}/ended",
 }
-"""A comparison, and records on their way, of which the log tells as little as of any other."""
+"""A comparison, a cost, and records on their way, of which the log tells as little as of any other."""
 APART = {
     "/api/v1/rollouts/order": "an order stands though its plan cannot be published: to abort must not wait "
     "for a configuration that cannot be applied; its verdict is noted by itself",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
@@ -36,6 +38,29 @@ def test_an_evaluation_is_begun_from_its_page(site: LoopSite) -> None:
     assert (plan.a, plan.dataset_name, plan.part) == (None, "orders", "validation")
     assert "It has begun" in shown(person, f"/evaluations/{job.id}").text
     assert site.audit.entries[-1][0:3:2] == ("eval.run", job.id)
+
+
+def test_what_it_would_cost_is_told_before_it_begins(site: LoopSite) -> None:
+    """By the same form, which is gone on with from there; nothing has begun, and nothing is noted."""
+    person = site.person("operator")
+    assert 'value="estimate"' in person.get("/evaluations").text
+    fields = {**ORDER, "scorer": "contains", "scorers": "polite=contains:please", "judge": "support"}
+    noted = len(site.audit.entries)
+    page = pressed(person, "/evaluations", **fields, baseline="none", what="estimate")
+    assert page.status_code == 200
+    assert "Nothing was asked" in page.text
+    assert "a guess" in page.text
+    assert (site.loop.jobs.list("eval", 5), len(site.audit.entries)) == ((), noted)
+    form = page.text[page.text.index('action="/evaluations"') :].partition("</form>")[0]
+    kept = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    assert "what" not in kept
+    pressed(person, "/evaluations", **kept)
+    (job,) = site.loop.jobs.list("eval", 5)
+    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+    assert [each.name for each in plan.scorers] == ["contains", "llm_judge", "polite"]
+    refused = pressed(person, "/evaluations", **{**fields, "dataset": "gone", "what": "estimate"})
+    assert "no dataset is called" in refused.text
+    assert pressed(site.person("reader"), "/evaluations", **fields, what="estimate").status_code == 403
 
 
 @pytest.mark.parametrize(

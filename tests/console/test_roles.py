@@ -92,6 +92,7 @@ API: dict[str, Role] = {
     "POST /api/v1/drift/{deployment}/accept": "operator",
     "POST /api/v1/erasures": "admin",
     "POST /api/v1/evals": "operator",
+    "POST /api/v1/evals/estimate": "operator",
     "POST /api/v1/finetunes": "operator",
     "POST /api/v1/jobs/{id}/cancel": "operator",
     "POST /api/v1/keys": "admin",

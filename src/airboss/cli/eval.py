@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from airboss.cli.api import reach
+from airboss.cli.eval_estimate import show_estimate
 from airboss.cli.eval_items import items
 from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
 from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
+from airboss.cli.output import print_json
 from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
 
@@ -45,6 +48,9 @@ def run(
     alpha: Annotated[float, typer.Option(help="Intervals have confidence 1 - alpha.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of the resampling; the same seed, the same numbers.")] = 0,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Items asked at once.")] = 8,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would ask and cost, and ask nothing.")
+    ] = False,
     detach: DetachOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -70,6 +76,14 @@ def run(
         "concurrency": concurrency,
         "why": why,
     }
+    if dry_run:
+        with reach(data_dir, url) as api:
+            reckoned = api.post("/api/v1/evals/estimate", order)
+        if as_json:
+            print_json(reckoned)
+        else:
+            show_estimate(reckoned)
+        return
     found = ordered("evals", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, show_report, as_json=as_json)
     decision = found["report"]["decision"]

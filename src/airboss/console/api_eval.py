@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 import msgspec
@@ -11,6 +12,7 @@ from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.evaluations.datasets import Part
+from airboss.evaluations.estimate import Estimate
 from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.orders import KIND, EvalOrder, EvalResult, EvalTask
 from airboss.evaluations.plan import EvalPlan, EvalReport
@@ -71,6 +73,11 @@ def run_eval(desk: Desk, call: Call) -> Job:
         }
         desk.note(call, "eval.run", job.id, {**detail, **spec_told(job)})
     return job
+
+
+def estimate_eval(desk: Desk, call: Call) -> Estimate:
+    """POST /api/v1/evals/estimate."""
+    return asyncio.run(desk.orders.estimate(call.intent(EvalOrder), desk.log))
 
 
 def evals(desk: Desk, call: Call) -> Evals:
@@ -138,6 +145,15 @@ ROUTES: tuple[Route, ...] = (
         summary="Start an evaluation: two releases over a dataset, as a job that survives a crash",
         answer=Job,
         handle=run_eval,
+        role="operator",
+        body=EvalOrder,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/evals/estimate",
+        summary="What an evaluation would ask and cost, with nothing asked",
+        answer=Estimate,
+        handle=estimate_eval,
         role="operator",
         body=EvalOrder,
     ),

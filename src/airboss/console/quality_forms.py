@@ -7,7 +7,7 @@ from typing import Any, Final
 from airboss.console import api_datasets, api_eval
 from airboss.console.desk import Desk
 from airboss.console.fleet import release_names
-from airboss.console.page import Action, Form, current_plan
+from airboss.console.page import Action, Form, Once, View, current_plan
 from airboss.console.rollout_words import Doing
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.library import KeptDataset
@@ -29,6 +29,21 @@ SCORERS: Final = {
 """Scorers that need no more than their name."""
 
 
+FIELDS: Final = (
+    "dataset",
+    "deployment",
+    "release",
+    "baseline",
+    "scorer",
+    "judge",
+    "gate",
+    "scorers",
+    "part",
+    "why",
+)
+"""What the form of an evaluation asks for."""
+
+
 def choices(desk: Desk) -> dict[str, Any]:
     """What the form of an evaluation offers."""
     plan = current_plan(desk)
@@ -40,8 +55,8 @@ def choices(desk: Desk) -> dict[str, Any]:
     }
 
 
-def begin(desk: Desk, form: Form) -> str:
-    """Begin an evaluation, as the verb does, and show it."""
+def begin(desk: Desk, form: Form) -> str | Once:
+    """Begin an evaluation, as the verb does, and show it; or say what it would cost, and begin nothing."""
     judge = form.text("judge")
     lines = form.text("scorers", most=LINES_MAX).splitlines()
     scorers = [
@@ -62,6 +77,11 @@ def begin(desk: Desk, form: Form) -> str:
         "gates": [gate] if gate else [],
         "why": form.text("why") or None,
     }
+    if form.text("what") == "estimate":
+        found = api_eval.estimate_eval(desk, form.call(order))
+        kept = [(name, value) for name, all_of in form.every.items() for value in all_of if name in FIELDS]
+        view = View("estimate.html", found=found, kept=kept, back=form.text("back"))
+        return Once(view=view, room="quality", tab="/evaluations")
     return f"/evaluations/{api_eval.run_eval(desk, form.call(order)).id}"
 
 

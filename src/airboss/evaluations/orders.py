@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 import msgspec
 
 from airboss.domain.errors import WrongCall
-from airboss.domain.ports import Ledger
+from airboss.domain.ports import Ledger, RecordLog
 from airboss.evaluations.datasets import HoldoutLocked, Json, Part
+from airboss.evaluations.estimate import Estimate, estimate
 from airboss.evaluations.gate import Decision, read_gate
 from airboss.evaluations.library import KeptDataset, Library
 from airboss.evaluations.plan import EvalPlan, check_plan
@@ -91,6 +92,7 @@ class Orders:
     """Who takes orders for work on datasets."""
 
     def __init__(self, **parts: Unpack[Parts]) -> None:
+        self._store = parts["store"]
         self._library = Library(parts["store"], parts["now"])
         self._jobs = parts["jobs"]
         self._ledger = parts["ledger"]
@@ -105,6 +107,14 @@ class EvalOrders(Orders):
         """Queue an evaluation. Raises WrongCall, with nothing queued, for an order that means nothing."""
         task = EvalTask(plan=self.plan(order), concurrency=order.concurrency, why=order.why)
         return self._jobs.add(KIND, task, by, self._now())
+
+    async def estimate(self, order: EvalOrder, log: RecordLog) -> Estimate:
+        """What an order would cost, with nothing asked and nothing queued. Raises WrongCall as `start`, and
+        as `estimate.estimate`."""
+        # Of a holdout nothing is read, so that nobody need say why.
+        plan = self.plan(msgspec.structs.replace(order, why=order.why or "to reckon"))
+        served = Served.of(self._ledger)
+        return await estimate(plan, store=self._store, library=self._library, log=log, behind=served.behind)
 
     def plan(self, order: EvalOrder) -> EvalPlan:
         """The order with every word looked up and checked. Raises WrongCall."""

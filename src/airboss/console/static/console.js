@@ -117,7 +117,7 @@
     for (const said of $$(".problem", form)) said.remove();
     form.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "application/json" } });
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)), headers: { accept: "application/json" } });
       if (answer.redirected) return void location.assign(answer.url);
       if (answer.ok && answer.headers.get("content-type").startsWith("application/json")) return void location.assign((await answer.json()).next);
       const page = await answer.text();
