@@ -92,6 +92,31 @@ def test_requests_do_not_wait_without_end(port: int) -> None:
         assert many < 1_000
 
 
+def test_an_offered_protocol_is_passed_over(port: int) -> None:
+    """Java's own client offers HTTP/2 with each request: it is answered in HTTP/1.1, its body read."""
+    offer = b"connection: Upgrade\r\nupgrade: h2c\r\nauthorization: Bearer %s\r\n" % ADMIN_KEY.encode()
+    body = b'{"config": 7}'
+    posts = edge_wire.post(body, head=offer, path=b"/api/v1/config/diff")
+    chunked = posts.replace(b"content-length: %d" % len(body), b"transfer-encoding: chunked").replace(
+        body, edge_wire.chunks(body)
+    )
+    for request in (posts, chunked):
+        with Wire(port) as wire:
+            wire.send(request[:-3])
+            wire.send(request[-3:])
+            for _ in range(2):
+                answer = wire.answer()
+                assert answer is not None
+                assert "Expected `str`, got `int`" in answer.json()["error"]["message"], answer
+                wire.send(request)
+        with Wire(port) as wire:
+            wire.send((request + MARK) * 20)
+            for status in (400, 200) * 20:
+                answer = wire.answer()
+                assert answer is not None
+                assert answer.status == status
+
+
 def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """A connection that ends within a body leaves no trace in the log."""
     with caplog.at_level(logging.WARNING), Wire(port) as wire:

@@ -9,6 +9,7 @@ import asyncio
 import socket
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from airboss.console.wire import error_json
@@ -63,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._lingering:
             return
         before, body_bytes = self._reading, self._body_bytes
-        super().data_received(data)
+        self._parse(data)
         if self.transport.is_closing():
             return
         if self._reading is None:
@@ -76,6 +77,34 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bytes += len(data) - (self._body_bytes - body_bytes)
         if self._bytes > HEAD_BYTES_MAX + FRAMING_BYTES_A_BODY_BYTE * self._body_bytes:
             self._refuse(_too_large())
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        rest: bytes | memoryview = data
+        while rest and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offered:
+                if not self._offered():  # but asked to CONNECT to somebody else
+                    return
+                rest = memoryview(rest)[offered.args[0] :]
+                self._parse(self._head_again())
+            except httptools.HttpParserError as error:
+                self.send_400_response(str(error))
+            else:
+                return
+
+    def _offered(self) -> bool:
+        """Whether the head that was read offers to change to another protocol."""
+        return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+
+    def _head_again(self) -> bytes:
+        """The head without that offer, which a server may ignore (RFC 9110, 7.8) and Java's own client makes
+        in each request, for a new parser: the old one takes the body for the other protocol."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
 
     def on_response_complete(self) -> None:
         """Go on to the next request; a body that is still coming after its answer is read no further."""
@@ -170,7 +199,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._refused(_too_large())
         if len(self.pipeline) >= PIPELINE_MAX:
             raise self._refused(InvalidRequest("too many requests wait on this connection; read the answers"))
-        super().on_headers_complete()
+        if not self._offered():
+            super().on_headers_complete()
         self._due_in(BODY_S_MAX)
 
     def _refused(self, error: ApiError) -> ApiError:
@@ -185,6 +215,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole; the next one's time begins with its first byte."""
+        if self._offered():
+            return
         self._reading = None
         self._due_in(None)
         super().on_message_complete()

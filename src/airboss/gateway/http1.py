@@ -33,14 +33,15 @@ from airboss.gateway.client_bounds import (
 from airboss.gateway.judge import defect
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
-    HEADER_BYTES_EXTRA,
-    ONCE_ONLY,
     HttpRequest,
+    brings_body,
     check_framing,
     check_head,
     check_size,
+    head_again,
     head_bytes,
     path_of,
+    repeated_bytes,
     said_by,
     too_much,
 )
@@ -108,12 +109,8 @@ class Connection(asyncio.Protocol):
         request = self._current
         close = self._closes(request)
         self.began = self.finished = True
-        head = b"%s%scontent-length: %d\r\n%s\r\n" % (
-            STATUS_LINES[status],
-            headers,
-            len(body),
-            b"connection: close\r\n" if close else b"",
-        )
+        closing = b"connection: close\r\n" if close else b""
+        head = b"%s%scontent-length: %d\r\n%s\r\n" % (STATUS_LINES[status], headers, len(body), closing)
         whole = head if request is not None and request.method == "HEAD" else head + body
         self._server.outbox.write(self.transport, whole, self._unsent)
         if close:
@@ -213,30 +210,26 @@ class Connection(asyncio.Protocol):
         if between and self._known is not None:
             start = self._known.body_at(data)
             if start >= 0 and len(data) - start <= self._server.body_bytes_max:
-                request = msgspec.structs.replace(
-                    self._known_request, body=data[start:], received_at=time.perf_counter()
-                )
+                body, now = data[start:], time.perf_counter()
+                request = msgspec.structs.replace(self._known_request, body=body, received_at=now)
                 self._current = request
                 self.intake.add(request, self)
                 return
-        if len(data) <= PIECE_BYTES:
-            self._parse(data)
-        else:
-            self._parse_in_pieces(data)
+        taken = self._parse(data) if len(data) <= PIECE_BYTES else 0
+        if taken < len(data):
+            self._parse_in_pieces(data, taken)
         if between and not self._in_message:
             self._learn(data)
 
-    def _parse_in_pieces(self, data: bytes) -> None:
-        """Parse as far as requests may wait, and keep the rest."""
-        view, at = memoryview(data), 0
+    def _parse_in_pieces(self, data: bytes, at: int = 0) -> None:
+        """Parse from there as far as requests may wait, and keep the rest."""
+        view = memoryview(data)
         while at < len(data) and not (self._refused or self._paused_reading):
             of_body = self._length - self._body_bytes if self._in_message and not self._in_head else 0
-            end = at + max(PIECE_BYTES, of_body)
-            self._parse(view[at:end])
-            at = end
+            at += self._parse(view[at : at + max(PIECE_BYTES, of_body)])
         self._unparsed = b"" if self._refused else data[at:]
 
-    def _parse(self, data: bytes | memoryview) -> None:
+    def _parse(self, data: bytes | memoryview) -> int:
         unfinished = self._headers if self._in_message else None
         was_in_head, body_bytes = self._in_head, self._body_bytes
         try:
@@ -249,15 +242,25 @@ class Connection(asyncio.Protocol):
                     check_framing(self._unread_bytes, self._body_bytes)
                 else:
                     self._read_part(len(data), same_head=same)
-        except httptools.HttpParserUpgrade:
-            # The request itself is being served; what would follow in another protocol is not.
-            self._refuse(
-                InvalidRequest("this server does not upgrade connections; leave out the upgrade header")
-            )
+        except httptools.HttpParserUpgrade as offered:
+            self._stay()
+            return cast("int", offered.args[0])
         except httptools.HttpParserError as error:
             self._refuse(said_by(error))
         except ApiError as error:
             self._refuse(error)
+        return len(data)
+
+    def _stay(self) -> None:
+        """Read on as if no other protocol had been offered. Of a request with a body, which llhttp takes for
+        that protocol, the head is read once more."""
+        method, told = self._parser.get_method(), not self._expects
+        if method == b"CONNECT":
+            self._refuse(InvalidRequest("this server is no proxy; send it requests", code="invalid_http"))
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        if self._in_message:
+            self._parse(head_again(method, self._url, self._headers, http_1_0=self._http_1_0, told=told))
 
     def eof_received(self) -> bool:
         """A client that stops sending has gone: half-closed connections are not served."""
@@ -323,15 +326,8 @@ class Connection(asyncio.Protocol):
             return  # a trailer
         name = name.lower()
         if name in self._headers:
-            self._repeated(name)
+            self._dropped_bytes += repeated_bytes(name, self._headers[name])
         self._headers[name] = value
-
-    def _repeated(self, name: bytes) -> None:
-        if name in ONCE_ONLY:
-            raise InvalidRequest(
-                f"header {name.decode()!r} was sent twice; send it once", code="invalid_http"
-            )
-        self._dropped_bytes += len(name) + len(self._headers[name]) + HEADER_BYTES_EXTRA
 
     def _read_part(self, size: int, *, same_head: bool) -> None:
         """Note that a read of `size` bytes has left a request unfinished; its head began before, or in it."""
@@ -377,6 +373,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Serve the request, or queue it behind the one being served."""
+        if b"upgrade" in self._headers and self._parser.should_upgrade() and brings_body(self._headers):
+            return  # it is still to come (`_stay`)
         self._in_message = False
         body, self._body = self._body, []
         request = HttpRequest(

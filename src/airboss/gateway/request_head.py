@@ -99,6 +99,28 @@ def head_bytes(url: bytes, headers: Mapping[bytes, bytes]) -> int:
     return len(url) + kept + len(headers) * HEADER_BYTES_EXTRA
 
 
+def brings_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body comes behind such a head."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
+
+
+def head_again(
+    method: bytes, url: bytes, headers: Mapping[bytes, bytes], *, http_1_0: bool, told: bool
+) -> bytes:
+    """A head that was read, without the protocol that it offered to change to, which a server may ignore
+    (RFC 9110, 7.8): Java's own client offers HTTP/2 in each. `told`: its sender was told to go on."""
+    left_out = {b"upgrade", b"expect", PEER} if told else {b"upgrade", PEER}
+    lines = [b"%s: %s\r\n" % (name, value) for name, value in headers.items() if name not in left_out]
+    return b"%s %s HTTP/1.%d\r\n%s\r\n" % (method, url, not http_1_0, b"".join(lines))
+
+
+def repeated_bytes(name: bytes, value: bytes) -> int:
+    """What a header that comes again counts for: it takes the place of `value`. Raises InvalidRequest."""
+    if name in ONCE_ONLY:
+        raise InvalidRequest(f"header {name.decode()!r} was sent twice; send it once", code="invalid_http")
+    return len(name) + len(value) + HEADER_BYTES_EXTRA
+
+
 def check_size(size: int) -> None:
     """Refuse a head that is too large, or is so already before its end."""
     if size > HEAD_BYTES_MAX:
