@@ -8,14 +8,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from airboss import __version__
 from airboss.cli.options import has_data
-from airboss.domain.errors import AirbossError, ConfigError, SetupError, WrongCall
+from airboss.domain.errors import AirbossError, ConfigError, DataDirLocked, SetupError, WrongCall
 
 if TYPE_CHECKING:
     import ssl
@@ -28,6 +28,8 @@ START_S = 30.0
 """So long an Airboss that is starting is waited for."""
 END_S = 15.0
 """So long the end of the children is waited for of one that was killed."""
+LOCKED_S = 5.0
+"""So long whoever has the data is waited for, to serve or to end."""
 TELL_S = 1.0
 LOOK_S = 0.05
 """It tells by a lock and a file, which wake nobody."""
@@ -89,18 +91,27 @@ def reach(data_dir: Path, url: str | None) -> Iterator[Api]:
             f"there is no Airboss data in {data_dir.absolute()}. Start one with `airboss up`, name the right"
             " directory with --data-dir, or, if it was started just now, try again in a second."
         )
+    with ExitStack() as stack:
+        yield _found(data_dir, key, stack)
+
+
+def _found(data_dir: Path, key: str | None, stack: ExitStack) -> Api:
+    """The Airboss that runs, else what it left, until `stack` ends. Whoever has the data may be about to
+    serve, as roles that were started one by one, or to end, as another verb."""
     from airboss.cli.stopped import opened  # noqa: PLC0415 - not needed for --url
 
-    up = _up(data_dir)
-    if up is not None:
-        cert = up.tls.cert if up.tls is not None else None
-        kept = data_dir / "secrets" / "admin_key"
-        own = f" Without {ADMIN_KEY_ENV} the one in {kept} is used." if key and kept.exists() else ""
-        with closing(Remote(up.console_url, key or read_admin_key(data_dir), cert=cert, own=own)) as remote:
-            yield remote
-        return
-    with opened(data_dir) as stopped:
-        yield stopped
+    began = time.monotonic()
+    while (up := _up(data_dir)) is None:
+        try:
+            return stack.enter_context(opened(data_dir))
+        except DataDirLocked:
+            if time.monotonic() - began >= LOCKED_S:
+                raise
+    cert = up.tls.cert if up.tls is not None else None
+    kept = data_dir / "secrets" / "admin_key"
+    own = f" Without {ADMIN_KEY_ENV} the one in {kept} is used." if key and kept.exists() else ""
+    remote = Remote(up.console_url, key or read_admin_key(data_dir), cert=cert, own=own)
+    return stack.enter_context(closing(remote))
 
 
 def patiently(ask: Callable[[], Any]) -> Any:

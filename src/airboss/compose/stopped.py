@@ -23,6 +23,9 @@ from airboss.supervisor import runfiles
 if TYPE_CHECKING:
     from airboss.console.desk import Desk
 
+LOCK_S = 0.5
+"""Who has the data for longer may be about to serve."""
+
 
 @contextmanager
 def stopped_desk(data_dir: Path) -> Iterator[Desk]:
@@ -38,7 +41,7 @@ def stopped_desk(data_dir: Path) -> Iterator[Desk]:
             f" records: ask that one, with --url and its admin key in {ADMIN_KEY_ENV}"
         )
     with (
-        data.lock(wait_s=5.0),
+        data.lock(wait_s=LOCK_S),
         leading(data.ledger_url, broke=lambda: None, wait_s=1.0),
         open_ledger(data) as ledger,
         open_stores(data) as stores,
