@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -75,7 +76,9 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
         text = fake(fake_process.url, f'[store]\nledger = "{url}"\n')
         with Airboss(tmp_path / "leads", text) as leads:
             key = leads.ready["api_key"]
+            watcher = json.loads(leads.verb("keys", "create", "watcher", "--role", "viewer", "--json"))["key"]
             until(lambda: leads.status()["processes"])
+            assert status_for(leads, watcher)["ledger_trouble"] is None
             network.silence()
             with ThreadPoolExecutor(20) as others:
                 for _ in range(20):
@@ -86,6 +89,9 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
                     assert time.monotonic() - began < 3
                     assert found["ledger_trouble"].startswith("the ledger")
                     assert [each["name"] for each in found["deployments"]] == ["support"]
+                    began = time.monotonic()
+                    assert status_for(leads, watcher)["ledger_trouble"].startswith("the ledger")
+                    assert time.monotonic() - began < 3
                 restarted(leads)
                 assert chat(leads, key).status_code == 200
                 assert metric(leads, "airboss_plan_from_disk") == 1
@@ -94,6 +100,15 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
             until(lambda: leads.status()["ledger_trouble"] is None)
             until(lambda: metric(leads, "airboss_plan_from_disk") == 0)
             assert chat(leads, key).status_code == 200
+
+
+def status_for(at: Airboss, key: str) -> Any:
+    """How everything stands, as who has that key is told."""
+    answer = httpx2.get(
+        f"{at.ready['console_url']}/api/v1/status", headers={"authorization": f"Bearer {key}"}, timeout=30
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def answers(at: Airboss, key: str, status: int) -> bool:

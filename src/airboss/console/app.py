@@ -273,6 +273,7 @@ def api_routes(desk: Desk) -> list[Route]:
                 reached(path),
                 handler(routes),
                 roles={method: route.role for method, route in routes.items()},
+                prompt=all(route.prompt for route in routes.values()),
             )
             for path, routes in by_path.items()
         ),

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from airboss.config.types import OidcConfig, Role
 from airboss.console.session import PERSON, person_named
-from airboss.domain.errors import PermissionDenied
+from airboss.domain.errors import PermissionDenied, SetupError
 from airboss.domain.ports import ApiKey, Clock, Ledger
 from airboss.governance.keys import Keyring, hash_key
 from airboss.governance.roles import MAY, allows, good_hashes, who_may
 from airboss.governance.sign_in import terms
+from airboss.store.daemons import Daemons
 
 NAMED_MAX = 8
 """Of those who may what somebody else may not."""
+SILENT_S: Final = 1.0
+"""So long the ledger is waited for by who could do without."""
+
+_threads: Final = Daemons(4, "keys")
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +90,7 @@ class Callers:
         self._clock = clock
         self._oidc = oidc
         self._read: _Read | None = None
+        self._asked: Future[_Read] | None = None
 
     def seen(self, secret: str) -> bool:
         """Whether this was the secret of a console key when keys were last read; reads nothing."""
@@ -95,10 +103,23 @@ class Callers:
     def holder(self, secret: str) -> tuple[Caller, str] | None:
         """Who has this secret, and what a session that it opens is bound to; None if it is no console key's.
         Raises SetupError."""
-        key = self._now().ring.console(secret)
-        if key is None:
-            return None
-        return caller_of(key), bond(key, hash_key(secret))
+        return _holder(self._now().ring, secret)
+
+    def lately(self, secret: str) -> tuple[Caller, str] | None:
+        """As `holder`; where the ledger does not answer in SILENT_S, by the keys that were read last: good
+        enough for who asks how everything stands, and for nothing else. Raises SetupError where none were."""
+        asked = self._asked
+        if asked is None or asked.done():
+            asked = self._asked = _threads.submit(self._now)
+        try:
+            return _holder(asked.result(SILENT_S).ring, secret)
+        except (TimeoutError, SetupError):
+            read = self._read
+            if read is None:
+                raise SetupError(
+                    "the ledger does not answer, and whose this key is has not been read"
+                ) from None
+            return _holder(Keyring(read.keys, now=self._clock.now()), secret)
 
     def named(self, name: str) -> tuple[Caller, tuple[str, ...]] | None:
         """The console key or person of this name, and what their sessions may be bound to now. A person is
@@ -125,6 +146,11 @@ class Callers:
             keys = self._ledger.all_keys()
             read = self._read = _Read(revision, keys, Keyring(keys, now=now))
         return read
+
+
+def _holder(ring: Keyring, secret: str) -> tuple[Caller, str] | None:
+    key = ring.console(secret)
+    return None if key is None else (caller_of(key), bond(key, hash_key(secret)))
 
 
 def _over(ring: Keyring, now: datetime) -> bool:

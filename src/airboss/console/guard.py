@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airboss.config.types import Role
@@ -70,21 +70,26 @@ log = logging.getLogger("airboss.console")
 
 
 class Door(Route):
-    """A route that says which role each of its methods needs."""
+    """A route that says which role each of its methods needs. `prompt`: its answer waits for no ledger."""
 
-    def __init__(self, path: str, endpoint: Any, *, roles: Mapping[str, Role]) -> None:
+    def __init__(self, path: str, endpoint: Any, *, roles: Mapping[str, Role], prompt: bool = False) -> None:
         super().__init__(path, endpoint, methods=list(roles))
         self.roles = roles
+        self.prompt = prompt
 
 
 def needed_by(request: Request) -> Role | None:
     """The least role that may send this: of a route that does not say, admin. None where nothing is."""
-    for route in request.scope["app"].routes:
-        match, _ = route.matches(request.scope)
-        if match is Match.FULL:
-            method = "GET" if request.method == "HEAD" else request.method
-            return route.roles.get(method, "admin") if isinstance(route, Door) else "admin"
-    return None
+    route = _route(request)
+    if route is None:
+        return None
+    method = "GET" if request.method == "HEAD" else request.method
+    return route.roles.get(method, "admin") if isinstance(route, Door) else "admin"
+
+
+def _route(request: Request) -> BaseRoute | None:
+    routes: list[BaseRoute] = request.scope["app"].routes
+    return next((each for each in routes if each.matches(request.scope)[0] is Match.FULL), None)
 
 
 class ErrorPage(Protocol):
@@ -209,7 +214,7 @@ class Guard:
                 self.desk.attempts.succeeded(peer)
             return ADMIN
         blocked = guess and self.desk.attempts.failed(peer, self.desk.clock.monotonic())
-        holder = await self.desk.run(lambda: self.desk.callers.holder(given))
+        holder = await self._holder(request, given)
         if holder is not None:
             if guess:
                 self.desk.attempts.pardon(peer)
@@ -220,6 +225,13 @@ class Guard:
         elif blocked:
             await self.desk.run(lambda: note_login(self.desk, "login.blocked", peer))
         raise error
+
+    async def _holder(self, request: Request, given: str) -> tuple[Caller, str] | None:
+        """As `Callers.holder`, or `Callers.lately` where the answer does not wait for the ledger either."""
+        route, callers = _route(request), self.desk.callers
+        if isinstance(route, Door) and route.prompt and callers.seen(given):
+            return await self.desk.promptly(lambda: callers.lately(given))
+        return await self.desk.run(lambda: callers.holder(given))
 
     def _wrong_key(self, given: str) -> ApiError:
         """What to say to a key that is not the admin key: a key of the data plane is told so by name."""
