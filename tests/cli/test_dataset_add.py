@@ -59,6 +59,49 @@ def test_what_is_there_already_is_told_on_stderr(run: Run, api: AdminApi) -> Non
     assert (code, json.loads(out), err) == (0, NOTHING, "")
 
 
+def test_all_calls_that_match_are_asked_for_at_once(run: Run, api: AdminApi) -> None:
+    """By the filters of records; what is left out is told by cause."""
+    api.answers["POST", PATH] = {**ADDED, "left_out": {"is there already": 2, "ended as error": 1}}
+    code, _, err = run(
+        *(
+            "dataset",
+            "add",
+            "golden",
+            "--from-records",
+            "--deployment",
+            "support",
+            "--score",
+            "helpfulness<0.5",
+        ),
+        *("--tag", "team=blue", "--since", "2026-11-01T00:00:00Z", "--slower-ms", "900", "--limit", "50"),
+        *("--approved", "golden", "--only-approved", "--part", "validation", "--url", api.url),
+    )
+    assert (code, err.splitlines()) == (
+        0,
+        ["airboss: 2 items left out: is there already", "airboss: 1 item left out: ended as error"],
+    )
+    assert api.asked[0][3] == {
+        "part": "validation",
+        "create": False,
+        "matching": {
+            "filters": {
+                "deployment": "support",
+                "since": "2026-11-01T00:00:00+00:00",
+                "score": "helpfulness<0.5",
+                "tag": "team=blue",
+                "slower_ms": "900",
+            },
+            "limit": 50,
+            "only": True,
+            "approved": "golden",
+            "at_least": 1.0,
+            "group_by": None,
+        },
+    }
+    assert run("dataset", "add", "golden", "--from-records", "--url", api.url)[0] == 0
+    assert (api.asked[1][3]["matching"]["filters"], api.asked[1][3]["matching"]["limit"]) == ({}, 1_000)
+
+
 def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
     """As `create` sends it."""
     file = tmp_path / "f.csv"
@@ -71,7 +114,12 @@ def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "either --record ID, as often as you like, or --file FILE"),
+        ((), "either --record ID, as often as you like, or --file FILE, or --from-records"),
+        (("--from-records", "--record", "r"), "either --record ID"),
+        (("--record", "r", "--tag", "a=b"), "filters, --limit and --only-approved are for --from-records"),
+        (("--file", "f.jsonl", "--limit", "5"), "are for --from-records"),
+        (("--from-records", "--answered"), "--approved says it of calls that match"),
+        (("--from-records", "--user", ""), "--user is empty"),
         (("--record", "r", "--file", "f.jsonl"), "either --record ID"),
         (("--file", "f.jsonl", "--expected", "x"), "are for --record"),
         (("--file", "f.jsonl", "--group-by", "user"), "are for --record"),

@@ -81,7 +81,7 @@ def test_the_answers_are_as_described(site: Site, program: TestClient) -> None:
     assert_as_described(document, "POST", "/api/v1/datasets", made)
     job = program.post("/api/v1/evals", json=ORDER).json()
     assert_as_described(document, "POST", "/api/v1/evals", job)
-    bodies = {"/api/v1/datasets/{name}/holdout": {"why": "to look"}}
+    bodies = {"/api/v1/datasets/{name}/holdout": {"why": "to look"}, "/api/v1/evals/estimate": ORDER}
     tables = (*api_jobs.ROUTES, *api_eval.ROUTES, *api_datasets.ROUTES)
     assert all(route in api.ROUTES for route in tables)
     for route in tables:

@@ -9,8 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
+from airboss.cli.dataset_add import add
 from airboss.cli.dataset_change import expect, remove
-from airboss.cli.dataset_words import PARTS, NameArgument, read_file, summary
+from airboss.cli.dataset_words import (
+    GROUPS,
+    PARTS,
+    ApprovedOption,
+    NameArgument,
+    read_approved,
+    read_file,
+    summary,
+)
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
@@ -20,11 +29,6 @@ from airboss.domain.errors import WrongCall
 dataset = typer.Typer(
     help="Questions with the answers expected of them, in three parts.", no_args_is_help=True
 )
-
-GROUPS = ("user", "session", "none")
-ApprovedOption = Annotated[
-    str | None, typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect.")
-]
 
 
 @dataset.command("create")
@@ -98,67 +102,7 @@ def create(
         sys.stderr.write(f"airboss: {many(count, 'record')} left out: {cause}\n")
 
 
-@dataset.command("add")
-def add(
-    name: NameArgument,
-    *,
-    record: Annotated[
-        list[str] | None, typer.Option(help="A recorded call, by its id; give it again for more.")
-    ] = None,
-    file: Annotated[Path | None, typer.Option(help="JSON Lines or CSV to read; - is stdin.")] = None,
-    expected: Annotated[str | None, typer.Option(help="The answer that the record's item expects.")] = None,
-    answered: Annotated[
-        bool, typer.Option("--answered", help="What was answered is what the records' items expect.")
-    ] = False,
-    approved: ApprovedOption = None,
-    group_by: Annotated[
-        str | None, typer.Option(help="What stays in one part: user, session or none; else as before.")
-    ] = None,
-    part: Annotated[str | None, typer.Option(help="Where to put it: train, validation or holdout.")] = None,
-    make: Annotated[
-        bool, typer.Option("--create", help="Make it, all in validation, where there is none.")
-    ] = False,
-    as_json: JsonOption = False,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    url: UrlOption = None,
-) -> None:
-    """Add recorded calls or a file's items to a dataset; all of them or none."""
-    if (file is None) == (not record):
-        raise WrongCall("give either --record ID, as often as you like, or --file FILE")
-    if group_by not in (None, *GROUPS):
-        raise WrongCall(f"--group-by {group_by!r} is none; it is user, session or none")
-    if part not in (None, *PARTS):
-        raise WrongCall(f"--part {part!r} is none; it is train, validation or holdout")
-    body: dict[str, Any] = {"part": part, "create": make}
-    if file is not None:
-        if expected is not None or answered or approved or group_by:
-            raise WrongCall(
-                "--expected, --answered, --approved and --group-by are for --record; a file says it itself"
-            )
-        body |= {"jsonl": read_file(file), "source": str(file)}
-    else:
-        score, least = read_approved(approved)
-        body["records"] = {
-            "ids": record,
-            "expected": expected,
-            "answered": answered,
-            "approved": score,
-            "at_least": least,
-            "group_by": group_by,
-        }
-    with reach(data_dir, url) as api:
-        done = api.post(place("datasets", name, "/add"), body)
-    if as_json:
-        print_json(done)
-        return
-    where = ", ".join(f"{each} {done['parts'][each]}" for each in PARTS if each in done["parts"])
-    sys.stdout.write(
-        f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{summary(done['dataset'])}\n"
-    )
-    for cause, count in done["left_out"].items():
-        sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")
-
-
+dataset.command("add")(add)
 dataset.command("expect")(expect)
 dataset.command("remove")(remove)
 
@@ -253,17 +197,6 @@ def read_split(text: str) -> tuple[float, float]:
             f"--split {text!r}: three percents of train/validation/holdout, as 60/20/20, that make 100"
         )
     return percents[0] / 100, percents[1] / 100
-
-
-def read_approved(text: str | None) -> tuple[str | None, float]:
-    """The score in `SCORE:LEAST` and how much of it there must be, at least 1 unless told otherwise."""
-    if text is None:
-        return None, 1.0
-    score, _, least = text.partition(":")
-    try:
-        return score, float(least) if least else 1.0
-    except ValueError:
-        raise WrongCall(f"--approved {text!r}: SCORE or SCORE:LEAST, as helpfulness:4") from None
 
 
 def line(item: dict[str, Any], part: str) -> dict[str, Any]:

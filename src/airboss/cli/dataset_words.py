@@ -14,6 +14,10 @@ from airboss.domain.errors import WrongCall
 
 FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 PARTS: Final = ("train", "validation", "holdout")
+GROUPS: Final = ("user", "session", "none")
+ApprovedOption = Annotated[
+    str | None, typer.Option(help="SCORE or SCORE:LEAST: answers with it are what their items expect.")
+]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A dataset's name, or its digest.")]
 
 
@@ -45,3 +49,14 @@ def summary(found: dict[str, Any]) -> str:
         + (f", {found['erased']} erased" if found["erased"] else "")
         + (f"; holdout read {many(reads, 'time')}" if reads else "; holdout never read")
     )
+
+
+def read_approved(text: str | None) -> tuple[str | None, float]:
+    """The score in `SCORE:LEAST` and how much of it there must be, at least 1 unless told otherwise."""
+    if text is None:
+        return None, 1.0
+    score, _, least = text.partition(":")
+    try:
+        return score, float(least) if least else 1.0
+    except ValueError:
+        raise WrongCall(f"--approved {text!r}: SCORE or SCORE:LEAST, as helpfulness:4") from None

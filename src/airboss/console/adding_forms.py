@@ -59,6 +59,12 @@ def add_rows(desk: Desk, form: Form) -> str:
     return _shown(api_adding.add_items(desk, form.call(wanted)))
 
 
+def add_matching(desk: Desk, form: Form, records: dict[str, Any]) -> str:
+    """Add the calls that a page of records shows to the dataset that is chosen."""
+    done = api_adding.add_items(desk, form.call({"matching": records}, name=form.text("onto")))
+    return _shown(done)
+
+
 def change_item(desk: Desk, form: Form) -> str:
     """Take an item out of a dataset, or have it expect what is written into the form."""
     id, part = form.needed("item"), form.text("part")

@@ -1,4 +1,5 @@
-"""Adding to a dataset that is there, in the admin API: recorded calls by id, JSON Lines or a table."""
+"""Adding to a dataset that is there, in the admin API: recorded calls by id or by filters, JSON Lines or a
+table."""
 
 from __future__ import annotations
 
@@ -8,12 +9,22 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.console.api_datasets import UPLOAD_MAX, check_name, check_remembered, find, library, written
+from airboss.console.api_datasets import (
+    UPLOAD_MAX,
+    RecordsIntent,
+    check_name,
+    check_remembered,
+    find,
+    gathered,
+    library,
+    written,
+)
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, Unavailable
+from airboss.evaluations.adding import Joined
 from airboss.evaluations.datasets import Item, Part, Shares, part_of
-from airboss.evaluations.from_records import Approved, Grouping, Picked, picked
+from airboss.evaluations.from_records import Approved, Gathered, Grouping, Picked, picked
 from airboss.evaluations.library import Grown, KeptDataset
 
 RECORDS_MAX: Final = 1_000
@@ -46,7 +57,8 @@ class PickedIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to add: either `jsonl`, text as a dataset is made of, which messages call `source`, or `records`.
+    """What to add: either `jsonl`, text as a dataset is made of, which messages call `source`, or `records`
+    by their ids, or all calls that are `matching`, of which those that cannot be added are left out.
 
     `part` pins what is not pinned by its line. `create` makes the dataset, with all of it in `validation`,
     where there is none of this name.
@@ -55,6 +67,7 @@ class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     jsonl: str | None = None
     source: str = "the request's jsonl"
     records: PickedIntent | None = None
+    matching: RecordsIntent | None = None
     part: Part | None = None
     create: bool = False
 
@@ -72,10 +85,14 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 def add_items(desk: Desk, call: Call) -> Added:
     """POST /api/v1/datasets/{name}/add."""
     wanted = call.intent(AddIntent)
-    if (wanted.jsonl is None) == (wanted.records is None):
-        raise InvalidRequest("what is added is either `jsonl` or `records`; give one of them")
+    if [wanted.jsonl, wanted.records, wanted.matching].count(None) != 2:
+        raise InvalidRequest("what is added is either `jsonl` or `records` or `matching`; give one of them")
     name = newest_name(desk, call, create=wanted.create)
-    if wanted.records is not None:
+    found = Gathered(items=(), left_out={})
+    if wanted.matching is not None:
+        found = gathered(desk, call, wanted.matching)
+        items, sessions = found.items, {} if wanted.matching.group_by else found.sessions
+    elif wanted.records is not None:
         items, sessions = _records(desk, wanted.records)
     else:
         items, sessions = tuple(written(wanted.jsonl or "", wanted.source[:200])), {}
@@ -83,8 +100,8 @@ def add_items(desk: Desk, call: Call) -> Added:
         raise InvalidRequest(f"{wanted.source[:200]} has no item; there is nothing to add", param="jsonl")
     if wanted.part is not None:
         items = tuple(msgspec.structs.replace(each, part=each.part or wanted.part) for each in items)
-    grown, there = _grow(desk, call, name, items, sessions, create=wanted.create)
-    causes = {THERE: there, ERASED: grown.erased}
+    grown, joined = _grow(desk, call, (name, items, sessions), wanted)
+    causes = {**found.left_out, **joined.left_out, THERE: joined.there, ERASED: grown.erased}
     return Added(
         dataset=grown.dataset,
         added=len(grown.added),
@@ -117,15 +134,15 @@ def newest_name(desk: Desk, call: Call, *, create: bool = False) -> str:
 def _grow(
     desk: Desk,
     call: Call,
-    name: str,
-    items: tuple[Item, ...],
-    sessions: Mapping[str, str],
-    *,
-    create: bool,
-) -> tuple[Grown, int]:
-    """The dataset with the items, and how many were there. Who adds at the same time goes before or after."""
+    more: tuple[str, tuple[Item, ...], Mapping[str, str]],
+    wanted: AddIntent,
+) -> tuple[Grown, Joined]:
+    """The dataset of a name with items, and what became of them. Who adds at the same time goes before or
+    after."""
+    (name, items, sessions), fresh = more, FRESH if wanted.create else None
+    fitting = wanted.matching is not None
     for _ in range(TRIES):
-        joined = library(desk).join(name, items, sessions=sessions, fresh=FRESH if create else None)
+        joined = library(desk).join(name, items, sessions=sessions, fresh=fresh, fitting=fitting)
         with desk.ledger.together():
             grown = library(desk).grow(joined)
             if grown is None:
@@ -135,7 +152,7 @@ def _grow(
                 kept = grown.dataset
                 detail = {"digest": kept.digest, "onto": joined.onto, "added": len(grown.added)}
                 desk.note(call, "dataset.add", kept.name, {**detail, "sizes": kept.sizes})
-            return grown, joined.there
+            return grown, joined
     raise Unavailable(f"{TRIES} others have added to {name!r} meanwhile; ask again")
 
 
@@ -175,7 +192,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/api/v1/datasets/{name}/add",
-        summary="Add recorded calls, or JSON Lines, to the newest version of a dataset; all of it or nothing",
+        summary="Add recorded calls, by id or all that match, or lines, to a dataset as a version more",
         answer=Added,
         handle=add_items,
         role="operator",

@@ -17,7 +17,7 @@ from airboss.console.reading import note_copy
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, Unavailable, WrongCall
 from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
-from airboss.evaluations.from_records import OWN_KEY, Approved, Grouping, gather
+from airboss.evaluations.from_records import OWN_KEY, Approved, Gathered, Grouping, gather
 from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.library import KeptDataset, Library
 from airboss.evaluations.table import as_lines
@@ -35,7 +35,8 @@ class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which records become items: `filters` are those of GET /api/v1/records, `limit` bounds the items.
 
     `approved` names a score: an answer with at least `at_least` of it is what the item expects. With `only`
-    the rest is left out. `group_by` keeps a user's (or session's) items in one part.
+    the rest is left out. `group_by` keeps a user's (or session's) items in one part; a user's unless given,
+    and as the dataset has it where they are added to one.
     """
 
     filters: dict[str, str] = {}
@@ -43,7 +44,7 @@ class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     approved: str | None = None
     at_least: float = 1.0
     only: bool = False
-    group_by: Grouping = "user"
+    group_by: Grouping | None = None
 
 
 class DatasetIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,8 +144,8 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         made = dataset(wanted.name, written(wanted.jsonl, wanted.source[:200]), shares=shares)
     else:
         assert wanted.records is not None  # one of the two is there
-        items, left_out = _gathered(desk, call, wanted.records)
-        made = dataset(wanted.name, items, shares=shares)
+        found = gathered(desk, call, wanted.records)
+        made, left_out = dataset(wanted.name, found.items, shares=shares), found.left_out
     of = "jsonl" if wanted.jsonl else "records"
     with desk.ledger.together():
         new = library(desk).put(made)
@@ -174,7 +175,8 @@ def _note(desk: Desk, call: Call, action: str, kept: KeptDataset, **detail: Any)
     desk.note(call, action, kept.name, {"digest": kept.digest, **detail})
 
 
-def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item, ...], dict[str, int]]:
+def gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> Gathered:
+    """Items of the records that match. Raises WrongCall where there are none."""
     check_names(wanted.filters, FILTERS)
     if not 1 <= wanted.limit <= ITEMS_MAX:
         raise InvalidRequest(f"limit={wanted.limit}; a dataset has 1 to {ITEMS_MAX:,} items", param="limit")
@@ -186,7 +188,7 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
         read_filter(whole(desk, wanted.filters), now=call.now, local=UTC),
         limit=wanted.limit,
         approved=approved,
-        group_by=wanted.group_by,
+        group_by=wanted.group_by or "user",
         without_key=OWN_KEY,
     )
     forgotten = desk.people.tombstones()  # some since these were read
@@ -194,7 +196,7 @@ def _gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> tuple[tuple[Item
     if not items:
         causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
         raise WrongCall(f"no record became an item: {causes or 'none matches'}")
-    return items, found.left_out
+    return msgspec.structs.replace(found, items=items)
 
 
 def check_remembered(desk: Desk, items: Iterable[Item], now: datetime) -> None:

@@ -190,6 +190,7 @@ def records(desk: Desk, seen: Visit) -> View:
         choice=columns.choice(shown),
         usual=shown == columns.USUAL,
         asked={name: keep[name] for name in FILTER_NAMES if keep.get(name)} | times_of(period),
+        datasets=sorted({each.name for each in desk.evals.datasets()}) if seen.caller.may("operator") else (),
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
         total=None if words else desk.log.count(msgspec.structs.replace(where, before=None)),

@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
+from airboss.console.adding_forms import add_matching
 from airboss.console.api_eval_items import OPEN, questions
 from airboss.console.believed import believed
 from airboss.console.desk import Desk
@@ -181,9 +182,12 @@ def dataset(desk: Desk, seen: Visit) -> View:
 
 
 def gather(desk: Desk, form: Form) -> str:
-    """Make a dataset of the calls that a page of records shows: its filters are fields of the form."""
+    """Put the calls that a page of records shows into a dataset, one that is there or a new one: its filters
+    are fields of the form."""
     filters = {name: value for name in api_datasets.FILTERS if (value := form.fields.get(name))}
     records = {"filters": filters, "approved": form.text("approved") or None}
+    if form.text("onto"):
+        return add_matching(desk, form, records)
     made = api_datasets.create_dataset(desk, form.call({"name": form.needed("dataset"), "records": records}))
     return f"/datasets/{made.dataset.digest[:16]}"
 

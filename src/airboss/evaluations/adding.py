@@ -7,9 +7,9 @@ again, and what belongs together stays together: an added item goes where its gr
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,17 +26,30 @@ from airboss.evaluations.datasets import (
 from airboss.releases.digest import digest
 from airboss.store.eval_rows import ItemRow
 
+OTHER: Final = "is there already and asks or expects something else"
+APART: Final = "belongs to what is in another part"
+
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset with what is added to it or changed in it. `onto` is the digest of the one before, None where
     there was none; `items` are those that are new to it or new in this form, `gone` the ids of those that it
-    has no more in the form before, and `there` counts those that are to be as they were."""
+    has no more in the form before. `there` counts those that are to be as they were, `left_out` those that
+    cannot be added, by cause."""
 
     dataset: Dataset
     onto: str | None
     items: tuple[Item, ...]
     there: int
     gone: tuple[str, ...] = ()
+    left_out: dict[str, int] = {}
+
+
+class Unfit(WrongCall):
+    """An item cannot be added as it is to what is there; `cause` says why of any such."""
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class _Standing:
@@ -60,27 +73,29 @@ class _Standing:
 
     def twin(self, item: Item, subject: str) -> Item | None:
         """The item that is there in this one's place: of its id, or, where nobody chose that, of its
-        question. Raises WrongCall where the two are not the same."""
+        question. Raises Unfit where the two are not the same."""
         same = self.items.get(item.id)
         chosen = item.record is None and item.id != subject[:16]
         found = same if same is not None or chosen else self.asked.get(subject)
         if found is None:
             return None
         if same is not None and input_digest(same.input) != subject:
-            raise WrongCall(
+            raise Unfit(
                 f"the item {item.id!r} is there already and asks something else; adding changes nothing that "
-                "is there: give it an id of its own"
+                "is there: give it an id of its own",
+                OTHER,
             )
         if item.expected is not None and digest([item.expected]) != digest([found.expected]):
             now = "nothing" if found.expected is None else "something else"
-            raise WrongCall(
+            raise Unfit(
                 f"the item {found.id!r} is there already and expects {now}; adding changes nothing that is "
-                "there: leave the expected answer out, or have it expected with `dataset expect`"
+                "there: leave the expected answer out, or have it expected with `dataset expect`",
+                OTHER,
             )
         return found
 
     def placed(self, item: Item, session: str | None) -> Item:
-        """The item in the group and part where it belongs. Raises WrongCall where it is pinned to another."""
+        """The item in the group and part where it belongs. Raises Unfit where it is pinned to another."""
         if session in self.groups and item.group not in self.groups:
             item = msgspec.structs.replace(item, group=session)
         part, whose = self.groups.get(item.group or ""), "group"
@@ -90,9 +105,10 @@ class _Standing:
         if part is None or part_of(item, self._shares) == part:
             return item
         if item.part is not None:
-            raise WrongCall(
+            raise Unfit(
                 f"{whose} {item.group!r} is in {part}, and item {item.id!r} is to be in {item.part}; what "
-                f"belongs together stays in one part: add it to {part}"
+                f"belongs together stays in one part: add it to {part}",
+                APART,
             )
         return msgspec.structs.replace(item, part=part)
 
@@ -105,12 +121,14 @@ def join(
     shares: Shares,
     onto: str | None,
     sessions: Mapping[str, str] | None = None,
+    fitting: bool = False,
 ) -> Joined:
-    """The dataset of items `before`, whose digest is `onto`, with `items`.
+    """The dataset of items `before`, whose digest is `onto`, with `items`; with `fitting` those of them that
+    can be added.
 
     `sessions` has the sessions of items whose grouping nobody chose, by id: they are joined by it where the
     dataset keeps that session together, and not their user. Raises WrongCall for an item that is there
-    already and differs, and as `datasets.dataset`.
+    already and differs, unless these are left out, and as `datasets.dataset`.
     """
     standing = _Standing(shares)
     kept = [msgspec.json.decode(row.content, type=Item) for row in before]
@@ -118,16 +136,27 @@ def join(
         standing.take(item, row.subject)
     new: list[Item] = []
     there = 0
+    left_out: Counter[str] = Counter()
     for each in items:
         subject = input_digest(each.input)
-        if standing.twin(each, subject) is not None:
-            there += 1
+        try:
+            if standing.twin(each, subject) is not None:
+                there += 1
+                continue
+            item = standing.placed(each, (sessions or {}).get(each.id))
+        except Unfit as error:
+            if not fitting:
+                raise
+            left_out[error.cause] += 1
             continue
-        item = standing.placed(each, (sessions or {}).get(each.id))
         standing.take(item, subject)
         new.append(item)
     return Joined(
-        dataset=dataset(name, [*kept, *new], shares=shares), onto=onto, items=tuple(new), there=there
+        dataset=dataset(name, [*kept, *new], shares=shares),
+        onto=onto,
+        items=tuple(new),
+        there=there,
+        left_out=dict(left_out),
     )
 
 

@@ -43,10 +43,12 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """The items found, and how many records were left out, by cause."""
+    """The items found, how many records were left out, by cause, and the sessions of the items' records, by
+    id, where they have one."""
 
     items: tuple[Item, ...]
     left_out: dict[str, int]
+    sessions: dict[str, str] = {}
 
 
 class Picked(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ def from_records(
     `group_by` "user" falls back to the session, and to nothing where there is neither.
     """
     found: dict[str, Item] = {}
+    sessions: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for record in records:
         if len(found) >= limit:
@@ -104,7 +107,9 @@ def from_records(
             if before.expected is not None or item.expected is None:
                 continue
         found[key] = item
-    return Gathered(items=tuple(found.values()), left_out=dict(left_out))
+        if record.session is not None:
+            sessions[record.id] = record.session
+    return Gathered(items=tuple(found.values()), left_out=dict(left_out), sessions=sessions)
 
 
 def picked(

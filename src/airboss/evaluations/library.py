@@ -82,6 +82,7 @@ class Library:
         *,
         sessions: Mapping[str, str] | None = None,
         fresh: Shares | None = None,
+        fitting: bool = False,
     ) -> Joined:
         """The newest dataset of this name with these items; `adding.join` says how. Nothing is kept yet:
         `grow` does. Without such a dataset it is a new one of `fresh`. Raises WrongCall."""
@@ -91,8 +92,8 @@ class Library:
                 raise WrongCall(self._unknown(name))
             return join(name, (), items, shares=fresh, onto=None, sessions=sessions)
         shares = msgspec.json.decode(newest.content, type=Shares)
-        before = self._store.every_item(newest.digest)
-        return join(name, before, items, shares=shares, onto=newest.digest, sessions=sessions)
+        before, onto = self._store.every_item(newest.digest), newest.digest
+        return join(name, before, items, shares=shares, onto=onto, sessions=sessions, fitting=fitting)
 
     def change(self, name: str, **what: Unpack[What]) -> Joined:
         """The newest dataset of this name with items taken out or expecting something else; `adding.change`
