@@ -233,10 +233,14 @@ def test_a_body_is_bounded(provider: FakeProvider, monkeypatch: pytest.MonkeyPat
 
 
 def test_many_at_once(provider: FakeProvider) -> None:
-    """Calls do not wait for each other."""
-    provider.script(*["ok;delay_s=0.3"] * 20)
-    answers = ask(provider, *["x"] * 20)
-    assert all(answer.text is not None for answer in answers)
+    """Calls do not wait for each other: on a busy machine the first may be over when the last begins."""
+    for delay_s in (0.3, 3.0):
+        provider.reset()
+        provider.script(*[f"ok;delay_s={delay_s}"] * 20)
+        answers = ask(provider, *["x"] * 20)
+        assert all(answer.text is not None for answer in answers)
+        if provider.stats().connections == 20:
+            break
     assert provider.stats().connections == 20
 
 

@@ -335,7 +335,7 @@ class TestRecogniser:
                     await one.learn(self.lacking(f"away {number}"))
             back()
             never = asyncio.get_running_loop().create_future()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     names = self.lacking("Jane is back")
                     try:

@@ -122,7 +122,7 @@ def test_a_client_that_leaves_is_seen_to_leave(provider: FakeProvider, line: str
     until(lambda: provider.stats().cancelled == 1)
     assert provider.stats().in_flight == 0
     assert provider.last().state == "cancelled"
-    assert 0 < (provider.last().ended_after_s or 0) < 5
+    assert 0 < (provider.last().ended_after_s or 0) < 40  # of the minute and more that it would have taken
 
 
 def test_a_broken_answer_counts_as_broken(provider: FakeProvider) -> None:
@@ -157,7 +157,7 @@ def test_an_outage_refuses_connections_until_it_is_over(provider: FakeProvider) 
     with connected(provider) as connection:
         connection.request("POST", CHAT, body())
         connection.getresponse().read()
-        provider.outage(0.2)
+        provider.outage(1.5)
 
         def again() -> http.client.HTTPResponse:
             connection.request("POST", CHAT, body())
@@ -185,7 +185,7 @@ def test_reset_ends_an_outage(provider: FakeProvider) -> None:
 
 def test_a_request_may_begin_an_outage(provider: FakeProvider) -> None:
     """The scripted call is reset, and the next is refused."""
-    provider.script("outage;for_s=0.1")
+    provider.script("outage;for_s=1.5")
     with pytest.raises(ConnectionResetError):
         status(provider)
     with pytest.raises(ConnectionRefusedError):
