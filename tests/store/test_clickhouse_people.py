@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from airboss.store.clickhouse_schema import statements
 from tests.store.conftest import Open
 from tests.store.samples import SEGMENT, START, record_json
 from tests.store.spans import span, span_move
+from tests.support.clickhouse import House
 
 COUNT = 400
 WHO = "ann-unmistakable-7f3a"
@@ -71,15 +73,31 @@ MADE = """
 """The same of the records."""
 
 
+@pytest.fixture(scope="module")
+def full(clickhouse: House) -> Iterator[str]:
+    """Calls of several people who share a session, of five days, brought by two moves."""
+    with clickhouse.database() as url:
+        with closing(ClickHouseRecordLog(url)) as log:
+            rng = random.Random(20261129)
+            records = [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)]
+            for at in range(2):
+                log.apply(JournalMove(segment=SEGMENT, start=at, end=at + 1, records=tuple(records[at::2])))
+        yield url
+
+
+@pytest.fixture
+def url(clickhouse: House, full: str) -> Iterator[str]:
+    """A copy of them, to do with as one likes."""
+    with clickhouse.copied(full) as found:
+        yield found
+
+
 @pytest.fixture
 def log(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> ClickHouseRecordLog:
-    """Calls of several people who share a session, of five days, brought by two moves."""
+    """A log of the copy, which has looked at it."""
     monkeypatch.setattr(rollups, "FEW", 100)
     found = open_log()
-    rng = random.Random(20261129)
-    records = [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)]
-    for at in range(2):
-        found.apply(JournalMove(segment=SEGMENT, start=at, end=at + 1, records=tuple(records[at::2])))
+    assert found.count(RecordFilter()) == COUNT
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from tests.store.samples import SEGMENT, START
 from tests.store.spans import span, span_move
 from tests.store.test_clickhouse_people import killed_after
 from tests.store.test_duckdb_tags import COUNT, NOON, WHO, by_team, call, ended_by_tag, numbers
+from tests.support.clickhouse import House
 from tests.support.wait import until
 
 LATER = START + timedelta(days=99)
@@ -33,22 +35,40 @@ DAYS = 6
 """On which there are calls."""
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
     """Sums of few calls, looked for at once, and asked where a few calls would be read."""
-    monkeypatch.setattr(clickhouse_tags, "LOOK_S", 0.0)
-    monkeypatch.setattr(clickhouse_tags, "RESTS", 0.0)
-    monkeypatch.setattr(clickhouse_tags, "CALLS_A_SUM", 1)
-    monkeypatch.setattr(rollups, "FEW", 100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clickhouse_tags, "LOOK_S", 0.0)
+        patch.setattr(clickhouse_tags, "RESTS", 0.0)
+        patch.setattr(clickhouse_tags, "CALLS_A_SUM", 1)
+        patch.setattr(rollups, "FEW", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def full(clickhouse: House, short: None) -> Iterator[str]:
+    """Calls of several people and teams, of DAYS, all of them summed up."""
+    with clickhouse.database() as url:
+        with closing(ClickHouseRecordLog(url)) as log:
+            rng = random.Random(20261129)
+            take(log, [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)])
+            summed_up(log)
+        yield url
+
+
+@pytest.fixture
+def url(clickhouse: House, full: str) -> Iterator[str]:
+    """A copy of them, to do with as one likes."""
+    with clickhouse.copied(full) as found:
+        yield found
 
 
 @pytest.fixture
 def log(open_log: Open) -> ClickHouseRecordLog:
-    """Calls of several people and teams, of DAYS, all of them summed up."""
+    """A log of the copy, which has looked at it."""
     found = open_log()
-    rng = random.Random(20261129)
-    take(found, [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)])
-    summed_up(found)
+    assert found.count(RecordFilter()) == COUNT
     return found
 
 
@@ -399,10 +419,10 @@ def test_an_older_database_is_summed_up(log: ClickHouseRecordLog, open_log: Open
     of_records(again)
 
 
-def test_calls_of_a_tag_are_told_by_when_they_ended(open_log: Open) -> None:
+def test_calls_of_a_tag_are_told_by_when_they_ended(clickhouse: House) -> None:
     """Sums by the day know no end: of a call that hung over midnight they would say the day before."""
-    log = open_log()
-    take(log, [call(number, user=None, latency_ms=600_000.0) for number in range(COUNT)])
-    summed_up(log)
-    said, true = ended_by_tag(log)
+    with clickhouse.emptied() as url, closing(ClickHouseRecordLog(url)) as log:
+        take(log, [call(number, user=None, latency_ms=600_000.0) for number in range(COUNT)])
+        summed_up(log)
+        said, true = ended_by_tag(log)
     assert said == true > 100
