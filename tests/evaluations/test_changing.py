@@ -212,3 +212,27 @@ def test_what_no_version_has_any_more_is_deleted_with_the_last_that_had_it(
     with store._read() as connection:
         left = connection.exec_driver_sql("SELECT id FROM dataset_items").scalars().all()
     assert sorted(left) == ["b", "c"]
+
+
+def test_a_holdout_that_was_read_is_no_fresher_for_a_version_more(library: Library) -> None:
+    """Whichever version it was read of: all that share items count it. What goes on apart from one that was
+    read has been read as often; a dataset of its own has not."""
+    old = library.find("n")
+    assert library.open_holdout(old, who="ann", why="x").reads_before == 0
+    new = changed(library, removed=["a"]).dataset
+    assert new.holdout_reads == 1
+    assert library.open_holdout(new, who="bob", why="y").reads_before == 1
+    again = library.reopen_holdout(new, who="bob", why="y")
+    assert again is not None
+    assert again.reads_before == 1
+    newest = added(library, item("d", "4"))
+    assert [each.holdout_reads for each in library.all()] == [2, 2, 2]
+    assert [each.who for each in library._store.holdout_reads(newest.digest)] == ["ann", "bob"]
+    library.put(dataset("n", FIRST))
+    apart = added(library, item("e", "5"))
+    assert apart.holdout_reads == 2
+    assert library.open_holdout(apart, who="cid", why="z").reads_before == 2
+    library.put(dataset("own", [item("z", "9", part="holdout")]))
+    assert library.find("own").holdout_reads == 0
+    told = {each.digest: each.holdout_reads for each in library.all()}
+    assert (told[newest.digest], told[apart.digest], told[library.find("own").digest]) == (2, 3, 0)

@@ -127,7 +127,7 @@ class EvalStore(Protocol):
         it never did."""
 
     def holdout_reads(self, digest: str) -> tuple[HoldoutRead, ...]:
-        """Who read the holdout, oldest first."""
+        """Who read the holdout, of this version or of one that shares items with it, oldest first."""
 
     def part_sizes(self, digest: str) -> dict[str, int]:
         """How many items each part has that has any."""

@@ -82,7 +82,7 @@ class SqlEvalStore(LedgerPart):
                 if connection.execute(select(datasets.c.name).where(others).limit(1)).first() is None:
                     root, grown = base.root, base.grown + 1
                 else:  # it was added to before, in another way: items of both would be mixed up
-                    _copy(connection, base.digest, root)
+                    _copy(connection, base.digest, dataset.digest, root)
                 _end(connection, root, gone, at=grown)
             _put(connection, dataset, items, root=root, grown=grown)
             return True
@@ -110,7 +110,7 @@ class SqlEvalStore(LedgerPart):
         """As `EvalStore.open_holdout`."""
         with self._write() as connection:
             before = connection.execute(
-                select(func.count()).select_from(holdout_reads).where(holdout_reads.c.dataset == read.dataset)
+                select(func.count()).select_from(holdout_reads).where(_read_with(read.dataset))
             ).scalar_one()
             connection.execute(insert(holdout_reads).values(**_values(read)))
             return before, _items(connection, read.dataset, "holdout")
@@ -127,7 +127,9 @@ class SqlEvalStore(LedgerPart):
             if read is None:
                 return None
             before = connection.execute(
-                select(func.count()).select_from(holdout_reads).where(of & (holdout_reads.c.number < read))
+                select(func.count())
+                .select_from(holdout_reads)
+                .where(_read_with(digest) & (holdout_reads.c.number < read))
             ).scalar_one()
             return before, _items(connection, digest, "holdout")
 
@@ -135,9 +137,7 @@ class SqlEvalStore(LedgerPart):
         """As `EvalStore.holdout_reads`."""
         with self._read() as connection:
             rows = connection.execute(
-                select(holdout_reads)
-                .where(holdout_reads.c.dataset == digest)
-                .order_by(holdout_reads.c.number)
+                select(holdout_reads).where(_read_with(digest)).order_by(holdout_reads.c.number)
             )
             return tuple(_read(row, HoldoutRead) for row in rows)
 
@@ -163,12 +163,17 @@ class SqlEvalStore(LedgerPart):
             counted = connection.execute(select(of, func.count()).group_by(of))
             reads: dict[str, int] = {digest: times for digest, times in counted}  # noqa: C416 - of rows
             found = {}
-            for row in connection.execute(select(datasets.c.digest, datasets.c.root, datasets.c.grown)):
+            rows = connection.execute(select(datasets.c.digest, datasets.c.root, datasets.c.grown)).all()
+            versions: dict[str, set[str]] = defaultdict(set)
+            for row in rows:
+                versions[row.root].add(row.digest)
+            for row in rows:
                 sizes: Counter[str] = Counter()
                 for since, until, name, size in came[row.root]:
                     if since <= row.grown and (until is None or row.grown < until):
                         sizes[name] += size
-                found[row.digest] = Tally(sizes=dict(sizes), reads=reads.get(row.digest, 0))
+                read = sum(reads.get(each, 0) for each in versions[row.root])
+                found[row.digest] = Tally(sizes=dict(sizes), reads=read)
             return found
 
     def answer(self, key: str) -> str | None:
@@ -343,8 +348,20 @@ def _put(
         )
 
 
-def _copy(connection: Connection, digest: str, root: str) -> None:
-    """Put a dataset's items once more, under a root of its own."""
+def _read_with(digest: str) -> ColumnElement[bool]:
+    """What holds for the readings of a dataset's holdout: of its own, and of those of every version that
+    shares items with it."""
+    root = select(datasets.c.root).where(datasets.c.digest == digest)
+    versions = select(datasets.c.digest).where(datasets.c.root.in_(root))
+    return (holdout_reads.c.dataset == digest) | holdout_reads.c.dataset.in_(versions)
+
+
+def _copy(connection: Connection, digest: str, copied: str, root: str) -> None:
+    """Put a dataset's items once more, under a root of its own, for the dataset that is made of `digest`: who
+    has read the holdout of that one has read the holdout of this."""
+    who = [holdout_reads.c.at, holdout_reads.c.who, holdout_reads.c.why]
+    read = select(literal(copied), *who).where(_read_with(digest)).order_by(holdout_reads.c.number)
+    connection.execute(insert(holdout_reads).from_select(["dataset", "at", "who", "why"], read))
     kept = [column for column in dataset_items.c if column.name not in ("dataset", "since", "until")]
     rows = select(literal(root), literal(0), *kept).where(_of(digest))
     names = ["dataset", "since", *(column.name for column in kept)]
