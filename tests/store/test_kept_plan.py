@@ -43,7 +43,7 @@ def snapshot(revision: int = 3, prompts: int = 1) -> Snapshot:
 def file(tmp_path: Path) -> PlanFile:
     """One that holds revision 3."""
     file = PlanFile(tmp_path / "plan", URL)
-    file.keep(CONFIG, snapshot(), NOW)
+    file.keep(CONFIG, snapshot(), NOW, now=NOW)
     return file
 
 
@@ -109,7 +109,7 @@ def test_what_is_in_doubt_is_not_used(
     spoil(tmp_path / "plan/last")
     with pytest.raises(SetupError, match=why):
         file.read(NOW)
-    file.keep(CONFIG, snapshot(), NOW)
+    file.keep(CONFIG, snapshot(), NOW, now=NOW)
     assert file.read(NOW)[0].keys == snapshot().keys
 
 
@@ -136,21 +136,29 @@ def test_its_folder_is_this_users_alone(file: PlanFile, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "plan").stat().st_mode) == 0o700
 
 
+def test_a_file_of_another_user_is_not_used(file: PlanFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wrote it could say whose calls are served, and where they go."""
+    assert file.read(NOW)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(SetupError, match="no file of this user's alone"):
+        file.read(NOW)
+
+
 def test_one_from_the_future_gives_way(file: PlanFile) -> None:
     """Its clock was wrong once: else nothing would be kept until that time has come."""
-    file.keep(CONFIG, snapshot(9), datetime.now(UTC) + timedelta(days=300))
-    file.keep(CONFIG, snapshot(4), datetime.now(UTC))
-    assert file.read(datetime.now(UTC))[0].keys == snapshot().keys
+    file.keep(CONFIG, snapshot(9), NOW + timedelta(days=300), now=NOW)
+    file.keep(CONFIG, snapshot(4), NOW, now=NOW)
+    assert file.read(NOW)[0].keys == snapshot().keys
 
 
 def test_the_newer_stays(file: PlanFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several gateways one may be behind; where the newer cannot be written, the older goes."""
-    file.keep(CONFIG, snapshot(4), NOW + timedelta(seconds=1))
-    file.keep(CONFIG, snapshot(5, prompts=2), NOW)
+    file.keep(CONFIG, snapshot(4), NOW + timedelta(seconds=1), now=NOW + timedelta(minutes=1))
+    file.keep(CONFIG, snapshot(5, prompts=2), NOW, now=NOW + timedelta(minutes=1))
     assert len(file.read(NOW)[0].plan.deployments) == 1
     monkeypatch.setattr(kept_plan, "replace_file", full_disk)
     with pytest.raises(OSError, match="full"):
-        file.keep(CONFIG, snapshot(5), NOW + timedelta(seconds=2))
+        file.keep(CONFIG, snapshot(5), NOW + timedelta(seconds=2), now=NOW + timedelta(minutes=1))
     with pytest.raises(SetupError, match="no plan was kept"):
         file.read(NOW)
 
@@ -168,7 +176,8 @@ from airboss.store.kept_plan import PlanFile
 from tests.store.test_kept_plan import CONFIG, URL, snapshot
 file = PlanFile(Path(sys.argv[1]), URL)
 for revision in range(int(sys.argv[2]), 1 << 30):
-    file.keep(CONFIG + f"gateway.responses_days = {revision}\\n", snapshot(revision, 400), datetime.now(UTC))
+    now = datetime.now(UTC)
+    file.keep(CONFIG + f"gateway.responses_days = {revision}\\n", snapshot(revision, 400), now, now=now)
     print(revision, flush=True)
 """
 

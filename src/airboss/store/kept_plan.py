@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -92,7 +92,7 @@ class PlanFile:
         self._path = folder / "last"
         self._ledger = hashlib.sha256(read_url(url).render_as_string(hide_password=True).encode()).hexdigest()
 
-    def keep(self, config: str, snapshot: Snapshot, at: datetime) -> None:
+    def keep(self, config: str, snapshot: Snapshot, at: datetime, *, now: datetime) -> None:
         """Keep what the ledger had `at` a time; nothing happens where another process has kept what is as
         new. Raises OSError, and then nothing older is there any more either."""
         kept = Kept(
@@ -100,7 +100,7 @@ class PlanFile:
         )
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._locked():
-            if not self._is_behind(kept):
+            if not self._is_behind(kept, now):
                 return
             body = msgspec.json.encode(kept)
             try:
@@ -153,14 +153,14 @@ class PlanFile:
     def _unused(self, why: str) -> SetupError:
         return SetupError(f"the plan kept in {self._path} is not used: {why}")
 
-    def _is_behind(self, kept: Kept) -> bool:
+    def _is_behind(self, kept: Kept, now: datetime) -> bool:
         """Whether what is there is older, or no good; where it says the same, older by enough to tell."""
         try:
             held = self._read()
         except SetupError:
             return True
         whose = (held.version, held.schema, held.ledger) == (kept.version, kept.schema, kept.ledger)
-        if not whose or held.at > datetime.now(UTC):
+        if not whose or held.at > now:
             return True
         as_new = (held.snapshot.revision, held.config) == (kept.snapshot.revision, kept.config)
         return held.at + timedelta(seconds=AGAIN_S / 2 if as_new else 0) < kept.at
@@ -256,7 +256,7 @@ class KeptPlans:
 
     def _keep(self, snapshot: Snapshot, at: datetime) -> None:
         try:
-            self._file.keep(needed(self._ledger.config() or ""), snapshot, at)
+            self._file.keep(needed(self._ledger.config() or ""), snapshot, at, now=self._now())
             self._failing, self._due = False, time.monotonic() + AGAIN_S
         except OSError as error:
             if not self._failing:
