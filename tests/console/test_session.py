@@ -11,12 +11,14 @@ from airboss.console.session import (
     ATTEMPTS_MAX,
     ATTEMPTS_WINDOW_S,
     COOKIE,
+    COOKIE_CHARS_MAX,
     LIFETIME_S,
     PEERS_MAX,
     TOLD_MAX,
     TOLD_WINDOW_S,
     Attempts,
     Sessions,
+    claimed,
 )
 from airboss.store.ended import Ended
 from tests.console.site import ADMIN_KEY, API_KEY, NOW, Site
@@ -250,3 +252,11 @@ def test_the_theme_is_kept_without_javascript(site: Site) -> None:
     assert 'data-theme="dark"' in person.get("/").text
     person.post("/theme", data={"theme": "<script>", "next": "/"}, headers=ORIGIN)
     assert 'data-theme="dark"' in person.get("/").text
+
+
+def test_a_session_cookie_that_is_too_long_is_not_read() -> None:
+    """Not even one that we have signed."""
+    for size, good in ((100, True), (COOKIE_CHARS_MAX, False)):
+        cookie = SESSIONS.issue(NOW, name="x" * size, bond="b")
+        assert SESSIONS.valid(cookie, NOW, bond="b") is good
+        assert (claimed(cookie) is not None) is good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,7 +17,7 @@ from airboss.config import OidcConfig
 from airboss.console import sign_in
 from airboss.console.desk import ASKERS_MAX
 from airboss.console.session import ATTEMPTS_MAX, LIFETIME_S, Sessions, as_name
-from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, KNOWN_COOKIE, KNOWN_S, SIGN_IN
+from airboss.console.sign_in import BEGUN_COOKIE, BEGUN_S, CALLBACK, KNOWN_COOKIE, KNOWN_S, SIGN_IN, Known
 from airboss.governance.oidc_http import OidcHttp
 from airboss.governance.sign_in import Person
 from airboss.store.ended import Ended
@@ -333,3 +334,12 @@ def test_where_the_browser_comes_back_to(known: Site) -> None:
     assert known.oidc is not None
     known.oidc = msgspec.structs.replace(known.oidc, url="https://airboss.example.com/")
     assert sent() == f"https://airboss.example.com{CALLBACK}"
+
+
+def test_a_cookie_that_is_too_long_is_not_read(site: Site) -> None:
+    """Not even one of ours: what it takes to look at one is bounded before anything is reckoned."""
+    desk: Any = SimpleNamespace(session_key="key", clock=site.clock)
+    until_s = int(site.clock.now().timestamp()) + 60
+    for size, read in ((100, True), (sign_in.SEALED_CHARS_MAX, False)):
+        value = Known(id="x" * size, until=until_s)
+        assert (sign_in.opened(desk, sign_in.sealed(desk, value), Known) == value) is read

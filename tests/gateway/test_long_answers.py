@@ -157,6 +157,9 @@ def test_the_name_of_no_model() -> None:
     with quickly(0.5):
         error = unknown_model("assistent" + "x" * (8 << 20), ["assistant"])
     assert "assistant" in error.message
+    name = "m" * 200
+    error = unknown_model(name + "x" * 5_000, [name])
+    assert f"nearest: {name!r}" in error.message, "what it begins with is compared, and no more"
 
 
 class Taken:
