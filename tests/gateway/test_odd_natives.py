@@ -182,6 +182,24 @@ def test_a_response_that_failed_by_its_request(
     assert gateway.closed(answer.headers["x-request-id"])["error_type"] == code
 
 
+@pytest.mark.parametrize("name", ["response.completed", "response.incomplete"])
+def test_an_end_without_its_response_is_none(gateway: Gateway, upstream: SaidUpstream, name: str) -> None:
+    """A client would take it for the end: it hears that the stream broke off, and nothing else."""
+    delta = {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0}
+    upstream.events = [
+        json.dumps(each)
+        for each in (
+            {"type": "response.created", "response": response("", status="in_progress", output=[])},
+            delta | {"delta": "Half"},
+            {"type": name, "response": None},
+        )
+    ]
+    answer = say(gateway, "responses", model="openai", stream=True)
+    assert not is_whole("responses", answer)
+    assert error_in_stream("responses", answer)["code"] == "stream_cut"
+    assert text("responses", answer, stream=True) == "Half"
+
+
 def gemini(*said: Any) -> list[str]:
     """Gemini's events: texts, then candidates as they are."""
     made = [

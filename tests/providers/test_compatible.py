@@ -13,6 +13,7 @@ from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, Upstrea
 from airboss.providers.assembly import Assembly
 from airboss.providers.compatible import (
     as_api_error,
+    error_in,
     read_error,
     read_reply,
     request_head,
@@ -54,6 +55,14 @@ def test_any_bytes_are_an_error_with_words(data: bytes) -> None:
     """An error answer that is no JSON still says something, and never raises."""
     error = as_api_error("p", 500, read_error(data), retry_after_s=None)
     assert "provider 'p' answered 500" in error.message
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"message": "boom"}}', b'{"id": "c1", "choices": []}'])
+def test_an_answer_that_is_none_is_not_told_by_a_status(body: bytes) -> None:
+    """It came with 200: nobody is sent to look for another status at the provider."""
+    error = error_in("p", body)
+    assert error.http_status == 502
+    assert error.message.startswith("provider 'p' failed within an answer: ")
 
 
 def test_an_error_in_a_list_is_one() -> None:

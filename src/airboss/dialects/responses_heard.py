@@ -53,7 +53,7 @@ class Heard:
         if isinstance(said.sequence_number, int):
             self._number = max(self._number, said.sequence_number)
         if bytes(said.response)[:1] != b"{":
-            return as_event(type_, heard)
+            return b"" if type_ in LAST else as_event(type_, heard)
         whole = kept = self._own(bytes(said.response))
         if recorded != heard:
             kept = self._own(bytes(decoded(_event, recorded.encode()).response))

@@ -430,16 +430,17 @@ def check_whole(provider: str, reply: Reply) -> None:
     """Raise UpstreamFailed where an answer or an event says by its reason to stop that it broke off."""
     for choice in reply.choices or ():
         if choice.finish_reason in BROKE_OFF:
-            raise UpstreamFailed(
-                f"provider {provider!r} broke its answer off: finish_reason {choice.finish_reason!r}",
-                code="stream_cut",
-            )
+            why = f"provider {provider!r} broke its answer off: finish_reason {choice.finish_reason!r}"
+            raise UpstreamFailed(why, code="stream_cut")
 
 
 def error_in(provider: str, body: bytes) -> ApiError:
     """The error that an answer with status 200 holds, with the status that it names itself."""
     said = read_error(body)
-    return as_api_error(provider, _status_in(said), said, retry_after_s=None)
+    found = as_api_error(provider, _status_in(said), said, retry_after_s=None)
+    if type(found) is UpstreamFailed and found.code == UpstreamFailed.default_code:
+        return UpstreamFailed(f"provider {provider!r} failed within an answer: {said.message}")
+    return found
 
 
 def _status_in(said: UpstreamError) -> int:
