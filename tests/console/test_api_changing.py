@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,31 @@ def test_an_item_is_changed_on_the_datasets_page(site: LoopSite) -> None:
     assert "/change" not in reader.get("/datasets/golden").text
     assert pressed(reader, "/datasets/golden/change", item="two", what="remove").status_code == 403
     assert "is empty" in pressed(person, "/datasets/golden/change", what="remove").text
+
+
+def test_every_item_can_be_reached_and_changed(site: LoopSite, program: TestClient) -> None:
+    """Page by page, and after a change one is where one was."""
+    lines = "".join(f'{{"id": "n{n:02}", "input": "n{n}?", "part": "train"}}\n' for n in range(60))
+    add(program, jsonl=lines)
+    person = site.person("operator")
+    seen: list[str] = []
+    where = "/datasets/golden?part=train"
+    for _ in range(9):
+        page = person.get(where).text
+        seen += re.findall(r'name="item" value="([^"]+)"', page)
+        following = re.search(r'href="([^"]+)#items" rel="next"', page)
+        if following is None:
+            break
+        where = following[1].replace("&amp;", "&")
+    there = {id for id, item in every(site).items() if item["part"] == "train"}
+    assert (len(seen), set(seen)) == (61, there)
+    assert "51 to 61 of 61" in page
+    assert 'rel="prev"' in page
+    fields = {"item": "n59", "expected": "x", "part": "train", "page": "3"}
+    after = pressed(person, "/datasets/golden/change", **fields).headers["location"]
+    assert "n59" in person.get(after).text
+    assert "There are no more items" in person.get("/datasets/golden?part=train&page=4").text
+    assert person.get("/datasets/golden?page=0").status_code == 400
 
 
 def test_what_is_expected_and_no_text_is_not_offered_as_one(site: LoopSite, program: TestClient) -> None:

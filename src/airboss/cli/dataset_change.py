@@ -44,7 +44,7 @@ def expect(
 
 def remove(
     name: NameArgument,
-    items: Annotated[list[str], typer.Argument(metavar="ITEM…", help="Items, by their ids.")],
+    items: Annotated[list[str], typer.Argument(metavar="ITEM", help="Items, by their ids.")],
     *,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote
 
 from airboss.console import api_adding, api_changing
 from airboss.console.api_adding import Added
@@ -11,6 +10,7 @@ from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form
 from airboss.console.quality_forms import FORM_MAX, TEXT_MAX
+from airboss.console.render import url
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.record import InferenceRecord
@@ -67,12 +67,12 @@ def add_matching(desk: Desk, form: Form, records: dict[str, Any]) -> str:
 
 def change_item(desk: Desk, form: Form) -> str:
     """Take an item out of a dataset, or have it expect what is written into the form."""
-    id, part = form.needed("item"), form.text("part")
+    id, shown = form.needed("item"), {name: form.text(name) for name in ("part", "page")}
     wanted: dict[str, Any] = {"remove": [id]}
     if form.text("what") != "remove":
         wanted = {"expected": {id: form.text("expected", most=WRITTEN_MAX) or None}}
     done = api_changing.change_items(desk, form.call(wanted))
-    return f"/datasets/{done.dataset.digest[:16]}" + (f"?part={quote(part)}" if part else "")
+    return url(f"/datasets/{done.dataset.digest[:16]}", {}, **shown)
 
 
 def _shown(done: Added) -> str:

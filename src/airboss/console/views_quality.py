@@ -162,6 +162,9 @@ def dataset(desk: Desk, seen: Visit) -> View:
     all_there = api_datasets.datasets(desk, asking(seen)).datasets
     versions = [each for each in all_there if each.name == found.dataset.name]
     items = api_datasets.dataset_items(desk, asking(seen, part=part))
+    page = page_of(seen)
+    start = ITEMS_SHOWN * (page - 1)
+    some = items.items[start : start + ITEMS_SHOWN]
     ran = api_eval.evals(desk, asking(seen, limit=str(LISTED), dataset=found.dataset.name))
     return View(
         "dataset.html",
@@ -171,9 +174,11 @@ def dataset(desk: Desk, seen: Visit) -> View:
         readings=tuple(reversed(found.readings)),
         part=part,
         items=[
-            (each, asked(each), None if each.expected is None else plainly(each.expected))
-            for each in items.items[:ITEMS_SHOWN]
+            (each, asked(each), None if each.expected is None else plainly(each.expected)) for each in some
         ],
+        first=start + 1,
+        page=page,
+        more=len(items.items) > start + ITEMS_SHOWN,
         evals=[(each, means(each)) for each in ran.evals],
         offered=quality_forms.choices(desk),
         expects=any(each.expected is not None for each in items.items),
@@ -263,7 +268,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/datasets/{name}",
         draw=dataset,
-        params=("part",),
+        params=("part", "page"),
         role="reader",
         room="quality",
         under="/datasets",
