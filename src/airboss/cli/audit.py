@@ -131,7 +131,11 @@ def verify(
 
         print_json(msgspec.to_builtins(verdict))
     elif verdict.valid:
-        erased = f", {verdict.erased} erased names aside" if verdict.erased else ""
+        erased = (
+            f", {verdict.erased} erased name{'' if verdict.erased == 1 else 's'} aside"
+            if verdict.erased
+            else ""
+        )
         extends = f"; it extends the checkpoint of {verdict.extends} leaves" if verdict.extends else ""
         sys.stdout.write(f"valid: all {verdict.checked} leaves fit{erased}{extends}\n")
         for leaf in verdict.resumed:

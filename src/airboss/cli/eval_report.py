@@ -56,7 +56,7 @@ def show_report(found: dict[str, Any]) -> None:
         out.print(f"A {escape(release(plan['a']))}, which B is held against")
     out.print(f"B {escape(release(plan['b']))}")
     if report is None:
-        out.print(f"{summary['done']} of {summary['total']} items; {escape(summary['note'])}")
+        out.print(f"{summary['done']} of {many(summary['total'], 'item')}; {escape(summary['note'])}")
         if summary["error"]:
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
@@ -151,19 +151,21 @@ def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:
         if totals is None:
             continue
         cost = usd(totals["cost_usd"]) + (
-            f", {totals['cost_unknown']} answers of unknown price" if totals["cost_unknown"] else ""
+            f", {many(totals['cost_unknown'], 'answer')} of unknown price" if totals["cost_unknown"] else ""
         )
-        lines.append(f"{side.upper()}: {totals['answers']} answers, {totals['errors']} errors, {cost}")
+        lines.append(
+            f"{side.upper()}: {many(totals['answers'], 'answer')}, {many(totals['errors'], 'error')}, {cost}"
+        )
     for each in report["comparisons"]:
         if each["unscored_a"] or each["unscored_b"]:
             causes = "; ".join(f"{count} x {cause}" for cause, count in each["causes"].items())
             lines.append(
-                f"{each['metric']['name']}: of {each['items']} items {each['unscored_a']} unscored for A and "
-                f"{each['unscored_b']} for B: {causes}"
+                f"{each['metric']['name']}: of {many(each['items'], 'item')} "
+                f"{each['unscored_a']} unscored for A and {each['unscored_b']} for B: {causes}"
             )
     for name, bias in report["position_bias"].items():
         lines.append(
-            f"{name}: the same vote in both orders for {bias['consistent']} of {bias['items']} items"
+            f"{name}: the same vote in both orders for {bias['consistent']} of {many(bias['items'], 'item')}"
         )
     if reads_before:
         lines.append(

@@ -61,7 +61,7 @@ def show_finetune(found: dict[str, Any]) -> None:
     cost = "" if result["cost_unknown"] == result["calls"] else f", {usd(result['cost_usd'])}"
     out.print(
         f"holdout: {interval(judged['before'])} before, {interval(judged['after'])} after "
-        f"({judged['items']} items, {result['calls']} calls{cost})"
+        f"({many(judged['items'], 'item')}, {many(result['calls'], 'call')}{cost})"
     )
     colour = "green" if result["better"] else "yellow"
     out.print(f"[{colour}]{'better' if result['better'] else 'not better'}[/]: {escape(result['reason'])}")
@@ -83,10 +83,10 @@ def trained(result: dict[str, Any]) -> list[str]:
     made = learned["trained"]
     tokens = made["trained_tokens"]
     cost = "" if made["cost_usd"] is None else f", {usd(made['cost_usd'])}"
-    told = f"{tokens:,} tokens{cost}" if tokens is not None else f"tokens not told{cost}"
+    told = f"{many(tokens, 'token')}{cost}" if tokens is not None else f"tokens not told{cost}"
     lines = [
         "; ".join(f"{name} = {value}" for name, value in made["fields"].items()),
-        f"learnt from {learned['examples']} examples in {result['epochs']} epochs ({told})",
+        f"learnt from {many(learned['examples'], 'example')} in {many(result['epochs'], 'epoch')} ({told})",
     ]
     if made["losses"]:
         first, last = made["losses"][0], made["losses"][-1]
@@ -97,7 +97,8 @@ def trained(result: dict[str, Any]) -> list[str]:
         ]
     if learned["left_out"]:
         lines.append(
-            f"{learned['left_out']} training items came from people and were not learnt from (see --people)"
+            f"{many(learned['left_out'], 'item of the train part')} came from people, not learnt from "
+            "(see --people)"
         )
     if learned["unfit"]:
         lines.append(f"of {learned['unfit']} training items no example could be made")

@@ -16,6 +16,7 @@ import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
 from airboss.cli.output import print_json
+from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
 
@@ -59,7 +60,7 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
     if job.state == "failed":
         raise AirbossError(f"{job_id} failed: {job.error}")
     if job.state == "cancelled":
-        raise AirbossError(f"{job_id} was cancelled after {job.done} of {job.total} steps")
+        raise AirbossError(f"{job_id} was cancelled after {job.done} of {many(job.total, 'step')}")
     return job
 
 

@@ -10,6 +10,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import console, local_time, print_json
+from airboss.cli.wording import many
 
 job = typer.Typer(
     help="Work that survives a crash: evaluations, tuning, fine-tuning, probes.", no_args_is_help=True
@@ -74,7 +75,9 @@ def cancel_job(
     if as_json:
         print_json(found)
         return
-    sys.stdout.write(f"{found['id']} is {found['state']} after {found['done']} of {found['total']} steps\n")
+    sys.stdout.write(
+        f"{found['id']} is {found['state']} after {found['done']} of {many(found['total'], 'step')}\n"
+    )
 
 
 def show_jobs(found: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from airboss.cli.api import reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, left_out, print_json, table_of
+from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
 
 prices = typer.Typer(help="What hosted models cost, by a dated table.", no_args_is_help=True)
@@ -75,6 +76,6 @@ def update(
         print_json(made)
         return
     console().print(
-        f"prices {made['version']} ({made['models']} models) are in force with plan {made['plan']}; "
+        f"prices {made['version']} ({many(made['models'], 'model')}) are in force with plan {made['plan']}; "
         f"before: {made['before']}"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
 from airboss.cli.output import clipped, console, local_time, table_of, usd
+from airboss.cli.wording import many
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow
@@ -62,7 +63,7 @@ def show_probe(found: dict[str, Any]) -> None:
         f"{escape(release(summary['target']))}"
     )
     if report is None:
-        out.print(f"{summary['done']} of {summary['total']} calls; {escape(summary['note'])}")
+        out.print(f"{summary['done']} of {many(summary['total'], 'call')}; {escape(summary['note'])}")
         if summary["error"]:
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
@@ -222,9 +223,10 @@ def notes(summary: dict[str, Any], report: dict[str, Any]) -> list[str]:
 
     questions = ", ".join(f"{count} about {name}" for name, count in summary["questions"].items())
     cost = "" if report["cost_unknown"] == report["calls"] else f", {usd(report['cost_usd'])}"
+    calls = f"{many(report['calls'], 'call')}, {report['errors']} without an answer{cost}"
     found = [
-        f"questions: {questions}; {report['calls']} calls, {report['errors']} without an answer{cost}",
-        f"{report['tests']} tests corrected together (Holm), alpha {summary['alpha']:g}",
+        f"questions: {questions}; {calls}",
+        f"{many(report['tests'], 'test')} corrected together (Holm), alpha {summary['alpha']:g}",
     ]
     if report["first_error"]:
         found.append(escape(f"the first error: {report['first_error']}"))

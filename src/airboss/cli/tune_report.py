@@ -48,7 +48,7 @@ def show_tune(found: dict[str, Any]) -> None:
     )
     out.print(f"to beat: {escape(release(summary['base']))}")
     if result is None:
-        out.print(f"{summary['done']} of {summary['total']} calls; {escape(summary['note'])}")
+        out.print(f"{summary['done']} of {many(summary['total'], 'call')}; {escape(summary['note'])}")
         if summary["error"]:
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
@@ -59,17 +59,15 @@ def show_tune(found: dict[str, Any]) -> None:
         steps = (f"{each['score']:.3f} for {each['tokens_per_call']:.0f}" for each in result["frontier"])
         out.print(f"score for tokens per call: {', '.join(steps)}")
     cost = "" if result["cost_unknown"] == result["calls"] else f", {usd(result['cost_usd'])}"
-    out.print(f"{result['tried'] - 1} others tried in {result['calls']} calls of {result['budget']}{cost}")
+    calls = f"{many(result['calls'], 'call')} of {result['budget']}{cost}"
+    out.print(f"{many(result['tried'] - 1, 'other')} tried in {calls}")
     if result["left_out"]:
-        out.print(
-            f"{result['left_out']} training items came from people and went into no prompt (see --people)"
-        )
+        items = many(result["left_out"], "item of the train part")
+        out.print(f"{items} came from people and went into no prompt (see --people)")
     written = result["reflections"]
     if written is not None and written["failed"]:
-        out.print(
-            f"[yellow]the reflector gave no answer to {written['failed']} of {written['asked']} calls: "
-            f"{escape(written['cause'])}[/]"
-        )
+        failed = f"{written['failed']} of {many(written['asked'], 'call')}"
+        out.print(f"[yellow]the reflector gave no answer to {failed}: {escape(written['cause'])}[/]")
     judged = result["judgement"]
     if judged is not None:
         if judged["reads_before"]:

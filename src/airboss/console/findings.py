@@ -94,11 +94,19 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         yield Finding(level="warn", title="Records arrive late.", detail=detail + slow)
     if journal.corrupt_frames:
         detail = "They were put away as dead letters, which the System page lists."
-        title = f"{journal.corrupt_frames} pieces of the journal could not become records."
+        n = journal.corrupt_frames
+        made = (
+            "piece of the journal could not become a record"
+            if n == 1
+            else ("pieces of the journal could not become records")
+        )
+        title = f"{n:,} {made}."
         yield Finding(level="warn", title=title, detail=detail)
     if status.retention.disk_full:
         n = status.retention.dropped
-        gone = f"; {n:,} records have lost theirs since the start" if n else ""
+        gone = (
+            f"; {n:,} {'record has' if n == 1 else 'records have'} lost theirs since the start" if n else ""
+        )
         detail = f"The oldest requests and responses make room, numbers are kept{gone}. Free space on it."
         yield Finding(level="bad", title="The disk is nearly full.", detail=detail)
     if status.audit_trouble:

@@ -50,8 +50,9 @@ async def evaluate(
     sides = (("a", plan.a, found.a), ("b", plan.b, found.b))
     for arm, target, totals in sides:
         if target is not None and totals is not None and not totals.answers:
+            calls = "call" if totals.errors == 1 else "calls"
             raise UpstreamFailed(
-                f"release {target.name or target.release[:12]} answered none of {totals.errors} calls: "
+                f"release {target.name or target.release[:12]} answered none of {totals.errors} {calls}: "
                 f"{_first_error(store, job.id, arm, items)}"
             )
     return EvalResult(
@@ -72,7 +73,7 @@ def note(state: Progress) -> str:
     """A run's progress in a few words."""
     words = [f"{state.paid} asked", f"{state.reused} from before"]
     if state.failed:
-        words.append(f"{state.failed} items without an answer")
+        words.append(f"{state.failed} item{'' if state.failed == 1 else 's'} without an answer")
     if state.cost_usd:
         words.append(f"{round(state.cost_usd, COST_DIGITS).normalize():f} USD")
     return ", ".join(words)

@@ -204,8 +204,9 @@ class Room:
 
     def _full(self) -> Unavailable:
         scope, wait_s = self.stock.scope, self.retry_after_s()
+        wait = "call waits" if len(self) == 1 else "calls wait"
         return Unavailable(
-            f"{len(self)} calls wait for a place at {scope.said} already: try again in {duration(wait_s)}, "
+            f"{len(self)} {wait} for a place at {scope.said} already: try again in {duration(wait_s)}, "
             f"or raise limits.concurrency or limits.queue.size under {scope.table}",
             code="overloaded",
             retry_after_s=wait_s,
