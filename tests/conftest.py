@@ -69,6 +69,7 @@ if "TMPDIR" not in os.environ and free_memory() >= ROOM_BYTES:
 LONG = (
     "store/test_rollups.py",
     "gateway/test_engine.py",
+    "store/test_clickhouse_tags.py",
     "console/test_loop_browser.py",
     "cli/test_up.py",
     "store/test_clickhouse_people.py",
