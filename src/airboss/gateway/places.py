@@ -162,6 +162,9 @@ class Places:
                 _, url, ref, _, _ = key
                 pool = self._pools.get(target.provider, Origin.parse(url), keep=target.kind != "local")
                 place = self._places[key] = Place(target, url, ref, pool, trial=trial)
+            if place in found:  # an address and key that is written twice is one place, with both shares
+                place.weight += weight
+                continue
             place.weight = weight
             found.append(place)
         of_target[id(target)] = (target, tuple(found))
