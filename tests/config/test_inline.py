@@ -93,6 +93,7 @@ def test_a_release_is_added_and_pointed_at() -> None:
         params={"temperature": 0.5, "stop": ["\n"]},
         policy="default",
         fallbacks=("spare",),
+        fallbacks_when_filtered=True,
     )
     text += '\n[policies.default]\npii = { action = "mask" }\n[models.spare]\nprovider = "up"\nmodel = "s"\n'
     changed = pointing(with_release(text, "tuned", new), "support", "tuned")
@@ -105,7 +106,8 @@ def test_a_release_is_added_and_pointed_at() -> None:
     assert after.releases["support"] == before.releases["support"]
     assert after.deployments["support"].release == "tuned"
     assert "# the only one" in changed
-    assert 'fallbacks = ["spare"]\n\n[' in changed, "tables stand apart"
+    assert 'fallbacks = ["spare"]\nfallbacks_when_filtered = true\n\n[' in changed, "tables stand apart"
+    assert after.releases["tuned"].fallbacks_when_filtered
 
 
 def test_a_deployment_of_a_bare_model_is_pointed_at_a_release() -> None:

@@ -297,6 +297,10 @@ def test_numbers_have_bounds(text: str, message: str) -> None:
     ("text", "message"),
     [
         (SMALL.replace('"openai"', '"openai-compatible"'), '[providers.p] lacks "base_url"'),
+        (
+            SMALL + '[releases.r]\nmodel = "m"\nfallbacks_when_filtered = true\n',
+            "releases.r.fallbacks_when_filtered is true and there are no fallbacks: name one",
+        ),
         (SMALL.replace('"openai"', '"openai"\nbase_url = "api.openai.com"'), 'is "api.openai.com"; expected'),
         (SMALL.replace('"openai"', '"openai"\nbase_url = "http://h:99999/v1"'), "expected"),
         (SMALL.replace('"openai"', '"openai"\nbase_url = "https://h/v1?x=1"'), "nothing may follow its path"),

@@ -39,6 +39,12 @@ def other(url: str, name: str = "big", **changes: Any) -> Target:
     return Target(base_urls=(url,), upstream_model=name, **fields | changes)
 
 
+def filtered_too(plan: DeploymentPlan) -> DeploymentPlan:
+    """The deployment, whose fallbacks are asked what a provider's filter refuses, too."""
+    stable = msgspec.structs.replace(plan.stable, fallbacks_when_filtered=True)
+    return msgspec.structs.replace(plan, stable=stable, aliases=())
+
+
 @pytest.fixture(scope="module")
 def shared(
     fake_process: FakeProvider, backup: FakeProvider, tmp_path_factory: pytest.TempPathFactory
@@ -76,6 +82,7 @@ def shared(
             other(backup.url),
         ),
         deployment(fake_process.url, name="small-alone", aliases=(), **OWN),
+        filtered_too(with_fallbacks(deployment(fake_process.url, name="filtered"), other(backup.url))),
         with_fallbacks(
             deployment(root, name="claude-first", kind="anthropic", aliases=()), other(fake_process.url)
         ),
@@ -173,6 +180,42 @@ def test_the_callers_mistake_is_told(gateway: Gateway, provider: FakeProvider, f
     assert response.status_code in {400, 422}
     assert "x-airboss-fallback" not in response.headers
     assert len(gateway.closed(response.headers["x-request-id"])["attempts"]) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("dialect", ["chat", *sorted(PATHS)])
+def test_a_filters_refusal_is_asked_elsewhere_where_the_release_says_so(
+    gateway: Gateway, provider: FakeProvider, dialect: str, stream: bool
+) -> None:
+    """The fallback's answer is the client's, the record has both attempts; any other 400 is told as ever."""
+    provider.script(ScriptStep(behaviour="content-filter", forever=True))
+    if dialect == "chat":
+        response = gateway.chat(model="filtered", stream=stream)
+        said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
+    else:
+        response = say(gateway, dialect, model="filtered", stream=stream)
+        said = text(dialect, response, stream=stream)
+    assert said == SAID
+    assert response.headers["x-airboss-fallback"] == "backup/big"
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("ok", "answered_by_fallback")
+    tried = [(each["why"], each["error_type"]) for each in end["attempts"]]
+    assert tried == [("first", "content_filter"), ("fallback", None)]
+    provider.script(ScriptStep(behaviour="status;status=400", forever=True))
+    assert gateway.chat(model="filtered").status_code == 400
+
+
+def test_where_every_filter_refuses_that_is_told(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """With the filter's own code; so is a fallback's refusal of what failed otherwise."""
+    backup.script(ScriptStep(behaviour="content-filter", forever=True))
+    for fault in ("content-filter", "503"):
+        provider.script(ScriptStep(behaviour=fault, forever=True))
+        response = gateway.chat(model="filtered")
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "content_filter")
+        end = gateway.closed(response.headers["x-request-id"])
+        assert (end["status"], end["error_type"]) == ("error", "content_filter")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -77,6 +77,30 @@ def test_a_provider_fails_and_comes_back(provider: FakeProvider, spare: FakeProv
             }
 
 
+def test_what_a_providers_filter_refuses_is_answered_elsewhere_if_asked_for(
+    provider: FakeProvider, spare: FakeProvider, tmp_path: Path
+) -> None:
+    """Not before the release says so; which is another release, and shown as such."""
+    config = CONFIG.format(one=provider.url, two=provider.url, spare=spare.url)
+    provider.script(ScriptStep(behaviour="content-filter", forever=True))
+    with Airboss(tmp_path / "a", config) as airboss:
+        told = airboss.chat(model="support")
+        assert (told.status_code, told.json()["error"]["code"]) == (400, "content_filter")
+        changed = tmp_path / "changed.toml"
+        fallbacks = 'fallbacks = ["backup"]'
+        changed.write_text(config.replace(fallbacks, f"{fallbacks}\nfallbacks_when_filtered = true"))
+        assert "fallbacks_when_filtered" in airboss.verb("apply", str(changed))
+        answer = until(
+            lambda: said if (said := airboss.chat(model="support")).status_code == 200 else None, timeout_s=10
+        )
+        assert answer.json()["choices"][0]["message"]["content"] == "The spare answers."
+        assert answer.headers["x-airboss-fallback"] == "spare/claude-sonnet-4-5"
+        assert answer.headers["x-airboss-release"] != told.headers["x-airboss-release"]
+        shown = airboss.verb("release", "show", answer.headers["x-airboss-release"])
+        assert "spare/claude-sonnet-4-5, also for what a filter refuses" in shown
+        assert "fallbacks_when_filtered = true" in airboss.verb("export")
+
+
 def _look(airboss: Airboss) -> None:
     """The page, its button and the metrics while the provider is down."""
     console = airboss.ready["console_url"].rstrip("/")

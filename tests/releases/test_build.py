@@ -355,6 +355,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         params_force={"n": 1},
         policy=Policy(pii=(("email", "mask"), ("ip", "observe")), detectors="1"),
         fallbacks=(model,),
+        fallbacks_when_filtered=True,
     )
     whole = identity(release)
     assert whole == {
@@ -366,6 +367,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         "params_force": {"n": 1},
         "policy": {"pii": {"email": "mask", "ip": "observe"}, "detectors": "1"},
         "fallbacks": [msgspec.to_builtins(model)],
+        "fallbacks_when_filtered": True,
     }
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 

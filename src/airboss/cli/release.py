@@ -69,6 +69,9 @@ def show_release(
     for name in ("form", "params", "params_force", "policy"):
         if said.get(name):
             sys.stdout.write(f"{name:<15} {_text(said[name])}\n")
+    for each in said.get("fallbacks") or ():
+        too = ", also for what a filter refuses" if said.get("fallbacks_when_filtered") else ""
+        sys.stdout.write(f"{'fallback':<15} {each['provider']}/{each['model']}{too}\n")
     if said.get("prompt"):
         sys.stdout.write(f"prompt:\n{said['prompt']}\n")
     for each in said.get("examples") or ():

@@ -312,6 +312,9 @@ def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: 
             whose = "the release's own model" if name == release.model else "there twice"
             raise wrong(at, f"{dotted(at)}: {quoted(name)} is {whose}; a model is asked once, take it out")
         seen.add(name)
+    if release.fallbacks_when_filtered and not release.fallbacks:
+        at = (*path, "fallbacks_when_filtered")
+        raise wrong(at, f"{dotted(at)} is true and there are no fallbacks: name one, or take it out")
     if len(release.fallbacks) > _FALLBACKS_MAX:
         raise wrong(at, f"{dotted(at)} has {len(release.fallbacks)} models; give at most {_FALLBACKS_MAX}")
     for name in (release.model, *release.fallbacks):

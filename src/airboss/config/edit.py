@@ -56,10 +56,9 @@ def with_release(text: str, name: str, release: ReleaseConfig) -> str:
             inline = tomlkit.inline_table()
             inline.update({key: _plain(value) for key, value in params.items()})
             table[field] = inline
-    if release.policy is not None:
-        table["policy"] = release.policy
-    if release.fallbacks:
-        table["fallbacks"] = list(release.fallbacks)
+    more: dict[str, object] = {"policy": release.policy, "fallbacks": list(release.fallbacks)}
+    more["fallbacks_when_filtered"] = release.fallbacks_when_filtered
+    table.update({field: value for field, value in more.items() if value})
     table.add(tomlkit.nl())
     if "releases" not in document:
         document["releases"] = tomlkit.table(is_super_table=True)

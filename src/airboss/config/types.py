@@ -108,7 +108,8 @@ class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `prompt` is a template (`releases.render`): it becomes the first system message. `examples` are few-shot
     turns, and `form` says where both go. In a file the two may name files beside it; what is applied has
     their content (`config.inline`). `params` fill what a request leaves open, `params_force` replace what it
-    says; both by OpenAI's names. `fallbacks` are models that are asked in their order where `model` fails.
+    says; both by OpenAI's names. `fallbacks` are models that are asked in their order where `model` fails;
+    `fallbacks_when_filtered`: also where the provider's own filter refuses the call.
     """
 
     model: str
@@ -119,6 +120,7 @@ class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     params_force: Params = {}
     policy: str | None = None
     fallbacks: tuple[str, ...] = ()
+    fallbacks_when_filtered: bool = False
 
 
 class PiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

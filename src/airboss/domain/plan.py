@@ -119,8 +119,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.
     `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
     is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
-    is busier than the others. `fallbacks` are asked in their order where this one fails.
-    """
+    is busier than the others. `fallbacks` are asked in their order where this one fails."""
 
     provider: str
     kind: ProviderKind

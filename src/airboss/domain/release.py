@@ -72,8 +72,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     `digest` is the sha256, in hex, of the canonical form of the other fields but `name` (`releases.digest`):
     two releases that answer alike have one digest. `prompt` is a template (`releases.render`) that becomes
     the first system message. `params` fill what a request leaves open; `params_force` replace what it says.
-    `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails.
-    """
+    `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails;
+    with `fallbacks_when_filtered` also where its provider's filter refuses the call."""
 
     digest: str
     name: str
@@ -85,3 +85,4 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     params_force: Params = {}
     policy: Policy | None = None
     fallbacks: tuple[ModelVersion, ...] = ()
+    fallbacks_when_filtered: bool = False

@@ -35,6 +35,9 @@ class Asking(Protocol):
     def fallback(self, other: Target) -> Asked:
         """What a fallback is asked."""
 
+    def asks_others(self, error: ApiError) -> bool:
+        """Whether fallbacks are asked where a filter refused with `error`."""
+
     def goes_on(self, cut: StreamedAnswer, source: Target, target: Target) -> Asked | None:
         """What a model is asked that is to go on with what `source` said: None where it cannot."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from airboss.dialects.plain import arranged
 from airboss.dialects.speech import CHATS
-from airboss.domain.errors import Unsupported
+from airboss.domain.errors import ApiError, PolicyRefused, Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.release import Release
 from airboss.domain.request import InferenceRequest
@@ -203,6 +203,10 @@ class Asking(msgspec.Struct, frozen=True):
     def fallback(self, other: Target) -> Asked:
         """The call itself, said anew."""
         return self._ask(other, self.call.said, self.call.body, self.call.branch)
+
+    def asks_others(self, error: ApiError) -> bool:
+        """As the release says, of a provider's filter; what a policy of ours refuses is refused to all."""
+        return self.call.branch.release.fallbacks_when_filtered and not isinstance(error, PolicyRefused)
 
     def goes_on(self, cut: StreamedAnswer, source: Target, target: Target) -> Asked | None:
         """The call with what has been said of its answer."""

@@ -133,9 +133,16 @@ class Executor:
         except ApiError as error:
             answer = call.answer
             status = answer.status if answer is not None else None
-            if (answer is not None and answer.committed) or judge(error, status) == "caller":
+            if answer is not None and answer.committed:
+                raise
+            if judge(error, status) == "caller" and not self._filtered_here(route, error):
                 raise
             return await self._fall_back(call, others, error)
+
+    @staticmethod
+    def _filtered_here(route: Route, error: ApiError) -> bool:
+        """Whether a provider's filter refused, and the release has others asked then."""
+        return is_filtered(error) and route.asking is not None and route.asking.asks_others(error)
 
     async def aside(self, call: Dispatched, route: Route, *, deadline: float) -> AnyAnswer:
         """Ask once for what the call can do without. Raises ApiError, at once where the breaker is open."""
@@ -156,7 +163,10 @@ class Executor:
                 return await self._ask_to_the_end(call, asked, others[number:], why="fallback")
             except ApiError as error:
                 answer = call.answer
-                if (answer is not None and answer.committed) or is_filtered(error):
+                if answer is not None and answer.committed:
+                    raise
+                last = number == len(others)
+                if is_filtered(error) and (last or not self._filtered_here(route, error)):
                     raise
         call.answered_by = None
         if first.code == BREAKER_OPEN and time.perf_counter() < call.deadline:

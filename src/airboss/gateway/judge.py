@@ -94,7 +94,8 @@ def judge(error: ApiError, status: int | None) -> Class:
 
 
 def is_filtered(error: ApiError) -> bool:
-    """Whether a policy refused, be it ours or the provider's: what another model says is no remedy."""
+    """Whether a policy refused, be it ours or the provider's: what another model says is no remedy,
+    unless the release says that it is."""
     return isinstance(error, PolicyRefused) or error.code in _FILTERED
 
 

@@ -68,6 +68,8 @@ def identity(release: Release) -> dict[str, object]:
         whole["policy"] = _policy_identity(release.policy)
     if release.fallbacks:
         whole["fallbacks"] = [_model_identity(model) for model in release.fallbacks]
+    if release.fallbacks_when_filtered:
+        whole["fallbacks_when_filtered"] = True
     return whole
 
 
@@ -162,6 +164,7 @@ def build_releases(config: Config, *, engine_version: str) -> Catalog:
                 fallbacks=tuple(
                     model_version(config, each, engine_version=engine_version) for each in said.fallbacks
                 ),
+                fallbacks_when_filtered=said.fallbacks_when_filtered,
             )
         )
     return Catalog(
@@ -189,6 +192,7 @@ def as_config(catalog: Catalog, release: Release) -> ReleaseConfig:
         params_force=release.params_force,
         policy=_policy_name(catalog, release),
         fallbacks=tuple(_model_name(catalog, release, each) for each in release.fallbacks),
+        fallbacks_when_filtered=release.fallbacks_when_filtered,
     )
 
 
