@@ -74,7 +74,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/jobs.py": "os socket",
     "compose/joining.py": "os signal",
     "compose/parts.py": "fcntl os ssl socket",
-    "compose/ray.py": "os signal",
+    "compose/ray.py": "os",
     "compose/roles.py": "os signal socket uvicorn uvloop",
     "compose/redaction.py": "os",
     "compose/servers.py": "os",
@@ -167,7 +167,8 @@ TOUCHES: Mapping[str, str] = {
     "store/parquet.py": "duckdb tempfile",
     "store/whole_file.py": "os",
     "store/views.py": "sqlalchemy",
-    "store/service.py": "os signal socket",
+    "store/service.py": "os socket",
+    "store/stopping.py": "os signal",
     "store/tunes.py": "sqlalchemy",
     "supervisor/lifeline.py": "os",
     "supervisor/listen.py": "socket",
@@ -310,6 +311,13 @@ def unfinished(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
             yield f"{path}:{node.lineno}: unfinished: write it, or refuse with an error of domain/errors.py"
 
 
+def setting_handlers(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
+    """A handler of a signal sets no event: its own thread may hold it just then."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and re.match(r"signal\.signal\(.*\.set\(\)", ast.unparse(node)):
+            yield f"{path}:{node.lineno}: a handler sets an event: `stop_on_signals` of store/stopping.py"
+
+
 def stray_texts(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A text stands below what it tells of: below another one it tells of nothing, or of something else."""
 
@@ -348,6 +356,7 @@ RULES: tuple[tuple[Rule, str, str], ...] = (
     (forged_redactions, "src/airboss/telemetry/x.py", "cast('Redacted', b'{}')\n"),
     (io_in_concepts, "src/airboss/gateway/x.py", "def f():\n    from urllib import request\n"),
     (unfinished, "src/airboss/gateway/x.py", "raise NotImplementedError\n"),
+    (setting_handlers, "src/airboss/x.py", "signal.signal(15, lambda _n, _f: stop.set())\n"),
     (stray_texts, "src/airboss/gateway/x.py", 'X = 1\n"""One."""\n"""Two."""\n'),
     (bare_suppressions, "src/airboss/gateway/x.py", "import os  # " + "noqa: F401\n"),
 )

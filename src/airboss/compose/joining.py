@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -54,6 +53,7 @@ from airboss.config import Config
 from airboss.domain.errors import SetupError, StoreUnavailable, WrongCall
 from airboss.store.daemons import Daemons
 from airboss.store.datadir import DataDir, private
+from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone
 from airboss.supervisor.listen import check_exposure, check_host, listen, port_of
@@ -210,14 +210,13 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
     from airboss.telemetry.shipping import Shipping  # noqa: PLC0415 - this role's own
 
     logs.configure("controller", log_format=log_format)
-    data, stop = DataDir(data_dir), threading.Event()
+    data = DataDir(data_dir)
     ready = fleet.joined_path(data.run_dir)
     ready.unlink(missing_ok=True)
     with role_lock(data), open_plans(data) as ledger, ExitStack() as opened:
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("controller", log_format=log_format, redact=redact)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: stop.set())
+        stop = stop_on_signals()
         on_parent_gone(terminate_self)
         up = runfiles.read_up(data.run_dir)
         base_url, workers = (up.elsewhere, up.workers) if up is not None else ("", 0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
 from pathlib import Path
 
 from airboss.compose.parts import applied_config, open_ledger, role_lock
 from airboss.compose.process_limits import fit_limits
 from airboss.store.datadir import DataDir
+from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet
 from airboss.supervisor.lifeline import on_parent_gone
 from airboss.supervisor.roster import Roster
@@ -32,9 +31,7 @@ def run_ray(data_dir: Path, *, log_format: str | None) -> None:
     fit_limits()
     from airboss.replicas.ray_serve import RayHost  # noqa: PLC0415 - an extra's
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    stop = stop_on_signals()
     data = DataDir(data_dir)
     ready = fleet.ray_ready_path(data.run_dir)
     ready.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ import msgspec
 
 from airboss.domain.errors import SetupError, StoreUnavailable
 from airboss.store.span_rows import TracedLog
+from airboss.store.stopping import stop_on_signals
 from airboss.store.wire import QUESTION_BYTES_MAX, Answer, ConnectionLost, Question, Refusal, receive, send
 
 CONNECTIONS_MAX: Final = 64
@@ -42,7 +42,7 @@ def serve(
     cannot be listened on.
     """
     if stop is None:
-        stop = _stop_on_signals()
+        stop = stop_on_signals()
     service = _Service(record_log)
     listener = _listen(socket_path)
     acceptor = threading.Thread(target=service.accept, args=(listener,), name="store-accept", daemon=True)
@@ -174,20 +174,3 @@ def _listen(path: Path) -> socket.socket:
         listener.close()
         raise SetupError(f"the record store cannot listen at {path}: {error}") from error
     return listener
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-
-    def wait() -> None:
-        os.read(woken, 1)
-        stop.set()
-
-    # A main thread that waits for an event would not hear what comes to a thread of DuckDB's, or just before.
-    signal.set_wakeup_fd(wake)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: None)
-    threading.Thread(target=wait, name="store-signals", daemon=True).start()
-    return stop
