@@ -286,6 +286,7 @@ def test_names_must_lead_somewhere_and_mean_one_thing(text: str, message: str) -
         (LOCAL + "slots = 0\n", "models.m.slots is 0; expected 1 to 256"),
         (LOCAL + "threads = 0\n", "models.m.threads is 0"),
         (LOCAL + "context_tokens = 10\n", "models.m.context_tokens is 10"),
+        (SMALL.replace('"x"', '"x"\ncontext_tokens = 10'), "models.m.context_tokens is 10; expected 256 to"),
     ],
 )
 def test_numbers_have_bounds(text: str, message: str) -> None:

@@ -174,6 +174,21 @@ def test_models(gateway: Gateway) -> None:
     assert one == {"type": "model", "id": "gpt-4o", "display_name": "gpt-4o", "lifecycle": "active"}
 
 
+def test_models_with_what_they_cost_and_take(gateway: Gateway) -> None:
+    """For who asks alone, of the list and of one, in either dialect; nothing else is changed by it."""
+    with gateway.client() as client:
+        plain = client.get("/v1/models").json()["data"]
+        told = client.get("/v1/models?details=true").json()["data"]
+        assert client.get("/v1/models?details=no&%FF&b").json()["data"] == plain
+        one = client.get("/v1/models/gpt-4o?details=true", headers={"anthropic-version": "2023-06-01"}).json()
+    price = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+    assert one["type"] == "model"
+    assert (one["price"], one["context_tokens"]) == (price, None)
+    assert [each["price"] for each in told] == [price, price, None, None, price]
+    assert [each.pop("context_tokens") for each in told] == [None] * len(told)
+    assert [{k: v for k, v in each.items() if k != "price"} for each in told] == plain
+
+
 def test_either_credential_header(gateway: Gateway) -> None:
     """`authorization: Bearer` and `x-api-key` are both taken; nothing else is."""
     for headers, status in (

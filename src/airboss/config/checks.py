@@ -236,7 +236,8 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
         return
-    for field in ("sha256", "adapter", "adapter_sha256", "context_tokens", "slots", "threads", "replicas"):
+    _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
+    for field in ("sha256", "adapter", "adapter_sha256", "slots", "threads", "replicas"):
         if getattr(model, field) is not None:
             raise wrong((*path, field), f"{dotted((*path, field))} is for local models only")
 

@@ -79,8 +79,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `sha256` is of local weights; weights that come over the network must have it. `adapter` is a LoRA in GGUF
     form that local weights are served with, from any source that weights may have, `adapter_sha256` what it
-    must hash to. `context_tokens` and
-    `slots` (answers at once) are for `local` only; each slot has `context_tokens / slots` tokens of context.
+    must hash to. `slots` (answers at once) are for `local` only; each has `context_tokens / slots` tokens of
+    context. Of others `context_tokens` are what they take.
     `threads` None means cores - 1, at least 1. `replicas` is for `local` only too.
     """
 

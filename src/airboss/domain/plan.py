@@ -112,8 +112,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     sent upstream. `price` None means unknown, so that cost is null; `priced_by` is where it came from, as in
     `record.Attempt`. `tools` says whether the model can call tools; else a request with tools is refused.
     `engine` is of a local model: the engine as its `ports.Placement` names it. `down` says why nobody answers
-    there; calls are then refused with it at once. `slot_tokens` is of a local model too: the most tokens that
-    prompt and answer of one call may have together, or fewer, where the model was trained for fewer.
+    there; calls are then refused with it at once. `slot_tokens`: the most tokens that prompt
+    and answer of one call may have together, or fewer, where a local model was trained for fewer.
     `embeds`: it makes vectors and nothing else. `drop_unsupported` is whether what the provider's dialect
     cannot say is left out instead of refused. `responses` is whether it has `/responses`; None: as its kind
     has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.

@@ -19,7 +19,10 @@ KNOWN_ELSEWHERE: Final = (
         re.compile(r"/(key|user|team)/"),
         "'/v1/key' tells what a key may call and has left; keys are the console's",
     ),
-    (re.compile(r"/model(_group)?(/|$)"), "'/v1/models' lists what the key may call"),
+    (
+        re.compile(r"/model(_group)?(/|$)"),
+        "'/v1/models' lists what the key may call, with '?details=true' prices and contexts, too",
+    ),
     (
         re.compile(r"^/(ui|login|dashboard|docs|openapi.json|api(/.*)?)?/?$"),
         "programs call models here, under /v1; `airboss status` prints where the console is",

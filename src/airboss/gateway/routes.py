@@ -160,20 +160,40 @@ def _infer(operation: Operation) -> Route:
     return lambda router, client, http: infer(router.worker, client, http, operation)
 
 
-def _model_entry(name: str, deployment: DeploymentPlan, created: datetime, http: HttpRequest) -> Json:
+def _details(http: HttpRequest) -> bool:
+    """Whether the client asks what models cost and take."""
+    return b"details=true" in http.url.partition(b"?")[2].split(b"&")
+
+
+def _model_entry(
+    name: str, deployment: DeploymentPlan, created: datetime, http: HttpRequest, *, details: bool
+) -> Json:
     """A model, as the client's dialect has it: Anthropic's clients say their version."""
+    target = deployment.target
     if http.headers.get(VERSION) is None:
         seconds = int(created.timestamp())
-        return {"id": name, "object": "model", "created": seconds, "owned_by": deployment.target.provider}
-    at = f"{created:%Y-%m-%dT%H:%M:%SZ}"
-    return {"type": "model", "id": name, "display_name": name, "created_at": at, "lifecycle": "active"}
+        entry: Json = {"id": name, "object": "model", "created": seconds, "owned_by": target.provider}
+    else:
+        at = f"{created:%Y-%m-%dT%H:%M:%SZ}"
+        entry = {"type": "model", "id": name, "display_name": name, "created_at": at, "lifecycle": "active"}
+    if details:
+        price = msgspec.json.decode(own_key.encode(target.price))
+        entry |= {"price": price and _set(price), "context_tokens": target.slot_tokens}
+    return entry
+
+
+def _set(told: Json) -> Json:
+    """What is set of it."""
+    return {k: _set(v) if isinstance(v, dict) else v for k, v in told.items() if v not in (None, {})}
 
 
 async def _models(router: Router, client: Connection, http: HttpRequest) -> None:
     serving = router.worker.view()
     names = serving.names(serving.authenticate(http.headers))
     created = serving.plan.created_at
-    listed: Json = {"data": [_model_entry(each, serving.by_name[each], created, http) for each in names]}
+    details, by_name = _details(http), serving.by_name
+    entries = [_model_entry(each, by_name[each], created, http, details=details) for each in names]
+    listed: Json = {"data": entries}
     if http.headers.get(VERSION) is None:
         listed = {"object": "list", **listed}
     else:
@@ -188,7 +208,8 @@ async def _model(router: Router, client: Connection, http: HttpRequest) -> None:
     name = unquote(http.path.removeprefix("/v1/models/"))
     if name not in serving.names(principal):
         raise unknown_model(name, serving.names(principal))
-    entry = _model_entry(name, serving.by_name[name], serving.plan.created_at, http)
+    created, details = serving.plan.created_at, _details(http)
+    entry = _model_entry(name, serving.by_name[name], created, http, details=details)
     client.respond(200, JSON + router.id_header(), msgspec.json.encode(entry))
 
 

@@ -491,6 +491,7 @@ def _target(
         continuation=model.continuation,
         price=price,
         priced_by=priced_by if price is not None else None,
+        slot_tokens=model.context_tokens,
         drop_unsupported=provider.drop_unsupported,
         responses=provider.responses,
         api_version=provider.api_version,
