@@ -94,6 +94,21 @@ def test_a_file_says_what_is_expected(site: LoopSite, program: TestClient) -> No
     assert sorted(str(each.get("expected")) for each in every(site).values()) == ["1", "2", "3", "secret"]
 
 
+def test_a_question_names_its_item_whatever_its_id(site: LoopSite, program: TestClient) -> None:
+    """A spreadsheet of questions alone does for items that have ids, as those of recorded calls have; where
+    several ask the same, or one is named twice, it is told so."""
+    lines = "".join(f'{{"id": "{id}", "input": "Same?", "part": "train"}}\n' for id in ("x", "y"))
+    add(program, jsonl=lines)
+    done = change(program, jsonl="input,expected\nTwo?,2\n")
+    assert (done["changed"], every(site)["two"]["expected"]) == (1, "2")
+    for table, said in (
+        ("input,expected\nSame?,1\n", "2 items ask what a line without an id asks, 'x' among them"),
+        ("id,input,expected\ntwo,Two?,3\n,Two?,4\n", "what 'two' is to expect is said twice"),
+    ):
+        assert said in refused(program.post(PATH, json={"jsonl": table}))
+    assert every(site)["two"]["expected"] == "2"
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

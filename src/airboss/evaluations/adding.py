@@ -172,12 +172,13 @@ def change(
 ) -> Joined:
     """The dataset of items `before`, whose digest is `onto`, without those whose ids are `removed`, and with
     what these are to expect, by id (None: nothing). Each stays in its part. `asked` has the digests of what
-    items are thought to ask, by id.
+    items are thought to ask, by id: an id that is of that alone, as nobody chose one, names the item that
+    asks it.
 
-    Raises WrongCall for ids that it does not have, one that is both, an item that asks something else, and
-    where nothing would be left.
+    Raises WrongCall for ids that it does not have, one that is both, an item that asks something else, a
+    question that several ask, and where nothing would be left.
     """
-    wanted, leaving = dict(expected or {}), set(removed)
+    wanted, leaving = _named(before, expected or {}, asked or {}), set(removed)
     kept = {row.id: msgspec.json.decode(row.content, type=Item) for row in before}
     _check_named(name, kept, [*leaving, *wanted])
     other = sorted(row.id for row in before if (asked or {}).get(row.id, row.subject) != row.subject)
@@ -203,6 +204,28 @@ def change(
         there=len(wanted) - len(changed),
         gone=tuple(sorted(leaving | changed.keys())),
     )
+
+
+def _named(
+    before: Sequence[ItemRow], expected: Mapping[str, Any], asked: Mapping[str, str]
+) -> dict[str, Any]:
+    """What is expected, by the ids of the items that are there."""
+    there, asking = {row.id for row in before}, defaultdict(list)
+    for row in before:
+        asking[row.subject].append(row.id)
+    found: dict[str, Any] = {}
+    for id, value in expected.items():
+        subject = asked.get(id, "")
+        ids = [id] if id in there or id != subject[:16] else asking[subject] or [id]
+        if len(ids) > 1:
+            raise WrongCall(
+                f"{len(ids)} items ask what a line without an id asks, {ids[0][:200]!r} among them; "
+                "give it the id of the one that is meant"
+            )
+        if ids[0] in found:
+            raise WrongCall(f"what {ids[0][:200]!r} is to expect is said twice; say it once")
+        found[ids[0]] = value
+    return found
 
 
 def _check_named(name: str, kept: Mapping[str, Item], ids: Iterable[str]) -> None:
