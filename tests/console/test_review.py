@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.config.types import Role
+from airboss.domain.errors import StoreUnavailable
 from airboss.domain.score import Score
 from airboss.store.memory import MemoryRecordLog
 from tests.console.governed import Governed, governed
@@ -75,6 +76,27 @@ def test_what_was_said_is_taken_back(site: Governed) -> None:
     assert stand(site) == []
     actions = [each.leaf.action for each in site.audit.newest(limit=10)]
     assert actions.count("records.score") == 2, "what changes nothing leaves no leaf"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_judgement_is_noted_whose_store_then_falls_silent(
+    site: Governed, monkeypatch: pytest.MonkeyPatch, *, answers: bool
+) -> None:
+    """It may stand although who judged was told that the store is away."""
+    kept = site.log.put_scores
+
+    def silent(*_given: Any) -> Any:
+        raise StoreUnavailable
+
+    def falls_silent(scores: Sequence[Score]) -> None:
+        kept(scores)
+        monkeypatch.setattr(site.log, "scores_of", silent)
+        if not answers:
+            silent()
+
+    monkeypatch.setattr(site.log, "put_scores", falls_silent)
+    assert say(site, name="right", value=True).status_code == 503
+    assert [each.leaf.action for each in site.audit.newest(limit=1)] == ["records.score"]
 
 
 def test_what_chance_chose_stays_so(site: Governed) -> None:

@@ -103,13 +103,15 @@ def judge(desk: Desk, call: Call) -> Judged:
         unscored=TAKEN_BACK if given.value is None else None,
         comment=desk.redact(words) if words else None,
     )
-    desk.log.put_scores([made])
+    try:
+        desk.log.put_scores([made])
+    finally:  # what a store was given that then fell silent may stand
+        detail = {"sampled": made.source == "sample", "taken_back": given.value is None}
+        desk.note(call, "records.score", f"{made.name} of record {record.id}", detail)
     take_out(desk, record)
     stands = said_before(desk, record.id, given.name, call.actor)
     if stands is None and given.value is not None:
         judged_record(desk, record.id)  # it may have been deleted meanwhile
-    detail = {"sampled": made.source == "sample", "taken_back": given.value is None}
-    desk.note(call, "records.score", f"{made.name} of record {record.id}", detail)
     return Judged(score=stands)
 
 
