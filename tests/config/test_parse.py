@@ -122,6 +122,19 @@ def test_an_empty_file_is_a_configuration() -> None:
     [
         ("a = \n[b]", "airboss.toml:1: this is not TOML: Invalid value (column 5)"),
         ('[providers.p]\nkind = "openai"\n[providers.p]\n', "airboss.toml:3: this is not TOML"),
+        (
+            SMALL + 'fallbacks = ["n"]\n',
+            '"fallbacks" is not a key of [deployments.d]; it is one of [releases.NAME]',
+        ),
+        (
+            SMALL + 'models = ["n"]\n',
+            '"models" is not a key of [deployments.d]; it is one of [providers.NAME]; or did you mean',
+        ),
+        (
+            '[keys.k]\npolicy = "x"\n',
+            '"policy" is not a key of [keys.k]; it is one of [releases.NAME], [deployments.NAME]',
+        ),
+        ("[gateway]\nretention = 1\n", '"retention" is not a key of [gateway]; it is one of [store]'),
         ("[provider.p]\n", 'airboss.toml:1: "provider" is not a key of the file; did you mean "providers"?'),
         (
             '[providers.p]\nkind = "openai"\napi_kye = "x"\n',

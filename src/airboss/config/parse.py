@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ from airboss.config.checks import check
 from airboss.config.listed import check_listed, with_listed
 from airboss.config.locate import line_of
 from airboss.config.types import Config
-from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.config.wording import NONE, Path, Wrong, dotted, nearest, quoted
 from airboss.domain.errors import ConfigError
 
 T = TypeVar("T")
@@ -104,7 +105,8 @@ def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: W
     for key in table:
         if key not in fields:
             inside = f"[{dotted(path)}]" if path else "the file"
-            raise wrong((*path, key), f"{quoted(key)} is not a key of {inside}; {nearest(key, fields)}")
+            hint = _elsewhere(key, fields, path) or nearest(key, fields)
+            raise wrong((*path, key), f"{quoted(key)} is not a key of {inside}; {hint}")
     given = {
         fields[key].name: _read(item, hints[fields[key].name], (*path, key), wrong)
         for key, item in table.items()
@@ -114,6 +116,21 @@ def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: W
             beside = ", ".join(f"{each.encode_name} = …" for each in fields.values() if each.required)
             raise wrong(path, f'[{dotted(path)}] lacks "{name}"; it needs {beside}')
     return kind(**given)
+
+
+def _elsewhere(key: str, fields: Iterable[str], path: Path) -> str:
+    """Which tables have a key that stands in one with only `fields`; "" if none has. A name that is hardly
+    another's is offered, too."""
+    if not 1 <= len(path) <= 2 or path[0] not in _shape(Config)[0]:  # within a table, or of another file
+        return ""
+    tables = []
+    for name, kind in _shape(Config)[1].items():
+        named = get_origin(kind) is dict
+        entry = get_args(kind)[1] if named else kind
+        if isinstance(entry, type) and issubclass(entry, msgspec.Struct) and key in _shape(entry)[0]:
+            tables.append(f"[{name}.NAME]" if named else f"[{name}]")
+    near = nearest(key, get_close_matches(key, fields, cutoff=0.8)) if tables else ""
+    return f"it is one of {', '.join(tables)}{f'; or {near}' if near != NONE else ''}" if tables else ""
 
 
 @lru_cache

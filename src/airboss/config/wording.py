@@ -23,6 +23,9 @@ INDEX = re.compile(r"\[(\d+)\]")
 ESCAPES = "in a user or password : / @ ? # % are written %3A %2F %40 %3F %23 %25"
 """What to say of a server's URL that cannot be read; nothing of it may be shown: it may hold a password."""
 
+NONE = "there are none"
+"""The hint where no name is valid."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -47,6 +50,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"did you mean {quoted(close[0])}?"
     if not names:
-        return "there are none"
+        return NONE
     shown = ", ".join(quoted(each) for each in names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {shown}"
