@@ -17,6 +17,7 @@ from tests.support.browser import served
 from tests.support.gateway import KEY
 from tests.support.wire_http import MARK, Answer, Wire, exchange
 
+DIFF = b"/api/v1/config/diff"
 WIRE = edge_wire.FRAMING | edge_wire.HEADS | edge_wire.TARGETS
 REFUSED = sorted(name for name, (_, statuses) in WIRE.items() if not statuses & {200, 401, 404})
 """What is refused before anybody asks for which route."""
@@ -96,7 +97,7 @@ def test_an_offered_protocol_is_passed_over(port: int) -> None:
     """Java's own client offers HTTP/2 with each request: it is answered in HTTP/1.1, its body read."""
     offer = b"connection: Upgrade\r\nupgrade: h2c\r\nauthorization: Bearer %s\r\n" % ADMIN_KEY.encode()
     body = b'{"config": 7}'
-    posts = edge_wire.post(body, head=offer, path=b"/api/v1/config/diff")
+    posts = edge_wire.post(body, head=offer, path=DIFF)
     chunked = posts.replace(b"content-length: %d" % len(body), b"transfer-encoding: chunked").replace(
         body, edge_wire.chunks(body)
     )
@@ -115,6 +116,16 @@ def test_an_offered_protocol_is_passed_over(port: int) -> None:
                 answer = wire.answer()
                 assert answer is not None
                 assert answer.status == status
+
+
+@pytest.mark.parametrize("offer", [b"", b"upgrade: h2c\r\n"])
+def test_what_comes_behind_the_last_request_is_left_alone(port: int, offer: bytes) -> None:
+    """Who says that it is the last is answered, whatever is sent after it, also behind an offer."""
+    key = b"authorization: Bearer %s\r\n" % ADMIN_KEY.encode()
+    last = edge_wire.post(b'{"config": 7}', head=b"connection: upgrade, close\r\n" + offer + key, path=DIFF)
+    answer = exchange(port, last + MARK)
+    assert answer is not None
+    assert "Expected `str`, got `int`" in answer.json()["error"]["message"], answer
 
 
 def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
