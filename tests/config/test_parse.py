@@ -151,6 +151,10 @@ def test_an_empty_file_is_a_configuration() -> None:
         (SMALL + "aliases = ['a', 1]\n", "deployments.d.aliases[1] is 1; expected text in quotes"),
         (SMALL + "retry = { attempts = 1.5 }\n", "attempts is 1.5; expected a whole number"),
         (SMALL + "retry = { attempts = true }\n", "attempts is true; expected a whole number"),
+        (
+            '[keys.k.budget]\nusd = 1\nper = "30d"\n',
+            'keys.k.budget.per is "30d"; expected month | week | day',
+        ),
         (SMALL + "retry = 3\n", "deployments.d.retry is 3; expected a table, as in [deployments.d.retry]"),
         (SMALL + 'timeout = { total_s = "1" }\n', 'total_s is "1"; expected a number'),
         (SMALL + "timeout = { total_s = nan }\n", "total_s is NaN; expected a number"),

@@ -168,7 +168,8 @@ def _read_choice(value: object, choices: tuple[str, ...], path: Path, wrong: Wro
     if isinstance(value, str) and value in choices:
         return value
     offered = " | ".join(choices)
-    hint = f"; {nearest(value, choices)}" if isinstance(value, str) else ""
+    close = isinstance(value, str) and get_close_matches(value, choices, n=1, cutoff=0.5)
+    hint = f"; {nearest(close[0], close)}" if close else ""  # without one all are said already
     raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected {offered}{hint}")
 
 
