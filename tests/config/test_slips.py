@@ -171,3 +171,10 @@ def test_lines_are_those_of_the_file_though_a_prompt_is_put_in(tmp_path: Path) -
     file.write_text(text + "retyr = 3\n")
     with pytest.raises(ConfigError, match=r'airboss\.toml:15: "retyr" is not a key'):
         read_config(file)
+
+
+def test_a_choice_that_is_near_none_is_told_all_of_them_once() -> None:
+    """They are not listed again as what is known."""
+    with pytest.raises(ConfigError) as refused:
+        parse_config('[keys.k.budget]\nusd = 1\nper = "30d"\n', source="a.toml")
+    assert str(refused.value) == 'a.toml:3: keys.k.budget.per is "30d"; expected month | week | day'
