@@ -128,6 +128,19 @@ def test_what_comes_behind_the_last_request_is_left_alone(port: int, offer: byte
     assert "Expected `str`, got `int`" in answer.json()["error"]["message"], answer
 
 
+def test_a_body_that_comes_while_the_one_before_is_answered(port: int) -> None:
+    """It is read to its end and answered, too: what is dropped is only what belongs to the answered one."""
+    key = b"authorization: Bearer %s\r\n" % ADMIN_KEY.encode()
+    second = edge_wire.post(b'{"config": 7}', head=key, path=DIFF)
+    with Wire(port) as wire:
+        wire.send(MARK + second[:-5])
+        for status in (200, 400):
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.status == status
+            wire.send(second[-5:] if status == 200 else b"")
+
+
 def test_a_client_that_goes_is_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """A connection that ends within a body leaves no trace in the log."""
     with caplog.at_level(logging.WARNING), Wire(port) as wire:

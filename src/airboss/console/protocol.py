@@ -112,7 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()  # which uvicorn ends though others wait: it would read on for ever
-        if self._reading is None or self._in_head or self.transport.is_closing():
+        if self._reading is None or self._in_head or self._serving() or self.transport.is_closing():
             return
         self._lingering = True
         self._due_in(LINGER_S)
