@@ -63,6 +63,18 @@ def test_what_it_would_cost_is_told_before_it_begins(site: LoopSite) -> None:
     assert pressed(site.person("reader"), "/evaluations", **fields, what="estimate").status_code == 403
 
 
+def test_why_a_holdout_is_read_is_asked_for_where_it_is_begun(site: LoopSite) -> None:
+    """Its cost is told without; who then begins it says why there, unless they have said it before."""
+    person = site.person("operator")
+    fields = {**ORDER, "scorer": "exact", "baseline": "none", "part": "holdout", "what": "estimate"}
+    asked = '<input name="why" required'
+    assert asked in pressed(person, "/evaluations", **fields, why="").text
+    said = pressed(person, "/evaluations", **fields, why="final").text
+    assert asked not in said
+    assert 'name="why" value="final"' in said
+    assert asked not in pressed(person, "/evaluations", **{**fields, "part": "validation"}, why="").text
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -79,7 +79,7 @@ def begin(desk: Desk, form: Form) -> str | Once:
     }
     if form.text("what") == "estimate":
         found = api_eval.estimate_eval(desk, form.call(order))
-        kept = [(name, value) for name, all_of in form.every.items() for value in all_of if name in FIELDS]
+        kept = [(name, value) for name in FIELDS for value in form.every.get(name, ()) if value]
         view = View("estimate.html", found=found, kept=kept, back=form.text("back"))
         return Once(view=view, room="quality", tab="/evaluations")
     return f"/evaluations/{api_eval.run_eval(desk, form.call(order)).id}"

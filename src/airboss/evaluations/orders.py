@@ -178,9 +178,10 @@ def _no_files(name: str) -> str:
 
 def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
     if part == "holdout" and not (why or "").strip():
+        times = "once" if dataset.holdout_reads == 1 else f"{dataset.holdout_reads} times"
         raise HoldoutLocked(
             f"the holdout of dataset {dataset.name!r} is locked: say why it is read (--why), which is "
-            f"written down; it has been read {dataset.holdout_reads} times"
+            f"written down; it has been read {times}"
         )
     if not dataset.sizes[part]:
         sizes = ", ".join(f"{name} {size}" for name, size in dataset.sizes.items())
