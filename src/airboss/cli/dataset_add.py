@@ -83,7 +83,8 @@ def add(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Add recorded calls or a file's items to a dataset; all of them or none."""
+    """Add recorded calls or a file's items to a dataset: all of them or none, and of those that match a
+    filter what can be added."""
     query = filters(
         deployment=deployment,
         status=None,
@@ -147,7 +148,8 @@ def check(
         raise WrongCall("--expected and --answered are for --record; --approved says it of calls that match")
     if file and (of_one or of_calls):
         raise WrongCall(
-            "--expected, --answered, --approved and --group-by are for --record; a file says it itself"
+            "--expected and --answered are for --record, --approved and --group-by for recorded calls; a "
+            "file says it itself"
         )
 
 

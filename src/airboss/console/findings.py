@@ -95,12 +95,8 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     if journal.corrupt_frames:
         detail = "They were put away as dead letters, which the System page lists."
         n = journal.corrupt_frames
-        made = (
-            "piece of the journal could not become a record"
-            if n == 1
-            else ("pieces of the journal could not become records")
-        )
-        title = f"{n:,} {made}."
+        of, made = ("piece", "a record") if n == 1 else ("pieces", "records")
+        title = f"{n:,} {of} of the journal could not become {made}."
         yield Finding(level="warn", title=title, detail=detail)
     if status.retention.disk_full:
         n = status.retention.dropped

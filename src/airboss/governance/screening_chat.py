@@ -69,28 +69,26 @@ def screen_request(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None =
 
     `tokens` are needed where the policy tokenizes; they are sealed afterwards.
     """
-    screened = _screened(policy, body, tokens, SPARED)
+    screened = _screened(policy, body, tokens)
     if tokens is not None:
         tokens.seal()
     return screened
 
 
 def screen_labels(policy: ScreeningPolicy, labels: bytes, tokens: Tokens | None = None) -> RequestScreened:
-    """What labels a call beside its body, a JSON object, as a request's `metadata` is screened. Before that:
-    `tokens` are not sealed."""
-    screened = _screened(policy, b'{"metadata":%s}' % labels, tokens, SPARED)
+    """What labels a call beside its body, a JSON object, as a request's `metadata` is screened. It is done
+    before the request, whose screening seals the `tokens`."""
+    screened = _screened(policy, b'{"metadata":%s}' % labels, tokens)
     return msgspec.structs.replace(screened, body=screened.body[len(b'{"metadata":') : -1])
 
 
-def _screened(
-    policy: ScreeningPolicy, body: bytes, tokens: Tokens | None, spared: frozenset[Names]
-) -> RequestScreened:
+def _screened(policy: ScreeningPolicy, body: bytes, tokens: Tokens | None) -> RequestScreened:
     findings = Findings(policy)
-    screened = screen_json(policy, body, where="request", findings=findings, tokens=tokens, spared=spared)
+    screened = screen_json(policy, body, where="request", findings=findings, tokens=tokens, spared=SPARED)
     data = screened.data
     if screened.blocked:
         masks = masking(policy)
-        data = screen_json(masks, body, where="request", findings=Findings(masks), spared=spared).data
+        data = screen_json(masks, body, where="request", findings=Findings(masks), spared=SPARED).data
     return RequestScreened(body=data, findings=findings.listed(), blocked=screened.blocked)
 
 
