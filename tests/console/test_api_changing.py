@@ -255,3 +255,13 @@ def test_what_is_expected_and_no_text_is_not_offered_as_one(site: LoopSite, prog
     page = site.person("operator").get("/datasets/golden?part=validation").text
     assert "What it expects is no text" in page
     assert page.count(">Take the item out<") == 2
+
+
+def test_lines_of_an_expected_answer_end_as_they_were_written(site: LoopSite, program: TestClient) -> None:
+    """A browser ends them otherwise; what is kept as it stood is no change."""
+    change(program, expected={"two": "1\n2"})
+    before = program.get("/api/v1/datasets/golden").json()["dataset"]["digest"]
+    given = {"item": "two", "part": "validation", "expected": "1\r\n2"}
+    pressed(site.person("operator"), "/datasets/golden/change", **given)
+    assert every(site)["two"]["expected"] == "1\n2"
+    assert program.get("/api/v1/datasets/golden").json()["dataset"]["digest"] == before

@@ -88,8 +88,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         return self.caller.actor(program=False)
 
     def text(self, name: str, *, most: int = FIELD_CHARS_MAX) -> str:
-        """A field without blanks around it; empty where there is none. Raises InvalidRequest if too long."""
-        found = self.fields.get(name, "").strip()
+        """A field without blanks around it, its lines ended as programs end them; empty where there is none.
+        Raises InvalidRequest if too long."""
+        found = self.fields.get(name, "").strip().replace("\r\n", "\n")
         if len(found) > most:
             raise InvalidRequest(f"{name} has {len(found):,} characters, of at most {most:,}", param=name)
         return found

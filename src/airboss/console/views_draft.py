@@ -51,8 +51,8 @@ def drafted(desk: Desk, call: Call, prompt: str) -> Call | None:
 
 
 def read_prompt(form: Form) -> str:
-    """The prompt that a form holds, with the line ends of a file. Raises InvalidRequest if it is too long."""
-    return form.text("prompt", most=PROMPT_MAX).replace("\r\n", "\n")
+    """The prompt that a form holds. Raises InvalidRequest if it is too long."""
+    return form.text("prompt", most=PROMPT_MAX)
 
 
 def tried(play: Play | None) -> Call | None:
