@@ -256,8 +256,8 @@ def _stand_in(sizes: dict[str, int]) -> Literal["train", "validation"]:
 
 
 def _asked(log: RecordLog, who: Who, target: Target, behind: Callable[[Target], Served]) -> _Asked:
-    """Who would be asked, and how long its answers have been. A judge's are those that judged, not what a
-    deployment of the same name answers to others."""
+    """Who would be asked, and how long its answers have been. A judge's are those to Airboss's own calls, not
+    what a deployment of the same name answers to others."""
     own = RecordFilter(release=target.release, status="ok", key=OWN_KEY if who == "judge" else None)
     tries: list[tuple[By, RecordFilter]] = [("release", own)]
     if who != "judge":
