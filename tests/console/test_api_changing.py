@@ -69,6 +69,7 @@ def test_items_are_changed_and_taken_out(site: LoopSite, program: TestClient) ->
     done = change(program, remove=["one"], expected={"two": "2", "last": None})
     assert_as_described(document, "POST", "/api/v1/datasets/{name}/change", done)
     assert all(route in api.ROUTES for route in api_changing.ROUTES)
+    assert {"Changed", "ChangedDataset"} <= set(document["components"]["schemas"])  # what drifts has its name
     assert (done["removed"], done["changed"], done["same"]) == (1, 2, 0)
     assert done["dataset"]["sizes"] == {"train": 1, "validation": 1, "holdout": 1}
     there = every(site)

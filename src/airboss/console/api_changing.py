@@ -26,7 +26,7 @@ class ChangeIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: str = "the request's jsonl"
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedDataset(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: the dataset as it is now, how many items were taken out, how many expect something
     else now, and of how many it was the same before."""
 
@@ -36,7 +36,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     same: int
 
 
-def change_items(desk: Desk, call: Call) -> Changed:
+def change_items(desk: Desk, call: Call) -> ChangedDataset:
     """POST /api/v1/datasets/{name}/change."""
     wanted = call.intent(ChangeIntent)
     lines = _lines(wanted)
@@ -63,7 +63,7 @@ def change_items(desk: Desk, call: Call) -> Changed:
                 kept = grown.dataset
                 detail = {"digest": kept.digest, "onto": joined.onto, "removed": removed, "changed": changed}
                 desk.note(call, "dataset.change", kept.name, {**detail, "sizes": kept.sizes})
-            return Changed(dataset=grown.dataset, removed=removed, changed=changed, same=joined.there)
+            return ChangedDataset(dataset=grown.dataset, removed=removed, changed=changed, same=joined.there)
     raise Unavailable(f"{TRIES} others have changed {name!r} meanwhile; ask again")
 
 
@@ -89,7 +89,7 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/datasets/{name}/change",
         summary="Take items out of the newest version of a dataset, or have them expect something else",
-        answer=Changed,
+        answer=ChangedDataset,
         handle=change_items,
         role="operator",
         body=ChangeIntent,
