@@ -17,13 +17,15 @@ from tests.journeys.test_scale import replicas
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
 
+# Numbers leave no doubt of the next token: a prompt is reckoned in other sums than tokens that came one by one,
+# and where two tokens were about as likely, which was seen, an answer goes on another way.
 ASKED: dict[str, Any] = {
     "model": "assistant",
     "stream": True,
     "stream_options": {"include_usage": True},
     "temperature": 0,
     "max_tokens": 60,
-    "messages": [{"role": "user", "content": "Tell me about the sea."}],
+    "messages": [{"role": "user", "content": "Count from 1 to 30."}],
 }
 
 
