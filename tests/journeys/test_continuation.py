@@ -17,8 +17,8 @@ from tests.journeys.test_scale import replicas
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
 
-# Numbers leave no doubt of the next token: a prompt is reckoned in other sums than tokens that came one by one,
-# and where two tokens were about as likely, which was seen, an answer goes on another way.
+# Numbers leave no doubt of the next token: a prompt is reckoned in other sums than tokens that came one by
+# one, and where two tokens were about as likely, which was seen, an answer goes on another way.
 ASKED: dict[str, Any] = {
     "model": "assistant",
     "stream": True,
