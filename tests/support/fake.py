@@ -18,7 +18,8 @@ def fake_process() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture
-def provider(fake_process: FakeProvider) -> FakeProvider:
-    """The fake provider as it was when it began: no script, no counts, no outage."""
+def provider(fake_process: FakeProvider) -> Iterator[FakeProvider]:
+    """The fake provider as it was when it began: no script, no counts, no outage; and so it is left."""
     fake_process.reset()
-    return fake_process
+    yield fake_process
+    fake_process.reset()
