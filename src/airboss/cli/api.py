@@ -173,7 +173,7 @@ def _outlived(data_dir: Path) -> UpFile | None:
             break  # another container's, whose processes cannot be seen from here
         if waited_s >= END_S:
             return None
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # a lock that is let go wakes nobody who only looks at it
     return up
 
 
