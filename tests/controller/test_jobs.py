@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -179,6 +181,14 @@ def start(url: str, tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
+def stop_between_writes(process: subprocess.Popen[str], ledger: Path) -> None:
+    """Stop it while we write, so that it holds no lock that would keep all others from writing."""
+    with closing(sqlite3.connect(ledger, timeout=60, isolation_level=None)) as ours:
+        ours.execute("BEGIN IMMEDIATE")
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
 def lines(tmp_path: Path, job: Job) -> list[str]:
     """What was done at a job."""
     path = tmp_path / job.id
@@ -228,7 +238,7 @@ def test_a_stopped_process_that_wakes_up_keeps_off(store: SqlJobStore, start: St
     first = start("first", 0.5)
     (tmp_path / "go-0").touch()
     until(lambda: "first did 0" in lines(tmp_path, job))
-    first.send_signal(signal.SIGSTOP)
+    stop_between_writes(first, tmp_path / "ledger.db")
     start("second", 0.5)
     until(lambda: "second begins" in lines(tmp_path, job))
     assert first.stdin is not None
