@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import msgspec
 import pytest
 
+from airboss.compose import finetuning
 from airboss.compose.finetuning import Leftovers, check_ready, trainer_of
+from airboss.controller.jobs import Progress
 from airboss.domain.errors import WrongCall
+from airboss.domain.release import Release
 from airboss.store.datadir import DataDir
 from airboss.store.jobs import SqlJobStore
 from airboss.store.ledger import SqlLedger
+from airboss.store.ledger_open import LedgerAway
 from airboss.testing import FakeProvider, TuningPlay
 from airboss.tuning.examples import Line
 from airboss.tuning.finetune import order_of
 from airboss.tuning.finetune_plan import Place
+from airboss.tuning.ports import TrainOrder
+from airboss.tuning.proposing import proposed
 from airboss.tuning.training_files import TrainingFiles
 from tests.support.fake import fake_process, provider
-from tests.tuning.test_finetune import task
+from tests.tuning.support import BASE, MemoryStore, stored
+from tests.tuning.support import job as given
+from tests.tuning.test_finetune import Trainer, task
 
 __all__ = ["fake_process", "provider"]
 
@@ -62,6 +73,42 @@ def test_what_nobody_wants_is_ended(provider: FakeProvider, tmp_path: Path, stat
     assert made["status"] == ("cancelled" if state == "cancelled" else "running")
     assert order.work.exists() == (state in {"running", "cancelled just now"})
     jobs.close()
+
+
+def test_a_ledger_that_is_lost_gives_up_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was trained, perhaps for hours and for money, goes on where it was; the job has not failed."""
+
+    class Lost(MemoryStore):
+        def put_tune_choice(self, *_: object) -> None:
+            raise LedgerAway("terminating connection due to administrator command")
+
+    class Trained(Trainer):
+        def abandon(self, _order: TrainOrder) -> None:
+            pytest.fail("given up")
+
+    data, store = DataDir(tmp_path), Lost()
+    data.create()
+    trainer = Trained()
+    monkeypatch.setattr(finetuning, "open_tunes", lambda _data: nullcontext(store))
+    monkeypatch.setattr(finetuning, "trainer_of", lambda _task, _data: trainer)
+    monkeypatch.setattr(finetuning, "note", lambda *_args, **_detail: pytest.fail("noted as failed"))
+    stores = SimpleNamespace(evals=store, jobs=None)
+    work = finetuning.handler(None, data, stores, lambda *_: None)  # type: ignore[arg-type]  # what is used
+    job = given(task(stored(store)), "finetune-1")  # type: ignore[arg-type]  # it is encoded
+    with pytest.raises(LedgerAway):
+        work(job, Progress(job))
+    assert trainer.orders[0].training.exists()
+
+
+def test_a_ledger_that_is_lost_is_no_refusal_of_a_release() -> None:
+    """Who is better is proposed once the ledger answers; a word against the release is kept in the result."""
+    better: Any = SimpleNamespace(better=True, release=BASE)
+
+    def lost(_name: str, _release: Release) -> None:
+        raise LedgerAway("gone")
+
+    with pytest.raises(LedgerAway):
+        proposed(better, lost)
 
 
 def test_a_place_without_its_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from airboss.controller.jobs import Handler, JobRunner, Progress
 from airboss.domain.errors import WrongCall
 from airboss.store.job_rows import Job
 from airboss.store.jobs import SqlJobStore
+from airboss.store.ledger_open import LedgerAway
 from tests.controller.working import STEPS
 from tests.support.wait import until
 
@@ -43,9 +44,9 @@ def store(url: str) -> Iterator[SqlJobStore]:
 
 
 @contextmanager
-def runner(store: SqlJobStore, **handlers: Handler) -> Iterator[None]:
+def runner(store: SqlJobStore, lease_s: float = 5.0, **handlers: Handler) -> Iterator[None]:
     """A runner at work until the end of the block."""
-    made = JobRunner(store, handlers, clock=CLOCK, name="here", lease_s=5.0, beat_s=0.02, poll_s=0.01)
+    made = JobRunner(store, handlers, clock=CLOCK, name="here", lease_s=lease_s, beat_s=0.02, poll_s=0.01)
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
@@ -101,6 +102,21 @@ def test_a_job_fails_with_its_cause(store: SqlJobStore, caplog: pytest.LogCaptur
     assert errors[0] == "the dataset is gone"
     assert "a defect of Airboss, ZeroDivisionError: by zero" in str(errors[1])
     assert "no jobs of kind 'unknown'; it does broken, wrong" in str(errors[2])
+
+
+def test_a_job_that_loses_the_ledger_is_begun_again(store: SqlJobStore) -> None:
+    """What the database could not do for a moment is no end of hours of work."""
+    job = store.add("shaken", None, "ann", CLOCK.now())
+    begun = []
+
+    def shaken(_job: Job, _progress: Progress) -> object:
+        begun.append(1)
+        if len(begun) == 1:
+            raise LedgerAway("terminating connection due to administrator command")
+        return None
+
+    with runner(store, lease_s=0.5, shaken=shaken):
+        assert reached(store, job, "done").error is None
 
 
 def test_two_jobs_at_once_and_no_more(store: SqlJobStore) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as AllTaken
 
-from airboss.store.ledger_open import LedgerAway, cannot
+from airboss.store.ledger_open import LedgerAway, LedgerTrouble, cannot
 
 ENGINE = create_engine("postgresql+psycopg://airboss:first-password@db.example.com/airboss")
 
@@ -33,3 +33,21 @@ def test_a_server_that_comes_or_goes_is_away_and_one_that_refuses_is_not(said: s
 def test_one_that_is_silent_on_every_connection_is_away() -> None:
     """It hangs, whatever each of them waits for."""
     assert isinstance(cannot(AllTaken(), ENGINE), LedgerAway)
+
+
+@pytest.mark.parametrize("engine", [ENGINE, create_engine("sqlite:////nowhere/ledger.db")])
+@pytest.mark.parametrize(
+    ("kind", "said", "trouble"),
+    [
+        (OperationalError, "FATAL:  sorry, too many clients already", True),
+        (OperationalError, "database or disk is full", True),
+        (InternalError, "cannot execute INSERT in a read-only transaction", True),
+        (IntegrityError, "duplicate key value violates unique constraint", False),
+        (DataError, "integer out of range", False),
+    ],
+)
+def test_what_is_about_what_was_asked_is_no_trouble_of_the_ledgers(
+    engine: Engine, kind: type[DBAPIError], said: str, *, trouble: bool
+) -> None:
+    """Asked again later it would be refused again."""
+    assert isinstance(cannot(kind("insert", {}, Exception(said)), engine), LedgerTrouble) is trouble

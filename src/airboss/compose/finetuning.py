@@ -14,6 +14,7 @@ from airboss.compose.parts import provider_key
 from airboss.compose.tuning import open_tunes
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.plan import Target
+from airboss.store.ledger_open import LedgerTrouble
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -116,6 +117,8 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
                 result = proposed(result, lambda name, release: propose(name, release, new))
                 if not result.better and result.judgement.after is not None:
                     _drop_adapter(new, ledger, data)
+            except LedgerTrouble:
+                raise  # it goes on later, from what is there
             except AirbossError as error:
                 files.drop(job.id)
                 note(stores, job, outcome="failed", error=type(error).__name__)
@@ -190,6 +193,8 @@ def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, trainer: Traine
 
     try:
         return tuning.learn(trainer)
+    except LedgerTrouble:
+        raise  # what is trained somewhere is asked for again
     except AirbossError:
         trainer.abandon(order_of(tuning.task, job.id, files))
         raise

@@ -15,6 +15,7 @@ from typing import Final
 from airboss.domain.errors import AirbossError, SetupError
 from airboss.domain.ports import Clock
 from airboss.store.job_rows import Job, JobStore
+from airboss.store.ledger_open import LedgerTrouble
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Progress:
 
 Handler = Callable[[Job, Progress], object]
 """Does a job of one kind, in a thread of its own, and returns its result, which is encoded as JSON. An
-AirbossError that it raises is the job's error, in its words; anything else is a defect and logged as one."""
+AirbossError that it raises is the job's error, in its words, but for LedgerTrouble, which says nothing about
+the job; anything else is a defect and logged as one."""
 
 
 class _Running:
@@ -181,6 +183,9 @@ class JobRunner:
                 log.info("job %s is done", job.id, extra={"job": job.id})
         except JobCancelled:
             log.info("job %s is left", job.id, extra={"job": job.id})
+        except LedgerTrouble as error:
+            # As after a crash: its lease runs out, and it is begun again when the ledger answers.
+            log.warning("job %s waits for the ledger: %s", job.id, error, extra={"job": job.id})
         except AirbossError as error:
             self._failed(running, str(error))
         except Exception as error:

@@ -83,7 +83,9 @@ class SqlJobStore(LedgerPart):
         with self._write() as connection:
             while (row := connection.execute(query).one_or_none()) is not None:
                 if row.claims >= CLAIMS_MAX:
-                    error = f"it was begun {row.claims} times, and each time its owner died before the end"
+                    error = (
+                        f"it was begun {row.claims} times, and its owner died, or lost the ledger, each time"
+                    )
                     self._set(connection, row, state="failed", error=error, owner=None, now=now)
                     continue
                 self._set(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as AllTaken
 
 from airboss.config.wording import ESCAPES
@@ -30,6 +30,9 @@ MOVED = "moved"
 REFUSALS = (DBAPIError, AllTaken)
 """What a database says that cannot be used: its own words, or nothing at all to every connection that a
 process may have."""
+
+TROUBLE = (OperationalError, InternalError, InterfaceError, AllTaken)
+"""Those of them that are about the database itself, and not about what it was asked."""
 
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
@@ -57,7 +60,12 @@ AWAY = (
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class LedgerAway(SetupError):
+class LedgerTrouble(SetupError):
+    """The database cannot be used now, whatever it is asked: it is away, full, read-only, silent. What was
+    asked is not at fault, and may be asked again."""
+
+
+class LedgerAway(LedgerTrouble):
     """No server is there now; of one that says no it is not this."""
 
 
@@ -156,19 +164,20 @@ def writing(engine: Engine) -> Engine:
 def cannot(error: DBAPIError | AllTaken, engine: Engine) -> SetupError:
     """What to tell when the database refuses; the statement's values, keys among them, are left out."""
     words = str(error.orig) if isinstance(error, DBAPIError) else "it is silent on every connection to it"
+    refused = LedgerTrouble if isinstance(error, TROUBLE) else SetupError
     if engine.dialect.name == "postgresql":
         at = engine.url
         # Where TLS may be left out the server was asked twice, and has said the same twice.
         lines = dict.fromkeys(words.removeprefix("connection failed: ").splitlines())
         said = " ".join(" ".join(lines).split())[:400]
         away = isinstance(error, AllTaken) or any(each in said for each in AWAY)
-        kind = LedgerAway if away else SetupError
+        kind = LedgerAway if away else refused
         return kind(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
     advice = "is its disk there, writable and not full?"
     if any(each in words for each in ("malformed", "not a database", "no such table")):
         advice = "it is damaged: put a copy of the data directory back"
-    return SetupError(f"the ledger {where} cannot be used: {words}; {advice}")
+    return refused(f"the ledger {where} cannot be used: {words}; {advice}")
 
 
 def edited(error: msgspec.DecodeError, engine: Engine) -> SetupError:

@@ -10,6 +10,7 @@ import msgspec
 
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.release import Release
+from airboss.store.ledger_open import LedgerTrouble
 from airboss.tuning.finetune_plan import FinetuneResult
 from airboss.tuning.plan import TuneResult
 
@@ -22,12 +23,14 @@ Result = TypeVar("Result", TuneResult, FinetuneResult)
 
 
 def proposed(result: Result, propose: Propose) -> Result:
-    """The result with what became of its release, if that is better."""
+    """The result with what became of its release, if that is better. Raises LedgerTrouble."""
     release = result.release
     if not result.better or release is None:
         return result
     try:
         name = _put(propose, release)
+    except LedgerTrouble:
+        raise
     except AirbossError as error:
         return msgspec.structs.replace(result, unproposed=str(error))
     return msgspec.structs.replace(result, release=msgspec.structs.replace(release, name=name), proposed=name)
