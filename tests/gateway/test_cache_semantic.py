@@ -21,12 +21,16 @@ from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
 
 CACHE = Caching(semantic=Semantic(model="vectors"))
+PATIENT = tuple(
+    f"--set=gateway.{time}=60" for time in ("near:PATIENCE_S", "cached:PATIENCE_S", "breaker:OPEN_S")
+)
+"""A worker that goes on without a vector, or asks again for one, after no machine's pause, however busy."""
 
 
 def worker(url: str, vectors_url: str, root: Path, budget: Budget | None = None) -> Gateway:
     """A worker that has questions compared at `vectors_url`."""
     key = ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC), budget=budget)
-    return Gateway(root, planned(url, vectors_url), keys=(key,))
+    return Gateway(root, planned(url, vectors_url), keys=(key,), options=PATIENT)
 
 
 def planned(url: str, vectors_url: str) -> DeploymentPlan:

@@ -71,7 +71,7 @@ def test_what_takes_longer_than_a_stop_waits_ends_with_an_error(
     other = deployment(provider.url, continuation="on").target
     plan = deployment(provider.url, continuation="on", fallbacks=(other,), price=PRICE)
     with (
-        Gateway(own_root, plan, options=("--short-drain", "--slow-count")) as gateway,
+        Gateway(own_root, plan, options=("--set=gateway.serve:DRAIN_S=0.5", "--slow-count")) as gateway,
         ThreadPoolExecutor() as clients,
     ):
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
 import sys
@@ -32,8 +33,12 @@ from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
 METRICS_OPEN = "--closed-metrics" not in sys.argv
-if "--short-drain" in sys.argv:
-    gateway_serve.DRAIN_S = 0.5
+SET = "--set="
+"""Begins an option `--set=MODULE:NAME=SECONDS`: a time of the gateway's that is another in this worker."""
+for option in sys.argv:
+    if option.startswith(SET):
+        module, name, seconds = option.removeprefix(SET).replace("=", ":").split(":")
+        setattr(importlib.import_module(f"airboss.{module}"), name, float(seconds))
 if "--slow-count" in sys.argv:
 
     def load_slowly(load: Callable[[], bool] = o200k.load) -> bool:
