@@ -178,6 +178,7 @@ def test_nobody_waits_for_a_database_that_hangs(monkeypatch: pytest.MonkeyPatch)
             assert told.value.code == "responses_unavailable"
         assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 30) == "done"
         store.free.set()
+        monkeypatch.setattr(kept_module, "SILENT_S", 60.0)
         assert await asked_of(lambda: "answered") == "answered"
 
     asyncio.run(run())
