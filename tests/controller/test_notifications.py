@@ -18,10 +18,12 @@ import pytest
 from airboss.config import NotifierConfig
 from airboss.controller.notify import AT_ONCE, GIVE_UP, Deliveries, settle
 from airboss.controller.reaching import reachable
+from airboss.controller.senders import Senders
 from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
 from airboss.store.alert_rows import BACK_OFF_S_MAX, Notification
 from airboss.store.alerts import SqlAlertStore
+from airboss.store.ledger_open import LedgerAway
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note
 from tests.support.receiver import Receiver
@@ -279,6 +281,36 @@ def test_a_sender_that_breaks_ends_nothing(store: SqlAlertStore) -> None:
     assert (broken.state, broken.error) == ("waiting", "the try broke: ZeroDivisionError")
     assert broken.due_at > clock.now()
     assert well.state == "sent"
+
+
+def test_a_ledger_that_is_away_is_no_failed_try(
+    store: SqlAlertStore, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a notifier is stands in it: what is due goes once it answers, a test too, which is tried once."""
+    clock, asked = FixedClock(), []
+
+    def notifiers() -> dict[str, NotifierConfig]:
+        asked.append(threading.current_thread())
+        if len(asked) == 1:
+            raise LedgerAway("terminating connection due to administrator command")
+        return {"ops": NotifierConfig(webhook=receiver.url)}
+
+    async def work() -> None:
+        to = WebhookSender(notifiers, str)
+        running = asyncio.create_task(
+            Deliveries(store, Senders(notifiers, webhook=to, email=to), clock).run()
+        )
+        store.add_notification(note(1, kind="test", created_at=clock.now(), due_at=clock.now()))
+        await asyncio.to_thread(until, lambda: getattr(store.notification("n1"), "state", "") != "waiting")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(work())
+    told = store.notification("n1")
+    assert told is not None
+    assert (told.state, told.attempts) == ("sent", 1)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+    assert threading.main_thread() not in asked, "a ledger that hangs holds up whatever else is sent"
 
 
 def test_a_notification_is_given_up_after_a_day() -> None:

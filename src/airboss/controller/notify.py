@@ -33,7 +33,8 @@ class Sender(Protocol):
     """Sends one notification."""
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
-        """Try once; None if it was taken, else why not. Never raises but for cancellation."""
+        """Try once; None if it was taken, else why not. Raises SetupError, ConfigError where it cannot be
+        read who is told, and where, and nothing else but for cancellation."""
 
 
 class Deliveries:
@@ -136,9 +137,12 @@ class Deliveries:
         return settled
 
     async def _sent(self, notification: Notification) -> Notification:
-        """The notification after a try."""
+        """The notification after a try. Raises SetupError, ConfigError where there was none: who is told, and
+        where, stands in the ledger."""
         try:
             error = await self._sender.send(notification, self._clock.now())
+        except (SetupError, ConfigError):
+            raise
         except Exception as broken:
             # A defect of one notifier ends neither the others nor the controller.
             log.exception("the notifier %s broke", notification.notifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -22,6 +23,6 @@ class Senders:
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
         """As `Sender.send`."""
-        notifier = self._notifiers().get(notification.notifier)
+        notifier = (await asyncio.to_thread(self._notifiers)).get(notification.notifier)
         by_mail = notifier is not None and notifier.email is not None
         return await (self._email if by_mail else self._webhook).send(notification, now)

@@ -58,7 +58,7 @@ class EmailSender:
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
         """As `Sender.send`."""
-        notifier = self._notifiers().get(notification.notifier)
+        notifier = (await asyncio.to_thread(self._notifiers)).get(notification.notifier)
         if notifier is None or notifier.email is None:
             return f"the configuration has no e-mail notifier {notification.notifier!r} any more"
         return await asyncio.to_thread(self._sent, notifier.email, notification, now)

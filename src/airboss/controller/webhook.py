@@ -53,7 +53,7 @@ class WebhookSender:
         """As `Sender.send`."""
         import httpx2  # noqa: PLC0415 - 60 ms, where something is told
 
-        notifier = self._notifiers().get(notification.notifier)
+        notifier = (await asyncio.to_thread(self._notifiers)).get(notification.notifier)
         if notifier is None:
             return f"the configuration has no notifier {notification.notifier!r} any more"
         try:
