@@ -36,9 +36,12 @@ fallbacks = ["backup"]
 
 [deployments.support]
 release = "support"
-timeout = {{ total_s = 10, first_token_s = 2, idle_s = 2 }}
+timeout = {{ total_s = 60, first_token_s = 30, idle_s = 30 }}
 retry = {{ attempts = 2 }}
 """
+
+DRAWS = 120
+"""Of so many calls the lighter place gets fewer than the other, and some; of forty, in 1,700 runs once not."""
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_a_provider_fails_and_comes_back(provider: FakeProvider, spare: FakeProv
     with FakeProvider() as other:
         config = CONFIG.format(one=provider.url, two=other.url, spare=spare.url)
         with Airboss(tmp_path / "a", config) as airboss:
-            for _ in range(40):
+            for _ in range(DRAWS):
                 assert "x-airboss-fallback" not in airboss.chat(model="support").headers
             assert provider.stats().requests > other.stats().requests > 0
             for each in (provider, other):

@@ -42,10 +42,11 @@ model = "sharp"
 
 [deployments.support]
 release = "support"
-rollout = {{ steps = [50], metrics = ["error_rate"], margin = {{ error_rate = 0.45 }}, step_units = 5000 }}
+rollout = {{ steps = [50], metrics = ["error_rate"], margin = {{ error_rate = 0.02 }}, step_units = 5000 }}
 """
 STORE = '\n[store]\nledger = "env:THE_LEDGER"\n'
-USERS = [f"user-{number}" for number in range(12)]
+USERS = [f"user-{number}" for number in range(30)]
+"""So many that both arms have some, however a rollout draws, and too few to show what the margin allows."""
 
 
 def call(airboss: Airboss, secret: str, user: str) -> httpx2.Response:

@@ -42,6 +42,10 @@ rollout = {{ steps = [50], metrics = ["error_rate"], margin = {{ error_rate = 0.
 """
 
 
+MANY = 30
+"""So many users are on both arms, however a rollout draws: of ten, all are on one in 500 rollouts once."""
+
+
 def config(provider: FakeProvider, prompt: str = "Be kind.", model: str = "good") -> str:
     """The configuration, with its one release."""
     return CONFIG.format(url=provider.url, prompt=prompt, model=model)
@@ -74,7 +78,7 @@ def state(airboss: Airboss) -> dict[str, Any]:
     return found[0] if found else {"state": None}
 
 
-def arms(airboss: Airboss, calls: int = 30) -> set[tuple[str, str]]:
+def arms(airboss: Airboss, calls: int = MANY) -> set[tuple[str, str]]:
     """Arm and release of some calls, each by another user."""
     seen = set()
     for number in range(calls):
@@ -104,7 +108,7 @@ def test_harm_is_taken_back_and_a_kill_of_the_controller_changes_nothing(
     assert arms(airboss, 5) == before, "a candidate gets no traffic"
     ordered(airboss, "start")
     with load(airboss):
-        until(lambda: len(arms(airboss, 10)) == 2)
+        until(lambda: len(arms(airboss)) == 2)
         pid = airboss.pid("controller")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -183,7 +187,7 @@ def test_a_persons_word_takes_effect_within_two_seconds(airboss: Airboss, provid
     ((_, old),) = arms(airboss, 2)
     applied(airboss, config(provider, prompt="fake"))
     new = ordered(airboss, "start")["release"]
-    until(lambda: {each[1] for each in arms(airboss, 10)} == {old, new}, timeout_s=airboss.soon_s(3))
+    until(lambda: {each[1] for each in arms(airboss)} == {old, new}, timeout_s=airboss.soon_s(3))
     again = run_airboss("rollout", "start", "support", "--data-dir", str(airboss.data), cwd=airboss.root)
     assert again.returncode == 2
     assert "is running" in again.stderr
