@@ -27,8 +27,8 @@ def test_one_asks_and_another_approves(provider: FakeProvider, tmp_path: Path) -
         text = fake(provider.url) + WANTED + f'[notifiers.ops]\nwebhook = "{told_at.url}"\n'
         with Airboss(tmp_path / "a", text) as airboss:
             _two_people(airboss, text)
-            until(lambda: len(told_at.taken) == 2)
-        waits, decided = told_at.taken
+            until(lambda: len(told_at.told) == 2)
+        waits, decided = told_at.told
         assert (waits["state"], waits["by"], waits["detail"]) == ("waiting", "ann", "people say help")
         assert (decided["state"], decided["decided_by"]) == ("approved", "bob")
         assert waits["link"] == f"{airboss.ready['console_url']}/governance/approvals"
@@ -54,12 +54,12 @@ def test_what_nobody_decides_lapses(provider: FakeProvider, tmp_path: Path) -> N
             pid = until(lambda: airboss.pid("controller"))
             os.kill(pid, signal.SIGKILL)
             until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"))
-            until(lambda: len(told_at.taken) == 2)
+            until(lambda: len(told_at.told) == 2)
             found = json.loads(airboss.verb("approvals", "list", "--all", "--json"))
             assert (found["state"], found["decided_by"]) == ("lapsed", "airboss")
             assert airboss.chat(model="help").status_code == 404
             assert "valid" in airboss.verb("audit", "verify")
-    assert [each["state"] for each in told_at.taken] == ["waiting", "lapsed"]
+    assert [each["state"] for each in told_at.told] == ["waiting", "lapsed"]
 
 
 def _two_people(airboss: Airboss, text: str) -> None:

@@ -246,7 +246,7 @@ def test_a_disk_that_is_full_at_once_is_told_all_the_same(provider: FakeProvider
                 assert "airboss_disk_nearly_full 1.0" in httpx2.get(metrics).text
                 status = airboss.api("status")
                 assert status["retention"]["disk_full"]
-                assert "the disk of the data directory is nearly full" in airboss.log
+                until(lambda: "the disk of the data directory is nearly full" in airboss.log)
             finally:
                 stop[0] = True
                 filling.join()

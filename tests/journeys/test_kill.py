@@ -10,6 +10,7 @@ from pathlib import Path
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import LIMITED, STARTER_MODEL, fake
+from tests.supervisor.children import alive
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
 from tests.support.killing import NAMES, WORKERS, bodies, check, kill_in_turn, no_open_calls
@@ -70,17 +71,9 @@ def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> N
         airboss.close()  # kill -9
         for pid in children:
             assert pid is not None
-            until(lambda pid=pid: not _alive(pid))  # type: ignore[misc]
+            until(lambda pid=pid: not alive(pid))  # type: ignore[misc]
     assert not airboss.status()["running"], "a killed Airboss is said to run"
     with airboss:
         airboss.settled()
         until(lambda: no_open_calls(airboss))
         check(airboss, load.outcomes)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "zombie" not in Path(f"/proc/{pid}/status").read_text()

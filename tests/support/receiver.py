@@ -25,19 +25,27 @@ class Receiver:
 
     def answer(self, status: int) -> None:
         """Answer with this status from now on."""
-        self._status.write_text(str(status))
+        fresh = self._status.with_suffix(".new")
+        fresh.write_text(str(status))
+        fresh.replace(self._status)  # whole: it may be read at any moment
 
     @property
     def got(self) -> list[dict[str, Any]]:
         """Each POST that came: `path`, `headers`, `body` as text, and `status` as it was answered."""
         if not self._file.exists():
             return []
-        return [json.loads(line) for line in self._file.read_text().splitlines()]
+        whole, _, _ = self._file.read_text().rpartition("\n")  # the last may be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def taken(self) -> list[dict[str, Any]]:
         """The bodies of those that were answered well."""
         return [json.loads(each["body"]) for each in self.got if each["status"] < 300]
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """What was taken, each id once: who is killed right after an answer sends it again."""
+        return list({each["id"]: each for each in self.taken}.values())
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.support.receiver", str(self._file)]
