@@ -41,7 +41,7 @@ retry = {{ attempts = 2 }}
 """
 
 DRAWS = 120
-"""Of so many calls the lighter place gets some, and fewer than the other: of forty, not in one of 1,700 runs."""
+"""Of so many calls the lighter place gets some, and fewer than the other; of forty, now and then not."""
 
 
 @pytest.fixture
