@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from airboss.testing import FakeProvider
+from tests.gateway.edge_wire import post
 from tests.gateway.test_cache import state, worker
-from tests.support.gateway import Gateway, at_once_s
+from tests.support.fake import held
+from tests.support.gateway import Gateway
 from tests.support.said_upstream import said_upstream
 from tests.support.wait import until
+from tests.support.wire_http import Wire
 
 
 @pytest.fixture
@@ -28,17 +32,21 @@ def test_a_provider_that_fails_is_not_asked_by_all_who_wait(
 ) -> None:
     """They have the error of the first, each with a record of its own; who comes later asks again."""
     asks = 2 if status == 502 else 1  # the first tries twice, where it is not told to wait for long
-    delay_s = max(0.5, 5 * at_once_s(gateway, calls=12))
-    provider.script(*[f"{fails};delay_s={delay_s}"] * asks)
-    with ThreadPoolExecutor(12) as pool:
-        first = pool.submit(gateway.chat, "hello")
-        until(lambda: provider.stats().requests == 1)
-        asked = [first, *(pool.submit(gateway.chat, "hello", stream=n % 2 == 0) for n in range(11))]
-        answers = [each.result() for each in asked]
-    assert [each.status_code for each in answers] == [status] * 12
-    assert len({each.json()["error"]["message"] for each in answers}) == 1
+    provider.script(*[fails] * asks)
+    said = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    with ExitStack() as opened:
+        callers = [opened.enter_context(Wire(gateway.port)) for _ in range(12)]
+        with held(provider):
+            for n, each in enumerate(callers):
+                each.send(post(json.dumps(said | {"stream": n % 2 == 1}).encode()))
+                until(lambda: len(gateway.frames()[0]) == 1)
+            gateway.heard()
+        answers = [each.answer() for each in callers]
+    told = [each for each in answers if each is not None]
+    assert [each.status for each in told] == [status] * 12
+    assert len({each.json()["error"]["message"] for each in told}) == 1
     assert provider.stats().requests == asks
-    closed = [gateway.closed(each.headers["x-request-id"]) for each in answers]
+    closed = [gateway.closed(each.headers["x-request-id"]) for each in told]
     assert {(each["status"], each["error_type"]) for each in closed} == {("error", closed[0]["error_type"])}
     assert [len(each["attempts"]) > 0 for each in closed] == [True] + [False] * 11
     assert state(gateway.chat("hello")) == "miss"

@@ -14,7 +14,7 @@ import pytest
 from airboss.domain.plan import Caching
 from airboss.store.answers import KeptAnswer, SqliteAnswers
 from airboss.testing import FakeProvider
-from tests.gateway.test_cache import CACHE, kept, state, worker
+from tests.gateway.test_cache import CACHE, is_written, kept, state, worker
 from tests.support.gateway import Gateway, deployment
 from tests.support.wait import until
 
@@ -32,6 +32,18 @@ def test_what_is_over_is_deleted(own: Gateway, provider: FakeProvider) -> None:
     until(lambda: kept(own) == 1)
     own.publish(deployment(provider.url))
     until(lambda: kept(own) == 0)
+
+
+def test_bounds_hold(own: Gateway) -> None:
+    """What was kept longest goes when there is no room, and what is over is not given."""
+    for n in range(4):
+        own.chat(f"question {n}", model="small", user=f"u{n}")
+    is_written(own, "u3")
+    assert kept(own) == 2
+    assert state(own.chat("question 3", model="small")) == "hit"
+    assert state(own.chat("question 0", model="small")) == "miss"
+    until(lambda: state(own.chat("hello", model="short")) == "hit")
+    until(lambda: state(own.chat("hello", model="short")) == "miss")
 
 
 def test_what_another_version_kept_goes_and_its_file_stays(tmp_path: Path) -> None:

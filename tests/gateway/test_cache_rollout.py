@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -15,10 +15,14 @@ from airboss.domain.release import ModelVersion, Release
 from airboss.releases.build import sealed
 from airboss.rollouts.assign import Side, arm
 from airboss.testing import FakeProvider
+from tests.gateway.edge_wire import post
+from tests.support.fake import held
 from tests.support.gateway import Gateway, deployment
 from tests.support.wait import until
+from tests.support.wire_http import Answer, Wire
 
 SALT = "salt"
+MESSAGES = [{"role": "user", "content": "hello"}]
 USERS = {arm(SALT, f"user:u{n}", 0.5): f"u{n}" for n in range(20)}
 """A user on each arm."""
 
@@ -44,7 +48,7 @@ def ask(gateway: Gateway, side: Side, content: str, cache_control: str = "") -> 
     return answer
 
 
-def recorded(gateway: Gateway, answer: httpx2.Response) -> str:
+def recorded(gateway: Gateway, answer: httpx2.Response | Answer) -> str:
     """What the call's record says of the cache."""
     cache: str = gateway.closed(answer.headers["x-request-id"])["cache"]
     return cache
@@ -72,10 +76,17 @@ def test_what_one_arm_has_an_answer_to(gateway: Gateway, provider: FakeProvider,
 def test_what_is_on_its_way(gateway: Gateway, provider: FakeProvider, fault: str, second: Side) -> None:
     """Who asks what is just being asked does not count, on whichever arm, and however that ends: one failure
     of the provider is one."""
-    provider.script(f"{fault};delay_s=0.8")
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask, gateway, "stable", "hello")
-        until(lambda: provider.stats().requests == 1)
-        other = ask(gateway, second, "hello")
-        assert recorded(gateway, first.result()) == "miss"
-    assert recorded(gateway, other) == ("hit" if fault == "ok" and second == "stable" else "known")
+    provider.script(fault)
+    with Wire(gateway.port) as one, Wire(gateway.port) as other:
+        with held(provider):
+            for wire, user in ((one, USERS["stable"]), (other, USERS[second])):
+                asked = {"model": "gpt-4o", "user": user, "messages": MESSAGES}
+                wire.send(post(json.dumps(asked).encode()))
+                until(lambda: gateway.frames()[0])
+            gateway.heard()
+        first, answer = one.answer(), other.answer()
+    assert first is not None
+    assert answer is not None
+    assert [each.headers["x-airboss-arm"] for each in (first, answer)] == ["stable", second]
+    assert recorded(gateway, first) == "miss"
+    assert recorded(gateway, answer) == ("hit" if fault == "ok" and second == "stable" else "known")

@@ -73,6 +73,7 @@ def watched(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
     )
     with Gateway(root, *plans, keys=keys, process="tests.support.garbage_process") as running:
         yield Watched(running, root, fake_process)
+        fake_process.reset()  # the last of its orders
 
 
 def chat(

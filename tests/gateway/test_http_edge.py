@@ -228,7 +228,11 @@ def test_drain_finishes_what_was_begun(own_root: Path, provider: FakeProvider) -
 def test_who_calls_on_while_a_worker_stops_is_answered(own_root: Path, provider: FakeProvider) -> None:
     """Kept connections that are in use end with an answer that says so, not with a cut call: their clients
     cannot know of the SIGTERM, and may not repeat what was sent."""
-    with Gateway(own_root, deployment(provider.url)) as gateway, contextlib.ExitStack() as opened:
+    waits = ("--set=gateway.serve:LAST_CALLS_S=60",)
+    with (
+        Gateway(own_root, deployment(provider.url), options=waits) as gateway,
+        contextlib.ExitStack() as opened,
+    ):
         kept = [
             opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=60))
             for _ in range(3)

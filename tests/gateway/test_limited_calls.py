@@ -20,6 +20,7 @@ from airboss.domain.ports import ApiKey
 from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
+from tests.support.fake import held
 from tests.support.gateway import PRICE, Gateway, deployment
 from tests.support.wait import until
 
@@ -198,23 +199,21 @@ def test_who_has_waited_is_served_by_what_is_in_force_then(provider: FakeProvide
     limits = Limits(concurrency=1, queue=Queue(size=5, wait_s=15.0))
     before, after = (Release(digest=each * 64, name="assistant", model=MODEL) for each in ("a", "b"))
     app, gone = key("app"), key("gone")
-    long: dict[str, Any] = {
-        "messages": [{"role": "user", "content": 'fake:{"words": 60, "tokens_per_s": 20}'}]
-    }
     with (
         Gateway(
             own_root, deployment(provider.url, limits=limits, stable=before), keys=(app, gone)
         ) as gateway,
         ThreadPoolExecutor(3) as pool,
     ):
-        first = pool.submit(call, gateway, "app", ROUTES["chat"][0], long)
-        until(lambda: provider.stats().in_flight == 1)
-        waiting = [pool.submit(call, gateway, name, *ROUTES["chat"]) for name in ("app", "gone")]
-        until(lambda: 'limit="waiting",name="assistant",scope="deployment"} 2' in metrics(gateway))
-        gateway.keys = (app, msgspec.structs.replace(gone, revoked_at=datetime.now(UTC)))
-        gateway.publish(deployment(provider.url, limits=limits, stable=after))
-        until(lambda: "airboss_plan_number 2" in metrics(gateway))
-        assert not first.done()
+        with held(provider):
+            first = pool.submit(call, gateway, "app", *ROUTES["chat"])
+            until(lambda: len(gateway.frames()[0]) == 1)
+            waiting = [pool.submit(call, gateway, name, *ROUTES["chat"]) for name in ("app", "gone")]
+            until(lambda: 'limit="waiting",name="assistant",scope="deployment"} 2' in metrics(gateway))
+            gateway.keys = (app, msgspec.structs.replace(gone, revoked_at=datetime.now(UTC)))
+            gateway.publish(deployment(provider.url, limits=limits, stable=after))
+            until(lambda: "airboss_plan_number 2" in metrics(gateway))
+            assert not first.done()
         served, refused = [each.result() for each in waiting]
         assert first.result().headers["x-airboss-release"] == before.digest
         assert (served.status_code, served.headers["x-airboss-release"]) == (200, after.digest)

@@ -87,6 +87,7 @@ def test_an_answer_that_cannot_be_recorded_does_not_look_complete(
         body = {"model": "gpt-4o", "stream": stream, "messages": [{"role": "user", "content": "x" * room}]}
         with gateway.client() as client:
             answer = client.post("/v1/chat/completions", json=body)
+            opened, closed = gateway.frames()
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
             again = client.post("/v1/chat/completions", json=body)
         assert answer.status_code == (200 if stream else 503), answer.text
@@ -94,7 +95,6 @@ def test_an_answer_that_cannot_be_recorded_does_not_look_complete(
         assert '"code":"journal_unwritable"' in answer.text
         assert again.status_code == 200
         assert ("[DONE]" in again.text) == stream
-        opened, closed = gateway.frames()
         assert set(opened) - set(closed) == {answer.headers["x-request-id"]}
         assert gateway.closed(answer.headers["x-request-id"])["status"] == "error"  # when there is room
         with gateway.client() as client:

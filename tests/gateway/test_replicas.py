@@ -12,8 +12,9 @@ import httpx2
 
 from airboss.gateway.attempts import RESTART_WAIT_S
 from airboss.gateway.places import REFUSED_S
-from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import PATIENT, Gateway, at_once_s, deployment
+from airboss.testing import FakeProvider
+from tests.support.fake import held
+from tests.support.gateway import PATIENT, Gateway, deployment
 from tests.support.wait import until
 
 
@@ -29,11 +30,9 @@ def test_two_workers_share_two_replicas(own_root: Path) -> None:
     with FakeProvider() as one, FakeProvider() as two:
         plan = deployment(one.url, base_urls=(one.url, two.url), timeout=PATIENT)
         with Gateway(own_root / "a", plan) as first, Gateway(own_root / "b", plan) as second:
-            slow_s = max(1.5, 5 * at_once_s(first, second, calls=22))
-            for each in (one, two):
-                each.script(ScriptStep(behaviour=f"late-head;for_s={slow_s}", forever=True))
-            with ThreadPoolExecutor(44) as pool:
+            with ThreadPoolExecutor(44) as pool, held(one), held(two):
                 calls = [pool.submit(w.chat) for w in [first] * 22 + [second] * 22]
+                until(lambda: sum(len(each.frames()[0]) for each in (first, second)) == 44)
             assert {call.result().status_code for call in calls} == {200}
             for worker in (first, second):
                 assert all(abs(n - 11) <= 1 for n in split_of(worker).values()), split_of(worker)

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,3 +26,15 @@ def provider(fake_process: FakeProvider) -> Iterator[FakeProvider]:
     fake_process.reset()
     yield fake_process
     fake_process.reset()
+
+
+@contextmanager
+def held(provider: FakeProvider) -> Iterator[None]:
+    """Until the end of the block whoever asks it anything waits: a call is under way for as long as the test
+    needs it to be, and no longer."""
+    os.kill(provider.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, provider.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        os.kill(provider.pid, signal.SIGCONT)

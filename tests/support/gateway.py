@@ -8,9 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -68,19 +66,6 @@ def hasty(plan: DeploymentPlan, times: Timeouts = HASTY) -> DeploymentPlan:
 
 
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
-
-
-def at_once_s(*workers: Gateway, calls: int) -> float:
-    """How long it takes, on this machine and now, until so many calls at once have come to each worker."""
-
-    def come(worker: Gateway) -> None:
-        with worker.client() as client:
-            assert client.get("/v1/models").status_code == 200
-
-    began = time.monotonic()
-    with ThreadPoolExecutor(calls * len(workers)) as pool:
-        list(pool.map(come, workers * calls))
-    return time.monotonic() - began
 
 
 _LEFT_OUT: dict[str, Any] = json.loads(
@@ -177,6 +162,12 @@ class Gateway:
                 + raw
             )
             until(once)
+
+    def heard(self) -> None:
+        """Wait until the worker has read what was sent to it before."""
+        with self.client() as client:
+            for _ in range(2):
+                assert client.get("/healthz").status_code == 200
 
     def frames(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Opened and closed calls by id, as the journal has them now."""

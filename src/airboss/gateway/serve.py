@@ -286,8 +286,10 @@ async def _last_calls(server: Server) -> None:
     end by themselves."""
     server.draining = True
     await asyncio.sleep(TAKEN_S)
-    if server.connections:
-        await asyncio.sleep(LAST_CALLS_S)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + LAST_CALLS_S
+    while server.connections and loop.time() < ends:  # noqa: ASYNC110 - once, at the end
+        await asyncio.sleep(TAKEN_S)
 
 
 def _stopping() -> Unavailable:
