@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airboss.domain.errors import StoreUnavailable
 from airboss.store.duckdb import DuckDBRecordLog
 
 
@@ -43,3 +44,11 @@ def test_what_a_killed_one_had_no_room_for_goes(tmp_path: Path) -> None:
     assert (done.returncode, "is open in another process" in done.stderr) == (1, True)
     assert spilled.exists()
     log.close()
+
+
+def test_a_disk_that_fails_at_the_opening_is_the_stores_trouble(tmp_path: Path) -> None:
+    """Records wait in journals, and it is tried again; it is no defect that ends who tries."""
+    path = tmp_path / "records.duckdb"
+    (tmp_path / "records.duckdb.copied").mkdir()  # it cannot be unlinked, as nothing can where a disk fails
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        DuckDBRecordLog(path)

@@ -359,16 +359,19 @@ def test_tidying_does_not_rest_for_the_time_that_a_move_kept_it_waiting() -> Non
     assert min(then - end for end, then in zip(ended, began[1:], strict=False)) < 0.5
 
 
-def test_a_log_that_is_away_is_told_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Not with a trace each time that it could not be tidied, as a defect is."""
-    stop = threading.Event()
+@pytest.mark.parametrize("why", [StoreUnavailable("ClickHouse is away"), OSError(5, "Input/output error")])
+def test_a_log_that_is_away_is_told_in_a_line(why: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """Not with a trace each time that it could not be tidied, as a defect is; and it is tried again."""
+    stop, asked = threading.Event(), []
 
     class Away(MemoryRecordLog):
         def tidy(self) -> bool:
-            stop.set()
-            raise StoreUnavailable("ClickHouse is away")
+            asked.append(1)
+            if len(asked) == 2:
+                stop.set()
+            raise why
 
     tidy(Away(), stop)
-    (said,) = caplog.records
-    assert "could not be tidied (ClickHouse is away)" in said.getMessage()
+    said, _ = caplog.records
+    assert f"could not be tidied ({why})" in said.getMessage()
     assert not said.exc_info

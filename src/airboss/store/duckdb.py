@@ -459,9 +459,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             raise StoreUnavailable(f"the record store {self._path} is closed")
         if self._root is None:
             root = duckdb.connect(config=self._config)
-            duckdb_erase.clear_copy(self._path)
-            left = duckdb_erase.spilled(self._path)
             try:
+                duckdb_erase.clear_copy(self._path)
+                left = duckdb_erase.spilled(self._path)
                 path = str(self._path).replace("'", "''")
                 _run(root, f"attach '{path}' as log (row_group_size {ROWS})")
                 for each in left:  # nobody else has the log open: they are of who was killed
@@ -474,6 +474,9 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
             except duckdb.Error as error:
                 root.close()
                 raise unopened(self._path, error) from error
+            except OSError as error:
+                root.close()
+                raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from error
             except BaseException:
                 root.close()
                 raise

@@ -72,11 +72,9 @@ def tidy(record_log: TracedLog, stop: threading.Event) -> None:
         began = time.thread_time()
         try:
             more = record_log.tidy()
-        except (StoreUnavailable, ValueError) as error:
-            away = isinstance(error, StoreUnavailable)
-            log.warning(
-                "the record store could not be tidied (%s); it is tried again", error, exc_info=not away
-            )
+        except (StoreUnavailable, OSError, ValueError) as error:
+            ours = isinstance(error, ValueError)
+            log.warning("the record store could not be tidied (%s); it is tried again", error, exc_info=ours)
             more = False
         least_s = TIDY_S if more else min(2 * least_s, TIDY_S_MAX)  # where nothing comes, ever less often
         wait_s = time.thread_time() - began if more else least_s
@@ -145,7 +143,7 @@ class _Service:
         try:
             value = question.ask(self._log)
             return Answer(value=msgspec.Raw(msgspec.msgpack.encode(value))), True
-        except StoreUnavailable as error:
+        except (StoreUnavailable, OSError) as error:  # a disk that fails is no defect of ours
             return Refusal(reason="unavailable", message=str(error)), True
         except ValueError as error:
             return Refusal(reason="invalid", message=str(error)), True
