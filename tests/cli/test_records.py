@@ -379,6 +379,8 @@ def test_a_trace_is_asked_for_by_its_id_alone(run: Run, api: AdminApi, more: lis
         (["tone=rude", "--comment", "a=b"], {"name": "tone", "value": "rude", "comment": "a=b"}),
         (["sum=1+1=2"], {"name": "sum", "value": "1+1=2"}),
         (["right", "--undo"], {"name": "right", "value": None}),
+        (["right=no", "--correction", "30 days"], {"name": "right", "value": False, "correction": "30 days"}),
+        (["right=yes", "--correction", ""], {"name": "right", "value": True, "correction": ""}),
     ],
 )
 def test_a_judgement_is_sent_as_it_is_written(run: Run, api: AdminApi, given: list[str], body: Any) -> None:
@@ -391,6 +393,18 @@ def test_a_judgement_is_sent_as_it_is_written(run: Run, api: AdminApi, given: li
     assert api.asked[-1][3] == body
     code, out, _ = run("records", "score", "r1", *given, "--url", api.url, "--json")
     assert (code, json.loads(out)) == (0, {"score": stands})
+
+
+def test_a_correction_that_stands_is_told(run: Run, api: AdminApi) -> None:
+    """Beside the judgement; and by itself once that is taken back."""
+    stands = {"name": "right", "value": False, "by": "ann"}
+    answer = {"score": stands, "correction": {**stands, "name": "correction", "value": "given"}}
+    api.answers["POST", "/api/v1/records/r1/scores"] = answer
+    _, out, _ = run("records", "score", "r1", "right=no", "--correction", "30 days", "--url", api.url)
+    assert out == "right of r1 is no, says ann; your correction of it stands\n"
+    api.answers["POST", "/api/v1/records/r1/scores"] = {**answer, "score": None}
+    _, out, _ = run("records", "score", "r1", "right", "--undo", "--url", api.url)
+    assert out == "r1 has no judgement 'right' by you; your correction of it stands\n"
 
 
 @pytest.mark.parametrize(

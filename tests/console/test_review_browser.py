@@ -91,3 +91,37 @@ def test_a_sample_is_judged_by_keys(browser: Browser, address: str, size: tuple[
         page.fill("[name=value]", "no")
         page.click("text=Keep it")
         page.wait_for_selector("text=Take back")
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1440", "390"])
+def test_what_would_have_been_right_is_written_by_keys(
+    browser: Browser, address: str, size: tuple[int, int]
+) -> None:
+    """c opens its field, which begins with the answer, Escape leaves it, and a number judges; the record's page
+    shows what differs."""
+    with visitor(browser, address, size, reduced_motion="reduce") as page:
+
+        def looks_right() -> None:
+            wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert wide[0] <= wide[1], (page.url, wide)
+            assert pale(page) == [], page.url
+
+        page.goto(f"{address}/review?deployment=support&name=helpful")
+        page.click("text=Begin")
+        page.wait_for_selector(".answer-button")
+        record = page.get_attribute(".progress-words a", "href")
+        page.keyboard.press("c")
+        answer = page.input_value("[name=correction]")
+        assert answer
+        page.keyboard.press("Control+End")
+        page.keyboard.type(" 12 of it")
+        looks_right()
+        page.keyboard.press("Escape")
+        page.keyboard.press("2")
+        page.wait_for_url(re.compile(r"at=1\b"))
+        page.goto(f"{address}{record}")
+        assert page.inner_text(".righted ins").endswith("12 of it")
+        looks_right()
+        page.click("text=Judge this answer")
+        assert page.input_value("[name=correction]") == f"{answer} 12 of it"
+        looks_right()

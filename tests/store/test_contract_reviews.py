@@ -10,13 +10,14 @@ import pytest
 
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.score import Score, ScoreValue
+from airboss.store.opinions import CORRECTED, CORRECTION, corrections
 from tests.store.samples import START, call_id, move
 from tests.store.test_contract_scores import score, shown
 
 DAY = (START - timedelta(hours=1), START + timedelta(days=1))
 
 
-def review(number: int, record: int, value: ScoreValue | None, **fields: Any) -> Score:
+def review(number: int, record: int, value: ScoreValue | None = None, **fields: Any) -> Score:
     """Judgement `number`; without a value it takes back what was said."""
     given: dict[str, Any] = {"source": "review", "by": "ann", "name": "right"}
     if value is None:
@@ -128,6 +129,27 @@ def test_a_person_is_taken_out_of_what_was_said_of_their_calls(record_log: Recor
     record_log.put_scores([review(1, 1, False, comment="about them")])
     record_log.erase({"eve": START + timedelta(days=1)})
     assert said(record_log, 1) == [("ann", "right", False, None)]
+
+
+def test_what_would_have_been_right_is_a_judgement_like_any(record_log: RecordLog) -> None:
+    """However long it is: a person's newest stands, of several people's the newest counts, calls are found by
+    it, and its text goes with the person whose call it is."""
+    text = "so it would have been right. " * 690
+    record_log.apply(move(1, 2, user="eve"))
+    given = {"name": CORRECTION, "value": CORRECTED}
+    record_log.put_scores(
+        [review(1, 1, comment="so?", **given), review(2, 1, comment="so", **given | {"by": "bob"})]
+    )
+    record_log.put_scores([review(3, 1, comment=text, **given), review(4, 2, comment="no", **given)])
+    stands = corrections(record_log.scores_of([call_id(1), call_id(2)]))
+    assert {each: score.comment for each, score in stands.items()} == {call_id(1): text, call_id(2): "no"}
+    assert shown(record_log, 1) == {CORRECTION: CORRECTED}
+    record_log.put_scores([review(5, 2, None, name=CORRECTION)])
+    assert found(record_log, score=CORRECTION) == [call_id(1)]
+    (stats,) = record_log.score_stats(*DAY)
+    assert (stats.n, stats.mean, stats.labelled, stats.reviewed) == (0, None, 1, 1)
+    record_log.erase({"eve": START + timedelta(days=1)})
+    assert corrections(record_log.scores_of([call_id(1)])) == {}
 
 
 def found(record_log: RecordLog, **where: Any) -> list[str]:

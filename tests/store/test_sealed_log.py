@@ -24,7 +24,7 @@ from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.erasures import SqlErasures
 from airboss.store.keyring import Keyring
 from airboss.store.memory import MemoryRecordLog
-from airboss.store.opinions import ERASED
+from airboss.store.opinions import CORRECTED, CORRECTION, ERASED, corrections
 from airboss.store.sealed_log import SealedLog
 from airboss.store.sealed_marks import NAME
 from tests.store.keys import MASTER, holder, ring, sealed
@@ -212,6 +212,19 @@ def test_an_old_copy_of_the_log_cannot_be_read_after_its_person_was_forgotten(st
         said = {each.id: each.comment for each in old.log.scores_of([call_id(1), call_id(2)])}
         assert said["s3"] == WORDS
         assert all("was destroyed" in (said[name] or "") for name in ("s1", "s2"))
+
+
+def test_what_would_have_been_right_is_sealed_and_is_none_where_it_does_not_open(store: Store) -> None:
+    """Or else the reason would be taken for the text."""
+    store.takes(1, user="ann")
+    given = {"name": CORRECTION, "source": "review", "by": "otto", "value": CORRECTED}
+    store.log.put_scores([msgspec.structs.replace(remark("s1", 1, None), **given)])
+    assert not holding(store.root, WORDS.encode())
+    assert corrections(store.log.scores_of([call_id(1)]))[call_id(1)].comment == WORDS
+    store.forgets("ann")
+    (left,) = store.log.scores_of([call_id(1)])
+    assert "was destroyed" in (left.comment or "")
+    assert corrections([left]) == {}
 
 
 def test_a_switch_leaves_what_is_there(store: Store) -> None:

@@ -21,6 +21,9 @@ def score(
     ],
     *,
     comment: Annotated[str | None, typer.Option(help="Why, in your words.")] = None,
+    correction: Annotated[
+        str | None, typer.Option(help="What would have been right; empty takes it back.")
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what you said under NAME.")] = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -35,6 +38,8 @@ def score(
         if undo:
             raise WrongCall("--undo leaves nothing to comment on; leave out --comment")
         body["comment"] = comment
+    if correction is not None:
+        body["correction"] = correction
     with reach(data_dir, url) as api:
         found = api.post(f"/api/v1/records/{quote(record_id, safe='')}/scores", body)
     if as_json:
@@ -45,6 +50,8 @@ def score(
         said = f"{record_id} has no judgement {body['name']!r} by you"
     else:
         said = f"{stands['name']} of {record_id} is {plainly(stands['value'])}, says {stands['by']}"
+    if found.get("correction") is not None:
+        said += "; your correction of it stands"
     console().print(said, markup=False, highlight=False, soft_wrap=True)
 
 

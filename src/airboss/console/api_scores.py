@@ -4,6 +4,7 @@ over a period."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -11,12 +12,15 @@ import msgspec
 from airboss.console.desk import Desk
 from airboss.console.reading import note_one
 from airboss.console.route import Call, Route
-from airboss.domain.errors import NotFound
+from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.ports import RecordFilter, ScoreStats
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, ScoreSource, ScoreValue
 from airboss.store.opinions import (
     COMMENT_CHARS_MAX,
+    CORRECTED,
+    CORRECTION,
+    CORRECTION_CHARS_MAX,
     REVIEWS,
     TAKEN_BACK,
     check_name,
@@ -41,18 +45,22 @@ class ScoresAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What who asks thinks of a record: a number, a yes or no, or a label; null takes back what they said.
-    `sampled`: chance chose the record, not the one who judges."""
+    `sampled`: chance chose the record, not the one who judges. `correction` is what would have been right; it
+    replaces what who asks wrote there before, an empty one takes that back."""
 
     name: str
     value: ScoreValue | None
     comment: str | None = None
     sampled: bool = False
+    correction: str | None = None
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands now of this reviewer under that name; null: nothing."""
+class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stands now of this reviewer under that name (null: nothing), and what they say would have been
+    right, where they do."""
 
     score: Score | None
+    correction: Score | None = None
 
 
 def scores_of_record(desk: Desk, call: Call) -> Scores:
@@ -79,50 +87,87 @@ def judge(desk: Desk, call: Call) -> Judged:
     """POST /api/v1/records/{id}/scores. Judging again replaces what the same person said under that name;
     what chance chose once stays so."""
     given = call.intent(Judgement)
+    check_judgement(given)
+    record = judged_record(desk, call.path["id"])
+    before = said_before(desk, record.id, call.actor)
+    forgotten = desk.people.tombstones().covers(record.user, record.started_at)
+    made = judgements(desk, call, given, record, before, wordless=forgotten)
+    if not made:
+        return Judged(score=before.get(given.name), correction=before.get(CORRECTION))
+    try:
+        desk.log.put_scores(made)
+    finally:  # what a store was given that then fell silent may stand
+        sampled = any(each.source == "sample" for each in made)
+        detail = {"sampled": sampled, "taken_back": given.value is None}
+        detail |= {"corrected": True} if made[-1].name == CORRECTION else {}
+        desk.note(call, "records.score", f"{given.name} of record {record.id}", detail)
+    take_out(desk, record)
+    stands = said_before(desk, record.id, call.actor)
+    if given.value is not None and given.name not in stands:
+        judged_record(desk, record.id)  # it may have been deleted meanwhile
+    return Judged(score=stands.get(given.name), correction=stands.get(CORRECTION))
+
+
+def check_judgement(given: Judgement) -> None:
+    """Raise InvalidRequest for what is none."""
     check_name(given.name)
     check_text("comment", given.comment, COMMENT_CHARS_MAX)
+    check_text("correction", given.correction, CORRECTION_CHARS_MAX)
     if given.value is not None:
         check_value(given.value)
-    record = judged_record(desk, call.path["id"])
-    before = said_before(desk, record.id, given.name, call.actor)
-    if before is None and given.value is None:
-        return Judged(score=None)
-    words = given.comment if given.value is not None else None
-    if desk.people.tombstones().covers(record.user, record.started_at):
-        words = None
-    source: ScoreSource = "sample" if given.sampled else "review"
-    made = Score(
-        id=str(uuid.uuid4()),
-        subject="record",
-        subject_id=record.id,
-        name=given.name,
-        source=before.source if before is not None and before.source == "sample" else source,
-        by=call.actor,
-        at=call.now if before is None else max(call.now, before.at + timedelta(microseconds=1)),
-        value=desk.redact(given.value) if isinstance(given.value, str) else given.value,
-        unscored=TAKEN_BACK if given.value is None else None,
-        comment=desk.redact(words) if words else None,
-    )
-    try:
-        desk.log.put_scores([made])
-    finally:  # what a store was given that then fell silent may stand
-        detail = {"sampled": made.source == "sample", "taken_back": given.value is None}
-        desk.note(call, "records.score", f"{made.name} of record {record.id}", detail)
-    take_out(desk, record)
-    stands = said_before(desk, record.id, given.name, call.actor)
-    if stands is None and given.value is not None:
-        judged_record(desk, record.id)  # it may have been deleted meanwhile
-    return Judged(score=stands)
+    if given.name == CORRECTION and (given.value, given.correction) != (None, None):
+        raise InvalidRequest(
+            f"{CORRECTION!r} is where what would have been right is kept: judge under another name, and give "
+            f"that text as {CORRECTION!r} beside it",
+            param="name",
+        )
 
 
-def said_before(desk: Desk, record_id: str, name: str, by: str) -> Score | None:
-    """What stands of this person's judgement."""
-    mine = [
-        each
+def judgements(
+    desk: Desk,
+    call: Call,
+    given: Judgement,
+    record: InferenceRecord,
+    before: Mapping[str, Score],
+    *,
+    wordless: bool,
+) -> list[Score]:
+    """The scores that a judgement is; none where it changes nothing. `before` is what this person has said of
+    the record, `wordless` whether no word may be kept of it any more."""
+
+    def score(name: str, value: ScoreValue | None, comment: str | None, source: ScoreSource) -> Score:
+        old = before.get(name)
+        return Score(
+            id=str(uuid.uuid4()),
+            subject="record",
+            subject_id=record.id,
+            name=name,
+            source=source if old is None or old.source != "sample" else old.source,
+            by=call.actor,
+            at=call.now if old is None else max(call.now, old.at + timedelta(microseconds=1)),
+            value=desk.redact(value) if isinstance(value, str) else value,
+            unscored=TAKEN_BACK if value is None else None,
+            comment=desk.redact(comment) if comment and value is not None and not wordless else None,
+        )
+
+    made = []
+    if given.value is not None or given.name in before:
+        source: ScoreSource = "sample" if given.sampled else "review"
+        made.append(score(given.name, given.value, given.comment, source))
+    if given.correction and not wordless:
+        made.append(score(CORRECTION, CORRECTED, given.correction, "review"))
+    elif given.correction == "" and CORRECTION in before:
+        made.append(score(CORRECTION, None, None, "review"))
+    return made
+
+
+def said_before(desk: Desk, record_id: str, by: str) -> dict[str, Score]:
+    """What stands of this person's judgements, by name."""
+    return {
+        each.name: each
         for each in desk.log.scores_of([record_id])
-        if each.source in REVIEWS and (each.name, each.by) == (name, by)
-    ]
-    return mine[-1] if mine else None
+        if each.source in REVIEWS and each.by == by
+    }
 
 
 def take_out(desk: Desk, record: InferenceRecord) -> None:

@@ -11,6 +11,7 @@ from airboss.console.query import Period
 from airboss.evaluations.from_records import OWN_KEY
 from airboss.evaluations.intervals import Interval
 from airboss.evaluations.judges import Judge, judged, judges
+from airboss.store.opinions import CORRECTION
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ def believed(desk: Desk, period: Period, params: dict[str, str]) -> Believed:
         for each in desk.log.score_stats(period.since, period.until, without_key=OWN_KEY)
         if chosen in (None, each.deployment)
     ]
-    people = {each.name for each in stats if each.reviewed}
+    people = {each.name for each in stats if each.reviewed} - {CORRECTION}
     found = (
         judges(
             desk.log,

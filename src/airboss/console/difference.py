@@ -1,9 +1,11 @@
-"""What tells one release from another, to be read: long texts line by line, the rest side by side. Pure."""
+"""What tells one release from another, to be read: long texts line by line, the rest side by side; and what
+tells an answer from what would have been right, word by word. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import re
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -17,6 +19,13 @@ COMPARED_MAX = 600
 """Lines of a text that are matched with another's: of many that are alike, matching would take minutes."""
 CONTEXT = 2
 """Lines shown around a change."""
+WORDS_MAX = 1_000
+"""Words of two texts that are matched, between what they begin and end with alike; as of lines."""
+SAME_LEAST = 0.3
+"""Of two texts together, in characters: with less in common they are easier to read one after the other."""
+_ALONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+WORD = re.compile(rf"(?:[{_ALONE}]|[^\s{_ALONE}]+)\s*|\s+")
+"""A word or a sign of a script that has no blanks between words, with the blanks after it."""
 
 Mark = Literal["same", "added", "removed", "gap"]
 """How a line stands; `gap` is where lines that are the same were left out."""
@@ -26,6 +35,13 @@ class Line(msgspec.Struct, frozen=True):
     """One line of a text that changed."""
 
     mark: Mark
+    text: str
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A stretch of two texts beside each other: in both, or in one alone."""
+
+    mark: Literal["same", "added", "removed"]
     text: str
 
 
@@ -99,3 +115,33 @@ def around(same: list[str], *, first: bool, last: bool) -> list[Line]:
         Line("gap", f"{middle} lines are the same"),
         *(Line("same", text[:VALUE_MAX]) for text in same[len(same) - tail :] if tail),
     ]
+
+
+def worded(before: str, after: str) -> list[Piece]:
+    """Both texts word by word; nothing where they have too little in common for that."""
+    old, new = WORD.findall(before), WORD.findall(after)
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    old_middle, new_middle = old[head : len(old) - tail], new[head : len(new) - tail]
+    found = [Piece("same", "".join(old[:head]))]
+    if max(len(old_middle), len(new_middle)) > WORDS_MAX:
+        found += [Piece("removed", "".join(old_middle)), Piece("added", "".join(new_middle))]
+    else:
+        matched = difflib.SequenceMatcher(a=old_middle, b=new_middle, autojunk=False)
+        for tag, a0, a1, b0, b1 in matched.get_opcodes():
+            if tag == "equal":
+                found.append(Piece("same", "".join(old_middle[a0:a1])))
+                continue
+            found += [
+                Piece("removed", "".join(old_middle[a0:a1])),
+                Piece("added", "".join(new_middle[b0:b1])),
+            ]
+    found.append(Piece("same", "".join(old[len(old) - tail :])))
+    same = sum(len(each.text) for each in found if each.mark == "same")
+    if 2 * same < SAME_LEAST * (len(before) + len(after)):
+        return []
+    return [each for each in found if each.text]

@@ -12,7 +12,7 @@ from airboss.console.query import FILTER_NAMES, iso, read_filter, read_time
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.score import SCORE_NAME, ScoreValue
 from airboss.evaluations.sampling import MODES, SIZE_MAX, Draw, Mode
-from airboss.store.opinions import check_name, check_value
+from airboss.store.opinions import CORRECTION, check_name, check_value
 
 Scale = Literal["yes-no", "1-5", "labels"]
 SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
@@ -69,6 +69,10 @@ def read_review(params: Mapping[str, str], *, by: str, now: datetime, local: tzi
     """The review that an address means. Raises InvalidRequest."""
     name = params.get("name", "")
     check_name(name)
+    if name == CORRECTION:
+        raise InvalidRequest(
+            f"{CORRECTION!r} is where what would have been right is kept; use another name", param="name"
+        )
     scale = one_of(params, "scale", SCALES, "yes-no")
     mode: Mode = one_of(params, "mode", MODES, "random")
     judge = params.get("judge") or None

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from airboss.config.tags import TAG_CHARS_MAX, written_tag
-from airboss.console import api_usage, columns, views_alerts
+from airboss.console import api_usage, columns, correcting, views_alerts
 from airboss.console.adding_forms import offered
 from airboss.console.chart import Chart, busiest, chart
 from airboss.console.conversation import conversation
@@ -251,13 +251,16 @@ def record(desk: Desk, seen: Visit) -> View:
     kept = desk.ledger.release(found.release)
     whole = encode(found)
     body = body_text(sendable(found.request)) if found.request is not None else ""
+    scores, actor = desk.log.scores_of([found.id]), asking(seen).actor
     return View(
         "record.html",
         plan=plan,
         r=found,
         traced=desk.log.spans_of([found.id]),
-        scores=desk.log.scores_of([found.id])[-SCORES:],
-        me=asking(seen).actor,
+        scores=scores[-SCORES:],
+        me=actor,
+        corrected=correcting.corrected(found, scores),
+        righted=correcting.field(found, scores, actor),
         reviews=REVIEWS,
         tags=[
             (name, value, written_tag(name, value) if 0 < len(name) <= TAG_CHARS_MAX else None)

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC
 from urllib.parse import parse_qsl, urlsplit
 
-from airboss.console import api_scores
+from airboss.console import api_scores, correcting
 from airboss.console.api_scores import Judgement
 from airboss.console.conversation import conversation
 from airboss.console.desk import Desk
@@ -31,7 +31,7 @@ from airboss.console.views import deployment_names, one
 from airboss.domain.errors import InvalidRequest
 from airboss.evaluations.from_records import OWN_KEY
 from airboss.evaluations.sampling import SIZE_MAX, Drawn, draw
-from airboss.store.opinions import COMMENT_CHARS_MAX, LABEL_CHARS_MAX, plainly, read_value
+from airboss.store.opinions import COMMENT_CHARS_MAX, CORRECTION, LABEL_CHARS_MAX, plainly, read_value
 
 ADDRESS_MAX = 8_000
 """Of a review's address, in characters."""
@@ -57,7 +57,7 @@ def choosing(desk: Desk, seen: Visit) -> View:
         keep={"status": "ok", **seen.params},
         deployments=sorted(deployment_names(plan) | {each.deployment for each in stats}),
         judges=sorted({each.name for each in stats if each.judged}),
-        names=sorted({each.name for each in stats if each.judged or each.reviewed}),
+        names=sorted({each.name for each in stats if each.judged or each.reviewed} - {CORRECTION}),
         statuses=STATUSES,
         others=[name for name in FILTERS if name not in SHOWN and seen.params.get(name)],
         ask=ASK,
@@ -94,6 +94,7 @@ def judging(desk: Desk, seen: Visit) -> View:
         "reviewing.html",
         r=record,
         talk=conversation(record),
+        righted=correcting.field(record, desk.log.scores_of([record.id]), actor),
         place=place,
         skip=url("/review", seen.params, at=str(place + 1)),
         **values,
@@ -123,6 +124,7 @@ def judge(desk: Desk, form: Form) -> str:
         name=plan.draw.name,
         value=value_of(plan, form.needed("value", most=LABEL_CHARS_MAX)),
         comment=form.text("comment", most=COMMENT_CHARS_MAX) or None,
+        correction=correcting.written(form),
         sampled=plan.sampled,
     )
     record_id = form.needed("id")
@@ -160,6 +162,7 @@ def score(desk: Desk, form: Form) -> str:
                 name=form.needed("name", most=LABEL_CHARS_MAX),
                 value=None if taken_back else read_value(form.needed("value", most=LABEL_CHARS_MAX)),
                 comment=form.text("comment", most=COMMENT_CHARS_MAX) or None,
+                correction=correcting.written(form),
             )
         ),
     )

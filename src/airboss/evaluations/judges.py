@@ -24,7 +24,7 @@ from airboss.evaluations.agreement import (
     only_ones,
 )
 from airboss.evaluations.from_records import OWN_KEY
-from airboss.store.opinions import REVIEWS
+from airboss.store.opinions import CORRECTION, REVIEWS
 
 LOOKED_MAX: Final = 10_000
 """Records that people judged which are looked at, the newest; of more the mean is not corrected."""
@@ -92,7 +92,7 @@ def paired(
 
 def judged(stats: ScoreStats) -> bool:
     """Whether a scorer may have given scores of this name: numbers, or labels, which may be anybody's."""
-    return bool(stats.judged or stats.labelled)
+    return bool(stats.judged or (stats.labelled and stats.name != CORRECTION))
 
 
 def pooled(stats: Iterable[ScoreStats], name: str) -> Scored | None:

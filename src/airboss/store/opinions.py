@@ -1,5 +1,9 @@
 """What may be said of an answer, by callers (feedback) and by people of the house (reviews), and which of a
-reviewer's judgements stands."""
+reviewer's judgements stands.
+
+What would have been right is a judgement like any other, under a name of its own and with the text as its
+comment: so it is replaced, sealed, erased, exported and imported as they are.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,17 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.score import SCORE_NAME, Score, ScoreSource, ScoreValue
+from airboss.store.sealed_marks import UNOPENED
 
 LABEL_CHARS_MAX: Final = 64
 COMMENT_CHARS_MAX: Final = 4_000
+CORRECTION: Final = "correction"
+"""The name of a review whose comment is what would have been right."""
+
+CORRECTED: Final = "given"
+"""Its value."""
+
+CORRECTION_CHARS_MAX: Final = 20_000
 REVIEWS: Final[tuple[ScoreSource, ...]] = ("review", "sample")
 """Whose scores are judgements by people of the house."""
 
@@ -81,6 +93,19 @@ def settle(given: Sequence[Score], there: Iterable[Score]) -> Settled:
 def reviewed(scores: Iterable[Score]) -> set[str]:
     """The records that there are reviews of among these scores."""
     return {each.subject_id for each in scores if each.source in REVIEWS}
+
+
+def corrections(scores: Iterable[Score]) -> dict[str, Score]:
+    """By record the newest of what people of the house say would have been right. One that was erased, or
+    does not open, is none."""
+    found = [each for each in scores if each.source in REVIEWS and is_correction(each)]
+    return {each.subject_id: each for each in sorted(found, key=lambda each: (each.at, each.id))}
+
+
+def is_correction(review: Score) -> bool:
+    """Whether a review says what would have been right."""
+    given = review.name == CORRECTION and review.value == CORRECTED
+    return given and review.comment is not None and not review.comment.startswith(UNOPENED)
 
 
 def check_name(name: str) -> None:

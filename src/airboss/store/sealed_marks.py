@@ -8,6 +8,8 @@ NAME: Final = "airboss_sealed"
 """The first name in a sealed body, which is a JSON object, and what a sealed text begins with."""
 BODY: Final = b'{"airboss_sealed":'
 PREFIX: Final = f"{NAME}:"
+UNOPENED: Final = "[sealed, and it cannot be opened: "
+"""What stands for a text that does not open begins so."""
 
 
 class Unopened(Exception):

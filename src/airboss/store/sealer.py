@@ -20,7 +20,7 @@ from airboss.store.joining import StoredRecord, body, read_record
 from airboss.store.keyring import Keyring, Whose
 from airboss.store.opinions import has_cause
 from airboss.store.rows import ROW_CHARS_MAX
-from airboss.store.sealed_marks import BODY, NAME, PREFIX, Unopened
+from airboss.store.sealed_marks import BODY, NAME, PREFIX, UNOPENED, Unopened
 from airboss.store.sealing import Key, as_body, in_body, in_value, is_sealed, seal
 from airboss.store.span_rows import NOTHING, Said, Span, SpanDetail
 
@@ -145,7 +145,7 @@ class Sealer:
         try:
             return self.opened(text.removeprefix(PREFIX), at).decode("utf-8", "replace")
         except Unopened as why:
-            return f"[sealed, and it cannot be opened: {why}]"
+            return f"{UNOPENED}{why}]"
 
 
 def place(owner: str, column: str) -> str:

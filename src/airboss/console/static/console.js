@@ -83,8 +83,8 @@
     if ((event.ctrlKey || event.metaKey) && event.key === "k" && search) { event.preventDefault(); search.focus(); search.select(); }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
     if (Date.now() - leader < 1200 && place(event.key)) { leader = 0; return void location.assign(place(event.key).href); }
-    const press = /^[1-9su]$/.test(event.key) && $(`[data-press="${event.key}"]`);
-    if (press) { event.preventDefault(); return void press.click(); }
+    const press = /^[1-9csu]$/.test(event.key) && $(`[data-press="${event.key}"]`);
+    if (press) { event.preventDefault(); press.click(); return void (press.matches("summary") && $("textarea", press.parentNode).focus()); }
     leader = event.key === "g" ? Date.now() : 0;
     if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
     else if (event.key === "?" && keys) keys.showModal();
