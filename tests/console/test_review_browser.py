@@ -97,8 +97,8 @@ def test_a_sample_is_judged_by_keys(browser: Browser, address: str, size: tuple[
 def test_what_would_have_been_right_is_written_by_keys(
     browser: Browser, address: str, size: tuple[int, int]
 ) -> None:
-    """c opens its field, which begins with the answer, Escape leaves it, and a number judges; the record's page
-    shows what differs."""
+    """A key opens its field, which begins with the answer, Escape leaves it, and a number judges. The
+    record's page shows what differs."""
     with visitor(browser, address, size, reduced_motion="reduce") as page:
 
         def looks_right() -> None:
