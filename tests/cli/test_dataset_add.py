@@ -102,6 +102,18 @@ def test_all_calls_that_match_are_asked_for_at_once(run: Run, api: AdminApi) -> 
     assert (api.asked[1][3]["matching"]["filters"], api.asked[1][3]["matching"]["limit"]) == ({}, 1_000)
 
 
+@pytest.mark.parametrize("verb", ["add", "create"])
+def test_how_many_were_put_right_is_told(run: Run, api: AdminApi, verb: str) -> None:
+    """Those whose items expect what people wrote."""
+    api.answers["POST", PATH if verb == "add" else "/api/v1/datasets"] = {
+        **ADDED,
+        "new": True,
+        "corrected": 2,
+    }
+    _, out, _ = run("dataset", verb, "golden", "--from-records", "--url", api.url)
+    assert "what people wrote in place of the answer is expected of 2 items\n" in out
+
+
 def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
     """As `create` sends it."""
     file = tmp_path / "f.csv"

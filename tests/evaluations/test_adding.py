@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airboss.domain.errors import WrongCall
-from airboss.evaluations.adding import Joined, join
+from airboss.evaluations.adding import UNCORRECTED, Joined, join
 from airboss.evaluations.datasets import Item, Shares, dataset, input_digest, part_of
 from airboss.store.eval_rows import ItemRow
 from tests.evaluations.support import item
@@ -149,3 +149,14 @@ def test_a_dataset_has_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airboss.evaluations.datasets.ITEMS_MAX", 2)
     with pytest.raises(WrongCall, match="has 3 items; give 1 to 2"):
         joined([item("a", "1"), item("b", "2")], item("c", "3"))
+
+
+def test_what_is_there_is_left_out_where_it_was_put_right_since() -> None:
+    """And told apart from what is there as it is to be. Nobody asked that it expect that, so nothing is
+    refused, but what asks something else is."""
+    before = [recorded("1", "a", expected="old"), recorded("2", "b", expected="so")]
+    more = [recorded("1", "a", expected="right"), recorded("2", "b", expected="so"), recorded("3", "c")]
+    found = joined(before, *more, corrected={"1", "2"})
+    assert ([each.id for each in found.items], found.there, found.left_out) == (["3"], 1, {UNCORRECTED: 1})
+    with pytest.raises(WrongCall, match="asks something else"):
+        joined(before, recorded("1", "z", expected="right"), corrected={"1"})

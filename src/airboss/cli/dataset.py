@@ -16,6 +16,7 @@ from airboss.cli.dataset_words import (
     PARTS,
     ApprovedOption,
     NameArgument,
+    corrected,
     read_approved,
     read_file,
     summary,
@@ -97,7 +98,8 @@ def create(
     if as_json:
         print_json(made)
         return
-    sys.stdout.write(("" if made["new"] else "it was there already\n") + summary(made["dataset"]) + "\n")
+    sys.stdout.write(("" if made["new"] else "it was there already\n") + corrected(made))
+    sys.stdout.write(summary(made["dataset"]) + "\n")
     for cause, count in made["left_out"].items():
         sys.stderr.write(f"airboss: {many(count, 'record')} left out: {cause}\n")
 

@@ -14,6 +14,7 @@ from airboss.cli.dataset_words import (
     PARTS,
     ApprovedOption,
     NameArgument,
+    corrected,
     read_approved,
     read_file,
     summary,
@@ -127,7 +128,8 @@ def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url:
         return
     where = ", ".join(f"{each} {done['parts'][each]}" for each in PARTS if each in done["parts"])
     sys.stdout.write(
-        f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{summary(done['dataset'])}\n"
+        f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{corrected(done)}"
+        f"{summary(done['dataset'])}\n"
     )
     for cause, count in done["left_out"].items():
         sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")

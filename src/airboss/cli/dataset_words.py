@@ -51,6 +51,12 @@ def summary(found: dict[str, Any]) -> str:
     )
 
 
+def corrected(done: dict[str, Any]) -> str:
+    """A line on how many of the items expect what people wrote in place of the answer, where any do."""
+    found = done.get("corrected", 0)
+    return f"what people wrote in place of the answer is expected of {many(found, 'item')}\n" if found else ""
+
+
 def read_approved(text: str | None) -> tuple[str | None, float]:
     """The score in `SCORE:LEAST` and how much of it there must be, at least 1 unless told otherwise."""
     if text is None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from airboss.console import api_adding, api_changing
 from airboss.console.api_adding import Added
 from airboss.console.callers import Caller
+from airboss.console.correcting import Corrected, fitting
 from airboss.console.desk import Desk
 from airboss.console.page import Action, Form
 from airboss.console.quality_forms import FORM_MAX, TEXT_MAX
@@ -20,13 +21,19 @@ WRITTEN_MAX: Final = 20_000
 """Characters of an expected answer that is written into a form; the verb takes more."""
 
 
-def offered(desk: Desk, caller: Caller, record: InferenceRecord) -> dict[str, Any] | None:
-    """What the form on a record's page offers; None to who may not add. `unfit` says why it cannot be."""
+def offered(
+    desk: Desk, caller: Caller, record: InferenceRecord, corrected: Corrected | None
+) -> dict[str, Any] | None:
+    """What the form on a record's page offers; None to who may not add. `unfit` says why it cannot be. What
+    was written in place of the answer is what the field of the expected one begins with."""
     if not caller.may("operator"):
         return None
     cause = unfit(record)
+    text = (corrected.by.comment or "") if corrected is not None else ""
     return {
         "unfit": cause,
+        "expected": fitting(text),
+        "by": corrected.by.by if corrected is not None else None,
         "answered": cause is None and said_by(in_chat(record).response) is not None,
         "datasets": sorted({each.name for each in desk.evals.datasets()}),
     }
@@ -42,6 +49,7 @@ def add_record(desk: Desk, form: Form) -> str:
             "ids": [form.parts["id"]],
             "expected": form.text("expected", most=WRITTEN_MAX) or None,
             "answered": form.text("answered") == "yes",
+            "corrected": False,  # the field says all that is expected
         },
         "part": form.text("part") or None,
         "create": bool(form.text("fresh")),
@@ -77,8 +85,9 @@ def change_item(desk: Desk, form: Form) -> str:
 
 def _shown(done: Added) -> str:
     """The dataset's page, with the part in which what is new may be seen."""
-    part = "?part=validation" if done.parts.get("validation") and not done.parts.get("train") else ""
-    return f"/datasets/{done.dataset.digest[:16]}{part}"
+    part = "validation" if done.parts.get("validation") and not done.parts.get("train") else None
+    corrected = str(done.corrected) if done.corrected else None
+    return url(f"/datasets/{done.dataset.digest[:16]}", {}, part=part, corrected=corrected)
 
 
 ACTIONS: tuple[Action, ...] = (

@@ -4,10 +4,10 @@ table."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from airboss.console.api_datasets import (
     UPLOAD_MAX,
@@ -23,8 +23,8 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, Unavailable
 from airboss.evaluations.adding import Joined
-from airboss.evaluations.datasets import Item, Part, Shares, part_of
-from airboss.evaluations.from_records import Approved, Gathered, Grouping, Picked, picked
+from airboss.evaluations.datasets import Part, Shares, part_of
+from airboss.evaluations.from_records import Approved, Gathered, Grouping, picked
 from airboss.evaluations.library import Grown, KeptDataset
 
 RECORDS_MAX: Final = 1_000
@@ -45,12 +45,14 @@ ERASED: Final = "was erased from just this dataset"
 
 class PickedIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Recorded calls, each an item. `expected` is any JSON that a single one's item expects; with `answered`
-    each expects what was answered, or with `approved` where that has `at_least` of this score. `group_by`
-    keeps a user's (or session's) items in one part; left out, as the dataset has it."""
+    each expects what was answered, or with `approved` where that has `at_least` of this score. Before that
+    goes what people of the house wrote in place of the answer, unless `corrected` is off. `group_by` keeps a
+    user's (or session's) items in one part; left out, as the dataset has it."""
 
     ids: tuple[str, ...]
     expected: Any = None
     answered: bool = False
+    corrected: bool = True
     approved: str | None = None
     at_least: float = 1.0
     group_by: Grouping | None = None
@@ -73,13 +75,15 @@ class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: the dataset as it is now, how many items are new to it and in which `parts`.
-    `left_out` counts what was not added, by cause."""
+    """What came of it: the dataset as it is now, how many items are new to it and in which `parts`, and how
+    many of these expect what people wrote in place of the answer. `left_out` counts what was not added, by
+    cause."""
 
     dataset: KeptDataset
     added: int
     parts: dict[str, int]
     left_out: dict[str, int]
+    corrected: int = 0
 
 
 def add_items(desk: Desk, call: Call) -> Added:
@@ -88,25 +92,26 @@ def add_items(desk: Desk, call: Call) -> Added:
     if [wanted.jsonl, wanted.records, wanted.matching].count(None) != 2:
         raise InvalidRequest("what is added is either `jsonl` or `records` or `matching`; give one of them")
     name = newest_name(desk, call, create=wanted.create)
-    found = Gathered(items=(), left_out={})
+    found, by = Gathered(items=(), left_out={}), None
     if wanted.matching is not None:
-        found = gathered(desk, call, wanted.matching)
-        items, sessions = found.items, {} if wanted.matching.group_by else found.sessions
+        found, by = gathered(desk, call, wanted.matching), wanted.matching.group_by
     elif wanted.records is not None:
-        items, sessions = _records(desk, wanted.records)
+        found, by = _records(desk, wanted.records), wanted.records.group_by
     else:
-        items, sessions = tuple(written(wanted.jsonl or "", wanted.source[:200])), {}
+        found = Gathered(items=tuple(written(wanted.jsonl or "", wanted.source[:200])), left_out={})
+    items, sessions = found.items, {} if by else found.sessions
     if not items:
         raise InvalidRequest(f"{wanted.source[:200]} has no item; there is nothing to add", param="jsonl")
     if wanted.part is not None:
-        items = tuple(msgspec.structs.replace(each, part=each.part or wanted.part) for each in items)
-    grown, joined = _grow(desk, call, (name, items, sessions), wanted)
+        items = tuple(replace(each, part=each.part or wanted.part) for each in items)
+    grown, joined = _grow(desk, call, name, replace(found, items=items, sessions=sessions), wanted)
     causes = {**found.left_out, **joined.left_out, THERE: joined.there, ERASED: grown.erased}
     return Added(
         dataset=grown.dataset,
         added=len(grown.added),
         parts=dict(Counter(part_of(each, grown.dataset.shares) for each in grown.added)),
         left_out={cause: count for cause, count in causes.items() if count},
+        corrected=sum(each.id in found.corrected for each in grown.added),
     )
 
 
@@ -134,15 +139,23 @@ def newest_name(desk: Desk, call: Call, *, create: bool = False) -> str:
 def _grow(
     desk: Desk,
     call: Call,
-    more: tuple[str, tuple[Item, ...], Mapping[str, str]],
+    name: str,
+    found: Gathered,
     wanted: AddIntent,
 ) -> tuple[Grown, Joined]:
     """The dataset of a name with items, and what became of them. Who adds at the same time goes before or
     after."""
-    (name, items, sessions), fresh = more, FRESH if wanted.create else None
+    fresh = FRESH if wanted.create else None
     fitting = wanted.matching is not None
     for _ in range(TRIES):
-        joined = library(desk).join(name, items, sessions=sessions, fresh=fresh, fitting=fitting)
+        joined = library(desk).join(
+            name,
+            found.items,
+            sessions=found.sessions,
+            fresh=fresh,
+            fitting=fitting,
+            corrected=found.corrected,
+        )
         with desk.ledger.together():
             grown = library(desk).grow(joined)
             if grown is None:
@@ -156,7 +169,7 @@ def _grow(
     raise Unavailable(f"{TRIES} others have added to {name!r} meanwhile; ask again")
 
 
-def _records(desk: Desk, wanted: PickedIntent) -> tuple[tuple[Item, ...], dict[str, str]]:
+def _records(desk: Desk, wanted: PickedIntent) -> Gathered:
     ids = tuple(dict.fromkeys(wanted.ids))
     if not 1 <= len(ids) <= RECORDS_MAX:
         raise InvalidRequest(f"{len(ids)} records; name 1 to {RECORDS_MAX:,} at once", param="records")
@@ -174,18 +187,18 @@ def _records(desk: Desk, wanted: PickedIntent) -> tuple[tuple[Item, ...], dict[s
             raise InvalidRequest(
                 f"the expected answer has more than {EXPECTED_MAX // 1024} KiB; shorten it", param="expected"
             )
-    found: Picked = picked(
+    found = picked(
         desk.log,
         ids,
         answered=wanted.answered,
+        corrected=wanted.corrected and wanted.expected is None,
         approved=Approved(score=wanted.approved, at_least=wanted.at_least) if wanted.approved else None,
         group_by=wanted.group_by or "user",
         without=desk.people.covers,
     )
-    items = found.items
-    if wanted.expected is not None:
-        items = (msgspec.structs.replace(items[0], expected=wanted.expected),)
-    return items, {} if wanted.group_by else found.sessions
+    if wanted.expected is None:
+        return found
+    return replace(found, items=(replace(found.items[0], expected=wanted.expected),))
 
 
 ROUTES: tuple[Route, ...] = (

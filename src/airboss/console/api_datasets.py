@@ -34,9 +34,10 @@ OPEN_PARTS: dict[str, Part] = {"train": "train", "validation": "validation"}
 class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which records become items: `filters` are those of GET /api/v1/records, `limit` bounds the items.
 
-    `approved` names a score: an answer with at least `at_least` of it is what the item expects. With `only`
-    the rest is left out. `group_by` keeps a user's (or session's) items in one part; a user's unless given,
-    and as the dataset has it where they are added to one.
+    What people of the house wrote in place of an answer is what the item expects. `approved` names a score:
+    an answer with at least `at_least` of it is expected else. With `only` the rest is left out. `group_by`
+    keeps a user's (or session's) items in one part; a user's unless given, and as the dataset has it where
+    they are added to one.
     """
 
     filters: dict[str, str] = {}
@@ -63,11 +64,12 @@ class DatasetIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. `new` False: just this dataset was there. `left_out` counts records that became no
-    item, by cause."""
+    item, by cause, `corrected` the items that expect what people wrote in place of the answer."""
 
     dataset: KeptDataset
     new: bool
     left_out: dict[str, int]
+    corrected: int = 0
 
 
 class Datasets(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,20 +141,19 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         raise InvalidRequest(str(error), param="train") from None
     if (wanted.jsonl is None) == (wanted.records is None):
         raise InvalidRequest("a dataset is made of either `jsonl` or `records`; give one of them")
-    left_out: dict[str, int] = {}
     if wanted.jsonl is not None:
-        made = dataset(wanted.name, written(wanted.jsonl, wanted.source[:200]), shares=shares)
+        found = Gathered(items=tuple(written(wanted.jsonl, wanted.source[:200])), left_out={})
     else:
         assert wanted.records is not None  # one of the two is there
         found = gathered(desk, call, wanted.records)
-        made, left_out = dataset(wanted.name, found.items, shares=shares), found.left_out
+    made = dataset(wanted.name, found.items, shares=shares)
     of = "jsonl" if wanted.jsonl else "records"
     with desk.ledger.together():
         new = library(desk).put(made)
         check_remembered(desk, made.items, call.now)
         kept = library(desk).find(made.name)
         _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
-    return Created(dataset=kept, new=new, left_out=left_out)
+    return Created(dataset=kept, new=new, left_out=found.left_out, corrected=len(found.corrected))
 
 
 def check_name(name: str) -> None:
@@ -196,7 +197,8 @@ def gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> Gathered:
     if not items:
         causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
         raise WrongCall(f"no record became an item: {causes or 'none matches'}")
-    return msgspec.structs.replace(found, items=items)
+    corrected = found.corrected.intersection(each.id for each in items)
+    return msgspec.structs.replace(found, items=items, corrected=corrected)
 
 
 def check_remembered(desk: Desk, items: Iterable[Item], now: datetime) -> None:

@@ -38,10 +38,15 @@ class Corrected(msgspec.Struct, frozen=True, kw_only=True):
 def field(record: InferenceRecord, scores: Sequence[Score], actor: str) -> Field:
     """The field of a form about a record with its bodies."""
     mine = corrections([each for each in scores if each.by == actor]).get(record.id)
-    text = (mine.comment or "") if mine is not None else said(record)
-    if len(text) > CORRECTION_CHARS_MAX or DECEPTIVE.search(text.replace("\r\n", "\n")):
-        text = ""  # in a field it could not be seen, and a browser would give other words back
+    text = fitting((mine.comment or "") if mine is not None else said(record))
     return Field(text=text, began=digest(text), mine=mine is not None and text != "")
+
+
+def fitting(text: str) -> str:
+    """A text for a field; none where in it one could not see what it is, and a browser would give other words
+    back."""
+    too_long = len(text) > CORRECTION_CHARS_MAX
+    return "" if too_long or DECEPTIVE.search(text.replace("\r\n", "\n")) else text
 
 
 def written(form: Form) -> str | None:

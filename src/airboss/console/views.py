@@ -252,6 +252,7 @@ def record(desk: Desk, seen: Visit) -> View:
     whole = encode(found)
     body = body_text(sendable(found.request)) if found.request is not None else ""
     scores, actor = desk.log.scores_of([found.id]), asking(seen).actor
+    corrected = correcting.corrected(found, scores)
     return View(
         "record.html",
         plan=plan,
@@ -259,7 +260,7 @@ def record(desk: Desk, seen: Visit) -> View:
         traced=desk.log.spans_of([found.id]),
         scores=scores[-SCORES:],
         me=actor,
-        corrected=correcting.corrected(found, scores),
+        corrected=corrected,
         righted=correcting.field(found, scores, actor),
         reviews=REVIEWS,
         tags=[
@@ -280,7 +281,7 @@ def record(desk: Desk, seen: Visit) -> View:
         keyed=any(each.name == found.key for each in desk.ledger.all_keys()),
         newer=newer_than(desk, found),
         older=older_than(desk, found),
-        adding=offered(desk, seen.caller, found),
+        adding=offered(desk, seen.caller, found, corrected),
     )
 
 

@@ -26,10 +26,12 @@ from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
 from airboss.console.reading import note_copy, note_one
-from airboss.console.render import Visit
+from airboss.console.render import Visit, url
+from airboss.console.review import whole
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
+from airboss.evaluations.datasets import ITEMS_MAX
 from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import said_in
 from airboss.store.job_rows import JobState
@@ -182,6 +184,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
         evals=[(each, means(each)) for each in ran.evals],
         offered=quality_forms.choices(desk),
         expects=any(each.expected is not None for each in items.items),
+        corrected=whole(seen.params, "corrected", 0, least=0, most=ITEMS_MAX),
         deleting=quality_forms.deleting(found.dataset),
     )
 
@@ -194,7 +197,8 @@ def gather(desk: Desk, form: Form) -> str:
     if form.text("onto"):
         return add_matching(desk, form, records)
     made = api_datasets.create_dataset(desk, form.call({"name": form.needed("dataset"), "records": records}))
-    return f"/datasets/{made.dataset.digest[:16]}"
+    corrected = str(made.corrected) if made.corrected else None
+    return url(f"/datasets/{made.dataset.digest[:16]}", {}, corrected=corrected)
 
 
 def jobs(desk: Desk, seen: Visit) -> View:
@@ -268,7 +272,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/datasets/{name}",
         draw=dataset,
-        params=("part", "page"),
+        params=("part", "page", "corrected"),
         role="reader",
         room="quality",
         under="/datasets",

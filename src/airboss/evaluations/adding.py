@@ -8,7 +8,7 @@ again, and what belongs together stays together: an added item goes where its gr
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from airboss.releases.digest import digest
 from airboss.store.eval_rows import ItemRow
 
 OTHER: Final = "is there already and asks or expects something else"
+UNCORRECTED: Final = "is there already and does not expect what was written in place of the answer"
 APART: Final = "belongs to what is in another part"
 
 
@@ -122,13 +123,15 @@ def join(
     onto: str | None,
     sessions: Mapping[str, str] | None = None,
     fitting: bool = False,
+    corrected: Collection[str] = (),
 ) -> Joined:
     """The dataset of items `before`, whose digest is `onto`, with `items`; with `fitting` those of them that
     can be added.
 
     `sessions` has the sessions of items whose grouping nobody chose, by id: they are joined by it where the
-    dataset keeps that session together, and not their user. Raises WrongCall for an item that is there
-    already and differs, unless these are left out, and as `datasets.dataset`.
+    dataset keeps that session together, and not their user. `corrected` are the ids of items for which nobody
+    asked that they expect what they do: one that is there already and does not is left out. Raises WrongCall
+    for another that is there already and differs, unless these are left out, and as `datasets.dataset`.
     """
     standing = _Standing(shares)
     kept = [msgspec.json.decode(row.content, type=Item) for row in before]
@@ -140,8 +143,13 @@ def join(
     for each in items:
         subject = input_digest(each.input)
         try:
-            if standing.twin(each, subject) is not None:
-                there += 1
+            asked = msgspec.structs.replace(each, expected=None) if each.id in corrected else each
+            twin = standing.twin(asked, subject)
+            if twin is not None:
+                if asked is each or digest([twin.expected]) == digest([each.expected]):
+                    there += 1
+                else:
+                    left_out[UNCORRECTED] += 1
                 continue
             item = standing.placed(each, (sessions or {}).get(each.id))
         except Unfit as error:

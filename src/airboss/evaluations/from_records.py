@@ -1,9 +1,10 @@
-"""A dataset from what was asked for real: records, without doubles, with what people approved as expected."""
+"""A dataset from what was asked for real: records, without doubles, with what people approved, or wrote in
+place of the answer, as expected."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import as_number
 from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, flat_text, input_digest
+from airboss.store.opinions import CORRECTION, corrections
 
 PAGE: Final = 500
 CARRIED: Final = ("response_format", "tools", "tool_choice")
@@ -44,18 +46,13 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     """The items found, how many records were left out, by cause, and the sessions of the items' records, by
-    id, where they have one."""
+    id, where they have one. `corrected`: the ids of items that expect what people of the house wrote in place
+    of the answer."""
 
     items: tuple[Item, ...]
     left_out: dict[str, int]
     sessions: dict[str, str] = {}
-
-
-class Picked(msgspec.Struct, frozen=True, kw_only=True):
-    """An item of each record, and the records' sessions by id, where they have one."""
-
-    items: tuple[Item, ...]
-    sessions: dict[str, str]
+    corrected: frozenset[str] = frozenset()
 
 
 def gather(
@@ -73,8 +70,9 @@ def gather(
     StoreUnavailable.
     """
     limit = min(limit, ITEMS_MAX)
-    found = (each for each in _pages(log, where, at_most=20 * limit) if each.key != without_key)
-    return from_records(found, limit=limit, approved=approved, group_by=group_by)
+    texts: dict[str, str] = {}
+    found = (each for each in _pages(log, where, texts, at_most=20 * limit) if each.key != without_key)
+    return from_records(found, limit=limit, approved=approved, group_by=group_by, texts=texts)
 
 
 def from_records(
@@ -83,9 +81,11 @@ def from_records(
     limit: int = ITEMS_MAX,
     approved: Approved | None = None,
     group_by: Grouping = "user",
+    texts: Mapping[str, str] = {},
 ) -> Gathered:
-    """Items from records, newest first as they come; of records that ask the same, the first with an
-    approved answer, else the first.
+    """Items from records, newest first as they come; of records that ask the same, the first that something
+    is expected of, else the first. `texts` has what people wrote in place of answers, by the record's id,
+    once the record has come: it is expected, whatever was approved.
 
     Only chat calls that were answered, with their bodies kept, become items: an item's id is its record's.
     `group_by` "user" falls back to the session, and to nothing where there is neither.
@@ -96,7 +96,7 @@ def from_records(
     for record in records:
         if len(found) >= limit:
             break
-        cause, item = _item(record, approved, group_by)
+        cause, item = _item(record, approved, group_by, texts.get(record.id))
         if item is None:
             left_out[cause] += 1
             continue
@@ -109,7 +109,13 @@ def from_records(
         found[key] = item
         if record.session is not None:
             sessions[record.id] = record.session
-    return Gathered(items=tuple(found.values()), left_out=dict(left_out), sessions=sessions)
+    items = tuple(found.values())
+    return Gathered(
+        items=items,
+        left_out=dict(left_out),
+        sessions=sessions,
+        corrected=frozenset(each.id for each in items if each.id in texts),
+    )
 
 
 def picked(
@@ -118,11 +124,12 @@ def picked(
     *,
     approved: Approved | None = None,
     answered: bool = False,
+    corrected: bool = True,
     group_by: Grouping = "user",
     without: Callable[[InferenceRecord], bool] = lambda _: False,
-) -> Picked:
-    """An item of each of these records, in this order. With `answered` each expects what was answered.
-    `without` says of which one nothing may be known any more.
+) -> Gathered:
+    """An item of each of these records, in this order. With `answered` each expects what was answered, else,
+    if `corrected`, what people wrote in its place. `without` says of which one nothing may be known any more.
 
     Raises NotFound for ids that no record has, WrongCall for records that cannot become items, naming the
     first few; StoreUnavailable.
@@ -130,10 +137,12 @@ def picked(
     items: dict[str, Item] = {}
     sessions: dict[str, str] = {}
     refused: dict[str, str] = {}
-    for record in _pages(log, RecordFilter(ids=tuple(ids)), at_most=len(ids)):
+    texts: dict[str, str] = {}
+    taken = corrected and not answered
+    for record in _pages(log, RecordFilter(ids=tuple(ids)), texts, at_most=len(ids)):
         if without(record):
             continue
-        cause, item = _item(record, approved, group_by)
+        cause, item = _item(record, approved, group_by, texts.get(record.id) if taken else None)
         if item is not None and answered:
             item = msgspec.structs.replace(item, expected=said_by(in_chat(record).response))
             cause = "its answer has no text and calls no tool" if item.expected is None else ""
@@ -153,12 +162,17 @@ def picked(
     if refused:
         said = [f"{each} ({refused[each]})" for each in ids if each in refused]
         raise WrongCall(f"no item can be made of record {_some(said)}: {WANTED}")
-    return Picked(items=tuple(items[each] for each in ids), sessions=sessions)
+    return Gathered(
+        items=tuple(items[each] for each in ids),
+        left_out={},
+        sessions=sessions,
+        corrected=frozenset(texts if taken else ()),
+    )
 
 
 def unfit(record: InferenceRecord) -> str | None:
     """Why no item can be made of a record; None where one can."""
-    return _item(record, None, "none")[0] or None
+    return _item(record, None, "none", None)[0] or None
 
 
 def _some(named: Sequence[str]) -> str:
@@ -166,10 +180,17 @@ def _some(named: Sequence[str]) -> str:
     return ", ".join(each[:200] for each in named[:NAMED]) + more
 
 
-def _pages(log: RecordLog, where: RecordFilter, *, at_most: int) -> Iterator[InferenceRecord]:
+def _pages(
+    log: RecordLog, where: RecordFilter, texts: dict[str, str], *, at_most: int
+) -> Iterator[InferenceRecord]:
+    """The records, with their bodies. Before one comes, `texts` gets what people wrote in place of its
+    answer, by its id."""
     seen = 0
     while seen < at_most:
         page = log.records(where, limit=min(PAGE, at_most - seen), bodies=True)
+        said = [each.id for each in page if CORRECTION in each.scores]
+        right = corrections(log.scores_of(said)) if said else {}
+        texts.update({id: score.comment for id, score in right.items() if score.comment is not None})
         yield from page
         if not page:
             return
@@ -177,7 +198,9 @@ def _pages(log: RecordLog, where: RecordFilter, *, at_most: int) -> Iterator[Inf
         where = msgspec.structs.replace(where, before=page[-1].id)
 
 
-def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping) -> tuple[str, Item | None]:
+def _item(
+    record: InferenceRecord, approved: Approved | None, group_by: Grouping, text: str | None
+) -> tuple[str, Item | None]:
     if record.operation != "chat":
         return f"a call of {record.operation}, not chat", None
     record = in_chat(record)
@@ -186,8 +209,8 @@ def _item(record: InferenceRecord, approved: Approved | None, group_by: Grouping
     asked = _input(record.request)
     if asked is None:
         return "no messages were kept", None
-    expected = None
-    if approved is not None:
+    expected: Any = text
+    if approved is not None and expected is None:
         given = as_number(record.scores.get(approved.score))
         if given is not None and given >= approved.at_least:
             expected = said_by(record.response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
@@ -83,6 +83,7 @@ class Library:
         sessions: Mapping[str, str] | None = None,
         fresh: Shares | None = None,
         fitting: bool = False,
+        corrected: Collection[str] = (),
     ) -> Joined:
         """The newest dataset of this name with these items; `adding.join` says how. Nothing is kept yet:
         `grow` does. Without such a dataset it is a new one of `fresh`. Raises WrongCall."""
@@ -93,7 +94,16 @@ class Library:
             return join(name, (), items, shares=fresh, onto=None, sessions=sessions)
         shares = msgspec.json.decode(newest.content, type=Shares)
         before, onto = self._store.every_item(newest.digest), newest.digest
-        return join(name, before, items, shares=shares, onto=onto, sessions=sessions, fitting=fitting)
+        return join(
+            name,
+            before,
+            items,
+            shares=shares,
+            onto=onto,
+            sessions=sessions,
+            fitting=fitting,
+            corrected=corrected,
+        )
 
     def change(self, name: str, **what: Unpack[What]) -> Joined:
         """The newest dataset of this name with items taken out or expecting something else; `adding.change`

@@ -1,0 +1,119 @@
+"""What would have been right is what a call's item expects: by the admin API, and by the forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from airboss.governance.erasure import Forgetting
+from airboss.store.erasures import SqlErasures
+from tests.console.described import assert_as_described
+from tests.console.looped import LoopSite, opened, pressed
+from tests.console.site import put
+from tests.console.test_api_adding import ANN, add, call, every, picked
+from tests.console.test_api_eval import LINES
+from tests.support.seed_loop import OLD_PROMPT
+
+CALL = f"/records/{ANN}1"
+BLUE: dict[str, Any] = {"tags": {"team": "blue"}}
+MATCHING = {"filters": {"tag": "team=blue"}}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoopSite]:
+    """A console with a dataset and four calls, of which the second was put right."""
+    with opened(tmp_path) as made:
+        erasures = SqlErasures(made.loop.data.ledger_url)
+        made.people = Forgetting(erasures, "key")
+        made.loop.apply(OLD_PROMPT)
+        put(made.log, *(call(number, **BLUE) for number in range(4)))
+        made.program().post("/api/v1/datasets", json={"name": "golden", "jsonl": LINES})
+        put_right(made.program(), 1, "No.")
+        yield made
+        erasures.close()
+
+
+@pytest.fixture
+def program(site: LoopSite) -> TestClient:
+    """A program with the admin key."""
+    return site.program()
+
+
+def put_right(program: TestClient, number: int, text: str) -> None:
+    """Write what would have been right."""
+    body = {"name": "right", "value": False, "correction": text}
+    answer = program.post(f"/api/v1/records/{ANN}{number}/scores", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+def expected(site: LoopSite, name: str = "golden") -> dict[str, Any]:
+    """What the items of calls expect, by the last digit of their ids."""
+    return {id[-1]: item.get("expected") for id, item in every(site, name).items() if id.startswith(ANN)}
+
+
+def test_calls_that_match_expect_it(site: LoopSite, program: TestClient) -> None:
+    """How many is told; what is there already and was put right since is left out, as it changes nothing."""
+    document = program.get("/api/openapi.json").json()
+    done = add(program, matching=MATCHING)
+    assert_as_described(document, "POST", "/api/v1/datasets/{name}/add", done)
+    assert (done["added"], done["corrected"]) == (4, 1)
+    assert expected(site) == {"0": None, "1": "No.", "2": None, "3": None}
+    put_right(program, 2, "Never.")
+    again = add(program, matching=MATCHING)
+    assert (again["added"], again["corrected"]) == (0, 0)
+    assert again["left_out"] == {
+        "is there already": 3,
+        "is there already and does not expect what was written in place of the answer": 1,
+    }
+    made = program.post("/api/v1/datasets", json={"name": "new", "records": MATCHING}).json()
+    assert (made["corrected"], expected(site, "new")["2"]) == (2, "Never.")
+
+
+def test_calls_that_are_named_expect_it(site: LoopSite, program: TestClient) -> None:
+    """Unless something else is said. One that is there already is no reason to refuse the others."""
+    add(program, records=picked(1, corrected=False))
+    done = add(program, records=picked(1, 2))
+    assert (done["added"], done["corrected"], sum(done["left_out"].values())) == (1, 0, 1)
+    add(program, "other", records=picked(1, expected="Maybe."), create=True)
+    assert add(program, "more", records=picked(1, answered=True), create=True)["corrected"] == 0
+    assert add(program, "most", records=picked(1), create=True)["corrected"] == 1
+    said = [expected(site, name)["1"] for name in ("golden", "other", "more", "most")]
+    assert said == [None, "Maybe.", "Yes.", "No."]
+
+
+def test_the_form_on_a_calls_page_is_filled_with_it(site: LoopSite) -> None:
+    """With who wrote it; emptied, nothing is expected."""
+    person = site.person("operator")
+    page = person.get(CALL).text
+    assert "as admin key put it right; empty: nothing is expected" in page
+    assert '<textarea name="expected" rows="3" maxlength="20000" dir="auto">\nNo.</textarea>' in page
+    assert "what was answered is right" not in page
+    assert "what was answered is right" in person.get(f"/records/{ANN}0").text
+    pressed(person, f"{CALL}/dataset", back=CALL, dataset="golden", expected="")
+    assert expected(site) == {"1": None}
+    pressed(person, f"{CALL}/dataset", back=CALL, fresh="own", expected="No.")
+    assert expected(site, "own") == {"1": "No."}
+
+
+@pytest.mark.parametrize("onto", ["golden", ""])
+def test_the_form_below_records_says_how_many(site: LoopSite, onto: str) -> None:
+    """On the dataset's page that it leads to."""
+    person = site.person("operator")
+    fields = {"back": "/records", "tag": "team=blue", "onto": onto, "dataset": "own"}
+    where = pressed(person, "/datasets", **fields).headers["location"]
+    assert "corrected=1" in where
+    said = "Of one item that was added what people wrote in place of the answer is expected."
+    assert said in person.get(where).text
+    assert person.get(where.replace("corrected=1", "corrected=x")).status_code == 400
+    assert said not in person.get(where.partition("?")[0]).text
+
+
+def test_nothing_of_who_is_being_forgotten_is_counted(site: LoopSite, program: TestClient) -> None:
+    """Their calls become no items."""
+    put(site.log, call(5, user="bob", **BLUE))
+    site.people.ask("ann", by="x", now=site.clock.now())
+    assert add(program, matching=MATCHING)["corrected"] == 0
