@@ -117,3 +117,5 @@ def test_nothing_of_who_is_being_forgotten_is_counted(site: LoopSite, program: T
     put(site.log, call(5, user="bob", **BLUE))
     site.people.ask("ann", by="x", now=site.clock.now())
     assert add(program, matching=MATCHING)["corrected"] == 0
+    made = program.post("/api/v1/datasets", json={"name": "new", "records": MATCHING}).json()
+    assert (made["corrected"], every(site, "new").keys()) == (0, {f"{ANN}5"})

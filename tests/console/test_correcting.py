@@ -192,6 +192,7 @@ def test_the_names_that_reviews_are_held_against(site: Governed) -> None:
         page = site.person().get(path).text
         assert "right</option>" in page or '<option value="right">' in page
         assert ">correction</option>" not in page
+        assert '<option value="correction">' not in page
 
 
 def test_answers_of_other_dialects_are_put_right_too() -> None:

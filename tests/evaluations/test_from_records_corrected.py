@@ -24,7 +24,7 @@ def right(id: str, text: str | None, *, minutes: int = 1, **fields: Any) -> Scor
     """What would have been right of a record, written so many minutes later."""
     given: dict[str, Any] = {"source": "review", "by": "ann", "name": CORRECTION, "value": CORRECTED}
     return Score(
-        id=f"{id}-{minutes}",
+        id=f"{id}-{9 - minutes}",
         subject="record",
         subject_id=id,
         at=NOW + timedelta(minutes=minutes),
