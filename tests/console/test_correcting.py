@@ -169,6 +169,7 @@ def test_it_stands_beside_the_answer_with_what_differs(site: Governed) -> None:
 def test_it_is_written_in_a_review(site: Governed) -> None:
     """The field is beside the answers there are, with what who asks wrote, and nothing of others."""
     say(site, role="operator", name="right", value=False, correction="Of another person.")
+    site.clock.forward(1)
     person = site.person()
     address = begin(person, deployment="support")
     page = person.get(address).text
