@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -23,7 +24,7 @@ from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_faults import FAULTS, WHOLE
-from tests.support.gateway import HASTY, KEY, PATIENT, PRICE, SILENT, Gateway, deployment
+from tests.support.gateway import HASTY, KEY, PATIENT, PRICE, SILENT, Gateway, asking, deployment, together
 from tests.support.wait import until
 
 OWN = {"id", "latency_ms", "overhead_ms", "ttft_ms", "response", "attempts"}
@@ -53,26 +54,49 @@ def house(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
-def call(house: Gateway, model: str, *, stream: bool) -> tuple[int, str, dict[str, Any]]:
-    """Status, body and record of a call."""
-    response = house.chat(model=model, stream=stream)
+Fared = tuple[int, str, dict[str, Any]]
+"""Status, body and record of a call."""
+
+
+def call(house: Gateway, model: str, content: str = "hi", *, stream: bool) -> Fared:
+    """A call, and how it fared."""
+    response = house.chat(content, model=model, stream=stream)
     record_id = response.headers["x-request-id"]
     return response.status_code, response.text.replace(record_id, "ID"), house.closed(record_id)
+
+
+def twice(house: Gateway, number: int, *, stream: bool) -> tuple[Fared, Fared]:
+    """How a fault's call fares where there is no connection, and on one that an answer has left open."""
+    fault, model = FAULTS[number][0], f"{number}-{'stream' if stream else 'whole'}"
+    first = call(house, model, asking(fault, WHOLE), stream=stream)
+    assert call(house, model, stream=False)[0] == 200  # its connection is kept
+    return first, call(house, model, asking(fault, WHOLE), stream=stream)
+
+
+@pytest.fixture(scope="module")
+def silent(house: Gateway) -> dict[tuple[int, bool], tuple[Fared, Fared]]:
+    """How those fare whose time runs out, by number and whether they are streams."""
+    return together(
+        {
+            (number, stream): partial(twice, house, number, stream=stream)
+            for number, (fault, _, _) in enumerate(FAULTS)
+            if fault in SILENT
+            for stream in (False, True)
+        }
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[f[0].partition(";")[0] for f in FAULTS])
 def test_each_fault_is_the_same_on_a_kept_connection(
-    house: Gateway, provider: FakeProvider, number: int, stream: bool
+    request: pytest.FixtureRequest, house: Gateway, number: int, stream: bool
 ) -> None:
     """To the client and in the record; and its place under a limit is free again."""
-    fault, model = FAULTS[number][0], f"{number}-{'stream' if stream else 'whole'}"
-    provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))
-    status, body, record = call(house, model, stream=stream)
-    provider.reset()
-    assert call(house, model, stream=False)[0] == 200  # its connection is kept
-    provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))
-    again = call(house, model, stream=stream)
+    fault = FAULTS[number][0]
+    if fault in SILENT:
+        (status, body, record), again = request.getfixturevalue("silent")[number, stream]
+    else:
+        (status, body, record), again = twice(house, number, stream=stream)
     assert (again[0], told(again[1])) == (status, told(body))
     assert {k: v for k, v in again[2].items() if k not in OWN} == {
         k: v for k, v in record.items() if k not in OWN
@@ -82,7 +106,7 @@ def test_each_fault_is_the_same_on_a_kept_connection(
         assert len(again[2]["attempts"]) == len(record["attempts"])
         for name in ("why", "status_code", "error_type", "usage", "cost_usd"):
             assert other.get(name) == first.get(name), name
-    assert free(house, model)
+    assert free(house, f"{number}-{'stream' if stream else 'whole'}")
 
 
 def free(house: Gateway, model: str) -> bool:

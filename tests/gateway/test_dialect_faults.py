@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_faults import FAULTS, WHOLE
-from tests.support.gateway import KEY, SILENT, Gateway, deployment
+from tests.support.gateway import KEY, SILENT, Gateway, asking, deployment, together
 from tests.support.spoken import PATHS, error, error_in_stream, is_whole, recorded_text, say, text
 from tests.support.wait import until
 
 DIALECTS = sorted(PATHS)
 
 
+@pytest.fixture(scope="module")
+def silent(shared_gateway: Gateway) -> dict[tuple[str, bool, str], httpx2.Response]:
+    """The answers to calls whose time runs out, by fault, whether they are streams, and dialect."""
+    return together(
+        {
+            (fault, stream, dialect): partial(
+                say, shared_gateway, dialect, asking(fault, WHOLE), model="hasty-assistant", stream=stream
+            )
+            for fault in SILENT
+            for stream in (False, True)
+            for dialect in DIALECTS
+        }
+    )
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("fault", "whole", "streamed"), FAULTS, ids=[f[0].partition(";")[0] for f in FAULTS])
 def test_fault(  # noqa: PLR0917 - a row of the table
+    request: pytest.FixtureRequest,
     gateway: Gateway,
     provider: FakeProvider,
     fault: str,
@@ -30,8 +48,11 @@ def test_fault(  # noqa: PLR0917 - a row of the table
 ) -> None:
     """A fault gives a whole answer or an error in the dialect's shape, never a clean-looking part of one."""
     status, code = streamed if stream else whole
-    provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))  # one more may be sent
-    response = say(gateway, dialect, stream=stream, model="hasty-assistant" if fault in SILENT else "gpt-4o")
+    if fault in SILENT:
+        response = request.getfixturevalue("silent")[fault, stream, dialect]
+    else:
+        provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))  # one more may be sent
+        response = say(gateway, dialect, stream=stream)
     end = gateway.closed(response.headers["x-request-id"])
     assert response.status_code == (status or 200), response.text
     if code is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
+import httpx2
 import pytest
 
 from airboss.domain.release import ProviderKind
 from airboss.testing import FakeProvider
-from tests.support.dialects import KINDS, STREAM, ask, said
-from tests.support.gateway import SILENT, Gateway
+from tests.support.dialects import FOREIGN, KINDS, STREAM, ask, said
+from tests.support.gateway import SILENT, Gateway, asking, together
 
 
 @pytest.fixture
@@ -17,6 +19,19 @@ def gateway(foreign: Gateway, provider: FakeProvider) -> Gateway:
     """The module's worker, its provider as it was when it began."""
     assert provider.url
     return foreign
+
+
+@pytest.fixture(scope="module")
+def silent(foreign: Gateway) -> dict[tuple[str, ProviderKind, bool], httpx2.Response]:
+    """The answers to calls whose time runs out, by fault, kind of provider, and whether they are streams."""
+    return together(
+        {
+            (fault, kind, stream): partial(ask, foreign, f"{kind}-hasty", asking(fault, ""), stream=stream)
+            for fault in SILENT
+            for kind in FOREIGN
+            for stream in (False, True)
+        }
+    )
 
 
 @STREAM
@@ -37,11 +52,19 @@ def gateway(foreign: Gateway, provider: FakeProvider) -> Gateway:
 )
 @KINDS
 def test_failures_are_the_usual_ones(  # noqa: PLR0917 - three tables crossed
-    gateway: Gateway, kind: ProviderKind, fault: str, status: int, code: str | None, stream: bool
+    request: pytest.FixtureRequest,
+    gateway: Gateway,
+    kind: ProviderKind,
+    fault: str,
+    status: int,
+    code: str | None,
+    stream: bool,
 ) -> None:
     """A provider's errors are told in OpenAI's shape, and never its secret."""
-    model = f"{kind}-hasty" if fault in SILENT else kind
-    answer = ask(gateway, model, f'fake:{{"fault":"{fault}"}}', stream=stream)
+    if fault in SILENT:
+        answer = request.getfixturevalue("silent")[fault, kind, stream]
+    else:
+        answer = ask(gateway, kind, f'fake:{{"fault":"{fault}"}}', stream=stream)
     allowed = {status, 503} if fault == "error-200" else {status}
     assert answer.status_code in allowed, answer.text
     error = answer.json()["error"]

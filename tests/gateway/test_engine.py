@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from airboss.domain.plan import Timeouts
 from airboss.governance.policies import policy_of
 from tests.support.engine_process import SLOT_TOKENS, SLOTS, Engine, engine
-from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.gateway import KEY, Gateway, deployment, together
 from tests.support.wait import until
 
 ASK = [{"role": "user", "content": "Name three colours."}]
@@ -389,7 +390,6 @@ def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
     assert end["input_tokens"] == 34
 
 
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     "asks",
     [
@@ -399,16 +399,23 @@ def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
         {"messages": [{"role": "user", "content": "Mail ann@example.org"}], "model": "masks"},
     ],
 )
-def test_more_than_there_is_time_for(
-    running: Engine, hasty: Gateway, asks: dict[str, Any], stream: bool
-) -> None:
+def test_more_than_there_is_time_for(running: Engine, hasty: Gateway, asks: dict[str, Any]) -> None:
     """What has been said when the call's time is over is the answer: it ends by its length, with its usage,
     and the engine is free again."""
+    told: dict[bool, dict[str, Any]] = {
+        False: {"ignore_eos": True},
+        True: {"ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}},
+    }
     path = TEXT if "prompt" in asks else CHAT
-    told = {"ignore_eos": True, "stream": stream} | (
-        {"stream_options": {"include_usage": True}} if stream else {}
-    )
-    answer = asked(hasty, path, told | asks)
+    # Whole and streamed at once: each takes all of its time.
+    answers = together({stream: partial(asked, hasty, path, each | asks) for stream, each in told.items()})
+    for stream, answer in answers.items():
+        ends_by_its_length(hasty, answer, count=asks.get("n", 1), stream=stream)
+    until(lambda: not running.busy(), timeout_s=10)
+
+
+def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, stream: bool) -> None:
+    """An answer of so many that was cut, and its record, say so, and the usage is the engine's."""
     assert answer.status_code == 200, answer.text
     closed = hasty.closed(answer.headers["x-request-id"])
     assert (closed["status"], closed["finish_reason"], closed["usage_estimated"]) == ("ok", "length", False)
@@ -424,13 +431,12 @@ def test_more_than_there_is_time_for(
         usage = answer.json()["usage"]
         said = [choice.get("text") or choice["message"]["content"] for choice in answer.json()["choices"]]
         assert all(said)
-    assert reasons == ["length"] * asks.get("n", 1)
+    assert reasons == ["length"] * count
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
         closed["input_tokens"],
         closed["output_tokens"],
     )
-    assert 3 < usage["completion_tokens"] < SLOT_TOKENS * asks.get("n", 1)
-    until(lambda: not running.busy(), timeout_s=10)
+    assert 3 < usage["completion_tokens"] < SLOT_TOKENS * count
 
 
 def test_no_time_for_a_beginning(running: Engine, hasty: Gateway) -> None:

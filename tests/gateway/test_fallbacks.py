@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty, together
 from tests.support.spoken import PATHS, error, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
@@ -134,6 +136,22 @@ FALLS_BACK = [
 ]
 
 
+@pytest.fixture(scope="module")
+def silent(shared: Gateway, fake_process: FakeProvider) -> dict[tuple[str, bool], httpx2.Response]:
+    """The answers to calls whose time runs out, by fault and whether they are streams."""
+    faults = [fault for fault in FALLS_BACK if fault.startswith(SILENT)]
+    steps = [ScriptStep(behaviour=fault, forever=True, holding=(f"<{fault}>",)) for fault in faults]
+    fake_process.script(*steps)
+    ask = partial(shared.chat, model="hasty-openai-compatible")
+    return together(
+        {
+            (each, stream): partial(ask, f"<{each}>", stream=stream)
+            for each in faults
+            for stream in (False, True)
+        }
+    )
+
+
 @pytest.fixture(autouse=True)
 def closed_breakers(gateway: Gateway, provider: FakeProvider) -> None:
     """Each test begins with a target that nothing speaks against."""
@@ -145,12 +163,14 @@ def closed_breakers(gateway: Gateway, provider: FakeProvider) -> None:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("fault", FALLS_BACK)
 def test_a_failing_start_is_answered_by_the_fallback(
-    gateway: Gateway, provider: FakeProvider, fault: str, stream: bool
+    request: pytest.FixtureRequest, gateway: Gateway, provider: FakeProvider, fault: str, stream: bool
 ) -> None:
     """The client has the fallback's whole answer, and the record every attempt with its cost."""
-    provider.script(ScriptStep(behaviour=fault, forever=True))
-    model = "hasty-openai-compatible" if fault.startswith(SILENT) else "gpt-4o"
-    response = gateway.chat(model=model, stream=stream)
+    if fault.startswith(SILENT):
+        response = request.getfixturevalue("silent")[fault, stream]
+    else:
+        provider.script(ScriptStep(behaviour=fault, forever=True))
+        response = gateway.chat(stream=stream)
     assert response.status_code == 200, response.text
     said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
     assert said == SAID

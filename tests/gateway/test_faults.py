@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -11,7 +12,7 @@ import pytest
 
 from airboss.providers import o200k
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import KEY, SILENT, Gateway
+from tests.support.gateway import KEY, SILENT, Gateway, asking, together
 from tests.support.wait import until
 
 CHAT = "/v1/chat/completions"
@@ -60,9 +61,23 @@ FAULTS: list[tuple[str, tuple[int | None, str | None], tuple[int | None, str | N
 ]
 
 
+@pytest.fixture(scope="module")
+def silent(shared_gateway: Gateway) -> dict[tuple[str, bool], httpx2.Response]:
+    """The answers to calls whose time runs out, by fault and whether they are streams."""
+    ask = partial(shared_gateway.chat, model="hasty-assistant")
+    return together(
+        {
+            (fault, stream): partial(ask, asking(fault, WHOLE), stream=stream)
+            for fault in SILENT
+            for stream in (False, True)
+        }
+    )
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("fault", "whole", "streamed"), FAULTS, ids=[f[0].partition(";")[0] for f in FAULTS])
 def test_fault(  # noqa: PLR0917 - a row of the table
+    request: pytest.FixtureRequest,
     gateway: Gateway,
     provider: FakeProvider,
     fault: str,
@@ -72,8 +87,11 @@ def test_fault(  # noqa: PLR0917 - a row of the table
 ) -> None:
     """A fault gives a whole answer or an error in OpenAI's shape, never a clean-looking part of an answer."""
     status, code = streamed if stream else whole
-    provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))  # one more may be sent
-    response = gateway.chat(model="hasty-assistant" if fault in SILENT else "gpt-4o", stream=stream)
+    if fault in SILENT:
+        response = request.getfixturevalue("silent")[fault, stream]
+    else:
+        provider.script(ScriptStep(behaviour=f"{fault};text={WHOLE}", forever=True))  # one more may be sent
+        response = gateway.chat(stream=stream)
     record_id = response.headers["x-request-id"]
     end = gateway.closed(record_id)
     assert response.status_code == (status or 200), response.text

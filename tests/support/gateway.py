@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 import msgspec
@@ -24,6 +25,9 @@ from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
 from airboss.telemetry.frames import FrameKind, read_frames
 from tests.support.wait import until
+
+Case = TypeVar("Case")
+Seen = TypeVar("Seen")
 
 KEY = "ab_" + "k" * 43
 DIGEST = "d" * 64
@@ -66,6 +70,20 @@ def hasty(plan: DeploymentPlan, times: Timeouts = HASTY) -> DeploymentPlan:
 
 
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
+
+
+def together(cases: Mapping[Case, Callable[[], Seen]]) -> dict[Case, Seen]:
+    """What each comes to. All begin at once: each does nothing but wait until a time runs out."""
+    with ThreadPoolExecutor(len(cases)) as pool:
+        begun = {case: pool.submit(call) for case, call in cases.items()}
+        return {case: each.result() for case, each in begun.items()}
+
+
+def asking(line: str, text: str) -> str:
+    """A prompt that has the fake provider answer as this line says, whatever else is asked meanwhile."""
+    fault, *options = line.split(";")
+    told = (each.partition("=") for each in options)
+    return "fake:" + json.dumps({"fault": fault, "text": text} | {name: float(by) for name, _, by in told})
 
 
 _LEFT_OUT: dict[str, Any] = json.loads(
