@@ -123,8 +123,10 @@ def test_what_names_its_answer_is_of_that_answer(waiting: Waiting) -> None:
 
 
 def test_those_that_wait_in_vain_keep_nobody_from_being_tried(waiting: Waiting) -> None:
-    """An app that sends a tenth of its traces may evaluate all of its calls."""
-    named = [Evaluated(trace_id=f"{number:032x}", span_id="1" * 16) for number in range(1, AT_ONCE + 1)]
+    """An app that sends a tenth of its traces may evaluate all of its calls, here fifty of a trace: each
+    trace is a question."""
+    numbers = range(50, AT_ONCE + 50)
+    named = [Evaluated(trace_id=f"{number // 50:032x}", span_id=f"{number:016x}") for number in numbers]
     vain = [
         score(number, 1, source="scorer", subject_id=subject_of(each)) for number, each in enumerate(named, 2)
     ]
