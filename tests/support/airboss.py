@@ -172,6 +172,12 @@ class Airboss:
             return None
         return next((p["pid"] for p in processes if p["name"] == name), None)
 
+    def begun_anew(self, name: str) -> None:
+        """Kill a child, and wait until it has been started again."""
+        before = until(lambda: self.pid(name), timeout_s=60)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: self.pid(name) not in {before, None}, timeout_s=60)
+
     def leases_run_out(self) -> None:
         """Whoever was killed at its jobs has been silent for a minute: another takes them at once."""
         earlier = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
