@@ -18,7 +18,8 @@ from airboss.governance.screening import Screen, ScreeningPolicy, masking, scree
 from airboss.governance.screening_chat import screen_request
 from airboss.governance.screening_json import identifier, restore_json, screen_json
 from airboss.governance.tokens import Restorer, Tokens
-from airboss.releases.build import as_config, build_releases
+from airboss.releases.build import build_releases
+from airboss.releases.said import as_config
 
 EMPLOYEE = CustomKind(name="employee", action="mask", pattern=r"\bEMP-[0-9]{6}\b")
 CODENAME = CustomKind(name="codename", action="mask", words=("Project Falcon", "Falcon", "C++", "O'Neil"))

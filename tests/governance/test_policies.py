@@ -9,7 +9,8 @@ from airboss.config import parse_config
 from airboss.domain.errors import ConfigError
 from airboss.governance import policies
 from airboss.governance.policies import KINDS, binding, policy_of
-from airboss.releases.build import as_config, build_releases
+from airboss.releases.build import build_releases
+from airboss.releases.said import as_config
 
 CONFIG = """
 [providers.p]

@@ -356,6 +356,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         policy=Policy(pii=(("email", "mask"), ("ip", "observe")), detectors="1"),
         fallbacks=(model,),
         fallbacks_when_filtered=True,
+        shares=(0.75, 0.25),
     )
     whole = identity(release)
     assert whole == {
@@ -368,6 +369,7 @@ def test_the_digest_covers_every_field_but_the_name() -> None:
         "policy": {"pii": {"email": "mask", "ip": "observe"}, "detectors": "1"},
         "fallbacks": [msgspec.to_builtins(model)],
         "fallbacks_when_filtered": True,
+        "shares": [0.75, 0.25],
     }
     assert set(whole) == set(Release.__struct_fields__) - {"digest", "name"}
 

@@ -5,6 +5,7 @@
 
 from airboss.config.alarms_default import all_alarms
 from airboss.config.checks import warnings_of
+from airboss.config.models import ModelConfig, ReplicaRange
 from airboss.config.parse import MAX_CONFIG_BYTES, parse_config
 from airboss.config.summed import SummaryConfig
 from airboss.config.types import (
@@ -16,12 +17,10 @@ from airboss.config.types import (
     GatewayConfig,
     KeyConfig,
     MaintenanceConfig,
-    ModelConfig,
     NotifierConfig,
     OidcConfig,
     ProviderConfig,
     ReleaseConfig,
-    ReplicaRange,
     ReplicasConfig,
     ScoringConfig,
     ShadowConfig,

@@ -22,6 +22,7 @@ from airboss.config.checks_watch import (
 )
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.listed import SERVED_NAME
+from airboss.config.models import ModelConfig, ReplicaRange
 from airboss.config.rules import check_known as _check_known
 from airboss.config.rules import check_range as _check_range
 from airboss.config.rules import check_sent_along, is_reference
@@ -33,10 +34,8 @@ from airboss.config.types import (
     Config,
     DeploymentConfig,
     KeyConfig,
-    ModelConfig,
     ProviderConfig,
     ReleaseConfig,
-    ReplicaRange,
     RetentionConfig,
     RolloutConfig,
 )
@@ -94,7 +93,8 @@ def check(config: Config, wrong: Wrong) -> None:
     for name, provider in config.providers.items():
         _check_provider(("providers", name), provider, wrong)
     for name, model in config.models.items():
-        _check_model(("models", name), model, config, wrong)
+        if not model.shares:  # else its members are checked
+            _check_model(("models", name), model, config, wrong)
     check_policies(config, wrong)
     for name, release in config.releases.items():
         _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
@@ -306,11 +306,14 @@ def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:
 
 def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: Wrong) -> None:
     at = (*path, "fallbacks")
-    seen = {release.model}
+    own = config.asked(release.model)
+    seen = {release.model, *own}
     for name in release.fallbacks:
         _check_known(at, name, config.models, "model", wrong)
+        if config.models[name].shares and name != release.model:
+            raise wrong(at, f"{dotted(at)}: {quoted(name)} is a spread of others; name those in their order")
         if name in seen:
-            whose = "the release's own model" if name == release.model else "there twice"
+            whose = "the release's own model" if name in (release.model, *own) else "there twice"
             raise wrong(at, f"{dotted(at)}: {quoted(name)} is {whose}; a model is asked once, take it out")
         seen.add(name)
     if release.fallbacks_when_filtered and not release.fallbacks:
@@ -318,7 +321,7 @@ def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: 
         raise wrong(at, f"{dotted(at)} is true and there are no fallbacks: name one, or take it out")
     if len(release.fallbacks) > _FALLBACKS_MAX:
         raise wrong(at, f"{dotted(at)} has {len(release.fallbacks)} models; give at most {_FALLBACKS_MAX}")
-    for name in (release.model, *release.fallbacks):
+    for name in (*own, *release.fallbacks):
         kind = config.providers[config.models[name].provider].kind
         if release.form == "completion" and kind not in _RAW_KINDS:
             message = f'kind "{kind}" takes conversations only; use form "turns" or "system"'

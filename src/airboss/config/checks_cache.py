@@ -28,6 +28,8 @@ def _check_semantic(path: Path, semantic: Semantic, config: Config, wrong: Wrong
     at = (*path, "model")
     check_known(at, semantic.model, config.models, "model", wrong)
     model = config.models[semantic.model]
+    if model.shares:
+        raise wrong(at, f"{dotted(at)}: {quoted(semantic.model)} is a spread, and vectors of two do not mix")
     kind = config.providers[model.provider].kind
     if kind == "local" and embedder(model) is None:
         raise wrong(at, f"{dotted(at)}: {quoted(semantic.model)} writes; give a model that makes vectors")

@@ -59,7 +59,8 @@ def check_release(path: Path, release: ReleaseConfig, config: Config, wrong: Wro
             (*path, "examples"),
             f"{len(release.examples)} examples, and a release has at most {_EXAMPLES_MAX}",
         )
-    own = config.providers[config.models[release.model].provider].kind in _OWN_PARAMS
+    asked = [config.models[name].provider for name in config.asked(release.model)]
+    own = any(config.providers[each].kind in _OWN_PARAMS for each in asked)
     for field, params in (("params", release.params), ("params_force", release.params_force)):
         for name, value in params.items():
             _check_param((*path, field, name), name, value, own=own, wrong=wrong)

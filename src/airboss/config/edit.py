@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from airboss.config.types import ModelConfig, ReleaseConfig
+from airboss.config.models import ModelConfig
+from airboss.config.types import ReleaseConfig
 
 
 def with_model(text: str, name: str, model: ModelConfig) -> str:

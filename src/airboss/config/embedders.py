@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from airboss.config.types import ModelConfig
+from airboss.config.models import ModelConfig
 
 
 class Embedder(msgspec.Struct, frozen=True, kw_only=True):

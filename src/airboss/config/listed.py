@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from airboss.config.types import Config, DeploymentConfig, ModelConfig, ProviderConfig
+from airboss.config.models import ModelConfig
+from airboss.config.types import Config, DeploymentConfig, ProviderConfig
 from airboss.config.wording import Path, Wrong, dotted, quoted
 from airboss.domain.release import ProviderKind
 
@@ -59,6 +60,7 @@ def check_listed(config: Config, wrong: Wrong) -> None:
             own = config.models.get(key)
             if own is not None and (own.provider, own.model) != (provider, name):
                 is_of = f"[models.{key}] is {quoted(own.model)} of provider {quoted(own.provider)}"
+                is_of = f"[models.{key}] is a spread" if own.shares else is_of
                 raise wrong(path, f"{quoted(name)} is listed, and {is_of}; give one of them another name")
 
 

@@ -16,6 +16,7 @@ import msgspec
 from airboss.config.checks import check
 from airboss.config.listed import check_listed, with_listed
 from airboss.config.locate import line_of
+from airboss.config.spreads import check_spreads, with_spreads
 from airboss.config.types import Config
 from airboss.config.wording import NONE, Path, Wrong, dotted, nearest, quoted
 from airboss.domain.errors import ConfigError
@@ -34,7 +35,8 @@ def parse_config(text: str, *, source: str) -> Config:
     Raises ConfigError for the first thing that is wrong: what was seen, where (file and line), what is
     expected and, for a name, the nearest valid one. A value of an `api_key` is never repeated.
     """
-    return with_listed(read_toml(text, Config, _checked, source=source, noun="a configuration"))
+    found = read_toml(text, Config, _checked, source=source, noun="a configuration")
+    return with_spreads(with_listed(found))
 
 
 def read_unchecked(text: str, *, source: str) -> Config:
@@ -45,7 +47,9 @@ def read_unchecked(text: str, *, source: str) -> Config:
 
 def _checked(config: Config, wrong: Wrong) -> None:
     check_listed(config, wrong)
-    check(with_listed(config), wrong)
+    listed = with_listed(config)
+    check_spreads(listed, wrong)
+    check(with_spreads(listed), wrong)
 
 
 def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, source: str, noun: str) -> T:

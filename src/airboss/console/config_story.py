@@ -55,7 +55,7 @@ def _around(config: Config, name: str) -> tuple[object, ...]:
     """All that is said of a deployment apart from its release's content, and of who is asked for it."""
     chosen = config.deployments[name]
     release = config.releases[chosen.release] if chosen.release is not None else None
-    models = (config.model_of(name), *(release.fallbacks if release is not None else ()))
+    models = (*config.asked(config.model_of(name)), *(release.fallbacks if release is not None else ()))
     asked = [config.models[each] for each in models]
     policies = [config.policies.get(chosen.policy or "")]
     return chosen, asked, [config.providers[each.provider] for each in asked], policies

@@ -28,7 +28,8 @@ from airboss.domain.ports import Clock, Ledger, RecordLog, WatchedCall
 from airboss.domain.release import Release
 from airboss.domain.status import JournalStatus
 from airboss.domain.verdict import Verdict
-from airboss.releases.build import as_config, build_releases
+from airboss.releases.build import build_releases
+from airboss.releases.said import as_config
 from airboss.releases.standing import stable_before
 from airboss.releases.trained import NewModel, model_config
 from airboss.rollouts import analysis, live, stages

@@ -5,7 +5,8 @@ from __future__ import annotations
 from airboss.config import Config
 from airboss.config.edit import pointing, with_release
 from airboss.domain.release import Release
-from airboss.releases.build import as_config, build_releases
+from airboss.releases.build import build_releases
+from airboss.releases.said import as_config
 from airboss.releases.standing import are_alike
 
 

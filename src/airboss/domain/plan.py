@@ -70,8 +70,7 @@ class Price(Rates, frozen=True, kw_only=True):
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """Where calls wait for a place under `concurrency`: at most `size` of them in each worker, each for at
-    most `wait_s` seconds."""
+    """Where calls wait for a place under `concurrency`: at most `size` in a worker, for `wait_s` seconds."""
 
     size: int = 100
     wait_s: float = 10.0
@@ -106,20 +105,19 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a model is reached.
-    `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`); a local model has one for
-    each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret. `upstream_model` is the name
-    sent upstream. `price` None means unknown, so that cost is null; `priced_by` is where it came from, as in
-    `record.Attempt`. `tools` says whether the model can call tools; else a request with tools is refused.
-    `engine` is of a local model: the engine as its `ports.Placement` names it. `down` says why nobody answers
-    there; calls are then refused with it at once. `slot_tokens`: the most tokens that prompt
-    and answer of one call may have together, or fewer, where a local model was trained for fewer.
+    """Where a model is reached. `base_urls` end before `/chat/completions` (so `https://api.openai.com/v1`);
+    a local model has one for each replica. `api_key_ref` is `env:NAME` or `file:PATH`, never the secret.
+    `upstream_model` is the name sent upstream. `price` None means unknown, so that cost is null; `priced_by`
+    is where it came from, as in `record.Attempt`. `tools` says whether the model can call tools; else a
+    request with tools is refused. `engine` is of a local model: the engine as its `ports.Placement` names it.
+    `down` says why nobody answers there; calls are then refused with it at once. `slot_tokens`: the most
+    tokens of a call, prompt and answer together, or fewer, where a local model was trained for fewer.
     `embeds`: it makes vectors and nothing else. `drop_unsupported` is whether what the provider's dialect
     cannot say is left out instead of refused. `responses` is whether it has `/responses`; None: as its kind
-    has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.
-    `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
-    is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
-    is busier than the others. `fallbacks` are asked in their order where this one fails."""
+    has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along, or references. `key_refs`
+    and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref` is for all,
+    and all get the same share. `affinity`: calls that begin alike go to the same one, unless it is busier
+    than the others. `fallbacks` are asked in their order where this one fails; `shares` as in `Release`."""
 
     provider: str
     kind: ProviderKind
@@ -143,6 +141,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     affinity: bool = False
     continuation: Continuation = "auto"
     fallbacks: tuple[Target, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def refs(self) -> Iterator[str]:
         """Every reference to a secret that it needs itself."""
@@ -235,8 +234,7 @@ class Caching(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
     `always` get it, and `never` get neither it nor the preview, whatever was drawn. `shadow` is asked again
-    what callers asked. `policy` binds on top of each release's own. `compares` is where the model of
-    `cache.semantic` is."""
+    what callers asked. `policy` binds on top of each release's own. `compares` is of `cache.semantic`."""
 
     name: str
     aliases: tuple[str, ...]

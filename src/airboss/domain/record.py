@@ -35,9 +35,9 @@ class AttemptUsage(msgspec.Struct, frozen=True):
 
 
 AttemptWhy = Literal["first", "retry", "fallback", "hedge", "continuation", "cache"]
-"""Why an attempt was made: `retry` at the same model, `fallback` at another one, `hedge` beside one that was
-slow to begin, `continuation` to go on with an answer that broke off. `cache`: not the model but one
-that compares questions was asked, whether an answer is there."""
+"""Why an attempt was made: `retry` at the same model or one that shares its calls, `fallback` at another one,
+`hedge` beside one that was slow to begin, `continuation` to go on with an answer that broke off. `cache`: not
+the model but one that compares questions was asked, whether an answer is there."""
 
 
 ANSWERED_BY_FALLBACK = "answered_by_fallback"
@@ -142,8 +142,7 @@ class InferenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is stored and as `airboss records --json` prints it; fields as in the two frames.
 
     `cache_write_tokens` is None in records of before it was kept. `request` and `response` are JSON values;
-    None where bodies are not kept or there was none. `scores` is `score.latest`: the log fills it in when the
-    record is read."""
+    None where bodies are not kept or there was none. `scores` is `score.latest`, as of when it is read."""
 
     id: str
     started_at: datetime

@@ -72,8 +72,9 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     `digest` is the sha256, in hex, of the canonical form of the other fields but `name` (`releases.digest`):
     two releases that answer alike have one digest. `prompt` is a template (`releases.render`) that becomes
     the first system message. `params` fill what a request leaves open; `params_force` replace what it says.
-    `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails;
-    with `fallbacks_when_filtered` also where its provider's filter refuses the call."""
+    `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails; with
+    `fallbacks_when_filtered` also where its provider's filter refuses the call. With `shares`, each call
+    is drawn for `model` or one of the first of these."""
 
     digest: str
     name: str
@@ -86,3 +87,4 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     fallbacks: tuple[ModelVersion, ...] = ()
     fallbacks_when_filtered: bool = False
+    shares: tuple[float, ...] = ()

@@ -89,7 +89,7 @@ def closing(
         closed,
         provider=other.provider,
         model=other.upstream_model,
-        error_type=ANSWERED_BY_FALLBACK if status == "ok" else error_type,
+        error_type=ANSWERED_BY_FALLBACK if status == "ok" and dispatched.fell_back else error_type,
     )
 
 

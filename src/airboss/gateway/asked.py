@@ -67,3 +67,9 @@ class Route(msgspec.Struct, frozen=True):
     asking: Asking | None = None
     trial: bool = False
     """Whether the release is a candidate: its failures, retries and hedges are told from all others'."""
+    sharing: int = 0
+    """So many of the first of `others` share calls with the one that is asked: they are no fallbacks."""
+
+    def falls_back_to(self, other: Target) -> bool:
+        """Whether what another says is a fallback's answer."""
+        return all(each is not other for each in self.others[: self.sharing])

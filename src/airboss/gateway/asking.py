@@ -286,9 +286,10 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         serving.secret,
         Asked(target, call.upstream_body, asking.new_answer, call.outgoing),
         call.too_large,
-        () if isinstance(call.body, wire.RelayedBody) else target.fallbacks,
+        () if isinstance(call.body, wire.RelayedBody) else call.branch.others,
         asking,
         call.branch.trial,
+        len(call.branch.members),
     )
 
 

@@ -47,7 +47,7 @@ class Dispatched(msgspec.Struct):
     """The first, where it was begun without a task and has not been ended yet."""
     answer: AnyAnswer | None = None
     answered_by: Target | None = None
-    """Whose the latest answer is, where that is a fallback."""
+    """Whose the latest answer is, where that is not the one that was asked first."""
     upstream_s: float = 0.0
     """Time spent waiting for upstreams: the rest of the call is ours."""
     waiting: int = 0
@@ -59,6 +59,11 @@ class Dispatched(msgspec.Struct):
 
     resent: bool = False
     """Whether it was sent once more because a kept connection was closed under it: it takes new ones now."""
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the latest answer is a fallback's."""
+        return self.answered_by is not None and self.route.falls_back_to(self.answered_by)
 
     def left(self, target: Target, why: AttemptWhy) -> int:
         """How often a model may be tried now. What goes on with an answer that broke off has what that left

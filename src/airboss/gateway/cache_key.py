@@ -13,6 +13,7 @@ from airboss.domain.record import ClosedCall
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.alike import comparable
 from airboss.gateway.replay import is_usual
+from airboss.releases.sharing import sharing
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Admitted
@@ -109,7 +110,8 @@ def _tells_the_time(call: Admitted, body: dict[str, Any]) -> bool:
 def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
     """What a call asks for, and of whom: calls that have this alike may have one answer."""
     branch = call.branch
-    return hashlib.sha256(_encode(_parts(call, said, branch.release.digest, branch.target))).digest()
+    where = branch.whole or branch.target
+    return hashlib.sha256(_encode(_parts(call, said, branch.release.digest, where))).digest()
 
 
 def twin_of(call: Admitted, said: dict[str, Any]) -> bytes | None:
@@ -139,7 +141,7 @@ def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Questio
     rest = {**said, "messages": [*messages[:-1], {**last, "content": None}]}
     by = [target.provider, target.upstream_model, target.engine, _place(target)]
     branch = call.branch
-    parts = [*_parts(call, rest, branch.release.digest, branch.target), call.request.user, by]
+    parts = [*_parts(call, rest, branch.release.digest, branch.whole or branch.target), call.request.user, by]
     return Question(hashlib.sha256(_encode(parts)).digest(), text)
 
 
@@ -169,6 +171,8 @@ def _place(target: Target) -> list[Any] | None:
     otherwise. What answers here is named by its release, wherever its engines listen."""
     if target.kind == "local":
         return None
+    if target.shares:
+        return [_place(msgspec.structs.replace(each, shares=())) for each in sharing(target)]
     where = [target.kind, target.upstream_model, sorted(target.base_urls), target.api_version, target.region]
     return [*where, target.headers] if target.headers else where
 
@@ -192,8 +196,9 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
     and it asks nobody to do anything (a tool's call is for now)."""
     if closed.status != "ok" or not closed.attempts:
         return False
-    last, target = closed.attempts[-1], call.branch.target
-    if (last.provider, last.model) != (target.provider, target.upstream_model):
+    last, target = closed.attempts[-1], call.branch.whole or call.branch.target
+    own = [(each.provider, each.upstream_model) for each in sharing(target)]
+    if (last.provider, last.model) not in own:
         return False
     try:
         answer = msgspec.json.decode(whole)

@@ -23,6 +23,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
+from airboss.gateway.spread import drawn
 from airboss.gateway.sse import unmarked
 from airboss.gateway.worker import Admitted, Worker, release
 from airboss.providers.compatible import error_in
@@ -98,6 +99,7 @@ async def _count(
 ) -> tuple[int, bytes]:
     request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
+    branch = drawn(worker.executor, branch, request, body, spoken)
     screened = None
     if branch.release.policy is not None or deployment.policy is not None:
         screened = await screen(worker, request, body, deployment, branch, spoken)
@@ -118,7 +120,7 @@ async def _count(
             trace=call.trace,
             secret=serving.secret,
             asked=Asked(
-                target=branch.target,
+                target=call.branch.target,
                 body=asked.body,
                 new_answer=lambda target: CountAnswer(target.provider),
                 outgoing=asked,

@@ -97,9 +97,14 @@ class Executor:
             return False
         self._enter(call, deployment, trial=trial)
         call.answer, answer.heard, answer.outgoing = answer, heard, admitted.outgoing
-        last, timeout = not target.fallbacks, deployment.timeout
+        last, timeout = not branch.others, deployment.timeout
         self.trying.begin(call, target, timeout, answer, place, connection, message, last=last)
         return True
+
+    def free(self, target: Target, *, trial: bool) -> bool:
+        """Whether nothing speaks against asking a model now."""
+        now = time.perf_counter()
+        return any(place.free(now) for place in self.places.of(target, trial=trial))
 
     def _enter(self, call: Dispatched, deployment: DeploymentPlan, *, trial: bool) -> None:
         budget = self._budgets.get((deployment.name, trial))
@@ -160,7 +165,8 @@ class Executor:
             call.answered_by = other
             try:
                 asked = route.asking.fallback(other)
-                return await self._ask_to_the_end(call, asked, others[number:], why="fallback")
+                why: AttemptWhy = "fallback" if number > route.sharing else "retry"
+                return await self._ask_to_the_end(call, asked, others[number:], why=why)
             except ApiError as error:
                 answer = call.answer
                 if answer is not None and answer.committed:

@@ -9,6 +9,7 @@ from airboss.domain.errors import ApiError
 from airboss.gateway import wire
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.outgoing import dropped_line
+from airboss.gateway.serving import told_of
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
 
@@ -38,16 +39,16 @@ def relayed_head(call: Admitted, dispatched: Dispatched, ours_ms: float) -> byte
 
 def attribution(call: Admitted, dispatched: Dispatched) -> bytes:
     """Whose answer it is, and what limits and a translation say of it."""
-    lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), call.branch.headers)
+    sent, other = call.outgoing, dispatched.answered_by
+    told = call.branch.headers
+    if other is not None:
+        sent = dispatched.answer.outgoing if dispatched.answer is not None else None
+        told = told_of(call.branch, other)
+    lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), told)
     if call.held is not None:
         lines += call.held.headers
     if call.seat is not None:
         lines += call.seat.header
-    sent, other = call.outgoing, dispatched.answered_by
-    if other is not None:
-        sent = dispatched.answer.outgoing if dispatched.answer is not None else None
-        name = f"{other.provider}/{other.upstream_model}".encode("ascii", "replace")
-        lines += b"x-airboss-fallback: %s\r\n" % name
     return lines if sent is None else lines + dropped_line(sent.dropped)
 
 

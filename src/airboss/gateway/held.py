@@ -19,6 +19,7 @@ from airboss.gateway.waiting import Refusal
 from airboss.governance.counting import Change, Denied, units
 from airboss.governance.windows import WINDOW_S
 from airboss.providers.pricing import Buckets, cost_usd
+from airboss.releases.sharing import sharing
 
 if TYPE_CHECKING:
     from airboss.gateway.limits import Limiter
@@ -109,9 +110,11 @@ class Held:
         wanted += [(stock, 1) for stock in of_candidate]
         if purses:
             unknown = isinstance(body, wire.RelayedBody) and not body.free
-            usd = None if unknown else price(guess, branch.target)
-            if usd is None:
-                return price_unknown(purses[0], branch.target)
+            asked = sharing(branch.whole or branch.target)
+            prices = [price(guess, each) for each in asked]
+            if unknown or None in prices:
+                return price_unknown(purses[0], asked[0 if unknown else prices.index(None)])
+            usd = max(each for each in prices if each is not None)
             wanted += [(stock, units(usd)) for stock in purses]
         return wanted
 

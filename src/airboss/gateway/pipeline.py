@@ -37,6 +37,7 @@ from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, with_variant
 from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
+from airboss.gateway.spread import after, drawn
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
 from airboss.gateway.worker import Admitted, Worker, release
@@ -78,6 +79,7 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             held = await serving.limiter.enter(request, deployment)
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
+        branch = drawn(worker.executor, branch, request, body, spoken)
         screened = None
         if branch.release.policy is not None or deployment.policy is not None:
             screened = await screen(worker, request, body, deployment, branch, spoken)
@@ -214,8 +216,9 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
     spoken: Spoken | None = None,
     held: Held | None = None,
 ) -> Admitted:
-    """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked, unless that
-    is for its size and there are others, who may have more room."""
+    """What goes upstream. Raises ApiError where the deployment's model cannot do what is asked (of several
+    that share its calls, none can), unless that is for its size and there are others, who may have more room.
+    """
     said = request
     translated = too_large = None
     upstream_body: bytes | Pieces = b""
@@ -224,7 +227,12 @@ def render(  # noqa: PLR0917 - all that was decided, in the order it was
             http, request, body, deployment, branch, screened, spoken
         )
     except ApiError as error:
-        if not branch.target.fallbacks or not is_too_large(error):
+        if branch.members:
+            try:
+                return render(http, said, body, deployment, after(branch), screened, spoken, held)
+            except ApiError:
+                raise error from None
+        if not branch.others or not is_too_large(error):
             raise
         too_large = error
     return Admitted(

@@ -256,11 +256,14 @@ def choose(
 
 
 def _mark(place: Place, beginning: bytes) -> float:
+    return mark(f"{place.url} {place.key_ref or ''} ", beginning, place.weight)
+
+
+def mark(known_by: str, beginning: bytes, weight: float) -> float:
     """What a beginning's places are sorted by, so that of many beginnings each place comes first with its
     share: rendezvous hashing with weights (Schindelhauer and Schomaker 2005)."""
-    known_by = f"{place.url} {place.key_ref or ''} ".encode()
-    drawn = int.from_bytes(blake2b(known_by + beginning, digest_size=6).digest())
-    return -math.log((drawn + 1) / (2**48 + 1)) / place.weight
+    drawn = int.from_bytes(blake2b(known_by.encode() + beginning, digest_size=6).digest())
+    return -math.log((drawn + 1) / (2**48 + 1)) / weight
 
 
 def _drawn(places: Sequence[Place], rng: random.Random) -> Place:

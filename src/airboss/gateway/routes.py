@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from airboss.domain.errors import ApiError, MethodNotAllowed, NotFound, Unauthenticated
-from airboss.domain.plan import DeploymentPlan
+from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.request import Operation
 from airboss.gateway import at_once, messages, own_key, responses
 from airboss.gateway.feedback import feedback
@@ -31,6 +31,7 @@ from airboss.gateway.traces import traces
 from airboss.gateway.turns import Spaced
 from airboss.gateway.worker import Worker
 from airboss.governance.roles import allows
+from airboss.releases.sharing import sharing
 from airboss.store.disk import FREE_BYTES_MIN, free_bytes
 from airboss.telemetry.metrics import Counts, of_the_dead, read_counts
 
@@ -177,9 +178,28 @@ def _model_entry(
         at = f"{created:%Y-%m-%dT%H:%M:%SZ}"
         entry = {"type": "model", "id": name, "display_name": name, "created_at": at, "lifecycle": "active"}
     if details:
-        price = msgspec.json.decode(own_key.encode(target.price))
-        entry |= {"price": price and _set(price), "context_tokens": target.slot_tokens}
+        entry |= _details_of(target) if not target.shares else _details_of_spread(target)
     return entry
+
+
+def _details_of(target: Target) -> Json:
+    price = msgspec.json.decode(own_key.encode(target.price))
+    return {"price": price and _set(price), "context_tokens": target.slot_tokens}
+
+
+def _details_of_spread(target: Target) -> Json:
+    """What holds whoever is drawn, and each by itself."""
+    asked = sharing(target)
+    each = [
+        {"model": one.upstream_model, "provider": one.provider, "share": share, **_details_of(one)}
+        for one, share in zip(asked, target.shares, strict=True)
+    ]
+    room = [one.slot_tokens for one in asked]
+    return {
+        "price": each[0]["price"] if all(one["price"] == each[0]["price"] for one in each) else None,
+        "context_tokens": None if None in room else min(tokens for tokens in room if tokens is not None),
+        "shares": each,
+    }
 
 
 def _set(told: Json) -> Json:

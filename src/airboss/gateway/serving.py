@@ -22,6 +22,7 @@ from airboss.governance.keys import Keyring
 from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor
 from airboss.governance.sources import Network, is_from
+from airboss.releases.sharing import sharing
 from airboss.releases.variant import Variant, reached, varied
 from airboss.store.kept_plan import KeptSnapshot
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from airboss.gateway.limits import Limiter
 
 SEEN_MAX = 4096
+MODEL = b"x-airboss-model: "
+"""Begins the line that tells which model of a spread has answered."""
 
 ProviderKey = Callable[[Target], str | None]
 """The key to send to a target's provider, None where it takes none. Raises Unavailable, saying what is
@@ -49,6 +52,15 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
     trial: bool
     """Whether it is not the stable release: what fails there says nothing of that."""
+    may_wait: bool = False
+    """Whether a call of its has to be read, or drawn, before it is said."""
+    others: tuple[Target, ...] = ()
+    """Who is asked in turn where the target fails."""
+    members: tuple[Branch, ...] = ()
+    """Of a spread, before a model is drawn: one for each that shares its calls. Of what was drawn of one:
+    those that are asked next."""
+    whole: Target | None = None
+    """The spread that it was drawn of."""
 
 
 class Apart(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +80,16 @@ class Apart(msgspec.Struct, frozen=True, kw_only=True):
 
 def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> Branch:
     """The branch, with what its calls would each have to put together."""
-    return Branch(
+    bare = Branch(
         arm=arm,
         release=release,
         target=target,
         headers=told_by(release, arm, plan.number),
-        translate=translation(release, target),
-        plain=_plain(release, target),
+        translate=None,
+        plain=None,
         trial=arm not in {"stable", "never"},
     )
+    return at_target(bare, release, target)
 
 
 def _plain(release: Release, target: Target) -> bytes | None:
@@ -93,21 +106,45 @@ def told_by(release: Release, arm: Arm, plan: int) -> bytes:
 def with_variant(branch: Branch, variant: Variant, plan: int) -> Branch:
     """The branch with a variant of its release, of the plan of this number. Raises InvalidRequest."""
     release = varied(branch.release, variant)
-    return msgspec.structs.replace(
-        at_target(branch, release, reached(branch.target, variant)),
-        headers=told_by(release, branch.arm, plan),
-    )
+    told = msgspec.structs.replace(branch, headers=told_by(release, branch.arm, plan))
+    return at_target(told, release, reached(branch.target, variant))
 
 
 def at_target(branch: Branch, release: Release, target: Target) -> Branch:
     """The branch as its calls are said of a release at a target, be that its own or not."""
-    return msgspec.structs.replace(
+    made = msgspec.structs.replace(
         branch,
         release=release,
         target=target,
         translate=translation(release, target),
         plain=_plain(release, target),
+        may_wait=release.policy is not None or bool(target.shares),
+        others=target.fallbacks,
+        members=(),
+        whole=None,
     )
+    if not target.shares:
+        return made
+    known = [each.target for each in branch.members] if target is branch.target else []
+    alone = known or [msgspec.structs.replace(each, fallbacks=(), shares=()) for each in sharing(target)]
+    return msgspec.structs.replace(made, members=tuple(_member(made, each) for each in alone))
+
+
+def _member(branch: Branch, target: Target) -> Branch:
+    """A spread's branch at one of its models, which its answers tell."""
+    line = MODEL + f"{target.provider}/{target.upstream_model}\r\n".encode("ascii", "replace")
+    return msgspec.structs.replace(
+        at_target(branch, branch.release, target), headers=branch.headers + line, whole=branch.target
+    )
+
+
+def told_of(branch: Branch, other: Target) -> bytes:
+    """The lines of an answer of `other`, which was asked where the branch's target had failed."""
+    for each in branch.members:
+        if each.target is other:
+            return each.headers
+    name = f"{other.provider}/{other.upstream_model}".encode("ascii", "replace")
+    return b"%sx-airboss-fallback: %s\r\n" % (branch.headers.partition(MODEL)[0], name)
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):

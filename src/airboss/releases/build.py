@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.config import Config, ProviderConfig, ReleaseConfig, embedders
+from airboss.config import Config, ProviderConfig, embedders
 from airboss.config.embedders import embedder
 from airboss.config.prices import PRICED, PriceTable, shipped
 from airboss.domain.errors import ConfigError
@@ -70,6 +70,8 @@ def identity(release: Release) -> dict[str, object]:
         whole["fallbacks"] = [_model_identity(model) for model in release.fallbacks]
     if release.fallbacks_when_filtered:
         whole["fallbacks_when_filtered"] = True
+    if release.shares:
+        whole["shares"] = list(release.shares)
     return whole
 
 
@@ -102,6 +104,15 @@ def sealed(release: Release) -> Release:
 def is_bare(release: Release) -> bool:
     """Whether it is a model with nothing around it, as each of `[models]` makes one under its own name."""
     return release == Release(digest=release.digest, name=release.name, model=release.model)
+
+
+def _asked(config: Config, model: str, *, engine_version: str) -> Release:
+    """What each of `[models]` is as a release, but for its name and digest."""
+    first, *others = [
+        model_version(config, each, engine_version=engine_version) for each in config.asked(model)
+    ]
+    shares = tuple(config.models[model].shares.values())
+    return Release(digest="", name=model, model=first, fallbacks=tuple(others), shares=shares)
 
 
 def model_version(config: Config, name: str, *, engine_version: str) -> ModelVersion:
@@ -149,80 +160,32 @@ def build_releases(config: Config, *, engine_version: str) -> Catalog:
     named = {}
     policies = policies_of(config)
     for name, said in config.releases.items():
-        bare = Release(
-            digest="", name=name, model=model_version(config, said.model, engine_version=engine_version)
-        )
+        bare = _asked(config, said.model, engine_version=engine_version)
+        others = [model_version(config, each, engine_version=engine_version) for each in said.fallbacks]
         named[name] = sealed(
             msgspec.structs.replace(
                 bare,
+                name=name,
                 prompt=said.prompt,
                 examples=said.examples,
                 form=said.form,
                 params={name: _as_sent(value) for name, value in said.params.items()},
                 params_force={name: _as_sent(value) for name, value in said.params_force.items()},
                 policy=policies[said.policy] if said.policy is not None else None,
-                fallbacks=tuple(
-                    model_version(config, each, engine_version=engine_version) for each in said.fallbacks
-                ),
+                fallbacks=(*bare.fallbacks, *others),
                 fallbacks_when_filtered=said.fallbacks_when_filtered,
             )
         )
     return Catalog(
         named=named,
         policies=policies,
-        bare={
-            name: sealed(
-                Release(
-                    digest="", name=name, model=model_version(config, name, engine_version=engine_version)
-                )
-            )
-            for name in config.models
-        },
-    )
-
-
-def as_config(catalog: Catalog, release: Release) -> ReleaseConfig:
-    """A release as `[releases.NAME]` would say it. Raises ConfigError if one of its models is not there."""
-    return ReleaseConfig(
-        model=_model_name(catalog, release, release.model),
-        prompt=release.prompt,
-        examples=release.examples,
-        form=release.form,
-        params=release.params,
-        params_force=release.params_force,
-        policy=_policy_name(catalog, release),
-        fallbacks=tuple(_model_name(catalog, release, each) for each in release.fallbacks),
-        fallbacks_when_filtered=release.fallbacks_when_filtered,
-    )
-
-
-def _model_name(catalog: Catalog, release: Release, version: ModelVersion) -> str:
-    for name, bare in catalog.bare.items():
-        if bare.model == version:
-            return name
-    raise ConfigError(
-        f"release {release.name!r} ({release.digest[:12]}) is of model {version.model!r}, which is not "
-        "in the configuration; add it under [models]"
+        bare={name: sealed(_asked(config, name, engine_version=engine_version)) for name in config.models},
     )
 
 
 def policies_of(config: Config) -> dict[str, Policy]:
     """What `[policies]` says, by name."""
     return {name: policy_said(said) for name, said in config.policies.items()}
-
-
-def _policy_name(catalog: Catalog, release: Release) -> str | None:
-    """The name that the configuration has for a release's policy. Raises ConfigError if it has none."""
-    if release.policy is None:
-        return None
-    for name, policy in catalog.policies.items():
-        same = (policy.pii, policy.custom) == (release.policy.pii, release.policy.custom)
-        if same:  # its detectors may be those of an earlier version
-            return name
-    raise ConfigError(
-        f"release {release.name!r} ({release.digest[:12]}) has a policy that is not in the configuration; "
-        "add it under [policies]"
-    )
 
 
 def _as_sent(value: Any) -> Any:
@@ -385,8 +348,14 @@ class _Targets:
         self._urls = replica_urls
         self._tools = tools
         self._prices = prices
-        self._models = {release.model: name for name, release in reversed(catalog.bare.items())}
-        self._named = {release.digest: config.releases[name] for name, release in catalog.named.items()}
+        self._models = {
+            release.model: name for name, release in reversed(catalog.bare.items()) if not release.shares
+        }
+        spreads = {name: release for name, release in catalog.bare.items() if release.shares}
+        self._named = {release.digest: config.asked(name) for name, release in spreads.items()}
+        for name, release in catalog.named.items():
+            said = config.releases[name]
+            self._named[release.digest] = (*config.asked(said.model), *said.fallbacks)
         self._before = {served.release.model: served.target for served in before.served()} if before else {}
         for served in before.served() if before else ():
             self._before |= dict(zip(served.release.fallbacks, served.target.fallbacks, strict=False))
@@ -404,7 +373,7 @@ class _Targets:
         said = self._named.get(release.digest)
         versions = (release.model, *release.fallbacks)
         if said is not None:
-            return list(zip((said.model, *said.fallbacks), versions, strict=True))
+            return list(zip(said, versions, strict=True))
         return [(self._models.get(version), version) for version in versions]
 
     def of(self, release: Release, deployment: str | None) -> Target:
@@ -412,7 +381,9 @@ class _Targets:
         first, *fallbacks = [
             self._one(name, version, release, deployment) for name, version in self._names(release)
         ]
-        return msgspec.structs.replace(first, fallbacks=tuple(fallbacks)) if fallbacks else first
+        if not fallbacks:
+            return first
+        return msgspec.structs.replace(first, fallbacks=tuple(fallbacks), shares=release.shares)
 
     def named(self, name: str) -> Target:
         """Where the model of that name in the configuration is reached."""
@@ -427,7 +398,9 @@ class _Targets:
         provider = self._config.providers.get(version.provider)
         if known is not None and provider is not None and provider.kind == version.kind != "local":
             places = _places(provider)
-            return msgspec.structs.replace(known, fallbacks=(), api_key_ref=provider.api_key, **places)
+            return msgspec.structs.replace(
+                known, fallbacks=(), shares=(), api_key_ref=provider.api_key, **places
+            )
         raise ConfigError(
             f"deployment {deployment!r} serves release {release.name!r} ({release.digest[:12]}), whose model "
             f"{version.model!r} of provider {version.provider!r} is not in the configuration any more; a "

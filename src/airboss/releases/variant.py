@@ -12,6 +12,7 @@ from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import Target
 from airboss.domain.release import Example, ModelVersion, PromptForm, Release
 from airboss.releases.build import sealed
+from airboss.releases.sharing import beside
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,15 +28,13 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def varied(release: Release, variant: Variant) -> Release:
     """The release that a variant makes of another. Two that answer alike have one digest."""
-    return sealed(
-        msgspec.structs.replace(
-            release,
-            prompt=variant.prompt,
-            examples=variant.examples,
-            form=variant.form,
-            model=variant.model or release.model,
-        )
+    made = msgspec.structs.replace(
+        release, prompt=variant.prompt, examples=variant.examples, form=variant.form
     )
+    if variant.model is not None:  # it is tried alone, not as one of those that share calls
+        others = release.fallbacks[beside(release) :]
+        made = msgspec.structs.replace(made, model=variant.model, fallbacks=others, shares=())
+    return sealed(made)
 
 
 def reached(target: Target, variant: Variant) -> Target:
@@ -48,6 +47,7 @@ def reached(target: Target, variant: Variant) -> Target:
     model = variant.model
     if model is None:
         return target
+    target = msgspec.structs.replace(target, fallbacks=target.fallbacks[beside(target) :], shares=())
     if (model.provider, model.kind) != (target.provider, target.kind):
         raise InvalidRequest(
             f"a variant's model is at provider {target.provider!r} as its release's, not {model.provider!r}",
