@@ -69,15 +69,23 @@ def show_release(
     for name in ("form", "params", "params_force", "policy"):
         if said.get(name):
             sys.stdout.write(f"{name:<15} {_text(said[name])}\n")
-    for each in said.get("fallbacks") or ():
-        too = ", also for what a filter refuses" if said.get("fallbacks_when_filtered") else ""
-        sys.stdout.write(f"{'fallback':<15} {each['provider']}/{each['model']}{too}\n")
+    _others(said)
     if said.get("prompt"):
         sys.stdout.write(f"prompt:\n{said['prompt']}\n")
     for each in said.get("examples") or ():
         sys.stdout.write(f"example: {_text(each)}\n")
     for each in found["stands"]:
         sys.stdout.write(f"{each['place']} in {each['deployment']}\n")
+
+
+def _others(said: dict[str, Any]) -> None:
+    """Who shares its calls, and who is asked where it fails."""
+    shares, others = said.get("shares") or (), said.get("fallbacks") or []
+    for each, part in zip([said["model"], *others], shares, strict=False):
+        sys.stdout.write(f"{'share':<15} {100 * part:.3g} % {each['provider']}/{each['model']}\n")
+    for each in others[max(0, len(shares) - 1) :]:
+        too = ", also for what a filter refuses" if said.get("fallbacks_when_filtered") else ""
+        sys.stdout.write(f"{'fallback':<15} {each['provider']}/{each['model']}{too}\n")
 
 
 @release.command("diff")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,14 +17,22 @@ _PLAIN: Final = ModelConfig()
 
 
 def with_spreads(config: Config) -> Config:
-    """The configuration with each spread as the first of its members but for its shares, which are parts of
-    the whole: the greatest first, so that one mix is one release however it is written."""
+    """The configuration with each spread as the first of its members but for its shares: the one with the
+    greatest, so that one mix is one release however it is written."""
+    return _each_spread(config, lambda spread: _filled(config, spread))
+
+
+def as_written(config: Config) -> Config:
+    """The configuration with each spread as somebody writes it: with nothing but its shares."""
+    return _each_spread(config, lambda spread: ModelConfig(shares=spread.shares))
+
+
+def _each_spread(config: Config, changed: Callable[[ModelConfig], ModelConfig]) -> Config:
     spreads = {name: model for name, model in config.models.items() if model.shares}
     if not spreads:
         return config
-    return msgspec.structs.replace(
-        config, models=config.models | {name: _filled(config, model) for name, model in spreads.items()}
-    )
+    models = config.models | {name: changed(model) for name, model in spreads.items()}
+    return msgspec.structs.replace(config, models=models)
 
 
 def _filled(config: Config, spread: ModelConfig) -> ModelConfig:
@@ -31,8 +40,7 @@ def _filled(config: Config, spread: ModelConfig) -> ModelConfig:
         model = config.models[member[0]]
         return -member[1], model.provider, model.model
 
-    whole = sum(spread.shares.values())
-    shares = {name: weight / whole for name, weight in sorted(spread.shares.items(), key=place)}
+    shares = dict(sorted(spread.shares.items(), key=place))
     return msgspec.structs.replace(config.models[next(iter(shares))], shares=shares)
 
 

@@ -18,6 +18,7 @@ from airboss.console.waits import for_another, must_wait
 from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.governance.roles import only_admins
+from airboss.releases.sharing import said_of
 
 CONFIG_MAX = 4 * 1024 * 1024
 """The longest configuration, in the JSON of a client that escapes what it need not."""
@@ -175,7 +176,7 @@ def apply(desk: Desk, call: Call) -> Applied:
                 name=each.name,
                 aliases=each.aliases,
                 release=each.stable.digest,
-                model=each.stable.model.model,
+                model=said_of(each.stable)[0],
                 candidate=waiting(each, standings.get(each.name)),
             )
             for each in plan.deployments

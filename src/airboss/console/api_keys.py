@@ -44,6 +44,7 @@ from airboss.governance.keys import (
 )
 from airboss.governance.ledger_notes import Change, Tell, change_noted, noted
 from airboss.governance.sources import read_sources
+from airboss.releases.sharing import has_price
 from airboss.telemetry.metrics import LimitUse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -222,13 +223,13 @@ def unpriced(key: ApiKey, plan: ServingPlan) -> tuple[str, ...]:
     return tuple(
         each.name
         for each in plan.deployments
-        if each.target.price is None and (key.deployments is None or each.name in key.deployments)
+        if not has_price(each.target) and (key.deployments is None or each.name in key.deployments)
     )
 
 
 def refusals(desk: Desk, plan: ServingPlan) -> Iterator[str]:
     """What to say of keys, and tags, that a plan refuses somewhere for their budget, before programs hear."""
-    unknown = [each.name for each in plan.deployments if each.target.price is None]
+    unknown = [each.name for each in plan.deployments if not has_price(each.target)]
     if unknown and plan.tags:
         more = f" and {len(unknown) - NAMED_MAX} more" if len(unknown) > NAMED_MAX else ""
         yield (

@@ -15,6 +15,7 @@ from airboss.domain.plan import Named, Promotion
 from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
 from airboss.releases.build import is_bare
+from airboss.releases.sharing import said_of
 
 DIGITS_MIN = 8
 """Of a digest: a shorter text is a name."""
@@ -102,8 +103,8 @@ def releases(desk: Desk, _call: Call) -> Releases:
             ReleaseRow(
                 digest=each.release.digest,
                 name=each.release.name,
-                provider=each.release.model.provider,
-                model=each.release.model.model,
+                provider=said_of(each.release)[1],
+                model=said_of(each.release)[0],
                 plan=each.plan,
                 at=each.at,
                 stands=places.get(each.release.digest, ()),

@@ -11,6 +11,7 @@ import msgspec
 
 from airboss.config import Config, parse_config, warnings_of
 from airboss.config.rules import is_reference
+from airboss.config.spreads import as_written
 from airboss.domain.errors import ConfigError, InternalError, InvalidRequest
 from airboss.evaluations.online import check_scorers
 
@@ -61,7 +62,8 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
         # Such as a file that an editor or a script was cut off in: it must not end all that is served.
         nothing = f"{source} says nothing, and would take away all that is served; is it the right file?"
         raise InvalidRequest(nothing, code="invalid_config", param="config")
-    before, after = (dict(flat(msgspec.to_builtins(each, builtin_types=(Decimal,)))) for each in (old, new))
+    told = (msgspec.to_builtins(as_written(each), builtin_types=(Decimal,)) for each in (old, new))
+    before, after = (dict(flat(each)) for each in told)
     # Of what comes or goes whole nobody wants to read every default.
     said = {path for text in (applied or "", wanted) for path, _ in flat(tomllib.loads(text))}
     differing = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import msgspec
 
@@ -15,6 +16,7 @@ from airboss.domain.plan import ServingPlan, Target
 from airboss.evaluations.datasets import Input, input_digest
 from airboss.evaluations.ports import Call
 from airboss.evaluations.ports import Target as AskedRelease
+from airboss.releases.sharing import beside, sharing
 from airboss.telemetry.metrics import TargetUse
 
 QUESTION = "Answer with the one word: ready"
@@ -53,8 +55,10 @@ def shown(plan: ServingPlan, uses: Sequence[TargetUse]) -> tuple[Shown, ...]:
         roles.setdefault(key, {})
     for each in plan.deployments:
         for target in (each.target, *([each.canary.served.target] if each.canary is not None else [])):
-            roles[target.provider, target.upstream_model][each.name] = None
-            for other in target.fallbacks:
+            for one, share in zip_longest(sharing(target), target.shares):
+                part = f"{each.name} ({100 * share:.3g} %)" if share is not None else each.name
+                roles[one.provider, one.upstream_model][part] = None
+            for other in target.fallbacks[beside(target) :]:
                 roles[other.provider, other.upstream_model][f"fallback of {each.name}"] = None
     found = []
     for key, target in sorted(targets.items()):
@@ -78,6 +82,7 @@ def _way(plan: ServingPlan, target: Target) -> AskedRelease | None:
         return None
     key = (target.provider, target.upstream_model)
     served = [each for each in plan.served() if (each.target.provider, each.target.upstream_model) == key]
+    served = [each for each in served if not each.target.shares]
     served.sort(key=lambda each: (each.release.prompt is not None, bool(each.target.fallbacks)))
     if not served:
         return None

@@ -27,6 +27,7 @@ from airboss.domain.status import (
     SystemStatus,
 )
 from airboss.releases.build import local_models
+from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
 from airboss.telemetry.metrics import BREAKERS, Counts, ShownPlace, TargetUse, shown_places
 
@@ -63,7 +64,7 @@ def gather(
                     each,
                     replicas,
                     successors(each, config, placements, replicas),
-                    missing=missing(each.target),
+                    missing=[*dict.fromkeys(why for one in sharing(each.target) for why in missing(one))],
                     shut=shut,
                 ),
                 each,
@@ -179,23 +180,30 @@ def deployment_status(
     `missing` says why keys of its provider cannot be had: without any nothing is sent on; nor is it where all
     places are `shut`, but to a fallback."""
     own = [each for each in replicas if each.url in deployment.target.base_urls]
+    asked = sharing(deployment.target)
+
+    def named(one: Target) -> str:
+        return f"{one.provider}/{one.upstream_model}: " if len(asked) > 1 else ""
+
     state: DeploymentState = "ready"
     if deployment.target.kind == "local":
         state = local_state(own)
-    elif missing and len(missing) == len(set(deployment.target.refs())):
+    elif missing and len(missing) == len({ref for one in asked for ref in one.refs()}):
         state = "down"
-    alone = left_alone(deployment.target, shut)
+    alone = next((named(one) + why for one in asked if (why := left_alone(one, shut)) is not None), None)
     if alone is not None and state == "ready":
-        other = next((one for one in deployment.target.fallbacks if left_alone(one, shut) is None), None)
+        answering = (one for one in (*asked, *deployment.target.fallbacks) if left_alone(one, shut) is None)
+        other = next(answering, None)
         state = "down" if other is None else "ready"
         alone += f"; {other.provider}/{other.upstream_model} answers instead" if other is not None else ""
+    model, provider = said_of(deployment.stable)
     return DeploymentStatus(
         name=deployment.name,
         aliases=deployment.aliases,
-        model=deployment.stable.model.model,
+        model=model,
         release=deployment.stable.digest,
         release_name=deployment.stable.name,
-        provider=deployment.target.provider,
+        provider=provider,
         kind=deployment.target.kind,
         state=state,
         detail=replacement(successors)

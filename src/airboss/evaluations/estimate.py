@@ -28,6 +28,7 @@ from airboss.evaluations.scorers.pairwise import PairwiseJudge, PairwiseScorer
 from airboss.providers import o200k
 from airboss.providers.pricing import Buckets, cost_usd
 from airboss.releases.render import leading_messages
+from airboss.releases.sharing import sharing
 
 SAMPLED_MAX: Final = 200
 """Items that are looked at; of more, so many stand for all."""
@@ -105,8 +106,10 @@ class _Asked:
         self.calls += 1
         self.input += read
         self.output += written
-        cost = cost_usd(self.behind.target, Buckets(uncached=read, output=written))
-        self.usd = None if cost is None or self.usd is None else self.usd + cost
+        used = Buckets(uncached=read, output=written)
+        costs = [cost_usd(each, used) for each in sharing(self.behind.target)]
+        known = [cost for cost in costs if cost is not None]  # of several the dearest may be drawn each time
+        self.usd = None if len(known) < len(costs) or self.usd is None else self.usd + max(known)
 
     def line(self, who: Who, name: str, target: Target, scale: Decimal) -> Line:
         """All of it, as many times as `scale` says."""

@@ -111,7 +111,8 @@ def _asked(config: Config, model: str, *, engine_version: str) -> Release:
     first, *others = [
         model_version(config, each, engine_version=engine_version) for each in config.asked(model)
     ]
-    shares = tuple(config.models[model].shares.values())
+    weights = config.models[model].shares.values()
+    shares = tuple(each / sum(weights) for each in weights)
     return Release(digest="", name=model, model=first, fallbacks=tuple(others), shares=shares)
 
 

@@ -11,6 +11,21 @@ def sharing(target: Target) -> tuple[Target, ...]:
     return (target, *target.fallbacks[: beside(target)])
 
 
+def has_price(target: Target) -> bool:
+    """Whether it is known what a call costs there, whoever gets it."""
+    return all(each.price is not None for each in sharing(target))
+
+
 def beside(of: Release | Target) -> int:
     """How many share calls with the first."""
     return max(0, len(of.shares) - 1)
+
+
+def said_of(release: Release) -> tuple[str, str]:
+    """What to call a release's model, and its provider: of several that share its calls all, the models with
+    their parts of the calls."""
+    if not release.shares:
+        return release.model.model, release.model.provider
+    models = [release.model, *release.fallbacks[: beside(release)]]
+    told = [f"{each.model} ({100 * part:.3g} %)" for each, part in zip(models, release.shares, strict=True)]
+    return ", ".join(told), ", ".join(dict.fromkeys(each.provider for each in models))
