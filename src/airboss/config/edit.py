@@ -23,7 +23,7 @@ def with_model(text: str, name: str, model: ModelConfig) -> str:
     plain = ModelConfig(provider=model.provider, model=model.model)
     for field in ModelConfig.__struct_fields__:
         value = getattr(model, field)
-        if field in {"provider", "model"}:
+        if field in {"provider", "model"} and value:
             table[field] = value
         elif value != getattr(plain, field):
             table[field] = _plain(value)

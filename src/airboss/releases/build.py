@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -111,8 +112,10 @@ def _asked(config: Config, model: str, *, engine_version: str) -> Release:
     first, *others = [
         model_version(config, each, engine_version=engine_version) for each in config.asked(model)
     ]
-    weights = config.models[model].shares.values()
-    shares = tuple(each / sum(weights) for each in weights)
+    weights = tuple(config.models[model].shares.values())
+    whole = sum(weights)
+    # Parts of 1 stay what they are, to the last digit: so a release can be written down again.
+    shares = weights if math.isclose(whole, 1) else tuple(each / whole for each in weights)
     return Release(digest="", name=model, model=first, fallbacks=tuple(others), shares=shares)
 
 

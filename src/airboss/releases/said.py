@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airboss.config import ReleaseConfig
+from airboss.config import ModelConfig, ReleaseConfig
 from airboss.domain.errors import ConfigError
 from airboss.domain.release import ModelVersion, Release
 from airboss.releases.build import Catalog
@@ -31,14 +31,32 @@ def _asked_names(catalog: Catalog, release: Release) -> tuple[str, tuple[str, ..
     fallbacks = tuple(_model_name(catalog, release, each) for each in release.fallbacks[members:])
     if not members:
         return _model_name(catalog, release, release.model), fallbacks
-    mix = (release.shares, release.model, release.fallbacks[:members])
-    for name, bare in catalog.bare.items():
-        if (bare.shares, bare.model, bare.fallbacks) == mix:
-            return name, fallbacks
+    name = _spread_name(catalog, release)
+    if name is not None:
+        return name, fallbacks
     raise ConfigError(
         f"release {release.name!r} ({release.digest[:12]}) is a spread whose shares are not in the "
         "configuration; add it under [models]"
     )
+
+
+def _spread_name(catalog: Catalog, release: Release) -> str | None:
+    mix = (release.shares, release.model, release.fallbacks[: beside(release)])
+    found = catalog.bare.items()
+    return next((name for name, each in found if (each.shares, each.model, each.fallbacks) == mix), None)
+
+
+def missing_spread(catalog: Catalog, release: Release) -> tuple[str, ModelConfig] | None:
+    """The spread that a release is of, where the configuration has the models and none with those shares: by
+    a name that is free. None where nothing of that is missing. Raises ConfigError as `as_config`."""
+    if not release.shares or _spread_name(catalog, release) is not None:
+        return None
+    versions = (release.model, *release.fallbacks[: beside(release)])
+    names = [_model_name(catalog, release, each) for each in versions]
+    number = 1
+    while (name := f"{release.name[:60]}-{number}") in catalog.bare:
+        number += 1
+    return name, ModelConfig(shares=dict(zip(names, release.shares, strict=True)))
 
 
 def _model_name(catalog: Catalog, release: Release, version: ModelVersion) -> str:

@@ -26,7 +26,7 @@ def model_config(config: Config, new: NewModel, *, engine_version: str) -> Model
 def base_and_new(config: Config, new: NewModel, *, engine_version: str) -> tuple[str, ModelConfig]:
     """What the configuration calls the base model, and the new one. Raises ConfigError as `model_config`."""
     for name, known in config.models.items():
-        if model_version(config, name, engine_version=engine_version) == new.base:
+        if not known.shares and model_version(config, name, engine_version=engine_version) == new.base:
             price = known.price if new.base.kind == "local" else None
             return name, msgspec.structs.replace(known, price=price, **new.fields)
     raise ConfigError(
