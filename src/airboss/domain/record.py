@@ -110,7 +110,7 @@ class ClosedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     the characters of text produced. `cost_usd` None means that the price is unknown.
     Tokens and cost are those of all attempts together. `input_tokens` includes `cached_input_tokens` and
     `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`. `provider` and
-    `model` are of a fallback that answered, whose `error_type` is ANSWERED_BY_FALLBACK though it is `ok`.
+    `model` are of another that answered; a fallback's `error_type` is ANSWERED_BY_FALLBACK though it is `ok`.
     `user` is set where bodies are sealed: it says with whose key, before the two frames are joined.
     """
 

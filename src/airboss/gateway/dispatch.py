@@ -97,7 +97,7 @@ class Executor:
             return False
         self._enter(call, deployment, trial=trial)
         call.answer, answer.heard, answer.outgoing = answer, heard, admitted.outgoing
-        last, timeout = not branch.others, deployment.timeout
+        last, timeout = not target.fallbacks, deployment.timeout
         self.trying.begin(call, target, timeout, answer, place, connection, message, last=last)
         return True
 

@@ -16,7 +16,6 @@ import msgspec
 from airboss.domain.errors import Unsupported
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
-from airboss.gateway.outline import BEGINNING_CHARS
 from airboss.gateway.places import mark
 from airboss.gateway.serving import Branch
 
@@ -95,7 +94,9 @@ def _unit(request: InferenceRequest, spoken: Spoken | None) -> bytes:
         if named is not None and isinstance(named.prompt_cache_key, str):
             return f"cache {named.prompt_cache_key}".encode("utf-8", "surrogatepass")
     said = _beginning(request.body) if spoken is not None else ""
-    return f"says {said}".encode("utf-8", "surrogatepass") if said else f"call {request.id}".encode()
+    if said:  # many may begin alike, an agent's for one: whose it is tells them apart
+        return f"says {request.user} {said}".encode("utf-8", "surrogatepass")
+    return f"call {request.id}".encode()
 
 
 def _beginning(raw: bytes) -> str:
@@ -104,7 +105,7 @@ def _beginning(raw: bytes) -> str:
     content = next((each.content for each in talk.messages if each.role == "user"), None) if talk else None
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "".join(each for each in texts if isinstance(each, str))[:BEGINNING_CHARS]
+    return "".join(each for each in texts if isinstance(each, str))
 
 
 def _read(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
