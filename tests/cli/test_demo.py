@@ -12,7 +12,7 @@ import pytest
 
 from airboss.cli.demo import prepare, running
 from airboss.demo import story
-from airboss.demo.story import Story
+from airboss.demo.story import Event, Story
 from airboss.domain.errors import AirbossError, SetupError
 from tests.cli.running import CONFIG
 from tests.supervisor.children import alive
@@ -70,15 +70,23 @@ def test_a_demo_that_cannot_be_says_what_to_change(tmp_path: Path) -> None:
 def test_a_slow_step_of_the_demo_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine takes ten times as long: nobody is left without a word, and only what hangs is ended."""
     said: list[str] = []
+    slow, heard = tmp_path / "slow", tmp_path / "heard"
+    slow.write_text(f'#!/bin/sh\nuntil [ -e {heard} ]; do sleep 0.05; done\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+
+    def tell(event: Event) -> None:
+        said.append(event.text)
+        heard.touch()
+
     ready = {"console_url": "http://127.0.0.1:8701"}
-    told = Story(
-        data_dir=tmp_path, ready=ready, tell=lambda event: said.append(event.text), configured=lambda _: ""
-    )
+    told = Story(data_dir=tmp_path / "none", ready=ready, tell=tell, configured=lambda _: "")
     monkeypatch.setattr(story, "TOLD_S", 0.01)
     with pytest.raises(AirbossError, match="there is no Airboss data"):
         told._run(("status",))
     assert "still at it" in said[0]
     assert ready["console_url"] in said[0]
-    monkeypatch.setattr(story, "VERB_S", 0.02)
+    heard.unlink()
+    monkeypatch.setattr(story, "VERB_S", 0.0)
     with pytest.raises(AirbossError, match="did not end within"):
         told._run(("status",))

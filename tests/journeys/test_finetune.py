@@ -22,9 +22,7 @@ LABELS = ("left", "right", "up")
 SIZES = {"train": 30, "validation": 9, "holdout": 30}
 
 
-def items(
-    folder: Path, name: str, *, told: bool = False, slow_s: float = 0.0, user: str | None = None
-) -> Path:
+def items(folder: Path, name: str, *, told: bool = False, user: str | None = None) -> Path:
     """A file of items; `told`: the fake model knows the answer without any training. `user` said those of the
     train part."""
     lines = []
@@ -33,7 +31,6 @@ def items(
             label = LABELS[number % len(LABELS)]
             text = f"{name} {part} {number} goes {label} now"
             text += f' fake:{{"text": "{label}"}}' if told else ""
-            text += f' fake:{{"delay_s": {slow_s}}}' if slow_s else ""
             line = {"id": f"{part}-{number}", "input": text, "expected": label, "part": part}
             lines.append(line | ({"user": user} if user is not None and part == "train" else {}))
     path = folder / f"{name}.jsonl"
@@ -132,8 +129,10 @@ def test_a_killed_controller_pays_once(
     provider.tuning(TuningPlay(for_s=None if phase == "running" else 0.2))
     if phase == "asking":
         provider.script(ScriptStep(behaviour="silence", model="up"))
+    elif phase == "judging":  # it does not end before the kill
+        provider.script(ScriptStep(behaviour="silence", forever=True, holding=(f"{SIZES['holdout'] - 1}",)))
     (tmp_path / "slow").mkdir()
-    path = items(tmp_path / "slow", "slow", slow_s=0.2 if phase == "judging" else 0.0)
+    path = items(tmp_path / "slow", "slow")
     airboss.verb("dataset", "create", "slow", "--file", str(path))
     job = json.loads(finetune(airboss, "slow", "--detach").stdout)["id"]
     if phase == "asking":
@@ -144,6 +143,7 @@ def test_a_killed_controller_pays_once(
         judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
         until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
     kill_controller(airboss)
+    provider.script()
     provider.tuning(TuningPlay(for_s=0.2))
     airboss.leases_run_out()
     done = run_airboss(

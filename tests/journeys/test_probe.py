@@ -82,7 +82,10 @@ for = "0s"
 def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, tmp_path: Path) -> None:
     """Killed in the middle, controller and verb, the probe goes on by itself, and asks only what is left; so
     does one that an alarm made on schedule, which makes no second one."""
-    provider.script(ScriptStep(behaviour=f"{NOISY};delay_s=0.1", forever=True))
+    # And then none before the kill, however late that comes.
+    provider.script(
+        ScriptStep(behaviour=f"{NOISY};delay_s=0.1", calls=150), ScriptStep(behaviour="silence", forever=True)
+    )
     with Airboss(tmp_path / "a", fake(provider.url, SCHEDULED)) as airboss:
         command = ["probe", "bias", "--deployment", "support", "--attribute", "gender", "--calls", "120"]
         command += ["--concurrency", "2", "--seed", "7", "--data-dir", str(airboss.data)]
@@ -100,6 +103,7 @@ def test_kill_9_of_the_controller_repeats_no_kept_call(provider: FakeProvider, t
         assert provider.stats().answered < 200, "the probes were over before the kill"
         os.kill(killed, signal.SIGKILL)
         until(lambda: provider.stats().in_flight == 0)
+        provider.script(ScriptStep(behaviour=NOISY, forever=True))
 
         until(jobs, every_s=0.3)
         airboss.leases_run_out()

@@ -17,6 +17,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.test_governance import CONFIG
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
+from tests.support.wait import until
 
 USER = "ann-unmistakable-7f3a"
 WORDS = "words that only ann would say"
@@ -132,12 +133,12 @@ def test_without_its_master_key_records_wait(tmp_path: Path, provider: FakeProvi
     secret.unlink()
     with airboss:
         assert airboss.chat(WORDS, user="bob").is_success
-        done = run_airboss("status", "--data-dir", str(airboss.data), cwd=tmp_path)
-        for _ in range(50):
-            if "secrets/bodies_key" in done.stdout:
-                break
+
+        def said() -> str:
             done = run_airboss("status", "--data-dir", str(airboss.data), cwd=tmp_path)
-        assert "secrets/bodies_key" in " ".join(done.stdout.split())
+            return " ".join(done.stdout.split())
+
+        until(lambda: "secrets/bodies_key" in said())
         assert not secret.exists()
         doctor = run_airboss("doctor", "--data-dir", str(airboss.data), "--json", cwd=tmp_path)
         checks = [json.loads(line) for line in doctor.stdout.splitlines()]

@@ -293,12 +293,17 @@ def test_without_its_engine_it_misses(airboss: Airboss) -> None:
     """Stopped, so that it answers nobody, or killed: calls are answered within the time that a vector may
     take, as if there were no such cache."""
     keep(airboss, "Where is my order?")
-    engine = replica(airboss)["pid"]
+    engine, up = replica(airboss)["pid"], airboss.process
+    assert up is not None
     os.kill(engine, signal.SIGSTOP)
     before = compared(airboss)["failed"]
     late = ask(airboss, "Where's my order?")
-    os.kill(engine, signal.SIGKILL)
-    dead = ask(airboss, "Where is my order, please?")
+    up.send_signal(signal.SIGSTOP)  # who would start it again at once
+    try:
+        os.kill(engine, signal.SIGKILL)
+        dead = ask(airboss, "Where is my order, please?")
+    finally:
+        up.send_signal(signal.SIGCONT)
     assert (state(late), state(dead)) == ("miss", "miss")
     assert compared(airboss)["failed"] == before + 2
     was = record(airboss, late)

@@ -15,6 +15,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.journeys.test_limits import kill
 from tests.support.airboss import Airboss, run_airboss
+from tests.support.files import holding
 from tests.support.flood import Flood
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
@@ -97,8 +98,7 @@ def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider,
         assert "apollo" in airboss.verb("keys", "tags")
         until(lambda: fires(airboss))
         assert "apollo" not in json.dumps(airboss.api("alarms/project.tag-budget"))
-        for path in (airboss.data / "counters").iterdir():
-            assert b"apollo" not in path.read_bytes()
+        assert not holding(airboss.data / "counters", b"apollo")
         file = airboss.root / "airboss.toml"
         file.write_text(fake(fake_process.url, TAGS.replace("0.002", "1")))
         airboss.verb("apply", "airboss.toml")

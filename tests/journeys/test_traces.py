@@ -86,8 +86,7 @@ def run(airboss: Airboss, backend: Backend, client: httpx2.Client) -> None:
     assert {each["arm"] for each in found} == {"stable", "external"}
     (told,) = [each for each in found if each["arm"] == "external"]
     assert (told["trace_id"], told["user"], told["cost_usd"]) == (TRACE, "ann", 0.00002)
-    tree = httpx2.get(f"{airboss.ready['console_url']}/api/v1/traces/{TRACE}", headers=api).json()
-    assert tree["spans"] == 6
+    tree = until(lambda: said if (said := airboss.api(f"traces/{TRACE}"))["spans"] == 6 else None)
     by_span = {row["span_id"]: row["record"] for row in tree["rows"]}
     assert by_span[parent] == record
     assert by_span[f"{3:016x}"] == told["id"]
@@ -138,7 +137,7 @@ def test_messages_find_their_call_over_kills(tmp_path: Path) -> None:
                 airboss.process.wait()
                 until(lambda children=children: not any(map(alive, children)))  # type: ignore[misc]
                 airboss.start()
-        (told,) = until(airboss.records, timeout_s=60.0)
+        (told,) = until(lambda: [each for each in airboss.records() if each["response"]], timeout_s=60.0)
         assert told["request"]["messages"] == [{"role": "user", "content": "parcel 4711"}]
         assert told["response"]["choices"][0]["message"]["content"] == "sent by bike"
         assert [each["id"] for each in airboss.records("--search", "bike")] == [told["id"]]

@@ -18,6 +18,7 @@ from airboss.supervisor.listen import (
     port_of,
     url,
 )
+from tests.support.ports import unused_port
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
@@ -65,8 +66,9 @@ def test_both_planes_want_their_own_port() -> None:
 
 def test_a_port_in_use_names_the_flag() -> None:
     """A port that somebody listens on is refused with the port and the flag that changes it."""
-    with listen("127.0.0.1", 0, flag="--port") as taken:
-        port = port_of(taken)
+    port = unused_port()
+    with listen("127.0.0.1", port, flag="--port") as taken:
+        assert port_of(taken) == port
         with pytest.raises(SetupError, match=rf"port {port} .*--console-port"):
             check_free("127.0.0.1", port, flag="--console-port")
     assert check_free("127.0.0.1", port, flag="--port") == port

@@ -83,7 +83,7 @@ def test_who_hears_that_all_is_ready_can_read_so(tmp_path: Path, monkeypatch: py
 def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How things stand is written all the while, and the ledger asked once; then it is asked again."""
     monkeypatch.setattr(session_file, "SILENT_S", 0.05)
-    answers, asked = threading.Event(), 0
+    answers, begun, asked = threading.Event(), threading.Event(), 0
 
     class Hangs:
         """A roster that waits for the ledger, and a host that has nothing to run."""
@@ -93,6 +93,7 @@ def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pyt
         def keep(self) -> None:
             nonlocal asked
             asked += 1
+            begun.set()
             answers.wait(60)
 
         def saw(self, _statuses: object) -> None:
@@ -120,6 +121,7 @@ def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pyt
                 assert await session._books() is None
                 assert written.read_text() == "[]"
                 written.unlink()
+            assert await asyncio.to_thread(begun.wait, 60)
             assert asked == 1
             answers.set()
             monkeypatch.setattr(session_file, "SILENT_S", 10)
