@@ -32,6 +32,7 @@ from airboss.governance import policies
 from airboss.store.datadir import DataDir
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
+from tests.support.ports import unused_port
 from tests.support.small_disk import fill, small_disk
 
 
@@ -152,8 +153,8 @@ def test_tls_is_asked_for_beyond_this_machine(tmp_path: Path) -> None:
 
 def test_ports() -> None:
     """A port in use fails with the flag to change, unless the running Airboss has it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = unused_port()
+    with socket.create_server(("127.0.0.1", port)):
         found = check_port("port", "127.0.0.1", port, flag="--port", ours=False)
         assert found.verdict == "fail"
         assert "--port" in (found.advice or "")

@@ -23,7 +23,7 @@ def test_a_ledger_that_hangs_keeps_nobody_from_ending(
 
     def pending() -> list[Erasure]:
         asked.append(datetime.now(UTC))
-        assert answers.wait(10)
+        assert answers.wait(60)
         return []
 
     forget = joining.forgetting(DataDir(tmp_path), pending)
@@ -31,7 +31,7 @@ def test_a_ledger_that_hangs_keeps_nobody_from_ending(
         with pytest.raises(StoreUnavailable, match="silent"):
             forget()
     answers.set()
-    monkeypatch.setattr(joining, "SILENT_S", 20)
+    monkeypatch.setattr(joining, "SILENT_S", 60)
     forget()
     assert len(asked) == 1
     forget()

@@ -46,7 +46,7 @@ def test_what_nobody_decides_lapses(provider: FakeProvider, tmp_path: Path) -> N
             said = ("--url", airboss.ready["console_url"])
             assert run_airboss("apply", str(new), *said, cwd=airboss.root, env=env).returncode == 1
             assert "lapses: in 7 d" in airboss.verb("approvals", "show", "1")
-            with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger, ledger:
+            with closing(sqlite3.connect(airboss.data / "ledger.db", timeout=60)) as ledger, ledger:
                 aged = "update proposals set content = json_set(content, '$.at', ?)"
                 ledger.execute(aged, ((datetime.now(UTC) - timedelta(days=7)).isoformat(),))
             late = run_airboss("approvals", "approve", "1", cwd=airboss.root)

@@ -23,6 +23,7 @@ from tests.journeys.configs import fake
 from tests.support.airboss import Airboss
 from tests.support.files import holding
 from tests.support.flood import Flood, Flooded
+from tests.support.periods import within
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
@@ -226,6 +227,7 @@ def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airbos
 def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     """A budget is overspent by the calls under way at most, through kills of a worker and of the owner; what
     `keys list` shows is what the records say, and the refusals are records too."""
+    within("month")
     calls = key_of(four, "poor")
     counts = calls.flood(10)
     kill(four, "gateway-1")
@@ -262,6 +264,7 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
 def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     """Each of them overspends by their calls under way at most, through kills of workers, the controller and
     the owner, and though the owner loses its memory; the others go on meanwhile."""
+    within("month")
     calls = key_of(four, "people")
     whose: list[dict[str, Any]] = [{"user": "ana@example.com"}, {"user": "bea@example.com"}, {}]
     ana, *others = whose
@@ -381,6 +384,7 @@ def test_limits_are_counted_in_valkey(
 ) -> None:
     """Two workers get one limit; while the server hangs, limited calls are told so within a second and others
     are served; one that has been started anew is told what has been spent."""
+    within("month")
     config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{LIMITS}')
     with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
         assert airboss.pid("counters") is None

@@ -17,6 +17,7 @@ from tests.journeys.test_limits import kill
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
 from tests.support.flood import Flood
+from tests.support.periods import within
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
@@ -71,6 +72,7 @@ def summed(airboss: Airboss) -> Decimal:
 def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider, tmp_path: Path) -> None:
     """And no more, through kills of a worker, the controller and who counts; what is shown is what records
     say, other values and calls without the tag go on."""
+    within("day")
     with Airboss(tmp_path / "a", fake(fake_process.url, TAGS), "--workers", "2") as airboss:
         flood(airboss, 10, **APOLLO)
         for name in ("gateway-1", "controller", "counters"):
@@ -109,6 +111,7 @@ def test_a_valkey_that_forgot_all_is_told_again(
     fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     """With the workers that knew it: what records say of a value counts from its first call on."""
+    within("day")
     config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{TAGS}')
     with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
         until(lambda: flood(airboss, 60, **APOLLO)[200] == 0, timeout_s=60)

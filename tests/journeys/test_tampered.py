@@ -73,7 +73,7 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         until(lambda: leaves_kept(airboss))
         code, said = asked(airboss, "audit", "verify")
         assert (code, "tells that secrets/audit_head was gone" in said) == (0, True), said
-        with closing(sqlite3.connect(ledger)) as file, file:
+        with closing(sqlite3.connect(ledger, timeout=60)) as file, file:
             file.execute("update plans set config = config || '#' where number = 1")
         code, said = asked(airboss, "audit", "verify")
         assert (code, "the configuration of plan 1 is not what leaf" in said) == (1, True)
@@ -83,18 +83,18 @@ def test_an_older_ledger_that_is_put_back_is_noticed(provider: FakeProvider, tmp
         )
         done = run_airboss("audit", "verify", *there, cwd=airboss.root, env=env)
         assert (done.returncode, "the configuration of plan 1 is not what leaf" in done.stdout) == (1, True)
-        with closing(sqlite3.connect(ledger)) as file, file:
+        with closing(sqlite3.connect(ledger, timeout=60)) as file, file:
             file.execute("update plans set config = rtrim(config, '#') where number = 1")
         assert remotely(airboss).returncode == 0
-        with closing(sqlite3.connect(ledger)) as file, file:
+        with closing(sqlite3.connect(ledger, timeout=60)) as file, file:
             file.execute("update audit_head set signature = 'x' || signature")
         done = remotely(airboss)
         assert (done.returncode, "is not signed by the key" in done.stdout) == (1, True), done.stdout
         assert "is not as it was signed" in asked(airboss, "audit", "checkpoint")[1]
-        with closing(sqlite3.connect(ledger)) as file, file:
+        with closing(sqlite3.connect(ledger, timeout=60)) as file, file:
             file.execute("update audit_head set signature = substr(signature, 2)")
         assert airboss.stop() == 0
-    with closing(sqlite3.connect(ledger)) as file:
+    with closing(sqlite3.connect(ledger, timeout=60)) as file:
         assert file.execute("select count(*) from audit_leaves").fetchone() == (leaves_kept(airboss),)
     (airboss.data / "secrets" / "audit_head").rename(tmp_path / "audit_head")
     code, said = asked(airboss, "audit", "verify")

@@ -13,6 +13,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.journeys.test_limits import CALLS, LIMIT, Calls, key_of, kill, shown
 from tests.support.airboss import Airboss
+from tests.support.periods import within
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
 
@@ -90,6 +91,7 @@ def test_keys_of_a_team_get_the_limit_of_one_worker(four: Airboss) -> None:
 def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     """Its budget is overspent by the calls under way at most, through kills of workers, of the controller and
     of who counts; a key that leaves takes what it spent along, and one that is revoked does not."""
+    within("day")
     web, mail = in_team(four, "web", "poor"), in_team(four, "mail", "poor")
     until(lambda: all(shown(four, name).get("team") for name in ("web", "mail")))
     web.flood(10)
@@ -133,6 +135,7 @@ def test_a_team_is_counted_in_valkey(
     fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     """By two workers; a server that has been started anew is told what the team has spent."""
+    within("day")
     config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{TEAMS}')
     with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
         assert airboss.pid("counters") is None

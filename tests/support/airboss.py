@@ -181,7 +181,7 @@ class Airboss:
     def leases_run_out(self) -> None:
         """Whoever was killed at its jobs has been silent for a minute: another takes them at once."""
         earlier = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
-        with closing(sqlite3.connect(self.data / "ledger.db")) as ledger, ledger:
+        with closing(sqlite3.connect(self.data / "ledger.db", timeout=60)) as ledger, ledger:
             ledger.execute("update jobs set updated_at = ? where state = 'running'", (earlier,))
 
     def settled(self, timeout_s: float = 60.0) -> None:
