@@ -80,9 +80,16 @@ def test_a_rollout_begins_at_its_time_whatever_is_killed(provider: FakeProvider,
         kill_controller(airboss)
         until(lambda: airboss.api("status") is not None, timeout_s=60)
         assert (status()["id"], status()["started_at"]) == (begun["id"], begun["started_at"])
-        log = [json.loads(line) for line in airboss.verb("audit", "list", "--json").splitlines()]
-        said = [(each["action"], each["detail"].get("starts_at")) for each in log]
+
+        def log() -> list[dict[str, Any]]:
+            return [json.loads(line) for line in airboss.verb("audit", "list", "--json").splitlines()]
+
+        def conclusions() -> list[str]:  # a controller tells of them a moment later
+            mine = [each["detail"] for each in log() if each["detail"].get("rollout") == begun["id"]]
+            return [each["conclusion"] for each in mine if "conclusion" in each]
+
+        said = [(each["action"], each["detail"].get("starts_at")) for each in log()]
         assert ("rollout.start", at.isoformat()) in said
-        mine = [each["detail"] for each in log if each["detail"].get("rollout") == begun["id"]]
-        assert [each["conclusion"] for each in mine if "conclusion" in each].count("hold") == 1
+        until(lambda: "hold" in conclusions())
+        assert conclusions().count("hold") == 1
         airboss.verb("audit", "verify")
