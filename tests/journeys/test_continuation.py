@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from tests.journeys.configs import STARTER_MODEL
 from tests.journeys.test_scale import replicas
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
-from tests.support.wait import until
 
 # Numbers leave no doubt of the next token: a prompt is reckoned in other sums than tokens that came one by
 # one, and where two tokens were about as likely, which was seen, an answer goes on another way.
@@ -29,6 +27,8 @@ ASKED: dict[str, Any] = {
     "max_tokens": 60,
     "messages": [{"role": "user", "content": "Count from 1 to 30."}],
 }
+
+TRIES = 5
 
 
 def events(airboss: Airboss, headers: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -49,12 +49,6 @@ def at_work(engine: dict[str, Any]) -> bool:
     return any(slot["is_processing"] for slot in slots)
 
 
-def all_ready(airboss: Airboss, engines: int, *, but: dict[str, Any]) -> list[dict[str, Any]]:
-    """The engines, once so many are ready that `but`, which was killed, is none of them."""
-    found = [each for each in replicas(airboss) if each["state"] == "ready" and each["pid"] != but.get("pid")]
-    return found if len(found) == engines else []
-
-
 def text(found: list[dict[str, Any]]) -> str:
     """What a stream says."""
     return "".join(c["delta"].get("content") or "" for each in found for c in each["choices"])
@@ -66,28 +60,38 @@ def test_a_killed_replica_breaks_no_stream(tmp_path: Path, engines: int) -> None
     one that would have come."""
     many = f"threads = 1\nreplicas = {{ min = {engines}, max = {engines} }}"
     config = STARTER_MODEL.replace("threads = 1", many)
-    with Airboss(tmp_path / "a", config, weights=starter_weights()) as airboss:
-        headers: dict[str, str] = {}
-        whole = list(events(airboss, headers))
-        engine, seen, attempts = dict[str, Any](), list[dict[str, Any]](), list[dict[str, Any]]()
-        while len(attempts) < 2:
-            there = until(partial(all_ready, airboss, engines, but=engine))
-            seen.clear()
-            for event in events(airboss, headers):
-                seen.append(event)
-                # Early, and again: on a busy machine the engine is far ahead of who reads, or done by then.
-                if len(seen) == 5 and (working := [*filter(at_work, there)]):
-                    (engine,) = working
-                    os.kill(engine["pid"], signal.SIGKILL)
-            airboss.settled()
-            record = next(each for each in airboss.records() if each["id"] == headers["id"])
-            attempts = record["attempts"]
-        assert text(seen) == text(whole)
-        used, usual = ([each["usage"] for each in found if each.get("usage")][-1] for found in (seen, whole))
-        assert used["prompt_tokens"] == usual["prompt_tokens"]
-        assert used["completion_tokens"] == usual["completion_tokens"]
-        assert len({each["id"] for each in seen}) == 1
-        assert record["status"] == "ok"
-        first, *_, last = attempts
-        assert (first["url"], last["why"], last["error_type"]) == (engine["url"], "continuation", None)
-        assert (last["url"] == engine["url"]) == (engines == 1)
+    for number in range(TRIES):
+        with Airboss(tmp_path / f"{number}", config, weights=starter_weights()) as airboss:
+            if goes_on(airboss, engines):
+                return
+    pytest.fail("each time the engine was done when it was killed")
+
+
+def goes_on(airboss: Airboss, engines: int) -> bool:
+    """Whether the answer went on after its engine was killed; no, where that was done by then."""
+    headers: dict[str, str] = {}
+    whole = list(events(airboss, headers))
+    there, working, seen = replicas(airboss), list[dict[str, Any]](), list[dict[str, Any]]()
+    while not working:
+        seen.clear()
+        for event in events(airboss, headers):
+            seen.append(event)
+            # Early, and again: on a busy machine the engine is far ahead of who reads, or done by then.
+            if len(seen) == 5 and (working := [*filter(at_work, there)]):
+                os.kill(working[0]["pid"], signal.SIGKILL)
+    (engine,) = working
+    assert text(seen) == text(whole)
+    used, usual = ([each["usage"] for each in found if each.get("usage")][-1] for found in (seen, whole))
+    assert used["prompt_tokens"] == usual["prompt_tokens"]
+    assert used["completion_tokens"] == usual["completion_tokens"]
+    assert len({each["id"] for each in seen}) == 1
+    airboss.settled()
+    record = next(each for each in airboss.records() if each["id"] == headers["id"])
+    assert record["status"] == "ok"
+    first, *others = record["attempts"]
+    if not others:
+        return False
+    last = others[-1]
+    assert (first["url"], last["why"], last["error_type"]) == (engine["url"], "continuation", None)
+    assert (last["url"] == engine["url"]) == (engines == 1)
+    return True
