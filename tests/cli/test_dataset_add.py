@@ -105,13 +105,12 @@ def test_all_calls_that_match_are_asked_for_at_once(run: Run, api: AdminApi) -> 
 @pytest.mark.parametrize("verb", ["add", "create"])
 def test_how_many_were_put_right_is_told(run: Run, api: AdminApi, verb: str) -> None:
     """Those whose items expect what people wrote."""
-    api.answers["POST", PATH if verb == "add" else "/api/v1/datasets"] = {
-        **ADDED,
-        "new": True,
-        "corrected": 2,
-    }
-    _, out, _ = run("dataset", verb, "golden", "--from-records", "--url", api.url)
-    assert "what people wrote in place of the answer is expected of 2 items\n" in out
+    path = PATH if verb == "add" else "/api/v1/datasets"
+    for count, said in ((2, "2 items expect what people wrote"), (1, "1 item expects"), (0, "")):
+        api.answers["POST", path] = {**ADDED, "new": True, "corrected": count}
+        _, out, _ = run("dataset", verb, "golden", "--from-records", "--url", api.url)
+        assert said in out
+        assert ("in place of the answer\n" in out) == (count > 0)
 
 
 def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_form_below_records_says_how_many(site: LoopSite, onto: str) -> None
     fields = {"back": "/records", "tag": "team=blue", "onto": onto, "dataset": "own"}
     where = pressed(person, "/datasets", **fields).headers["location"]
     assert "corrected=1" in where
-    said = "Of one item that was added what people wrote in place of the answer is expected."
+    said = "One of the items that were added expects what people wrote in place of the answer."
     assert said in person.get(where).text
     assert person.get(where.replace("corrected=1", "corrected=x")).status_code == 400
     assert said not in person.get(where.partition("?")[0]).text

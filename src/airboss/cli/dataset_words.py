@@ -54,7 +54,10 @@ def summary(found: dict[str, Any]) -> str:
 def corrected(done: dict[str, Any]) -> str:
     """A line on how many of the items expect what people wrote in place of the answer, where any do."""
     found = done.get("corrected", 0)
-    return f"what people wrote in place of the answer is expected of {many(found, 'item')}\n" if found else ""
+    if not found:
+        return ""
+    verb = "expects" if found == 1 else "expect"
+    return f"{many(found, 'item')} {verb} what people wrote in place of the answer\n"
 
 
 def read_approved(text: str | None) -> tuple[str | None, float]:
