@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from hashlib import md5
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -151,7 +152,7 @@ class MemoryRecordLog(MemorySpans):
             if before is None:
                 return []
             arrived = [record for record in arrived if _newness(record) < _newness(before)]
-        found = [record for record in arrived if holds(record)][:limit]
+        found = list(islice(filter(holds, arrived), limit))
         if bodies:
             return found
         return [msgspec.structs.replace(record, request=None, response=None) for record in found]
@@ -289,13 +290,14 @@ class MemoryRecordLog(MemorySpans):
         without_key: str | None = None, where: RecordFilter | None = None,
     ) -> Sequence[ScoreStats]:  # fmt: skip
         """As `RecordLog.score_stats`."""
+        matches = _matching(narrowed(where or RecordFilter()))
         with self._lock:
             self._check()
             given = [
                 (score, self._records[score.subject_id])
                 for score in self._scores.kept.values()
                 if (without_key is None or self._records[score.subject_id].key != without_key)
-                and (where is None or _matches(self._records[score.subject_id], narrowed(where)))
+                and matches(self._records[score.subject_id])
             ]
         return stats_of_scores(
             (score, record)
@@ -391,10 +393,11 @@ class MemoryRecordLog(MemorySpans):
         asked = read_condition(where.score) if where.score is not None else None
         shown = self._scores.shown()
         said = self._scores.shown(asked.by) if asked is not None else {}
+        matches = _matching(where)
 
         def holds(record: InferenceRecord) -> bool:
             scored = asked is None or asked.holds(said.get(record.id, {}).get(asked.name))
-            return scored and _matches(record, where)
+            return scored and matches(record)
 
         return [
             msgspec.structs.replace(record, scores=shown[record.id]) if record.id in shown else record
@@ -443,22 +446,30 @@ def _newness(record: InferenceRecord) -> tuple[datetime, str]:
     return record.started_at, record.id
 
 
-def _matches(record: InferenceRecord, where: RecordFilter) -> bool:
-    text = where.text.lower() if where.text is not None else ""
-    searched = "\n".join(
-        each for each in (record.id, record.user, record.session, record.error_type) if each is not None
-    )
-    return (
-        all(getattr(where, name) in {None, getattr(record, name)} for name in _EQUAL)
-        and (where.ids is None or record.id in where.ids)
-        and (where.keys is None or record.key in where.keys)
-        and (where.since is None or record.started_at >= where.since)
-        and (where.until is None or record.started_at < where.until)
-        and text in searched.lower()
-        and (where.tag is None or _tagged_so(record, where.tag))
-        and (where.slower_ms is None or (record.latency_ms or 0.0) > where.slower_ms)
-        and (where.policy is None or any(each.kind == where.policy for each in record.policy))
-    )
+def _matching(where: RecordFilter) -> Callable[[InferenceRecord], bool]:
+    """Whether a record matches. What every record would be asked anew is found once."""
+    equal = [(name, wanted) for name in _EQUAL if (wanted := getattr(where, name)) is not None]
+    text = (where.text or "").lower()
+
+    def matches(record: InferenceRecord) -> bool:
+        return (
+            all(getattr(record, name) == wanted for name, wanted in equal)
+            and (where.ids is None or record.id in where.ids)
+            and (where.keys is None or record.key in where.keys)
+            and (where.since is None or record.started_at >= where.since)
+            and (where.until is None or record.started_at < where.until)
+            and (not text or text in _searched(record))
+            and (where.tag is None or _tagged_so(record, where.tag))
+            and (where.slower_ms is None or (record.latency_ms or 0.0) > where.slower_ms)
+            and (where.policy is None or any(each.kind == where.policy for each in record.policy))
+        )
+
+    return matches
+
+
+def _searched(record: InferenceRecord) -> str:
+    parts = (record.id, record.user, record.session, record.error_type)
+    return "\n".join(each for each in parts if each is not None).lower()
 
 
 def _tagged_so(record: InferenceRecord, asked: str) -> bool:
