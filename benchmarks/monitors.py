@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -95,6 +95,8 @@ class Counts:
     rng: np.random.Generator
     planted: Planted | None = None
     beyond: dict[tuple[str, float], Any] = field(default_factory=dict)
+    rows: dict[Hashable, UsageRow] = field(default_factory=dict)
+    """Those that were asked for: the next look asks for most of them again."""
 
     def __post_init__(self) -> None:
         minutes = np.arange(2 * MINUTES)
@@ -143,6 +145,14 @@ class Counts:
 
     def row(self, asked: UsageQuery, first: int, last: int, at: int) -> UsageRow:
         """What happened in these minutes."""
+        key = (first, last, at, asked.step_s is None, bool(asked.by), asked.slow_ms, asked.costly_usd)
+        found = self.rows.get(key)
+        if found is None:
+            found = self.rows[key] = self.made(asked, first, last, at)
+        return found
+
+    def made(self, asked: UsageQuery, first: int, last: int, at: int) -> UsageRow:
+        """A row, made anew."""
         n, errors, refused = (int(each[last] - each[first]) for each in self.sums.values())
         whole = asked.step_s is None and last - first == MINUTES
         answered = slice(self.ends[first], self.ends[last])
