@@ -12,7 +12,7 @@ import pytest
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.testing import FakeProvider, ScriptStep
-from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, hasty, together
+from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, together
 from tests.support.spoken import PATHS, error, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
@@ -39,6 +39,23 @@ def other(url: str, name: str = "big", **changes: Any) -> Target:
     """A fallback at `url`."""
     fields: dict[str, Any] = {"provider": "backup", "kind": "openai-compatible", "price": PRICE}
     return Target(base_urls=(url,), upstream_model=name, **fields | changes)
+
+
+def called(fault: str, *, stream: bool) -> str:
+    """The deployment that a fault is tried at."""
+    return f"{FALLS_BACK.index(fault)}-{'stream' if stream else 'whole'}"
+
+
+def of_a_fault(plan: DeploymentPlan, fault: str, *, stream: bool) -> DeploymentPlan:
+    """The deployment for one fault, with a provider of its own: no fault before it speaks against that."""
+    name = called(fault, stream=stream)
+    return msgspec.structs.replace(
+        plan,
+        name=name,
+        aliases=(),
+        target=msgspec.structs.replace(plan.target, provider=f"p-{name}"),
+        timeout=TIMES if fault.startswith(SILENT) else PATIENT,
+    )
 
 
 def filtered_too(plan: DeploymentPlan) -> DeploymentPlan:
@@ -77,7 +94,7 @@ def shared(
         for kind, url in kinds.items()
     ]
     plans += [
-        hasty(plans[0], TIMES),
+        *(of_a_fault(plans[0], fault, stream=stream) for fault in FALLS_BACK for stream in (False, True)),
         with_fallbacks(
             deployment(fake_process.url, name="small", aliases=(), **OWN),
             other(backup.url, "smaller", **OWN),
@@ -142,10 +159,11 @@ def silent(shared: Gateway, fake_process: FakeProvider) -> dict[tuple[str, bool]
     faults = [fault for fault in FALLS_BACK if fault.startswith(SILENT)]
     steps = [ScriptStep(behaviour=fault, forever=True, holding=(f"<{fault}>",)) for fault in faults]
     fake_process.script(*steps)
-    ask = partial(shared.chat, model="hasty-openai-compatible")
     return together(
         {
-            (each, stream): partial(ask, f"<{each}>", stream=stream)
+            (each, stream): partial(
+                shared.chat, f"<{each}>", model=called(each, stream=stream), stream=stream
+            )
             for each in faults
             for stream in (False, True)
         }
@@ -170,7 +188,7 @@ def test_a_failing_start_is_answered_by_the_fallback(
         response = request.getfixturevalue("silent")[fault, stream]
     else:
         provider.script(ScriptStep(behaviour=fault, forever=True))
-        response = gateway.chat(stream=stream)
+        response = gateway.chat(model=called(fault, stream=stream), stream=stream)
     assert response.status_code == 200, response.text
     said = _streamed(response.text) if stream else response.json()["choices"][0]["message"]["content"]
     assert said == SAID
