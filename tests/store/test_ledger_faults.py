@@ -18,14 +18,17 @@ from sqlalchemy.pool import QueuePool
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
+from airboss.store.ledger_open import LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.kept_keys import put_key
+from tests.support.small_disk import small_disk
 from tests.support.wait import until
 
 KEY = ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC))
 PUBLISHER = """
 import sys
 from airboss.store.ledger import SqlLedger
+from airboss.store.ledger_open import LedgerTrouble
 from tests.store.ledgers import deployment, plan
 
 ledger = SqlLedger(sys.argv[1])
@@ -215,6 +218,28 @@ def test_a_table_that_is_gone_is_damage(tmp_path: Path) -> None:
             theirs.execute("drop table keys")
         with pytest.raises(SetupError, match="no such table: keys; it is damaged: put a copy"):
             put_key(ledger, KEY)
+
+
+def test_a_disk_that_is_writable_again_is_written_to(tmp_path: Path) -> None:
+    """What SQLite opens where it cannot write, while another process has it open, would stay for reading
+    alone in all of this process for ever: so it is not opened then."""
+    with small_disk(tmp_path / "disk", 20) as disk, ExitStack() as ends:
+        SqlLedger(f"sqlite:///{disk}/ledger.db").close()
+        holds = ends.enter_context(publisher(f"sqlite:///{disk}/ledger.db", 0, "holds"))
+        ends.callback(told, holds)
+        assert holds.stdout is not None
+        assert holds.stdout.readline() == "ready\n"
+        seen = tmp_path / "seen"
+        seen.mkdir()
+        subprocess.run(["mount", "--bind", disk, seen], check=True, timeout=60)
+        ends.callback(lambda: subprocess.run(["umount", "--lazy", seen], check=True, timeout=60))
+        subprocess.run(["mount", "-o", "remount,bind,ro", seen], check=True, timeout=60)
+        with pytest.raises(LedgerTrouble, match="readonly; is its disk there"):
+            SqlLedger(f"sqlite:///{seen}/ledger.db")
+        subprocess.run(["mount", "-o", "remount,bind,rw", seen], check=True, timeout=60)
+        with closing(SqlLedger(f"sqlite:///{seen}/ledger.db")) as ledger:
+            put_key(ledger, KEY)
+            assert ledger.all_keys() == (KEY,)
 
 
 def test_a_write_waits_for_another(tmp_path: Path) -> None:

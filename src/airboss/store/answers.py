@@ -218,8 +218,7 @@ class SqliteAnswers:
                 self._let_go()
             except (sqlite3.OperationalError, OSError) as error:  # locked, no room, or begun anew by another
                 log.warning("no answer is cached: %s", error)
-                if self._connection is not None and not self._is_there():
-                    self._let_go()
+                self._let_go()  # one that was opened where nothing could be written stays for reading alone
                 break
             except sqlite3.DatabaseError as error:
                 log.warning("%s is broken, and is begun anew: %s", self._path, error)

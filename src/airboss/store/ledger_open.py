@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as AllTaken
 from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
 from airboss.store.ledger_tables import metadata, revision, schema_version
+from airboss.store.opened_file import locked_up
 
 SCHEMA = "0009"
 """The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
@@ -104,6 +105,7 @@ def engine_on(url: str) -> Engine:
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
+    event.listen(engine, "do_connect", _before_connect)
     return engine
 
 
@@ -210,6 +212,12 @@ def any_text(engine: Engine) -> None:
             connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
 
     event.listen(engine, "checkout", read_any)
+
+
+def _before_connect(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
+    file = locked_up(arguments[0])
+    if file is not None:
+        raise sqlite3.OperationalError(f"{file} is readonly")
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

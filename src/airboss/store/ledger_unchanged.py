@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from airboss.store.opened_file import OpenedFile
+from airboss.store.opened_file import OpenedFile, locked_up
 
 ANSWERS_MAX: Final = 64
 BUSY_S: Final = 1.0
@@ -34,6 +34,8 @@ class Version:
         with self._lock:
             try:
                 if self._connection is None:
+                    if locked_up(self._file.path) is not None:
+                        return None
                     self._connection = sqlite3.connect(
                         f"file:{self._file.path}?mode=rw",
                         uri=True,

@@ -34,6 +34,17 @@ class OpenedFile:
         )
 
 
+def locked_up(database: Path | str) -> str | None:
+    """Which of the files of a SQLite database is there and may not be written now, if any is. What SQLite
+    cannot write it opens for reading alone, and so all connections of a process have it, whatever becomes of
+    the file, until the last of them is closed: so none is opened then."""
+    for end in ("", "-wal", "-shm"):
+        file = f"{database}{end}"
+        if os.access(file, os.F_OK) and not os.access(file, os.W_OK):
+            return file
+    return None
+
+
 def _identity(path: Path | str) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116 - asked often, and a third of the time of Path's
     return found.st_dev, found.st_ino

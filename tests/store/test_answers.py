@@ -1,0 +1,25 @@
+"""The file of kept answers where the disk fails."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from airboss.store.answers import KeptAnswer, SqliteAnswers
+
+ANSWER = KeptAnswer(key=b"k", deployment="support", user=None, asked_at=1.0, kept_at=2.0, answer=b"hello")
+
+
+def test_a_file_that_is_writable_again_is_written_to(tmp_path: Path) -> None:
+    """SQLite keeps for reading alone what could not be written as it was opened: it is opened anew."""
+    with closing(SqliteAnswers(tmp_path / "cache.db")) as answers:
+
+        def kept() -> bytes | None:
+            answers.put(ANSWER, ttl_s=60.0, entries_max=9, bytes_max=999)
+            return answers.get(b"k", 0.0)
+
+        answers.forget("nobody", 0.0)  # which opens it
+        assert answers._connection is not None
+        answers._connection.execute("pragma query_only = on")
+        assert kept() is None
+        assert kept() == b"hello"
