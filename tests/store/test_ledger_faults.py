@@ -263,6 +263,43 @@ def test_a_write_waits_for_another(tmp_path: Path) -> None:
     reader.close()
 
 
+HOLDER = """
+import sys
+from airboss.domain.errors import SetupError
+from airboss.store import ledger_postgres
+from airboss.store.ledger import SqlLedger
+
+ledger_postgres.HELD_MS_MAX = 500
+try:
+    with SqlLedger(sys.argv[1])._write():
+        print("writes", flush=True)
+        sys.stdin.readline()
+except SetupError as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+def test_a_writer_that_is_stopped_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    """In the middle of a transaction, and its machine answers for it: on a server its connection is ended, so
+    that the others go on. It hears so once it goes on itself."""
+    url = empty_url("postgresql", tmp_path)
+    with closing(SqlLedger(url)) as ledger:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert heard(process) == "writes"
+            process.send_signal(signal.SIGSTOP)
+            put_key(ledger, KEY)
+            process.send_signal(signal.SIGCONT)
+            told(process)
+            assert heard(process) == "LedgerAway"
+            ended(process)
+        finally:
+            process.kill()
+        assert ledger.all_keys() == (KEY,)
+
+
 def test_a_database_that_hangs_on_every_connection_is_away(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,9 @@ STATEMENT_TIMEOUT_MS: Final = 30_000
 GONE_S: Final = 20
 """So soon each side knows that the other's machine is gone, and the server frees what was locked from there:
 who leads, and a writer's lock, which all others wait for. Linux alone waits for 15 minutes to two hours."""
+HELD_MS_MAX: Final = 10_000
+"""So long a writer may say nothing while it holds the writers' lock: a process that was stopped in the middle
+of a transaction, whose machine answers for it, keeps nobody else from writing."""
 REWRITE_WAIT_MS: Final = 2_000
 SERVER: Final = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -94,7 +97,8 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _on_begin(connection: Connection) -> None:
     if connection.get_execution_options().get("ledger_writes", False):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+        held = f"set_config('idle_in_transaction_session_timeout', '{HELD_MS_MAX}', true)"
+        connection.exec_driver_sql(f"SELECT {held}, pg_advisory_xact_lock({WRITERS})")
 
 
 @compiles(String, "postgresql")
