@@ -18,6 +18,7 @@ NONE: dict[str, Any] = {
     "per": None,
     "team": None,
     "priority": None,
+    "policy": None,
     "expires": None,
     "role": None,
     "sources": None,
@@ -29,6 +30,12 @@ def test_a_limit_of_0_is_sent_on_to_be_refused() -> None:
     for name in ("requests_per_minute", "tokens_per_minute", "concurrency"):
         assert terms(**NONE | {"limits": {name: "0"}})["limits"] == {name: 0}
     assert terms(**NONE | {"limits": {"concurrency": "none"}})["limits"] is None
+
+
+def test_a_team_and_a_policy_are_taken_away_by_none() -> None:
+    """What is left out stays."""
+    assert terms(**NONE | {"policy": "strict"}) == {"policy": "strict"}
+    assert terms(**NONE | {"policy": "none", "team": "none"}) == {"policy": None, "team": None}
 
 
 def test_where_a_key_is_good_from_is_sent_as_it_is_said() -> None:

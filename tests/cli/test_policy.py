@@ -31,6 +31,12 @@ policy = "default"
 [deployments.d]
 release = "r"
 policy = "cards"
+[keys.shop]
+policy = "cards"
+[keys.till]
+policy = "cards"
+[teams.sales]
+policy = "cards"
 """
 TEXT = "Mail jane@example.com, card 4111 1111 1111 1111."
 
@@ -51,17 +57,17 @@ def ran(*words: str) -> int:
 
 
 def test_list(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each policy with its action, its kinds and what it binds."""
+    """Each policy with its action, its kinds and what it binds, calls of keys and of teams' keys too."""
     assert ran("policy", "list", "--config", file, "--json") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["kinds"] == ["email", "phone", "card", "iban", "us_ssn", "ip", "secret"]
     assert rows[1] == {
         "name": "cards", "action": "block", "kinds": ["card"], "custom": {}, "releases": [],
-        "deployments": ["d"],
+        "deployments": ["d"], "keys": ["shop", "till"], "teams": ["sales"],
     }  # fmt: skip
     assert rows[2] == {
         "name": "own", "action": None, "kinds": [], "custom": {"codename": "mask", "employee": "tokenize"},
-        "releases": [], "deployments": [],
+        "releases": [], "deployments": [], "keys": [], "teams": [],
     }  # fmt: skip
     assert ran("policy", "list", "--config", file) == 0
     assert "cards    block   card" in capsys.readouterr().out

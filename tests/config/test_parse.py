@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from airboss.config import MAX_CONFIG_BYTES, parse_config, warnings_of
+from airboss.config.types import TeamConfig
 from airboss.domain.errors import ConfigError
-from airboss.domain.plan import Allowance
 
 WHOLE = """
 [providers.openai]
@@ -131,8 +131,8 @@ def test_an_empty_file_is_a_configuration() -> None:
             '"models" is not a key of [deployments.d]; it is one of [providers.NAME]; or did you mean',
         ),
         (
-            '[keys.k]\npolicy = "x"\n',
-            '"policy" is not a key of [keys.k]; it is one of [releases.NAME], [deployments.NAME]',
+            '[keys.k]\nmodel = "x"\n',
+            '"model" is not a key of [keys.k]; it is one of [models.NAME], [releases.NAME], [deployments',
         ),
         ("[gateway]\nretention = 1\n", '"retention" is not a key of [gateway]; it is one of [store]'),
         ("[provider.p]\n", 'airboss.toml:1: "provider" is not a key of the file; did you mean "providers"?'),
@@ -456,4 +456,4 @@ kind = "anthropic"
 def test_a_team_may_be_there_to_be_named() -> None:
     """By usage, and by a rollout."""
     named = '[teams.ops]\n[deployments.d.rollout]\nsteps = [5]\nalways = { teams = ["ops"] }\n'
-    assert parse_config(SMALL + named, source="airboss.toml").teams == {"ops": Allowance()}
+    assert parse_config(SMALL + named, source="airboss.toml").teams == {"ops": TeamConfig()}

@@ -9,6 +9,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from airboss.config import Config
 from airboss.console import api_alarms
 from airboss.domain.plan import Budget
 from airboss.governance.keys import Terms, bound, made, new_key
@@ -168,7 +169,7 @@ def test_a_budget_of_a_key_has_an_alarm(fresh: LoopSite) -> None:
     fresh.loop.apply(OLD_PROMPT)
     for name, budget in (("app", Budget(usd=Decimal(20))), ("free", None)):
         terms, now = Terms(budget=budget), fresh.loop.clock.at
-        put_key(fresh.loop.ledger, bound(made(None, name, new_key(), terms=terms, now=now), None))
+        put_key(fresh.loop.ledger, bound(made(None, name, new_key(), terms=terms, now=now), Config()))
     spent = row(fresh.loop, "app.budget", "budget", bound=0.8, phase="firing", since=fresh.loop.clock.at)
     rule = msgspec.structs.replace(spent.rule, kind="budget", key="app", deployment="")
     spent = msgspec.structs.replace(spent, rule=rule, value=0.875, detail="$17.50 of $20.00 this month")

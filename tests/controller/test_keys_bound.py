@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from airboss.config import Config, parse_config
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import Allowance, Budget, Limits
 from airboss.domain.ports import ApiKey
-from airboss.governance.keys import Terms, bound, living, made, revoked, with_terms
+from airboss.governance.keys import Terms, bound, living, made, own_policy, revoked, with_terms
 from tests.controller.test_publish import HOSTED, LOCAL, House
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -25,7 +26,9 @@ def house(tmp_path: Path) -> Iterator[House]:
     built = House(tmp_path)
     built.apply(LOCAL)
     terms = Terms(deployments=("a",), priority="low", limits=Limits(concurrency=3))
-    built.ledger.change_key("team-a", lambda _: bound(made(None, "team-a", "x", terms=terms, now=NOW), None))
+    built.ledger.change_key(
+        "team-a", lambda _: bound(made(None, "team-a", "x", terms=terms, now=NOW), Config())
+    )
     yield built
     built.ledger.close()
 
@@ -97,14 +100,16 @@ def test_a_key_is_in_the_team_that_the_configuration_says(house: House) -> None:
     assert (key(house).team, key(house).left) == (None, {"ops": 1, "dev": 1})
     told = Terms(team="ops")
     house.ledger.change_key(
-        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), Config())
     )
     house.apply(TEAMS)
     assert (key(house).team, key(house).left) == ("ops", {"ops": 1, "dev": 1})
     house.ledger.change_key("team-a", lambda was: revoked(was, "team-a", now=NOW))
     assert key(house).team == "ops"  # where what it has spent counts
     new = Terms(team="dev")
-    house.ledger.change_key("team-a", lambda was: bound(made(was, "team-a", "y", terms=new, now=NOW), None))
+    house.ledger.change_key(
+        "team-a", lambda was: bound(made(was, "team-a", "y", terms=new, now=NOW), Config())
+    )
     assert (key(house).team, key(house).left) == ("dev", {"ops": 2, "dev": 1})
 
 
@@ -113,7 +118,7 @@ def test_a_team_with_keys_is_not_taken_away(house: House) -> None:
     house.apply(TEAMS)
     told = Terms(team="ops")
     house.ledger.change_key(
-        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), Config())
     )
     for gone in (LOCAL, f"{LOCAL}[teams.op]\nbudget = {{ usd = 5 }}\n"):
         with pytest.raises(ConfigError) as refused:
@@ -139,7 +144,7 @@ def test_a_key_that_comes_into_a_team_while_that_is_taken_away_keeps_it(
     def late(*args: Any, **options: Any) -> Any:
         told = Terms(team="ops")
         house.ledger.change_key(
-            "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), None)
+            "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), Config())
         )
         return publish(*args, **options)
 
@@ -150,3 +155,67 @@ def test_a_key_that_comes_into_a_team_while_that_is_taken_away_keeps_it(
     found = house.ledger.snapshot()
     assert found is not None
     assert (found.plan.number, set(found.plan.teams)) == (plan.number, {"ops", "dev"})
+
+
+POLICIES = """
+[policies.strict]
+pii = { action = "block" }
+[policies.words.custom.codename]
+action = "mask"
+words = ["Blue Heron"]
+"""
+
+
+def test_policies_bind_by_key_and_by_team(house: House) -> None:
+    """Both at once, one that both name once; what the configuration says of the key goes before what it was
+    made for, and is taken back. The plan has what they say, by name."""
+    teams = f"{LOCAL}{POLICIES}[teams.ops]\n"
+    plan = house.apply(f'{teams}policy = "words"\n[keys.team-a]\nteam = "ops"\npolicy = "strict"\n')
+    assert key(house).policies == ("strict", "words")
+    assert set(plan.policies) == {"strict", "words"}
+    assert dict(plan.policies["strict"].pii)["email"] == "block"
+    assert plan.teams == {"ops": Allowance()}  # what all of them have together, and no more
+    house.apply(f'{teams}policy = "words"\n[keys.team-a]\nteam = "ops"\npolicy = "words"\n')
+    assert key(house).policies == ("words",)
+    told = Terms(policy="strict")
+    config = parse_config(teams, source="")
+    house.ledger.change_key(
+        "team-a", lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), config)
+    )
+    assert key(house).policies == ("strict",)
+    house.apply(f'{teams}[keys.team-a]\npolicy = "words"\n')
+    assert key(house).policies == ("words",)
+    house.apply(f'{teams}policy = "words"\n')
+    assert key(house).policies == ("strict",)
+    assert own_policy(key(house), config) == "strict"
+    revision = house.ledger.revision()
+    house.apply(f'{teams.replace("block", "mask")}policy = "words"\n')
+    assert house.ledger.revision() == revision + 1  # what it says is in the plan: no key changes
+    snapshot = house.ledger.snapshot()
+    assert snapshot is not None
+    assert dict(snapshot.plan.policies["strict"].pii)["email"] == "mask"
+
+
+def test_a_policy_that_a_key_names_is_not_taken_away(house: House) -> None:
+    """Its calls would pass unread: be it said of the key in the file, with the line, or when it was made.
+    Once the key is revoked it may go."""
+    named = f'{LOCAL}{POLICIES}[keys.team-a]\npolicy = "strict"\n'
+    house.apply(named)
+    line = named[: named.index("policy =")].count("\n") + 1 - POLICIES.count("\n")
+    with pytest.raises(ConfigError, match=f':{line}: keys.team-a.policy: there is no policy "strict"; there'):
+        house.apply(named.replace(POLICIES, ""))
+    house.apply(LOCAL + POLICIES)
+    config, told = parse_config(LOCAL + POLICIES, source=""), Terms(policy="strict")
+    house.ledger.change_key(
+        "team-a",
+        lambda was: bound(with_terms(living(was, "team-a"), told, now=NOW), config),
+    )
+    with pytest.raises(ConfigError) as refused:
+        house.apply(f"{LOCAL}{POLICIES}".replace("strict", "stricter"))
+    assert str(refused.value).endswith(
+        "key 'team-a' is under 'strict', and there is no [policies.strict]; did you mean \"stricter\"? "
+        "Keep it, or first `airboss keys set team-a --policy none`"
+    )
+    assert "strict" in house.ledger.config()  # type: ignore[operator]  # there is one
+    house.ledger.change_key("team-a", lambda was: revoked(was, "team-a", now=NOW))
+    house.apply(LOCAL)

@@ -29,6 +29,7 @@ class Shadowed:
         self.clock.at = START + timedelta(minutes=1)
         self.shadows = {"assistant": ShadowConfig(sample=1.0, per_minute=6_000)}
         self.asked: list[tuple[str, dict[str, Any], str]] = []
+        self.keys: set[str] = set()
         self.fails = False
         self.forgotten: set[str] = set()
         self.moved = 0
@@ -45,8 +46,9 @@ class Shadowed:
         )
         self.run()
 
-    async def again(self, path: str, body: bytes, of: str) -> str | None:
+    async def again(self, path: str, body: bytes, of: str, key: str) -> str | None:
         """As the gateway, which may be away."""
+        self.keys.add(key)
         self.asked.append((path, json.loads(body), of))
         return "nobody is there" if self.fails else None
 
@@ -94,6 +96,7 @@ def test_each_answered_call_is_asked_again_once(shadowed: Shadowed) -> None:
     assert [of for _, _, of in shadowed.asked] == [call_id(number) for number in range(1, 20)]
     path, body, _ = shadowed.asked[0]
     assert (path, body) == ("/chat/completions", {**ASKED, "model": "assistant", "user": "ann"})
+    assert shadowed.keys == {"team-a"}  # whose policies bind these too
     shadowed.restart()
     assert len(shadowed.asked) == 19
     shadowed.calls(20)

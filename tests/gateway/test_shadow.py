@@ -16,6 +16,8 @@ from airboss.domain.plan import Served
 from airboss.domain.ports import ApiKey
 from airboss.domain.release import ModelVersion, Release
 from airboss.governance.keys import hash_key
+from airboss.governance.policies import policy_of
+from airboss.providers.fake_faults import Behaviour
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
@@ -43,14 +45,22 @@ def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[Gateway]:
     plain = deployment(provider.url, name="plain", aliases=())
     shadow = Served(release=NEXT, target=plain.target)
     served = msgspec.structs.replace(plain, name="support", shadow=shadow)
-    with Gateway(tmp_path / "gateway", served, plain, keys=keys) as running:
+    strict = ApiKey(name="a b", sha256=hash_key("ab_s"), created_at=now, policies=("strict",))
+    gone = msgspec.structs.replace(strict, name="gone", revoked_at=now)
+    policies = {"strict": policy_of("mask", ("email",))}
+    with Gateway(
+        tmp_path / "gateway", served, plain, keys=(*keys, strict, gone), policies=policies
+    ) as running:
         yield running
 
 
-def ask(gateway: Gateway, *, key: str = OWN, model: str = "support") -> httpx2.Response:
+def ask(
+    gateway: Gateway, *, key: str = OWN, model: str = "support", content: str = "hi", of_key: str = ""
+) -> httpx2.Response:
     """One call that asks another again."""
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "metadata": {"team": "a"}}
+    body = {"model": model, "messages": [{"role": "user", "content": content}], "metadata": {"team": "a"}}
     headers = {"authorization": f"Bearer {key}", "x-airboss-shadow-of": OF}
+    headers |= {"x-airboss-key": quote(of_key)} if of_key else {}
     return httpx2.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=30.0)
 
 
@@ -75,6 +85,23 @@ def test_an_apps_call_is_not(gateway: Gateway) -> None:
     assert (answer.status_code, answer.headers["x-airboss-arm"]) == (200, "stable")
     opened, _ = gateway.frames()
     assert opened[answer.headers["x-request-id"]]["tags"] == {"team": "a"}
+
+
+def test_the_policies_of_the_callers_key_bind_it_too(gateway: Gateway, provider: FakeProvider) -> None:
+    """What a shadow says of a call stands in a record as what the caller got does. Where that key is gone
+    nothing is asked, and an app cannot come under another key's."""
+    mail = "jane.doe@example.com"
+    provider.script(*[Behaviour(echo=True)] * 4)
+    for of_key, key, seen in (("a b", OWN, False), ("app", OWN, True), ("", OWN, True), ("a b", KEY, True)):
+        answer = ask(gateway, content=mail, of_key=of_key, key=key)
+        assert answer.status_code == 200, answer.text
+        record_id = answer.headers["x-request-id"]
+        written = json.dumps(
+            [gateway.frames()[0][record_id]["request"], gateway.closed(record_id)["response"]]
+        )
+        assert (mail in written, mail in provider.last().body) == (seen, seen), (of_key, key)
+    for of_key in ("gone", "nobody"):
+        assert ask(gateway, of_key=of_key).json()["error"]["code"] == "key_not_found"
 
 
 def test_our_own_call_tells_whose_words_it_has(gateway: Gateway, provider: FakeProvider) -> None:

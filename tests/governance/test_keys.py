@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airboss.config import Config
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Limits
 from airboss.domain.ports import ApiKey
@@ -113,7 +114,7 @@ def test_a_key_made_again_has_none_of_its_old_terms() -> None:
     """A revoked key's name may be given to a new one; a living one's may not."""
     old = made(None, "a", "x", terms=Terms(limits=Limits(concurrency=1), priority="low"), now=NOW)
     new = made(revoked(old, "a", now=NOW), "a", "y", terms=Terms(), now=NOW)
-    assert (bound(new, None).limits, bound(new, None).priority) == (None, "normal")
+    assert (bound(new, Config()).limits, bound(new, Config()).priority) == (None, "normal")
     assert old.owner is None
     assert new.owner not in {None, "a"}  # nor what was kept for the old one
     with pytest.raises(WrongCall, match="there is a key 'a' already"):

@@ -151,6 +151,23 @@ def test_a_policy_of_what_answers_is_one_of_the_deployment() -> None:
     assert screened(served("a", None, mask, None)).state == "not evidenced"
 
 
+def test_policies_of_keys_are_evidence() -> None:
+    """With whose calls they bind; a policy that no key in force names is none."""
+    policies = {"strict": policy_of("block", ("card",)), "spare": policy_of("mask", None)}
+    made = msgspec.structs.replace(plan(served("a")), policies=policies)
+    many = [key(f"k{number:02}", policies=("strict",)) for number in range(22)]
+    row = said(plan=made, keys=(key("free"), *many[:2]))["GDPR Art. 25, 32"]
+    assert [each.what for each in row.evidence] == [
+        "calls with these keys are under policy strict (block card), whatever they call: k00, k01"
+    ]
+    assert row.note == "without a policy: a"
+    found = said(plan=made, keys=tuple(many))["OWASP LLM 2026 02"].evidence[0].what
+    assert found.endswith("k18, k19 and 2 more")
+    assert said(plan=made, keys=(key("free"),))["GDPR Art. 25, 32"].note == (
+        "no deployment and no key is under a policy"
+    )
+
+
 def test_keys_of_the_console_call_no_models() -> None:
     """They are counted apart; that they may call no deployment narrows nothing."""
     keys = (key("a"), key("b", deployments=("support",)), key("vera", role="viewer", deployments=()))

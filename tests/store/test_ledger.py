@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from airboss.domain.plan import Allowance, Budget, Canary, Named, Preview, Served, ServingPlan
 from airboss.domain.ports import ApiKey
+from airboss.governance.policies import policy_of
 from airboss.store.ledger import UNSENT, SqlLedger
 from airboss.store.ledger_tables import keys, plans
 from tests.store.ledgers import NOW, deployment, key, plan, replica
@@ -131,6 +132,25 @@ def test_a_key_for_some_addresses_is_unknown_to_who_knows_no_addresses(address: 
     assert ledger.all_keys() == (bound,)
     put_key(ledger, plain)
     assert ledger.all_keys() == (plain,)
+    ledger.close()
+
+
+def test_a_key_under_a_policy_is_unknown_to_who_knows_no_policies_of_keys(address: str) -> None:
+    """A gateway of an earlier version reads the same row, and would let its calls pass unread."""
+    ledger = Rows(address)
+    ledger.publish("text", msgspec.structs.replace(plan(), policies={"strict": policy_of("mask", None)}))
+    plain = msgspec.structs.replace(key("app"), previous_sha256="cd" * 32, previous_until=NOW)
+    bound = msgspec.structs.replace(plain, policies=("strict",), given_policy="strict")
+    for each in (bound, msgspec.structs.replace(bound, sources=("10.0.0.0/8",))):
+        put_key(ledger, each)
+        snapshot = ledger.snapshot()
+        assert snapshot is not None
+        assert (ledger.all_keys(), snapshot.keys) == ((each,), (each,))
+        assert snapshot.plan.policies == {"strict": policy_of("mask", None)}
+        seen = msgspec.json.decode(ledger.text(), type=ApiKey)
+        assert not {plain.sha256, plain.previous_sha256} & {seen.sha256, seen.previous_sha256}
+    put_key(ledger, msgspec.structs.replace(bound, policies=()))
+    assert plain.sha256 in ledger.text()
     ledger.close()
 
 

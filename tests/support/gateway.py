@@ -21,7 +21,7 @@ import msgspec
 from airboss.domain.plan import DeploymentPlan, Price, Retry, ServingPlan, Target, Timeouts
 from airboss.domain.ports import ApiKey, Snapshot
 from airboss.domain.record import ClosedCall
-from airboss.domain.release import ModelVersion, Release
+from airboss.domain.release import ModelVersion, Policy, Release
 from airboss.governance.keys import hash_key
 from airboss.telemetry.frames import FrameKind, read_frames
 from tests.support.wait import until
@@ -100,6 +100,7 @@ class Gateway:
         root: Path,
         *deployments: DeploymentPlan,
         keys: tuple[ApiKey, ...] | None = None,
+        policies: dict[str, Policy] | None = None,
         bodies: bool = True,
         body_bytes_max: int = 32 * 1024 * 1024,
         process: str = "tests.support.gateway_process",
@@ -109,6 +110,7 @@ class Gateway:
         self._process_module = process
         self._options = options
         self.keys = keys or (ApiKey(name="app", sha256=hash_key(KEY), created_at=datetime.now(UTC)),)
+        self.policies = policies or {}
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
         self._revision = 0
@@ -142,7 +144,11 @@ class Gateway:
         self._revision += 1
         now = datetime.now(UTC)
         plan = ServingPlan(
-            number=self._revision, created_at=now, deployments=deployments, bodies=self._bodies
+            number=self._revision,
+            created_at=now,
+            deployments=deployments,
+            bodies=self._bodies,
+            policies=self.policies,
         )
         path = self._root / "snapshot.json"
         temporary = path.with_suffix(".tmp")

@@ -25,6 +25,7 @@ def terms(
     per: str | None,
     team: str | None,
     priority: str | None,
+    policy: str | None,
     expires: str | None,
     role: str | None,
     sources: str | None,
@@ -39,8 +40,8 @@ def terms(
         body["each_user"] = each_user_from(each_user, held)
     if budget is not None or per is not None:
         body["budget"] = budget_from(budget, per, held)
-    if team is not None:
-        body["team"] = None if team == "none" else team
+    named_one = {"team": team, "policy": policy}
+    body |= {what: None if said == "none" else said for what, said in named_one.items() if said is not None}
     if priority is not None:
         body["priority"] = one_of(priority, get_args(Priority), "--priority")
     if expires is not None:

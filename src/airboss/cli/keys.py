@@ -44,6 +44,10 @@ TeamOption = Annotated[
 PriorityOption = Annotated[
     str | None, typer.Option(help="Who goes first where calls wait: `high`, `normal` or `low`.")
 ]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(help="What screens its calls beside what is called: a policy's name, or `none`."),
+]
 ExpiresOption = Annotated[
     str | None, typer.Option(help="When it ends: in 12h, 30d, or at 2026-12-31T23:59Z; or `never`.")
 ]
@@ -80,6 +84,7 @@ def create(
     user_per: UserPerOption = None,
     team: TeamOption = None,
     priority: PriorityOption = None,
+    policy: PolicyOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
     sources: SourcesOption = None,
@@ -110,6 +115,7 @@ def create(
         per=per,
         team=team,
         priority=priority,
+        policy=policy,
         expires=expires,
         role=role,
         sources=sources,
@@ -139,6 +145,7 @@ def set_terms(
     user_per: UserPerOption = None,
     team: TeamOption = None,
     priority: PriorityOption = None,
+    policy: PolicyOption = None,
     expires: ExpiresOption = None,
     role: RoleOption = None,
     sources: SourcesOption = None,
@@ -170,6 +177,7 @@ def set_terms(
             per=per,
             team=team,
             priority=priority,
+            policy=policy,
             expires=expires,
             role=role,
             sources=sources,
@@ -211,6 +219,9 @@ def show(found: list[dict[str, Any]]) -> None:
         state = each["state"] + (" (Airboss's own)" if each["internal"] else "")
         if each.get("team"):
             state += f", in team {each['team']['name']}"
+        policies = (each.get("policy"), (each.get("team") or {}).get("policy"))
+        if any(policies):
+            state += f", under {' and '.join(dict.fromkeys(filter(None, policies)))}"
         if each["priority"] != "normal":
             state += f", {each['priority']} priority"
         if each["expires_at"] and each["state"] == "active":

@@ -40,6 +40,12 @@ def list_policies(
 ) -> None:
     """List the policies, what they do, and what they bind."""
     said = _configuration(config, data_dir, url)
+    keys = {key: it.policy for key, it in said.keys.items()}
+    if config is None:
+        with reach(data_dir, url) as api:  # they may have been made under one
+            keys |= {
+                k["name"]: k["policy"] for k in api.get("/api/v1/keys")["keys"] if k["state"] != "revoked"
+            }
     rows: list[dict[str, Any]] = [
         {
             "name": name,
@@ -48,6 +54,8 @@ def list_policies(
             "custom": {kind: own.action for kind, own in sorted(each.custom.items())},
             "releases": [release for release, it in said.releases.items() if it.policy == name],
             "deployments": [served for served, it in said.deployments.items() if it.policy == name],
+            "keys": [key for key, policy in keys.items() if policy == name],
+            "teams": [team for team, it in said.teams.items() if it.policy == name],
         }
         for name, each in said.policies.items()
     ]
@@ -57,10 +65,10 @@ def list_policies(
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
-    table = table_of("policy", "action", "kinds", "custom", "releases", "deployments")
+    table = table_of("policy", "action", "kinds", "custom", "releases", "deployments", "keys", "teams")
     for row in rows:
         custom = [f"{kind}: {action}" for kind, action in row["custom"].items()]
-        lists = (row["kinds"], custom, row["releases"], row["deployments"])
+        lists = (row["kinds"], custom, *(row[each] for each in ("releases", "deployments", "keys", "teams")))
         shown = (escape(", ".join(each) or "-") for each in lists)
         table.add_row(escape(row["name"]), row["action"] or "-", *shown)
     console().print(

@@ -381,7 +381,7 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
         with_terms,
     )
 
-    named = parse_config(ledger.config() or "", source="the configuration in force").keys.get(STARTER_KEY)
+    config = parse_config(ledger.config() or "", source="the configuration in force")
     admin = preset_admin_key(data)
     api = data.secret("api_key", preset_key(API_KEY_ENV))
     if api.value == admin.value:
@@ -395,7 +395,7 @@ def starter_keys(ledger: Ledger, data: DataDir, places: fleet.Places) -> Ready:
             return before
         made = ApiKey(name=STARTER_KEY, sha256=hash_key(api.value), created_at=datetime.now(UTC))
         terms = Terms() if before is None else terms_of(before)  # another preset secret changes nothing else
-        return bound(with_terms(followed(before, made), terms, now=made.created_at), named)
+        return bound(with_terms(followed(before, made), terms, now=made.created_at), config)
 
     with open_audit(data) as audit:
         held = ledger_notes(ledger, audit).change_key(STARTER_KEY, starter, action="keys.start")

@@ -195,11 +195,11 @@ class Asking:
 
         caller: HttpCaller | None = None
 
-        async def again(path: str, body: bytes, of: str) -> str | None:
+        async def again(path: str, body: bytes, of: str, key: str) -> str | None:
             nonlocal caller
             if caller is None:  # by now the gateway's address is known
                 caller = await asyncio.to_thread(evals.caller, self._ledger, self._data)
-            return await caller.again(path, body, of=of)
+            return await caller.again(path, body, of=of, key=key)
 
         try:
             await Shadowing(

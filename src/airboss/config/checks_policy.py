@@ -38,8 +38,8 @@ def check_policies(config: Config, wrong: Wrong) -> None:
         elif not policy.custom:
             raise wrong(path, f"[{dotted(path)}] looks for nothing; give it pii = {{ action = … }} or custom")
         _check_custom((*path, "custom"), policy, wrong)
-    for table, entries in (("releases", config.releases), ("deployments", config.deployments)):
-        for name, entry in entries.items():
+    for table in ("releases", "deployments", "keys", "teams"):
+        for name, entry in getattr(config, table).items():
             if entry.policy is not None:
                 check_known((table, name, "policy"), entry.policy, config.policies, "policy", wrong)
 

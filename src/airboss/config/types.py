@@ -24,8 +24,7 @@ from airboss.domain.release import Example, Params, PiiAction, PromptForm, Provi
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of a provider's `targets`: an address, a key or both, and its share of the calls. What is left out
-    is as the provider says."""
+    """One of a provider's `targets`: an address, a key or both, else the provider's; its share of calls."""
 
     base_url: str | None = None
     api_key: str | None = None
@@ -43,8 +42,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     values, or references as `api_key` is one. `targets` are several places or keys that
     share the calls; with `affinity` those that begin alike go to the same one. `models` are served under
     their own names, without tables of their own (`config.listed`); with `"*"` they are all that the provider
-    listed when it was applied, which Airboss writes down as `models_found`.
-    """
+    listed when it was applied, which Airboss writes down as `models_found`."""
 
     kind: ProviderKind
     base_url: str | None = None
@@ -67,8 +65,7 @@ class ReleaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     turns, and `form` says where both go. In a file the two may name files beside it; what is applied has
     their content (`config.inline`). `params` fill what a request leaves open, `params_force` replace what it
     says; both by OpenAI's names. `fallbacks` are models that are asked in their order where `model` fails;
-    `fallbacks_when_filtered`: also where the provider's own filter refuses the call.
-    """
+    `fallbacks_when_filtered`: also where the provider's own filter refuses the call."""
 
     model: str
     prompt: str | None = None
@@ -97,7 +94,7 @@ class CustomConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[policies.NAME]`: what releases and deployments bind calls to; `custom` are kinds of one's own."""
+    """`[policies.NAME]`: what others bind calls to; `custom` are kinds of one's own."""
 
     pii: PiiConfig | None = None
     custom: dict[str, CustomConfig] = {}
@@ -199,14 +196,14 @@ Role = Literal["viewer", "reader", "operator", "admin"]
 NO_PERSON = frozenset({"airboss", "console", "default", "local"})
 """Names that mean no person in the audit log, or that a key without a role has."""
 
-CALLS_ONLY = ("deployments", "limits", "budget", "each_user", "team", "priority")
+CALLS_ONLY = ("deployments", "limits", "budget", "each_user", "team", "priority", "policy")
 """Settings of a key that are about calls of models, which one with a role makes none of."""
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[keys.NAME]`: what a data-plane key may use, how much of it at once, for how much money, how much
-    each of its users may have, whose team's it is, and how soon where calls wait; or the `role` of a console
-    key. What is None is as the key was made: else every deployment, no limits, and no team."""
+    each of its users may have, whose team's it is, how soon where calls wait, and which policy binds them; or
+    the `role` of a console key. What is None is as the key was made: else every deployment, and no limits."""
 
     deployments: tuple[str, ...] | None = None
     limits: Limits | None = None
@@ -214,7 +211,14 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     each_user: Allowance | None = None
     team: str | None = None
     priority: Priority | None = None
+    policy: str | None = None
     role: Role | None = None
+
+
+class TeamConfig(Allowance, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[teams.NAME]`: what its keys may have together, and which policy binds the calls of each."""
+
+    policy: str | None = None
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -253,8 +257,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ReplicasConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[replicas]`: where engines run. `address` and `url` are of `host = "ray"` only.
 
-    `drain_s` is how long an engine that is taken out may go on with the calls it has.
-    """
+    `drain_s` is how long an engine that is taken out may go on with the calls it has."""
 
     host: Literal["local", "ray"] = "local"
     drain_s: float = 600.0
@@ -429,7 +432,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deployments: dict[str, DeploymentConfig] = {}
     policies: dict[str, PolicyConfig] = {}
     keys: dict[str, KeyConfig] = {}
-    teams: dict[str, Allowance] = {}
+    teams: dict[str, TeamConfig] = {}
     tags: dict[str, TagConfig] = {}
     alarms: dict[str, AlarmConfig] = {}
     notifiers: dict[str, NotifierConfig] = {}

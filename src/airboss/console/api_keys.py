@@ -12,15 +12,13 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from airboss.config.types import Config, Role
+from airboss.config.types import Config
 from airboss.console.desk import Desk
 from airboss.console.key_terms import (
-    BudgetAsked,
-    EachUserAsked,
-    LimitsAsked,
-    Moment,
+    KeyChange,
+    NewKey,
     check_terms,
     configured,
     settings_in,
@@ -36,6 +34,7 @@ from airboss.governance.keys import (
     living,
     made,
     new_key,
+    own_policy,
     revoked,
     rotated,
     terms_of,
@@ -85,6 +84,7 @@ class TeamShown(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     limits: tuple[LimitShown, ...] = ()
     budget: BudgetShown | None = None
+    policy: str | None = None
 
 
 class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,8 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     `each_user` is what each of its users may have. `configured` are the settings that stand in `[keys.NAME]`,
     and are changed there. A key with a `role` opens the console, and calls nothing. `unpriced` are
     deployments that refuse its calls, for it or its team has a budget, and nobody knows what their model
-    costs. `sources` are the networks that it is good from; None: from everywhere."""
+    costs. `sources` are the networks that it is good from; None: from everywhere. `policy` binds its calls,
+    beside its team's and those of what it calls."""
 
     name: str
     state: Literal["active", "expired", "revoked"]
@@ -112,43 +113,13 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
     role: str | None = None
     sources: tuple[str, ...] | None = None
     unpriced: tuple[str, ...] = ()
+    policy: str | None = None
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """Every key, by name."""
 
     keys: tuple[KeyShown, ...]
-
-
-class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest. With
-    a `role` it opens the console instead, and only `expires_at` can be given beside it. `sources`: addresses
-    and networks that it is good from; None: from everywhere."""
-
-    name: str
-    deployments: tuple[str, ...] | None = None
-    limits: LimitsAsked | None = None
-    budget: BudgetAsked | None = None
-    each_user: EachUserAsked | None = None
-    team: str | None = None
-    priority: Priority = "normal"
-    expires_at: Moment | None = None
-    role: Role | None = None
-    sources: tuple[str, ...] | None = None
-
-
-class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What to change of a key; null takes a setting away, and what is left out stays."""
-
-    deployments: tuple[str, ...] | UnsetType | None = UNSET
-    limits: LimitsAsked | UnsetType | None = UNSET
-    budget: BudgetAsked | UnsetType | None = UNSET
-    each_user: EachUserAsked | UnsetType | None = UNSET
-    team: str | UnsetType | None = UNSET
-    priority: Priority | UnsetType = UNSET
-    expires_at: Moment | UnsetType | None = UNSET
-    role: Role | UnsetType = UNSET
-    sources: tuple[str, ...] | UnsetType | None = UNSET
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,6 +156,7 @@ def keys_shown(desk: Desk, now: datetime) -> tuple[KeyShown, ...]:
             budget=budget_shown((key.name,), key.budget, spent, now),
             team=teams.get(key.team) if key.team is not None else None,
             configured=settings_in(config.keys.get(key.name)),
+            policy=own_policy(key, config) if key.role is None else None,
             unpriced=unpriced(key, served.plan) if served is not None else (),
         )
         for key in keys
@@ -209,6 +181,7 @@ def teams_of(
             name=name,
             limits=limits_shown("team", name, team.limits, uses),
             budget=budget_shown(of_team.get(name, ()), team.budget, spent, now),
+            policy=team.policy,
         )
         for name, team in config.teams.items()
     }
@@ -321,6 +294,7 @@ def create_key(desk: Desk, call: Call) -> Secret:
         expires_at=asked.expires_at,
         role=asked.role,
         sources=read_sources(asked.sources) if asked.sources is not None else None,
+        policy=asked.policy,
     )
     secret = new_key()
 
@@ -331,7 +305,7 @@ def create_key(desk: Desk, call: Call) -> Secret:
             given = msgspec.structs.replace(terms, role=named.role)
         check_terms(desk, given, asked.name, config)
         hands = call.caller.hands
-        return bound(made(before, asked.name, secret, terms=given, now=call.now, hands=hands), named)
+        return bound(made(before, asked.name, secret, terms=given, now=call.now, hands=hands), config)
 
     key = _change(desk, call, "keys.create", asked.name, make, tell=noted)
     return Secret(name=key.name, key=secret, deployments=key.deployments, role=key.role)
@@ -372,7 +346,8 @@ def set_key(desk: Desk, call: Call) -> KeyShown:
         if said.role is not None:
             key = with_role(key, said.role)
         check_terms(desk, msgspec.structs.replace(said, role=key.role), name, config)
-        return bound(with_terms(key, msgspec.structs.replace(terms_of(key), **changes), now=call.now), named)
+        terms = msgspec.structs.replace(terms_of(key), **changes)
+        return bound(with_terms(key, terms, now=call.now), config)
 
     _change(desk, call, "keys.set", name, change, tell=noted)
     return next(each for each in keys_shown(desk, call.now) if each.name == name)

@@ -1,13 +1,15 @@
-"""What applying a configuration would do to those who call: in words, by deployment. Pure."""
+"""What applying a configuration would do to those who call: in words, by deployment and by key. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
 from airboss.config import Config
+from airboss.domain.ports import ApiKey
+from airboss.governance.keys import bound
 from airboss.releases.build import build_releases
 
 Look = Literal["ok", "warn", "bad"]
@@ -20,6 +22,14 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     look: Look
     calls: int | None
+
+
+class Screened(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that is not under the policies that it was."""
+
+    name: str
+    words: str
+    look: Look
 
 
 def touched(before: Config, after: Config, calls: Mapping[str, int] | None) -> tuple[Touched, ...]:
@@ -41,6 +51,27 @@ def touched(before: Config, after: Config, calls: Mapping[str, int] | None) -> t
         if said is not None:
             made = calls.get(name, 0) if calls is not None else None
             found.append(Touched(name=name, words=said[0], look=said[1], calls=made))
+    return tuple(found)
+
+
+def screened_otherwise(before: Config, after: Config, keys: Iterable[ApiKey]) -> tuple[Screened, ...]:
+    """Every key whose own policies, or its team's, applying `after` changes, in their order."""
+    found = []
+    for key in keys:
+        if key.role is not None or key.revoked_at is not None:
+            continue
+        old, new = (
+            {name: config.policies.get(name) for name in bound(key, config).policies}
+            for config in (before, after)
+        )
+        if old == new:
+            continue
+        if new:
+            words = f"is screened by {' and '.join(new)}, whatever it calls, at once"
+            found.append(Screened(name=key.name, words=words, look="ok"))
+        else:
+            words = "is screened by nothing but the policies of what it calls, at once"
+            found.append(Screened(name=key.name, words=words, look="warn"))
     return tuple(found)
 
 

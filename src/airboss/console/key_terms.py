@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airboss.config import Config, KeyConfig, parse_config
 from airboss.config.checks_limits import check_budget, check_each_user, check_limit
-from airboss.config.types import CALLS_ONLY
+from airboss.config.types import CALLS_ONLY, Role
 from airboss.config.wording import nearest
 from airboss.console.desk import Desk
 from airboss.domain.errors import ConfigError, InvalidRequest, WrongCall
-from airboss.domain.plan import Allowance, Budget, Limits
+from airboss.domain.plan import Allowance, Budget, Limits, Priority
 from airboss.governance.keys import Terms
 
 SETTINGS = (*CALLS_ONLY, "role")
@@ -37,6 +38,39 @@ class EachUserAsked(Allowance, frozen=True, kw_only=True, forbid_unknown_fields=
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone."""
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest. With
+    a `role` it opens the console instead, and only `expires_at` can be given beside it. `sources`: addresses
+    and networks that it is good from; None: from everywhere."""
+
+    name: str
+    deployments: tuple[str, ...] | None = None
+    limits: LimitsAsked | None = None
+    budget: BudgetAsked | None = None
+    each_user: EachUserAsked | None = None
+    team: str | None = None
+    priority: Priority = "normal"
+    policy: str | None = None
+    expires_at: Moment | None = None
+    role: Role | None = None
+    sources: tuple[str, ...] | None = None
+
+
+class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of a key; null takes a setting away, and what is left out stays."""
+
+    deployments: tuple[str, ...] | UnsetType | None = UNSET
+    limits: LimitsAsked | UnsetType | None = UNSET
+    budget: BudgetAsked | UnsetType | None = UNSET
+    each_user: EachUserAsked | UnsetType | None = UNSET
+    team: str | UnsetType | None = UNSET
+    priority: Priority | UnsetType = UNSET
+    policy: str | UnsetType | None = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
+    role: Role | UnsetType = UNSET
+    sources: tuple[str, ...] | UnsetType | None = UNSET
 
 
 def configured(desk: Desk) -> Config:
@@ -70,7 +104,11 @@ def check_terms(desk: Desk, terms: Terms, name: str, config: Config) -> None:
             f"there is no team {terms.team[:80]!r} in the configuration; "
             f"{nearest(terms.team[:80], config.teams)}"
         )
-
+    if terms.policy is not None and terms.policy not in config.policies:
+        raise WrongCall(
+            f"there is no policy {terms.policy[:80]!r} in the configuration; "
+            f"{nearest(terms.policy[:80], config.policies)}"
+        )
     try:
         if terms.limits is not None:
             check_limit(("limits",), terms.limits, _wrong)

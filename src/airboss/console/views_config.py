@@ -14,7 +14,7 @@ import msgspec
 from airboss.config import Config, parse_config, warnings_of
 from airboss.console import api_audit, api_config, api_keys
 from airboss.console.changes import difference
-from airboss.console.config_story import Touched, touched
+from airboss.console.config_story import Screened, Touched, screened_otherwise, touched
 from airboss.console.desk import Desk
 from airboss.console.difference import Shown, shown
 from airboss.console.listing import listing
@@ -46,6 +46,8 @@ LINE_CHARS_MAX = 200
 ROWS_MIN, ROWS_MAX = 12, 34
 CHANGES_MAX = 200
 """So many settings that change are shown one by one."""
+KEYS_MAX = 20
+"""So many keys that are screened otherwise are named."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +70,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """What the text would change: `total` settings, and the first of them. `same`: it is the very text in
-    force. `admins` is what of it is for an admin, where the caller is none."""
+    force. `admins` is what of it is for an admin, where the caller is none. Of keys that it has `screened`
+    otherwise the first, `keys` in all."""
 
     changes: tuple[Shown, ...]
     total: int
     warnings: tuple[str, ...]
     touched: tuple[Touched, ...]
+    screened: tuple[Screened, ...]
+    keys: int
     same: bool
     admins: str | None
 
@@ -240,11 +245,14 @@ def compared(desk: Desk, form: Form, text: str) -> Compared:
     """What a text would change. Raises InvalidRequest where it is wrong."""
     found = api_config.diff(desk, form.call({"config": text, "source": SOURCE}))
     before, after = api_config.parsed(desk.ledger.config()), api_config.parsed(text)
+    screened = screened_otherwise(before, after, desk.ledger.all_keys())
     return Compared(
         changes=shown(found.changes[:CHANGES_MAX]),
         total=len(found.changes),
         warnings=found.warnings,
         touched=touched(before, after, calls_of_a_day(desk, form.now)),
+        screened=screened[:KEYS_MAX],
+        keys=len(screened),
         same=text == desk.ledger.config(),
         admins=None if form.caller.may("admin") else only_admins(before, after),
     )

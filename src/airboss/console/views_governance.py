@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from urllib.parse import quote
 
@@ -15,10 +15,12 @@ from airboss.console.desk import Desk
 from airboss.console.named import is_digest
 from airboss.console.page import Page, View, asking, current_plan
 from airboss.console.render import Visit
+from airboss.domain.ports import ApiKey
 from airboss.domain.release import CustomKind, PiiAction
 from airboss.governance.audit_verify import Verdict
 from airboss.governance.audit_words import fields
 from airboss.governance.checkpoint import is_signed
+from airboss.governance.keys import own_policy
 from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
 
@@ -54,6 +56,8 @@ class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[str, ...]
     releases: tuple[str, ...]
     deployments: tuple[str, ...]
+    keys: tuple[str, ...]
+    teams: tuple[str, ...]
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +75,14 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 def policies(desk: Desk, seen: Visit) -> View:
     """The policies of the configuration in force. What must not pass is words, too: viewers see how many."""
     config = parse_config(desk.ledger.config() or "", source="the configuration in force")
+    words, keys = seen.caller.may("reader"), desk.ledger.all_keys()
     return View(
         "policies.html",
-        policies=[policy(config, name, words=seen.caller.may("reader")) for name in sorted(config.policies)],
+        policies=[policy(config, name, words=words, keys=keys) for name in sorted(config.policies)],
     )
 
 
-def policy(config: Config, name: str, *, words: bool) -> PolicyShown:
+def policy(config: Config, name: str, *, words: bool, keys: Iterable[ApiKey]) -> PolicyShown:
     """One policy, with its kinds in the order of all, and who names it."""
     said = config.policies[name]
     kinds = () if said.pii is None else said.pii.kinds or KINDS
@@ -94,6 +99,8 @@ def policy(config: Config, name: str, *, words: bool) -> PolicyShown:
         others=tuple(each for each in ALL if each not in kinds),
         releases=tuple(sorted(each for each, made in config.releases.items() if made.policy == name)),
         deployments=tuple(sorted(each for each, made in config.deployments.items() if made.policy == name)),
+        keys=tuple(key.name for key in keys if key.revoked_at is None and own_policy(key, config) == name),
+        teams=tuple(sorted(each for each, made in config.teams.items() if made.policy == name)),
     )
 
 

@@ -156,6 +156,7 @@ def choices(desk: Desk) -> dict[str, Any]:
         "expiries": EXPIRIES,
         "roles": MAY,
         "team_names": sorted(plan.teams) if plan is not None else [],
+        "policy_names": sorted(plan.policies) if plan is not None else [],
     }
 
 
@@ -209,7 +210,7 @@ def terms(form: Form) -> dict[str, Any]:
         "limits": limits if any(each is not None for each in limits.values()) else None,
         "budget": {"usd": usd, "per": form.text("per") or "month"} if usd else None,
         "each_user": each_user or None,
-        **({"team": form.text("team") or None} if "team" in form.fields else {}),
+        **{name: form.text(name) or None for name in ("team", "policy") if name in form.fields},
         "priority": form.text("priority") or "normal",
         **(
             {"sources": form.text("sources").replace(",", " ").split() or None}

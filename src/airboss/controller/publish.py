@@ -314,7 +314,7 @@ def _bind_keys(ledger: Ledger, config: Config, source: str, by: LedgerNotes | Le
 
     def change(key: ApiKey | None) -> ApiKey:
         assert key is not None  # keys are never deleted
-        return _in_team(bound(key, config.keys.get(key.name)), config, source)
+        return _has_all(bound(key, config), config, source)
 
     for key in ledger.all_keys():
         by.change_key(key.name, change)
@@ -322,7 +322,8 @@ def _bind_keys(ledger: Ledger, config: Config, source: str, by: LedgerNotes | Le
 
 def _check_keys(ledger: Ledger, config: Config, text: str, source: str) -> None:
     """A key that calls models is not made one of the console: what has its secret was given it for something
-    else. Nor is one left in a team that is gone: nothing would limit it as that did. Raises ConfigError."""
+    else. Nor is one left in a team or under a policy that is gone: nothing would bind it as that did. Raises
+    ConfigError."""
     roles = {name: key.role for name, key in config.keys.items() if key.role is not None}
     for key in ledger.all_keys() if roles else ():
         if key.role is None and key.revoked_at is None and key.name in roles:
@@ -332,10 +333,18 @@ def _check_keys(ledger: Ledger, config: Config, text: str, source: str) -> None:
                 f"no role; `airboss keys revoke {key.name}` and make it anew, or use another name"
             )
     for key in ledger.all_keys():
-        _in_team(bound(key, config.keys.get(key.name)), config, source)
+        _has_all(bound(key, config), config, source)
 
 
-def _in_team(key: ApiKey, config: Config, source: str) -> ApiKey:
+def _has_all(key: ApiKey, config: Config, source: str) -> ApiKey:
+    """The key, whose team and policies are there. Raises ConfigError."""
+    for policy in key.policies if key.revoked_at is None else ():
+        if policy not in config.policies:
+            hint = nearest(policy, config.policies)
+            raise ConfigError(
+                f"{source}: key {key.name!r} is under {policy!r}, and there is no [policies.{policy}]; "
+                f"{hint} Keep it, or first `airboss keys set {key.name} --policy none`"
+            )
     if key.team is not None and key.team not in config.teams and key.revoked_at is None:
         hint = nearest(key.team, config.teams)
         raise ConfigError(

@@ -32,9 +32,9 @@ LATE: Final = timedelta(minutes=10)
 
 _RAW: Final = "/completions"
 
-Again = Callable[[str, bytes, str], Awaitable[str | None]]
-"""Asks, at a path under the gateway's base URL, with a body, what the call of this id asked; why nobody
-answered."""
+Again = Callable[[str, bytes, str, str], Awaitable[str | None]]
+"""Asks, at a path under the gateway's base URL, with a body, what the call of this id and this key asked; why
+nobody answered."""
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Shadowing:
                 if body is None or (whole.user and await asyncio.to_thread(self._forgotten, whole)):
                     continue  # what is asked after an erasure, it would not find
                 path = _RAW if record.operation == "text_completion" else PATHS["chat"]
-                failed = await self._again(path, body, record.id)
+                failed = await self._again(path, body, record.id, record.key)
                 if failed is not None:
                     log.debug("call %s was not asked again: %s", record.id, failed)
 

@@ -256,8 +256,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A numbered snapshot of what is served; `bodies` False keeps bodies out of records, `sealed` has them
-    encrypted. `limits` are of all calls together, `teams` by name, `tags` budgets of each value. `others` no
-    caller gets, but our own calls may name them: candidates, and each served model alone."""
+    encrypted. `limits` are of all calls together, `teams` by name, `tags` budgets of each value, `policies`
+    those that keys name (`ApiKey.policies`). `others` no caller gets, but our own calls may name them:
+    candidates, and each served model alone."""
 
     number: int
     created_at: datetime
@@ -268,6 +269,7 @@ class ServingPlan(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     teams: dict[str, Allowance] = {}
     tags: dict[str, Budget] = {}
+    policies: dict[str, Policy] = {}
 
     def served(self) -> Iterator[Served]:
         """Every release that can answer under this plan, and where; one of two deployments comes twice."""

@@ -37,7 +37,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     alone may name its release. `deployments` to `priority` hold now; what begins with `given` it was made for
     and holds where the configuration says nothing. `previous_sha256` is good until `previous_until`; from
     `expires_at` or `revoked_at` on nothing is. `owner`: as `Principal`'s. `left`: how often it has left which
-    team. `sources`: networks that it is good from; None: all. `hands`: `Caller.hands` of who saw it."""
+    team. `sources`: networks that it is good from; None: all. `hands`: `Caller.hands` of who saw it.
+    `policies` bind its calls now, by name: its own and its team's."""
 
     name: str
     sha256: str
@@ -64,6 +65,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] | None = None
     left: dict[str, int] = {}
     hands: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    given_policy: str | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
@@ -403,8 +406,7 @@ class RecordLog(Protocol):
         If the offset held is not `move.start` nothing is taken and the offset held is returned: the mover
         reads on from there. So a move repeated after a crash does nothing, and nothing is taken twice.
         Raises ValueError, with nothing taken, for a move that no log could take: JSON that is no record, a
-        number out of range.
-        """
+        number out of range."""
 
     def orphans(self, segment_prefix: str) -> dict[str, bytes]:
         """The moved `open` frames (JSON) of segments with this prefix that no close has joined yet: the first
@@ -415,8 +417,7 @@ class RecordLog(Protocol):
 
     def records(self, where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
         """Records that match, at most `limit` (1 to 10,000). `bodies` False leaves bodies None (cheaper).
-        With bodies there may be fewer, so that they fit in memory, but one at least: an empty answer is the
-        end."""
+        With bodies there may be fewer, so that they fit in memory, but one at least: none is the end."""
 
     def search(self, where: RecordFilter, words: str, *, limit: int, bodies: bool) -> Found:
         """Records that match and whose bodies hold these words (`store.searching`), the last stored first: at
@@ -432,8 +433,7 @@ class RecordLog(Protocol):
         """What each deployment did in `[since, until)`, by name, but for calls by the key `without_key`."""
 
     def series(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[StatsBucket]:
-        """The same over time, in steps that start at multiples of `step_s` since the epoch; steps without
-        a call are left out."""
+        """The same over time, in steps that start at multiples of `step_s` since the epoch; none is empty."""
 
     def traffic(self, since: datetime, until: datetime, *, step_s: int) -> Sequence[ReleaseBucket]:
         """Who answered: calls by deployment, release and arm, in steps as those of `series`."""
@@ -491,8 +491,7 @@ class RecordLog(Protocol):
         bytes. Returns how many records lost theirs; 0: it takes no more, or there are none left."""
 
     def tidy(self) -> bool:
-        """Do some of the work that makes questions quick and can wait; whether there is more. Who owns the
-        log calls it when there is time."""
+        """Do some of the work that makes questions quick and can wait, for its owner; if there is more."""
 
     def close(self) -> None:
         """Give back files and connections. The log is not used after."""

@@ -80,8 +80,7 @@ class OpenedCall(msgspec.Struct, frozen=True):
     """What is known when a call is admitted: the journal's `open` frame.
 
     `request` is the client's body as JSON, or None where bodies are not kept. `trace_parent` is the span of
-    the caller's that it came from, and the trace's flags: `00f067aa0ba902b7-01`.
-    """
+    the caller's that it came from, and the trace's flags: `00f067aa0ba902b7-01`."""
 
     id: str
     started_at: datetime

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from airboss.domain.plan import Priority
+from airboss.domain.release import Policy
 
 Relayed = Literal[
     "audio_speech", "audio_transcription", "audio_translation", "images", "moderations", "files", "uploads",
@@ -21,13 +22,15 @@ Operation = Literal["chat", "text_completion", "embeddings", Relayed]
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls: the name of a data-plane key. `deployments` None means that all may be used; `internal` is
     whether the key is our own; `priority` counts where calls wait. `owner` is whose its responses and cached
-    answers are: another than those of a revoked key that had its name. None: the name."""
+    answers are: another than those of a revoked key that had its name. None: the name. `policies` bind its
+    calls beside their release's and deployment's."""
 
     key: str
     deployments: frozenset[str] | None = None
     internal: bool = False
     priority: Priority = "normal"
     owner: str | None = None
+    policies: tuple[Policy, ...] | None = None
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):

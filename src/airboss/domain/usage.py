@@ -23,8 +23,7 @@ USAGE_ORDERS: Final = ("requests", "errors", "latency_p95_ms", "cost_usd", "outp
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """One group of a `UsageQuery`, and step of it. Numbers as in `DeploymentStats`; `cost_unknown` counts
     calls without a known price. `slow`, `late` and `costly` count answered calls beyond the query's bounds;
-    `priced` those with a known cost, `started` those with a first token. Quantiles are at most 2 % off if
-    `approximate`."""
+    `priced` those with a known cost, `started` those with a first token; `approximate`: within 2 %."""
 
     group: tuple[str | None, ...]
     start: datetime | None

@@ -30,6 +30,7 @@ LOGPROBS_MAX: Final = 16
 """Tokens of an answer whose probabilities are kept."""
 RELEASE_HEADER: Final = "x-airboss-release"
 SHADOW_HEADER: Final = "x-airboss-shadow-of"
+KEY_HEADER: Final = "x-airboss-key"
 USER_HEADER: Final = "x-airboss-user"
 LIMIT: Final = "max_tokens"
 COOL: Final = "temperature"
@@ -135,14 +136,16 @@ class HttpCaller:
             return answer
         return msgspec.structs.replace(answer, latency_ms=(time.monotonic() - started) * 1000)
 
-    async def again(self, path: str, body: bytes, *, of: str) -> str | None:
-        """Ask the shadow of the deployment that `body` names what the call `of` asked, at `path` under the
-        base URL. What comes is read and thrown away: its record tells. Returns why nobody answered."""
+    async def again(self, path: str, body: bytes, *, of: str, key: str) -> str | None:
+        """Ask the shadow of the deployment that `body` names what the call `of` asked with `key`, at `path`
+        under the base URL. What comes is read and thrown away: its record tells. Returns why nobody
+        answered."""
         url = self._url.removesuffix("/chat/completions") + path
+        headers = {SHADOW_HEADER: of, KEY_HEADER: quote(key)}
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._client.stream("POST", url, content=body, headers={SHADOW_HEADER: of}) as response,
+                self._client.stream("POST", url, content=body, headers=headers) as response,
             ):
                 async for _ in response.aiter_raw():
                     pass

@@ -61,6 +61,7 @@ def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[Non
                 raise
             return infer(worker, client, http, "chat", None, admitted)  # that it was made counts
         may_wait = deployment.policy is not None or branch.may_wait
+        may_wait = may_wait or request.principal.policies is not None
         may_wait = may_wait or (deployment.cache is not None and worker.cache is not None)
         if may_wait or (held is not None and not held.take_at_once(body, branch)):
             return infer(worker, client, http, "chat", None, admitted)

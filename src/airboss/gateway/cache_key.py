@@ -10,6 +10,7 @@ import msgspec
 from airboss.dialects.messages_passing import PassingReader
 from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall
+from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.alike import comparable
 from airboss.gateway.replay import is_usual
@@ -153,17 +154,22 @@ def _text(content: Any) -> str | None:
 
 
 def _parts(call: Admitted, said: dict[str, Any], release: str, target: Target) -> list[Any]:
-    policy = call.deployment.policy
-    return [
+    policy, of_key = call.deployment.policy, call.request.principal.policies
+    parts = [
         KEPT_AS,
         call.deployment.name,
         call.request.principal.owner or call.request.principal.key,
         release,
         _place(target),
-        None if policy is None else [policy.detectors, policy.pii, *policy.custom],
+        None if policy is None else _screens(policy),
         call.request.operation,
         _canonical(said),
     ]
+    return parts if of_key is None else [*parts, list(map(_screens, of_key))]
+
+
+def _screens(policy: Policy) -> list[Any]:
+    return [policy.detectors, policy.pii, *policy.custom]
 
 
 def _place(target: Target) -> list[Any] | None:

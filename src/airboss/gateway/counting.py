@@ -100,8 +100,8 @@ async def _count(
     request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
     branch = drawn(worker.executor, branch, request, body, spoken)
-    screened = None
-    if branch.release.policy is not None or deployment.policy is not None:
+    screened, of_key = None, request.principal.policies
+    if branch.release.policy is not None or deployment.policy is not None or of_key is not None:
         screened = await screen(worker, request, body, deployment, branch, spoken)
         if screened.refusal is not None:
             raise screened.refusal

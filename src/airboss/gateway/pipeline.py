@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 NO_TAGS: dict[str, str] = {}
 SHADOW_OF = b"x-airboss-shadow-of"
 """Names, in a call of our own, the call that it asks again of the deployment's shadow."""
+KEY_OF = b"x-airboss-key"
+"""And the key of that call, whose policies bind this one too."""
 USER_OF = b"x-airboss-user"
 """Whose words a call of our own has in it: no part of the request, as no provider need know."""
 Entered = tuple[Serving, InferenceRequest, wire.Body, DeploymentPlan]
@@ -80,8 +82,8 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
         branch = drawn(worker.executor, branch, request, body, spoken)
-        screened = None
-        if branch.release.policy is not None or deployment.policy is not None:
+        screened, of_key = None, request.principal.policies
+        if branch.release.policy is not None or deployment.policy is not None or of_key is not None:
             screened = await screen(worker, request, body, deployment, branch, spoken)
             request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:
@@ -128,6 +130,8 @@ def admit(
     if principal.internal:
         if SHADOW_OF in http.headers:
             tags = {**tags, SHADOW_TAG: http.headers[SHADOW_OF].decode("latin-1")}
+            if KEY_OF in http.headers:
+                principal = serving.in_place_of(principal, http.headers[KEY_OF])
         if user is None and USER_OF in http.headers:
             user = unquote(http.headers[USER_OF].decode("latin-1"))
     trace = read_trace(http.headers) if b"traceparent" in http.headers else None
@@ -200,7 +204,7 @@ def screen(  # noqa: PLR0917 - as `screened`
     branch: Branch,
     spoken: Spoken | None,
 ) -> Awaitable[CallScreen]:
-    """The request under the policies of its release and its deployment. Raises ApiError."""
+    """The request under the policies of its release, its deployment and its key. Raises ApiError."""
     from airboss.gateway.screened import screened  # noqa: PLC0415 - 17 MB that only policies need
 
     return screened(worker, branch.release.policy, deployment.policy, request, body, spoken)

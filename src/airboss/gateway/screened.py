@@ -64,11 +64,14 @@ if TYPE_CHECKING:
     from airboss.governance.recogniser import Recogniser
 
 _KEY_BYTES = 16
+WHOSE = {(True, False): "deployment", (False, True): "key", (True, True): "deployment or key"}
+"""Of whom policies are, in words: of the release or the deployment, of the key, or of both."""
 
 
 class CallScreen:
     """The screening of one call. `request` and `body` are what may go upstream and into the record; where
-    the client does not speak chat, `spoken` has what may go into the record."""
+    the client does not speak chat, `spoken` has what may go into the record. `whose` its policies are, errors
+    say."""
 
     def __init__(
         self,
@@ -80,8 +83,10 @@ class CallScreen:
         *,
         labels: Mapping[str, str],
         gate: asyncio.Semaphore,
+        whose: str,
     ) -> None:
         self._gate = gate
+        self._whose = whose
         self._labels = msgspec.json.encode(labels) if labels else b""
         if recogniser is not None:
             policy = msgspec.structs.replace(policy, names=Names())
@@ -121,7 +126,7 @@ class CallScreen:
             self._refuse_unread(relayed)
             return
         if self.acts:
-            _refuse_tokens(self.body)
+            _refuse_tokens(self.body, self._whose)
         raw = _text_of(self.request, self.body)
         if self._recogniser is not None:
             await self._look_out(self._recogniser, raw)
@@ -173,7 +178,7 @@ class CallScreen:
     def _blocking(self) -> PolicyRefused:
         kinds = sorted({each.kind for each in self._findings if each.action == "block"})
         return PolicyRefused(
-            f"a policy of this deployment blocks requests that hold {' or '.join(kinds)}; take it out"
+            f"a policy of this {self._whose} blocks requests that hold {' or '.join(kinds)}; take it out"
         )
 
     async def _look_out(self, recogniser: Recogniser, raw: bytes) -> None:
@@ -194,8 +199,8 @@ class CallScreen:
             return
         path = body.path.partition("?")[0]
         self.refusal = PolicyRefused(
-            f"a policy of this deployment changes or blocks what is said, and cannot read this {body.method} "
-            f"/v1{path[:100]}; call a deployment without such a policy"
+            f"a policy of this {self._whose} changes or blocks what is said, and cannot read this "
+            f"{body.method} /v1{path[:100]}; use a {self._whose} without such a policy"
         )
         told = msgspec.json.encode({"method": body.method, "path": f"/v1{path}"})
         self.request = msgspec.structs.replace(self.request, body=told)
@@ -325,19 +330,19 @@ def only_written(
     )
 
 
-def _refuse_tokens(body: wire.Body) -> None:
+def _refuse_tokens(body: wire.Body, whose: str) -> None:
     """Raise InvalidRequest for a body that has tokens in place of text."""
     for name, kind in (("prompt", wire.CompletionBody), ("input", wire.EmbeddingsBody)):
         given = getattr(body, name) if isinstance(body, kind) else None
         if isinstance(given, list) and any(not isinstance(part, str) for part in given):
             raise InvalidRequest(
-                f"{name!r} is tokens, which the policy of this deployment cannot read; send text",
+                f"{name!r} is tokens, which the policy of this {whose} cannot read; send text",
                 code="content_policy",
                 param=name,
             )
 
 
-@lru_cache(maxsize=256)  # a few policies, in pairs
+@lru_cache(maxsize=256)  # a few policies, together
 def compiled(*policies: Policy | None) -> ScreeningPolicy:
     """What several policies come to together, ready for use."""
     policy = screening_policy(binding(*policies), custom=custom_of(*policies))
@@ -363,12 +368,17 @@ async def screened(  # noqa: PLR0917 - in the order in which a call has them
     body: wire.Body,
     spoken: Spoken | None = None,
 ) -> CallScreen:
-    """A call under its release's policy and its deployment's, its request screened. Raises ApiError."""
-    policy = compiled(release, deployment)
+    """A call under its release's policy, its deployment's and its key's, its request screened. Raises
+    ApiError."""
+    of_key = request.principal.policies or ()
+    policy = compiled(release, deployment, *of_key)
     labels = _beside(request, body)
     if request.principal.internal:
         labels.pop(SHADOW_TAG, None)  # the id of a call, which we said ourselves
     recogniser = recogniser_of(worker) if policy.asks_names else None
-    call = CallScreen(policy, request, body, spoken, recogniser, labels=labels, gate=worker.screening)
+    whose = (release is not None or deployment is not None, bool(of_key))
+    call = CallScreen(
+        policy, request, body, spoken, recogniser, labels=labels, gate=worker.screening, whose=WHOSE[whose]
+    )
     await call.read()
     return call

@@ -20,7 +20,7 @@ from airboss.providers.assembly import OUTPUT_CHARS_MAX
 from airboss.providers.compatible import Choice, Delta, Reply, check_whole, read_reply
 from airboss.providers.lenient import without_halves
 
-BLOCKED = "a policy of this deployment blocks what the answer held"
+BLOCKED = "a policy blocks what the answer held"
 KEEP_ALIVE = b":\n\n"
 
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 WAITING_BYTES_MAX: Final = 4 << 20
 """Of a stream that comes while names in what came before are looked for."""
 UNREAD: Final = (
-    "the upstream failed, and its words are left out: a policy of this deployment looks for names, and they "
-    "were not read"
+    "the upstream failed, and its words are left out: a policy looks for names, and they were not read"
 )
 
 

@@ -31,7 +31,7 @@ from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.server import Server
-from airboss.gateway.serving import ProviderKey, build_serving, policies_of, prepare_all
+from airboss.gateway.serving import ProviderKey, build_serving, policies_of, prepare_anew
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters
@@ -220,8 +220,8 @@ async def _follow_plan_once(
     snapshot = await asyncio.wrap_future(_threads.submit(ledger.snapshot))
     if snapshot is None:
         return
-    if any(policy is not None and policy.custom for policy in policies_of(snapshot.plan)):
-        await asyncio.to_thread(prepare_all, snapshot.plan)  # a thousand words take a third of a second
+    if any(policy is not None and policy.custom for policy in policies_of(snapshot)):
+        await asyncio.to_thread(prepare_anew, snapshot)  # a thousand words take a third of a second
     serving = build_serving(
         snapshot,
         provider_key=provider_key,

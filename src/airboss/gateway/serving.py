@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import msgspec
 
@@ -18,7 +19,7 @@ from airboss.gateway.misnamed import unknown_model
 from airboss.gateway.outgoing import Translate, translation
 from airboss.gateway.request_head import PEER
 from airboss.gateway.wire import says_something
-from airboss.governance.keys import Keyring
+from airboss.governance.keys import Keyring, Policies
 from airboss.governance.policies import asks_names
 from airboss.governance.redact import Redactor
 from airboss.governance.sources import Network, is_from
@@ -165,6 +166,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     by_digest: Mapping[str, Branch]
     """Every release that our own calls may name."""
     keys: tuple[ApiKey, ...]
+    of_keys: Mapping[str, Policies]
+    """The policies of keys themselves, by the key's name."""
     keyring: Keyring
     kept_at: datetime | None = None
     """When the ledger had it last, of a plan that was kept on disk and that it has not said since."""
@@ -200,7 +203,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
     def aged(self, now: datetime) -> Serving:
         """The same view without the secrets that are good no more by now."""
-        return msgspec.structs.replace(self, keyring=Keyring(self.keys, now=now), seen={})
+        return msgspec.structs.replace(
+            self, keyring=Keyring(self.keys, now=now, policies=self.of_keys), seen={}
+        )
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
         """Who calls, by `authorization: Bearer` or `x-api-key`. Raises Unauthenticated, and PermissionDenied
@@ -261,10 +266,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         return deployment
 
     def policies(self, principal: Principal) -> tuple[Policy, ...]:
-        """Those of all that the caller may use: what it says of a call is under one of them."""
+        """Its key's, and those of all that it may call: what it says of a call is under some of them."""
         mine = [each for each in self.plan.deployments if allowed(principal, each)]
         found = [release.policy for each in mine for release in _releases(each)]
-        return tuple(dict.fromkeys(p for p in (*found, *(each.policy for each in mine)) if p is not None))
+        found += [each.policy for each in mine]
+        found += principal.policies or ()
+        return tuple(dict.fromkeys(each for each in found if each is not None))
 
     def names(self, principal: Principal) -> list[str]:
         """Every name, aliases included, that the caller may send as `model`."""
@@ -292,6 +299,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         if branch is None:
             raise NotFound(f"nothing is asked again beside {deployment.name!r} now", code="release_not_found")
         return branch
+
+    def in_place_of(self, principal: Principal, key: bytes) -> Principal:
+        """Who calls, under the policies of another key, in place of whose call this one is made. Raises
+        NotFound where there is no such key any more."""
+        name = unquote(key.decode("latin-1"))
+        if all(each.name != name or each.revoked_at is not None for each in self.keys):
+            raise NotFound(f"key {name!r} is not there any more", code="key_not_found")
+        return msgspec.structs.replace(principal, policies=self.of_keys.get(name))
 
     def secret(self, reference: str | None) -> str | None:
         """The secret that a reference means, or None where none is needed. Raises Unavailable if it is
@@ -341,22 +356,40 @@ def _releases(deployment: DeploymentPlan) -> list[Release]:
     return releases
 
 
-def prepare_policies(deployment: DeploymentPlan) -> None:
-    """Load and compile what a deployment's policies need, so that no call waits for it."""
-    for release in _releases(deployment):
-        if release.policy is not None or deployment.policy is not None:
-            from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB that only policies need
+def of_keys(snapshot: Snapshot) -> dict[str, Policies]:
+    """The policies that bind the calls of keys themselves, by the key's name. One that is revoked, or under a
+    policy that is not there, is left out."""
+    known = snapshot.plan.policies
+    return {
+        key.name: tuple(known[name] for name in key.policies)
+        for key in snapshot.keys
+        if key.policies and key.revoked_at is None and known.keys() >= set(key.policies)
+    }
 
-            compiled(release.policy, deployment.policy)
+
+def prepare_policies(snapshot: Snapshot) -> None:
+    """Load and compile what calls may be under together, so that none waits for it."""
+    bound = of_keys(snapshot)
+    scopes = {(key.deployments, key.policies): bound[key.name] for key in snapshot.keys if key.name in bound}
+    for deployment in snapshot.plan.deployments:
+        beside: dict[tuple[str, ...], Policies] = {(): ()}
+        for (only, names), policies in scopes.items():
+            if only is None or deployment.name in only:
+                beside[names] = policies
+        for release in _releases(deployment):
+            for policies in beside.values():
+                if release.policy is not None or deployment.policy is not None or policies:
+                    from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB, for policies only
+
+                    compiled(release.policy, deployment.policy, *policies)
 
 
-def prepare_all(plan: ServingPlan) -> None:
-    """The same of all of them, in place of what was compiled before."""
+def prepare_anew(snapshot: Snapshot) -> None:
+    """The same, in place of what was compiled before."""
     from airboss.gateway.screened import compiled  # noqa: PLC0415 - as above
 
     compiled.cache_clear()
-    for deployment in plan.deployments:
-        prepare_policies(deployment)
+    prepare_policies(snapshot)
 
 
 def apart_of(snapshot: Snapshot) -> dict[str, tuple[Apart, ...]]:
@@ -415,7 +448,7 @@ def build_serving(
         if deployment.canary is not None:
             served = deployment.canary.served
             canary[deployment.name] = branch_of(plan, "canary", served.release, served.target)
-        prepare_policies(deployment)
+    prepare_policies(snapshot)
     by_digest: dict[str, Branch] = {}
     for served in plan.served():
         by_digest.setdefault(
@@ -431,6 +464,9 @@ def build_serving(
             else:
                 if key is not None:
                     secrets[reference] = key
+    bound = of_keys(snapshot)
+    # What a key's policies ask for must be known: one whose are not opens nothing.
+    keys = tuple(key for key in snapshot.keys if not key.policies or key.name in bound)
     return Serving(
         revision=snapshot.revision,
         plan=plan,
@@ -440,23 +476,26 @@ def build_serving(
         apart=apart_of(snapshot),
         shadow=shadows_of(plan),
         by_digest=by_digest,
-        keys=snapshot.keys,
-        keyring=Keyring(snapshot.keys, now=now),
+        keys=keys,
+        of_keys=bound,
+        keyring=Keyring(keys, now=now, policies=bound),
         kept_at=snapshot.kept_at if isinstance(snapshot, KeptSnapshot) else None,
         redactor=Redactor([*secrets.values(), *own_secrets]),
         secrets=secrets,
         missing=missing,
         admin_key=admin_key,
         seen={},
-        asks_names=any(map(asks_names, policies_of(plan))),
+        asks_names=any(map(asks_names, policies_of(snapshot))),
     )
 
 
-def policies_of(plan: ServingPlan) -> Iterator[Policy | None]:
-    """The policies of a plan: its deployments', and those of all releases in it."""
-    for deployment in plan.deployments:
+def policies_of(snapshot: Snapshot) -> Iterator[Policy | None]:
+    """The policies that bind calls: of deployments, of all releases, and of keys."""
+    for deployment in snapshot.plan.deployments:
         yield deployment.policy
         if deployment.shadow is not None:
             yield deployment.shadow.release.policy
-    for served in plan.served():
+    for served in snapshot.plan.served():
         yield served.release.policy
+    for policies in of_keys(snapshot).values():
+        yield from policies

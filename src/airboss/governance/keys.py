@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
-from airboss.config import KeyConfig
+from airboss.config import Config, KeyConfig
 from airboss.config.types import NO_PERSON, Role
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Allowance, Budget, Limits, Priority
 from airboss.domain.ports import ApiKey
+from airboss.domain.release import Policy
 from airboss.domain.request import Principal
 from airboss.governance.sources import Network, networks
 
@@ -28,6 +29,9 @@ EXPIRES_MAX = timedelta(days=36_500)
 
 HANDS_MAX = 100
 """Of a key: by so many others it may come from the admin key."""
+
+Policies = tuple[Policy, ...]
+"""Those that bind the calls of one key."""
 
 _DUMMY = bytes(32)
 
@@ -61,6 +65,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     role: Role | None = None
     sources: tuple[str, ...] | None = None
+    policy: str | None = None
 
 
 def made(
@@ -120,6 +125,7 @@ def terms_of(key: ApiKey) -> Terms:
         priority=key.given_priority,
         expires_at=key.expires_at,
         sources=key.sources,
+        policy=key.given_policy,
     )
 
 
@@ -144,6 +150,7 @@ def with_terms(key: ApiKey, terms: Terms, *, now: datetime) -> ApiKey:
         given_priority=terms.priority,
         expires_at=terms.expires_at,
         sources=terms.sources,
+        given_policy=terms.policy,
     )
 
 
@@ -205,16 +212,18 @@ def revoked(before: ApiKey | None, name: str, *, now: datetime) -> ApiKey:
     )
 
 
-def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
+def bound(key: ApiKey, config: Config) -> ApiKey:
     """The key with what `[keys.NAME]` says of it: what that leaves open is as the key was made, but for the
-    role, which stays as it was last."""
-    named = named or KeyConfig()
+    role, which stays as it was last. Its team's policy binds it beside its own."""
+    named = config.keys.get(key.name) or KeyConfig()
     team = named.team or key.given_team if key.role is None else None
     if key.team not in (None, team):
         left = {**key.left, key.team: key.left.get(key.team, 0) + 1}
         key = msgspec.structs.replace(key, left=left)
     if key.role is not None:
         return msgspec.structs.replace(key, role=named.role or key.role, team=None)
+    of_team = config.teams[team].policy if team in config.teams else None
+    policies = (own_policy(key, config), of_team)
     return msgspec.structs.replace(
         key,
         deployments=key.given if named.deployments is None else named.deployments,
@@ -223,7 +232,14 @@ def bound(key: ApiKey, named: KeyConfig | None) -> ApiKey:
         each_user=named.each_user or key.given_each_user,
         team=team,
         priority=named.priority or key.given_priority,
+        policies=tuple(dict.fromkeys(each for each in policies if each is not None)),
     )
+
+
+def own_policy(key: ApiKey, config: Config) -> str | None:
+    """The policy that binds a key's calls whatever its team; None: none does."""
+    named = config.keys.get(key.name)
+    return (named.policy if named is not None else None) or key.given_policy
 
 
 class Keyring:
@@ -238,10 +254,12 @@ class Keyring:
 
     Where two keys have the same secret, the one that comes first is meant. Revoked and expired keys are left
     out, and so are secrets from before a rotation that are not good any more at `now`: make another ring at
-    `changes_at`.
+    `changes_at`. `policies` bind the calls of keys, by their names.
     """
 
-    def __init__(self, keys: Iterable[ApiKey], *, now: datetime | None = None) -> None:
+    def __init__(
+        self, keys: Iterable[ApiKey], *, now: datetime | None = None, policies: Mapping[str, Policies] = {}
+    ) -> None:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
         self._expired: dict[bytes, ApiKey] = {}
         self._console: dict[bytes, ApiKey] = {}
@@ -270,6 +288,7 @@ class Keyring:
                 # Our own evaluations and probes wait behind everybody.
                 priority="low" if key.internal else key.priority,
                 owner=key.owner,
+                policies=policies.get(key.name),
             )
             for sha256 in hashes:
                 kept = bytes.fromhex(sha256)

@@ -120,6 +120,8 @@ def noted(key: ApiKey) -> dict[str, object]:
         said["each_user"] = _without_nothing(msgspec.to_builtins(key.each_user))
     if key.team is not None:
         said["team"] = key.team
+    if key.policies:
+        said["policies"] = list(key.policies)
     if key.priority != "normal":
         said["priority"] = key.priority
     if key.sources is not None:

@@ -188,8 +188,7 @@ class NameFinder:
 def away(why: str) -> Unavailable:
     """The error for a call whose names cannot be looked for."""
     return Unavailable(
-        f"a policy of this deployment looks for names, and cannot now: {why}; nothing passes unread, so try "
-        "again shortly",
+        f"a policy looks for names, and cannot now: {why}; nothing passes unread, so try again shortly",
         code=NAMES_AWAY,
         retry_after_s=1,
     )

@@ -25,6 +25,8 @@ from airboss.governance.policies import ACTIONS, binding
 
 CLAUSES_AS_OF: Final = date(2026, 11, 23)
 HALF_A_YEAR_DAYS: Final = 183
+NAMED_MAX: Final = 20
+"""Keys that one piece of evidence names."""
 
 State = Literal["evidenced", "not evidenced", "not offered", "not applicable"]
 """What can be said of a clause here."""
@@ -212,27 +214,44 @@ def _screened(facts: Facts) -> Found:
 
     def found() -> Iterator[Evidence]:
         for name, under in sorted(bound.items()):
-            does = (f"{action} {', '.join(kinds)}" for action, kinds in under.items())
             yield Evidence(
-                what=f"deployment {name} is under a policy ({'; '.join(does)})", command="airboss policy list"
+                what=f"deployment {name} is under a policy ({_does(under)})", command="airboss policy list"
             )
+        for name, policy in sorted(facts.plan.policies.items()) if facts.plan is not None else ():
+            keys = [key.name for key in facts.keys if name in key.policies]
+            if keys:
+                said = _does(binding(policy))
+                more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
+                yield Evidence(
+                    what=f"calls with these keys are under policy {name} ({said}), whatever they call: "
+                    f"{', '.join(keys[:NAMED_MAX])}{more}",
+                    command="airboss policy list",
+                )
 
-    state, evidence, note = _shown(found(), otherwise="no deployment is under a policy")
+    state, evidence, note = _shown(found(), otherwise="no deployment and no key is under a policy")
     if evidence and bare:
         note = f"without a policy: {', '.join(bare)}"
     return state, evidence, note
 
 
-def _under(deployment: DeploymentPlan) -> Mapping[PiiAction, list[str]]:
+def _under(deployment: DeploymentPlan) -> Mapping[str, PiiAction]:
     """What is done about which kinds whichever release answers: where they differ, the mildest."""
     others = [each.served.release for each in (deployment.canary, deployment.preview) if each is not None]
     each_does = [binding(deployment.policy, release.policy) for release in (deployment.stable, *others)]
-    found: dict[PiiAction, list[str]] = {}
+    found: dict[str, PiiAction] = {}
     for kind in each_does[0]:
         does = [each[kind] for each in each_does if kind in each]
         if len(does) == len(each_does):
-            found.setdefault(min(does, key=ACTIONS.index), []).append(kind)
+            found[kind] = min(does, key=ACTIONS.index)
     return found
+
+
+def _does(actions: Mapping[str, PiiAction]) -> str:
+    """The same in words, each action once."""
+    found: dict[PiiAction, list[str]] = {}
+    for kind, action in actions.items():
+        found.setdefault(action, []).append(kind)
+    return "; ".join(f"{action} {', '.join(kinds)}" for action, kinds in found.items())
 
 
 def _erased(facts: Facts) -> Found:

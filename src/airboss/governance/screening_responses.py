@@ -315,7 +315,7 @@ class ResponsesScreen:
         if self._held > HELD_BYTES_MAX:
             raise UpstreamFailed(
                 f"the arguments of the upstream's calls are longer than {HELD_BYTES_MAX} characters, which a "
-                "policy of this deployment has to read whole"
+                "policy has to read whole"
             )
         channel.arguments.append(piece)
 

@@ -17,6 +17,7 @@ from airboss.config.embedders import embedder
 from airboss.config.prices import PRICED, PriceTable, shipped
 from airboss.domain.errors import ConfigError
 from airboss.domain.plan import (
+    Allowance,
     Canary,
     DeploymentPlan,
     Exposure,
@@ -142,8 +143,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Every release that a configuration makes.
 
     `named` are those of `[releases]`, by name. `bare` has each model with nothing around it, by the model's
-    name: what `model = "small"` in a deployment means. `policies` are what `[policies]` says, by name.
-    """
+    name: what `model = "small"` in a deployment means. `policies` are what `[policies]` says, by name."""
 
     named: dict[str, Release]
     bare: dict[str, Release]
@@ -202,8 +202,7 @@ def _as_sent(value: Any) -> Any:
 
 
 def local_models(config: Config) -> tuple[str, ...]:
-    """The local models that need an engine, because a deployment, its cache or a release names them; in the
-    file's order."""
+    """The local models that need an engine, as a deployment, its cache or a release names them; in order."""
     named = {config.model_of(name) for name in config.deployments}
     named |= {
         each.cache.semantic.model
@@ -272,7 +271,8 @@ def build_plan(
         bodies=config.store.bodies != "off",
         sealed=config.store.bodies == "sealed",
         limits=config.gateway.limits,
-        teams=config.teams,
+        teams={name: Allowance(limits=of.limits, budget=of.budget) for name, of in config.teams.items()},
+        policies=catalog.policies,
         tags={name: each.budget for name, each in config.tags.items()},
     )
     shown_already = {served.release.digest for served in plan.served()}

@@ -266,15 +266,16 @@ class _Apart(msgspec.Struct, frozen=True, kw_only=True):
 def _key(text: str) -> ApiKey:
     text = _meant(text)
     key = msgspec.json.decode(text, type=ApiKey)
-    if key.sources is None:
+    if key.sources is None and not key.policies:
         return key
     return msgspec.structs.replace(key, **msgspec.json.decode(text, type=_Apart).apart)
 
 
 def _key_text(key: ApiKey) -> str:
-    """A key as it is kept. One that is good from some addresses alone has its secrets' digests apart: a
-    gateway of an earlier version, which would take it from anywhere, does not know it then."""
-    if key.sources is None:
+    """A key as it is kept. One that is good from some addresses alone, or under policies of its own, has its
+    secrets' digests apart: a gateway of an earlier version, which would take it from anywhere and screen
+    nothing, does not know it then."""
+    if key.sources is None and not key.policies:
         return _seen(_text(key))
     apart = {"sha256": key.sha256, "previous_sha256": key.previous_sha256}
     seen = {**msgspec.to_builtins(key), "sha256": NOBODYS, "previous_sha256": None}
