@@ -13,6 +13,7 @@ import pytest
 from airboss.domain.plan import Caching, ServingPlan
 from airboss.domain.ports import ApiKey, Snapshot
 from airboss.domain.release import CustomKind, ModelVersion, Policy, Release
+from airboss.gateway.screened import compiled
 from airboss.gateway.serving import build_serving
 from airboss.governance.keys import hash_key
 from airboss.governance.policies import policy_of
@@ -295,3 +296,13 @@ def test_names_are_looked_for_where_a_key_asks_for_them() -> None:
     revoked = key("old", "names", revoked_at=datetime.now(UTC))
     assert view(key("masks", "names"), policies=policies).asks_names
     assert not view(key("app"), revoked, policies=policies).asks_names
+
+
+def test_no_call_waits_for_its_policies_to_be_compiled() -> None:
+    """Of every deployment with every key that may call it; of others nothing is made ready."""
+    compiled.cache_clear()
+    narrow = key("both", "words", "masks", deployments=("elsewhere",))
+    view(key("masks", "masks"), key("blocks", "blocks"), key("app"), narrow, policies=POLICIES)
+    assert compiled.cache_info().currsize == 2
+    compiled(None, None, POLICIES["masks"])
+    assert compiled.cache_info().hits == 1
