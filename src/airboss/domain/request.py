@@ -38,8 +38,7 @@ class InferenceRequest(msgspec.Struct, frozen=True):
 
     `body` is what the client sent, byte for byte. `requested_model` is the name in it, `deployment` the one
     that it means. `wants_usage` is whether the client itself asked for the usage chunk of a stream.
-    `trace_parent` is as in `OpenedCall`.
-    """
+    `trace_parent` is as in `OpenedCall`."""
 
     id: str
     started_at: datetime

@@ -29,9 +29,10 @@ from airboss.gateway.kept import Keeping
 from airboss.gateway.limits import Limiter
 from airboss.gateway.memory import FreeMemory
 from airboss.gateway.near import prepare
+from airboss.gateway.policies import policies_of, prepare_anew
 from airboss.gateway.routes import Router, RouterSettings
 from airboss.gateway.server import Server
-from airboss.gateway.serving import ProviderKey, build_serving, policies_of, prepare_anew
+from airboss.gateway.serving import ProviderKey, build_serving
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.worker import Worker
 from airboss.governance.counters_local import LocalCounters

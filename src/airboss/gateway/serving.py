@@ -17,6 +17,7 @@ from airboss.domain.release import Policy, Release
 from airboss.domain.request import InferenceRequest, Principal
 from airboss.gateway.misnamed import unknown_model
 from airboss.gateway.outgoing import Translate, translation
+from airboss.gateway.policies import of_keys, policies_of, prepare_policies, releases_of
 from airboss.gateway.request_head import PEER
 from airboss.gateway.wire import says_something
 from airboss.governance.keys import Keyring, Policies
@@ -268,7 +269,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     def policies(self, principal: Principal) -> tuple[Policy, ...]:
         """Its key's, and those of all that it may call: what it says of a call is under some of them."""
         mine = [each for each in self.plan.deployments if allowed(principal, each)]
-        found = [release.policy for each in mine for release in _releases(each)]
+        found = [release.policy for each in mine for release in releases_of(each)]
         found += [each.policy for each in mine]
         found += principal.policies or ()
         return tuple(dict.fromkeys(each for each in found if each is not None))
@@ -343,53 +344,6 @@ def key_in(headers: Mapping[bytes, bytes]) -> bytes:
 def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
     """Whether the caller may use the deployment."""
     return principal.deployments is None or deployment.name in principal.deployments
-
-
-def _releases(deployment: DeploymentPlan) -> list[Release]:
-    releases = [deployment.stable]
-    if deployment.canary is not None:
-        releases.append(deployment.canary.served.release)
-    if deployment.preview is not None:
-        releases.append(deployment.preview.served.release)
-    if deployment.shadow is not None:
-        releases.append(deployment.shadow.release)
-    return releases
-
-
-def of_keys(snapshot: Snapshot) -> dict[str, Policies]:
-    """The policies that bind the calls of keys themselves, by the key's name. One that is revoked, or under a
-    policy that is not there, is left out."""
-    known = snapshot.plan.policies
-    return {
-        key.name: tuple(known[name] for name in key.policies)
-        for key in snapshot.keys
-        if key.policies and key.revoked_at is None and known.keys() >= set(key.policies)
-    }
-
-
-def prepare_policies(snapshot: Snapshot) -> None:
-    """Load and compile what calls may be under together, so that none waits for it."""
-    bound = of_keys(snapshot)
-    scopes = {(key.deployments, key.policies): bound[key.name] for key in snapshot.keys if key.name in bound}
-    for deployment in snapshot.plan.deployments:
-        beside: dict[tuple[str, ...], Policies] = {(): ()}
-        for (only, names), policies in scopes.items():
-            if only is None or deployment.name in only:
-                beside[names] = policies
-        for release in _releases(deployment):
-            for policies in beside.values():
-                if release.policy is not None or deployment.policy is not None or policies:
-                    from airboss.gateway.screened import compiled  # noqa: PLC0415 - 17 MB, for policies only
-
-                    compiled(release.policy, deployment.policy, *policies)
-
-
-def prepare_anew(snapshot: Snapshot) -> None:
-    """The same, in place of what was compiled before."""
-    from airboss.gateway.screened import compiled  # noqa: PLC0415 - as above
-
-    compiled.cache_clear()
-    prepare_policies(snapshot)
 
 
 def apart_of(snapshot: Snapshot) -> dict[str, tuple[Apart, ...]]:
@@ -487,15 +441,3 @@ def build_serving(
         seen={},
         asks_names=any(map(asks_names, policies_of(snapshot))),
     )
-
-
-def policies_of(snapshot: Snapshot) -> Iterator[Policy | None]:
-    """The policies that bind calls: of deployments, of all releases, and of keys."""
-    for deployment in snapshot.plan.deployments:
-        yield deployment.policy
-        if deployment.shadow is not None:
-            yield deployment.shadow.release.policy
-    for served in snapshot.plan.served():
-        yield served.release.policy
-    for policies in of_keys(snapshot).values():
-        yield from policies
