@@ -99,6 +99,19 @@ def test_the_form_on_a_calls_page_is_filled_with_it(site: LoopSite) -> None:
     assert expected(site, "own") == {"1": "No."}
 
 
+def test_what_a_field_cannot_hold_is_expected_all_the_same(site: LoopSite, program: TestClient) -> None:
+    """It is said so, and taken where nothing else is written."""
+    text = "\u200fnot 14 days"
+    put_right(program, 1, text)
+    person = site.person("operator")
+    page = person.get(CALL).text
+    assert text not in page
+    assert "empty: what admin key wrote in its place" in page
+    assert '<input type="hidden" name="corrected" value="yes">' in page
+    pressed(person, f"{CALL}/dataset", back=CALL, dataset="golden", expected="", corrected="yes")
+    assert expected(site) == {"1": text}
+
+
 @pytest.mark.parametrize("onto", ["golden", ""])
 def test_the_form_below_records_says_how_many(site: LoopSite, onto: str) -> None:
     """On the dataset's page that it leads to."""

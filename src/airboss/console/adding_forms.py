@@ -33,6 +33,7 @@ def offered(
     return {
         "unfit": cause,
         "expected": fitting(text),
+        "unshown": text != "" and not fitting(text),
         "by": corrected.by.by if corrected is not None else None,
         "answered": cause is None and said_by(in_chat(record).response) is not None,
         "datasets": sorted({each.name for each in desk.evals.datasets()}),
@@ -49,7 +50,7 @@ def add_record(desk: Desk, form: Form) -> str:
             "ids": [form.parts["id"]],
             "expected": form.text("expected", most=WRITTEN_MAX) or None,
             "answered": form.text("answered") == "yes",
-            "corrected": False,  # the field says all that is expected
+            "corrected": form.text("corrected") == "yes",  # else the field says all that is expected
         },
         "part": form.text("part") or None,
         "create": bool(form.text("fresh")),
