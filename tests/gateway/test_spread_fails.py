@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
-from airboss.domain.plan import Target, Timeouts
+from airboss.domain.plan import Retry, Target, Timeouts
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import PRICE, Gateway, hasty
 from tests.support.spreads import CLAUDE, MODEL, OURS, SAID, Shared, claude, plain, spread, streamed
@@ -59,6 +60,7 @@ def shared(
     plans = [
         half,
         hasty(half, TIMES),
+        msgspec.structs.replace(half, name="once", retry=Retry(attempts=1)),
         spread(plain(fake_process.url, "backed"), claude(other.url), last, shares=(0.5, 0.5)),
         spread(
             plain(fake_process.url, "goes-on", continuation="on"),
@@ -112,13 +114,14 @@ def test_a_model_that_is_down_is_left_alone(gateway: Shared, provider: FakeProvi
     until(lambda: gateway.drawn_for(OURS).headers[MODEL] == OURS)
 
 
+@pytest.mark.parametrize("model", ["half", "once"])
 def test_a_model_that_says_when_to_come_back_is_left_alone_until_then(
-    gateway: Shared, provider: FakeProvider
+    gateway: Shared, provider: FakeProvider, model: str
 ) -> None:
-    """Its calls go to the other at once meanwhile, and to it again after."""
+    """Its calls go to the other at once meanwhile, however often they may be tried, and to it again after."""
     provider.script(ScriptStep(behaviour="429;retry_after=3"))
-    first = gateway.drawn_for(OURS)
-    second = gateway.drawn_for(OURS)
+    first = gateway.drawn_for(OURS, model)
+    second = gateway.drawn_for(OURS, model)
     ends = [gateway.closed(each.headers["x-request-id"]) for each in (first, second)]
     assert [len(each["attempts"]) for each in ends] == [2, 1]
     assert (first.headers[MODEL], second.headers[MODEL]) == (CLAUDE, CLAUDE)

@@ -355,14 +355,13 @@ class Executor:
         kind = judge(error, answer.status)
         fresh = any(each not in failed for each in places)
         another_key = kind == "elsewhere" and fresh and error.code != TOO_LONG
+        now, wait = time.perf_counter(), error.retry_after_s or 0.0
+        if wait and kind != "caller":  # also where this call is not tried again: others are to come
+            failed[-1].avoid_until = now + min(wait, AVOID_S_MAX)
         if left <= 0 or not (kind == "again" or another_key):
             raise error
         if isinstance(error, UpstreamTimeout) and not last:
             raise error  # who was silent for as long as that may be silent again
-        now = time.perf_counter()
-        wait = error.retry_after_s or 0.0
-        if wait:
-            failed[-1].avoid_until = now + min(wait, AVOID_S_MAX)
         if wait > (BACKOFF_S_MAX if last else BACKOFF_S_MAX_ELSEWHERE) and not fresh:
             raise error
         if not call.budget.take(now):
