@@ -53,7 +53,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
 
 
-NO_PART = frozenset({"price", "replicas", "continuation"})
+NO_PART = frozenset({"price", "replicas", "continuation", "shares"})
 """Settings of a model that its engine is not started with."""
 
 
