@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import cast
 
@@ -282,11 +283,14 @@ def test_a_segment_grows_ahead_and_is_trimmed(tmp_path: Path) -> None:
     assert second.stat().st_size == HEAD_BYTES + 402
 
 
-def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After it nobody knows what the disk holds, so no call is accepted until a flush gets through."""
-    writer = JournalWriter(tmp_path, "0", fsync_interval_s=0.01)
+def test_a_failed_flush_is_told_until_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After it nobody knows what the disk holds: no call is taken until one gets through. It is told once."""
+    writer, tried = JournalWriter(tmp_path, "0", fsync_interval_s=0.01), Counter[int]()
 
-    def refused(_descriptor: int) -> None:
+    def refused(descriptor: int) -> None:
+        tried[descriptor] += 1
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def refuses() -> bool:
@@ -298,9 +302,10 @@ def test_a_failed_flush_is_told_until_one_succeeds(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as broken:
         broken.setattr("airboss.telemetry.journal.os.fdatasync", refused)
-        until(refuses)
+        until(lambda: refuses() and tried.total() > 3)
     until(lambda: not refuses())
     writer.stop()
+    assert len(caplog.records) == 1
 
 
 WRITE_UNTIL_KILLED = """

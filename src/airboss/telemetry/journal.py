@@ -347,7 +347,8 @@ class JournalWriter:
             for descriptor in segments:
                 os.fdatasync(descriptor)
         except OSError as error:
-            log.error("journal %s not flushed: %s", self.directory, error)  # noqa: TRY400 - no defect of ours
+            if self._flush_error is None:  # it is tried again at once, on a disk that has its log too
+                log.error("journal %s not flushed: %s", self.directory, error)  # noqa: TRY400 - no defect of ours
             with self._lock:
                 self._flush_error, self._dirty = error, True
             self._written.set()
