@@ -74,6 +74,7 @@ def _two_people(airboss: Airboss, text: str) -> None:
         env = {**os.environ, "AIRBOSS_ADMIN_KEY": keys[who]}
         said = ("--url", airboss.ready["console_url"])
         done = run_airboss(*arguments, *said, cwd=airboss.root, env=env)
+        airboss.taken()
         return done.returncode, done.stdout + done.stderr
 
     code, told = verb("ann", "apply", str(file), "--reason", "people say help")

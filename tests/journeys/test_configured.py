@@ -50,6 +50,7 @@ def test_a_policy_and_an_alias_from_a_browser(provider: FakeProvider, tmp_path: 
             )
         )
         applied(page, "people send addresses")
+        airboss.taken()
         assert airboss.chat(SAID, model="helper").status_code == 200
         until(airboss.records)
         (record,) = airboss.records()
@@ -67,5 +68,6 @@ def test_a_policy_and_an_alias_from_a_browser(provider: FakeProvider, tmp_path: 
         page.locator("main table a", has_text="the one before").click()
         assert "helper" not in field.input_value()
         applied(page, "back again")
+        airboss.taken()
         assert airboss.chat(SAID, model="helper").status_code == 404
         assert airboss.chat(SAID, model="support").status_code == 200

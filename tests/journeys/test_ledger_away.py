@@ -59,6 +59,7 @@ def test_a_gateway_starts_from_the_plan_it_had(
             assert "Connection refused" in found["ledger_trouble"]
             assert [each["name"] for each in found["deployments"]] == ["support"]
             network.mend()
+            leads.taken_s = 5.0
             leads.verb("keys", "revoke", "team")
             for each in (leads, other):
                 until(partial(answers, each, team, 401), timeout_s=each.soon_s(5))

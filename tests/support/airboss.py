@@ -20,8 +20,13 @@ import httpx2
 import pytest
 
 from airboss.cli.main import main
+from airboss.store.datadir import DataDir
+from airboss.store.ledger import SqlLedger
+from airboss.telemetry.metrics import read_counts
 from tests.support.wait import until
 
+CHANGES = {"apply", "approvals", "keys", "rollout"}
+"""Verbs that may change what gateways serve."""
 STARTER_WEIGHTS = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53.gguf"
 
 
@@ -78,6 +83,7 @@ class Airboss:
         self.ready: dict[str, Any] = {}
         self.process: subprocess.Popen[str] | None = None
         self.started_in_s = 0.0
+        self.taken_s = 2.0
 
     def start(self, timeout_s: float = 120.0) -> Self:
         """Start, and wait until it can serve. What fails to is ended."""
@@ -136,7 +142,23 @@ class Airboss:
         """The output of a verb that must succeed, told of this Airboss by its data directory."""
         done = run_airboss(*args, "--data-dir", str(self.data), cwd=self.root, env=self._env)
         assert done.returncode == 0, done.stderr + done.stdout
+        if args[0] in CHANGES and self.process is not None and self.process.poll() is None:
+            self.taken()
         return done.stdout
+
+    def taken(self) -> None:
+        """Wait until every gateway serves what was changed, which takes `taken_s` at most where none is held
+        up. Verbs wait a second, and not for one that is busy for longer; `tests/cli` tries that."""
+        data = DataDir(self.data)
+        with patch.dict(os.environ, self._env), closing(SqlLedger(data.ledger_url)) as ledger:
+            revision = ledger.revision()
+
+        def served() -> bool:
+            counts = read_counts(data.metrics_dir, but="controller")
+            return all(n.revision >= revision for name, n in counts.items() if name.startswith("gateway"))
+
+        if not served():
+            until(served, timeout_s=self.soon_s(self.taken_s))
 
     def records(self, *args: str) -> list[dict[str, Any]]:
         """Records as `airboss records --json` prints them."""
