@@ -11,6 +11,7 @@ from airboss.domain.errors import ApiError, UpstreamTimeout
 from airboss.domain.plan import Target, Timeouts
 from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.deadline import OwnTimeouts, bound, raised
 from airboss.providers.outbox import Pieces
 from airboss.providers.usage import Usage
 
@@ -170,17 +171,21 @@ class Try(msgspec.Struct, eq=False):
         answer = self.answer
         made = OutOfTime if now >= self.total else UpstreamTimeout
         if now >= self.total:
-            what, code = f"did not finish within total_s = {self.timeout.total_s}", "timeout_total"
+            what, code = f"did not finish within {bound(self.timeout)}", "timeout_total"
         elif isinstance(answer, WholeAnswer) and not answer.flows:
-            what, code = f"took its share of total_s = {self.timeout.total_s}", "timeout_total"
+            what, code = f"took its share of {bound(self.timeout)}", "timeout_total"
         elif answer.first_output_at is None:
             limit = self.timeout.first_token_s
             what, code = f"sent no token within first_token_s = {limit}", "timeout_first_token"
         else:
             what, code = f"sent nothing more for idle_s = {self.timeout.idle_s}", "timeout_idle"
-        return made(
-            f"provider {answer.provider!r} {what}; raise it under timeout of the deployment", code=code
-        )
+        more = raised(self.timeout if code == "timeout_total" else None)
+        return made(f"provider {answer.provider!r} {what}; {more}", code=code)
+
+    def hurried(self, now: float) -> bool:
+        """Whether its caller had less time than others, and that was over: it says nothing of its place."""
+        until = self.total if self.share is None else min(self.total, self.share)
+        return isinstance(self.timeout, OwnTimeouts) and now >= until
 
 
 def told_all(answer: AnyAnswer) -> Usage | None:

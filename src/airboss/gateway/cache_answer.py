@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from airboss.domain.errors import UpstreamTimeout
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
+from airboss.gateway.deadline import bound, raised
 from airboss.gateway.heads import EVENT_STREAM, ours_ms, response_head
 from airboss.gateway.replay import events_of
 from airboss.gateway.spoken import Client
@@ -29,15 +30,14 @@ class Kept(WholeAnswer):
     async def stream(self, client: Client, call: Admitted, dispatched: Dispatched) -> None:
         """Give it as a stream's events, as fast as the client reads them; its end waits for the record.
         Raises UpstreamTimeout where the client has not read it in the time of the whole call."""
-        total_s = call.deployment.timeout.total_s
+        timeout = call.deployment.timeout
         self.committed = False  # nothing of it is the client's yet
         try:
-            async with asyncio.timeout(total_s):
+            async with asyncio.timeout(timeout.total_s):
                 await self._stream(client, call, dispatched)
         except TimeoutError:
             raise UpstreamTimeout(
-                f"the answer was not read within total_s = {total_s}; read faster, or raise it under timeout "
-                "of the deployment",
+                f"the answer was not read within {bound(timeout)}; read faster, or {raised(timeout)}",
                 code="timeout_total",
             ) from None
 

@@ -46,6 +46,7 @@ from airboss.gateway.cache_key import (
     said_in,
     twin_of,
 )
+from airboss.gateway.deadline import OwnTimeouts, patience_s
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
 from airboss.gateway.request_head import HttpRequest
@@ -144,7 +145,7 @@ class AnswerCache:
             answer = self._writing.get(key) or self._reads.get(key, self._since(caching))
             found = Found(answer) if answer is not None else None
             if found is None:
-                found = await self._waited(key, call.deployment.timeout.first_token_s)
+                found = await self._waited(key, patience_s(call.deployment.timeout, http))
             if isinstance(found, Found) and found.scope not in {None, question.scope if question else None}:
                 found = None
         return Seat(self, call, caching, key, found, question=question, look=wish.look, known=known)
@@ -349,6 +350,8 @@ class Seat:
         except ApiError as error:
             begun = dispatched.answer is not None and dispatched.answer.committed
             theirs = error.http_status == RateLimited.status or isinstance(error, PROVIDERS)
+            hurried = isinstance(self._call.deployment.timeout, OwnTimeouts)
+            theirs = theirs and not (hurried and isinstance(error, UpstreamTimeout))
             self._failed = Failed(error) if theirs and not begun else LEFT
             raise
         if isinstance(answer, StreamedAnswer):

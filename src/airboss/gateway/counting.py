@@ -16,6 +16,7 @@ from airboss.gateway import wire
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
+from airboss.gateway.deadline import in_time, left_of
 from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, in_force, render, screen
@@ -85,7 +86,9 @@ async def count(
     now = worker.clock.now()
     spoken.speech.record_id = worker.ids.next(int(now.timestamp() * 1000))
     _, request, body, deployment = admit(serving, http, "chat", spoken.speech.record_id, now)
-    held = await serving.limiter.enter(request, deployment) if serving.limiter is not None else None
+    held = None
+    if serving.limiter is not None:
+        held = await in_time(serving.limiter.enter(request, deployment), http, deployment)
     try:
         serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         tokens, head = await _count(worker, serving, http, (request, body, deployment), spoken)
@@ -106,7 +109,7 @@ async def _count(
         if screened.refusal is not None:
             raise screened.refusal
         request, body, spoken = screened.request, screened.body, screened.spoken or spoken
-    call = render(http, request, body, deployment, branch, screened, spoken)
+    call = left_of(render(http, request, body, deployment, branch, screened, spoken), http)
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % request.id.encode()
     asked = _question(call)
     if asked is None:
@@ -114,7 +117,7 @@ async def _count(
         head += ESTIMATED
     else:
         route = Route(
-            deployment=deployment,
+            deployment=call.deployment,
             operation="chat",
             stream=False,
             trace=call.trace,

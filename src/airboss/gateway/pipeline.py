@@ -26,6 +26,8 @@ from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.credentials import may_carry, without_credentials
+from airboss.gateway.deadline import HEADER as TIMEOUT
+from airboss.gateway.deadline import hurried, in_time, left_of
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -78,7 +80,7 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
     try:
         serving, request, body, deployment = admitted or admit(worker.view(), http, operation, record_id, now)
         if serving.limiter is not None:
-            held = await serving.limiter.enter(request, deployment)
+            held = await in_time(serving.limiter.enter(request, deployment), http, deployment)
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
         branch = drawn(worker.executor, branch, request, body, spoken)
@@ -97,6 +99,7 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             refusal = await held.reserve(body, branch)
             if refusal is not None:
                 return refuse(worker, serving, client, call, refusal, http)
+        call = left_of(call, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
         release(held, seat, left=isinstance(error, asyncio.CancelledError))
@@ -120,6 +123,8 @@ def admit(
     relayed = http.parsed if isinstance(http, RelayedRequest) else None
     body = http.read or relayed or wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
+    if TIMEOUT in http.headers:
+        deployment = hurried(deployment, http.headers[TIMEOUT])
     tags, session = NO_TAGS, None
     if body.metadata:
         session = body.metadata.get("session_id")

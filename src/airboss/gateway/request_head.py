@@ -29,9 +29,11 @@ ONCE_ONLY = frozenset(
         b"content-type",
         b"content-encoding",
         b"x-airboss-metadata",
+        b"x-airboss-timeout-s",
     }
 )
-"""Headers that say who calls, for whom, or what the body is: two of one could be read in two ways."""
+"""Headers that say who calls, for whom, for how long, or what the body is: two of one could be read in two
+ways."""
 
 
 UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})

@@ -65,7 +65,9 @@ class Trying:
         answer = begun.answer
         failure = "cancelled" if answer.left else None
         if answer.error is not None:
-            failure = note_failure(begun.place, answer, answer.error)
+            failure = note_failure(
+                begun.place, answer, answer.error, hurried=begun.hurried(time.perf_counter())
+            )
         self.over(call, begun, failure)
         if failure is not None:
             await asyncio.sleep(0)  # as in `attempt`
@@ -102,7 +104,7 @@ class Trying:
             await answer.end()
             failure = None
         except ApiError as error:
-            failure = note_failure(place, answer, error)
+            failure = note_failure(place, answer, error, hurried=tried.hurried(time.perf_counter()))
             raise
         finally:
             self.over(call, tried, failure)
@@ -174,13 +176,15 @@ class Trying:
             tried.answer.fail(error)
 
 
-def note_failure(place: Place, answer: AnyAnswer, error: ApiError) -> str:
-    """Take note of why an attempt at a place has failed; returns the failure's name."""
+def note_failure(place: Place, answer: AnyAnswer, error: ApiError, *, hurried: bool = False) -> str:
+    """Take note of why an attempt at a place has failed; returns the failure's name. `hurried`: its caller
+    had less time than others, which says nothing of the place."""
     now, answer.failure, name = time.perf_counter(), error, error.code or error.type
     if isinstance(error, HedgeLost):
         return name
     place.failed_with(name)
-    place.breaker.ended(None if answer.paused else is_targets_fault(error, answer.status), now)
-    if isinstance(error, ConnectFailed):
+    silent = answer.paused or hurried
+    place.breaker.ended(None if silent else is_targets_fault(error, answer.status), now)
+    if isinstance(error, ConnectFailed) and not hurried:
         place.avoid_until = max(place.avoid_until, now + REFUSED_S)
     return name

@@ -1,0 +1,180 @@
+"""A client that gives one call less time than its deployment would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from airboss.domain.plan import Limits, Queue, Retry, Timeouts
+from airboss.testing import FakeProvider
+from tests.gateway.test_cache import worker
+from tests.support.gateway import PATIENT, Gateway, at_once_s, deployment
+from tests.support.wait import until
+
+NAME = "x-airboss-timeout-s"
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
+ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("chat/completions", CHAT),
+    "stream": ("chat/completions", CHAT | {"stream": True}),
+    "completions": ("completions", {"prompt": "x"}),
+    "embeddings": ("embeddings", {"input": "x"}),
+    "messages": ("messages", CHAT | {"max_tokens": 9}),
+    "responses": ("responses", {"input": "x"}),
+    "images": ("images/generations", {"prompt": "x"}),
+    "rerank": ("rerank", {"query": "x", "documents": ["y"]}),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker whose deployments have time: one alone, one whose calls wait for each other."""
+    plan = deployment(fake_process.url, timeout=PATIENT)
+    limits = Limits(concurrency=1, queue=Queue(size=5, wait_s=60.0))
+    narrow = deployment(fake_process.url, name="narrow", aliases=(), timeout=PATIENT, limits=limits)
+    with Gateway(tmp_path_factory.mktemp("own"), plan, narrow) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
+    """The module's worker, its provider as it was when it began."""
+    return shared
+
+
+def ask(
+    gateway: Gateway, header: str, route: str = "chat", content: str = "x", **body: Any
+) -> httpx2.Response:
+    """A call with that header."""
+    path, said = ROUTES[route]
+    said = {"model": "gpt-4o", **said, **body}
+    if content != "x":
+        said["messages"] = [{"role": "user", "content": content}]
+    with gateway.client() as client:
+        return client.post(f"/v1/{path}", json=said, headers={NAME: header})
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_call_ends_when_its_own_time_is_over(gateway: Gateway, provider: FakeProvider, route: str) -> None:
+    """On every route, with the error of `total_s`, which says whose bound it was; the provider is told none
+    of it."""
+    provider.script("silence")
+    answer = ask(gateway, "0.4", route)
+    assert answer.status_code == 504, answer.text
+    error = answer.json()["error"]
+    assert error["message"].endswith(
+        "did not finish within x-airboss-timeout-s = 0.4; send a longer one, or leave the header out"
+    )
+    closed = gateway.closed(answer.headers["x-request-id"])
+    assert (closed["status"], closed["error_type"]) == ("error", "timeout_total")
+    assert NAME not in provider.last().headers
+    assert ask(gateway, "60", route).status_code == 200
+
+
+def test_a_stream_ends_with_an_error_in_it(gateway: Gateway) -> None:
+    """Though it never falls silent."""
+    answer = ask(gateway, "1", "stream", 'fake:{"words": 2000, "tokens_per_s": 20}')
+    assert answer.status_code == 200
+    assert '"code":"timeout_total"' in answer.text
+    assert "[DONE]" not in answer.text
+
+
+def test_it_is_the_time_of_all_attempts(provider: FakeProvider, own_root: Path) -> None:
+    """One that fails leaves the next what is left."""
+    with Gateway(own_root, deployment(provider.url, timeout=PATIENT, retry=Retry(attempts=3))) as gateway:
+        provider.script("500;delay_s=0.3", "500;delay_s=0.3", "silence")
+        began = time.monotonic()
+        answer = ask(gateway, "1.5")
+        took_s = time.monotonic() - began
+        assert answer.status_code == 504
+        assert took_s < 1.5 + 0.5 + 5 * at_once_s(gateway, calls=4)
+        assert len(gateway.closed(answer.headers["x-request-id"])["attempts"]) == 3
+
+
+def test_a_longer_one_than_the_deployments_is_the_deployments(provider: FakeProvider, own_root: Path) -> None:
+    """A client bounds its call further, and never less."""
+    with Gateway(own_root, deployment(provider.url, timeout=Timeouts(total_s=0.5))) as gateway:
+        provider.script("silence")
+        answer = ask(gateway, "3600")
+        assert "within total_s = 0.5; raise it under timeout" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "header", ["0", "0.0", "-1", "5s", "five", "nan", "inf", "1e3", "", "1,5", "1.", "9" * 40, "é"]
+)
+def test_what_is_no_number_of_seconds_is_refused(
+    gateway: Gateway, provider: FakeProvider, header: str
+) -> None:
+    """A bound that silently is none would be noticed when it is needed."""
+    with gateway.client() as client:
+        answer = client.post(
+            "/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers={NAME: header.encode("latin-1")}
+        )
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert "send the seconds that the whole call may take, as in 2.5" in error["message"]
+    assert error["param"] == NAME
+    assert provider.stats().requests == 0
+
+
+def test_two_of_them_are_refused(gateway: Gateway) -> None:
+    """One could be read by us and the other by a proxy."""
+    with gateway.client() as client:
+        twice = [(NAME, "1"), (NAME, "2")]
+        answer = client.post("/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers=twice)
+    assert answer.status_code == 400
+    assert f"'{NAME}' was sent twice" in answer.json()["error"]["message"]
+
+
+def test_waiting_for_a_place_is_within_it(gateway: Gateway, provider: FakeProvider) -> None:
+    """The client asked for an answer by then, and the call goes to nobody. One that has got a place has what
+    is left."""
+    with ThreadPoolExecutor(1) as pool:
+        provider.script("silence;for_s=2")
+        first = pool.submit(gateway.chat, model="narrow")
+        until(lambda: provider.stats().in_flight == 1)
+        late = ask(gateway, "0.3", model="narrow")
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout_total")
+        assert "had no place yet when x-airboss-timeout-s = 0.3 was over" in late.json()["error"]["message"]
+        provider.script("silence")
+        began = time.monotonic()
+        left = ask(gateway, "4", model="narrow")
+        took_s = time.monotonic() - began
+        assert first.result().status_code == 200
+    assert left.json()["error"]["code"] == "timeout_total"
+    assert took_s < 5 + 5 * at_once_s(gateway, calls=4)
+    assert provider.stats().requests == 2
+    assert gateway.chat(model="narrow").status_code == 200  # its place is free again
+
+
+def test_it_says_nothing_against_the_provider(provider: FakeProvider, own_root: Path) -> None:
+    """One impatient client keeps nobody else away from it."""
+    with Gateway(own_root, deployment(provider.url, timeout=PATIENT)) as gateway:
+        provider.script(*["silence"] * 6)
+        for _ in range(6):
+            assert ask(gateway, "0.05").status_code == 504
+        with gateway.client() as client:
+            said = client.get("/metrics").text
+    failed = [line for line in said.splitlines() if line.startswith("airboss_target_state{")]
+    assert [line.rpartition(" ")[2] for line in failed] == ["0.0"]
+
+
+def test_who_asks_the_same_at_the_same_time_does_not_fail_with_it(
+    provider: FakeProvider, own_root: Path
+) -> None:
+    """At the cache one waits for the other, and asks itself where that had too little time. One with little
+    time waits no longer than that."""
+    with worker(provider.url, own_root) as gateway, ThreadPoolExecutor(3) as pool:
+        provider.script("silence", "silence;for_s=2", "silence")
+        hurried = pool.submit(ask, gateway, "1", content="hello")
+        until(lambda: provider.stats().requests == 1)
+        patient = pool.submit(gateway.chat, "hello")
+        assert hurried.result().status_code == 504
+        until(lambda: provider.stats().requests == 2)
+        assert ask(gateway, "0.3", content="hello").json()["error"]["code"] == "timeout_total"
+        assert patient.result().status_code == 200
