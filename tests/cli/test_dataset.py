@@ -159,7 +159,7 @@ def test_list_and_show(run: Run, api: AdminApi) -> None:
     assert table.endswith("and 1 version of before; --json lists them\n")
     assert "cdcd" in run("dataset", "list", "--json", "--url", api.url)[1]
     api.answers["GET", "/api/v1/datasets"] = {"datasets": []}
-    assert "no datasets yet" in run("dataset", "list", "--url", api.url)[1]
+    assert "no datasets yet" in run("dataset", "list", "--url", api.url)[2]
 
 
 def test_export_prints_lines_that_create_takes(run: Run, api: AdminApi) -> None:

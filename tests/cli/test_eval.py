@@ -227,7 +227,7 @@ def test_an_evaluation_that_is_not_done(run: Run, api: AdminApi) -> None:
     assert "3 of 60 items; 120 asked" in out
     assert "the dataset is gone" in out
     api.answers["GET", "/api/v1/evals"] = {"evals": []}
-    assert "no evaluations yet" in run("eval", "list", "--url", api.url)[1]
+    assert "no evaluations yet" in run("eval", "list", "--url", api.url)[2]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_jobs(run: Run, api: AdminApi) -> None:
     assert json.loads(run("job", "show", "eval-1", "--json", "--url", api.url)[1])["state"] == "failed"
     assert run("job", "cancel", "eval-1", "--url", api.url)[1] == "eval-1 is cancelled after 3 of 9 steps\n"
     api.answers["GET", "/api/v1/jobs"] = {"jobs": []}
-    assert "no jobs yet" in run("job", "list", "--url", api.url)[1]
+    assert "no jobs yet" in run("job", "list", "--url", api.url)[2]
 
 
 class Answers:
@@ -429,8 +429,8 @@ def test_judges_are_told_number_by_number(run: Run, api: AdminApi) -> None:
 def test_without_judges_it_says_what_to_do(run: Run, api: AdminApi) -> None:
     """One sentence."""
     api.answers["GET", "/api/v1/judges"] = {"judges": []}
-    code, out, _ = run("eval", "judges", "--url", api.url)
-    assert (code, "airboss records score" in out) == (0, True)
+    code, _, err = run("eval", "judges", "--url", api.url)
+    assert (code, "airboss records score" in err) == (0, True)
 
 
 def answer(item: str, side: str, **given: Any) -> dict[str, Any]:

@@ -345,5 +345,5 @@ def test_a_report_is_not_written_under_the_name_of_something_else(
 def test_no_tag_with_a_budget_says_where_one_is_written(run: Run, api: AdminApi) -> None:
     """The name of the table too, which is no markup."""
     api.answers["GET", "/api/v1/tags"] = {"tags": []}
-    code, out, _ = run("keys", "tags", "--url", api.url)
-    assert (code, out) == (0, "no tag has a budget; write one as [tags.NAME] in the configuration\n")
+    code, _, err = run("keys", "tags", "--url", api.url)
+    assert (code, err) == (0, "airboss: no tag has a budget; write one as [tags.NAME] in the configuration\n")

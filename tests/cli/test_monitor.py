@@ -94,8 +94,8 @@ def test_what_fires_stands_first_in_the_list(run: Run, api: AdminApi) -> None:
 def test_list_of_nothing_says_what_to_do(run: Run, api: AdminApi) -> None:
     """An empty state is no empty screen."""
     api.answers["GET", "/api/v1/alarms"] = {"alarms": []}
-    code, out, _ = run("monitor", "list", "--url", api.url)
-    assert (code, "[alarms.NAME]" in out) == (0, True)
+    code, _, err = run("monitor", "list", "--url", api.url)
+    assert (code, "[alarms.NAME]" in err) == (0, True)
 
 
 def test_show_has_history_and_who_was_told(run: Run, api: AdminApi) -> None:

@@ -125,7 +125,7 @@ def test_the_table_shows_speed_length_tokens_cost_and_release(run: Run, api: Adm
 def test_no_records_are_said(run: Run, api: AdminApi) -> None:
     """An empty list is said in words, and is nothing at all with --json."""
     api.answers["GET", "/api/v1/records"] = paged([])
-    assert "no records match" in run("records", "--url", api.url)[1]
+    assert "no records match" in run("records", "--url", api.url)[2]
     assert run("records", "--url", api.url, "--json")[:2] == (0, "")
 
 
@@ -421,9 +421,10 @@ def test_who_finds_nothing_of_a_deployment_hears_whether_it_is_served(run: Run, 
     """A name may be misspelt; one that is served, or calls that are found, need no such word."""
     api.answers["GET", "/api/v1/records"] = paged([])
     api.answers["GET", "/api/v1/deployments"] = {"deployments": [{"name": "support"}]}
-    code, out, err = run("records", "--url", api.url, "--deployment", "suport")
-    assert (code, "no records match" in out) == (0, True)
-    assert "no deployment 'suport' is served now; did you mean \"support\"?" in err
-    assert run("records", "--url", api.url, "--deployment", "support")[2] == ""
+    for more in ((), ("--json",), ("--search", "refund")):
+        code, out, err = run("records", "--url", api.url, "--deployment", "suport", *more)
+        assert (code, out, err.startswith("airboss: no record")) == (0, "", True)
+        assert "no deployment 'suport' is served now; did you mean \"support\"?" in err
+    assert "is served" not in run("records", "--url", api.url, "--deployment", "support")[2]
     api.answers["GET", "/api/v1/records"] = paged([record(1)])
     assert run("records", "--url", api.url, "--deployment", "suport")[2] == ""

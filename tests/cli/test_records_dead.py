@@ -61,8 +61,8 @@ def test_letters_are_shown_and_tried_again(run: Run, tmp_path: Path) -> None:
 def test_none_is_well(run: Run, api: AdminApi) -> None:
     """Nothing put away is said, and is no failure; more than are told are counted."""
     api.answers["GET", "/api/v1/dead-letters"] = {"count": 0, "letters": []}
-    code, out, _ = run("records", "dead", "--url", api.url)
-    assert (code, "no dead letters" in out) == (0, True)
+    code, _, err = run("records", "dead", "--url", api.url)
+    assert (code, "no dead letters" in err) == (0, True)
     api.answers["POST", "/api/v1/dead-letters/retry"] = {"taken": 1, "left": 0, "letters": []}
     assert run("records", "dead", "--retry", "--url", api.url)[:2] == (0, "1 letter taken, 0 left\n")
     one = {"segment": "w/1", "offset": 0, "why": "damaged", "bytes": 1, "excerpt": "x"}

@@ -111,10 +111,9 @@ def test_what_is_no_number_of_seconds_is_refused(
     gateway: Gateway, provider: FakeProvider, header: str
 ) -> None:
     """A bound that silently is none would be noticed when it is needed."""
+    headers = {NAME.encode(): header.encode("latin-1")}
     with gateway.client() as client:
-        answer = client.post(
-            "/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers={NAME: header.encode("latin-1")}
-        )
+        answer = client.post("/v1/chat/completions", json={"model": "gpt-4o", **CHAT}, headers=headers)
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert "send the seconds that the whole call may take, as in 2.5" in error["message"]

@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.diff import show_changes
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, plain, print_json, table_of
+from airboss.cli.output import console, plain, print_json, print_nothing, table_of
 from airboss.cli.status import age, until
 
 approvals = typer.Typer(help="Changes that wait for somebody else to approve them.", no_args_is_help=True)
@@ -30,12 +30,12 @@ def list_approvals(
     """List what waits, the newest first."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/approvals", {} if every else {"state": "waiting"})["approvals"]
+    if not found:
+        print_nothing("nothing was ever to be approved" if every else "nothing waits for approval")
+        return
     if as_json:
         for each in found:
             print_json(each)
-        return
-    if not found:
-        sys.stdout.write("nothing waits for approval\n")
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 

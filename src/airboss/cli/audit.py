@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import clipped, console, local_time, print_json, table_of
+from airboss.cli.output import clipped, console, local_time, print_each, print_json, print_nothing, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 
@@ -29,6 +29,7 @@ PAGE = 500
 LIMIT_MAX = 100_000
 DETAIL_MAX = 120
 """Characters of an entry's detail in a table; --json has all."""
+NOTHING = "nothing was done yet that is like this"
 CHECKPOINT_BYTES_MAX = 64 * 1024
 NEXT = (
     "Next: keep this data directory as it is and find out who could write there; `airboss audit verify "
@@ -52,8 +53,7 @@ def list_entries(
         query["since"] = parse_when(since, now=datetime.now(UTC), option="--since").isoformat()
     with reach(data_dir, url) as api:
         if as_json:
-            for each in pages(api, query, limit):
-                print_json(each)
+            print_each(pages(api, query, limit), nothing=NOTHING)
             return
         show(list(pages(api, query, limit)))
 
@@ -72,6 +72,9 @@ def pages(api: Api, query: dict[str, str], limit: int) -> Iterator[dict[str, Any
 
 def show(found: list[dict[str, Any]]) -> None:
     """Entries as a table."""
+    if not found:
+        print_nothing(NOTHING)
+        return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     from airboss.governance.audit_words import fields  # noqa: PLC0415 - as above
@@ -85,7 +88,7 @@ def show(found: list[dict[str, Any]]) -> None:
         table.add_row(
             str(each["number"]), at, escape(each["action"]), *names, escape(clipped(detail, DETAIL_MAX))
         )
-    console().print(table if found else "nothing was done yet that is like this")
+    console().print(table)
 
 
 @audit.command("checkpoint")

@@ -22,7 +22,7 @@ from airboss.cli.dataset_words import (
     summary,
 )
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json
+from airboss.cli.output import console, local_time, print_json, print_nothing
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
 from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
@@ -116,6 +116,9 @@ def list_datasets(
     """List datasets, newest first; as a table each in its newest version."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/datasets")["datasets"]
+    if not found:
+        print_nothing("no datasets yet; `airboss dataset create NAME --file F.jsonl` makes one")
+        return
     if as_json:
         for each in found:
             print_json(each)
@@ -163,6 +166,10 @@ def export(
             found = api.post(place("datasets", name, "/holdout"), {"why": why})
         else:
             found = api.get(place("datasets", name, "/items"), {"part": part})
+        if not found["items"]:
+            sizes = api.get(place("datasets", name))["dataset"]["sizes"]
+            there = ", ".join(f"{each} has {sizes[each]:,}" for each in PARTS)
+            print_nothing(f"{part} of {name!r} is empty: {there}; --part names another")
     for item in found["items"]:
         print_json(line(item, part))
 
@@ -214,9 +221,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
-    if not found:
-        out.print("no datasets yet; `airboss dataset create NAME --file F.jsonl` makes one")
-        return
     table = Table(box=None, padding=(0, 2, 0, 0))
     columns = ("name", "digest", *PARTS, "erased", "holdout reads", "created")
     for column in columns:

@@ -11,11 +11,12 @@ import typer
 from airboss.cli.api import Api, place, reach
 from airboss.cli.files import form_of, write_table
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, table_of
+from airboss.cli.output import console, print_each, print_nothing, table_of
 
 SHOWN: Final = 100
 """Answers in a table for people."""
 CHARS: Final = 40
+NOTHING: Final = "there are no answers yet; `airboss eval show ID` says how far it is"
 
 
 def items(
@@ -33,8 +34,7 @@ def items(
             content = api.get_file(path, {"format": form_of(out)})
             write_table(out, content, as_json=as_json)
         elif as_json:
-            for each in _pages(api, path):
-                print_json(each)
+            print_each(_pages(api, path), nothing=NOTHING)
         else:
             _show(api.get(path, {"limit": str(SHOWN // 2)}))
 
@@ -52,6 +52,9 @@ def _pages(api: Api, path: str) -> Iterator[dict[str, Any]]:
 def _show(found: dict[str, Any]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
+    if not found["answers"]:
+        print_nothing(NOTHING)
+        return
     out = console()
     names = sorted({name for each in found["answers"] for name in (*each["scores"], *each["unscored"])})
     table = table_of("item", "side", "expected", "answer", *map(escape, names))

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, print_json, print_nothing
 from airboss.cli.when import parse_when
 
 NAME_WIDTH = 20
@@ -37,17 +37,17 @@ def judges(
         query["until"] = parse_when(until, now=now, option="--until").isoformat()
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/judges", query)["judges"]
+    if not found:
+        print_nothing(
+            "no judge can be held against people yet: a scorer has to score calls that people judge too, in"
+            " the console or with `airboss records score`"
+        )
+        return
     if as_json:
         for each in found:
             print_json(each)
         return
     out = console()
-    if not found:
-        out.print(
-            "no judge can be held against people yet: a scorer has to score calls that people judge too, in"
-            " the console or with `airboss records score`",
-            markup=False,
-        )
     for number, each in enumerate(found):
         if number:
             out.print()

@@ -16,9 +16,6 @@ def show_evals(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     out = console()
-    if not found:
-        out.print("no evaluations yet; `airboss eval run` makes one")
-        return
     table = table_of("id", "state", "dataset", "part", "A", "B", "scorers", "gates", "created")
     for each in found:
         steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""

@@ -15,9 +15,6 @@ def show_finetunes(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     out = console()
-    if not found:
-        out.print("nothing was fine-tuned yet; `airboss finetune run` begins")
-        return
     table = table_of("id", "state", "deployment", "dataset", "model", "better", "release", "created")
     for each in found:
         steps = f" {each['done']}/{each['total']}" if each["state"] == "running" and each["total"] else ""

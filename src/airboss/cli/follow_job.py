@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
-from airboss.cli.output import print_json
+from airboss.cli.output import print_json, print_nothing
 from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
@@ -25,6 +25,14 @@ Rows = list[dict[str, Any]]
 
 NOUNS = {"evals": "an evaluation", "probes": "a probe", "tunes": "tuning", "finetunes": "fine-tuning"}
 """What the admin API calls each kind of job that there are verbs for, in words."""
+
+NONE = {
+    "evals": "no evaluations yet; `airboss eval run` makes one",
+    "probes": "no probes yet; `airboss probe bias` makes one",
+    "tunes": "nothing was tuned yet; `airboss tune run` begins",
+    "finetunes": "nothing was fine-tuned yet; `airboss finetune run` begins",
+}
+"""What is said where there is none."""
 
 DetachOption = Annotated[bool, typer.Option("--detach", help="Print its id and do not wait.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
@@ -77,11 +85,13 @@ def listed(
     """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does; `more` narrows them."""
     with reach(data_dir, url) as api:
         found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit), **more})[name]
-    if not as_json:
+    if not found:
+        print_nothing(NONE[name] if not more else f"no {name} match")
+    elif as_json:
+        for each in found:
+            print_json(each)
+    else:
         show(found)
-        return
-    for each in found:
-        print_json(each)
 
 
 def ordered(

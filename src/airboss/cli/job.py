@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import console, local_time, print_json
+from airboss.cli.output import console, local_time, print_json, print_nothing
 from airboss.cli.wording import many
 
 job = typer.Typer(
@@ -32,14 +32,15 @@ def list_jobs(
     params = {"limit": str(limit), **({"kind": kind} if kind is not None else {})}
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/jobs", params)["jobs"]
-    if as_json:
+    if kind is not None and not found:
+        print_nothing(f"no jobs of kind {kind!r}; kinds are eval, probe, tune and finetune")
+    elif not found:
+        print_nothing("no jobs yet; `airboss eval run` makes one")
+    elif as_json:
         for each in found:
             print_json(each)
-        return
-    if kind is not None and not found:
-        sys.stdout.write(f"no jobs of kind {kind!r}; kinds are eval, probe, tune and finetune\n")
-        return
-    show_jobs(found)
+    else:
+        show_jobs(found)
 
 
 @job.command("show")
@@ -86,9 +87,6 @@ def show_jobs(found: list[dict[str, Any]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
-    if not found:
-        out.print("no jobs yet; `airboss eval run` makes one")
-        return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("id", "state", "steps", "note", "created", "by"):
         table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name != "note")

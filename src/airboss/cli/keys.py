@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import clipped, console, local_time, plain, print_json, table_of
+from airboss.cli.output import clipped, console, local_time, plain, print_json, print_nothing, table_of
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -198,14 +198,14 @@ def list_keys(
     """List the keys: what they may call, their limits and how much of them is used, and what they spend."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/keys")["keys"]
+    if not found:
+        print_nothing("there are no keys yet; `airboss keys create NAME` makes one")
+        return
     if as_json:
         for each in found:
             print_json(each)
         return
-    if found:
-        show(found)
-    else:
-        console().print("there are no keys yet; `airboss keys create NAME` makes one")
+    show(found)
 
 
 def show(found: list[dict[str, Any]]) -> None:
@@ -246,12 +246,12 @@ def list_tags(
     """List tags whose values have a budget each, and what they have spent."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/tags")["tags"]
+    if not found:
+        print_nothing("no tag has a budget; write one as [tags.NAME] in the configuration")
+        return
     if as_json:
         for each in found:
             print_json(each)
-        return
-    if not found:
-        console().print("no tag has a budget; write one as [tags.NAME] in the configuration", markup=False)
         return
     from rich.markup import escape  # noqa: PLC0415 - as above
 

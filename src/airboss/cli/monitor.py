@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import amount, console, dash, local_time, print_json
+from airboss.cli.output import amount, console, dash, local_time, print_json, print_nothing
 from airboss.domain.errors import WrongCall
 
 monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
@@ -26,7 +26,9 @@ def list_alarms(
     """List alarms and where they stand; exit 1 if one is firing."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/alarms")["alarms"]
-    if as_json:
+    if not found:
+        print_nothing("there are no alarms; write [alarms.NAME] into airboss.toml and apply it")
+    elif as_json:
         for each in found:
             print_json(each)
     else:
@@ -90,6 +92,8 @@ def try_notifiers(
         if not api.running:
             raise WrongCall("a test needs a running Airboss; start it with `airboss up`.")
         found = api.post(place("alarms", name, "/test"), {})["notifications"]
+    if not found:
+        print_nothing(f"alarm {name!r} notifies nobody; name whom as `notify` under [alarms.{name}]")
     for each in found:
         if as_json:
             print_json(each)
@@ -121,6 +125,8 @@ def show_drift(
         found = [each for each in found if each["deployment"] == deployment]
         if not found:
             raise WrongCall(f"there is no deployment {deployment!r}; there are: {known}")
+    if not found:
+        print_nothing("no deployment is served, so that nothing can drift; `airboss apply FILE` serves one")
     for each in found:
         (print_json if as_json else show_drift_of)(each)
     if any(each["state"] == "drifted" for each in found):
@@ -157,10 +163,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    if not found:
-        nothing = "there are no alarms; write [alarms.NAME] into airboss.toml and apply it"
-        console().print(nothing, markup=False)
-        return
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("alarm", overflow="fold", min_width=22)  # whole: it is asked for by it
     for name in ("state", "since", "value", "bound", "silenced until"):

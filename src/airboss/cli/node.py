@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, size, table_of
+from airboss.cli.output import console, print_json, print_nothing, size, table_of
 from airboss.cli.status import age
 from airboss.domain.errors import WrongCall
 
@@ -23,12 +23,12 @@ def list_nodes(
     """List the machines that have joined, and how far what they record has come."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/nodes")["nodes"]
+    if not found:
+        print_nothing("no machine has joined; `airboss up --join URL` on another one does")
+        return
     if as_json:
         for each in found:
             print_json(each)
-        return
-    if not found:
-        sys.stdout.write("no machine has joined; `airboss up --join URL` on another one does\n")
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 

@@ -29,6 +29,21 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_nothing(words: str) -> None:
+    """Say on stderr that there is nothing, with --json too: stdout has what there is, and nothing else."""
+    sys.stderr.write(f"airboss: {words}\n")
+
+
+def print_each(found: Iterable[Any], *, nothing: str) -> None:
+    """Each as one JSON object on a line as it comes; where none does, `nothing` is said."""
+    none = True
+    for each in found:
+        none = False
+        print_json(each)
+    if none:
+        print_nothing(nothing)
+
+
 def plain(text: str) -> str:
     """What somebody else wrote, for a terminal: nothing in it hides or moves what stands around it."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -13,7 +13,7 @@ from airboss.cli.api import reach
 from airboss.cli.diff import read_config
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, table_of
+from airboss.cli.output import console, print_json, print_nothing, table_of
 from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def list_policies(
         }
         for name, each in said.policies.items()
     ]
+    if not rows:
+        print_nothing(
+            "no policy; [policies.NAME] makes one: see docs/configuration.md, or Docs in the console"
+        )
+        return
     if as_json:
         for row in rows:
             print_json(row)
@@ -71,12 +76,7 @@ def list_policies(
         lists = (row["kinds"], custom, *(row[each] for each in ("releases", "deployments", "keys", "teams")))
         shown = (escape(", ".join(each) or "-") for each in lists)
         table.add_row(escape(row["name"]), row["action"] or "-", *shown)
-    console().print(
-        table
-        if rows
-        else "no policy; [policies.NAME] makes one: see Docs in the console, or docs/configuration.md",
-        markup=False,
-    )
+    console().print(table)
 
 
 @policy.command("test")

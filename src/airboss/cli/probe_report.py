@@ -34,9 +34,6 @@ def show_probes(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     out = console()
-    if not found:
-        out.print("no probes yet; `airboss probe bias` makes one")
-        return
     table = table_of("id", "state", "deployment", "release", "attributes", "conclusion", "created")
     for each in found:
         calls = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from airboss.cli.output import (
     local_time,
     milliseconds,
     print_json,
+    print_nothing,
     said,
     short_time,
     usd,
@@ -237,15 +238,36 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
     if follow:
         follow_records(api, query, limit, as_json=as_json)
     elif as_json:
-        for each in pages(api, query, limit, bodies=True):
-            print_json(each)
+        shown = written(pages(api, query, limit, bodies=True), print_json)
     elif "search" in query or limit > TABLE_MAX:
-        show_as_found(pages(api, query, limit, bodies=False))
+        # Each as a line when it is found: looking through all of them may take a while.
+        shown = written(pages(api, query, limit, bodies=False), follow_line)
     else:
         found = list(pages(api, query, limit, bodies=False))
-        show_table(found)
-        if not found and "deployment" in query:
-            tell_unserved(api, query["deployment"])
+        shown = bool(found)
+        if shown:
+            show_table(found)
+    if not shown:
+        tell_none(api, query)
+
+
+def written(found: Iterable[dict[str, Any]], write: Callable[[dict[str, Any]], None]) -> bool:
+    """Write each as it comes; whether there was one."""
+    none = True
+    for each in found:
+        none = False
+        write(each)
+    return not none
+
+
+def tell_none(api: Api, query: Query) -> None:
+    """Say that there are none, and what may be why."""
+    words = "no record holds these words"
+    if "search" not in query:
+        words = "no records match; calls appear here within a second of their end"
+    print_nothing(words)
+    if "deployment" in query:
+        tell_unserved(api, query["deployment"])
 
 
 def tell_unserved(api: Api, name: str) -> None:
@@ -327,9 +349,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
-    if not found:
-        out.print("no records match; calls appear here within a second of their end")
-        return
     cells = {name: [read(each) for each in found] for name, read in COLUMNS.items()}
     kept = fitting(cells, out.width, least=LEAST)
     if len(kept) < len(cells):
@@ -347,16 +366,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
     out.print(table)
     if note := left_out(cells, kept):
         out.print(note, style="dim", markup=False)
-
-
-def show_as_found(found: Iterator[dict[str, Any]]) -> None:
-    """Each record as a line when it is found: looking through all of them may take a while."""
-    none = True
-    for each in found:
-        none = False
-        follow_line(each)
-    if none:
-        console().print("no record holds these words")
 
 
 STATUS_COLOURS = {"ok": "green", "cancelled": "yellow", "refused": "yellow"}

@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json
+from airboss.cli.output import console, print_json, print_nothing
 from airboss.cli.wording import many
 
 
@@ -24,7 +24,9 @@ def dead(
     """Show dead letters: frames that could not become records, and feedback whose record never came."""
     with reach(data_dir, url) as api:
         found = api.post("/api/v1/dead-letters/retry", {}) if retry else api.get("/api/v1/dead-letters")
-    if as_json:
+    if not retry and not found["letters"]:
+        print_nothing("no dead letters: everything that was journalled has become a record")
+    elif as_json:
         for each in [found] if retry else found["letters"]:
             print_json(each)
     else:
@@ -38,8 +40,6 @@ def show(found: dict[str, Any], *, retry: bool) -> None:
     out = console()
     if retry:
         out.print(f"{many(found['taken'], 'letter')} taken, {found['left']:,} left", highlight=False)
-    elif not found["letters"]:
-        out.print("no dead letters: everything that was journalled has become a record")
     for each in found["letters"]:
         place = f"{each['segment']} at {each['offset']:,}, {many(each['bytes'], 'byte')}"
         out.print(f"{each['why']}\n  {place}", markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json
+from airboss.cli.output import console, local_time, print_json, print_nothing
 
 release = typer.Typer(help="Releases: everything that shapes an answer, by digest.", no_args_is_help=True)
 
@@ -27,6 +27,9 @@ def list_releases(
     """Every release ever published, the newest first, and where it stands."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/releases")["releases"]
+    if not found:
+        print_nothing("no release yet; `airboss apply FILE` makes one")
+        return
     if as_json:
         for each in found:
             print_json(each)

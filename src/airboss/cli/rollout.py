@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, local_time, print_json
+from airboss.cli.output import console, dash, local_time, print_json, print_nothing
 from airboss.cli.when import parse_until
 
 rollout = typer.Typer(help="Rollouts: a candidate gets traffic by steps, on evidence.", no_args_is_help=True)
@@ -74,12 +74,13 @@ def rollout_status(
         for each in found:
             newest.setdefault(each["deployment"], each)
         found = list(newest.values())
+    if not found:
+        print_nothing("no rollout yet; `airboss rollout start DEPLOYMENT` begins one")
+        return
     if as_json:
         for each in found:
             print_json(each)
         return
-    if not found:
-        sys.stdout.write("no rollout yet; `airboss rollout start DEPLOYMENT` begins one\n")
     stable = {each["name"]: each["stable"] for each in served}
     for each in found:
         _show(each, as_json=False)

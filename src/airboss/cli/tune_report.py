@@ -17,9 +17,6 @@ def show_tunes(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     out = console()
-    if not found:
-        out.print("nothing was tuned yet; `airboss tune run` begins")
-        return
     table = table_of("id", "state", "deployment", "dataset", "from", "better", "release", "created")
     for each in found:
         calls = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.files import form_of, write_table
-from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, usd
+from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, print_nothing, usd
 
 if TYPE_CHECKING:
     from airboss.cli.api import Api
@@ -35,7 +35,9 @@ def show_usage(
         if found["against"] is not None
         else [(row, None) for row in found["rows"]]
     )
-    if as_json:
+    if not pairs:
+        print_nothing("nothing was used then; --since 30d looks further back")
+    elif as_json:
         for now, before in pairs:
             row = now if now is not None else {"group": (before or {}).get("group")}
             print_json(row if found["against"] is None else {**row, "before": before})
@@ -49,9 +51,6 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None =
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    if not pairs:
-        console().print("nothing was used then; --since 30d looks further back", markup=False)
-        return
     out = console()
     rows = [cells(now, before) for now, before in pairs]
     if per is not None:
