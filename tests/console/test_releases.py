@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from airboss.domain.ports import RecordFilter
 from airboss.domain.release import CustomKind, Release
 from airboss.governance.policies import policy_of
 from tests.console.looped import LoopSite
 from tests.console.site import Site
 from tests.console.test_pages import HOSTILE, Page, hrefs, shown
 from tests.support.seed_loop import NEW_PROMPT, OLD_PROMPT
+from tests.support.seed_records import fill
 
 
 def test_every_release_is_listed_with_its_place(week: LoopSite) -> None:
@@ -87,6 +89,21 @@ def test_rollouts_of_what_is_not_there(week: LoopSite) -> None:
     assert odd.status_code == 400
     known = "stable, canary, always, never, preview, shadow, override, external"
     assert f"arm='shade' is none of {known}" in odd.json()["error"]["message"]
+
+
+def test_an_order_tells_of_callers_who_are_named(fresh: LoopSite) -> None:
+    """As the rollout does when it is asked for while it is live; what ends it does not wait for the store."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.apply(NEW_PROMPT)
+    fresh.loop.start()
+    fresh.loop.serve(40, hours=1)
+    (one,) = fresh.log.records(RecordFilter(deployment="support"), limit=1, bodies=False)
+    named = msgspec.structs.replace(one, id=one.id[:-1] + ("0" if one.id[-1] != "0" else "1"), arm="always")
+    fill(fresh.log, [named])
+    for action, told in (("pause", [("always", 1)]), ("resume", [("always", 1)]), ("abort", [])):
+        asked = {"deployment": "support", "action": action, "by": "me"}
+        ordered = fresh.program().post("/api/v1/rollouts/order", json=asked).json()
+        assert [(each["arm"], each["requests"]) for each in ordered["apart"]] == told
 
 
 @pytest.mark.parametrize("path", ["/api/v1/rollouts", "/api/v1/rollouts/order"])

@@ -172,6 +172,12 @@ def test_there_is_one_rollout_at_a_time(house: House) -> None:
     house.rollouts.start("support", None, by="ann")
     with pytest.raises(WrongCall, match="is running"):
         house.rollouts.start("support", "spare", by="ann")
+    house.order("pause")
+    paused = "of 'support' is paused; `airboss rollout abort support` ends it"
+    with pytest.raises(WrongCall, match=paused):
+        house.rollouts.start("support", "spare", by="ann")
+    with pytest.raises(WrongCall, match=paused):
+        house.rollouts.undo("support")
 
 
 def test_another_wish_ends_what_was_being_rolled_out(house: House) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from airboss.domain.errors import WrongCall
 
@@ -29,7 +29,8 @@ def parse_until(text: str, *, now: datetime, option: str) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WrongCall(
-            f"{option} {text!r} is no time. Write how long from now, as in 12h or 30d, or a time, as in"
+            _lacks_day(text, option, now=now, zone=None, ahead=True)
+            or f"{option} {text!r} is no time. Write how long from now, as in 12h or 30d, or a time, as in"
             " 2026-12-31 or 2026-12-31T23:59:00Z."
         ) from None
 
@@ -48,6 +49,24 @@ def parse_when(text: str, *, now: datetime, option: str, zone: tzinfo | None = N
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WrongCall(
-            f"{option} {text!r} is no time. Write how long ago, as in 15m, 2h or 7d, or a time, as in"
+            _lacks_day(text, option, now=now, zone=zone, ahead=False)
+            or f"{option} {text!r} is no time. Write how long ago, as in 15m, 2h or 7d, or a time, as in"
             " 2026-11-23T14:30 or 2026-11-23T14:30:00Z."
         ) from None
+
+
+def _lacks_day(text: str, option: str, *, now: datetime, zone: tzinfo | None, ahead: bool) -> str | None:
+    """What to say of a time of a day alone: when that is next, or was last. None where it is none."""
+    said = text.strip()
+    said = f"0{said}" if said[1:2] == ":" else said
+    try:
+        clock = time.fromisoformat(said)
+    except ValueError:
+        return None
+    if ":" not in said:
+        return None
+    here = now.astimezone(clock.tzinfo or zone)
+    then = datetime.combine(here.date(), clock, clock.tzinfo or here.tzinfo)
+    if (then > here) is not ahead:
+        then += timedelta(days=1 if ahead else -1)
+    return f"{option} {text!r} needs its day, as in {then:%Y-%m-%d}T{said}."

@@ -225,7 +225,7 @@ def order(desk: Desk, call: Call) -> RolloutView:
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config") from None
     _note(desk, call, f"rollout.{intent.action}", ordered, said.reason)
-    return view(ordered)
+    return view(ordered, () if ordered.final else apart(desk, ordered, call.now))
 
 
 def by_whom(call: Call, said: str) -> str:

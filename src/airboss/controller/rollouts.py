@@ -457,12 +457,12 @@ class Rollouts:
         return self._ledger.standings()[deployment]
 
     def _none_live(self, deployment: str) -> None:
-        """Raise WrongCall where a rollout runs."""
+        """Raise WrongCall where there is a rollout that is not over."""
         for row in self._store.live():
             if row.deployment == deployment:
                 ends = f"`airboss rollout abort {deployment}` ends it"
-                runs = "is running" if row.exposure.salt else "is scheduled"
-                raise WrongCall(f"rollout {row.id} of {deployment!r} {runs}; {ends}")
+                stands = stages.STANDS[read(row).stage.state]
+                raise WrongCall(f"rollout {row.id} of {deployment!r} {stands}; {ends}")
 
     def _candidate(self, standing: Standing, wanted: str | None) -> Release:
         """The release to roll out."""

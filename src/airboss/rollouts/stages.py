@@ -15,6 +15,7 @@ rollout.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final, Literal, assert_never
@@ -155,6 +156,15 @@ def decide(rules: Rules, stage: Stage, event: Event) -> Decision:
             return _order(rules, stage, event)
         case _:
             assert_never(event)
+
+
+STANDS: Final[Mapping[State, str]] = {
+    "scheduled": "is scheduled",
+    "gate": "waits for its gate",
+    "running": "is running",
+    "paused": "is paused",
+}
+"""How one stands that is not over, in words."""
 
 
 def none_runs(deployment: str, last: Stage | None) -> str:
