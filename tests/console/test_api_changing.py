@@ -266,3 +266,26 @@ def test_lines_of_an_expected_answer_end_as_they_were_written(site: LoopSite, pr
     pressed(site.person("operator"), "/datasets/golden/change", **given)
     assert every(site)["two"]["expected"] == "1\n2"
     assert program.get("/api/v1/datasets/golden").json()["dataset"]["digest"] == before
+
+
+@pytest.mark.parametrize("said", ["Zwei\n", "  Zwei", "\nZwei \n\n"])
+def test_blanks_around_an_expected_answer_are_part_of_it(
+    site: LoopSite, program: TestClient, said: str
+) -> None:
+    """Some scorers compare every sign: the form has it as it stands, and what it holds is kept whole."""
+    change(program, expected={"two": said})
+    before = program.get("/api/v1/datasets/golden").json()["dataset"]["digest"]
+    person = site.person("operator")
+    page = person.get("/datasets/golden?part=validation").text
+    # Of the first line's end behind the tag a browser makes nothing.
+    (held,) = [
+        each[1:] for each in re.findall(r'name="expected"[^>]*>([^<]*)</textarea>', page) if "Zwei" in each
+    ]
+    assert held == said
+    given = {"item": "two", "part": "validation", "expected": held.replace("\n", "\r\n")}
+    pressed(person, "/datasets/golden/change", **given)
+    assert program.get("/api/v1/datasets/golden").json()["dataset"]["digest"] == before
+    pressed(person, "/datasets/golden/change", item="two", part="validation", expected=f"{said} ")
+    assert every(site)["two"]["expected"] == f"{said} "
+    pressed(person, "/datasets/golden/change", item="two", part="validation", expected=" \r\n ")
+    assert every(site)["two"].get("expected") is None

@@ -48,7 +48,7 @@ def add_record(desk: Desk, form: Form) -> str:
     wanted = {
         "records": {
             "ids": [form.parts["id"]],
-            "expected": form.text("expected", most=WRITTEN_MAX) or None,
+            "expected": form.said("expected", most=WRITTEN_MAX) or None,
             "answered": form.text("answered") == "yes",
             "corrected": form.text("corrected") == "yes",  # else the field says all that is expected
         },
@@ -79,7 +79,7 @@ def change_item(desk: Desk, form: Form) -> str:
     id, shown = form.needed("item"), {name: form.text(name) for name in ("part", "page")}
     wanted: dict[str, Any] = {"remove": [id]}
     if form.text("what") != "remove":
-        wanted = {"expected": {id: form.text("expected", most=WRITTEN_MAX) or None}}
+        wanted = {"expected": {id: form.said("expected", most=WRITTEN_MAX) or None}}
     done = api_changing.change_items(desk, form.call(wanted))
     return url(f"/datasets/{done.dataset.digest[:16]}", {}, **shown)
 

@@ -90,7 +90,14 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     def text(self, name: str, *, most: int = FIELD_CHARS_MAX) -> str:
         """A field without blanks around it, its lines ended as programs end them; empty where there is none.
         Raises InvalidRequest if too long."""
-        found = self.fields.get(name, "").strip().replace("\r\n", "\n")
+        return self.said(name, most=most, bare=True)
+
+    def said(self, name: str, *, most: int, bare: bool = False) -> str:
+        """As `text`, with the blanks around it where it is more than blanks: they may be part of what an
+        answer is compared with. `bare`: without them."""
+        found = self.fields.get(name, "")
+        found = found.strip() if bare or not found.strip() else found
+        found = found.replace("\r\n", "\n")
         if len(found) > most:
             raise InvalidRequest(f"{name} has {len(found):,} characters, of at most {most:,}", param=name)
         return found
