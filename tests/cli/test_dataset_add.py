@@ -147,3 +147,20 @@ def test_what_is_wrong_is_refused(run: Run, api: AdminApi, arguments: tuple[str,
     assert code == 2
     assert message in err
     assert api.asked == []
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+def test_nothing_that_matches_is_no_failure(run: Run, api: AdminApi, as_json: bool) -> None:
+    """A job that runs each night finds nothing in some: it hears so, and goes on."""
+    none: dict[str, Any] = {"dataset": None, "added": 0, "parts": {}, "left_out": {}}
+    api.answers["POST", PATH] = none
+    said = ("dataset", "add", "golden", "--from-records", "--create", *["--json"] * as_json)
+    code, out, err = run(*said, "--url", api.url)
+    assert (code, err) == (0, "airboss: no record matches; nothing was added to 'golden'\n")
+    assert out == ("" if not as_json else json.dumps(none, separators=(",", ":")) + "\n")
+    api.answers["POST", PATH] = {**none, "dataset": ADDED["dataset"]}
+    code, out, _ = run(*said, "--url", api.url)
+    assert (code, out.startswith('{"dataset":{' if as_json else "added 0 items\n")) == (0, True)
+    api.answers["POST", PATH] = {**none, "left_out": {"ended as error": 2}}
+    code, _, err = run(*said, "--url", api.url)
+    assert (code, err) == (0, "" if as_json else "airboss: 2 items left out: ended as error\n")

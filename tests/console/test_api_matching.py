@@ -111,8 +111,6 @@ def test_a_dataset_begins_with_what_matches(site: LoopSite, program: TestClient)
         ({"matching": matching(), "jsonl": "x"}, "`jsonl` or `records` or `matching`; give one"),
         ({"matching": matching(limit=0)}, "a dataset has 1 to 100,000 items"),
         ({"matching": {"filters": {"tga": "x"}}}, "tga"),
-        ({"matching": {"filters": {"user": "nobody"}}}, "no record became an item: none matches"),
-        ({"matching": matching(approved="golden", only=True)}, "not approved by golden"),
         ({"matching": {"ids": ["x"]}}, "the body is wrong"),
     ],
 )
@@ -121,6 +119,24 @@ def test_what_cannot_be_added_is_refused(site: LoopSite, body: Any, said: str) -
     before = every(site)
     assert said in refused(site.program().post(PATH, json=body))
     assert every(site) == before
+
+
+def test_where_none_matches_nothing_is_added(site: LoopSite, program: TestClient) -> None:
+    """And that is well: what adds each night finds none in some. A dataset that was to begin so is not there
+    yet; no leaf says that anything was done."""
+    before, leaves = every(site), len(site.audit.entries)
+    there = program.get("/api/v1/datasets/golden").json()["dataset"]
+    nobody = {"filters": {"user": "nobody"}}
+    none = {"added": 0, "parts": {}, "left_out": {}}
+    assert add(program, matching=nobody) == {"dataset": there, **none}
+    assert add(program, "new", matching=nobody, create=True) == {"dataset": None, **none}
+    done = add(program, matching=matching(approved="golden", only=True))
+    assert (done["added"], done["left_out"]) == (0, {"ended as error": 1, "not approved by golden": 4})
+    assert (every(site), len(site.audit.entries)) == (before, leaves)
+    assert program.get("/api/v1/datasets/new").status_code == 404
+    assert "no dataset is called" in refused(
+        program.post("/api/v1/datasets/new/add", json={"matching": nobody}), 404
+    )
 
 
 def test_who_is_being_forgotten_is_not_there(site: LoopSite, program: TestClient) -> None:
@@ -142,6 +158,9 @@ def test_the_calls_on_a_page_are_put_into_a_dataset_that_is_there(site: LoopSite
     assert answer.status_code == 303
     assert of_calls(site) == set("0123")
     assert pressed(person, "/datasets", **{**fields, "onto": "goldne"}).status_code == 404
+    none = pressed(person, "/datasets", **{**fields, "tag": "team=none"})
+    assert (none.status_code, "no record became an item: none matches" in none.text) == (400, True)
+    assert pressed(person, "/datasets", **fields).status_code == 303  # they are there already
     pressed(person, "/datasets", **{**fields, "onto": "", "dataset": "own"})
     assert of_calls(site, "own") == set("0123")
     for name in ("golden", "own"):

@@ -20,7 +20,7 @@ from airboss.cli.dataset_words import (
     summary,
 )
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import print_json
+from airboss.cli.output import print_json, print_nothing
 from airboss.cli.records_filters import (
     DeploymentOption,
     ModelOption,
@@ -123,16 +123,20 @@ def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url:
     """Have it added, and tell what came of it."""
     with reach(data_dir, url) as api:
         done = api.post(place("datasets", name, "/add"), body)
+    if not done["added"] and not done["left_out"]:
+        print_nothing(f"no record matches; nothing was added to {name!r}")
     if as_json:
         print_json(done)
+        return
+    for cause, count in done["left_out"].items():
+        sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")
+    if done["dataset"] is None:
         return
     where = ", ".join(f"{each} {done['parts'][each]}" for each in PARTS if each in done["parts"])
     sys.stdout.write(
         f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{corrected(done)}"
         f"{summary(done['dataset'])}\n"
     )
-    for cause, count in done["left_out"].items():
-        sys.stderr.write(f"airboss: {many(count, 'item')} left out: {cause}\n")
 
 
 def check(

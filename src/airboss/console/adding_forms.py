@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from airboss.console import api_adding, api_changing
 from airboss.console.api_adding import Added
+from airboss.console.api_datasets import no_items
 from airboss.console.callers import Caller
 from airboss.console.correcting import Corrected, fitting
 from airboss.console.desk import Desk
@@ -71,6 +72,8 @@ def add_rows(desk: Desk, form: Form) -> str:
 def add_matching(desk: Desk, form: Form, records: dict[str, Any]) -> str:
     """Add the calls that a page of records shows to the dataset that is chosen."""
     done = api_adding.add_items(desk, form.call({"matching": records}, name=form.text("onto")))
+    if not done.added and api_adding.THERE not in done.left_out:
+        raise no_items(done.left_out)
     return _shown(done)
 
 
@@ -86,6 +89,7 @@ def change_item(desk: Desk, form: Form) -> str:
 
 def _shown(done: Added) -> str:
     """The dataset's page, with the part in which what is new may be seen."""
+    assert done.dataset is not None  # what was added is in it
     part = "validation" if done.parts.get("validation") and not done.parts.get("train") else None
     corrected = str(done.corrected) if done.corrected else None
     return url(f"/datasets/{done.dataset.digest[:16]}", {}, part=part, corrected=corrected)

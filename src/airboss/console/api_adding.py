@@ -77,9 +77,9 @@ class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: the dataset as it is now, how many items are new to it and in which `parts`, and how
     many of these expect what people wrote in place of the answer. `left_out` counts what was not added, by
-    cause."""
+    cause. `dataset` is null where it was to begin with calls that match, and none does."""
 
-    dataset: KeptDataset
+    dataset: KeptDataset | None
     added: int
     parts: dict[str, int]
     left_out: dict[str, int]
@@ -95,6 +95,8 @@ def add_items(desk: Desk, call: Call) -> Added:
     found, by = Gathered(items=(), left_out={}), None
     if wanted.matching is not None:
         found, by = gathered(desk, call, wanted.matching), wanted.matching.group_by
+        if not found.items:
+            return Added(dataset=_there(desk, call), added=0, parts={}, left_out=found.left_out)
     elif wanted.records is not None:
         found, by = _records(desk, wanted.records), wanted.records.group_by
     else:
@@ -113,6 +115,13 @@ def add_items(desk: Desk, call: Call) -> Added:
         left_out={cause: count for cause, count in causes.items() if count},
         corrected=sum(each.id in found.corrected for each in grown.added),
     )
+
+
+def _there(desk: Desk, call: Call) -> KeptDataset | None:
+    try:
+        return find(desk, call)
+    except NotFound:
+        return None
 
 
 def newest_name(desk: Desk, call: Call, *, create: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -146,6 +146,8 @@ def create_dataset(desk: Desk, call: Call) -> Created:
     else:
         assert wanted.records is not None  # one of the two is there
         found = gathered(desk, call, wanted.records)
+        if not found.items:
+            raise no_items(found.left_out)
     made = dataset(wanted.name, found.items, shares=shares)
     of = "jsonl" if wanted.jsonl else "records"
     with desk.ledger.together():
@@ -177,7 +179,7 @@ def _note(desk: Desk, call: Call, action: str, kept: KeptDataset, **detail: Any)
 
 
 def gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> Gathered:
-    """Items of the records that match. Raises WrongCall where there are none."""
+    """Items of the records that match; there may be none."""
     check_names(wanted.filters, FILTERS)
     if not 1 <= wanted.limit <= ITEMS_MAX:
         raise InvalidRequest(f"limit={wanted.limit}; a dataset has 1 to {ITEMS_MAX:,} items", param="limit")
@@ -194,11 +196,14 @@ def gathered(desk: Desk, call: Call, wanted: RecordsIntent) -> Gathered:
     )
     forgotten = desk.people.tombstones()  # some since these were read
     items = tuple(each for each in found.items if not forgotten.covers(each.user, began(each.id, call.now)))
-    if not items:
-        causes = "; ".join(f"{count} {cause}" for cause, count in found.left_out.items())
-        raise WrongCall(f"no record became an item: {causes or 'none matches'}")
     corrected = found.corrected.intersection(each.id for each in items)
     return msgspec.structs.replace(found, items=items, corrected=corrected)
+
+
+def no_items(left_out: Mapping[str, int]) -> WrongCall:
+    """What whoever wanted some is told; `left_out` counts records that became none, by cause."""
+    causes = "; ".join(f"{count} {cause}" for cause, count in left_out.items())
+    return WrongCall(f"no record became an item: {causes or 'none matches'}")
 
 
 def check_remembered(desk: Desk, items: Iterable[Item], now: datetime) -> None:
