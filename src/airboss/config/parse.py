@@ -17,6 +17,7 @@ from airboss.config.checks import check
 from airboss.config.listed import check_listed, with_listed
 from airboss.config.locate import line_of
 from airboss.config.spreads import check_spreads, with_spreads
+from airboss.config.meant import meant
 from airboss.config.types import Config
 from airboss.config.wording import NONE, Path, Wrong, dotted, nearest, quoted
 from airboss.domain.errors import ConfigError
@@ -26,6 +27,8 @@ T = TypeVar("T")
 MAX_CONFIG_BYTES = 1024 * 1024
 """No configuration is longer; a longer file is some other file."""
 
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+"""A key that may be written without quotes."""
 _TOML_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 
 
@@ -92,7 +95,7 @@ def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
         return _read_struct(value, kind, path, wrong)
     if get_origin(kind) is dict:
         entry = get_args(kind)[1]
-        table = _table(value, path, wrong)
+        table = _table(value, kind, path, wrong)
         return {name: _read(item, entry, (*path, name), wrong) for name, item in table.items()}
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
@@ -104,7 +107,7 @@ def _read(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
 
 
 def _read_struct(value: object, kind: type[msgspec.Struct], path: Path, wrong: Wrong) -> msgspec.Struct:
-    table = _table(value, path, wrong)
+    table = _table(value, kind, path, wrong)
     fields, hints = _shape(kind)
     for key in table:
         if key not in fields:
@@ -146,10 +149,20 @@ def _shape(kind: type[msgspec.Struct]) -> tuple[dict[str, msgspec.structs.FieldI
     return fields, get_type_hints(kind)
 
 
-def _table(value: object, path: Path, wrong: Wrong) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise wrong(path, f"{dotted(path)} is {_seen(value, path)}; expected a table, as in [{dotted(path)}]")
-    return value
+def _table(value: object, kind: Any, path: Path, wrong: Wrong) -> dict[str, object]:
+    if isinstance(value, dict):
+        return value
+
+    def reads(table: object) -> bool:
+        try:
+            _read(table, kind, path, lambda _, message: ConfigError(message))
+        except ConfigError:
+            return False
+        return True
+
+    said = f"{dotted(path)} is {_seen(value, path)}; expected a table, as in [{dotted(path)}]"
+    hint = meant(path[-1], value, kind, reads) if _BARE.fullmatch(path[-1]) else None
+    raise wrong(path, f"{said}: {hint}" if hint is not None else said)
 
 
 def _read_leaf(value: object, kind: Any, path: Path, wrong: Wrong) -> Any:
