@@ -220,7 +220,7 @@ def test_probes_are_listed(run: Run, api: AdminApi) -> None:
     assert json.loads(out)["id"] == "eval-1"
     assert api.asked[-1][2] == {"limit": "3"}
     api.answers["GET", "/api/v1/probes"] = {"probes": []}
-    assert "airboss probe bias" in run("probe", "list", "--url", api.url)[1]
+    assert "airboss probe bias" in run("probe", "list", "--url", api.url)[2]
 
 
 def test_detached_it_prints_the_id(run: Run, api: AdminApi) -> None:

@@ -53,7 +53,8 @@ def list_entries(
         query["since"] = parse_when(since, now=datetime.now(UTC), option="--since").isoformat()
     with reach(data_dir, url) as api:
         if as_json:
-            print_each(pages(api, query, limit), nothing=NOTHING)
+            if not print_each(pages(api, query, limit)):
+                print_nothing(NOTHING)
             return
         show(list(pages(api, query, limit)))
 

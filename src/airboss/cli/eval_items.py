@@ -34,7 +34,8 @@ def items(
             content = api.get_file(path, {"format": form_of(out)})
             write_table(out, content, as_json=as_json)
         elif as_json:
-            print_each(_pages(api, path), nothing=NOTHING)
+            if not print_each(_pages(api, path)):
+                print_nothing(NOTHING)
         else:
             _show(api.get(path, {"limit": str(SHOWN // 2)}))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +34,13 @@ def print_nothing(words: str) -> None:
     sys.stderr.write(f"airboss: {words}\n")
 
 
-def print_each(found: Iterable[Any], *, nothing: str) -> None:
-    """Each as one JSON object on a line as it comes; where none does, `nothing` is said."""
-    none = True
+def print_each(found: Iterable[Any], write: Callable[[Any], None] = print_json) -> bool:
+    """Write each as it comes; whether there was one."""
+    some = False
     for each in found:
-        none = False
-        print_json(each)
-    if none:
-        print_nothing(nothing)
+        some = True
+        write(each)
+    return some
 
 
 def plain(text: str) -> str:

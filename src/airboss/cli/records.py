@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from airboss.cli.output import (
     left_out,
     local_time,
     milliseconds,
+    print_each,
     print_json,
     print_nothing,
     said,
@@ -237,11 +238,12 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
         raise WrongCall(f"--sort shows the first {SORTED_MAX:,} at most; give a --limit up to that.")
     if follow:
         follow_records(api, query, limit, as_json=as_json)
-    elif as_json:
-        shown = written(pages(api, query, limit, bodies=True), print_json)
+        return
+    if as_json:
+        shown = print_each(pages(api, query, limit, bodies=True))
     elif "search" in query or limit > TABLE_MAX:
         # Each as a line when it is found: looking through all of them may take a while.
-        shown = written(pages(api, query, limit, bodies=False), follow_line)
+        shown = print_each(pages(api, query, limit, bodies=False), follow_line)
     else:
         found = list(pages(api, query, limit, bodies=False))
         shown = bool(found)
@@ -249,15 +251,6 @@ def show_records(api: Api, query: Query, limit: int, *, follow: bool, as_json: b
             show_table(found)
     if not shown:
         tell_none(api, query)
-
-
-def written(found: Iterable[dict[str, Any]], write: Callable[[dict[str, Any]], None]) -> bool:
-    """Write each as it comes; whether there was one."""
-    none = True
-    for each in found:
-        none = False
-        write(each)
-    return not none
 
 
 def tell_none(api: Api, query: Query) -> None:
