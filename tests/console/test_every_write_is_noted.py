@@ -29,7 +29,7 @@ APART = {
     "/api/v1/transfer": "a change of the record store",
     "/api/v1/records/{id}/scores": "a change of the record store",
 }
-"""Whose leaf is written after what they do, and why."""
+"""Whose leaf is not written in the transaction of what they do, and why."""
 
 
 def calls(node: ast.AST) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.config.types import Role
-from airboss.domain.errors import StoreUnavailable
+from airboss.domain.errors import StoreUnavailable, Unavailable
 from airboss.domain.score import Score
 from airboss.store.memory import MemoryRecordLog
 from tests.console.governed import Governed, governed
@@ -76,6 +76,33 @@ def test_what_was_said_is_taken_back(site: Governed) -> None:
     assert stand(site) == []
     actions = [each.leaf.action for each in site.audit.newest(limit=10)]
     assert actions.count("records.score") == 2, "what changes nothing leaves no leaf"
+
+
+def test_a_judgement_is_noted_before_it_stands(site: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever kills the controller between the two leaves a leaf too many, and no judgement without one."""
+    noted: list[str] = []
+
+    def killed(_: Sequence[Score]) -> None:
+        noted.extend(each.leaf.action for each in site.audit.newest(limit=1))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(site.log, "put_scores", killed)
+    with pytest.raises(BaseException):  # noqa: B017 - a kill
+        say(site, name="right", value=True)
+    assert noted == ["records.score"]
+
+
+def test_a_judgement_is_not_kept_that_cannot_be_noted(
+    site: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit log is away, say."""
+
+    def away(*_given: Any, **_named: Any) -> Any:
+        raise Unavailable("the ledger is away")
+
+    monkeypatch.setattr(site.audit, "append", away)
+    assert say(site, name="right", value=True).status_code == 503
+    assert stand(site) == []
 
 
 @pytest.mark.parametrize("answers", [True, False])

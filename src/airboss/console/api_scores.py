@@ -94,13 +94,12 @@ def judge(desk: Desk, call: Call) -> Judged:
     made = judgements(desk, call, given, record, before, wordless=forgotten)
     if not made:
         return Judged(score=before.get(given.name), correction=before.get(CORRECTION))
-    try:
-        desk.log.put_scores(made)
-    finally:  # what a store was given that then fell silent may stand
-        sampled = any(each.source == "sample" for each in made)
-        detail = {"sampled": sampled, "taken_back": given.value is None}
-        detail |= {"corrected": True} if made[-1].name == CORRECTION else {}
-        desk.note(call, "records.score", f"{given.name} of record {record.id}", detail)
+    # Before it is stored: whatever happens then, and whether or not the store says so, none stands unnoted.
+    sampled = any(each.source == "sample" for each in made)
+    detail = {"sampled": sampled, "taken_back": given.value is None}
+    detail |= {"corrected": True} if made[-1].name == CORRECTION else {}
+    desk.note(call, "records.score", f"{given.name} of record {record.id}", detail)
+    desk.log.put_scores(made)
     take_out(desk, record)
     stands = said_before(desk, record.id, call.actor)
     if given.value is not None and given.name not in stands:
