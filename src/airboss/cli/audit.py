@@ -16,6 +16,7 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import clipped, console, local_time, print_each, print_json, print_nothing, table_of
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
+from airboss.store.wording import many
 
 if TYPE_CHECKING:
     from airboss.compose.audit import Found
@@ -140,8 +141,9 @@ def verify(
             if verdict.erased
             else ""
         )
-        extends = f"; it extends the checkpoint of {verdict.extends} leaves" if verdict.extends else ""
-        sys.stdout.write(f"valid: all {verdict.checked} leaves fit{erased}{extends}\n")
+        said = "its one leaf fits" if verdict.checked == 1 else f"all {verdict.checked} leaves fit"
+        extends = f"; it extends the checkpoint of {many(verdict.extends, 'leaf')}" if verdict.extends else ""
+        sys.stdout.write(f"valid: {said}{erased}{extends}\n")
         for leaf in verdict.resumed:
             sys.stdout.write(
                 f"but leaf {leaf} tells that secrets/audit_head was gone: whether all of before is here, "

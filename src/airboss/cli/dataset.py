@@ -24,8 +24,8 @@ from airboss.cli.dataset_words import (
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, local_time, print_json, print_nothing
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 dataset = typer.Typer(
     help="Questions with the answers expected of them, in three parts.", no_args_is_help=True

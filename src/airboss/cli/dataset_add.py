@@ -33,8 +33,8 @@ from airboss.cli.records_filters import (
     filters,
     in_ms,
 )
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 LIMIT = 1_000
 """Items that a filter makes, unless it is told otherwise."""

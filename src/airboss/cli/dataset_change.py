@@ -12,8 +12,8 @@ from airboss.cli.api import place, reach
 from airboss.cli.dataset_words import NameArgument, read_file, summary
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 
 def expect(

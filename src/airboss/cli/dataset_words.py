@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from airboss.cli.files import unreadable
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 PARTS: Final = ("train", "validation", "holdout")

@@ -24,8 +24,8 @@ from airboss.cli.options import (
     has_data,
 )
 from airboss.cli.output import console, print_json, table_of
-from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, DataDirLocked
+from airboss.store.wording import many
 
 if TYPE_CHECKING:
     from airboss.config import Config

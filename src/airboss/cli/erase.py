@@ -12,8 +12,8 @@ import typer
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 WAIT_S = 60.0
 LOOK_S = 0.2

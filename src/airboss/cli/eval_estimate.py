@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from airboss.cli.output import console, table_of, usd
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 BY: Final = {
     "release": "its answers so far",

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from airboss.cli.output import console, local_time, table_of, usd
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
 

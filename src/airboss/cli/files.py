@@ -10,6 +10,7 @@ from typing import Final, Literal
 from airboss.cli.output import console, print_json
 from airboss.domain.errors import WrongCall
 from airboss.store.unwritable import unwritable
+from airboss.store.wording import many
 
 Form = Literal["csv", "parquet"]
 """What a table is written as."""
@@ -33,7 +34,7 @@ def write_table(path: Path, content: bytes, *, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(path), "bytes": len(content)})
     else:
-        console().print(f"wrote {path} ({len(content):,} bytes)", markup=False)
+        console().print(f"wrote {path} ({many(len(content), 'byte')})", markup=False)
 
 
 def check_markdown(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from airboss.cli.eval_report import release
 from airboss.cli.output import console, dash, local_time, table_of, usd
 from airboss.cli.tune_report import interval
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 
 def show_finetunes(found: list[dict[str, Any]]) -> None:

@@ -16,9 +16,9 @@ import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
 from airboss.cli.output import print_json, print_nothing
-from airboss.cli.wording import many
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
+from airboss.store.wording import many
 
 Rows = list[dict[str, Any]]
 """What an API lists."""

@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import console, local_time, print_json, print_nothing
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 job = typer.Typer(
     help="Work that survives a crash: evaluations, tuning, fine-tuning, probes.", no_args_is_help=True

@@ -11,8 +11,8 @@ import typer
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, has_data
 from airboss.cli.output import print_json
 from airboss.cli.progress import counted
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 if TYPE_CHECKING:
     from airboss.compose.moving import Moved
@@ -63,7 +63,7 @@ def told(moved: Moved) -> str:
         rows = many(sum(each.rows for each in moved.tables.values()), "row")
         done = (
             f"moved {rows} to {moved.target}: every table has the same there, and the audit log of "
-            f"{moved.leaves:,} leaves is valid"
+            f"{many(moved.leaves, 'leaf')} is valid"
         )
     change = "Take `ledger` out of [store] in airboss.toml."
     if moved.setting is not None:

@@ -10,6 +10,7 @@ from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import amount, console, dash, local_time, print_json, print_nothing
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
 
@@ -136,14 +137,14 @@ def show_drift(
 def show_drift_of(each: dict[str, Any]) -> None:
     """One deployment's drift, for people."""
     out = console()
-    words = {"learning": f"learning, {each['n']} of {each['needed']} calls", "off": "not watched"}
+    words = {"learning": f"learning, {each['n']} of {many(each['needed'], 'call')}", "off": "not watched"}
     out.print(f"{each['deployment']}: {words.get(each['state'], each['state'])}", markup=False)
     for found in each["found"]:
         now = 100 * found["after"] / found["n_after"] if found["n_after"] else 0.0
         before = 100 * found["before"] / found["n_before"]
         out.print(
             f"  {found['feature'].replace('_', ' ')}: {found['bin']} since {local_time(found['since'])}: "
-            f"{now:.1f} % of {found['n_after']} calls, {before:.1f} % before",
+            f"{now:.1f} % of {many(found['n_after'], 'call')}, {before:.1f} % before",
             markup=False,
         )
         for name in ("before", "after"):

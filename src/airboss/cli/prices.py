@@ -11,8 +11,8 @@ from airboss.cli.api import reach
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, left_out, print_json, table_of
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 prices = typer.Typer(help="What hosted models cost, by a dated table.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
 from airboss.cli.output import clipped, console, local_time, table_of, usd
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow

@@ -9,7 +9,7 @@ import typer
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json, print_nothing
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 
 def dead(

@@ -35,8 +35,8 @@ from airboss.cli.records_filters import (
     filters,
     in_ms,
 )
-from airboss.cli.wording import many
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 BATCH_BYTES = 8 * 1024 * 1024
 

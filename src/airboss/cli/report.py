@@ -16,6 +16,7 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import print_json
 from airboss.cli.when import parse_when
 from airboss.store.unwritable import unwritable
+from airboss.store.wording import many
 
 SINCE = "90d"
 
@@ -67,7 +68,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield "It lists what there is to look at, and does not say that anybody complies with anything."
     yield ""
     if audit["valid"]:
-        yield f"The audit log verifies: {audit['checked']} entries, root `{audit['root']}`."
+        yield f"The audit log verifies: {many(audit['checked'], 'entry')}, root `{audit['root']}`."
     else:
         yield f"**The audit log does not verify: {audit['problem']}**"
     source = ""

@@ -15,6 +15,7 @@ from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, dash, local_time, print_json, print_nothing
 from airboss.cli.when import parse_until
+from airboss.store.wording import many
 
 rollout = typer.Typer(help="Rollouts: a candidate gets traffic by steps, on evidence.", no_args_is_help=True)
 
@@ -160,7 +161,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(f"  begins at {local_time(found['starts_at'])}\n")
     for each in found.get("apart", ()):  # which one before this version does not tell
         share = f", {100 * each['errors'] / each['counted']:.3g}% errors" if each["counted"] else ""
-        calls = "one call" if each["requests"] == 1 else f"{each['requests']} calls"
+        calls = many(each["requests"], "call")
         sys.stdout.write(f"  {each['arm']}, by name: {calls}{share}; no evidence\n")
     verdict = found["verdict"]
     if verdict is None:
@@ -188,8 +189,8 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     for each in verdict["metrics"]:
         if each.get("beyond"):  # which one before this version does not tell
             sys.stdout.write(
-                f"  {each['metric']}: {each['beyond']} values are not between 0 and 1; scale them, for they "
-                "speak against promotion\n"
+                f"  {each['metric']}: {many(each['beyond'], 'value')} not between 0 and 1; scale them, for "
+                "they speak against promotion\n"
             )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from airboss.cli.api import Api
 from airboss.cli.output import milliseconds, print_json, usd
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 PAGE = 5_000
 INDENT_MAX = 30
@@ -29,10 +30,10 @@ def show_trace(api: Api, trace_id: str, *, as_json: bool) -> None:
         print_json({**first, "rows": [row for page in (first, *pages) for row in page["rows"]], "next": None})
         return
     began = datetime.fromisoformat(first["started_at"])
-    spans = "1 span" if first["spans"] == 1 else f"{first['spans']:,} spans"
+    spans = many(first["spans"], "span")
     sys.stdout.write(f"trace {wanted}  {began.astimezone():%Y-%m-%d %H:%M:%S}  {spans}  ")
     tokens = first.get("input_tokens", 0) + first.get("output_tokens", 0)  # an Airboss of before has none
-    used = f"  {tokens:,} tokens" if tokens else ""
+    used = f"  {many(tokens, 'token')}" if tokens else ""
     cost = f"  {usd(first['cost_usd'])}" if first.get("cost_usd") is not None else ""
     sys.stdout.write(f"{milliseconds(first['duration_ms'])}{used}{cost}\n")
     for page in (first, *pages):

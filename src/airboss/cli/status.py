@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import amount, console, dash, print_json, size, table_of
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
@@ -165,7 +165,7 @@ def made_room(retention: dict[str, Any]) -> Iterator[str]:
 def kept(retention: dict[str, Any]) -> str | None:
     """For how long what is kept, where that has an end."""
     days = {"bodies": retention["bodies_days"], "records": retention["records_days"]}
-    ends = [f"{name} for {count} days" for name, count in days.items() if count is not None]
+    ends = [f"{name} for {many(count, 'day')}" for name, count in days.items() if count is not None]
     if not ends:
         return None
     ran = f", looked at {age(retention['ran_at'])} ago" if retention["ran_at"] else ""
@@ -176,7 +176,7 @@ def waiting(erasures: int) -> str | None:
     """People who are to be forgotten and are not yet."""
     if not erasures:
         return None
-    return f"[yellow]{erasures} erasure{'s' if erasures > 1 else ''} pending[/]; see `airboss erase`"
+    return f"[yellow]{many(erasures, 'erasure')} pending[/]; see `airboss erase`"
 
 
 def beside(deployment: dict[str, Any]) -> str:

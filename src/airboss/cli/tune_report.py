@@ -6,7 +6,7 @@ from typing import Any
 
 from airboss.cli.eval_report import release
 from airboss.cli.output import clipped, console, dash, local_time, table_of, usd
-from airboss.cli.wording import many
+from airboss.store.wording import many
 
 SHOWN = 10
 """Candidates of a table; the JSON has more."""

@@ -1,4 +1,4 @@
-"""Values that no option takes, in words that name them; and how many of a thing there are."""
+"""Values that no option takes, in words that name them."""
 
 from __future__ import annotations
 
@@ -65,9 +65,3 @@ def with_value(error: typer.BadParameter) -> str:
     seen = repr(str(found[0]["input"]))
     shown = seen if len(seen) <= SHOWN_CHARS else seen[:SHOWN_CHARS] + "…"
     return f"{error.message}; it is {shown}"
-
-
-def many(count: int, what: str) -> str:
-    """So many of it: `1 record`, `2 records`. `what` is the word for one; of several words the first one."""
-    first, *rest = what.split(" ", 1)
-    return " ".join([f"{count:,}", first if count == 1 else first + "s", *rest])

@@ -126,7 +126,7 @@ def _check_retention(path: Path, retention: RetentionConfig, wrong: Wrong) -> No
     bodies, records = retention.bodies_days, retention.records_days
     if bodies is not None and records is not None and bodies > records:
         at = (*path, "bodies_days")
-        raise wrong(at, f"{dotted(at)} is {bodies}, and records go after {records} days, with their bodies")
+        raise wrong(at, f"{dotted(at)} is {bodies}, and records go, with their bodies, after {records}")
 
 
 def warnings_of(config: Config) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from airboss.governance.audit_verify import Verdict, verify
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_signed
 from airboss.governance.merkle import consistency_proof, inclusion_proof, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, NamedLeaf, WholeLog
+from airboss.store.wording import many
 
 LIMIT = Limit(100, 1_000)
 PAGE = Limit(1_000, 1_000)
@@ -173,7 +174,7 @@ def audit_proof(desk: Desk, call: Call) -> Proof:
     try:
         path = inclusion_proof(hashes, leaf) if leaf is not None else consistency_proof(hashes, old or 0)
     except ValueError as error:
-        raise NotFound(f"{error}; the log has {head.size} leaves") from None
+        raise NotFound(f"{error}; the log has {many(head.size, 'leaf')}") from None
     return Proof(
         size=head.size,
         root=head.root,

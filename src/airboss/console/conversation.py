@@ -16,6 +16,7 @@ import msgspec
 from airboss.console.curl import body_text
 from airboss.dialects.recorded import in_chat
 from airboss.domain.record import InferenceRecord
+from airboss.store.wording import many
 
 BlockKind = Literal["text", "code", "media", "tool_call", "json", "refusal", "reasoning", "empty"]
 """How a block is shown. `media` is a picture, a sound or a file: named, never fetched."""
@@ -113,7 +114,7 @@ def answer_turns(response: Any) -> Iterator[Turn]:
     choices = response.get("choices") if isinstance(response, dict) else None
     if not isinstance(choices, list):
         if isinstance(response, dict) and isinstance(response.get("data"), list):
-            vectors = f"{len(response['data'])} vectors; they are in the raw JSON"
+            vectors = f"{many(len(response['data']), 'vector')}, in the raw JSON"
             yield Turn(role="embeddings", blocks=(Block(kind="empty", text=vectors),), answer=True)
             return
         yield Turn(role="response", blocks=(json_block(response),), answer=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.console.changes import Change
+from airboss.store.wording import many
 
 LINES_MAX = 400
 VALUE_MAX = 2_000
@@ -90,7 +91,7 @@ def compared(before: str, after: str) -> list[Line]:
     if max(len(old), len(new)) > COMPARED_MAX:
         pairs = enumerate(zip(old, new, strict=False))
         same = next((n for n, (a, b) in pairs if a != b), min(len(old), len(new)))
-        found += [Line("gap", f"{same:,} lines are the same")] if same else []
+        found += [Line("gap", alike(same))] if same else []
         old, new = old[same:], new[same:]
     more = max(len(old), len(new)) > COMPARED_MAX
     old, new = old[:COMPARED_MAX], new[:COMPARED_MAX]
@@ -112,7 +113,7 @@ def around(same: list[str], *, first: bool, last: bool) -> list[Line]:
     middle = len(same) - head - tail
     return [
         *(Line("same", text[:VALUE_MAX]) for text in same[:head]),
-        Line("gap", f"{middle} lines are the same"),
+        Line("gap", alike(middle)),
         *(Line("same", text[:VALUE_MAX]) for text in same[len(same) - tail :] if tail),
     ]
 
@@ -145,3 +146,8 @@ def worded(before: str, after: str) -> list[Piece]:
     if 2 * same < SAME_LEAST * (len(before) + len(after)):
         return []
     return [each for each in found if each.text]
+
+
+def alike(lines: int) -> str:
+    """What stands in place of so many lines."""
+    return f"{many(lines, 'line')} {'is' if lines == 1 else 'are'} the same"

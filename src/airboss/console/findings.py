@@ -13,6 +13,7 @@ from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
 from airboss.domain.status import SystemStatus
+from airboss.store.wording import many
 from airboss.telemetry.remote import Node
 
 EXCESS_MIN = 3.0
@@ -154,7 +155,9 @@ def process_findings(status: SystemStatus) -> Iterator[Finding]:
         yield Finding(level="warn", title=f"{name} serves a plan from disk.", detail=detail)
     for process in status.processes:
         if process.state == "backing_off":
-            detail = process.detail or f"It was restarted {process.restarts} times and is tried again."
+            detail = (
+                process.detail or f"It was restarted {many(process.restarts, 'time')} and is tried again."
+            )
             yield Finding(level="bad", title=f"{process.name} died.", detail=detail)
         if process.state == "silent":
             detail = f"It {process.detail}. Calls that it had begun wait; the others go to the next gateway."
@@ -199,7 +202,7 @@ def error_findings(
         yield Finding(
             level="bad" if found.lasting else "warn",
             title=f"{line.deployment}: {rate}" if found.lasting else f"{line.deployment} had {rate}",
-            detail=f"{found.errors:,} of {found.calls:,} calls failed{seen}."
+            detail=f"{found.errors:,} of {many(found.calls, 'call')} failed{seen}."
             + (f" The alarm {errors_alarm(line.deployment)} fires." if line.deployment in told else ""),
             deployment=line.deployment,
             since=since,

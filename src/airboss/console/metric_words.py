@@ -6,6 +6,7 @@ import re
 
 from airboss.console.text import NB
 from airboss.domain.verdict import MetricEvidence, Verdict
+from airboss.store.wording import many
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -67,7 +68,7 @@ def finding(evidence: MetricEvidence) -> tuple[str, str]:
     if evidence.finding == "non_inferior":
         return "ok", "no worse than the margin"
     if evidence.beyond:
-        return "wait", f"open: {evidence.beyond:,} values are not between 0 and 1; scale them"
+        return "wait", f"open: {many(evidence.beyond, 'value')} not between 0 and 1; scale them"
     if evidence.margin is None:
         return "wait", "no harm shown; a guard, it never promotes"
     return "wait", "open: neither harm nor non-inferiority is shown"

@@ -14,6 +14,7 @@ from airboss.console.chart import Chart, coarse, counted, sparkline
 from airboss.console.text import NB, usd
 from airboss.domain.plan import DeploymentPlan, ServingPlan
 from airboss.domain.ports import DeploymentStats
+from airboss.store.wording import many
 
 Level = Literal["ok", "info", "warn", "bad", "none"]
 """How a thing stands. Always shown with a word or a shape; `none` is where there is nothing to say."""
@@ -147,7 +148,7 @@ def cards(
             label="Output tokens",
             kind="count",
             value=sum(each.output_tokens for each in stats) if stats else None,
-            note=f"{sum(each.input_tokens for each in stats):,} tokens in" if stats else "no calls",
+            note=f"{many(sum(each.input_tokens for each in stats), 'token')} in" if stats else "no calls",
             spark=picture([line.tokens for line in chart.lines], add=True),
         ),
         cost_card(stats, chart),

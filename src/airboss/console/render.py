@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from airboss.console import text
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.query import RANGES, filled, iso, zone
+from airboss.store.wording import many
 
 if TYPE_CHECKING:
     import jinja2
@@ -120,6 +121,7 @@ def environment() -> jinja2.Environment:
         iso=iso,
         visible=text.visible,
         begun=text.begun,
+        many=many,
         prose=text.prose,
         tick=text.tick,
         plain=text.plain,

@@ -12,6 +12,7 @@ from airboss.console.text import NB
 from airboss.releases.standing import stable_before
 from airboss.rollouts import stages
 from airboss.rollouts.live import Rollout
+from airboss.store.wording import many
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +166,8 @@ def calls(found: Deployed, weight: float) -> str:
         return "no call in the last 24 h"
     some = max(1, round(found.per_day * weight))
     of = f" of {found.per_day:,}" if weight < 1.0 else ""
-    return f"about {some:,}{of} calls a day at the pace of the last 24 h"
+    calls = f"{some:,}{of} calls" if of else many(some, "call")
+    return f"about {calls} a day at the pace of the last 24 h"
 
 
 def evidence(rollout: Rollout) -> str:

@@ -23,6 +23,7 @@ from airboss.governance.checkpoint import is_signed
 from airboss.governance.keys import own_policy
 from airboss.governance.policies import ALL, KINDS
 from airboss.store.audit_rows import HeadRow
+from airboss.store.wording import many
 
 ENTRIES = 50
 FACTS = 4
@@ -108,7 +109,7 @@ def defined(kind: CustomConfig | CustomKind, *, words: bool = True) -> str:
     """What a kind of a policy's own is, shortly; without `words` it tells none."""
     if kind.pattern is not None:
         return f"what matches {kind.pattern if words else 'a pattern'}"
-    counted = "1 word" if len(kind.words) == 1 else f"{len(kind.words)} words"
+    counted = many(len(kind.words), "word")
     if not words:
         return counted
     return f"{counted}: {', '.join(kind.words[:WORDS_SHOWN])}" + (

@@ -28,6 +28,7 @@ from airboss.store.alert_metrics import (
     shown,
 )
 from airboss.store.alert_rows import AlarmRule, Burnt
+from airboss.store.wording import many
 
 WINDOW_PARTS: Final = 60
 """A window is measured only so many times in its length: it cannot change faster."""
@@ -201,7 +202,9 @@ class Measures:
         if value is None:
             return Reading(why=f"no answers in the last {window}")
         if 0 < n < rule.min_requests:
-            return Reading(why=f"{n} of the {rule.min_requests:,} calls to judge by in the last {window}")
+            return Reading(
+                why=f"{n} of the {many(rule.min_requests, 'call')} to judge by in the last {window}"
+            )
         return Reading(value=value, detail=detail)
 
     def _share(self, rule: AlarmRule, own: UsageRow, now: datetime, ago: timedelta) -> tuple[int, int]:
@@ -219,8 +222,10 @@ class Measures:
             more = f", and {unscored} unscored" if unscored else ""
             return Reading(why=f"no scores {name!r} in the last {window}{more}")
         if n < rule.min_requests:
-            return Reading(why=f"{n} of the {rule.min_requests:,} scores to judge by in the last {window}")
-        return Reading(value=mean, detail=f"of {n} scores")
+            return Reading(
+                why=f"{n} of the {many(rule.min_requests, 'score')} to judge by in the last {window}"
+            )
+        return Reading(value=mean, detail=f"of {many(n, 'score')}")
 
     def scored(
         self, rule: AlarmRule, window_s: float, now: datetime, *, ago: timedelta = timedelta(0)

@@ -26,6 +26,7 @@ from airboss.evaluations.sequential import Test
 from airboss.store.alert_metrics import INTERNAL_KEY, counts, question
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.usage import LATE
+from airboss.store.wording import many
 
 WEEK: Final = timedelta(days=7)
 EPOCH_MIN: Final = timedelta(hours=1)
@@ -121,7 +122,7 @@ def learned(rule: AlarmRule, of: str, log: RecordLog, now: datetime) -> Epoch:
         why = f"no usual state yet: {n} of {BASELINE_MIN} answers to learn from"
         return Epoch(of=of, since=start, ends=start + RETRY, until=start, alpha=rule.alpha, why=why)
     if n < BASELINE_MIN:
-        allowed, age, usual = fresh, EPOCH_MIN, f"{n} calls so far"
+        allowed, age, usual = fresh, EPOCH_MIN, f"{many(n, 'call')} so far"
     else:
         least = LEAST.get(rule.metric, LEAST_BEYOND)
         hours = _hours(rule, log, start, bound=bound)
@@ -149,7 +150,7 @@ def _learned_score(rule: AlarmRule, of: str, log: RecordLog, start: datetime) ->
     margin = max(SCORE_MARGIN, 1.3 / n**0.5)  # the most that the mean of n values in [0, 1] is off, at 99%
     limit = _bad(rule, mean) + margin
     if limit > SCORE_LIMIT_MAX:
-        why = f"a mean of {mean:.3f}, of {n:,} scores, cannot get worse by enough to be told"
+        why = f"a mean of {mean:.3f}, of {many(n, 'score')}, cannot get worse by enough to be told"
         return msgspec.convert({**common, "ends": start + RETRY, "alpha": rule.alpha, "why": why}, Epoch)
     return Epoch(
         of=of,

@@ -20,6 +20,7 @@ from airboss.domain.ports import Clock, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.governance.budgets import began
 from airboss.store.alert_rows import AlertStore, Notification
+from airboss.store.wording import many
 
 EVERY_S: Final = 60.0
 LATE: Final = timedelta(hours=1)
@@ -165,7 +166,7 @@ def text_of(wanted: SummaryConfig, found: Sequence[UsageRow], start: datetime, e
     lines = [f"spent {when} (UTC), by {wanted.by}: {_said(found)}"]
     lines += [f"{each.group[0] or f'no {wanted.by}'}: {_said([each])}" for each in found[:ROWS]]
     if found[ROWS:]:
-        lines.append(f"{len(found) - ROWS} others: {_said(found[ROWS:])}")
+        lines.append(f"{many(len(found) - ROWS, 'other')}: {_said(found[ROWS:])}")
     unknown = sum(each.cost_unknown for each in found)
     if unknown:
         lines.append(f"what {unknown:,} of the calls cost is not known")

@@ -31,6 +31,7 @@ from airboss.evaluations.datasets import Json
 from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
+from airboss.store.wording import many
 
 MAX_TOKENS_MAX: Final = 4_096
 
@@ -134,8 +135,8 @@ def chosen(order: ProbeOrder) -> Chosen:
     if min(questions.values()) < UNITS_MIN:
         each = sum(attribute.calls for attribute in people if attribute.name in questions)
         raise WrongCall(
-            f"{order.calls} calls give {min(questions.values())} questions to an attribute, of at least "
-            f"{UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
+            f"{many(order.calls, 'call')} give {many(min(questions.values()), 'question')} to an attribute, "
+            f"of at least {UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
             "groups, or more prompts"
         )
     return Chosen(

@@ -20,6 +20,7 @@ from airboss.domain.record import ClosedCall, OpenedCall, Redacted
 from airboss.gateway.judge import UNRECORDED
 from airboss.governance.redact import Redactor
 from airboss.providers.outbox import Outbox
+from airboss.store.wording import many
 from airboss.telemetry.frames import HEAD_BYTES, FrameKind, framed
 from airboss.telemetry.journal import JournalWriter
 
@@ -203,7 +204,7 @@ class Recording:
             append(promised=self._promised)
         except Exception as error:
             # Nothing may be sent that has no record, and the next turn must not meet the same again.
-            cut = f"{len(held)} frames cannot be recorded; the connections of their turn are cut"
+            cut = f"{many(len(held), 'frame')} cannot be recorded; the connections of their turn are cut"
             if isinstance(error, ApiError):
                 log.error("%s: %s", cut, error)  # noqa: TRY400 - a full disk is no defect of ours
             else:

@@ -33,6 +33,7 @@ from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
 from airboss.providers.lenient import without_halves
 from airboss.store.response_rows import KeptResponse
+from airboss.store.wording import many
 
 PATH = "/v1/responses"
 _RICH = (
@@ -119,8 +120,8 @@ async def _history(named: Kept, previous: str) -> Sequence[msgspec.Raw]:
     if chain is None:
         raise NotFound(
             f"previous response {previous[:100]!r} is not known, or one that it builds on: responses are "
-            f"kept for {named.keeping.days} days and belong to the key that made them; send the whole as "
-            "'input'",
+            f"kept for {many(named.keeping.days, 'day')} and belong to the key that made them; send "
+            "the whole as 'input'",
             code="previous_response_not_found",
             param="previous_response_id",
         )

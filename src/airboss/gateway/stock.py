@@ -15,6 +15,7 @@ from airboss.governance.budgets import money, period_end, period_words
 from airboss.governance.counting import Change, Denied, Grant, Kind, usd_of
 from airboss.governance.users import NOBODY, REST, USERS_MAX, spender
 from airboss.governance.windows import WINDOW_S
+from airboss.store.wording import many
 
 What = Literal["requests", "tokens", "concurrency", "usd"]
 """What a counter counts."""
@@ -236,8 +237,8 @@ def spared(bound: Iterable[Stock]) -> None:
 def too_long(stock: Stock, tokens: int) -> LimitReached:
     """The refusal of a call whose prompt alone is more than a minute's tokens."""
     error = LimitReached(
-        f"the prompt is about {tokens} tokens, and {stock.scope.said} has {stock.limit} a minute: send less, "
-        f"or raise {stock.setting} under {stock.scope.table}"
+        f"the prompt is about {many(tokens, 'token')}, and {stock.scope.said} has {stock.limit} a minute: "
+        f"send less, or raise {stock.setting} under {stock.scope.table}"
     )
     error.headers = limit_headers(stock, stock.remaining, WINDOW_S) + b"x-should-retry: false\r\n"
     return error
@@ -251,9 +252,9 @@ def refusal(stock: Stock, denied: Denied, budget: Budget | None, at: datetime) -
         return _spent(stock, denied, budget, at)
     wait_s = denied.retry_after_s or WINDOW_S
     done = {
-        "requests": f"has had {limit} requests in the last minute, which is its limit",
+        "requests": f"has had {many(limit, 'request')} in the last minute, which is its limit",
         "tokens": f"has {denied.left} of its {limit} tokens a minute left, and this call may need more",
-        "concurrency": f"has {limit} calls under way, which is its limit",
+        "concurrency": f"has {many(limit, 'call')} under way, which is its limit",
     }[stock.what]
     error = LimitReached(
         f"{scope.said} {done}: try again in {duration(wait_s)}, or raise {stock.setting} under {scope.table}",

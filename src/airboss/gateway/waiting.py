@@ -10,6 +10,7 @@ from airboss.domain.errors import ApiError, Unavailable
 from airboss.domain.plan import Priority, Queue
 from airboss.domain.request import Principal
 from airboss.gateway.stock import Stock, duration
+from airboss.store.wording import many
 
 POLL_S: Final = 0.02
 """So often the first in a room tries again: a place may have come free in another worker."""
@@ -215,9 +216,9 @@ class Room:
     def _in_vain(self) -> Unavailable:
         scope, wait_s = self.stock.scope, self.retry_after_s()
         return Unavailable(
-            f"no place came free at {scope.said}, which takes {self.stock.limit} calls at once, within "
-            f"{duration(self.queue.wait_s)}: try again in {duration(wait_s)}, or raise limits.concurrency or "
-            f"limits.queue.wait_s under {scope.table}",
+            f"no place came free at {scope.said}, which takes {many(self.stock.limit, 'call')} at once, "
+            f"within {duration(self.queue.wait_s)}: try again in {duration(wait_s)}, or raise "
+            f"limits.concurrency or limits.queue.wait_s under {scope.table}",
             code="overloaded",
             retry_after_s=wait_s,
         )

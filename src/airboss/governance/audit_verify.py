@@ -22,6 +22,7 @@ from airboss.governance.audit_ledger import Compared, Tampered
 from airboss.governance.checkpoint import ORIGIN, Checkpoint, is_sealed, is_signed
 from airboss.governance.merkle import Tree, leaf_hash
 from airboss.store.audit_rows import AuditData, HeadRow, LedgerRows, NamedLeaf
+from airboss.store.wording import many
 
 NAMES_MISSING_MAX: Final = 1_000_000
 """Erased names kept in mind while reading; more than any log has."""
@@ -165,7 +166,7 @@ class _Walk:
             if each.size > self.tree.size:
                 raise Tampered(
                     self.tree.size,
-                    f"{name} is of {each.size} leaves, and there are {self.tree.size}: "
+                    f"{name} is of {many(each.size, 'leaf')}, and there are {self.tree.size}: "
                     f"leaf {self.tree.size} and what came after it is gone",
                 )
         if data.head is None and self.tree.size == 0:
@@ -228,7 +229,7 @@ class _Walk:
             raise Tampered(None, "the signed head holds what no head does: it was edited")
         if head.size != size:
             what = f"leaf {size} is missing" if head.size > size else f"leaf {head.size} came past the head"
-            raise Tampered(min(size, head.size), f"the signed head is of {head.size} leaves: {what}")
+            raise Tampered(min(size, head.size), f"the signed head is of {many(head.size, 'leaf')}: {what}")
         if head.root != root or head.peaks != b"".join(self.tree.peaks).hex():
             raise Tampered(None, "the head is not that of these leaves")
         signed = Checkpoint(
@@ -242,8 +243,8 @@ class _Walk:
         if not is_signed(signed):
             raise Tampered(
                 None,
-                f"the head of {size} leaves is not signed by the key in secrets/audit_key: it was edited, or "
-                f"what came after leaf {size - 1} was cut off",
+                f"the head of {many(size, 'leaf')} is not signed by the key in secrets/audit_key: it was "
+                f"edited, or what came after leaf {size - 1} was cut off",
             )
 
 

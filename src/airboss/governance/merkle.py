@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from airboss.store.wording import many
+
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
 
@@ -94,7 +96,7 @@ def consistency_proof(leaves: Sequence[bytes], old: int) -> list[bytes]:
     Raises ValueError unless `0 < old <= len(leaves)`.
     """
     if not 0 < old <= len(leaves):
-        raise ValueError(f"there is no tree of {old} leaves within {len(leaves)}")
+        raise ValueError(f"there is no tree of {many(old, 'leaf')} within {len(leaves)}")
     proof: list[bytes] = []
     start, end, known = 0, len(leaves), True
     while old != end:

@@ -22,6 +22,7 @@ from airboss.domain.ports import ApiKey
 from airboss.domain.release import PiiAction
 from airboss.governance.audit_verify import Verdict
 from airboss.governance.policies import ACTIONS, binding
+from airboss.store.wording import many
 
 CLAUSES_AS_OF: Final = date(2026, 11, 23)
 HALF_A_YEAR_DAYS: Final = 183
@@ -111,7 +112,7 @@ def _shown(evidence: Iterator[Evidence], *, otherwise: str) -> Found:
 def _logged(facts: Facts) -> Iterator[Evidence]:
     if facts.records:
         yield Evidence(
-            what=f"{facts.records:,} calls recorded, each with time, key, release digest and outcome",
+            what=f"{many(facts.records, 'call')} recorded, each with time, key, release digest and outcome",
             command="airboss records",
         )
 
@@ -119,7 +120,7 @@ def _logged(facts: Facts) -> Iterator[Evidence]:
 def _history(facts: Facts) -> Iterator[Evidence]:
     if facts.audit.valid and facts.audit.checked:
         yield Evidence(
-            what=f"{facts.audit.checked:,} entries verify under the signed root {facts.audit.root}",
+            what=f"{many(facts.audit.checked, 'entry')} verified under the signed root {facts.audit.root}",
             command="airboss audit verify",
             leaves=(0, facts.audit.checked - 1),
         )
@@ -130,7 +131,7 @@ def _events(facts: Facts) -> Found:
     if facts.records is None:
         return "not evidenced", (), "the record store is away; ask again when it is back"
     if facts.dead_letters:
-        note = f"{facts.dead_letters} frames could not become records: see `airboss status`"
+        note = f"{many(facts.dead_letters, 'frame')} could not become records: see `airboss status`"
     return state, evidence, note
 
 
@@ -141,8 +142,12 @@ def _tamper(facts: Facts) -> Found:
 def _kept_long(facts: Facts) -> Found:
     days = facts.config.store.retention.records_days
     if days is not None and days < HALF_A_YEAR_DAYS:
-        return "not evidenced", (), f"records go after {days} days; the clause asks for six months at least"
-    kept = "for good" if days is None else f"for {days} days"
+        return (
+            "not evidenced",
+            (),
+            f"records go after {many(days, 'day')}; the clause asks for six months at least",
+        )
+    kept = "for good" if days is None else f"for {many(days, 'day')}"
     return "evidenced", (Evidence(what=f"records are kept {kept}", command="airboss export"),), ""
 
 
@@ -280,7 +285,7 @@ def _stored_briefly(facts: Facts) -> Found:
             (),
             "requests and responses are kept for good: set [store] retention bodies_days",
         )
-    what = f"requests and responses go after {days} days"
+    what = f"requests and responses go after {many(days, 'day')}"
     return "evidenced", (Evidence(what=what, command="airboss export"),), ""
 
 

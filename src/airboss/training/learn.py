@@ -21,6 +21,7 @@ import numpy as np
 
 from airboss.domain.errors import SetupError
 from airboss.replicas.gguf_write import Tensor, write_lora
+from airboss.store.wording import many
 from airboss.training.order import (
     ADAPTER,
     BATCH_MAX,
@@ -89,7 +90,7 @@ def train(order: Order, shape: Shape, weights: Weights, lessons: Lessons, say: S
     for point in state.curve:
         say(point)
     if lessons.left_out:
-        say(Note(text=f"{lessons.left_out} lessons of more than {order.max_tokens} tokens were left out"))
+        say(Note(text=f"{many(lessons.left_out, 'lesson')} of more than {order.max_tokens} tokens left out"))
     validated = lessons.validation[:VALIDATED_MAX]
     kept_at = time.monotonic()
     shape = msgspec.structs.replace(shape, scale=order.alpha / order.rank)

@@ -19,6 +19,7 @@ from airboss.evaluations.marks import Mark, without_quotes
 from airboss.evaluations.ports import Answer, Call
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.llm_judge import JudgeScorer
+from airboss.store.wording import many
 from airboss.tuning.calling import Metered, Varying
 from airboss.tuning.candidates import Candidate, released
 
@@ -194,8 +195,8 @@ class Board:
         unscored = [each.mark.unscored for each in entry.seen.values() if each.mark.unscored is not None]
         if len(unscored) > FAILED_SHARE_MAX * len(entry.seen):
             raise UpstreamFailed(
-                f"of {len(entry.seen)} answers of release {entry.release.name!r} {len(unscored)} could not "
-                f"be scored, so there is nothing to compare with: {unscored[0][:CAUSE_CHARS_MAX]}"
+                f"of {many(len(entry.seen), 'answer')} of release {entry.release.name!r} {len(unscored)} "
+                f"could not be scored, so there is nothing to compare with: {unscored[0][:CAUSE_CHARS_MAX]}"
             )
 
     def standing(self, entry: Entry, items: Sequence[Item], base: Entry) -> Standing:

@@ -18,6 +18,7 @@ from airboss.domain.release import Release
 from airboss.evaluations.paid_once import PaidOnce, answer_key
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore, Target, Varied
 from airboss.releases.variant import Variant
+from airboss.store.wording import many
 from airboss.tuning.ports import TuneStore
 
 
@@ -108,7 +109,7 @@ class Metered:
         key = answer_key(call)
         if self.begun >= self.ceiling:
             self.refused += 1
-            return Answer(error=f"the budget of {self.limit} calls has none left for this one")
+            return Answer(error=f"the budget of {many(self.limit, 'call')} has none left for this one")
         # First counted, then made: whatever happens in between, there are never more calls than counted.
         self.begun += 1
         self._begun[key] = self._begun.get(key, 0) + 1

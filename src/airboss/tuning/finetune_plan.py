@@ -13,6 +13,7 @@ from airboss.evaluations.datasets import Json
 from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.spec import Spec
+from airboss.store.wording import many
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
 from airboss.tuning.plan import CONCURRENCY, CONCURRENCY_MAX
 from airboss.tuning.ports import Trained
@@ -178,8 +179,8 @@ def check_examples(dataset: str, found: Lines) -> None:
     if found.unfit:
         why.append(f"of {found.unfit} no example can be made: they need a question and an expected answer")
     raise WrongCall(
-        f"dataset {dataset!r} has {len(found.lines)} items to learn from in its train part, and fine-tuning "
-        f"needs {EXAMPLES_MIN}" + (f"; {', and '.join(why)}" if why else "")
+        f"dataset {dataset!r} has {many(len(found.lines), 'item')} to learn from in its train part, and "
+        f"fine-tuning needs {EXAMPLES_MIN}" + (f"; {', and '.join(why)}" if why else "")
     )
 
 
@@ -187,5 +188,6 @@ def check_holdout(dataset: str, size: int) -> None:
     """Raises WrongCall where there is too little to judge by."""
     if size < UNITS_MIN:
         raise WrongCall(
-            f"dataset {dataset!r} has {size} items to judge by (holdout); fine-tuning needs {UNITS_MIN}"
+            f"dataset {dataset!r} has {many(size, 'item')} to judge by (holdout); fine-tuning needs "
+            f"{UNITS_MIN}"
         )

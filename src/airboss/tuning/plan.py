@@ -15,6 +15,7 @@ from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.spec import Spec
+from airboss.store.wording import many
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
 from airboss.tuning.board import Reflections, Standing
 from airboss.tuning.candidates import FORMS
@@ -167,14 +168,14 @@ def check_sizes(name: str, sizes: dict[str, int], *, budget: int, scorer: Spec, 
     """Raises WrongCall where the dataset is too small, or the budget for it."""
     if sizes["validation"] < VALIDATION_MIN or sizes["holdout"] < UNITS_MIN:
         raise WrongCall(
-            f"dataset {name!r} has {sizes['validation']} items to choose by (validation) and "
+            f"dataset {name!r} has {many(sizes['validation'], 'item')} to choose by (validation) and "
             f"{sizes['holdout']} to judge by (holdout); tuning needs {VALIDATION_MIN} and {UNITS_MIN}"
         )
     least = held_back(sizes["holdout"], scorer, concurrency) + 2 * per_item(scorer) * sizes["validation"]
     if budget < least:
         raise WrongCall(
-            f"a budget of {budget} calls is too small for dataset {name!r}: judging on the holdout, and "
-            f"asking all of validation twice, takes {least}; give that at least, {2 * least} to search well"
+            f"a budget of {many(budget, 'call')} is too small for dataset {name!r}: judging on the holdout, "
+            f"and asking all of validation twice, takes {least}; give that at least, {2 * least} to search well"
         )
 
 

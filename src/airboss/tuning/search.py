@@ -22,6 +22,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.release import Example, PromptForm, Release
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.ports import Caller, Target
+from airboss.store.wording import many
 from airboss.tuning.board import Board, Entry, Reflections
 from airboss.tuning.candidates import Candidate, balanced, example_of, pool_of
 from airboss.tuning.proposers import Proposer
@@ -115,7 +116,7 @@ class Search:
         least = 2 * self._board.needs(base, self._items)
         if self._left() < least:
             raise WrongCall(
-                f"{self._left()} calls are left for the search, and it needs {least}: each of the "
+                f"the search has {many(self._left(), 'call')} left, and needs {least}: each of the "
                 f"{len(self._items)} validation items asked of today's release and of one other"
             )
         await self._board.ask(base, self._items)
@@ -218,7 +219,7 @@ class Search:
         best = self._best or base
         tried = sum(bool(entry.seen) for entry in self._board.entries.values())
         self._note(
-            f"{tried} tried on {len(items)} items, best {best.mean(self._items):.3f}, "
+            f"{tried} tried on {many(len(items), 'item')}, best {best.mean(self._items):.3f}, "
             f"today {base.mean(self._items):.3f}"
         )
 

@@ -16,6 +16,7 @@ from airboss.evaluations.ports import Caller, EvalStore
 from airboss.evaluations.scorers.pairwise import PairwiseScorer
 from airboss.evaluations.scorers.spec import open_scorer
 from airboss.store.job_rows import Job
+from airboss.store.wording import many
 from airboss.tuning.acceptance import Judgement
 from airboss.tuning.board import Board, Standing
 from airboss.tuning.calling import Metered, Varying
@@ -210,6 +211,6 @@ def _reason(choice: Choice, judged: Judgement | None) -> str:
         return judged.reason
     today: Standing = choice.today
     return (
-        f"nothing scored higher than today's release on validation ({today.score:.4g} over {today.n} items), "
-        f"of {choice.tried - 1} others; the holdout stays closed"
+        f"nothing scored higher than today's release on validation ({today.score:.4g} over "
+        f"{many(today.n, 'item')}), of {many(choice.tried - 1, 'other')}; the holdout stays closed"
     )

@@ -1,0 +1,25 @@
+"""How many of a thing there are, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from airboss.store.wording import many
+
+
+@pytest.mark.parametrize(
+    ("count", "what", "said"),
+    [
+        (0, "record", "0 records"),
+        (1, "record", "1 record"),
+        (1_204, "record", "1,204 records"),
+        (1, "leaf", "1 leaf"),
+        (2, "leaf", "2 leaves"),
+        (2, "entry", "2 entries"),
+        (1, "other", "1 other"),
+        (3, "call that failed", "3 calls that failed"),
+    ],
+)
+def test_one_is_one(count: int, what: str, said: str) -> None:
+    """And of several words the first is counted."""
+    assert many(count, what) == said
