@@ -136,8 +136,8 @@ def chosen(order: ProbeOrder) -> Chosen:
         each = sum(attribute.calls for attribute in people if attribute.name in questions)
         raise WrongCall(
             f"{many(order.calls, 'call')} give {many(min(questions.values()), 'question')} to an attribute, "
-            f"of at least {UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer attributes or "
-            "groups, or more prompts"
+            f"of at least {UNITS_MIN}: a question takes {each} calls here; give more --calls, fewer "
+            "attributes or groups, or more prompts"
         )
     return Chosen(
         prompts=prompts,

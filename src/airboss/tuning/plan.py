@@ -175,7 +175,8 @@ def check_sizes(name: str, sizes: dict[str, int], *, budget: int, scorer: Spec, 
     if budget < least:
         raise WrongCall(
             f"a budget of {many(budget, 'call')} is too small for dataset {name!r}: judging on the holdout, "
-            f"and asking all of validation twice, takes {least}; give that at least, {2 * least} to search well"
+            f"and asking all of validation twice, takes {least}; give that at least, {2 * least} to "
+            "search well"
         )
 
 
