@@ -55,6 +55,7 @@ def test_what_it_would_cost_is_told_and_nothing_begins(run: Run, api: AdminApi) 
     assert lines[3] == "judge polite support 1,200 34 56,789 4,321 a guess unknown"
     assert lines[4] == "2,400 calls, about $1.50, and 1,200 calls of a model without a known price"
     assert lines[5] == "206 of the items stand for all"
+    assert "chat template" not in out
     assert [each[:2] for each in api.asked] == [("POST", PATH)]
     assert (api.asked[0][3]["repeats"], api.asked[0][3]["scorers"]) == (2, ["exact"])
 
@@ -66,3 +67,11 @@ def test_as_json_it_is_one_object(run: Run, api: AdminApi) -> None:
     assert (code, json.loads(out)["part"]) == (0, "holdout")
     out = run(*RUN, "--part", "holdout", "--dry-run", "--url", api.url)[1]
     assert "the holdout is locked: items of validation stand for its own" in out
+
+
+def test_what_a_local_models_template_adds_is_said_to_be_missing(run: Run, api: AdminApi) -> None:
+    """Its records tell more than the estimate; where nothing of it is asked, nothing is missing."""
+    words = "of a local model the input is without its chat template: each call reads some tokens more"
+    for calls, said in ((3, True), (0, False)):
+        api.answers["POST", PATH] = {**FOUND, "lines": [line("b", "small", "0", calls=calls, local=True)]}
+        assert (words in run(*RUN, "--dry-run", "--url", api.url)[1]) is said

@@ -13,7 +13,7 @@ import pytest
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Price, Served, Target
-from airboss.domain.release import ModelVersion, Release
+from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.evaluations.datasets import Item, dataset
 from airboss.evaluations.estimate import GUESSED, SAMPLED_MAX, Estimate, estimate
 from airboss.evaluations.library import Library
@@ -41,6 +41,7 @@ class World:
         self.log = MemoryRecordLog()
         self.library = Library(store, now)
         self.given: dict[str, Any] = {}
+        self.kind: ProviderKind = "openai"
 
     def behind(self, asked: Asked) -> Served:
         """A release without a prompt, but for what was given."""
@@ -51,7 +52,7 @@ class World:
             release=Release(digest=asked.release, name="", model=model, **self.given),
             target=Target(
                 provider="p",
-                kind="openai",
+                kind=self.kind,
                 base_urls=("https://x/v1",),
                 upstream_model="m",
                 price=Price(input_usd_per_mtok=usd, output_usd_per_mtok=2 * usd) if usd is not None else None,
@@ -207,3 +208,11 @@ def test_a_holdout_is_not_read(world: World) -> None:
     world.library.put(dataset("n", [item("h", part="holdout")]))
     with pytest.raises(WrongCall, match="the holdout is locked, and no other part has an item"):
         world.told(world.plan(part="holdout"))
+
+
+def test_who_is_an_engine_of_ours_is_told(world: World) -> None:
+    """Its template adds tokens that are counted nowhere before it is asked."""
+    world.keep(*questions(2))
+    assert [each.local for each in world.told(world.plan()).lines] == [False, False]
+    world.kind = "local"
+    assert [each.local for each in world.told(world.plan()).lines] == [True, True]

@@ -37,6 +37,8 @@ def show_estimate(found: dict[str, Any]) -> None:
     out.print(
         f"{many(found['calls'], 'call')}, about {usd(found['usd'])}{unknown if found['unpriced'] else ''}"
     )
+    if any(each.get("local") and each["calls"] for each in found["lines"]):
+        out.print("of a local model the input is without its chat template: each call reads some tokens more")
     if found["read"] != found["part"]:
         out.print(f"the holdout is locked: items of {found['read']} stand for its own")
     elif found["looked_at"] < found["items"]:

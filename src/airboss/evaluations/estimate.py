@@ -60,7 +60,7 @@ By = Literal["release", "deployment", "guess"]
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What one of those asked would be asked: `name` is the release, or of a judge the scorer. `kept` answers
     are there already and cost nothing; `calls` are paid for. `usd` is None where the model has no known price
-    and there are calls."""
+    and there are calls. `local`: an engine of ours answers, whose chat template `input_tokens` leaves out."""
 
     who: Who
     name: str
@@ -72,6 +72,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     by: By
     usd: Decimal | None
+    local: bool = False
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +125,7 @@ class _Asked:
             output_tokens=round(self.output * scale),
             by=self.by,
             usd=None if self.usd is None else (self.usd * scale).quantize(USD_DIGITS).normalize(),
+            local=self.behind.target.kind == "local",
         )
 
 
