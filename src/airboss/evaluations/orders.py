@@ -24,7 +24,6 @@ from airboss.evaluations.scorers.python_function import PythonFunction, open_fun
 from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
 from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job, JobStore
-from airboss.store.wording import many
 
 KIND: Final = "eval"
 """Of the job."""
@@ -179,7 +178,7 @@ def _no_files(name: str) -> str:
 
 def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
     if part == "holdout" and not (why or "").strip():
-        times = many(dataset.holdout_reads, "time")
+        times = "once" if dataset.holdout_reads == 1 else f"{dataset.holdout_reads} times"
         raise HoldoutLocked(
             f"the holdout of dataset {dataset.name!r} is locked: say why it is read (--why), which is "
             f"written down; it has been read {times}"
