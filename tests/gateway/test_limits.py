@@ -187,11 +187,11 @@ def test_every_scope_limits() -> None:
     async def body_() -> None:
         house = House(deployment=Limits(requests_per_minute=1))
         await came_in(house, key="b")
-        with pytest.raises(LimitReached, match=r"deployment 'd' has had 1 requests.*\[deployments.d\]"):
+        with pytest.raises(LimitReached, match=r"deployment 'd' has had 1 request in.*\[deployments.d\]"):
             await house.enter(key="a")
         house = House(everybody=Limits(concurrency=1))
         await came_in(house, key="b")
-        with pytest.raises(LimitReached, match=r"this Airboss has 1 calls under way.*\[gateway\]"):
+        with pytest.raises(LimitReached, match=r"this Airboss has 1 call under way.*\[gateway\]"):
             await house.enter(key="a")
 
     run(body_())
@@ -203,7 +203,7 @@ def test_the_limit_that_takes_longest_is_told() -> None:
 
     async def body_() -> None:
         held = await came_in(house)
-        with pytest.raises(LimitReached, match="deployment 'd' has had 1 requests") as caught:
+        with pytest.raises(LimitReached, match="deployment 'd' has had 1 request in") as caught:
             await house.enter()
         held.settle(closed())
         house.clock.s += caught.value.retry_after_s or 0
