@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from airboss.config.models import ReplicaRange
 from airboss.config.types import (
     ApprovalsConfig,
     DeploymentConfig,
@@ -16,7 +17,6 @@ from airboss.config.types import (
     OtlpConfig,
     PiiConfig,
     ProviderConfig,
-    ReplicaRange,
     RetentionConfig,
     RolloutConfig,
     ScoringConfig,

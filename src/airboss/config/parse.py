@@ -16,8 +16,8 @@ import msgspec
 from airboss.config.checks import check
 from airboss.config.listed import check_listed, with_listed
 from airboss.config.locate import line_of
-from airboss.config.spreads import check_spreads, with_spreads
 from airboss.config.meant import meant
+from airboss.config.spreads import check_spreads, with_spreads
 from airboss.config.types import Config
 from airboss.config.wording import NONE, Path, Wrong, dotted, nearest, quoted
 from airboss.domain.errors import ConfigError
