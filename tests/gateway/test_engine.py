@@ -414,6 +414,18 @@ def test_more_than_there_is_time_for(running: Engine, hasty: Gateway, asks: dict
     until(lambda: not running.busy(), timeout_s=10)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_less_time_than_there_would_be(running: Engine, gateway: Gateway, *, stream: bool) -> None:
+    """A client that says how long its call may take has by then what was said, as where the deployment says
+    it."""
+    body = {"model": "gpt-4o", "messages": ASK, "ignore_eos": True, "stream": stream}
+    body |= {"stream_options": {"include_usage": True}} if stream else {}
+    with gateway.client() as client:
+        answer = client.post(CHAT, json=body, headers={"x-airboss-timeout-s": "2"}, timeout=TOTAL_S)
+    ends_by_its_length(gateway, answer, count=1, stream=stream)
+    until(lambda: not running.busy(), timeout_s=10)
+
+
 def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, stream: bool) -> None:
     """An answer of so many that was cut, and its record, say so, and the usage is the engine's."""
     assert answer.status_code == 200, answer.text
