@@ -49,8 +49,9 @@ LISTS: dict[str, tuple[str, dict[str, Any], str]] = {
 def test_where_there_is_nothing_stderr_says_so(run: Run, api: AdminApi, verb: str, as_json: bool) -> None:
     """A script reads nothing from stdout, a person hears what to do, and it is no failure."""
     path, answer, words = LISTS[verb]
-    api.answers["GET", V1 + path] = answer
     api.answers["GET", V1 + "deployments"] = {"deployments": []}
+    api.answers["GET", V1 + "keys"] = {"keys": []}
+    api.answers["GET", V1 + path] = answer
     code, out, err = run(*verb.split(), *["--json"] * as_json, "--url", api.url)
     assert (code, out) == (0, "")
     assert err.startswith(f"airboss: {words}"), err
