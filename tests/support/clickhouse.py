@@ -21,6 +21,9 @@ PYTHON = ROOT / ".venv-clickhouse/bin/python"
 URL_ENV = "AIRBOSS_TEST_CLICKHOUSE_URL"
 """Names a real ClickHouse; databases of random names are made there, and dropped."""
 
+INTERPRETED = ("compile_expressions=0", "compile_aggregate_expressions=0", "compile_sort_description=0")
+"""To compile what a question asks for takes longer than to work it out from as few rows as tests have."""
+
 TABLES = "select name, create_table_query from system.tables where database = currentDatabase() order by name"
 COPIED = (
     "select name, create_table_query, total_rows from system.tables where database = $source"
@@ -107,16 +110,16 @@ def house() -> Iterator[House]:
 def front(folder: Path, port: int = 0) -> Iterator[str]:
     """The engine on what is in a folder, on this port if it is not 0; killed at the end, as it may be at any
     moment."""
-    with engine(folder, port) as (url, _):
+    with engine(folder, port, *INTERPRETED) as (url, _):
         yield url
 
 
 @contextmanager
-def engine(folder: Path, port: int = 0) -> Iterator[tuple[str, int]]:
-    """As `front`, with the number of the engine's process."""
+def engine(folder: Path, port: int = 0, *settings: str) -> Iterator[tuple[str, int]]:
+    """As `front`, with settings of its own and the number of the engine's process."""
     script = Path(__file__).with_name("clickhouse_front.py")
     with subprocess.Popen(
-        [PYTHON, str(script), str(folder), str(port)],
+        [PYTHON, str(script), str(folder), str(port), *settings],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

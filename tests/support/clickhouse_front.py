@@ -1,8 +1,8 @@
 """A ClickHouse server for tests: chdb's engine, spoken to over HTTP as ClickHouse is.
 
 Run by an interpreter that has `chdb-core` and `lz4`; it has nothing of ours, so that a client cannot be
-served by its own mistakes. Usage: clickhouse_front.py FOLDER [PORT]. Prints its port; ends when its standard
-input closes.
+served by its own mistakes. Usage: clickhouse_front.py FOLDER [PORT [SETTING=VALUE …]]. Prints its port; ends
+when its standard input closes.
 
 What ClickHouse's HTTP interface does and this does: `GET /ping`; a statement in the URL's `query`, in the
 body, or begun in the one and gone on with in the other; `INSERT … FORMAT X` with data after it; `database`,
@@ -48,8 +48,10 @@ STATUS = {60: 404, 81: 404, 516: 403, 497: 403}
 class Engine:
     """The one connection of this process."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, settings: list[str]) -> None:
         self._connection = Connection(f"{folder}?{urlencode(SERVER)}")
+        for each in settings:
+            self._connection.query(f"SET {each}")
         self._lock = threading.Lock()
         self._used = ""
         self._set: dict[str, str] = {}
@@ -166,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until standard input closes: whoever started this is gone then."""
     os.environ["TZ"] = "UTC"
-    Handler.engine = Engine(sys.argv[1])
+    Handler.engine = Engine(sys.argv[1], sys.argv[3:])
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
