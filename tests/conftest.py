@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
 sys.dont_write_bytecode = False
 # Whoever says nothing else has httpx2 wait for an answer for five seconds, which pass on a busy machine.
 with suppress(ImportError):
+    import httpcore2
     import httpx2
 
+    # Each client would read the machine's certificates anew, which takes longer than most calls.
+    httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
     patience = (httpx2.Client.__init__.__kwdefaults__ or {})["timeout"]  # one object for all of its functions
     patience.connect = patience.read = patience.write = patience.pool = 60.0
 # The tests are a million objects that stay: to look through them again and again is a twentieth of the time.
