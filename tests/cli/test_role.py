@@ -85,6 +85,15 @@ def test_what_is_wrong_is_told_and_loads_no_parser_of_verbs(tmp_path: Path) -> N
     )
 
 
+def test_a_gateway_is_known_without_what_opens_a_ledger() -> None:
+    """Which takes as long to load as all the rest of it."""
+    code = "import sys, airboss.gateway.serve; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=os.environ
+    )
+    assert done.stdout == "False\n"
+
+
 TELLING = """
 import atexit, json, sys
 from pathlib import Path

@@ -62,7 +62,7 @@ from airboss.telemetry import logs
 if TYPE_CHECKING:
     from airboss.controller.leader_http import HttpLeader
     from airboss.store.erasure_rows import Erasure
-    from airboss.store.kept_plan import PlanSource
+    from airboss.store.plan_source import PlanSource
     from airboss.telemetry.shipping import Shipping
 
 REPORT_S = 1.0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
     from airboss.governance.ledger_notes import LedgerNotes
     from airboss.store.audit_rows import AuditLog
-    from airboss.store.kept_plan import PlanSource
+    from airboss.store.plan_source import PlanSource
     from airboss.telemetry.metrics import Counts
     from airboss.telemetry.remote import Nodes
 

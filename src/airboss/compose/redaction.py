@@ -16,7 +16,7 @@ from airboss.store.datadir import read_secret
 
 if TYPE_CHECKING:
     from airboss.domain.record import Redacted
-    from airboss.store.kept_plan import PlanSource
+    from airboss.store.plan_source import PlanSource
 
 LEARNED_MAX = 1_000
 """Secrets that came later and are looked for; beyond that the oldest of them is forgotten."""

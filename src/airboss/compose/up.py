@@ -54,7 +54,7 @@ from airboss.telemetry import logs
 
 if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
-    from airboss.store.kept_plan import PlanSource
+    from airboss.store.plan_source import PlanSource
 
 log = logging.getLogger("airboss.up")
 

@@ -14,7 +14,7 @@ from airboss.domain.errors import InvalidRequest, Unavailable
 from airboss.telemetry.remote import PIECE_BYTES_MAX, Node, Nodes, Report
 
 if TYPE_CHECKING:
-    from airboss.store.kept_plan import PlanSource
+    from airboss.store.plan_source import PlanSource
 
 
 class NodesAnswer(msgspec.Struct, frozen=True, kw_only=True):

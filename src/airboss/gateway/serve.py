@@ -40,7 +40,7 @@ from airboss.governance.owner import Owner
 from airboss.governance.windows import steady
 from airboss.providers import o200k
 from airboss.store.daemons import Daemons
-from airboss.store.kept_plan import PlanSource
+from airboss.store.plan_source import PlanSource
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
 

@@ -26,7 +26,7 @@ from airboss.governance.redact import Redactor
 from airboss.governance.sources import Network, is_from
 from airboss.releases.sharing import sharing
 from airboss.releases.variant import Variant, reached, varied
-from airboss.store.kept_plan import KeptSnapshot
+from airboss.store.plan_source import KeptSnapshot
 
 if TYPE_CHECKING:
     from airboss.gateway.limits import Limiter

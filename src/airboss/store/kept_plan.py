@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.ports import Snapshot
 from airboss.store.daemons import Daemons
 from airboss.store.ledger_open import SCHEMA, LedgerAway, read_url
+from airboss.store.plan_source import KeptSnapshot, PlanSource
 from airboss.store.whole_file import replace_file
 
 OLD: Final = timedelta(hours=24)
@@ -52,25 +53,6 @@ NEEDED: Final[Mapping[str, Collection[str]]] = {
 }
 
 log = logging.getLogger(__name__)
-
-
-class PlanSource(Protocol):
-    """What a gateway reads of `domain.ports.Ledger`, which is one."""
-
-    def revision(self) -> int:
-        """As `Ledger.revision`."""
-
-    def snapshot(self) -> Snapshot | None:
-        """As `Ledger.snapshot`."""
-
-    def config(self) -> str | None:
-        """As `Ledger.config`."""
-
-
-class KeptSnapshot(Snapshot, frozen=True, kw_only=True):
-    """One from disk; `kept_at` is when the ledger was last seen to have it."""
-
-    kept_at: datetime
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
