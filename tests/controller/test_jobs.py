@@ -349,7 +349,7 @@ def test_a_claim_that_took_longer_than_a_lease_is_made_anew(url: str, *, taken: 
             return CLOCK.monotonic() + ahead[0].total_seconds()
 
     store, other = Held(url), SqlJobStore(url)
-    lease_s = 5.0
+    lease_s = 60.0
 
     def long_after() -> None:
         store.meanwhile = lambda: None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airboss.evaluations.run import load
 from airboss.store.evals import SqlEvalStore
-from airboss.testing import FakeProvider
+from airboss.testing import FakeProvider, ScriptStep
 from tests.evaluations.killed import CONCURRENCY, COUNT
 from tests.support.wait import until
 
@@ -28,10 +28,14 @@ def test_kill_9_repeats_no_kept_call(provider: FakeProvider, tmp_path: Path) -> 
     kept_before = 0
     for kill in range(3):
         provider.reset()
-        # Slow enough that a kill lands in the middle of calls.
-        provider.script(*["ok;delay_s=0.01"] * questions)
-        process = start(database, provider)
         goal = rng.randrange(5, 30)
+        # Slow enough that a kill lands in the middle of calls, and those that come late wait for it.
+        steps = (
+            ScriptStep(behaviour="ok;delay_s=0.01", calls=goal),
+            ScriptStep(behaviour="silence", forever=True),
+        )
+        provider.script(*steps)
+        process = start(database, provider)
         until(lambda goal=goal: provider.stats().answered >= goal)  # type: ignore[misc]
         process.kill()
         assert process.wait(60) == -signal.SIGKILL, f"seed {SEED}"

@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx2
 
 from airboss.testing import FakeProvider
-from tests.support.gateway import Gateway, deployment
+from tests.support.gateway import PATIENT, Gateway, deployment
 from tests.support.wait import until
 
 CALL = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 MORE = 10
+KEPT = httpx2.Limits(keepalive_expiry=60.0)
+"""Of clients: they would connect anew after five seconds."""
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -30,7 +32,7 @@ def is_closed(client: socket.socket) -> bool:
 def test_who_is_connected_is_served_and_others_are_again(provider: FakeProvider, own_root: Path) -> None:
     """Those that cannot be accepted are closed at once; with room new ones are served."""
     with Gateway(own_root, deployment(provider.url)) as gateway, ExitStack() as opened:
-        client = opened.enter_context(gateway.client())
+        client = opened.enter_context(gateway.client(limits=KEPT))
         assert client.post("/v1/chat/completions", json=CALL).status_code == 200
         pid = gateway.process.pid
         most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + MORE
@@ -63,11 +65,11 @@ def test_without_a_file_more_a_call_is_refused_and_an_end_recorded(
 ) -> None:
     """A connection upstream that cannot be made is no fault of the provider's; and a call that breaks off is
     recorded, though what counts its tokens cannot be read."""
-    slow = 'fake:{"words": 200, "tokens_per_s": 20}'
+    slow = 'fake:{"words": 2000, "tokens_per_s": 20}'
     with (
-        Gateway(own_root, deployment(provider.url)) as gateway,
+        Gateway(own_root, deployment(provider.url, timeout=PATIENT)) as gateway,
         gateway.client() as client,
-        gateway.client() as other,
+        gateway.client(limits=KEPT) as other,
     ):
         assert other.post("/v1/chat/completions", json=CALL).status_code == 200
         asked = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": slow}]}

@@ -162,7 +162,7 @@ def test_a_candidate_that_hangs_leaves_stable_half_of_its_share(
     provider.script(ScriptStep(behaviour="ok;delay_s=2", forever=True, model="up", holding=("BROKEN",)))
     with ThreadPoolExecutor(6) as several:
         hanging = [several.submit(ask, gateway, users[arm]) for _ in range(6)]
-        until(lambda: sum(each.done() for each in hanging) == 3)
+        until(lambda: sum(each.done() for each in hanging) >= 3)
         assert {ask(gateway, user).status_code for user in (users["stable"], NEVER)} == {200}
         answers = [each.result() for each in hanging]
     assert Counter(each.status_code for each in answers) == {200: 3, 429: 3}

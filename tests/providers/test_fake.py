@@ -157,7 +157,7 @@ def test_an_outage_refuses_connections_until_it_is_over(provider: FakeProvider) 
     with connected(provider) as connection:
         connection.request("POST", CHAT, body())
         connection.getresponse().read()
-        provider.outage(1.5)
+        provider.outage()
 
         def again() -> http.client.HTTPResponse:
             connection.request("POST", CHAT, body())
@@ -168,6 +168,9 @@ def test_an_outage_refuses_connections_until_it_is_over(provider: FakeProvider) 
     with pytest.raises(ConnectionRefusedError):
         status(provider)
     assert provider.stats().open_connections == 0
+    provider.reset()
+    assert answers(provider)
+    provider.outage(0.3)
     until(lambda: answers(provider))
 
 
@@ -185,10 +188,14 @@ def test_reset_ends_an_outage(provider: FakeProvider) -> None:
 
 def test_a_request_may_begin_an_outage(provider: FakeProvider) -> None:
     """The scripted call is reset, and the next is refused."""
-    provider.script("outage;for_s=1.5")
+    provider.script("outage;for_s=60")
     with pytest.raises(ConnectionResetError):
         status(provider)
     with pytest.raises(ConnectionRefusedError):
+        status(provider)
+    provider.reset()
+    provider.script("outage;for_s=0.3")
+    with pytest.raises(ConnectionResetError):
         status(provider)
     until(lambda: answers(provider))
 
