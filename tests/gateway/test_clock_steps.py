@@ -13,26 +13,11 @@ from airboss.domain.plan import Limits
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
-from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.gateway import KEY, Clock, Gateway, deployment
 
 HOUR_S = 3600
 LIMIT = 3
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
-
-
-class Clock:
-    """The worker's clocks, by how much each is ahead of the machine's."""
-
-    def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._path = root / "clock"
-        self.set()
-
-    def set(self, *, wall_s: float = 0, passed_s: float = 0) -> None:
-        """`passed_s` have truly passed, and the wall clock was set by `wall_s` beside that."""
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(f"{wall_s + passed_s} {passed_s}")
-        temporary.replace(self._path)
 
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S, -86_400, 400 * 86_400])

@@ -10,15 +10,13 @@ import httpx2
 from airboss.domain.ports import ApiKey
 from airboss.governance.keys import hash_key
 from airboss.testing import FakeProvider
-from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.gateway import KEY, Clock, Gateway, deployment
 from tests.support.wait import until
 
 
 def test_a_secret_ends_though_the_ledger_is_away(fake_process: FakeProvider, tmp_path: Path) -> None:
     """A key at its expiry, and a secret from before a rotation at the end of its grace; other keys serve."""
-    clock = tmp_path / "gateway/clock"
-    clock.parent.mkdir()
-    clock.write_text("0 0")
+    clock = Clock(tmp_path / "gateway")
     made = datetime.now(UTC)
     keys = (
         ApiKey(name="app", sha256=hash_key(KEY), created_at=made),
@@ -39,9 +37,9 @@ def test_a_secret_ends_though_the_ledger_is_away(fake_process: FakeProvider, tmp
         assert taken() == [KEY, "ends", "new", "old"]
         (tmp_path / "gateway/snapshot.json").unlink()
         until(lambda: "serving the one held" in gateway.log)
-        clock.write_text("3601 3601")
+        clock.set(passed_s=3601)
         until(lambda: taken() == [KEY, "new", "old"], timeout_s=20)
-        clock.write_text("7201 7201")
+        clock.set(passed_s=7201)
         until(lambda: taken() == [KEY, "new"], timeout_s=20)
         assert gateway.chat().status_code == 200
 

@@ -92,6 +92,21 @@ _LEFT_OUT: dict[str, Any] = json.loads(
 """What a close frame leaves out, because it is as usual."""
 
 
+class Clock:
+    """The worker's clocks, by how much each is ahead of the machine's."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._path = root / "clock"
+        self.set()
+
+    def set(self, *, wall_s: float = 0, passed_s: float = 0) -> None:
+        """`passed_s` have truly passed, and the wall clock was set by `wall_s` beside that."""
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text(f"{wall_s + passed_s} {passed_s}")
+        temporary.replace(self._path)
+
+
 class Gateway:
     """A running worker. `url` is its root, without `/v1`."""
 
