@@ -172,14 +172,14 @@ def test_a_child_that_got_the_lock_keeps_it(data: DataDir) -> None:
     with pytest.raises(DataDirLocked, match=f"process {process.pid}, which is gone, but its children"):
         data.lock()
     let_go(process)
-    data.lock(wait_s=10).release()
+    data.lock(wait_s=60).release()
 
 
 def test_one_can_wait_for_it(data: DataDir) -> None:
     """A start right after a stop waits for the last child instead of failing."""
     first = data.lock()
     got: list[int] = []
-    thread = threading.Thread(target=lambda: got.append(data.lock(wait_s=10).fd))
+    thread = threading.Thread(target=lambda: got.append(data.lock(wait_s=60).fd))
     thread.start()
     assert not got
     first.release()
@@ -200,7 +200,7 @@ def test_a_lock_whose_file_was_removed_holds_others_off(data: DataDir, how: str)
         data.lock()
     assert not data.lock_path.exists()
     let_go(process)
-    data.lock(wait_s=10).release()
+    data.lock(wait_s=60).release()
 
 
 def test_where_folders_cannot_be_locked_the_file_is(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def test_a_lock_file_that_goes_while_it_is_taken_is_not_enough(
         return flocked(fd)
 
     monkeypatch.setattr(datadir_lock, "_flocked", remove_first)
-    with data.lock(wait_s=5) as lock:
+    with data.lock(wait_s=60) as lock:
         assert len(opened) == 2
         assert os.path.samestat(os.fstat(lock.file), data.lock_path.stat())
 

@@ -35,3 +35,12 @@ def open_to_others(paths: Iterable[Path]) -> list[str]:
             if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
                 found.append(path.name)
     return found
+
+
+def opened_under(folder: Path) -> list[Path]:
+    """The files in a folder that this process holds open."""
+    found: list[Path] = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            found.append(each.readlink())
+    return [each for each in found if each.is_relative_to(folder)]

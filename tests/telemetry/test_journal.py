@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +27,7 @@ from airboss.telemetry.journal import (
     JournalWriter,
     segments_under,
 )
+from tests.support.files import opened_under
 from tests.support.small_disk import fill, small_disk
 from tests.support.started import started
 from tests.support.wait import until
@@ -45,15 +45,6 @@ def frames_of(directory: Path) -> list[Frame]:
         for path in sorted(directory.glob("*.seg"))
         for frame in read_frames(path.read_bytes(), final=True, frames_max=10**9).frames
     ]
-
-
-def opened_under(folder: Path) -> list[Path]:
-    """The files in a folder that this process holds open."""
-    found: list[Path] = []
-    for each in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since
-            found.append(each.readlink())
-    return [each for each in found if each.is_relative_to(folder)]
 
 
 def owner_is_locked(directory: Path) -> bool:
