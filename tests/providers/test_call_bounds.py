@@ -159,14 +159,14 @@ def test_pieces_without_index_cost_what_others_cost(join: Join) -> None:
     usual = event([{"index": 0, "type": "function"}] * 12_000)
     odd = event([*({"index": number % CALLS_MAX} for number in range(10_000)), *([{}] * 2_000)])
     least = min(seconds(join, [usual]) for _ in range(3))
-    assert seconds(join, [odd]) < 8 * least + 0.05
+    assert any(seconds(join, [odd]) < 8 * least + 0.05 for _ in range(3))
 
 
 def test_arguments_in_many_pieces_are_held_in_the_time_of_reading_them() -> None:
     """Four times as many take four times as long, not sixteen times."""
     piece = event([{"index": 0, "function": {"arguments": "x" * 45}}])
-    few = min(seconds(observed, [piece] * 10_000) for _ in range(2))
-    assert seconds(observed, [piece] * 40_000) < 8 * few
+    few = min(seconds(observed, [piece] * 10_000) for _ in range(3))
+    assert any(seconds(observed, [piece] * 40_000) < 8 * few for _ in range(3))  # once it may be held up
 
 
 def test_a_policy_lets_no_further_call_through() -> None:
