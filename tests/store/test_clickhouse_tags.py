@@ -154,7 +154,7 @@ def test_sums_are_those_of_the_records(log: ClickHouseRecordLog) -> None:
 
 def test_a_late_call_is_read_until_its_day_is_summed_up_anew(log: ClickHouseRecordLog) -> None:
     """And so is a day that is not over; a move that comes again changes nothing."""
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) + timedelta(hours=12)  # of a day that is not over when this test is
     late = [call(COUNT, user="bob", started_at=NOON), call(COUNT + 1, user="bob", started_at=now)]
     for _ in range(2):
         take(log, late, start=1)
