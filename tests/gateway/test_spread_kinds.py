@@ -12,6 +12,7 @@ import pytest
 from airboss.domain.plan import Budget, Caching, Price, Target
 from airboss.gateway.held import Held
 from airboss.gateway.serving import Branch
+from airboss.governance.policies import policy_of
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.limited import House, body, came_in, closed, run
 from tests.support.gateway import PRICE
@@ -50,6 +51,7 @@ def shared(
         shares("dear", claude(other.url, price=DEAR)),
         shares("vectors", elsewhere),
         shares("cached", claude(other.url), cache=Caching()),
+        shares("blocks", claude(other.url), policy=policy_of("block", ("email",))),
         spread(
             plain(other.url, "only-claude", kind="anthropic", provider="claude", upstream_model="sonnet"),
             claude(other.url, upstream_model="haiku"),
@@ -78,6 +80,7 @@ def test_a_model_that_cannot_say_a_call_is_passed_over(gateway: Shared, other: F
     assert (end["error_type"], len(end["attempts"])) == (None, 1)
     refused = gateway.chat(model="only-claude", **several)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_by_provider")
+    assert MODEL not in refused.headers
     assert other.stats().requests == 0
     dropped = gateway.drawn_for(CLAUDE, "drops", **several)
     assert (dropped.headers[MODEL], "n" in dropped.headers["x-airboss-dropped"]) == (CLAUDE, True)
@@ -169,7 +172,16 @@ def test_an_answer_of_any_is_kept_for_all(
     second = gateway.drawn_for(OURS, "cached")
     assert second.json()["choices"] == first.json()["choices"]
     assert second.headers["x-airboss-cache"] == "hit"
+    assert MODEL not in second.headers  # nobody was asked, and it is not the words of the one drawn
     assert (provider.stats().requests, other.stats().requests) == (0, 1)
+
+
+def test_who_is_refused_by_a_policy_is_told_no_model(gateway: Shared) -> None:
+    """One was drawn, and none was asked."""
+    refused = gateway.chat("write to ann@example.com", model="blocks")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_policy")
+    assert MODEL not in refused.headers
+    assert MODEL in gateway.chat("write to Ann", model="blocks").headers
 
 
 def test_tokens_are_counted_as_of_the_one_that_is_drawn(gateway: Shared, other: FakeProvider) -> None:

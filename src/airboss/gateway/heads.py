@@ -9,7 +9,7 @@ from airboss.domain.errors import ApiError
 from airboss.gateway import wire
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.outgoing import dropped_line
-from airboss.gateway.serving import told_of
+from airboss.gateway.serving import told_of, told_of_none
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
 
@@ -44,12 +44,21 @@ def attribution(call: Admitted, dispatched: Dispatched) -> bytes:
     if other is not None:
         sent = dispatched.answer.outgoing if dispatched.answer is not None else None
         told = told_of(call.branch, other)
+    elif call.branch.whole is not None and not _asked(call, dispatched):
+        told = told_of_none(call.branch)
     lines = b"x-request-id: %s\r\n%s" % (call.request.id.encode(), told)
     if call.held is not None:
         lines += call.held.headers
     if call.seat is not None:
         lines += call.seat.header
     return lines if sent is None else lines + dropped_line(sent.dropped)
+
+
+def _asked(call: Admitted, dispatched: Dispatched) -> bool:
+    """Whether a model was asked for the answer, which else is refused, or kept from another call."""
+    if call.seat is not None and call.seat.answer is not None:
+        return False
+    return dispatched.answer is not None or bool(dispatched.tries)
 
 
 def ours_ms(dispatched: Dispatched) -> float:

@@ -146,7 +146,12 @@ def told_of(branch: Branch, other: Target) -> bytes:
         if each.target is other:
             return each.headers
     name = f"{other.provider}/{other.upstream_model}".encode("ascii", "replace")
-    return b"%sx-airboss-fallback: %s\r\n" % (branch.headers.partition(MODEL)[0], name)
+    return b"%sx-airboss-fallback: %s\r\n" % (told_of_none(branch), name)
+
+
+def told_of_none(branch: Branch) -> bytes:
+    """The lines of an answer that none of a spread's models gave."""
+    return branch.headers.partition(MODEL)[0]
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
