@@ -189,5 +189,5 @@ def test_a_model_that_is_no_spread_tells_nothing_of_that(gateway: Shared, fake_p
         plain(fake_process.url, "d").stable,
         plain(fake_process.url, "d").target,
     )
-    assert (branch.may_wait, branch.members, branch.whole) == (False, (), None)
+    assert (branch.members, branch.whole) == ((), None)
     assert MODEL.encode() not in branch.headers

@@ -34,7 +34,7 @@ from airboss.gateway.pipeline import (
 )
 from airboss.gateway.recording import unrecorded
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Serving
+from airboss.gateway.serving import Serving, is_screened
 from airboss.gateway.splice import LONG
 from airboss.gateway.worker import Admitted, Worker, release
 
@@ -60,8 +60,7 @@ def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[Non
             if held is None:
                 raise
             return infer(worker, client, http, "chat", None, admitted)  # that it was made counts
-        may_wait = deployment.policy is not None or branch.may_wait
-        may_wait = may_wait or request.principal.policies is not None
+        may_wait = is_screened(branch, deployment, request.principal) or bool(branch.members)
         may_wait = may_wait or (deployment.cache is not None and worker.cache is not None)
         if may_wait or (held is not None and not held.take_at_once(body, branch)):
             return infer(worker, client, http, "chat", None, admitted)

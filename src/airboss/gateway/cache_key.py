@@ -111,8 +111,7 @@ def _tells_the_time(call: Admitted, body: dict[str, Any]) -> bool:
 def key_of(call: Admitted, said: dict[str, Any]) -> bytes:
     """What a call asks for, and of whom: calls that have this alike may have one answer."""
     branch = call.branch
-    where = branch.whole or branch.target
-    return hashlib.sha256(_encode(_parts(call, said, branch.release.digest, where))).digest()
+    return hashlib.sha256(_encode(_parts(call, said, branch.release.digest, branch.entire))).digest()
 
 
 def twin_of(call: Admitted, said: dict[str, Any]) -> bytes | None:
@@ -142,7 +141,7 @@ def question_of(call: Admitted, said: dict[str, Any], target: Target) -> Questio
     rest = {**said, "messages": [*messages[:-1], {**last, "content": None}]}
     by = [target.provider, target.upstream_model, target.engine, _place(target)]
     branch = call.branch
-    parts = [*_parts(call, rest, branch.release.digest, branch.whole or branch.target), call.request.user, by]
+    parts = [*_parts(call, rest, branch.release.digest, branch.entire), call.request.user, by]
     return Question(hashlib.sha256(_encode(parts)).digest(), text)
 
 
@@ -202,7 +201,7 @@ def may_be_kept(call: Admitted, closed: ClosedCall, whole: bytes) -> bool:
     and it asks nobody to do anything (a tool's call is for now)."""
     if closed.status != "ok" or not closed.attempts:
         return False
-    last, target = closed.attempts[-1], call.branch.whole or call.branch.target
+    last, target = closed.attempts[-1], call.branch.entire
     own = [(each.provider, each.upstream_model) for each in sharing(target)]
     if (last.provider, last.model) not in own:
         return False

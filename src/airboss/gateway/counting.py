@@ -21,7 +21,7 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, in_force, render, screen
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Serving
+from airboss.gateway.serving import Serving, is_screened
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.spread import drawn
@@ -103,8 +103,8 @@ async def _count(
     request, body, deployment = admitted
     branch = assign(serving, http, request, body, deployment)
     branch = drawn(worker.executor, branch, request, body, spoken)
-    screened, of_key = None, request.principal.policies
-    if branch.release.policy is not None or deployment.policy is not None or of_key is not None:
+    screened = None
+    if is_screened(branch, deployment, request.principal):
         screened = await screen(worker, request, body, deployment, branch, spoken)
         if screened.refusal is not None:
             raise screened.refusal

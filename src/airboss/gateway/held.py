@@ -110,7 +110,7 @@ class Held:
         wanted += [(stock, 1) for stock in of_candidate]
         if purses:
             unknown = isinstance(body, wire.RelayedBody) and not body.free
-            asked = sharing(branch.whole or branch.target)
+            asked = sharing(branch.entire)
             prices = [price(guess, each) for each in asked]
             if unknown or None in prices:
                 return price_unknown(purses[0], asked[0 if unknown else prices.index(None)])

@@ -36,7 +36,7 @@ from airboss.gateway.recording import without_room
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Branch, Serving, with_variant
+from airboss.gateway.serving import Branch, Serving, is_screened, with_variant
 from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
 from airboss.gateway.spread import after, drawn
@@ -84,8 +84,8 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
         branch = drawn(worker.executor, branch, request, body, spoken)
-        screened, of_key = None, request.principal.policies
-        if branch.release.policy is not None or deployment.policy is not None or of_key is not None:
+        screened = None
+        if is_screened(branch, deployment, request.principal):
             screened = await screen(worker, request, body, deployment, branch, spoken)
             request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:

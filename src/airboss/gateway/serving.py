@@ -54,8 +54,6 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
     trial: bool
     """Whether it is not the stable release: what fails there says nothing of that."""
-    may_wait: bool = False
-    """Whether a call of its has to be read, or drawn, before it is said."""
     others: tuple[Target, ...] = ()
     """Who is asked in turn where the target fails."""
     members: tuple[Branch, ...] = ()
@@ -63,6 +61,11 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     those that are asked next."""
     whole: Target | None = None
     """The spread that it was drawn of."""
+
+    @property
+    def entire(self) -> Target:
+        """All that share its calls: the spread that it was drawn of, else its target."""
+        return self.whole or self.target
 
 
 class Apart(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,6 @@ def at_target(branch: Branch, release: Release, target: Target) -> Branch:
         target=target,
         translate=translation(release, target),
         plain=_plain(release, target),
-        may_wait=release.policy is not None or bool(target.shares),
         others=target.fallbacks,
         members=(),
         whole=None,
@@ -344,6 +346,11 @@ def key_in(headers: Mapping[bytes, bytes]) -> bytes:
     if scheme.lower() != b"bearer" or not secret:
         raise Unauthenticated("the authorization header is not 'Bearer <key>'; send it so")
     return secret.strip()
+
+
+def is_screened(branch: Branch, deployment: DeploymentPlan, principal: Principal) -> bool:
+    """Whether a call is under a policy: of its release, its deployment, its key or the key's team."""
+    return bool(branch.release.policy or deployment.policy or principal.policies)
 
 
 def allowed(principal: Principal, deployment: DeploymentPlan) -> bool:
