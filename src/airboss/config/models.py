@@ -29,9 +29,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     context. Of others `context_tokens` are what they take.
     `threads` None means cores - 1, at least 1. `replicas` is for `local` only too.
 
-    With `shares` it is no model but a spread of others: each of its calls goes to one of these, drawn by
-    weight. Nothing else is said of it then; what is parsed is as the one with the greatest share
-    (`config.spreads`).
+    With `shares`, weights by the names of others, it is no model but a spread of these: each of its calls
+    goes to one, drawn by weight. Nothing else is said of it then; what is parsed is as the one with the
+    greatest share (`config.spreads`).
     """
 
     provider: str = ""

@@ -24,7 +24,8 @@ from airboss.domain.release import Example, Params, PiiAction, PromptForm, Provi
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of a provider's `targets`: an address, a key or both, else the provider's; its share of calls."""
+    """One of a provider's `targets`: an address, a key or both, and its share of the calls. What is left out
+    is as the provider says."""
 
     base_url: str | None = None
     api_key: str | None = None
@@ -94,7 +95,8 @@ class CustomConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[policies.NAME]`: what others bind calls to; `custom` are kinds of one's own."""
+    """`[policies.NAME]`: what releases, deployments, keys and teams bind calls to; `custom` are kinds of
+    one's own."""
 
     pii: PiiConfig | None = None
     custom: dict[str, CustomConfig] = {}

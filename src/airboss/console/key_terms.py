@@ -43,7 +43,8 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key to make. `deployments` None: it may call all. What `[keys.NAME]` says goes before the rest. With
     a `role` it opens the console instead, and only `expires_at` can be given beside it. `sources`: addresses
-    and networks that it is good from; None: from everywhere."""
+    and networks that it is good from; None: from everywhere. `policy` screens its calls; None: none of
+    its own."""
 
     name: str
     deployments: tuple[str, ...] | None = None

@@ -114,10 +114,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     tokens of a call, prompt and answer together, or fewer, where a local model was trained for fewer.
     `embeds`: it makes vectors and nothing else. `drop_unsupported` is whether what the provider's dialect
     cannot say is left out instead of refused. `responses` is whether it has `/responses`; None: as its kind
-    has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along, or references. `key_refs`
-    and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref` is for all,
-    and all get the same share. `affinity`: calls that begin alike go to the same one, unless it is busier
-    than the others. `fallbacks` are asked in their order where this one fails; `shares` as in `Release`."""
+    has. `api_version` is of Azure, `region` of Bedrock. `headers` are sent along: values, or references.
+    `key_refs` and `weights` go with `base_urls`, one each, where those differ in them; empty: `api_key_ref`
+    is for all, and all get the same share. `affinity`: calls that begin alike go to the same one, unless it
+    is busier. `fallbacks` are asked in their order where this one fails; `shares` as in `Release`."""
 
     provider: str
     kind: ProviderKind
@@ -234,7 +234,7 @@ class Caching(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one deployment is served; `stable.model` is reached at `target`. `canary` None: no rollout runs.
     `always` get it, and `never` get neither it nor the preview, whatever was drawn. `shadow` is asked again
-    what callers asked. `policy` binds on top of each release's own. `compares` is of `cache.semantic`."""
+    what callers asked. `policy` binds on top of each release's own. `compares`: its cache's model."""
 
     name: str
     aliases: tuple[str, ...]

@@ -491,7 +491,7 @@ class RecordLog(Protocol):
         bytes. Returns how many records lost theirs; 0: it takes no more, or there are none left."""
 
     def tidy(self) -> bool:
-        """Do some of the work that makes questions quick and can wait, for its owner; if there is more."""
+        """Do some of the work that makes questions quick and can wait; returns whether there is more."""
 
     def close(self) -> None:
         """Give back files and connections. The log is not used after."""

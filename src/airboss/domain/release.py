@@ -73,8 +73,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     two releases that answer alike have one digest. `prompt` is a template (`releases.render`) that becomes
     the first system message. `params` fill what a request leaves open; `params_force` replace what it says.
     `policy` screens requests and answers. `fallbacks` are asked in their order where the model fails; with
-    `fallbacks_when_filtered` also where its provider's filter refuses the call. With `shares`, each call
-    is drawn for `model` or one of the first of these."""
+    `fallbacks_when_filtered` also where its provider's filter refuses the call. `shares`, which sum to 1, are
+    those of `model` and the first of these: each call is drawn for one."""
 
     digest: str
     name: str
