@@ -32,7 +32,7 @@ class OwnTimeouts(Timeouts, frozen=True, kw_only=True):
     own_s: float
 
 
-def hurried(deployment: DeploymentPlan, header: bytes) -> DeploymentPlan:
+def with_own_time(deployment: DeploymentPlan, header: bytes) -> DeploymentPlan:
     """The deployment as it serves a call with that header. Raises InvalidRequest."""
     seconds = float(header) if _SECONDS.fullmatch(header) else 0.0
     if seconds <= 0:

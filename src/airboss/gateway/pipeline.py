@@ -27,7 +27,7 @@ from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.credentials import may_carry, without_credentials
 from airboss.gateway.deadline import HEADER as TIMEOUT
-from airboss.gateway.deadline import hurried, in_time, left_of
+from airboss.gateway.deadline import in_time, left_of, with_own_time
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -124,7 +124,7 @@ def admit(
     body = http.read or relayed or wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
     if TIMEOUT in http.headers:
-        deployment = hurried(deployment, http.headers[TIMEOUT])
+        deployment = with_own_time(deployment, http.headers[TIMEOUT])
     tags, session = NO_TAGS, None
     if body.metadata:
         session = body.metadata.get("session_id")
