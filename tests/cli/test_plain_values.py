@@ -101,6 +101,16 @@ def test_values_are_what_typer_makes_of_them(
     assert name in {"file", "known"} or len(plainly) > 1, "it reads none of them"
 
 
+def test_an_option_of_a_typer_that_is_not_known_is_read_by_it() -> None:
+    """A newer one may say otherwise what an option takes; then verbs start as late as they did."""
+
+    class Typers:
+        def coerce(self, value: str, **_: object) -> str:
+            return f"typer's {value}"
+
+    assert Reader(Typers).coerce("7", param=object(), ctx=None) == "typer's 7"
+
+
 @pytest.mark.parametrize(
     "verb",
     ["version", "status", "records --limit 3 --since 1h --by model", "keys list", "diff nothing.toml"],

@@ -27,7 +27,12 @@ class Reader:
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """As typer's `RuntimeParam.coerce`."""
-        found = plain(value, param)
+        try:
+            found = plain(value, param)
+        except (
+            AttributeError
+        ):  # what an option takes is no part of typer's interface: it may be told otherwise
+            found = NOT_PLAIN
         return self._typers().coerce(value, param=param, ctx=ctx) if found is NOT_PLAIN else found
 
 
