@@ -62,7 +62,7 @@ def ask(
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_call_ends_when_its_own_time_is_over(gateway: Gateway, provider: FakeProvider, route: str) -> None:
     """On every route, with the error of `total_s`, which says whose bound it was; the provider is told none
-    of it."""
+    of it, and no rollout counts it, as little as a client that goes away."""
     provider.script("silence")
     answer = ask(gateway, "0.4", route)
     assert answer.status_code == 504, answer.text
@@ -71,7 +71,7 @@ def test_a_call_ends_when_its_own_time_is_over(gateway: Gateway, provider: FakeP
         "did not finish within x-airboss-timeout-s = 0.4; send a longer one, or leave the header out"
     )
     closed = gateway.closed(answer.headers["x-request-id"])
-    assert (closed["status"], closed["error_type"]) == ("error", "timeout_total")
+    assert (closed["status"], closed["error_type"]) == ("cancelled", "timeout_total")
     assert NAME not in provider.last().headers
     assert ask(gateway, "60", route).status_code == 200
 

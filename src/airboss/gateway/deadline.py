@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from airboss.domain.errors import InvalidRequest, UpstreamTimeout
+from airboss.domain.errors import ApiError, InvalidRequest, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Timeouts
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ def left_of(call: Admitted, http: HttpRequest) -> Admitted:
 
 def _left_s(timeout: OwnTimeouts, http: HttpRequest) -> float:
     return max(_LEAST_S, http.received_at + timeout.own_s - time.perf_counter())
+
+
+def own_time_over(timeout: Timeouts, error: ApiError) -> bool:
+    """Whether a call ended because the time that its client gave it was over."""
+    timed_out = isinstance(error, UpstreamTimeout) and error.code == "timeout_total"
+    return timed_out and isinstance(timeout, OwnTimeouts)
 
 
 def bound(timeout: Timeouts) -> str:

@@ -27,7 +27,7 @@ from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.credentials import may_carry, without_credentials
 from airboss.gateway.deadline import HEADER as TIMEOUT
-from airboss.gateway.deadline import in_time, left_of, with_own_time
+from airboss.gateway.deadline import in_time, left_of, own_time_over, with_own_time
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -342,6 +342,8 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     if call.screen is not None:
         call.screen.clear(error)
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
+    if own_time_over(call.deployment.timeout, error):
+        status = "cancelled"  # as of a client that goes away by then: it speaks against no release
     closed = close_record(worker, serving, call, opened, dispatched, status=status, error=error)
     serving.hush(error)
     deliver_error(client, call, dispatched, error, closed)
