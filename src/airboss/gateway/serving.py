@@ -129,7 +129,7 @@ def at_target(branch: Branch, release: Release, target: Target) -> Branch:
     )
     if not target.shares:
         return made
-    # The same objects where they are there: a target's places, and so its breaker, are found by which it is.
+    # The same objects where they are there: `places.of` remembers a target by which object it is.
     known = [each.target for each in branch.members] if target is branch.target else []
     alone = known or [msgspec.structs.replace(each, fallbacks=(), shares=()) for each in sharing(target)]
     return msgspec.structs.replace(made, members=tuple(_member(made, each) for each in alone))
