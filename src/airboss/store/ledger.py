@@ -263,10 +263,14 @@ class _Apart(msgspec.Struct, frozen=True, kw_only=True):
     apart: dict[str, str | None] = {}
 
 
+def _is_narrowed(key: ApiKey) -> bool:
+    return key.sources is not None or bool(key.policies)
+
+
 def _key(text: str) -> ApiKey:
     text = _meant(text)
     key = msgspec.json.decode(text, type=ApiKey)
-    if key.sources is None and not key.policies:
+    if not _is_narrowed(key):
         return key
     return msgspec.structs.replace(key, **msgspec.json.decode(text, type=_Apart).apart)
 
@@ -275,7 +279,7 @@ def _key_text(key: ApiKey) -> str:
     """A key as it is kept. One that is good from some addresses alone, or under policies of its own, has its
     secrets' digests apart: a gateway of an earlier version, which would take it from anywhere and screen
     nothing, does not know it then."""
-    if key.sources is None and not key.policies:
+    if not _is_narrowed(key):
         return _seen(_text(key))
     apart = {"sha256": key.sha256, "previous_sha256": key.previous_sha256}
     seen = {**msgspec.to_builtins(key), "sha256": NOBODYS, "previous_sha256": None}
