@@ -125,6 +125,19 @@ def test_expect_continue(gateway: Gateway) -> None:
         assert raw.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_blanks_behind_a_header_are_no_part_of_it(gateway: Gateway, provider: FakeProvider) -> None:
+    """RFC 9110, 5.5: what a client says in one is heeded all the same."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    said = f"x-airboss-timeout-s: 60\ntraceparent: 00-{trace}-00f067aa0ba902b7-01\nexpect: 100-continue\n"
+    head, _, body = _post(head=AUTH + said.replace("\n", " \t\r\n")).partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
+        raw.sendall(head + b"\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        raw.sendall(body)
+        assert raw.recv(100).startswith(b"HTTP/1.1 200 OK")
+    assert trace in (provider.last().header("traceparent") or "")
+
+
 def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: FakeProvider) -> None:
     """Requests sent at once are answered one after the other, each with its own answer."""
     data = b"".join(_post(BODY.replace("hi", f'fake:{{\\"text\\": \\"answer {i}\\"}}')) for i in range(40))

@@ -34,6 +34,7 @@ class OwnTimeouts(Timeouts, frozen=True, kw_only=True):
 
 def with_own_time(deployment: DeploymentPlan, header: bytes) -> DeploymentPlan:
     """The deployment as it serves a call with that header. Raises InvalidRequest."""
+    header = header.strip(b" \t")  # which llhttp leaves
     seconds = float(header) if _SECONDS.fullmatch(header) else 0.0
     if seconds <= 0:
         raise InvalidRequest(

@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
             raise too_much(length, self._server.body_bytes_max)
         self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
         expect = headers.get(b"expect")
-        if expect is not None and expect.lower() == b"100-continue":
+        if expect is not None and expect.strip(b" \t").lower() == b"100-continue":
             self._expects = self._current is not None  # whose answer comes first
             if not self._expects:
                 self._write(CONTINUE)

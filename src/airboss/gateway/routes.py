@@ -145,7 +145,7 @@ def _not_allowed(http: HttpRequest, taken: Sequence[str]) -> MethodNotAllowed:
 
 def _by_http(http: HttpRequest) -> str:
     """What to say to a client that asks for a WebSocket, as Realtime's and those of Responses can."""
-    asks = http.headers.get(b"upgrade", b"").lower() == b"websocket"
+    asks = http.headers.get(b"upgrade", b"").strip().lower() == b"websocket"
     return "; WebSockets are not served, send HTTP requests: streams come as events" if asks else ""
 
 

@@ -37,7 +37,7 @@ class Trace(msgspec.Struct, frozen=True):
 def read_trace(headers: Mapping[bytes, bytes]) -> Trace | None:
     """The trace of a valid traceparent, else None. Only version 00 must end after its flags."""
     given = headers.get(b"traceparent")
-    found = _PARENT.fullmatch(given) if given is not None else None
+    found = _PARENT.fullmatch(given.strip(b" \t")) if given is not None else None
     if found is None or (found[1] == b"00" and found[5] is not None):
         return None
     return Trace(found[2].decode(), found[3].decode(), found[4].decode())
