@@ -64,7 +64,6 @@ TOUCHES: Mapping[str, str] = {
     "demo/traffic.py": "httpx2",
     "cli/checks.py": "os shutil tempfile",
     "cli/doctor.py": "os",
-    "cli/plain_values.py": "os",
     "cli/rollout.py": "os",
     "compose/background.py": "os",
     "compose/train_process.py": "os",

@@ -109,7 +109,7 @@ VERBS_ONLY = {"typer", "pydantic", "rich"}
 SELDOM = {"alembic", "phonenumbers", "stdnum", "jinja2", "httpx2", "prometheus_client", "google", "numpy"}
 """For a new schema, policies, pages, calls of our own, scrapes, OTLP and vectors."""
 OTHERS = {
-    "up": {"pydantic", "duckdb", "starlette", "uvicorn", "uvloop", "re2", *SELDOM},
+    "up": {"duckdb", "starlette", "uvicorn", "uvloop", "re2", *SELDOM},
     "store": {"sqlalchemy", "cryptography", "starlette", "uvicorn", "uvloop", *SELDOM, *VERBS_ONLY},
     "controller": {"duckdb", "uvloop", *SELDOM, *VERBS_ONLY},
     "gateway": {"duckdb", "starlette", "uvicorn", "cryptography", "re2", *SELDOM, *VERBS_ONLY},

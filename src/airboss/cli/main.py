@@ -11,7 +11,6 @@ import typer
 
 from airboss.cli.ending import told
 from airboss.cli.output import print_error
-from airboss.cli.plain_values import read_plainly
 from airboss.cli.wording import Verbs
 from airboss.domain.errors import WrongCall
 
@@ -59,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def command(verb: str = "") -> typer.Typer:
     """`airboss` with this verb alone, where there is such a one, else with all: to load and prepare them all
     takes longer than most verbs do."""
-    read_plainly()
     every = [name for names in VERBS.values() for name in names]
     chosen = [verb] if verb in every else every
     made = typer.Typer(
