@@ -14,7 +14,8 @@ from airboss.console.conversation import BLOCK_MAX, TURNS_HEAD, TURNS_TAIL, conv
 from airboss.console.curl import INLINE_MAX, body_text, curl
 from airboss.console.waterfall import waterfall
 from airboss.domain.record import Attempt
-from tests.console.site import BASE_URL, sample
+from airboss.store.memory import MemoryRecordLog
+from tests.console.site import BASE_URL, Site, put, sample
 
 SURROGATES = st.characters(codec=None, exclude_categories=())
 ANY_JSON = st.recursive(
@@ -53,6 +54,20 @@ def test_no_body_breaks_the_conversation(request: Any, response: Any) -> None:
     for turn in (*found.head, *found.tail, *found.answers):
         assert turn.role
         assert all(len(block.text) <= BLOCK_MAX for block in turn.blocks)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("client_disconnected", "The client went away before"),
+        ("timeout_total", "The time that the client gave the call was over before"),
+    ],
+)
+def test_a_call_that_was_cancelled_says_why_there_is_no_answer(error: str, words: str) -> None:
+    """Whoever gave it less time than its deployment does had not gone."""
+    log = MemoryRecordLog()
+    put(log, sample(id="left", status="cancelled", error_type=error, finish_reason=None, response=None))
+    assert f"{words} there was an answer." in Site(log=log).person().get("/records/left").text
 
 
 def said(request: Any = None, response: Any = None) -> Any:

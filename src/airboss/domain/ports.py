@@ -280,7 +280,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentStats(msgspec.Struct, frozen=True, kw_only=True):
     """What one deployment did in a period. Rates and quantiles are None where nothing was measured.
 
-    `requests` is all of them; `cancelled` (the client went away) and `refused` (a policy or limit of ours
+    `requests` is all of them; `cancelled` (by the client) and `refused` (a policy or limit of ours
     said no) are in it, and are nobody's errors: an error rate is of the others.
     Latencies are of answered calls, in milliseconds, at most 2 % off if `approximate`. `tokens_per_s` is the
     mean of output tokens by the time after the first token (the whole latency where there was no stream).

@@ -16,7 +16,7 @@ Redacted = NewType("Redacted", bytes)
 (journal, log, page) accepts nothing else."""
 
 Status = Literal["ok", "error", "cancelled", "refused"]
-"""How a call ended. `cancelled`: the client went away. `refused`: our own policy or limit said no."""
+"""How a call ended. `cancelled`: its client left or gave it less time. `refused`: our policy or limit."""
 
 
 EXTERNAL = "external"
