@@ -123,7 +123,7 @@ def test_a_team_with_keys_is_not_taken_away(house: House) -> None:
     for gone in (LOCAL, f"{LOCAL}[teams.op]\nbudget = {{ usd = 5 }}\n"):
         with pytest.raises(ConfigError) as refused:
             house.apply(gone)
-        hint = "there are none" if gone == LOCAL else 'did you mean "op"?'
+        hint = "there are none." if gone == LOCAL else 'did you mean "op"?'
         assert str(refused.value).endswith(
             f"key 'team-a' is in team 'ops', and there is no [teams.ops]; {hint} Keep it, or first "
             "`airboss keys set team-a --team none`"

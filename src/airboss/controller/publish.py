@@ -340,18 +340,23 @@ def _has_all(key: ApiKey, config: Config, source: str) -> ApiKey:
     """The key, whose team and policies are there. Raises ConfigError."""
     for policy in key.policies if key.revoked_at is None else ():
         if policy not in config.policies:
-            hint = nearest(policy, config.policies)
+            hint = _ended(nearest(policy, config.policies))
             raise ConfigError(
                 f"{source}: key {key.name!r} is under {policy!r}, and there is no [policies.{policy}]; "
                 f"{hint} Keep it, or first `airboss keys set {key.name} --policy none`"
             )
     if key.team is not None and key.team not in config.teams and key.revoked_at is None:
-        hint = nearest(key.team, config.teams)
+        hint = _ended(nearest(key.team, config.teams))
         raise ConfigError(
             f"{source}: key {key.name!r} is in team {key.team!r}, and there is no [teams.{key.team}]; {hint} "
             f"Keep it, or first `airboss keys set {key.name} --team none`"
         )
     return key
+
+
+def _ended(hint: str) -> str:
+    """A hint as a sentence, after which another may come."""
+    return hint if hint.endswith("?") else f"{hint}."
 
 
 def _scoring(config: Config, deployment: str) -> ScoringConfig | None:
