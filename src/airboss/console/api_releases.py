@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ from airboss.domain.plan import Named, Promotion
 from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
 from airboss.releases.build import is_bare
-from airboss.releases.sharing import said_of
+from airboss.releases.sharing import beside, said_of
 
 DIGITS_MIN = 8
 """Of a digest: a shorter text is a name."""
@@ -226,7 +226,15 @@ def _places(desk: Desk) -> dict[str, tuple[Stands, ...]]:
 
 
 def _content(release: Release) -> dict[str, object]:
-    said: dict[str, object] = msgspec.to_builtins(release)
+    said: dict[str, Any] = msgspec.to_builtins(release)
+    if release.shares:  # as somebody writes it: who shares the calls is no fallback
+        others = beside(release)
+        members = [said.pop("model"), *said["fallbacks"][:others]]
+        said["fallbacks"] = said["fallbacks"][others:]
+        parts = zip(members, release.shares, strict=True)
+        said["shares"] = {
+            f"{each['provider']}/{each['model']}": {**each, "share": part} for each, part in parts
+        }
     return {name: value for name, value in said.items() if name not in ("digest", "name")}
 
 
