@@ -61,7 +61,7 @@ def test_a_spread_is_read_as_the_model_with_the_greatest_share() -> None:
         ("{ a = 1, other = 3 }", '"other" is a spread itself; name models that are asked'),
         ("{ a = 1, own = 3 }", 'models.chat.shares: "own" is a local model; only hosted ones share calls'),
         ("{ a = 1, same = 3 }", '"a" and "same" are one model of one provider'),
-        ("{ a = 1 }", "models.chat.shares has 1 models; give 2 to 8"),
+        ("{ a = 1 }", "models.chat.shares names 1 of [models]; give 2 to 8"),
         ("{ a = 1, b = 0 }", "models.chat.shares.b is 0.0; expected 0.001 to 1,000"),
         ("{ a = 1, b = -2 }", "models.chat.shares.b is -2.0; expected 0.001 to 1,000"),
         ("{ a = 1, b = nan }", "models.chat.shares.b is NaN; expected a number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from airboss.domain.plan import DeploymentPlan, Retry, Target
 from airboss.testing import FakeProvider
 from tests.support.gateway import PATIENT, PRICE, Gateway, deployment
+from tests.support.wait import until
 
 MODEL = "x-airboss-model"
 OURS, CLAUDE = "fake/up", "claude/sonnet"
@@ -60,11 +62,13 @@ class Shared(Gateway):
         for each in providers:
             each.reset()
         for model in (OURS, CLAUDE):
-            session = self.session(model, of)
-            while self.chat(model=of, metadata={"session_id": session}).headers.get(MODEL) != model:
-                pass
+            until(partial(self._answers, model, of))
         for each in providers:
             each.reset()
+
+    def _answers(self, model: str, of: str) -> bool:
+        answer = self.chat(model=of, metadata={"session_id": self.session(model, of)})
+        return answer.headers.get(MODEL) == model
 
     def drawn_for(self, model: str, of: str = "half", **body: Any) -> httpx2.Response:
         """A chat that is drawn for a model."""

@@ -62,7 +62,7 @@ def _check_spread(path: Path, spread: ModelConfig, config: Config, wrong: Wrong)
             message = f"[{dotted(path)}] has shares: the models that it names say the rest; take out {field}"
             raise wrong((*path, field), message)
     if not 2 <= len(spread.shares) <= MEMBERS_MAX:
-        raise wrong(at, f"{dotted(at)} has {len(spread.shares)} models; give 2 to {MEMBERS_MAX}")
+        raise wrong(at, f"{dotted(at)} names {len(spread.shares)} of [models]; give 2 to {MEMBERS_MAX}")
     seen: dict[tuple[str, str], str] = {}
     single = {name: model for name, model in config.models.items() if not model.shares}
     for name, weight in spread.shares.items():
