@@ -119,7 +119,7 @@ def _without_model(serving: Serving, principal: Principal, http: HttpRequest) ->
     the first whose provider speaks OpenAI's dialect, OpenAI's own before others. Raises NotFound."""
     wanted = http.headers.get(WHERE)
     if wanted is not None:
-        return serving.resolve(wanted.decode("latin-1"), principal)
+        return serving.resolve(wanted.strip(b" \t").decode("latin-1"), principal)
     may = [each for each in serving.plan.deployments if allowed(principal, each)]
     for kind in OPENAI_KINDS:
         for deployment in may:

@@ -72,7 +72,7 @@ def check_head(headers: Mapping[bytes, bytes], version: str, url: bytes = b"") -
     if b"transfer-encoding" in headers:
         _check_chunked(headers, version)
     encoding = headers.get(b"content-encoding")
-    packed = encoding is not None and encoding.lower() != b"identity"
+    packed = encoding is not None and encoding.strip(b" \t").lower() != b"identity"
     if encoding is not None and packed and path_of(url) not in UNPACKED_BY_HANDLER:
         raise UnsupportedMedia(
             f"content-encoding {_shown(encoding.lower())} is not read here; send the body uncompressed"

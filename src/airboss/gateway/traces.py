@@ -164,7 +164,7 @@ def unreadable(signal: str, error: ValueError, *, as_json: bool) -> InvalidReque
 
 def unpacked(http: HttpRequest, what: str = "traces") -> bytes:
     """The body, unpacked within bounds. Raises BodyTooLarge, InvalidRequest, UnsupportedMedia."""
-    encoding = http.headers.get(b"content-encoding", b"identity").lower()
+    encoding = http.headers.get(b"content-encoding", b"identity").strip(b" \t").lower()
     if encoding == b"identity":
         body = http.body
     elif encoding in {b"gzip", b"deflate"}:
