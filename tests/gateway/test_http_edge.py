@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import signal
 import socket
@@ -137,6 +138,21 @@ def test_blanks_behind_a_header_are_no_part_of_it(gateway: Gateway, provider: Fa
         raw.sendall(body)
         assert raw.recv(100).startswith(b"HTTP/1.1 200 OK")
     assert trace in (provider.last().header("traceparent") or "")
+
+
+def test_nor_of_how_a_body_is_packed_and_whose_files_are_asked_for(gateway: Gateway) -> None:
+    """Where a route reads that itself."""
+    packed = gzip.compress(b'{"resourceSpans":[]}')
+    said = b"content-type: application/json\r\ncontent-encoding: gzip \r\ncontent-length: %d\r\n\r\n"
+    for path, more in (
+        (b"POST /v1/traces", said % len(packed) + packed),
+        (b"GET /v1/files", b"x-airboss-deployment: gpt-4o \r\n\r\n"),
+    ):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
+            raw.sendall(path + b" HTTP/1.1\r\nhost: a\r\n" + AUTH.encode() + more)
+            answer = raw.recv(4_000)
+        assert b"model_not_found" not in answer, answer
+        assert path.startswith(b"GET") or answer.startswith(b"HTTP/1.1 200"), answer
 
 
 def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: FakeProvider) -> None:
