@@ -7,11 +7,14 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+from airboss.console import render
 from tests.console.governed import governed
-from tests.console.site import NOW
+from tests.console.site import NOW, Site
 from tests.support.seed_records import fill, make_records
 
 HREF = re.compile(r'href="(/[^"#]*)')
+WRITTEN = re.compile(r'(?:href|action|hx-get)="(/[^"{#]*)["#]')
+"""A path that stands in a template as it is; others are put together."""
 
 
 def test_every_link_leads_somewhere(tmp_path: Path) -> None:
@@ -33,3 +36,12 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
                     kinds.add(kind)
                     waiting.append(found)
     assert {"/governance/audit", "/explore", "/records"} <= kinds
+
+
+def test_no_path_that_a_template_has_leads_nowhere(site: Site) -> None:
+    """Also what stands on a page only where there is something to lead to, as a key's policy."""
+    templates = sorted((render.STATIC.parent / "pages").glob("*.html"))
+    written = [(path.name, link) for path in templates for link in set(WRITTEN.findall(path.read_text()))]
+    person = site.person()
+    assert not [each for each in written if "there is nothing at" in person.get(each[1]).text]
+    assert len(written) > 60
