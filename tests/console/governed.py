@@ -52,3 +52,14 @@ def governed(root: Path) -> Iterator[Governed]:
     yield site
     for store in (ledger, audit, erasures):
         store.close()
+
+
+def kept(site: Governed, name: str = "app") -> Any:
+    """A key, as the ledger has it."""
+    return next(each for each in site.ledger.all_keys() if each.name == name)
+
+
+def post(site: Governed, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    """The answer of a POST under /api/v1/keys."""
+    answer = site.program().post(f"/api/v1/keys{path}", json=body)
+    return answer.status_code, answer.json()

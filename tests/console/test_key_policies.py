@@ -15,7 +15,7 @@ from airboss.console.config_story import screened_otherwise
 from airboss.domain.plan import Allowance
 from airboss.governance.audit import read_leaf
 from airboss.releases.build import policies_of
-from tests.console.governed import Governed, governed
+from tests.console.governed import Governed, governed, kept, post
 from tests.console.looped import pressed
 from tests.console.site import NOW
 from tests.support.seed_records import seed_plan
@@ -43,17 +43,6 @@ def site(tmp_path: Path) -> Iterator[Governed]:
         more = {"policies": policies_of(config), "teams": {"sales": Allowance()}}
         made.ledger.publish(CONFIG, msgspec.structs.replace(seed_plan(NOW), **more))
         yield made
-
-
-def kept(site: Governed, name: str = "app") -> Any:
-    """A key, as the ledger has it."""
-    return next(each for each in site.ledger.all_keys() if each.name == name)
-
-
-def post(site: Governed, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
-    """The answer of a POST under /api/v1/keys."""
-    answer = site.program().post(f"/api/v1/keys{path}", json=body)
-    return answer.status_code, answer.json()
 
 
 def noted(site: Governed) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airboss.governance.audit import read_leaf
-from tests.console.governed import Governed, governed
+from tests.console.governed import Governed, governed, kept, post
 from tests.console.looped import pressed
 
 
@@ -18,17 +18,6 @@ def site(tmp_path: Path) -> Iterator[Governed]:
     """One with a few keys."""
     with governed(tmp_path) as made:
         yield made
-
-
-def kept(site: Governed, name: str = "app") -> Any:
-    """A key, as the ledger has it."""
-    return next(each for each in site.ledger.all_keys() if each.name == name)
-
-
-def post(site: Governed, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
-    """The answer of a POST under /api/v1/keys."""
-    answer = site.program().post(f"/api/v1/keys{path}", json=body)
-    return answer.status_code, answer.json()
 
 
 def test_it_is_made_kept_and_taken_away(site: Governed) -> None:
