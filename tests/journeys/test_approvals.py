@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -51,9 +50,7 @@ def test_what_nobody_decides_lapses(provider: FakeProvider, tmp_path: Path) -> N
                 ledger.execute(aged, ((datetime.now(UTC) - timedelta(days=7)).isoformat(),))
             late = run_airboss("approvals", "approve", "1", cwd=airboss.root)
             assert (late.returncode, "laps" in late.stderr) == (2, True), late.stderr
-            pid = until(lambda: airboss.pid("controller"))
-            os.kill(pid, signal.SIGKILL)
-            until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"))
+            airboss.begun_anew("controller")
             until(lambda: len(told_at.told) == 2)
             found = json.loads(airboss.verb("approvals", "list", "--all", "--json"))
             assert (found["state"], found["decided_by"]) == ("lapsed", "airboss")
@@ -80,9 +77,8 @@ def _two_people(airboss: Airboss, text: str) -> None:
     code, told = verb("ann", "apply", str(file), "--reason", "people say help")
     assert (code, "this waits as 1" in told) == (1, True)
     assert airboss.chat(model="help").status_code == 404
-    pid = until(lambda: airboss.pid("controller"))
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid("controller") not in {None, pid} and airboss.api("status"))
+    airboss.begun_anew("controller")
+    until(lambda: airboss.api("status"))
     code, told = verb("ann", "approvals", "approve", "1")
     assert (code, "somebody else approves it" in told) == (2, True), told
     code, told = verb("bob", "approvals", "show", "1")

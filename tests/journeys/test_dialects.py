@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +60,7 @@ def test_responses(tmp_path: Path, provider: FakeProvider) -> None:
     config = fake(provider.url) + "[gateway]\nresponses_days = 7\n"
     with Airboss(tmp_path / "a", config) as airboss:
         first = respond(airboss, WORDS, user=USER).json()
-        gateway = airboss.pid("gateway-0")
-        assert gateway is not None
-        os.kill(gateway, signal.SIGKILL)
-        until(lambda: airboss.pid("gateway-0") not in {gateway, None})
+        airboss.begun_anew("gateway-0")
         until(lambda: _ready(airboss))
         second = respond(airboss, "and on", user="bob", previous_response_id=first["id"])
         assert second.status_code == 200, second.text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,14 +110,6 @@ def note(airboss: Airboss, job: str) -> str:
     return str(airboss.api(f"finetunes/{job}")["summary"]["note"])
 
 
-def kill_controller(airboss: Airboss) -> None:
-    """`kill -9`, and another one is there."""
-    pid = airboss.pid("controller")
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid("controller") not in (None, pid))
-
-
 @pytest.mark.parametrize("phase", ["asking", "running", "judging"])
 def test_a_killed_controller_pays_once(
     airboss: Airboss, provider: FakeProvider, tmp_path: Path, phase: str
@@ -142,7 +132,7 @@ def test_a_killed_controller_pays_once(
     else:
         judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
         until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
-    kill_controller(airboss)
+    airboss.begun_anew("controller")
     provider.script()
     provider.tuning(TuningPlay(for_s=0.2))
     airboss.leases_run_out()

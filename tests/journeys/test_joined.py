@@ -63,14 +63,6 @@ def chat(at: Airboss, key: str, content: str = SHORT, **members: Any) -> httpx2.
     return httpx2.post(url, json=body, headers=headers, timeout=30.0)
 
 
-def killed(at: Airboss, name: str) -> None:
-    """End a process at once; it has been started again."""
-    before = at.pid(name)
-    assert before is not None
-    os.kill(before, signal.SIGKILL)
-    until(lambda: at.pid(name) not in {None, before})
-
-
 def all_moved(leads: Airboss) -> None:
     """Wait until all that any machine has written by now is in the record store."""
     now = datetime.now(UTC)
@@ -160,7 +152,7 @@ def test_nothing_is_lost_between_machines(
                 (leads, "controller"),
                 (leads, "store"),
             ):
-                killed(at, name)
+                at.begun_anew(name)
                 enough = len(answered) + 20
                 until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
         finally:  # else they would call a machine that is gone for as long as tests run

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +64,7 @@ def test_a_key_is_good_from_where_it_says(provider: FakeProvider, tmp_path: Path
             until(lambda: good.post("/chat/completions", json=ASKED).status_code == 403)
             assert bad.post("/chat/completions", json=ASKED).status_code == 200
             for name in ("gateway-0", "controller"):
-                pid = until(lambda name=name: airboss.pid(name))  # type: ignore[misc]
-                os.kill(pid, signal.SIGKILL)
-                until(lambda name=name, pid=pid: airboss.pid(name) not in {None, pid})  # type: ignore[misc]
+                airboss.begun_anew(name)
         until(lambda: run_airboss("status", cwd=airboss.root).returncode == 0)
         with client("127.0.0.2") as bad:
             until(lambda: bad.post("/chat/completions", json=ASKED).status_code == 403)

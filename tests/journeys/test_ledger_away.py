@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +45,7 @@ def test_a_gateway_starts_from_the_plan_it_had(
                 assert not any(secret.encode() in kept.read_bytes() for secret in (key, team, gone))
             network.cut()
             for each in (leads, other):
-                restarted(each)
+                each.begun_anew("gateway-0")
                 assert chat(each, team).status_code == 200
                 assert chat(each, gone).status_code == 401
                 assert metric(each, "airboss_plan_from_disk") == 1
@@ -93,7 +91,7 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
                     began = time.monotonic()
                     assert status_for(leads, watcher)["ledger_trouble"].startswith("the ledger")
                     assert time.monotonic() - began < leads.soon_s(3)
-                restarted(leads)
+                leads.begun_anew("gateway-0")
                 assert chat(leads, key).status_code == 200
                 assert metric(leads, "airboss_plan_from_disk") == 1
                 assert 0 < metric(leads, "airboss_plan_from_disk_age_seconds") < 3600
@@ -115,14 +113,6 @@ def status_for(at: Airboss, key: str) -> Any:
 def answers(at: Airboss, key: str, status: int) -> bool:
     """Whether a call with that key ends so."""
     return chat(at, key).status_code == status
-
-
-def restarted(at: Airboss) -> None:
-    """The gateway was killed, and another one answers."""
-    before = at.pid("gateway-0")
-    assert before is not None
-    os.kill(before, signal.SIGKILL)
-    until(lambda: at.pid("gateway-0") not in {None, before}, timeout_s=60)
 
 
 def metric(at: Airboss, name: str) -> float:

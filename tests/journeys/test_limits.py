@@ -95,13 +95,6 @@ def key_of(airboss: Airboss, name: str) -> Calls:
     return Calls(airboss, secret)
 
 
-def kill(airboss: Airboss, name: str) -> None:
-    """End a process at once, and wait until another has taken its place."""
-    pid = until(lambda: airboss.pid(name))
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid(name) not in {pid, None})
-
-
 def shown(airboss: Airboss, name: str) -> dict[str, Any]:
     """A key as `airboss keys list` shows it; nothing of it while the controller is away."""
     listed = airboss.api("keys") or {"keys": []}
@@ -146,7 +139,7 @@ def gets_the_limit(airboss: Airboss, counting: str) -> None:
     calls = key_of(airboss, "again")
     began = time.monotonic()
     counts = calls.flood(120)
-    kill(airboss, counting)
+    airboss.begun_anew(counting)
     until(lambda: calls.chat().status_code in {200, 429})
     for _ in range(3):
         counts += calls.flood(CALLS // 3)
@@ -178,7 +171,7 @@ def test_each_user_gets_the_limit_of_one_worker(four: Airboss) -> None:
     for members in everybody:
         began = time.monotonic()
         counts = calls.flood(CALLS // 3, **members)
-        kill(four, "counters")
+        four.begun_anew("counters")
         until(lambda: calls.chat(user="cec").status_code in {200, 429})
         counts += calls.flood(CALLS // 3, **members)
         most = minutes_since(began) * LIMIT * 1.01 + 1
@@ -198,11 +191,11 @@ def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
         assert "3 calls under way" in refused.json()["error"]["message"]
         assert refused.headers["retry-after"] == "1"
         assert [calls.chat().status_code for _ in range(20)] == [429] * 20
-        kill(four, "counters")
+        four.begun_anew("counters")
         # A worker that has not found the new owner yet says 503.
         until(lambda: {calls.chat().status_code for _ in range(20)} == {429})
         for number in range(4):
-            kill(four, f"gateway-{number}")
+            four.begun_anew(f"gateway-{number}")
         until(lambda: calls.chat().status_code == 200)
     until(lambda: all(calls.chat().status_code == 200 for _ in range(20)))
 
@@ -230,13 +223,13 @@ def test_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) -> None:
     within("month")
     calls = key_of(four, "poor")
     counts = calls.flood(10)
-    kill(four, "gateway-1")
+    four.begun_anew("gateway-1")
     counts += calls.flood(10)
     # Streams whose client goes, and one that the provider cuts, cost what they had produced.
     with calls.under_way(3):
-        kill(four, "controller")
+        four.begun_anew("controller")
     calls.cut_short()
-    kill(four, "counters")
+    four.begun_anew("counters")
     until(lambda: calls.chat().status_code in {200, 429})
     while (more := calls.flood(100))[200] + more[503]:
         counts += more
@@ -269,11 +262,11 @@ def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Air
     whose: list[dict[str, Any]] = [{"user": "ana@example.com"}, {"user": "bea@example.com"}, {}]
     ana, *others = whose
     counts = calls.flood(10, **ana)
-    kill(four, "gateway-1")
+    four.begun_anew("gateway-1")
     with calls.under_way(2, user="ana@example.com"):
-        kill(four, "controller")
-        kill(four, "gateway-2")
-    kill(four, "counters")
+        four.begun_anew("controller")
+        four.begun_anew("gateway-2")
+    four.begun_anew("counters")
     until(lambda: calls.chat(user="cec").status_code in {200, 429})
     while (more := calls.flood(60, **ana))[200] + more[503]:
         counts += more

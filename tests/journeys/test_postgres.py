@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import httpx2
@@ -45,8 +43,8 @@ def test_everything_is_kept_in_postgresql(tmp_path: Path) -> None:
             (airboss.root / "more.toml").write_text(text + '[deployments.more]\nmodel = "fake"\n')
             airboss.verb("apply", "more.toml")
             until(lambda: airboss.chat("two", model="more").status_code == 200)
-            killed(airboss, "controller")
-            killed(airboss, "gateway-0")
+            airboss.begun_anew("controller")
+            airboss.begun_anew("gateway-0")
             headers = {"authorization": f"Bearer {secret}"}
             models = f"{airboss.ready['base_url']}/models"
             until(lambda: answers(models, headers))
@@ -70,14 +68,6 @@ def test_everything_is_kept_in_postgresql(tmp_path: Path) -> None:
         done = run_up("--port", "0", "--console-port", "0", cwd=airboss.root)
         assert done.returncode == 2
         assert "does not move by itself" in done.stderr
-
-
-def killed(airboss: Airboss, name: str) -> None:
-    """Kill a process; it has been started again."""
-    before = airboss.pid(name)
-    assert before is not None
-    os.kill(before, signal.SIGKILL)
-    until(lambda: airboss.pid(name) not in {None, before})
 
 
 def answers(url: str, headers: dict[str, str]) -> bool:

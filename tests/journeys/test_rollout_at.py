@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,12 +31,6 @@ preview = {{ users = ["pat"] }}
 """
 
 
-def kill_controller(airboss: Airboss) -> None:
-    """SIGKILL, wherever it is."""
-    pids = {each["name"]: each["pid"] for each in airboss.status()["processes"]}
-    os.kill(pids["controller"], signal.SIGKILL)
-
-
 def test_a_rollout_begins_at_its_time_whatever_is_killed(provider: FakeProvider, tmp_path: Path) -> None:
     """Once. It is shown until then, gives nobody anything, takes nothing from testers, and can be cancelled;
     who asked for it and that it began stand in the audit log."""
@@ -65,20 +57,18 @@ def test_a_rollout_begins_at_its_time_whatever_is_killed(provider: FakeProvider,
         assert (arm("bob"), arm("pat")) == ("stable", "preview"), "what never began took nothing from testers"
         at = datetime.now(UTC) + timedelta(seconds=8)
         start(at)
-        kill_controller(airboss)
+        airboss.begun_anew("controller")
         assert arm("bob") == "stable" or datetime.now(UTC) >= at
-        until(lambda: airboss.api("status") is not None, timeout_s=60)
         begun = status()
         assert begun["state"] in {"scheduled", "running"}
         assert datetime.fromisoformat(begun["starts_at"]) == at
         until(lambda: datetime.now(UTC) >= at, timeout_s=60)
-        kill_controller(airboss)
+        airboss.begun_anew("controller")
         until(lambda: arm("bob") == "canary", timeout_s=60, every_s=0.3)
         begun = status()
         assert begun["state"] == "running"
         assert datetime.fromisoformat(begun["started_at"]) >= at
-        kill_controller(airboss)
-        until(lambda: airboss.api("status") is not None, timeout_s=60)
+        airboss.begun_anew("controller")
         assert (status()["id"], status()["started_at"]) == (begun["id"], begun["started_at"])
 
         def log() -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,10 +107,7 @@ def test_harm_is_taken_back_and_a_kill_of_the_controller_changes_nothing(
     ordered(airboss, "start")
     with load(airboss):
         until(lambda: len(arms(airboss)) == 2)
-        pid = airboss.pid("controller")
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: airboss.pid("controller") not in {None, pid})
+        airboss.begun_anew("controller")
         final = until(
             lambda: found if (found := state(airboss))["state"] == "aborted" else None,
             every_s=0.5,

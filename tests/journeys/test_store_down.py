@@ -71,9 +71,7 @@ def test_another_store_is_taken_up_at_the_next_start(provider: FakeProvider, tmp
             fake(provider.url) + '[store]\nrecords = "clickhouse://127.0.0.1:9/x"\n', encoding="utf-8"
         )
         airboss.verb("apply", str(other))
-        pid = until(lambda: airboss.pid("store"))
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: airboss.pid("store") not in {None, pid})
+        airboss.begun_anew("store")
         airboss.chat(model="support")
         airboss.settled()
         assert len(airboss.records()) == 2

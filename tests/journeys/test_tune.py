@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +87,7 @@ def test_a_killed_controller_goes_on(provider: FakeProvider, tmp_path: Path) -> 
             return int(airboss.api(f"tunes/{job}")["summary"]["done"]) > 40
 
         until(under_way, timeout_s=60)
-        pid = airboss.pid("controller")
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: airboss.pid("controller") not in (None, pid))
+        airboss.begun_anew("controller")
         airboss.leases_run_out()
         done = run_airboss(
             "tune", "show", job, "--wait", "--json", "--data-dir", str(airboss.data), cwd=tmp_path

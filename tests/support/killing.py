@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -54,9 +52,7 @@ def kill_in_turn(airboss: Airboss, rounds: int, seed: int, say: Callable[[str], 
 
 def kill(airboss: Airboss, name: str, load: Load) -> None:
     """Kill a process, and wait until there is another and calls are answered."""
-    pid = until(lambda: airboss.pid(name))
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: airboss.pid(name) not in {pid, None})
+    airboss.begun_anew(name)
     good = load.good
     until(lambda: load.good > good + 8)
 

@@ -28,6 +28,9 @@ START_S = 30.0
 """So long an Airboss that is starting is waited for."""
 END_S = 15.0
 """So long the end of the children is waited for of one that was killed."""
+AGAIN_UP_S = 15.0
+"""So long a console is waited for that is away while its Airboss runs: the longest pause before a controller
+is started again, and its start."""
 LOCKED_S = 5.0
 """So long whoever has the data is waited for, to serve or to end."""
 TELL_S = 1.0
@@ -107,6 +110,7 @@ def _found(data_dir: Path, key: str | None, stack: ExitStack) -> Api:
         except DataDirLocked:
             if time.monotonic() - began >= LOCKED_S:
                 raise
+    _back(up, data_dir)
     cert = up.tls.cert if up.tls is not None else None
     kept = data_dir / "secrets" / "admin_key"
     own = f" Without {ADMIN_KEY_ENV} the one in {kept} is used." if key and kept.exists() else ""
@@ -175,6 +179,24 @@ def _outlived(data_dir: Path) -> UpFile | None:
             return None
         time.sleep(LOOK_S)  # a lock that is let go wakes nobody who only looks at it
     return up
+
+
+def _back(up: UpFile, data_dir: Path) -> None:
+    """Wait for a console whose controller is just being started again. Raises Unreachable for one that stays
+    away."""
+    began, told = time.monotonic(), False
+    while not _listens(up.console_url):
+        waited_s = time.monotonic() - began
+        if waited_s >= AGAIN_UP_S:
+            raise Unreachable(
+                f"the Airboss of {data_dir.absolute()} (process {up.pid}) runs, but nobody has answered at"
+                f" {up.console_url} for {AGAIN_UP_S:.0f} s: its terminal, or its log, says what keeps the"
+                " console from starting"
+            )
+        if waited_s >= TELL_S and not told:
+            told = True
+            sys.stderr.write(f"airboss: waiting for the console at {up.console_url}, which is away\n")
+        time.sleep(LOOK_S)  # a port that is taken again wakes nobody
 
 
 def _listens(url: str) -> bool:

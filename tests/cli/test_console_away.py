@@ -1,0 +1,65 @@
+"""Verbs on an Airboss whose controller ended and is to be started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airboss.cli import api
+from tests.cli.running import COMMAND, Running, environment, up
+from tests.support.wait import until
+
+
+def ended(pid: int) -> bool:
+    """Whether a child that nobody waits for has ended, with all its threads: one may keep a port open."""
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "Z" and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[Running]:
+    """One that runs and has no controller: whoever would start it again is stopped."""
+    with up(tmp_path) as airboss:
+        controller = airboss.pids()["controller"]
+        os.kill(airboss.process.pid, signal.SIGSTOP)
+        try:
+            os.kill(controller, signal.SIGKILL)
+            until(lambda: ended(controller))
+            yield airboss
+        finally:
+            os.kill(airboss.process.pid, signal.SIGCONT)
+
+
+def test_a_verb_waits_for_the_controller_that_is_started_again(away: Running) -> None:
+    """It says for whom it waits, and is answered as soon as somebody answers."""
+    asked = subprocess.Popen(
+        [*COMMAND, "keys", "list", "--json", "--data-dir", "data"],
+        cwd=away.root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asked.stderr is not None
+    told = asked.stderr.readline()
+    assert told == f"airboss: waiting for the console at {away.ready['console_url']}, which is away\n"
+    os.kill(away.process.pid, signal.SIGCONT)
+    out, told = asked.communicate(timeout=60)
+    assert asked.returncode == 0, told
+    assert [json.loads(line)["name"] for line in out.splitlines()]
+
+
+def test_a_controller_that_stays_away_is_told(away: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the process that should have one, and where to look."""
+    monkeypatch.setattr(api, "AGAIN_UP_S", 0.2)
+    with (
+        pytest.raises(api.Unreachable, match=rf"process {away.process.pid}\) runs, but nobody has answered"),
+        api.reach(away.data_dir, None),
+    ):
+        pass
