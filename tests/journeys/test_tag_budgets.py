@@ -13,7 +13,6 @@ import pytest
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
-from tests.journeys.test_limits import kill
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
 from tests.support.flood import Flood
@@ -76,7 +75,7 @@ def test_each_value_spends_its_own_whoever_is_killed(fake_process: FakeProvider,
     with Airboss(tmp_path / "a", fake(fake_process.url, TAGS), "--workers", "2") as airboss:
         flood(airboss, 10, **APOLLO)
         for name in ("gateway-1", "controller", "counters"):
-            kill(airboss, name)
+            airboss.begun_anew(name)
             until(lambda: status(airboss, **APOLLO) in {200, 429})
         while (more := flood(airboss, 60, **APOLLO))[200] + more[503]:
             pass
@@ -118,7 +117,7 @@ def test_a_valkey_that_forgot_all_is_told_again(
         airboss.settled()
         until(lambda: summed(airboss) >= MOST, timeout_s=60)
         for name in ("gateway-0", "gateway-1"):
-            kill(airboss, name)
+            airboss.begun_anew(name)
         valkey.restart()
         until(lambda: status(airboss, **APOLLO) in {200, 429})
         assert [status(airboss, **APOLLO) for _ in range(10)] == [429] * 10

@@ -11,7 +11,7 @@ import pytest
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
-from tests.journeys.test_limits import CALLS, LIMIT, Calls, key_of, kill, shown
+from tests.journeys.test_limits import CALLS, LIMIT, Calls, key_of, shown
 from tests.support.airboss import Airboss
 from tests.support.periods import within
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
@@ -79,7 +79,7 @@ def test_keys_of_a_team_get_the_limit_of_one_worker(four: Airboss) -> None:
     keys = shares_the_limit(four)
     used = {"what": "requests", "limit": LIMIT}
     until(lambda: shown(four, "busy-mail")["team"]["limits"][0].items() >= used.items())
-    kill(four, "counters")
+    four.begun_anew("counters")
     assert keys[0].flood(100)[200] <= LIMIT * 0.01 + 1
     # A worker that has not found the new owner yet says 503.
     until(lambda: {keys[1].chat().status_code for _ in range(20)} == {429})
@@ -95,13 +95,13 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
     web, mail = in_team(four, "web", "poor"), in_team(four, "mail", "poor")
     until(lambda: all(shown(four, name).get("team") for name in ("web", "mail")))
     web.flood(10)
-    kill(four, "gateway-1")
+    four.begun_anew("gateway-1")
     mail.flood(10)
     with web.under_way(2):
-        kill(four, "controller")
-        kill(four, "gateway-2")
+        four.begun_anew("controller")
+        four.begun_anew("gateway-2")
     mail.cut_short()
-    kill(four, "counters")
+    four.begun_anew("counters")
     until(lambda: web.chat().status_code in {200, 429})
     for calls in (web, mail):
         while (more := calls.flood(60))[200] + more[503]:
