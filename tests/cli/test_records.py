@@ -404,7 +404,10 @@ def test_a_correction_that_stands_is_told(run: Run, api: AdminApi) -> None:
     assert out == "right of r1 is no, says ann; your correction of it stands\n"
     api.answers["POST", "/api/v1/records/r1/scores"] = {**answer, "score": None}
     _, out, _ = run("records", "score", "r1", "right", "--undo", "--url", api.url)
-    assert out == "r1 has no judgement 'right' by you; your correction of it stands\n"
+    assert out == "r1 has no judgement 'right' by you, nor by anybody else; your correction of it stands\n"
+    api.answers["POST", "/api/v1/records/r1/scores"] = {"score": None, "others": ["bob", "key app"]}
+    _, out, _ = run("records", "score", "r1", "correction", "--undo", "--url", api.url)
+    assert out == "r1 has no judgement 'correction' by you, but by bob and key app\n"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from airboss.governance.erasure import Forgetting
@@ -16,6 +17,7 @@ from tests.console.looped import LoopSite, opened, pressed
 from tests.console.site import put
 from tests.console.test_api_adding import ANN, add, call, every, picked
 from tests.console.test_api_eval import LINES
+from tests.console.test_judges import said
 from tests.support.seed_loop import OLD_PROMPT
 
 CALL = f"/records/{ANN}1"
@@ -110,6 +112,18 @@ def test_what_a_field_cannot_hold_is_expected_all_the_same(site: LoopSite, progr
     assert '<input type="hidden" name="corrected" value="yes">' in page
     pressed(person, f"{CALL}/dataset", back=CALL, dataset="golden", expected="", corrected="yes")
     assert expected(site) == {"1": text}
+
+
+def test_the_form_is_filled_with_what_an_apps_user_wrote(site: LoopSite) -> None:
+    """With whose it is; but not with what another than the caller wrote, with whom the item would not go."""
+    person = site.person("operator")
+    for number, user in ((2, "ann"), (3, "eve")):
+        given = said(number, "given", source="human", by="app", user=user, subject_id=f"{ANN}{number}")
+        site.log.put_scores([replace(given, name="correction", comment="Never.")])
+    page = person.get(f"/records/{ANN}2").text
+    assert "as ann with key app put it right; empty: nothing is expected" in page
+    assert 'dir="auto">\nNever.</textarea>' in page
+    assert 'dir="auto">\nNever.</textarea>' not in person.get(f"/records/{ANN}3").text
 
 
 @pytest.mark.parametrize("onto", ["golden", ""])

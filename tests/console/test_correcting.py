@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from airboss.console import correcting
@@ -164,6 +165,35 @@ def test_it_stands_beside_the_answer_with_what_differs(site: Governed) -> None:
     page = site.person().get(f"/records/{RECORD}").text
     assert "&lt;b&gt;Ask Ann.&lt;/b&gt;</p>" in page
     assert "<b>Ask Ann.</b>" not in page
+
+
+def test_what_an_app_passed_on_stands_until_somebody_of_the_house_writes(site: Governed) -> None:
+    """With whose it is. It is no text of who asks, whatever the key is called."""
+    given = said(1, "given", source="human", by="admin key", user="ann", subject_id=RECORD)
+    given = replace(given, name="correction", comment="It is 31 days, not more.")
+    site.log.put_scores([given])
+    page = site.person().get(f"/records/{RECORD}").text
+    assert "It is <del>14 </del><ins>31 </ins>days, not more." in page
+    assert 'What would have been right <span class="hint">ann with key admin key, ' in page
+    assert correcting.field(sample(id=RECORD), [given], "admin key").mine is False
+    say(site, name="right", value=False, correction=RIGHT)
+    page = site.person().get(f"/records/{RECORD}").text
+    assert "It is <del>14 </del><ins>30 </ins>days, not more." in page
+
+
+def test_who_takes_nothing_back_is_told_whose_stands(site: Governed) -> None:
+    """Of people of the house, of apps by their keys, and of scorers."""
+    assert say(site, name="correction", value=None).json() == {"score": None}
+    say(site, role="operator", name="right", value=False, correction=RIGHT)
+    for number, by in enumerate(("ann", "bob")):
+        given = said(number, "given", source="human", by="app", user=by, subject_id=RECORD)
+        site.log.put_scores([replace(given, name="correction", comment="so")])
+    (_, operator) = sorted(each.by for each in site.log.scores_of([RECORD]) if each.source == "review")
+    told = say(site, name="correction", value=None).json()
+    assert told == {"score": None, "others": ["key app", operator]}
+    assert say(site, name="right", value=None).json() == {"score": None, "others": [operator]}
+    say(site, name="right", value=True)
+    assert say(site, name="right", value=None).json() == {"score": None, "others": [operator]}
 
 
 def test_it_is_written_in_a_review(site: Governed) -> None:

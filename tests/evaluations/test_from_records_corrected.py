@@ -55,6 +55,35 @@ def test_it_is_expected_and_the_newest_counts() -> None:
     assert expected(log) == {"3": None, "2": ["so"], "1": ["newer"]}
 
 
+def app(id: str, text: str, **fields: Any) -> Score:
+    """What an app passed on."""
+    return right(id, text, **{"source": "human", "by": "k", "minutes": 5, **fields})
+
+
+def test_what_an_app_passed_on_is_expected_where_nobody_of_the_house_wrote() -> None:
+    """Of several the newest counts."""
+    texts = (
+        app("1", "older"),
+        app("1", "newer", minutes=6),
+        app("2", "an app's"),
+        right("2", "a reviewer's"),
+    )
+    log = kept(record("1", "a"), record("2", "b"), record("3", "c"), scores=texts)
+    assert expected(log) == {"3": None, "2": ["a reviewer's"], "1": ["newer"]}
+
+
+def test_who_wrote_what_an_item_expects_is_its_person() -> None:
+    """So that it goes with who is forgotten: of a call that names nobody it is who wrote it, and what another
+    than the caller wrote is not expected."""
+    calls = [
+        record(id, id, user=user) for id, user in (("1", "ann"), ("2", None), ("3", "bob"), ("4", "bob"))
+    ]
+    texts = [app(id, "so", user="ann") for id in "123"]
+    log = kept(*calls, scores=(*texts, app("4", "by an app"), app("4", "of ann", minutes=6, user="ann")))
+    found = {each.id: (each.user, each.expected) for each in gather(log, ALL, limit=9).items}
+    assert found == {"1": ("ann", "so"), "2": ("ann", "so"), "3": ("bob", None), "4": ("bob", "by an app")}
+
+
 def test_it_goes_before_what_was_approved() -> None:
     """And keeps its record in where the others are left out."""
     liked: dict[str, Any] = {"name": "liked", "value": True, "source": "human", "by": "k"}
@@ -74,13 +103,13 @@ def test_of_records_that_ask_the_same_one_that_was_put_right_is_taken() -> None:
 
 
 def test_what_is_none_is_not_expected() -> None:
-    """Erased, sealed and not opened, taken back, an app's own, or a judgement of that name from before."""
+    """Erased, sealed and not opened, taken back, a scorer's own, or a judgement of that name from before."""
     none = (
         right("1", None),
         right("2", f"{UNOPENED}its key was destroyed]"),
         right("3", "so"),
         right("3", None, minutes=2, value=None, unscored="taken back"),
-        right("4", "so", source="human", by="k"),
+        right("4", "so", source="scorer", by="k"),
         right("5", "so", value=True),
     )
     log = kept(*(record(id, id) for id in "12345"), scores=none)

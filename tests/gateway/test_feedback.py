@@ -16,6 +16,7 @@ from airboss.testing import FakeProvider
 from tests.support.gateway import KEY, Gateway, deployment
 
 RECORD = "0190b1c0-0000-7000-8000-000000000001"
+SURROGATE = b'{"record_id":"%s","name":"a","value":1,"correction":"\\ud800"}' % RECORD.encode()
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -47,6 +48,35 @@ def test_feedback_is_in_the_journal_when_it_is_answered(gateway: Gateway, value:
     assert answer.headers["x-request-id"] == found["id"]
 
 
+def righted(gateway: Gateway, **body: Any) -> list[dict[str, Any]]:
+    """What the journal has of feedback with a correction, but the judgement beside it."""
+    before = len(gateway.scores())
+    judged = scores(gateway, give(gateway, **body))
+    (first, *rest) = gateway.scores()[before:]
+    assert first == judged
+    return rest
+
+
+def test_what_would_have_been_right_is_feedback_too(gateway: Gateway) -> None:
+    """Beside the judgement, of the same key and user, under a name of its own; of 20,000 characters, however
+    they are written. An empty one is none."""
+    text = "\N{GRINNING FACE}" * 20_000
+    (found,) = righted(gateway, value=False, comment="so so", user="ann", correction=text)
+    assert (found["name"], found["value"], found["comment"] == text) == ("correction", "given", True)
+    assert (found["source"], found["by"], found["user"]) == ("human", "app", "ann")
+    assert found["subject_id"] == RECORD
+    assert righted(gateway, correction="") == righted(gateway, correction=None) == []
+    assert len({each["id"] for each in gateway.scores()}) == len(gateway.scores())
+
+
+def test_what_would_have_been_right_is_kept_where_no_bodies_are(
+    provider: FakeProvider, own_root: Path
+) -> None:
+    """As a comment is, and what people of the house write."""
+    with Gateway(own_root, deployment(provider.url), bodies=False) as gateway:
+        assert [each["comment"] for each in righted(gateway, correction="so")] == ["so"]
+
+
 def test_a_comment_is_under_the_policies_of_what_the_key_may_call(
     own_root: Path, provider: FakeProvider
 ) -> None:
@@ -60,6 +90,8 @@ def test_a_comment_is_under_the_policies_of_what_the_key_may_call(
         found = scores(
             gateway, give(gateway, value="jane.doe@example.com", comment=said, user="j@example.com")
         )
+        (right,) = righted(gateway, correction=said)
+        assert right["comment"] == found["comment"]
         assert found["comment"] == said.replace("jane.doe@example.com", "[EMAIL]")
         assert (found["value"], found["user"]) == ("[EMAIL]", "j@example.com")
         assert b"jane" not in gateway.journal_bytes()
@@ -104,6 +136,10 @@ def test_feedback_needs_a_key(gateway: Gateway) -> None:
         ({"value": " a"}, "value"),
         ({"comment": "x" * 4001}, "comment"),
         ({"user": "x" * 16_385}, "user"),
+        ({"correction": "x" * 20_001}, "correction"),
+        ({"correction": "so", "name": "correction"}, "name"),
+        ({"correction": 1}, None),
+        ({"correction": ["so"]}, None),
         ({"value": None}, None),
         ({"value": [1]}, None),
         ({"score": 1}, None),
@@ -118,12 +154,12 @@ def test_bad_feedback_is_refused(gateway: Gateway, wrong: dict[str, Any], param:
     assert len(gateway.scores()) == before
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"value":1e999}', b"\xff", b"[" * 50_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"value":1e999}', b"\xff", b"[" * 50_000, SURROGATE])
 def test_bodies_that_are_no_feedback_are_refused(gateway: Gateway, body: bytes) -> None:
     """400 whatever was sent, and the worker goes on."""
     with gateway.client() as client:
         assert client.post("/v1/feedback", content=body).status_code == 400
-        assert client.post("/v1/feedback", content=b" " * 70_000).status_code == 413
+        assert client.post("/v1/feedback", content=b" " * 600_000).status_code == 413
         assert client.get("/v1/feedback").status_code == 405
 
 
@@ -150,6 +186,8 @@ def test_an_id_of_the_future_is_not_ours() -> None:
 def test_secrets_in_a_comment_do_not_reach_the_journal(gateway: Gateway) -> None:
     """The redactor reads feedback as it reads calls."""
     found = scores(gateway, give(gateway, comment=f"my key is {KEY}, sk-provider-secret-0123456789"))
+    (right,) = righted(gateway, correction=f"my key is {KEY}, sk-provider-secret-0123456789")
+    assert right["comment"] == found["comment"]
     assert KEY not in found["comment"]
     assert "sk-provider-secret" not in found["comment"]
     assert b"sk-provider-secret" not in gateway.journal_bytes()
@@ -158,7 +196,9 @@ def test_secrets_in_a_comment_do_not_reach_the_journal(gateway: Gateway) -> None
 def test_feedback_that_was_answered_survives_a_kill(provider: FakeProvider, own_root: Path) -> None:
     """Killed right after the answer: every id that was given stands in the journal, once."""
     with Gateway(own_root, deployment(provider.url)) as gateway:
-        ids = [give(gateway, value=number).json()["id"] for number in range(20)]
+        ids = [give(gateway, value=number, correction="so").json()["id"] for number in range(20)]
         gateway.kill()
-        assert [each["id"] for each in gateway.scores()] == ids
+        found = gateway.scores()
+        assert [each["id"] for each in found[::2]] == ids
+        assert [each["comment"] for each in found[1::2]] == ["so"] * 20
         gateway.restart()

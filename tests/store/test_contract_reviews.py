@@ -12,7 +12,7 @@ from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.score import Score, ScoreValue
 from airboss.store.opinions import CORRECTED, CORRECTION, corrections
 from tests.store.samples import START, call_id, move
-from tests.store.test_contract_scores import score, shown
+from tests.store.test_contract_scores import feedback, score, shown
 
 DAY = (START - timedelta(hours=1), START + timedelta(days=1))
 
@@ -150,6 +150,23 @@ def test_what_would_have_been_right_is_a_judgement_like_any(record_log: RecordLo
     assert (stats.n, stats.mean, stats.labelled, stats.reviewed) == (0, None, 1, 1)
     record_log.erase({"eve": START + timedelta(days=1)})
     assert corrections(record_log.scores_of([call_id(1)])) == {}
+
+
+def test_what_an_app_passed_on_yields_to_a_review(record_log: RecordLog) -> None:
+    """However much later it is. It waits for its record as feedback does, each stays, and all go with the
+    person whose call it is, or who wrote it."""
+    given = {"name": CORRECTION, "value": CORRECTED}
+    app = [score(n, 1, comment=f"app {n}", user="eve", **given) for n in (7, 8)]
+    record_log.apply(feedback(*app, segment="1-0190/000001"))
+    record_log.apply(move(1, 2))
+    right = [corrections(record_log.scores_of([call_id(1)]))[call_id(1)].comment]
+    record_log.put_scores([review(1, 1, comment="so", **given)])
+    right.append(corrections(record_log.scores_of([call_id(1)]))[call_id(1)].comment)
+    assert right == ["app 8", "so"]
+    assert found(record_log, score="feedback:correction") == [call_id(1)]
+    record_log.erase({"eve": START + timedelta(days=1)})
+    texts = [(each.source, each.comment) for each in record_log.scores_of([call_id(1)])]
+    assert texts == [("review", "so"), ("human", None), ("human", None)]
 
 
 def found(record_log: RecordLog, **where: Any) -> list[str]:

@@ -47,7 +47,9 @@ def score(
         return
     stands = found["score"]
     if stands is None:
-        said = f"{record_id} has no judgement {body['name']!r} by you"
+        others = " and ".join(found.get("others", ()))
+        rest = f", but by {others}" if others else ", nor by anybody else"
+        said = f"{record_id} has no judgement {body['name']!r} by you{rest}"
     else:
         said = f"{stands['name']} of {record_id} is {plainly(stands['value'])}, says {stands['by']}"
     if found.get("correction") is not None:

@@ -30,12 +30,14 @@ def offered(
     if not caller.may("operator"):
         return None
     cause = unfit(record)
-    text = (corrected.by.comment or "") if corrected is not None else ""
+    # Of another person than the caller nothing: an item goes with one who is forgotten.
+    theirs = corrected is not None and corrected.by.user in (None, record.user)
+    text = (corrected.by.comment or "") if corrected is not None and theirs else ""
     return {
         "unfit": cause,
         "expected": fitting(text),
         "unshown": text != "" and not fitting(text),
-        "by": corrected.by.by if corrected is not None else None,
+        "by": corrected.whose if corrected is not None else None,
         "answered": cause is None and said_by(in_chat(record).response) is not None,
         "datasets": sorted({each.name for each in desk.evals.datasets()}),
     }

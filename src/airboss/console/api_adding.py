@@ -46,7 +46,7 @@ ERASED: Final = "was erased from just this dataset"
 class PickedIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Recorded calls, each an item. `expected` is any JSON that a single one's item expects; with `answered`
     each expects what was answered, or with `approved` where that has `at_least` of this score. Before that
-    goes what people of the house wrote in place of the answer, unless `corrected` is off. `group_by` keeps a
+    goes what people wrote in place of the answer, unless `corrected` is off. `group_by` keeps a
     user's (or session's) items in one part; left out, as the dataset has it."""
 
     ids: tuple[str, ...]

@@ -34,7 +34,7 @@ OPEN_PARTS: dict[str, Part] = {"train": "train", "validation": "validation"}
 class RecordsIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which records become items: `filters` are those of GET /api/v1/records, `limit` bounds the items.
 
-    What people of the house wrote in place of an answer is what the item expects. `approved` names a score:
+    What people wrote in place of an answer is what the item expects. `approved` names a score:
     an answer with at least `at_least` of it is expected else. With `only` the rest is left out. `group_by`
     keeps a user's (or session's) items in one part; a user's unless given, and as the dataset has it where
     they are added to one.

@@ -26,6 +26,7 @@ from airboss.store.opinions import (
     check_name,
     check_text,
     check_value,
+    whose,
 )
 
 
@@ -57,10 +58,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands now of this reviewer under that name (null: nothing), and what they say would have been
-    right, where they do."""
+    right, where they do. `others`: where nothing of theirs stands, who has said something under that name."""
 
     score: Score | None
     correction: Score | None = None
+    others: tuple[str, ...] = ()
 
 
 def scores_of_record(desk: Desk, call: Call) -> Scores:
@@ -93,7 +95,7 @@ def judge(desk: Desk, call: Call) -> Judged:
     forgotten = desk.people.tombstones().covers(record.user, record.started_at)
     made = judgements(desk, call, given, record, before, wordless=forgotten)
     if not made:
-        return Judged(score=before.get(given.name), correction=before.get(CORRECTION))
+        return stood(desk, record.id, given.name, before)
     # Before it is stored: whatever happens then, and whether or not the store says so, none stands unnoted.
     sampled = any(each.source == "sample" for each in made)
     detail = {"sampled": sampled, "taken_back": given.value is None}
@@ -104,7 +106,7 @@ def judge(desk: Desk, call: Call) -> Judged:
     stands = said_before(desk, record.id, call.actor)
     if given.value is not None and given.name not in stands:
         judged_record(desk, record.id)  # it may have been deleted meanwhile
-    return Judged(score=stands.get(given.name), correction=stands.get(CORRECTION))
+    return stood(desk, record.id, given.name, stands)
 
 
 def check_judgement(given: Judgement) -> None:
@@ -167,6 +169,17 @@ def said_before(desk: Desk, record_id: str, by: str) -> dict[str, Score]:
         for each in desk.log.scores_of([record_id])
         if each.source in REVIEWS and each.by == by
     }
+
+
+def stood(desk: Desk, record_id: str, name: str, mine: Mapping[str, Score]) -> Judged:
+    """What a judgement is answered with; `mine` is what stands of who judged."""
+    others: set[str] = set()
+    if name not in mine:
+        found = desk.log.scores_of([record_id])
+        said = [each for each in found if each.name == name and each.value is not None]
+        # Of apps their keys alone: they have users without number.
+        others = {whose(msgspec.structs.replace(each, user=None)) for each in said}
+    return Judged(score=mine.get(name), correction=mine.get(CORRECTION), others=tuple(sorted(others)))
 
 
 def take_out(desk: Desk, record: InferenceRecord) -> None:

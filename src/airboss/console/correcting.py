@@ -15,7 +15,7 @@ from airboss.dialects.recorded import in_chat
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.evaluations.from_records import answer_text
-from airboss.store.opinions import CORRECTION_CHARS_MAX, corrections
+from airboss.store.opinions import CORRECTION_CHARS_MAX, REVIEWS, corrections, whose
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,16 +28,18 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Corrected(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest text in place of an answer, beside it; `pieces` has none where the two have little in
-    common."""
+    """The text that stands in place of an answer, beside it, and who wrote it; `pieces` has none where the
+    two have little in common."""
 
     by: Score
+    whose: str
     pieces: tuple[Piece, ...]
 
 
 def field(record: InferenceRecord, scores: Sequence[Score], actor: str) -> Field:
     """The field of a form about a record with its bodies."""
-    mine = corrections([each for each in scores if each.by == actor]).get(record.id)
+    said_so = [each for each in scores if each.by == actor and each.source in REVIEWS]
+    mine = corrections(said_so).get(record.id)
     text = fitting((mine.comment or "") if mine is not None else said(record))
     return Field(text=text, began=digest(text), mine=mine is not None and text != "")
 
@@ -62,7 +64,7 @@ def corrected(record: InferenceRecord, scores: Sequence[Score]) -> Corrected | N
     found = corrections(scores).get(record.id)
     if found is None:
         return None
-    return Corrected(by=found, pieces=tuple(worded(said(record), found.comment or "")))
+    return Corrected(by=found, whose=whose(found), pieces=tuple(worded(said(record), found.comment or "")))
 
 
 def said(record: InferenceRecord) -> str:

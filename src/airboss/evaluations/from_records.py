@@ -13,7 +13,7 @@ from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import NotFound, WrongCall
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
-from airboss.domain.score import as_number
+from airboss.domain.score import Score, as_number
 from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, flat_text, input_digest
 from airboss.store.opinions import CORRECTION, corrections
 
@@ -46,8 +46,8 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     """The items found, how many records were left out, by cause, and the sessions of the items' records, by
-    id, where they have one. `corrected`: the ids of items that expect what people of the house wrote in place
-    of the answer."""
+    id, where they have one. `corrected`: the ids of items that expect what people wrote in place of the
+    answer."""
 
     items: tuple[Item, ...]
     left_out: dict[str, int]
@@ -70,7 +70,7 @@ def gather(
     StoreUnavailable.
     """
     limit = min(limit, ITEMS_MAX)
-    texts: dict[str, str] = {}
+    texts: dict[str, Score] = {}
     found = (each for each in _pages(log, where, texts, at_most=20 * limit) if each.key != without_key)
     return from_records(found, limit=limit, approved=approved, group_by=group_by, texts=texts)
 
@@ -81,7 +81,7 @@ def from_records(
     limit: int = ITEMS_MAX,
     approved: Approved | None = None,
     group_by: Grouping = "user",
-    texts: Mapping[str, str] = {},
+    texts: Mapping[str, Score] = {},
 ) -> Gathered:
     """Items from records, newest first as they come; of records that ask the same, the first that something
     is expected of, else the first. `texts` has what people wrote in place of answers, by the record's id,
@@ -137,7 +137,7 @@ def picked(
     items: dict[str, Item] = {}
     sessions: dict[str, str] = {}
     refused: dict[str, str] = {}
-    texts: dict[str, str] = {}
+    texts: dict[str, Score] = {}
     taken = corrected and not answered
     for record in _pages(log, RecordFilter(ids=tuple(ids)), texts, at_most=len(ids)):
         if without(record):
@@ -181,16 +181,21 @@ def _some(named: Sequence[str]) -> str:
 
 
 def _pages(
-    log: RecordLog, where: RecordFilter, texts: dict[str, str], *, at_most: int
+    log: RecordLog, where: RecordFilter, texts: dict[str, Score], *, at_most: int
 ) -> Iterator[InferenceRecord]:
     """The records, with their bodies. Before one comes, `texts` gets what people wrote in place of its
-    answer, by its id."""
+    answer, by its id. An item has one person, by whom it is found when they are forgotten: what another one
+    than the caller's wrote is none."""
     seen = 0
     while seen < at_most:
         page = log.records(where, limit=min(PAGE, at_most - seen), bodies=True)
-        said = [each.id for each in page if CORRECTION in each.scores]
-        right = corrections(log.scores_of(said)) if said else {}
-        texts.update({id: score.comment for id, score in right.items() if score.comment is not None})
+        callers = {each.id: each.user for each in page if CORRECTION in each.scores}
+        found = log.scores_of(list(callers)) if callers else ()
+        texts.update(
+            corrections(
+                each for each in found if each.user is None or callers[each.subject_id] in (None, each.user)
+            )
+        )
         yield from page
         if not page:
             return
@@ -199,7 +204,7 @@ def _pages(
 
 
 def _item(
-    record: InferenceRecord, approved: Approved | None, group_by: Grouping, text: str | None
+    record: InferenceRecord, approved: Approved | None, group_by: Grouping, right: Score | None
 ) -> tuple[str, Item | None]:
     if record.operation != "chat":
         return f"a call of {record.operation}, not chat", None
@@ -209,7 +214,7 @@ def _item(
     asked = _input(record.request)
     if asked is None:
         return "no messages were kept", None
-    expected: Any = text
+    expected: Any = right.comment if right is not None else None
     if approved is not None and expected is None:
         given = as_number(record.scores.get(approved.score))
         if given is not None and given >= approved.at_least:
@@ -226,7 +231,7 @@ def _item(
         tags=tuple(sorted(f"{key}={value}" for key, value in record.tags.items())),
         group=group,
         record=record.id,
-        user=record.user,
+        user=record.user or (right.user if right is not None else None),
     )
 
 

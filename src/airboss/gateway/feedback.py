@@ -20,10 +20,19 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.wire import refuse_repeated
 from airboss.gateway.worker import Worker
-from airboss.store.opinions import COMMENT_CHARS_MAX, check_name, check_text, check_value
+from airboss.store.opinions import (
+    COMMENT_CHARS_MAX,
+    CORRECTED,
+    CORRECTION,
+    CORRECTION_CHARS_MAX,
+    check_name,
+    check_text,
+    check_value,
+)
 from airboss.store.usage import LABEL_CHARS_MAX
 
-BODY_BYTES_MAX: Final = 64 * 1024
+BODY_BYTES_MAX: Final = 512 * 1024
+"""Texts of the most characters fit, also where each of these is written in 12 bytes."""
 AHEAD_MAX: Final = timedelta(hours=1)
 """By how much clocks of our workers may differ: an id made later than that is not ours."""
 
@@ -32,13 +41,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is sent. `value` is a number, a yes or no, or a label."""
+    """What is sent. `value` is a number, a yes or no, or a label, `correction` what would have been right."""
 
     record_id: str
     name: str
     value: float | bool | str
     comment: str | None = None
     user: str | None = None
+    correction: str | None = None
 
 
 _bodies: Final = msgspec.json.Decoder(FeedbackBody)
@@ -47,19 +57,22 @@ _bodies: Final = msgspec.json.Decoder(FeedbackBody)
 async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> None:
     """Take one opinion: 202 with its id once it is in the journal. Raises ApiError.
 
-    The same again is a second opinion, with an id of its own.
+    The same again is a second opinion, with an id of its own. What would have been right is one too, under a
+    name of its own, as what people of the house write, and is kept also where no bodies are, as that is.
     """
     serving = worker.view()
     principal = serving.authenticate(http.headers)
     now = worker.clock.now()
     given = read_feedback(http.body, now)
     policies = serving.policies(principal)
-    value, comment = given.value, given.comment or None
+    value, comment, correction = given.value, given.comment or None, given.correction or None
     if policies:
         value = await _said(worker, value, policies) if isinstance(value, str) else value
         comment = await _said(worker, comment, policies) if comment is not None else None
+        correction = await _said(worker, correction, policies) if correction is not None else None
+    at_ms = int(now.timestamp() * 1000)
     score = Score(
-        id=worker.ids.next(int(now.timestamp() * 1000)),
+        id=worker.ids.next(at_ms),
         subject="record",
         subject_id=given.record_id.lower(),
         name=given.name,
@@ -70,7 +83,11 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
         comment=comment,
         user=given.user or None,
     )
-    worker.journal.score(serving.redactor.redact(_encode(score)))
+    scores = [score]
+    if correction is not None:
+        right = {"id": worker.ids.next(at_ms), "name": CORRECTION, "value": CORRECTED, "comment": correction}
+        scores.append(msgspec.structs.replace(score, **right))
+    worker.journal.score(*(serving.redactor.redact(_encode(each)) for each in scores))
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % score.id.encode()
     client.respond(202, head, b'{"id":"%s"}' % score.id.encode())
 
@@ -92,7 +109,7 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         raise InvalidRequest(
             'the body is not {"record_id": "<x-request-id>", "name": "helpfulness", "value": 1}, with '
-            f"'comment' and 'user' if you like: {error}"
+            f"'comment', 'user' and 'correction' if you like: {error}"
         ) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
@@ -102,6 +119,13 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
     check_value(given.value)
     check_text("comment", given.comment, COMMENT_CHARS_MAX)
     check_text("user", given.user, LABEL_CHARS_MAX)
+    check_text("correction", given.correction, CORRECTION_CHARS_MAX)
+    if given.name == CORRECTION and given.correction:
+        raise InvalidRequest(
+            f"{CORRECTION!r} is where what would have been right is kept: give another name beside it, such "
+            "as 'edited'",
+            param="name",
+        )
     return given
 
 

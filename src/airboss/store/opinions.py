@@ -1,8 +1,8 @@
 """What may be said of an answer, by callers (feedback) and by people of the house (reviews), and which of a
 reviewer's judgements stands.
 
-What would have been right is a judgement like any other, under a name of its own and with the text as its
-comment: so it is replaced, sealed, erased, exported and imported as they are.
+What would have been right is a judgement like any other, or feedback, under a name of its own and with the
+text as its comment: so it is replaced, sealed, erased, exported and imported as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airboss.store.sealed_marks import UNOPENED
 LABEL_CHARS_MAX: Final = 64
 COMMENT_CHARS_MAX: Final = 4_000
 CORRECTION: Final = "correction"
-"""The name of a review whose comment is what would have been right."""
+"""The name of a review or of feedback whose comment is what would have been right."""
 
 CORRECTED: Final = "given"
 """Its value."""
@@ -96,16 +96,28 @@ def reviewed(scores: Iterable[Score]) -> set[str]:
 
 
 def corrections(scores: Iterable[Score]) -> dict[str, Score]:
-    """By record the newest of what people of the house say would have been right. One that was erased, or
-    does not open, is none."""
-    found = [each for each in scores if each.source in REVIEWS and is_correction(each)]
-    return {each.subject_id: each for each in sorted(found, key=lambda each: (each.at, each.id))}
+    """By record the newest of what people of the house say would have been right, else the newest that an app
+    passed on. One that was erased, or does not open, is none."""
+    found = [each for each in scores if is_correction(each)]
+    return {
+        each.subject_id: each
+        for each in sorted(found, key=lambda each: (each.source in REVIEWS, each.at, each.id))
+    }
 
 
-def is_correction(review: Score) -> bool:
-    """Whether a review says what would have been right."""
-    given = review.name == CORRECTION and review.value == CORRECTED
-    return given and review.comment is not None and not review.comment.startswith(UNOPENED)
+def is_correction(score: Score) -> bool:
+    """Whether a review, or feedback, says what would have been right."""
+    given = score.name == CORRECTION and score.value == CORRECTED and score.source != "scorer"
+    return given and score.comment is not None and not score.comment.startswith(UNOPENED)
+
+
+def whose(score: Score) -> str:
+    """Who said it: a person of the house, a scorer, or an app's user."""
+    if score.source in REVIEWS:
+        return score.by
+    if score.source == "scorer":
+        return f"scorer {score.by}"
+    return f"{score.user} with key {score.by}" if score.user else f"key {score.by}"
 
 
 def check_name(name: str) -> None:

@@ -133,9 +133,11 @@ class JournalWriter:
         """Append the close frame of a call: JSON of `ClosedCall`."""
         self._append("close", frame)
 
-    def score(self, frame: Redacted) -> None:
-        """Append feedback on a call: JSON of `Score`."""
-        self._append("score", frame)
+    def score(self, *frames: Redacted) -> None:
+        """Append feedback on a call: JSON of `Score`, several at once."""
+        size = sum(HEAD_BYTES + len(each) for each in frames)
+        self.promise(size)
+        self.append_pieces([("score", (each,)) for each in frames], promised=size)
 
     def span(self, frame: Redacted) -> None:
         """Append a span of a trace: JSON of `Span`."""
