@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -133,6 +134,7 @@ class Gateway:
         self._closed: dict[str, Any] = {}
         self._others: list[tuple[FrameKind, dict[str, Any]]] = []
         self._read_to: dict[Path, int] = {}
+        self._reading = Lock()
         self.journal = root / "journal"
         self.journal.mkdir(parents=True)
         self.publish(*deployments)
@@ -215,6 +217,10 @@ class Gateway:
 
     def _read_on(self) -> None:
         """Read what has come since: tests that share a worker would read all of each other's calls."""
+        with self._reading:  # calls that are made together wait for their records together
+            self._read_segments()
+
+    def _read_segments(self) -> None:
         for segment in sorted(self.journal.glob("*/*.seg")):
             at = self._read_to.get(segment, 0)
             with segment.open("rb") as file:
