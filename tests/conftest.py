@@ -37,8 +37,9 @@ with suppress(ImportError):
     httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
     patience = (httpx2.Client.__init__.__kwdefaults__ or {})["timeout"]  # one object for all of its functions
     patience.connect = patience.read = patience.write = patience.pool = 60.0
-# The tests are a million objects that stay: to look through them again and again is a twentieth of the time.
-gc.set_threshold(20_000, 20, 50)
+# What is loaded and collected is a million objects that stay: to look through them meanwhile is a third of
+# the time that it takes. `pytest_collection` sets them apart and looks for garbage again.
+gc.disable()
 # How long an example takes is the machine's: one that is held up is no fault, to be made smaller for minutes.
 settings.register_profile("tests", settings(), deadline=None)
 settings.load_profile("tests")
@@ -100,11 +101,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Lanes(config, log)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Tests look for their own garbage only, not through all that was collected."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Journeys first, then what is long: it must not come last, with nothing beside it."""
 
     def turn(item: pytest.Item) -> int:
-        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        file = item.nodeid.partition("::")[0].removeprefix("tests/")
         return 0 if file.startswith("journeys/") else 1 if file in LONG else 2
 
     items.sort(key=turn)
