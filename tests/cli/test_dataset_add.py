@@ -113,6 +113,14 @@ def test_how_many_were_put_right_is_told(run: Run, api: AdminApi, verb: str) -> 
         assert ("in place of the answer\n" in out) == (count > 0)
 
 
+def test_how_many_took_it_since_is_told(run: Run, api: AdminApi) -> None:
+    """Also where nothing else came of it."""
+    for count, said in ((1, "1 item was there and expects"), (2, "2 items were there and expect")):
+        api.answers["POST", PATH] = {**NOTHING, "left_out": {}, "changed": count}
+        _, out, err = run("dataset", "add", "golden", "--from-records", "--url", api.url)
+        assert (out.splitlines()[1], err) == (f"{said} now what people wrote in place of the answer", "")
+
+
 def test_a_file_is_sent_whole(run: Run, api: AdminApi, tmp_path: Path) -> None:
     """As `create` sends it."""
     file = tmp_path / "f.csv"

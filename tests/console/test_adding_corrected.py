@@ -58,7 +58,7 @@ def expected(site: LoopSite, name: str = "golden") -> dict[str, Any]:
 
 
 def test_calls_that_match_expect_it(site: LoopSite, program: TestClient) -> None:
-    """How many is told; what is there already and was put right since is left out, as it changes nothing."""
+    """How many is told, also of what is there already and was put right since."""
     document = program.get("/api/openapi.json").json()
     done = add(program, matching=MATCHING)
     assert_as_described(document, "POST", "/api/v1/datasets/{name}/add", done)
@@ -66,25 +66,43 @@ def test_calls_that_match_expect_it(site: LoopSite, program: TestClient) -> None
     assert expected(site) == {"0": None, "1": "No.", "2": None, "3": None}
     put_right(program, 2, "Never.")
     again = add(program, matching=MATCHING)
-    assert (again["added"], again["corrected"]) == (0, 0)
-    assert again["left_out"] == {
-        "is there already": 3,
-        "is there already and does not expect what was written in place of the answer": 1,
-    }
+    assert_as_described(document, "POST", "/api/v1/datasets/{name}/add", again)
+    assert (again["added"], again["corrected"], again["changed"], again["parts"]) == (0, 0, 1, {})
+    assert again["left_out"] == {"is there already": 3}
+    assert expected(site) == {"0": None, "1": "No.", "2": "Never.", "3": None}
+    assert again["dataset"]["digest"] != done["dataset"]["digest"]
+    action, _, _, detail = site.audit.entries[-1]
+    assert (action, detail["added"], detail["changed"]) == ("dataset.add", 0, 1)
     made = program.post("/api/v1/datasets", json={"name": "new", "records": MATCHING}).json()
     assert (made["corrected"], expected(site, "new")["2"]) == (2, "Never.")
+
+
+def test_what_a_person_said_is_never_overwritten(site: LoopSite, program: TestClient) -> None:
+    """Neither what they wrote, nor that nothing is to be expected, nor what an item has expected from the
+    beginning: these are left out and counted, also when the version of before has become the newest again."""
+    add(program, matching=MATCHING)
+    for number, value in ((0, "Mine."), (1, None), (2, "Mine."), (2, None)):
+        body = {"expected": {f"{ANN}{number}": value}}
+        assert program.post("/api/v1/datasets/golden/change", json=body).json()["changed"] == 1
+    for number in range(4):
+        put_right(program, number, "Later.")
+    for changed in (1, 0):
+        done = add(program, matching=MATCHING)
+        assert (done["added"], done["changed"]) == (0, changed)
+        assert sum(done["left_out"].values()) == 4 - changed
+        assert expected(site) == {"0": "Mine.", "1": None, "2": None, "3": "Later."}
 
 
 def test_calls_that_are_named_expect_it(site: LoopSite, program: TestClient) -> None:
     """Unless something else is said. One that is there already is no reason to refuse the others."""
     add(program, records=picked(1, corrected=False))
     done = add(program, records=picked(1, 2))
-    assert (done["added"], done["corrected"], sum(done["left_out"].values())) == (1, 0, 1)
+    assert (done["added"], done["corrected"], done["changed"], done["left_out"]) == (1, 0, 1, {})
     add(program, "other", records=picked(1, expected="Maybe."), create=True)
     assert add(program, "more", records=picked(1, answered=True), create=True)["corrected"] == 0
     assert add(program, "most", records=picked(1), create=True)["corrected"] == 1
     said = [expected(site, name)["1"] for name in ("golden", "other", "more", "most")]
-    assert said == [None, "Maybe.", "Yes.", "No."]
+    assert said == ["No.", "Maybe.", "Yes.", "No."]
 
 
 def test_the_form_on_a_calls_page_is_filled_with_it(site: LoopSite) -> None:
@@ -137,6 +155,9 @@ def test_the_form_below_records_says_how_many(site: LoopSite, onto: str) -> None
     assert said in person.get(where).text
     assert person.get(where.replace("corrected=1", "corrected=x")).status_code == 400
     assert said not in person.get(where.partition("?")[0]).text
+    put_right(site.program(), 2, "Never.")
+    where = pressed(person, "/datasets", **{**fields, "onto": onto or "own"}).headers["location"]
+    assert "One item that was there expects now what people wrote" in person.get(where).text
 
 
 def test_nothing_of_who_is_being_forgotten_is_counted(site: LoopSite, program: TestClient) -> None:

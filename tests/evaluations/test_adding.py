@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.adding import UNCORRECTED, Joined, join
@@ -160,3 +161,14 @@ def test_what_is_there_is_left_out_where_it_was_put_right_since() -> None:
     assert ([each.id for each in found.items], found.there, found.left_out) == (["3"], 1, {UNCORRECTED: 1})
     with pytest.raises(WrongCall, match="asks something else"):
         joined(before, recorded("1", "z", expected="right"), corrected={"1"})
+
+
+def test_what_nobody_said_anything_of_takes_what_was_written_since() -> None:
+    """In its part, with its tags and group, and with whose text it is; the digest is that of the whole. What
+    was written of another call that asks the same is left out, as it would not go with that one's person."""
+    first = recorded("1", "a", group="g", part="train", tags=("t",))
+    more = [recorded("1", "a", expected="right", user="ann"), recorded("2", "a", expected="other")]
+    found = joined([first, item("q", "b")], *more, corrected={"1", "2"}, unsaid={"1"})
+    right = replace(first, expected="right", user="ann")
+    assert (found.items, found.gone, found.there, found.left_out) == ((right,), ("1",), 0, {UNCORRECTED: 1})
+    assert found.dataset.digest == dataset("n", [right, item("q", "b")], shares=SHARES).digest

@@ -58,7 +58,17 @@ def test_what_a_user_wrote_outlives_kills_and_moves_and_is_forgotten_with_them(
         found = ("--from-records", "--score", "feedback:correction", "--create")
         assert "1 item expects" in airboss.verb("dataset", "add", "drafts", *found)
         assert expected(airboss, "drafts") == [WORDS]
+        later = airboss.chat("and then?", model="support").headers["x-request-id"]
+        airboss.settled()
+        airboss.verb("dataset", "add", "drafts", "--from-records")
         judge(airboss, made, "right=no", "--correction", "so")
+        judge(airboss, later, "right=no", "--correction", "then so")
+        put_in = airboss.verb("dataset", "add", "drafts", "--from-records")
+        assert "1 item was there and expects now what people wrote" in put_in
+        assert expected(airboss, "drafts") == [WORDS, "then so"]
+        airboss.verb("dataset", "expect", "drafts", later, "--expected", "otherwise")
+        assert "were there" not in airboss.verb("dataset", "add", "drafts", "--from-records")
+        assert expected(airboss, "drafts") == [WORDS, "otherwise"]
         airboss.verb("dataset", "add", "reviewed", *found)
         assert expected(airboss, "reviewed") == ["so"]
 

@@ -123,7 +123,8 @@ def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url:
     """Have it added, and tell what came of it."""
     with reach(data_dir, url) as api:
         done = api.post(place("datasets", name, "/add"), body)
-    if not done["added"] and not done["left_out"]:
+    changed = done.get("changed", 0)
+    if not done["added"] and not done["left_out"] and not changed:
         print_nothing(f"no record matches; nothing was added to {name!r}")
     if as_json:
         print_json(done)
@@ -135,8 +136,16 @@ def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url:
     where = ", ".join(f"{each} {done['parts'][each]}" for each in PARTS if each in done["parts"])
     sys.stdout.write(
         f"added {many(done['added'], 'item')}{f' ({where})' if where else ''}\n{corrected(done)}"
+        f"{righted(changed)}"
         f"{summary(done['dataset'])}\n"
     )
+
+
+def righted(count: int) -> str:
+    """A line on how many items that were there took what people wrote in place of the answer, where any
+    did."""
+    verb = "was there and expects" if count == 1 else "were there and expect"
+    return f"{many(count, 'item')} {verb} now what people wrote in place of the answer\n" if count else ""
 
 
 def check(

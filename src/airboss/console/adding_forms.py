@@ -74,7 +74,7 @@ def add_rows(desk: Desk, form: Form) -> str:
 def add_matching(desk: Desk, form: Form, records: dict[str, Any]) -> str:
     """Add the calls that a page of records shows to the dataset that is chosen."""
     done = api_adding.add_items(desk, form.call({"matching": records}, name=form.text("onto")))
-    if not done.added and api_adding.THERE not in done.left_out:
+    if not done.added and not done.changed and api_adding.THERE not in done.left_out:
         raise no_items(done.left_out)
     return _shown(done)
 
@@ -93,8 +93,9 @@ def _shown(done: Added) -> str:
     """The dataset's page, with the part in which what is new may be seen."""
     assert done.dataset is not None  # what was added is in it
     part = "validation" if done.parts.get("validation") and not done.parts.get("train") else None
-    corrected = str(done.corrected) if done.corrected else None
-    return url(f"/datasets/{done.dataset.digest[:16]}", {}, part=part, corrected=corrected)
+    told = {"corrected": done.corrected, "changed": done.changed}
+    counts = {name: str(count) if count else None for name, count in told.items()}
+    return url(f"/datasets/{done.dataset.digest[:16]}", {}, part=part, **counts)
 
 
 ACTIONS: tuple[Action, ...] = (

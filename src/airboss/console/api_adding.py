@@ -23,7 +23,7 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound, Unavailable
 from airboss.evaluations.adding import Joined
-from airboss.evaluations.datasets import Part, Shares, part_of
+from airboss.evaluations.datasets import Item, Part, Shares, part_of
 from airboss.evaluations.from_records import Approved, Gathered, Grouping, picked
 from airboss.evaluations.library import Grown, KeptDataset
 
@@ -76,14 +76,16 @@ class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: the dataset as it is now, how many items are new to it and in which `parts`, and how
-    many of these expect what people wrote in place of the answer. `left_out` counts what was not added, by
-    cause. `dataset` is null where it was to begin with calls that match, and none does."""
+    many of these expect what people wrote in place of the answer; `changed` counts those that were there and
+    expected nothing, and do now. `left_out` counts what was not added, by cause. `dataset` is null where it
+    was to begin with calls that match, and none does."""
 
     dataset: KeptDataset | None
     added: int
     parts: dict[str, int]
     left_out: dict[str, int]
     corrected: int = 0
+    changed: int = 0
 
 
 def add_items(desk: Desk, call: Call) -> Added:
@@ -107,14 +109,21 @@ def add_items(desk: Desk, call: Call) -> Added:
     if wanted.part is not None:
         items = tuple(replace(each, part=each.part or wanted.part) for each in items)
     grown, joined = _grow(desk, call, name, replace(found, items=items, sessions=sessions), wanted)
+    added = _new(grown, joined)
     causes = {**found.left_out, **joined.left_out, THERE: joined.there, ERASED: grown.erased}
     return Added(
         dataset=grown.dataset,
-        added=len(grown.added),
-        parts=dict(Counter(part_of(each, grown.dataset.shares) for each in grown.added)),
+        added=len(added),
+        parts=dict(Counter(part_of(each, grown.dataset.shares) for each in added)),
         left_out={cause: count for cause, count in causes.items() if count},
-        corrected=sum(each.id in found.corrected for each in grown.added),
+        corrected=sum(each.id in found.corrected for each in added),
+        changed=len(grown.added) - len(added),
     )
+
+
+def _new(grown: Grown, joined: Joined) -> list[Item]:
+    """What was added: not what was there in another form."""
+    return [each for each in grown.added if each.id not in joined.gone]
 
 
 def _there(desk: Desk, call: Call) -> KeptDataset | None:
@@ -172,7 +181,9 @@ def _grow(
             if joined.items:
                 check_remembered(desk, joined.items, call.now)
                 kept = grown.dataset
-                detail = {"digest": kept.digest, "onto": joined.onto, "added": len(grown.added)}
+                added = len(_new(grown, joined))
+                detail = {"digest": kept.digest, "onto": joined.onto, "added": added}
+                detail |= {"changed": len(grown.added) - added} if joined.gone else {}
                 desk.note(call, "dataset.add", kept.name, {**detail, "sizes": kept.sizes})
             return grown, joined
     raise Unavailable(f"{TRIES} others have added to {name!r} meanwhile; ask again")

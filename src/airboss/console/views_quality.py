@@ -185,6 +185,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
         offered=quality_forms.choices(desk),
         expects=any(each.expected is not None for each in items.items),
         corrected=whole(seen.params, "corrected", 0, least=0, most=ITEMS_MAX),
+        righted=whole(seen.params, "changed", 0, least=0, most=ITEMS_MAX),
         deleting=quality_forms.deleting(found.dataset),
     )
 
@@ -272,7 +273,7 @@ PAGES: tuple[Page, ...] = (
     Page(
         path="/datasets/{name}",
         draw=dataset,
-        params=("part", "page", "corrected"),
+        params=("part", "page", "corrected", "changed"),
         role="reader",
         room="quality",
         under="/datasets",

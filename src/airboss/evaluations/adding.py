@@ -1,8 +1,9 @@
 """What becomes of a dataset when items are added to it, taken out or expect something else. Pure.
 
 The dataset that comes of it stands beside the old one under the same name, and what was begun with the old
-one goes on with it. Adding leaves what is there as it is, in its part. What is there already is not added
-again, and what belongs together stays together: an added item goes where its group is, and its person.
+one goes on with it. Adding leaves what is there as it is, in its part, but that an item that expects nothing
+takes what was written in place of its answer since. What is there already is not added again, and what
+belongs together stays together: an added item goes where its group is, and its person.
 """
 
 from __future__ import annotations
@@ -124,20 +125,24 @@ def join(
     sessions: Mapping[str, str] | None = None,
     fitting: bool = False,
     corrected: Collection[str] = (),
+    unsaid: Collection[str] = (),
 ) -> Joined:
     """The dataset of items `before`, whose digest is `onto`, with `items`; with `fitting` those of them that
     can be added.
 
     `sessions` has the sessions of items whose grouping nobody chose, by id: they are joined by it where the
     dataset keeps that session together, and not their user. `corrected` are the ids of items for which nobody
-    asked that they expect what they do: one that is there already and does not is left out. Raises WrongCall
-    for another that is there already and differs, unless these are left out, and as `datasets.dataset`.
+    asked that they expect what they do: of one that is there already and does not, that is taken if it is
+    among `unsaid`, of which nobody has ever said what they are to expect, else it is left out. Raises
+    WrongCall for another that is there already and differs, unless these are left out, and as
+    `datasets.dataset`.
     """
     standing = _Standing(shares)
     kept = [msgspec.json.decode(row.content, type=Item) for row in before]
     for row, item in zip(before, kept, strict=True):
         standing.take(item, row.subject)
     new: list[Item] = []
+    righted: dict[str, Item] = {}
     there = 0
     left_out: Counter[str] = Counter()
     for each in items:
@@ -148,6 +153,9 @@ def join(
             if twin is not None:
                 if asked is each or digest([twin.expected]) == digest([each.expected]):
                     there += 1
+                elif each.id in unsaid:
+                    user = each.user or twin.user
+                    righted[each.id] = msgspec.structs.replace(twin, expected=each.expected, user=user)
                 else:
                     left_out[UNCORRECTED] += 1
                 continue
@@ -160,10 +168,11 @@ def join(
         standing.take(item, subject)
         new.append(item)
     return Joined(
-        dataset=dataset(name, [*kept, *new], shares=shares),
+        dataset=dataset(name, [*(righted.get(each.id, each) for each in kept), *new], shares=shares),
         onto=onto,
-        items=tuple(new),
+        items=(*new, *righted.values()),
         there=there,
+        gone=tuple(sorted(righted)),
         left_out=dict(left_out),
     )
 

@@ -94,6 +94,9 @@ class Library:
             return join(name, (), items, shares=fresh, onto=None, sessions=sessions)
         shares = msgspec.json.decode(newest.content, type=Shares)
         before, onto = self._store.every_item(newest.digest), newest.digest
+        there = [row.id for row in before if row.id in corrected]
+        forms = self._store.forms(name, there) if there else ()
+        said = {row.id for row in forms if _item(row).expected is not None}
         return join(
             name,
             before,
@@ -103,6 +106,7 @@ class Library:
             sessions=sessions,
             fitting=fitting,
             corrected=corrected,
+            unsaid=set(there) - said,
         )
 
     def change(self, name: str, **what: Unpack[What]) -> Joined:

@@ -118,6 +118,9 @@ class EvalStore(Protocol):
         """The items of every part, in order of id, for who adds to them. The holdout's are among them, which
         nobody may be shown: `open_holdout` is how people read it."""
 
+    def forms(self, name: str, ids: Sequence[str]) -> tuple[ItemRow, ...]:
+        """Each form that items of these ids have in any version of the dataset of this name."""
+
     def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
         """Write down that the holdout of `read.dataset` is read, then give it: how often it was read before,
         and its items, in order of id."""

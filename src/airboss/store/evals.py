@@ -106,6 +106,17 @@ class SqlEvalStore(LedgerPart):
             rows = connection.execute(select(dataset_items).where(_of(digest)).order_by(dataset_items.c.id))
             return tuple(_read(row, ItemRow) for row in rows)
 
+    def forms(self, name: str, ids: Sequence[str]) -> tuple[ItemRow, ...]:
+        """As `EvalStore.forms`."""
+        found: list[ItemRow] = []
+        roots = dataset_items.c.dataset.in_(select(datasets.c.root).where(datasets.c.name == name))
+        with self._read() as connection:
+            for start in range(0, len(ids), INSERT_ROWS):
+                mine = roots & dataset_items.c.id.in_(ids[start:][:INSERT_ROWS])
+                rows = connection.execute(select(dataset_items).where(mine))
+                found += (_read(row, ItemRow) for row in rows)
+        return tuple(found)
+
     def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
         """As `EvalStore.open_holdout`."""
         with self._write() as connection:
