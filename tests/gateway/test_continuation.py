@@ -94,7 +94,7 @@ def shared(
         plan("thrice", retry=Retry(attempts=3)),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
-        plan("odd", "odd"),
+        plan("odd", "odd", retry=Retry(attempts=4)),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
         with_fallback(plan("blocks", "blocks", policy=policy_of("block", None)), backup.url),
@@ -315,14 +315,17 @@ def test_an_answer_begun_again_is_not_said_twice(
 
 @pytest.mark.parametrize("other", ["One two three four five other", "Certainly! Here it is."])
 def test_another_answer_is_found_out(gateway: Gateway, provider: FakeProvider, other: str) -> None:
-    """Nothing of an answer that does not go on reaches the client."""
+    """Nothing of an answer that does not go on reaches the client, and it is paid for once: the model is not
+    asked again, nor is it one that fails."""
     again = ScriptStep(behaviour=f"ignore-prefill;text={other}", forever=True)
     provider.script(f"cut-reset;after=8;text={SAID}", again)
     response = gateway.chat(model="odd", stream=True)
     assert "[DONE]" not in response.text
     assert "other" not in response.text
     assert "Certainly" not in response.text
-    assert gateway.closed(response.headers["x-request-id"])["status"] == "error"
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("error", "upstream_error")
+    assert [each["error_type"] for each in end["attempts"]] == ["upstream_error", "not_continued"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from airboss.domain.plan import Limits, Queue, Retry, Timeouts
@@ -33,11 +34,15 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker whose deployments have time: one alone, one whose calls wait for each other."""
+    """A worker whose deployments have time: one alone, one whose calls wait for each other, one
+    with a fallback."""
     plan = deployment(fake_process.url, timeout=PATIENT)
     limits = Limits(concurrency=1, queue=Queue(size=5, wait_s=60.0))
     narrow = deployment(fake_process.url, name="narrow", aliases=(), timeout=PATIENT, limits=limits)
-    with Gateway(tmp_path_factory.mktemp("own"), plan, narrow) as running:
+    backed = deployment(fake_process.url, name="backed", aliases=(), timeout=PATIENT)
+    target = msgspec.structs.replace(backed.target, fallbacks=(plan.target,))
+    backed = msgspec.structs.replace(backed, target=target)
+    with Gateway(tmp_path_factory.mktemp("own"), plan, narrow, backed) as running:
         yield running
 
 
@@ -93,6 +98,22 @@ def test_it_is_the_time_of_all_attempts(provider: FakeProvider, own_root: Path) 
         closed = gateway.closed(answer.headers["x-request-id"])
         assert [each["error_type"] for each in closed["attempts"]][-1] == "timeout_total"
         assert 5_000 <= closed["latency_ms"] < 7_500, "the last one alone has not had all of it"
+
+
+@pytest.mark.parametrize("route", ["chat", "stream"])
+def test_who_has_a_share_of_it_is_not_told_of_another_bound(
+    gateway: Gateway, provider: FakeProvider, route: str
+) -> None:
+    """Where a fallback has the rest of the time, the first has half of it, and a stream's first token no more
+    than that: the deployment's bounds have nothing to do with it."""
+    provider.script("silence", "silence")
+    answer = ask(gateway, "0.8", route, model="backed")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (504, "timeout_total")
+    assert "took its share of x-airboss-timeout-s = 0.8; send a longer one" in error["message"]
+    closed = gateway.closed(answer.headers["x-request-id"])
+    assert (closed["status"], closed["error_type"]) == ("cancelled", "timeout_total")
+    assert [each["error_type"] for each in closed["attempts"]] == ["timeout_total"] * 2
 
 
 def test_a_longer_one_than_the_deployments_is_the_deployments(provider: FakeProvider, own_root: Path) -> None:

@@ -172,7 +172,7 @@ class Try(msgspec.Struct, eq=False):
         made = OutOfTime if now >= self.total else UpstreamTimeout
         if now >= self.total:
             what, code = f"did not finish within {bound(self.timeout)}", "timeout_total"
-        elif isinstance(answer, WholeAnswer) and not answer.flows:
+        elif self.due() == self.share:
             what, code = f"took its share of {bound(self.timeout)}", "timeout_total"
         elif answer.first_output_at is None:
             limit = self.timeout.first_token_s

@@ -26,7 +26,7 @@ from airboss.gateway.breaker import RetryBudget
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
-    TOO_LONG,
+    THE_MODELS_OWN,
     is_filtered,
     is_no_route,
     is_starting,
@@ -354,7 +354,7 @@ class Executor:
         left -= 1
         kind = judge(error, answer.status)
         fresh = any(each not in failed for each in places)
-        another_key = kind == "elsewhere" and fresh and error.code != TOO_LONG
+        another_key = kind == "elsewhere" and fresh and error.code not in THE_MODELS_OWN
         now, wait = time.perf_counter(), error.retry_after_s or 0.0
         if wait and kind != "caller":  # also where this call is not tried again: others are to come
             failed[-1].avoid_until = now + min(wait, AVOID_S_MAX)

@@ -4,7 +4,7 @@ another model, and which are the caller's to mend. Pure.
 | Class | Errors | Then |
 |---|---|---|
 | `caller` | a provider's 400, 413, 422 and filter's; a policy's; no record; we stop | the caller is told |
-| `elsewhere` | a prompt that is too long, a key or model that is refused, redirects | another model |
+| `elsewhere` | too long a prompt, a refused key or model, redirects, an answer begun anew | another model |
 | `again` | 408, 409, 424, 425, 429, 5xx, timeouts, resets, what is no answer | the same model, then another |
 """
 
@@ -14,6 +14,7 @@ from typing import Literal
 
 from airboss.domain.errors import ApiError, BodyTooLarge, InternalError, PolicyRefused, UpstreamRefused
 from airboss.domain.request import Operation
+from airboss.gateway.seam import NOT_CONTINUED
 from airboss.governance.policies import NAMES_AWAY
 from airboss.providers.compatible import NO_MODEL, names_what_is_missing, read_error
 from airboss.providers.connection import ConnectFailed, ConnectionStale
@@ -22,6 +23,8 @@ Class = Literal["caller", "elsewhere", "again"]
 
 HEDGE_LOST = "hedge_lost"
 TOO_LONG = "context_length_exceeded"
+THE_MODELS_OWN = frozenset({TOO_LONG, NOT_CONTINUED})
+"""Codes of what lies in the model, so that another key or address of it is no remedy."""
 _AGAIN = frozenset({408, 409, 424, 425, 429})
 """With 424, by which Bedrock and TGI say that the model broke off."""
 _CALLER = frozenset({400, 413, 422})
@@ -55,7 +58,7 @@ _NOT_THERE = b"OperationNotSupported"
 """How Azure says that a model is not offered at a route."""
 _ELSEWHERE = frozenset(
     {
-        TOO_LONG,
+        *THE_MODELS_OWN,
         "insufficient_quota",
         "billing_hard_limit_reached",
         "quota_exceeded",
@@ -110,7 +113,7 @@ def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
     ours = status is None and error.code in _OURS
     if ours or error.code in _NOBODYS or isinstance(error, ConnectionStale):
         return None
-    if isinstance(error, PolicyRefused):
+    if isinstance(error, PolicyRefused) or error.code == NOT_CONTINUED:
         return False
     if isinstance(error, UpstreamRefused):
         return error.upstream_status in {408, 425}
