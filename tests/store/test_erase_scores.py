@@ -48,12 +48,14 @@ def test_comments_and_users_go_and_values_stay(tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.parametrize("beside", [{"user": "ann"}, {"comment": "4"}], ids=["user", "comment"])
 @pytest.mark.parametrize("label", ["x", "é", "Ann", "Ann in Rome", "é" * 64, 1.5, True])
-def test_feedback_without_its_words_is_not_longer(label: str | float | bool) -> None:
+def test_feedback_without_its_words_is_not_longer(label: str | float | bool, beside: dict[str, str]) -> None:
     """It is written over what was there, in a journal; a number stays."""
-    given = score(1, 1, label, user="ann")
+    given = score(1, 1, label, **beside)
     blank = blank_score(given)
     assert len(blank) <= len(msgspec.json.encode(given))
     read = read_score(blank)
-    assert (read.user, read.value) == (None, None if isinstance(label, str) else label)
+    assert (read.user, read.comment) == (None, None)
+    assert read.value == (None if isinstance(label, str) else label)
     assert blank_score(read) == blank

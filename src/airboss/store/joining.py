@@ -220,8 +220,9 @@ def blank_record(payload: bytes) -> bytes:
 
 
 def blank_score(score: Score) -> bytes:
-    """The JSON of feedback without who gave it and what they wrote."""
-    return msgspec.json.encode(wordless(score))
+    """The JSON of feedback without who gave it and what they wrote. Never longer than the frame it was."""
+    left = msgspec.structs.asdict(wordless(score))
+    return msgspec.json.encode({name: value for name, value in left.items() if value is not None})
 
 
 def body(text: str | bytes | None) -> Any:

@@ -61,7 +61,8 @@ def has_cause(score: Score) -> bool:
 
 
 def wordless(score: Score) -> Score:
-    """It without who gave it and what they wrote; as JSON it is not longer."""
+    """It without who gave it and what they wrote; the cause of having no value is not longer than what was
+    there."""
     cause, value = score.unscored, score.value
     if isinstance(value, str) and is_callers_label(score):
         cause, value = ERASED[: len(value)], None
