@@ -43,6 +43,7 @@ API: dict[str, Role] = {
     "GET /api/v1/erasures/{id}": "viewer",
     "GET /api/v1/evals": "viewer",
     "GET /api/v1/evals/{id}": "reader",
+    "GET /api/v1/evals/{id}/contest": "reader",
     "GET /api/v1/evals/{id}/items": "reader",
     "GET /api/v1/finetunes": "viewer",
     "GET /api/v1/finetunes/{id}": "reader",

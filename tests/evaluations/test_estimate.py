@@ -121,6 +121,19 @@ def test_a_run_asks_what_was_told(world: World, again: bool, repeats: int) -> No
     assert (after.calls, after.usd, after.unpriced) == (0, 0, 0)
 
 
+def test_several_releases_ask_the_baseline_once(world: World) -> None:
+    """Each its own answers and its own judging; those of A, and what a judge thinks of them, once."""
+    world.keep(*questions(5))
+    judges = (LlmJudge(deployment="judge"), PairwiseJudge(deployment="judge"))
+    plan, other = world.plan(scorers=(Exact(), *judges)), msgspec.structs.replace(B, release=JUDGE.release)
+    parts: dict[str, Any] = {"store": world.store, "library": world.library, "log": world.log}
+    told = asyncio.run(estimate(plan, behind=world.behind, beside=[other], **parts))
+    asked = [(line.who, line.release, line.calls) for line in told.lines[:3]]
+    assert asked == [("a", A.release, 5), ("b", B.release, 5), ("b", other.release, 5)]
+    assert [line.calls for line in told.lines[3:]] == [3 * 5, 2 * 2 * 5]
+    assert told.calls == 3 * 5 + 3 * 5 + 2 * 2 * 5
+
+
 def test_tokens_and_prices(world: World) -> None:
     """Input is the item's and the release's; output is as long as answers were; each by its own price."""
     world.keep(*questions(3))

@@ -12,6 +12,7 @@ import pytest
 from airboss.domain.errors import WrongCall
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Ledger
+from airboss.evaluations.contest import Contest
 from airboss.evaluations.datasets import HoldoutLocked, dataset
 from airboss.evaluations.gate import Decision, Finding, Gate
 from airboss.evaluations.library import Library
@@ -125,6 +126,55 @@ def test_an_order_that_means_nothing_queues_nothing(desk: Desk, given: dict[str,
     with pytest.raises(WrongCall, match=message):
         desk.orders.start(order(**given), by="ann")
     assert desk.jobs.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"releases": ()}, "0 releases; name 2 to 8"),
+        ({"releases": ("candidate",)}, "1 releases; name 2 to 8"),
+        ({"releases": ("spare",) * 9}, "9 releases; name 2 to 8"),
+        ({"releases": ("spare",) * 999}, "999 releases; name 2 to 8"),
+        ({"releases": ("spare", "spare")}, "'spare' is named twice"),
+        ({"releases": ("spare", OTHER.digest[:8])}, f"'{OTHER.digest[:8]}' and 'spare' are the same release"),
+        ({"releases": ("spare", "stable")}, "'stable' is the baseline"),
+        ({"releases": ("spare", "candidate"), "baseline": "spare"}, "'spare' is the baseline"),
+        ({"releases": ("spare", "candidate"), "baseline": "none"}, "there is none; name one"),
+        ({"releases": ("spare", "spair")}, "no release 'spair' is served.*did you mean 'spare'"),
+        ({"releases": ("spare", "candidate"), "release": "spare"}, "both given"),
+        ({"releases": ("spare", "candidate"), "alpha": 0.5}, "alpha is 0.5; give"),
+        ({"releases": ("spare", "candidate"), "alpha": 0.000_001}, "2 releases share; give 0.000002"),
+        ({"releases": ("spare", "candidate"), "scorers": ()}, "needs a scorer"),
+    ],
+)
+def test_releases_that_are_no_contest_queue_nothing(desk: Desk, given: dict[str, Any], message: str) -> None:
+    """Each by what is wrong with it, before any of them is queued."""
+    with pytest.raises(WrongCall, match=message):
+        desk.orders.start_contest(order(**given), by="ann")
+    assert desk.jobs.list() == ()
+
+
+def test_several_releases_are_evaluations_of_one_contest(desk: Desk) -> None:
+    """One job each, in the order given, against the same A, at its share of alpha; ids lead to each other."""
+    asked = order(releases=("spare", "candidate"), why="x", concurrency=3, gates=("exact:better",))
+    jobs = desk.orders.start_contest(asked, by="ann")
+    tasks = [msgspec.json.decode(each.spec, type=EvalTask) for each in jobs]
+    assert [each.plan.b.release for each in tasks] == [OTHER.digest, NEW.digest]
+    assert {each.plan.a.release for each in tasks if each.plan.a is not None} == {OLD.digest}
+    assert {(each.plan.alpha, each.concurrency, each.why) for each in tasks} == {(0.025, 3, "x")}
+    (contest,) = {each.contest for each in tasks}
+    assert isinstance(contest, Contest)
+    assert (contest.size, contest.alpha, contest.evals()) == (2, 0.05, tuple(each.id for each in jobs))
+    claimed = [desk.jobs.claim(str(n), NOW, 10.0) for n in range(2)]
+    assert [each.id for each in claimed if each is not None] == [each.id for each in jobs]
+
+
+def test_one_release_is_queued_as_ever(desk: Desk) -> None:
+    """What the ledger keeps of it says nothing of contests."""
+    spec = bytes(desk.orders.start(order(release="spare"), by="ann").spec)
+    assert b"contest" not in spec
+    assert b"contest" not in msgspec.json.encode(EvalResult(run="r", items=1, decision=None))
+    assert b"ms_" not in msgspec.json.encode(EvalResult(run="r", items=1, decision=None))
 
 
 def test_nothing_served(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from airboss.evaluations.datasets import Input
-from airboss.evaluations.paid_once import PaidOnce, answer_key
+from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
 from airboss.evaluations.ports import Answer, Call, Target
 from airboss.store.evals import SqlEvalStore
 from tests.evaluations.support import A, B, FakeCaller, now, said
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -98,3 +101,59 @@ def test_an_answer_is_on_disk_before_it_is_given(store: SqlEvalStore) -> None:
     store.put_answer = full  # type: ignore[method-assign]
     with pytest.raises(Full):
         asyncio.run(once.call(call()))
+
+
+def test_runs_in_threads_of_their_own_pay_once(store: SqlEvalStore) -> None:
+    """Where they share what is under way: who asks second waits in its loop, and finds the answer kept."""
+    asking, go, asked = Asking(), threading.Event(), []
+
+    class Slow:
+        """Answers when it may."""
+
+        async def call(self, call: Call) -> Answer:
+            """As `Caller.call`."""
+            asked.append(call)
+            await asyncio.to_thread(go.wait)
+            return said("x")
+
+    runs = [PaidOnce(Slow(), store, now, asking) for _ in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        try:
+            found = [threads.submit(lambda each=each: asyncio.run(each.call(call()))) for each in runs]  # type: ignore[misc]
+            until(lambda: [len(each) for each in asking._waiting.values()] == [2])
+        finally:
+            go.set()
+        assert [each.result().text for each in found] == ["x"] * 3
+    assert (len(asked), sum(each.paid for each in runs), sum(each.reused for each in runs)) == (1, 1, 2)
+    assert asking._waiting == {}
+
+
+def test_who_stops_waiting_keeps_nobody_from_going_on() -> None:
+    """Neither a task that is cancelled nor a loop that is closed; and who fails lets the next one try."""
+    asking, entered = Asking(), []
+
+    async def take(name: str) -> None:
+        async with asking.alone("key"):
+            entered.append(name)
+
+    async def given_up() -> None:
+        task = asyncio.create_task(take("elsewhere"))
+        await asyncio.wait({task}, timeout=0)
+        task.cancel()
+
+    async def failing(tasks: list[asyncio.Task[None]]) -> None:
+        async with asking.alone("key"):
+            tasks += [asyncio.create_task(take(name)) for name in ("first", "second")]
+            await asyncio.to_thread(asyncio.run, given_up())
+            tasks[0].cancel()
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        tasks: list[asyncio.Task[None]] = []
+        with pytest.raises(ZeroDivisionError):
+            await failing(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    assert entered == ["second"]
+    assert asking._waiting == {}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,15 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import UpstreamFailed, WrongCall
+from airboss.evaluations.contest import Contest
 from airboss.evaluations.datasets import dataset
 from airboss.evaluations.gate import Gate, read_gate
 from airboss.evaluations.library import Library
 from airboss.evaluations.marks import unquoted
 from airboss.evaluations.orders import EvalResult, EvalTask
+from airboss.evaluations.paid_once import Asking
 from airboss.evaluations.plan import EvalPlan
-from airboss.evaluations.ports import Answer, Call
+from airboss.evaluations.ports import Answer, Call, Target
 from airboss.evaluations.run import load
 from airboss.evaluations.scorers.exact import Exact
 from airboss.evaluations.scorers.spec import read_spec
@@ -144,6 +149,35 @@ def test_the_holdout_is_read_once_by_a_job(store: SqlEvalStore) -> None:
     other = msgspec.structs.replace(work, id="eval-2")
     assert done(store, other, FakeCaller(right_for_b)).holdout_reads_before == 1
     assert len(store.holdout_reads(kept.digest)) == 2
+
+
+def test_a_contest_asks_the_baseline_once(store: SqlEvalStore) -> None:
+    """Two evaluations at work at the same time, in threads of their own: each answer of A is paid once, the
+    holdout is read once, and each says how long answers took."""
+    contest = Contest(id="contest-0f", size=2, alpha=0.05)
+    works = []
+    for number, letter in enumerate("bc", 1):
+        b = Target(deployment="b", release=letter * 64)
+        work = task(store, part="holdout", why="the last word", b=b)
+        whole = msgspec.json.decode(work.spec, type=EvalTask)
+        spec = msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(whole, contest=contest)))
+        works.append(msgspec.structs.replace(work, id=contest.evals()[number - 1], spec=spec))
+    asking, caller, together = Asking(), FakeCaller(right_for_b), threading.Barrier(2)
+
+    def report(done: int, *_: object) -> None:
+        if done == 1:
+            together.wait(60)
+
+    def do(work: Job) -> EvalResult:
+        return asyncio.run(evaluate(work, store=store, caller=caller, now=now, report=report, asking=asking))
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(do, works))
+    assert Counter(call.target.release[0] for call in caller.calls) == {"a": COUNT, "b": COUNT, "c": COUNT}
+    assert [each.holdout_reads_before for each in found] == [0, 0]
+    reads = store.holdout_reads(Library(store, now).find("golden").digest)
+    assert [each.why for each in reads] == ["the last word (contest-0f)"]
+    assert [(each.ms_a, each.ms_b) for each in found] == [(12.0, 12.0)] * 2
 
 
 def test_a_release_that_never_answers_fails_the_job(store: SqlEvalStore) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.eval_contest import PREFIX, contest_shown, contested, show_contest, told
 from airboss.cli.eval_estimate import show_estimate
 from airboss.cli.eval_items import items
 from airboss.cli.eval_judges import judges
 from airboss.cli.eval_report import show_evals, show_report
 from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import print_json
+from airboss.cli.output import console, print_json
 from airboss.cli.scorers import scorer_of
 from airboss.domain.errors import WrongCall
 
@@ -30,8 +33,8 @@ def run(
     dataset: Annotated[str, typer.Option(help="The dataset, by name or digest.")],
     deployment: Annotated[str, typer.Option(help="The deployment that the releases are of.")],
     release: Annotated[
-        str | None,
-        typer.Option(help="B, which is judged: a name or a digest; its candidate or stable release."),
+        list[str] | None,
+        typer.Option(help="B, which is judged: a name or a digest; its candidate or stable; up to 8 times."),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -58,14 +61,14 @@ def run(
 ) -> None:
     """Ask two releases the same questions, score the answers, and say which is better and how sure that is.
 
-    Without a second release it scores the one there is.
+    Without a second release it scores the one there is; of several --release each is held against A.
 
     It runs in the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
     """
     order = {
         "dataset": dataset,
         "deployment": deployment,
-        "release": release,
+        **judged(release),
         "baseline": baseline,
         "scorers": [scorer_of(each, data_dir if url is None else None) for each in scorer],
         "part": read_part(part),
@@ -77,18 +80,33 @@ def run(
         "why": why,
     }
     if dry_run:
-        with reach(data_dir, url) as api:
-            reckoned = api.post("/api/v1/evals/estimate", order)
-        if as_json:
-            print_json(reckoned)
-        else:
-            show_estimate(reckoned)
+        reckon(order, data_dir=data_dir, url=url, as_json=as_json)
+        return
+    if "releases" in order:
+        contested(order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
         return
     found = ordered("evals", order, detach=detach, data_dir=data_dir, url=url, as_json=as_json)
     tell(found, show_report, as_json=as_json)
     decision = found["report"]["decision"]
     if decision is not None and decision["conclusion"] != "pass":
         raise typer.Exit(1)
+
+
+def judged(release: Sequence[str] | None) -> dict[str, Any]:
+    """What is judged, as an order has it: one release, or several."""
+    if release and len(release) > 1:
+        return {"releases": list(release)}
+    return {"release": release[0] if release else None}
+
+
+def reckon(order: Mapping[str, Any], *, data_dir: Path, url: str | None, as_json: bool) -> None:
+    """Say what an order would cost."""
+    with reach(data_dir, url) as api:
+        reckoned = api.post("/api/v1/evals/estimate", order)
+    if as_json:
+        print_json(reckoned)
+    else:
+        show_estimate(reckoned)
 
 
 @eval.command("list")
@@ -109,16 +127,32 @@ def list_evals(
 
 @eval.command("show")
 def show(
-    eval_id: Annotated[str, typer.Argument(metavar="ID", help="The evaluation, as `eval list` names it.")],
+    eval_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The evaluation, as `eval list` names it, or the contest.")
+    ],
     *,
     wait: WaitOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Show what an evaluation found."""
-    found = shown("evals", eval_id, wait=wait, data_dir=data_dir, url=url, as_json=as_json)
-    tell(found, show_report, as_json=as_json)
+    """Show what an evaluation found; of one of several against the same baseline, or of all, their table."""
+    where: Any = {"data_dir": data_dir, "url": url, "as_json": as_json}
+    if eval_id.startswith(PREFIX):
+        told(contest_shown(eval_id, wait=wait, **where), as_json=as_json)
+        return
+    found = shown("evals", eval_id, wait=wait, **where)
+    if "contest" in found["summary"]:
+        found["table"] = contest_shown(eval_id, wait=False, **where)
+    tell(found, show_one, as_json=as_json)
+
+
+def show_one(found: dict[str, Any]) -> None:
+    """An evaluation, and the table of its contest."""
+    show_report(found)
+    if "table" in found:
+        console().print()
+        show_contest(found["table"])
 
 
 def read_part(part: str) -> str:

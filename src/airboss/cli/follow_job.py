@@ -54,22 +54,27 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
     """The job once it is done; a bar on stderr meanwhile, unless with `as_json`. A controller that is started
     again meanwhile is waited for.
 
-    Raises AirbossError where the job failed or was cancelled. Ctrl-C leaves the job running, says so on
-    stderr, and ends the verb with 130, as a shell would.
+    Raises AirbossError where the job failed or was cancelled. Ctrl-C as in `ended`.
     """
-    try:
-        with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
-            job = _ended(api, job_id, show)
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            f"\nairboss: {job_id} goes on without you; see it with `airboss job show {job_id}`\n"
-        )
-        raise SystemExit(130) from None
+    job = ended(api, job_id, as_json=as_json, label=label)
     if job.state == "failed":
         raise AirbossError(f"{job_id} failed: {job.error}")
     if job.state == "cancelled":
         raise AirbossError(f"{job_id} was cancelled after {job.done} of {many(job.total, 'step')}")
     return job
+
+
+def ended(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
+    """As `follow`, for a job that may have failed or been cancelled as well. Ctrl-C leaves the job running,
+    says so on stderr, and ends the verb with 130, as a shell would."""
+    try:
+        with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
+            return _ended(api, job_id, show)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\nairboss: {job_id} goes on without you; see it with `airboss job show {job_id}`\n"
+        )
+        raise SystemExit(130) from None
 
 
 def listed(
@@ -106,15 +111,21 @@ def ordered(
     """Order one of them and wait until it is done; then it in full. With `detach` the verb ends here, with
     its id printed. Raises WrongCall where no Airboss runs, and as `follow`."""
     with reach(data_dir, url) as api:
-        if not api.running:
-            raise WrongCall(f"{NOUNS[name]} needs a running Airboss; start it with `airboss up`")
-        job_id = api.post(f"/api/v1/{name}", order)["id"]
+        job_id = begun(api, name, order)["id"]
         if detach:
             say_id(job_id, as_json=as_json)
             raise typer.Exit
         what = f"{order['dataset']} on" if "dataset" in order else "bias of"
         follow(api, job_id, as_json=as_json, label=f"{what} {order['deployment']}")
         return whole(api, name, job_id)
+
+
+def begun(api: Api, name: str, order: Mapping[str, Any]) -> dict[str, Any]:
+    """The job that an order became. Raises WrongCall where no Airboss runs."""
+    if not api.running:
+        raise WrongCall(f"{NOUNS[name]} needs a running Airboss; start it with `airboss up`")
+    job: dict[str, Any] = api.post(f"/api/v1/{name}", order)
+    return job
 
 
 def shown(

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,9 +59,10 @@ def parts(ledger: Ledger, data: DataDir, stores: Stores) -> Parts:
 
 def handler(ledger: Ledger, data: DataDir, stores: Stores) -> Handler:
     """Does jobs of kind `eval`."""
+    from airboss.evaluations.paid_once import Asking  # noqa: PLC0415 - as above
     from airboss.evaluations.work import evaluate  # noqa: PLC0415 - as above
 
-    return calling(evaluate, ledger, data, stores)
+    return calling(partial(evaluate, asking=Asking()), ledger, data, stores)
 
 
 def calling(

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
 from airboss.console.callers import Caller
@@ -23,7 +24,8 @@ from airboss.store.job_rows import Job, JobState
 class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in one line; `done`, `total`, `note` and `error` as of its job. `a` is None where `b` is
     scored alone. `conclusion` is that of its gates, None without gates or before the end. `mean_a` and
-    `mean_b` have each side's mean by scorer, once it is done; labels have none."""
+    `mean_b` have each side's mean by scorer, once it is done; labels have none. `contest` is the id of the
+    contest that it is one of, left out where there is none."""
 
     id: str
     state: JobState
@@ -41,6 +43,7 @@ class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     conclusion: Conclusion | None
     mean_a: dict[str, float] = {}
     mean_b: dict[str, float] = {}
+    contest: str | UnsetType = UNSET
 
 
 class Evals(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,19 +63,24 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_eval(desk: Desk, call: Call) -> Job:
-    """POST /api/v1/evals."""
+    """POST /api/v1/evals. Of several releases the first one's job; its spec names the contest."""
+    order = call.intent(EvalOrder)
     with desk.ledger.together():
-        job = desk.orders.start(call.intent(EvalOrder), by=call.actor)
-        plan = msgspec.json.decode(job.spec, type=EvalTask).plan
-        detail = {
-            "dataset": plan.dataset,
-            "part": plan.part,
-            "a": plan.a.release if plan.a is not None else None,
-            "b": plan.b.release,
-            "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
-        }
-        desk.note(call, "eval.run", job.id, {**detail, **spec_told(job)})
-    return job
+        if order.releases is None:
+            jobs: tuple[Job, ...] = (desk.orders.start(order, by=call.actor),)
+        else:
+            jobs = desk.orders.start_contest(order, by=call.actor)
+        for job in jobs:
+            plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+            detail = {
+                "dataset": plan.dataset,
+                "part": plan.part,
+                "a": plan.a.release if plan.a is not None else None,
+                "b": plan.b.release,
+                "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
+            }
+            desk.note(call, "eval.run", job.id, {**detail, **spec_told(job)})
+    return jobs[0]
 
 
 def estimate_eval(desk: Desk, call: Call) -> Estimate:
@@ -90,8 +98,8 @@ def evals(desk: Desk, call: Call) -> Evals:
 def show_eval(desk: Desk, call: Call) -> Evaluation:
     """GET /api/v1/evals/{id}."""
     job = of_kind(desk, call, KIND, "evaluation")
-    report = _report(desk, job)
-    result = _result(job)
+    report = report_of(desk, job)
+    result = result_of(job)
     return Evaluation(
         summary=summary(job, call.caller, desk),
         plan=msgspec.json.decode(job.spec, type=EvalTask).plan,
@@ -102,10 +110,11 @@ def show_eval(desk: Desk, call: Call) -> Evaluation:
 
 def summary(job: Job, caller: Caller, desk: Desk) -> EvalSummary:
     """An evaluation's job in one line."""
-    report = _report(desk, job) if job.state == "done" else None
+    report = report_of(desk, job) if job.state == "done" else None
     found = report.comparisons if report is not None else ()
-    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
-    result = _result(job)
+    task = msgspec.json.decode(job.spec, type=EvalTask)
+    plan = task.plan
+    result = result_of(job)
     decision = result.decision if result is not None else None
     return EvalSummary(
         dataset=plan.dataset_name,
@@ -116,16 +125,19 @@ def summary(job: Job, caller: Caller, desk: Desk) -> EvalSummary:
         conclusion=decision.conclusion if decision is not None else None,
         mean_a={each.metric.name: each.mean_a.estimate for each in found if each.mean_a is not None},
         mean_b={each.metric.name: each.mean_b.estimate for each in found if each.mean_b is not None},
+        contest=UNSET if task.contest is UNSET else task.contest.id,
         **of_job(job, caller),
     )
 
 
-def _report(desk: Desk, job: Job) -> EvalReport | None:
+def report_of(desk: Desk, job: Job) -> EvalReport | None:
+    """What an evaluation found, as soon as it is kept."""
     row = desk.evals.run(job.id)
     return None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
 
 
-def _result(job: Job) -> EvalResult | None:
+def result_of(job: Job) -> EvalResult | None:
+    """The result of an evaluation's job that is done."""
     return None if job.result is None else msgspec.json.decode(job.result, type=EvalResult)
 
 
@@ -142,7 +154,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/api/v1/evals",
-        summary="Start an evaluation: two releases over a dataset, as a job that survives a crash",
+        summary="Start an evaluation: two releases over a dataset, as a job that survives a crash; or, with "
+        "`releases`, one of each against the same baseline",
         answer=Job,
         handle=run_eval,
         role="operator",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+from msgspec import UNSET
 
-from airboss.console import api_datasets, api_eval, api_jobs, quality_forms
+from airboss.console import api_contest, api_datasets, api_eval, api_jobs, quality_forms
 from airboss.console.adding_forms import add_matching
 from airboss.console.api_eval_items import OPEN, questions
 from airboss.console.believed import believed
@@ -31,6 +32,7 @@ from airboss.console.review import whole
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
+from airboss.evaluations.contest import Table
 from airboss.evaluations.datasets import ITEMS_MAX
 from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import said_in
@@ -109,7 +111,13 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         more=len(wanted) > start + ITEMS_SHOWN,
         parted=[(each, answers(desk, each, plan.part)) for each in wanted[start : start + ITEMS_SHOWN]],
         doing=cancelling(found.summary.id, found.summary.state),
+        contest=contest_of(desk, seen, found.summary),
     )
+
+
+def contest_of(desk: Desk, seen: Visit, found: api_eval.EvalSummary) -> Table | None:
+    """The table of the releases that were held against the same baseline; None where there was one."""
+    return None if found.contest is UNSET else api_contest.show_contest(desk, asking(seen))
 
 
 def page_of(seen: Visit) -> int:

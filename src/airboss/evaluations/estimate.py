@@ -181,18 +181,24 @@ class _Counting:
 
 
 async def estimate(
-    plan: EvalPlan, *, store: EvalStore, library: Library, log: RecordLog, behind: Callable[[Target], Served]
+    plan: EvalPlan,
+    *,
+    store: EvalStore,
+    library: Library,
+    log: RecordLog,
+    behind: Callable[[Target], Served],
+    beside: Sequence[Target] = (),
 ) -> Estimate:
-    """What an evaluation would cost. Of a holdout nothing is read: items of another part stand for it, and
-    nothing of it counts as answered before. Raises WrongCall where there are none, or the calls would be
-    refused; StoreUnavailable."""
+    """What an evaluation would cost, with those of the releases `beside` B against the same A. Of a holdout
+    nothing is read: items of another part stand for it, and nothing of it counts as answered before. Raises
+    WrongCall where there are none, or the calls would be refused; StoreUnavailable."""
     dataset = library.find(plan.dataset)
     read = _stand_in(dataset.sizes) if plan.part == "holdout" else plan.part
     there = library.items(dataset, read)
     items = there[:: -(-len(there) // SAMPLED_MAX)]
     caller = _Counting(store.answer if read == plan.part else lambda _: None)
     sides: list[tuple[Who, Target]] = [("a", plan.a)] if plan.a is not None else []
-    sides.append(("b", plan.b))
+    sides += [("b", each) for each in (plan.b, *beside)]
     arms = [(who, target, _asked(log, who, target, behind)) for who, target in sides]
     judges = [
         (spec, _asked(log, "judge", plan.judges[spec.deployment], behind))
@@ -247,7 +253,8 @@ async def _one(
     for spec, asked in judges:
         caller.now, judge = asked, plan.judges[spec.deployment]
         if isinstance(spec, PairwiseJudge):
-            await PairwiseScorer(spec, judge, caller).mark_pair(item, answers[0], answers[1])
+            for answer in answers[1:]:
+                await PairwiseScorer(spec, judge, caller).mark_pair(item, answers[0], answer)
             continue
         for answer in answers:
             await judged(JudgeScorer(spec, judge, caller), item, answer)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, Unpack
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger, RecordLog
+from airboss.evaluations.contest import RELEASES_MAX, Contest, check_sides, eval_id, shared
 from airboss.evaluations.datasets import HoldoutLocked, Json, Part
 from airboss.evaluations.estimate import Estimate, estimate
 from airboss.evaluations.gate import Decision, read_gate
@@ -22,7 +24,7 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction, open_function
 from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
-from airboss.evaluations.targets import Served
+from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
 
 KIND: Final = "eval"
@@ -40,15 +42,17 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `dataset` is a name or digest. `release` is judged and held against `baseline`, both names or digests, or
     `stable` or `candidate` of `deployment`. Left out, they are its candidate, or its stable release where it
     has none, and its stable release. One release is scored by itself, and nothing compared, where the two are
-    the same for want of a baseline, or the baseline is `none`. A scorer is written as on the command line or
-    as a table; a gate as on the command line. `params` go into every request. `why` must be given for the
-    holdout, whose reading is written down.
+    the same for want of a baseline, or the baseline is `none`. `releases`, in place of `release`, are several
+    that are each held against the same baseline, at alpha over all of them. A scorer is written as on the
+    command line or as a table; a gate as on the command line. `params` go into every request. `why` must be
+    given for the holdout, whose reading is written down.
     """
 
     dataset: str
     deployment: str
     scorers: tuple[str | dict[str, Any], ...]
     release: str | None = None
+    releases: tuple[str, ...] | None = None
     baseline: str | None = None
     part: Part = "validation"
     gates: tuple[str, ...] = ()
@@ -61,21 +65,25 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EvalTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The `spec` of a job of kind `eval`; its run has the job's id."""
+    """The `spec` of a job of kind `eval`; its run has the job's id. `contest` is what it is one of."""
 
     plan: EvalPlan
     concurrency: int = CONCURRENCY
     why: str | None = None
+    contest: Contest | UnsetType = UNSET
 
 
 class EvalResult(msgspec.Struct, frozen=True, kw_only=True):
     """The `result` of a job of kind `eval`. The report is the run's; `decision` is its, None without gates.
-    `holdout_reads_before` is how often the holdout had been read, None where another part was used."""
+    `holdout_reads_before` is how often the holdout had been read, None where another part was used. `ms_a`
+    and `ms_b` are the mean times of an answer, of one in a contest alone; None without an answer."""
 
     run: str
     items: int
     decision: Decision | None
     holdout_reads_before: int | None = None
+    ms_a: float | UnsetType | None = UNSET
+    ms_b: float | UnsetType | None = UNSET
 
 
 class Parts(TypedDict):
@@ -108,16 +116,46 @@ class EvalOrders(Orders):
         task = EvalTask(plan=self.plan(order), concurrency=order.concurrency, why=order.why)
         return self._jobs.add(KIND, task, by, self._now())
 
+    def start_contest(self, order: EvalOrder, *, by: str) -> tuple[Job, ...]:
+        """Queue an evaluation of each of the order's `releases`, in the order given; whoever calls sees to it
+        that it is one transaction. Raises WrongCall as `start`."""
+        plans = self.plans(order)
+        contest = Contest.drawn(len(plans), order.alpha)
+        now = self._now()
+        return tuple(
+            self._jobs.add(
+                KIND,
+                EvalTask(plan=plan, concurrency=order.concurrency, why=order.why, contest=contest),
+                by,
+                now,
+                job_id=eval_id(contest.id, number),
+            )
+            for number, plan in enumerate(plans, 1)
+        )
+
     async def estimate(self, order: EvalOrder, log: RecordLog) -> Estimate:
         """What an order would cost, with nothing asked and nothing queued. Raises WrongCall as `start`, and
         as `estimate.estimate`."""
         # Of a holdout nothing is read, so that nobody need say why.
-        plan = self.plan(msgspec.structs.replace(order, why=order.why or "to reckon"))
+        plan, *others = self.plans(msgspec.structs.replace(order, why=order.why or "to reckon"))
         served = Served.of(self._ledger)
-        return await estimate(plan, store=self._store, library=self._library, log=log, behind=served.behind)
+        return await estimate(
+            plan,
+            store=self._store,
+            library=self._library,
+            log=log,
+            behind=served.behind,
+            beside=[each.b for each in others],
+        )
 
     def plan(self, order: EvalOrder) -> EvalPlan:
-        """The order with every word looked up and checked. Raises WrongCall."""
+        """The plan of an order of one release. Raises WrongCall as `plans`."""
+        (plan,) = self.plans(order)
+        return plan
+
+    def plans(self, order: EvalOrder) -> tuple[EvalPlan, ...]:
+        """The order with every word looked up and checked: of each of its `releases`, or of its one. Raises
+        WrongCall."""
         if not 1 <= order.concurrency <= CONCURRENCY_MAX:
             raise WrongCall(f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}")
         if len(order.scorers) > SCORERS_MAX:
@@ -125,25 +163,25 @@ class EvalOrders(Orders):
         dataset = self._library.find(order.dataset)
         _check_part(dataset, order.part, order.why)
         served = Served.of(self._ledger)
-        a, b = _sides(served, order)
+        a, sides = _sides(served, order)
         scorers = tuple(read_scorer(each, self._scorers) for each in order.scorers)
         plan = EvalPlan(
             dataset=dataset.digest,
             dataset_name=dataset.name,
             part=order.part,
             a=a,
-            b=b,
+            b=sides[0],
             scorers=scorers,
             gates=tuple(read_gate(each) for each in order.gates),
             params=order.params,
             repeats=order.repeats,
-            alpha=order.alpha,
+            alpha=order.alpha if order.releases is None else shared(order.alpha, len(sides)),
             seed=order.seed,
             judges=judges_of(served, scorers),
             folder=str(self._scorers),
         )
         check_plan(plan)
-        return plan
+        return tuple(msgspec.structs.replace(plan, b=side) for side in sides)
 
 
 def read_scorer(given: str | dict[str, Any], folder: Path) -> Spec:
@@ -188,18 +226,25 @@ def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
         raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}")
 
 
-def _sides(served: Served, order: EvalOrder) -> tuple[Target | None, Target]:
-    """A and B."""
+def _sides(served: Served, order: EvalOrder) -> tuple[Target | None, tuple[Target, ...]]:
+    """A, and B or all that are held against A."""
     stable = served.stable(order.deployment)
+    if order.releases is not None:
+        if order.release is not None:
+            raise WrongCall("`release` and `releases` are both given; give one of them")
+        a = None if order.baseline == NO_BASELINE else served.find(order.deployment, order.baseline or STABLE)
+        sides = tuple(served.find(order.deployment, each) for each in order.releases[: RELEASES_MAX + 1])
+        check_sides(a, sides, order.releases)
+        return a, sides
     if order.release is not None:
         b = served.find(order.deployment, order.release)
     else:
         b = served.candidate(order.deployment) or stable
     if order.baseline == NO_BASELINE:
-        return None, b
+        return None, (b,)
     if order.baseline is not None:
-        return served.find(order.deployment, order.baseline), b
-    return None if b.release == stable.release else stable, b
+        return served.find(order.deployment, order.baseline), (b,)
+    return None if b.release == stable.release else stable, (b,)
 
 
 def judges_of(served: Served, scorers: Iterable[Spec]) -> dict[str, Target]:

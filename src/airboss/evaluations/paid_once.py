@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -18,18 +19,58 @@ from airboss.releases.digest import digest
 FORGOTTEN: Final = "whose words these are was forgotten meanwhile"
 
 
+class Asking:
+    """What is under way, each thing once, among all that share this: the tasks of one run, and runs in
+    threads and loops of their own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+
+    @asynccontextmanager
+    async def alone(self, key: str) -> AsyncIterator[None]:
+        """Nobody else is in the block of this key meanwhile; who comes later waits."""
+        while (turn := self._enter(key)) is not None:
+            await turn.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                waiting = self._waiting.pop(key)
+            for loop, event in waiting:
+                with suppress(RuntimeError):  # who waited was told to stop, and its loop is closed
+                    loop.call_soon_threadsafe(event.set)
+
+    def _enter(self, key: str) -> asyncio.Event | None:
+        """None: it is free, and taken now; else what is set when it is worth another try."""
+        with self._lock:
+            if key not in self._waiting:
+                self._waiting[key] = []
+                return None
+            event = asyncio.Event()
+            self._waiting[key].append((asyncio.get_running_loop(), event))
+            return event
+
+
 class PaidOnce:
     """A `Caller` before another one. An answer is on disk before it is given; what failed is not kept.
 
     A killed process loses the calls that were in flight, and no other. `paid`, `reused` and `cost_usd` (of
-    the paid ones with a known price) count since it was made.
+    the paid ones with a known price) count since it was made. Those that share an `asking` wait for one
+    answer where they ask the same at once.
     """
 
-    def __init__(self, caller: Caller, store: EvalStore, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        store: EvalStore,
+        now: Callable[[], datetime],
+        asking: Asking | None = None,
+    ) -> None:
         self._caller = caller
         self._store = store
         self._now = now
-        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._asking = asking or Asking()
         self.paid = 0
         self.reused = 0
         self.cost_usd = Decimal(0)
@@ -40,8 +81,7 @@ class PaidOnce:
         if call.user is not None and await asyncio.to_thread(self._store.forgotten, call.subject, call.user):
             return Answer(error=FORGOTTEN)
         key = answer_key(call)
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        async with lock:
+        async with self._asking.alone(key):
             kept = await asyncio.to_thread(self._store.answer, key)
             if kept is not None:
                 self.reused += 1

@@ -22,7 +22,7 @@ from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
 from airboss.evaluations.marks import Mark, without_quotes
-from airboss.evaluations.paid_once import PaidOnce, answer_key
+from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
 from airboss.evaluations.scorers.base import Scorer, judged
@@ -75,7 +75,7 @@ class EvalRun:
     """One process's work at a run that `begin` has kept; `items` are those of the plan's part.
 
     Raises WrongCall where a scorer cannot be opened. `progress` is called after every item, in the loop's
-    thread.
+    thread. Runs that share an `asking` pay once for what they ask at the same time.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class EvalRun:
         now: Callable[[], datetime],
         concurrency: int = CONCURRENCY,
         progress: Callable[[Progress], None] | None = None,
+        asking: Asking | None = None,
     ) -> None:
         if not items:
             raise WrongCall(f"the {plan.part} part of dataset {plan.dataset_name!r} is empty; nothing to do")
@@ -100,7 +101,7 @@ class EvalRun:
         self._store = store
         self._concurrency = concurrency
         self._progress = progress
-        self._caller = PaidOnce(caller, store, now)
+        self._caller = PaidOnce(caller, store, now, asking)
         opened = [
             open_scorer(spec, caller=self._caller, resolve=plan.judges.__getitem__, folder=Path(plan.folder))
             for spec in plan.scorers

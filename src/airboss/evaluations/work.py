@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.library import Library
 from airboss.evaluations.marks import unquoted
 from airboss.evaluations.orders import EvalResult, EvalTask
+from airboss.evaluations.paid_once import Asking
 from airboss.evaluations.plan import ArmTotals, EvalPlan, ItemResult
 from airboss.evaluations.ports import Caller, EvalStore, Target
 from airboss.evaluations.run import EvalRun, Progress, begin, load
+from airboss.store.eval_rows import ResultRow
 from airboss.store.job_rows import Job
 
 Report = Callable[[int, int, str], None]
@@ -25,15 +29,27 @@ COST_DIGITS: Final = 6
 
 
 async def evaluate(
-    job: Job, *, store: EvalStore, caller: Caller, now: Callable[[], datetime], report: Report
+    job: Job,
+    *,
+    store: EvalStore,
+    caller: Caller,
+    now: Callable[[], datetime],
+    report: Report,
+    asking: Asking | None = None,
 ) -> EvalResult:
-    """Do the job's evaluation, or what is left of it. Raises WrongCall where its dataset or a scorer is gone,
-    SetupError if the store fails; what `report` raises passes through."""
+    """Do the job's evaluation, or what is left of it; those that are done at the same time and share an
+    `asking` pay once for what several ask. Raises WrongCall where its dataset or a scorer is gone, SetupError
+    if the store fails; what `report` raises passes through."""
+    asking = asking or Asking()
     task = msgspec.json.decode(job.spec, type=EvalTask)
     if store.run(job.id) is None:
         begin(store, task.plan, run_id=job.id, at=now())
     plan, found = load(store, job.id)
-    items, reads_before = _items(job, task, plan, Library(store, now))
+    # The job's id makes the reason unique: after a crash the same reading goes on, and is not counted anew;
+    # nor is it for another evaluation of the same contest.
+    why = f"{task.why} ({job.id if task.contest is UNSET else task.contest.id})"
+    async with asking.alone(why):
+        items, reads_before = _items(job, why, plan, Library(store, now))
     if found is None:
         run = EvalRun(
             job.id,
@@ -44,6 +60,7 @@ async def evaluate(
             now=now,
             concurrency=task.concurrency,
             progress=lambda state: report(state.done, state.total, note(state)),
+            asking=asking,
         )
         found = await run.run()
     sides: tuple[tuple[Literal["a", "b"], Target | None, ArmTotals | None], ...]
@@ -55,9 +72,24 @@ async def evaluate(
                 f"release {target.name or target.release[:12]} answered none of {totals.errors} {calls}: "
                 f"{_first_error(store, job.id, arm, items)}"
             )
-    return EvalResult(
+    result = EvalResult(
         run=job.id, items=found.items, decision=found.decision, holdout_reads_before=reads_before
     )
+    if task.contest is UNSET:
+        return result
+    ms_a, ms_b = _times(store.results(job.id))
+    return msgspec.structs.replace(result, ms_a=ms_a, ms_b=ms_b)
+
+
+def _times(rows: Sequence[ResultRow]) -> tuple[float | None, float | None]:
+    """The mean times of an answer of both sides, in ms."""
+    times: dict[str, list[float]] = {"a": [], "b": [], "pair": []}
+    for row in rows:
+        found = msgspec.json.decode(row.content, type=ItemResult)
+        if found.error is None:
+            times[row.arm].append(found.latency_ms)
+    a, b = (statistics.fmean(times[arm]) if times[arm] else None for arm in ("a", "b"))
+    return a, b
 
 
 def _first_error(store: EvalStore, run_id: str, arm: Literal["a", "b"], items: Sequence[Item]) -> str:
@@ -79,13 +111,11 @@ def note(state: Progress) -> str:
     return ", ".join(words)
 
 
-def _items(job: Job, task: EvalTask, plan: EvalPlan, library: Library) -> tuple[Sequence[Item], int | None]:
-    """The items to ask, and how often the holdout had been read before."""
+def _items(job: Job, why: str, plan: EvalPlan, library: Library) -> tuple[Sequence[Item], int | None]:
+    """The items to ask, and how often the holdout had been read before, which is read for this reason."""
     dataset = library.find(plan.dataset)
     if plan.part != "holdout":
         return library.items(dataset, plan.part), None
-    # The job's id makes the reason unique: after a crash the same reading goes on, and is not counted anew.
-    why = f"{task.why} ({job.id})"
     holdout = library.reopen_holdout(dataset, who=job.by, why=why) or library.open_holdout(
         dataset, who=job.by, why=why
     )

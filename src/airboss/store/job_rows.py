@@ -49,8 +49,9 @@ class JobStore(Protocol):
     lease loses the job to the next who claims it; from then on whatever it says is ignored.
     """
 
-    def add(self, kind: str, spec: object, by: str, now: datetime) -> Job:
-        """Keep a new job, queued. `spec` is encoded as JSON unless it is `msgspec.Raw`."""
+    def add(self, kind: str, spec: object, by: str, now: datetime, *, job_id: str | None = None) -> Job:
+        """Keep a new job, queued. `spec` is encoded as JSON unless it is `msgspec.Raw`. `job_id` is one that
+        no job has; left out, it is drawn."""
 
     def get(self, job_id: str) -> Job | None:
         """The job of this id."""

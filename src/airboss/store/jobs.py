@@ -33,10 +33,10 @@ of it: whoever claims may have been held up since it looked at its own."""
 class SqlJobStore(LedgerPart):
     """`JobStore`. Safe to use by threads, and by several processes on one database."""
 
-    def add(self, kind: str, spec: object, by: str, now: datetime) -> Job:
+    def add(self, kind: str, spec: object, by: str, now: datetime, *, job_id: str | None = None) -> Job:
         """As `JobStore.add`."""
         job = Job(
-            id=f"{kind}-{secrets.token_hex(5)}",
+            id=job_id or f"{kind}-{secrets.token_hex(5)}",
             kind=kind,
             spec=_raw(spec),
             state="queued",
