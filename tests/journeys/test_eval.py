@@ -191,3 +191,48 @@ def kept_answers(airboss: Airboss) -> int:
         (count,) = connection.execute("SELECT count(*) FROM eval_answers").fetchone()
     connection.close()
     return int(count)
+
+
+def contenders(provider: FakeProvider, *, calls: int | None = None) -> None:
+    """`plain` says no and the other models say yes, to everything or to so many `calls` each."""
+    steps = [
+        ScriptStep(behaviour=f"ok;text={text}", forever=calls is None, calls=calls, model=model)
+        for model, text in (("plain", "no"), ("sharp", "yes"), ("keen", "yes"), ("dull", "no"))
+    ]
+    provider.script(*steps, *[ScriptStep(behaviour="silence", forever=True)] * (calls is not None))
+
+
+def test_several_releases_pay_once_for_the_baseline_through_a_kill(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Three releases, two of them at work at the same time; the controller is killed in the middle. In the
+    end each release and the baseline were asked each item once, but for what was in flight at the kill."""
+    more = "".join(
+        f'[models.{name}]\nprovider = "fake"\nmodel = "{name}"\n[releases.{name}]\nmodel = "{name}"\n'
+        for name in ("keen", "dull")
+    )
+    contenders(provider, calls=ITEMS // 3)
+    with Airboss(tmp_path / "a", config(provider.url) + more) as airboss:
+        airboss.verb("dataset", "create", "golden", "--file", str(questions(tmp_path)))
+        command = ["eval", "run", "--dataset", "golden", "--deployment", "support", "--scorer", "exact"]
+        for name in ("sharp", "keen", "dull"):
+            command += ["--release", name]
+        contest = airboss.verb(*command, "--concurrency", "2", "--detach").strip()
+        # By then two are in the middle, and soon each of their places waits for an answer that does not come.
+        until(lambda: provider.stats().answered >= ITEMS // 4 * 3 and provider.stats().in_flight > 1)
+        killed = airboss.pid("controller")
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: provider.stats().in_flight == 0)
+        asked, kept = provider.stats().requests, kept_answers(airboss)
+        assert asked - kept <= 4, "more was asked than was kept and was in flight"
+        contenders(provider)
+        until(lambda: jobs(airboss))
+        found = json.loads(airboss.verb("eval", "show", contest, "--wait", "--json"))
+        assert provider.stats().requests - asked == 4 * ITEMS - kept
+        assert kept_answers(airboss) == 4 * ITEMS
+        rows = [(each["release"]["name"], each["cells"][0]["standing"]) for each in found["releases"]]
+        assert rows == [("sharp", "better"), ("keen", "better"), ("dull", "open")]
+        assert [each["took"]["answers"] for each in found["releases"]] == [ITEMS] * 3
+        code, _, said = evaluate(airboss, "--release", "sharp", "--release", "sharp", "--scorer", "exact")
+        assert (code, "'sharp' is named twice" in said) == (2, True)

@@ -1,0 +1,109 @@
+"""`airboss eval run` with several releases, and `eval show` of a contest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+from tests.cli.test_eval import RUN, evaluation, job
+
+TABLE = Path(__file__).parent.parent / "evaluations" / "contest.json"
+TWO = ("--release", "new", "--release", "other")
+
+
+@pytest.fixture
+def table(api: AdminApi) -> Any:
+    """A contest of three that is done, as the API gives it, and may be changed."""
+    found = json.loads(TABLE.read_text())
+    first = job("queued", id="eval-0f-1", spec={"contest": {"id": "contest-0f", "size": 3, "alpha": 0.05}})
+    api.answers["POST", "/api/v1/evals"] = first
+    api.answers["GET", "/api/v1/evals/contest-0f/contest"] = found
+    for number in (1, 2, 3):
+        api.answers["GET", f"/api/v1/jobs/eval-0f-{number}"] = job(id=f"eval-0f-{number}")
+    return found
+
+
+def test_several_releases_are_one_order(run: Run, api: AdminApi, table: Any) -> None:
+    """Sent together, each waited for, and the table printed whole; one release is sent as ever."""
+    code, out, _ = run(*RUN, *TWO, "--json", "--url", api.url)
+    assert code == 1, "the gates of one failed"
+    assert json.loads(out) == table
+    sent = api.asked[0][3]
+    assert (sent["releases"], "release" in sent) == (["new", "other"], False)
+    waited = [path for _, path, *_ in api.asked if path.startswith("/api/v1/jobs/")]
+    assert waited == [f"/api/v1/jobs/eval-0f-{number}" for number in (1, 2, 3)]
+    api.answers["POST", "/api/v1/evals"] = job("queued")
+    run(*RUN, "--release", "new", "--detach", "--url", api.url)
+    assert (api.asked[-1][3]["release"], "releases" in api.asked[-1][3]) == ("new", False)
+    run(*RUN, "--detach", "--url", api.url)
+    assert api.asked[-1][3]["release"] is None
+
+
+@pytest.mark.parametrize(
+    ("conclusions", "code"),
+    [((None, None, None), 0), (("pass", "pass", "pass"), 0), (("pass", "pass", "inconclusive"), 1)],
+)
+def test_gates_must_pass_for_each(
+    run: Run, api: AdminApi, table: Any, conclusions: tuple[str | None, ...], code: int
+) -> None:
+    """One that does not is exit code 1."""
+    for each, conclusion in zip(table["releases"], conclusions, strict=True):
+        each["conclusion"] = conclusion
+    assert run(*RUN, *TWO, "--url", api.url)[0] == code
+
+
+def test_the_table_in_words(run: Run, api: AdminApi, table: Any) -> None:
+    """The baseline, then the best first: each scorer with distance, p and standing; cost and time once."""
+    _, out, _ = run("eval", "show", "contest-0f", "--url", api.url)
+    said = " ".join(out.split())
+    for line in (
+        "contest-0f, golden validation: 3 releases against old aaaaaaaa",
+        "B - A (98.33%)",
+        "A old aaaaaaaa exact 0.5 $0.005 800 ms",
+        "new c cccccccc exact 60 0.7 +0.2 (+0.1 to +0.3) 0.0480 surely better $0.005 200 ms",
+        "length 60 0.1 -0.4 (-0.5 to -0.3) 0.0003 surely better",
+        "new b bbbbbbbb exact 60 0.55 +0.05 (-0.05 to +0.15) 0.9000 not told apart $0.005 100 ms",
+        "new d dddddddd exact 54 0.2 -0.3 (-0.4 to -0.2) 0.0030 surely worse, 6 unscored $0.001 300 ms fail",
+        "alpha 0.05 over all of them; best first by exact; each in full: airboss eval show eval-0f-2",
+    ):
+        assert line in said, out
+    assert max(map(len, out.splitlines())) < 130
+
+
+def test_an_evaluation_shows_its_contest(run: Run, api: AdminApi, table: Any) -> None:
+    """Below its own report; in JSON as `table`."""
+    found = evaluation()
+    found["summary"] |= {"id": "eval-0f-1", "contest": "contest-0f"}
+    api.answers["GET", "/api/v1/evals/eval-0f-1"] = found
+    api.answers["GET", "/api/v1/evals/eval-0f-1/contest"] = table
+    _, out, _ = run("eval", "show", "eval-0f-1", "--url", api.url)
+    assert out.index("no difference shown" if "no difference" in out else "better") < out.index("contest-0f")
+    _, out, _ = run("eval", "show", "eval-0f-1", "--json", "--url", api.url)
+    assert json.loads(out)["table"] == table
+
+
+def test_what_did_not_end_well_is_said_after_the_table(run: Run, api: AdminApi, table: Any) -> None:
+    """The others are shown, and it is no success; what is under way says how far it is."""
+    table["releases"][2] |= {"state": "failed", "error": "it answered none", "cells": [], "took": None}
+    table["releases"][1] |= {"state": "running", "done": 7, "cells": [], "took": None}
+    api.answers["GET", "/api/v1/jobs/eval-0f-3"] = job("failed", id="eval-0f-3", error="it answered none")
+    code, out, said = run("eval", "show", "contest-0f", "--url", api.url)
+    assert (code, "running 7/60" in out, "failed: it answered none" in out) == (0, True, True)
+    table["releases"][1]["state"] = "cancelled"
+    code, out, said = run(*RUN, *TWO, "--url", api.url)
+    assert (code, "surely better" in out) == (1, True)
+    assert "of 3 evaluations 2 did not end: eval-0f-1 cancelled: -; eval-0f-3 failed: it answered" in said
+
+
+def test_a_contest_is_left_to_itself(run: Run, api: AdminApi, table: Any) -> None:
+    """Its id is printed, which `show` takes, and waits for where it is told to."""
+    assert run(*RUN, *TWO, "--detach", "--url", api.url)[1] == "contest-0f\n"
+    assert json.loads(run(*RUN, *TWO, "--detach", "--json", "--url", api.url)[1]) == {"id": "contest-0f"}
+    asked = len(api.asked)
+    run("eval", "show", "contest-0f", "--wait", "--url", api.url)
+    assert len([each for each in api.asked[asked:] if each[1].startswith("/api/v1/jobs/")]) == 3
