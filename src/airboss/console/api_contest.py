@@ -11,12 +11,12 @@ from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
-from airboss.evaluations.contest import Contender, Contest, Entry, Table, eval_id, table
+from airboss.evaluations.contest import Contender, Contest, ContestTable, Entry, eval_id, table
 from airboss.evaluations.orders import KIND, EvalTask
 from airboss.store.job_rows import Job
 
 
-def show_contest(desk: Desk, call: Call) -> Table:
+def show_contest(desk: Desk, call: Call) -> ContestTable:
     """GET /api/v1/evals/{id}/contest."""
     wanted = call.path["id"]
     first = desk.jobs.get(eval_id(wanted, 1) if wanted.startswith("contest-") else wanted)
@@ -33,7 +33,7 @@ def show_contest(desk: Desk, call: Call) -> Table:
     return contest_table(desk, contest, call.caller)
 
 
-def contest_table(desk: Desk, contest: Contest, caller: Caller) -> Table:
+def contest_table(desk: Desk, contest: Contest, caller: Caller) -> ContestTable:
     """A contest as it stands."""
     jobs = [job for each in contest.evals() if (job := desk.jobs.get(each)) is not None]
     return table(contest, [_entry(desk, job, caller) for job in jobs])
@@ -65,7 +65,7 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/evals/{id}/contest",
         summary="Several releases against one baseline, best first; by the contest or an evaluation of it",
-        answer=Table,
+        answer=ContestTable,
         handle=show_contest,
         role="reader",
     ),

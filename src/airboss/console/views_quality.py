@@ -32,7 +32,7 @@ from airboss.console.review import whole
 from airboss.console.rollout_words import Doing
 from airboss.console.score_curves import last_failure, panels
 from airboss.domain.errors import InvalidRequest
-from airboss.evaluations.contest import Table
+from airboss.evaluations.contest import ContestTable
 from airboss.evaluations.datasets import ITEMS_MAX
 from airboss.evaluations.ports import Answer
 from airboss.evaluations.scorers.base import said_in
@@ -115,7 +115,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     )
 
 
-def contest_of(desk: Desk, seen: Visit, found: api_eval.EvalSummary) -> Table | None:
+def contest_of(desk: Desk, seen: Visit, found: api_eval.EvalSummary) -> ContestTable | None:
     """The table of the releases that were held against the same baseline; None where there was one."""
     return None if found.contest is UNSET else api_contest.show_contest(desk, asking(seen))
 

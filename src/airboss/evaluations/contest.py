@@ -104,7 +104,7 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
     ms_per_answer: float | None
 
 
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
+class ContestCell(msgspec.Struct, frozen=True, kw_only=True):
     """One release by one scorer: its `mean`, how far from the baseline, and how it stands to it (None where
     nothing can be said: labels, too few items). The interval holds with those of the other releases;
     `p_adjusted` is corrected for scorers and releases. `unscored` items lack a mark on either side."""
@@ -129,11 +129,11 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     total: int
     conclusion: Conclusion | None
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[ContestCell, ...] = ()
     took: Took | None = None
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class ContestTable(msgspec.Struct, frozen=True, kw_only=True):
     """A contest as it stands. `releases` come best first: by how they stand by the first scorer, then by
     their distance from the baseline there. `alpha` is that of the whole, `confidence` that of each interval.
     `means` are the baseline's by scorer, where anything is done."""
@@ -162,7 +162,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     ms_b: float | None = None
 
 
-def table(contest: Contest, entries: Sequence[Entry]) -> Table:
+def table(contest: Contest, entries: Sequence[Entry]) -> ContestTable:
     """The table of a contest, from one evaluation of it at least."""
     plan = entries[0].plan
     assert plan.a is not None  # nobody contends against nothing
@@ -170,7 +170,7 @@ def table(contest: Contest, entries: Sequence[Entry]) -> Table:
     found = [each for _, report in done for each in report.comparisons]
     # Of several counts of the baseline's answers, the fullest: a run that was cut short has fewer.
     fullest = max(done, key=lambda each: each[1].a.answers if each[1].a is not None else 0, default=None)
-    return Table(
+    return ContestTable(
         id=contest.id,
         dataset=plan.dataset_name,
         part=plan.part,
@@ -217,9 +217,9 @@ def standing(found: Comparison, alpha: float) -> Standing | None:
     return "better" if (gap.low > 0) == found.metric.higher_is_better else "worse"
 
 
-def _cell(found: Comparison, plan: EvalPlan, contest: Contest) -> Cell:
+def _cell(found: Comparison, plan: EvalPlan, contest: Contest) -> ContestCell:
     p = found.p_adjusted
-    return Cell(
+    return ContestCell(
         scorer=found.metric.name,
         standing=standing(found, plan.alpha),
         mean=found.mean_b,
