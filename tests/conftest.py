@@ -40,6 +40,15 @@ with suppress(ImportError):
 # What is loaded and collected is a million objects that stay: to look through them meanwhile is a third of
 # the time that it takes. `pytest_collection` sets them apart and looks for garbage again.
 gc.disable()
+
+
+@atexit.register
+def look_once() -> None:
+    """At the end all is looked through once more, not thrice: DuckDB complains of what is not taken apart."""
+    gc.disable()
+    gc.unfreeze()
+
+
 # How long an example takes is the machine's: one that is held up is no fault, to be made smaller for minutes.
 settings.register_profile("tests", settings(), deadline=None)
 settings.load_profile("tests")
