@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airboss.domain.plan import Retry
 from airboss.testing import FakeProvider
 from tests.gateway.test_continuation import chunks
 from tests.support.gateway import Gateway, deployment
@@ -19,10 +20,11 @@ STREAM: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": Tr
 @pytest.fixture
 def gateway(provider: FakeProvider, own_root: Path) -> Iterator[Gateway]:
     """A worker with models that go on."""
+    on: dict[str, Any] = {"continuation": "on", "retry": Retry(attempts=3)}
     claude = deployment(
-        provider.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude", continuation="on"
+        provider.url, name="claude", aliases=(), kind="anthropic", upstream_model="claude", **on
     )
-    with Gateway(own_root, claude, deployment(provider.url, continuation="on")) as running:
+    with Gateway(own_root, claude, deployment(provider.url, **on)) as running:
         yield running
 
 
@@ -49,3 +51,18 @@ def test_what_was_said_counts_for_the_least_of_it(gateway: Gateway, provider: Fa
     chunks(gateway.chat("tell me of it", max_tokens=50, min_tokens=12, **STREAM))
     asked = json.loads(provider.last().body)
     assert (asked["max_tokens"], asked["min_tokens"]) == (45, 7)
+
+
+@pytest.mark.parametrize("model", ["claude", "gpt-4o"])
+def test_who_fails_to_go_on_is_not_billed_for_what_others_say(
+    gateway: Gateway, provider: FakeProvider, model: str
+) -> None:
+    """What goes on after it says the rest, once: it has used nothing, and each token is one attempt's."""
+    provider.script("cut-reset;after=5", "503;retry_after=0")
+    response = gateway.chat("tell me of it", model=model, **STREAM)
+    chunks(response)
+    end = gateway.closed(response.headers["x-request-id"])
+    begun, failed, rest = end["attempts"]
+    assert (failed["why"], failed["status_code"]) == ("continuation", 503)
+    assert (failed["usage"], failed["cost_usd"]) == (None, None)
+    assert end["output_tokens"] == begun["usage"]["output_tokens"] + rest["usage"]["output_tokens"]

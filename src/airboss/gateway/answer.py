@@ -127,7 +127,7 @@ class StreamedAnswer(BaseAnswer):
         self.pieces_before = self._chars_before = 0
         """What of the assembly is another attempt's."""
         self._cut: tuple[Usage | None, str, str, int] | None = None
-        """What it had come to when another attempt went on with it."""
+        """What it had come to when it broke off (`broke_off`)."""
         self.seam: Seam | None = None
         """Where this goes on with an answer that broke off (`go_on`)."""
         self._keep_usage = keep_usage
@@ -141,12 +141,17 @@ class StreamedAnswer(BaseAnswer):
     def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
         """Go on with what the client has of `cut`: the stream that it reads is one."""
         self.assembly = cut.assembly
-        cut._cut = (cut.told_usage, *cut.produced())
+        cut.broke_off()
         self.pieces_before = cut.assembly.pieces
         self._chars_before = cut.assembly.output_chars
         self.committed = True
         self.seam = seam
         self._heed(self._client)
+
+    def broke_off(self) -> None:
+        """Keep what this attempt has used and said: all that the assembly gets from now on is another's."""
+        if self._cut is None:
+            self._cut = (self.told_usage, *self.produced())
 
     @property
     def begun(self) -> bool:

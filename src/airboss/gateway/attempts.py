@@ -110,8 +110,11 @@ class Dispatched(msgspec.Struct):
             if not self.waiting:
                 self.upstream_s += now - self.waiting_since
         tried.error = error
+        answer = tried.answer
         if tried.told is None:
-            tried.told = told_all(tried.answer)
+            tried.told = told_all(answer)
+        if error is not None and isinstance(answer, StreamedAnswer) and answer.seam is not None:
+            answer.broke_off()  # and may have said nothing that anybody goes on with
         self.tries.append(tried)
 
 
