@@ -127,7 +127,7 @@ def test_where_none_matches_nothing_is_added(site: LoopSite, program: TestClient
     before, leaves = every(site), len(site.audit.entries)
     there = program.get("/api/v1/datasets/golden").json()["dataset"]
     nobody = {"filters": {"user": "nobody"}}
-    none = {"added": 0, "parts": {}, "left_out": {}, "corrected": 0}
+    none = {"added": 0, "parts": {}, "left_out": {}, "corrected": 0, "changed": 0}
     assert add(program, matching=nobody) == {"dataset": there, **none}
     assert add(program, "new", matching=nobody, create=True) == {"dataset": None, **none}
     done = add(program, matching=matching(approved="golden", only=True))
