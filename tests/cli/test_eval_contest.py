@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
-from tests.cli.test_eval import RUN, evaluation, job
+from tests.cli.test_eval import RUN, comparison, evaluation, job
 
 TABLE = Path(__file__).parent.parent / "evaluations" / "contest.json"
 TWO = ("--release", "new", "--release", "other")
@@ -85,6 +85,23 @@ def test_an_evaluation_shows_its_contest(run: Run, api: AdminApi, table: Any) ->
     assert out.index("no difference shown" if "no difference" in out else "better") < out.index("contest-0f")
     _, out, _ = run("eval", "show", "eval-0f-1", "--json", "--url", api.url)
     assert json.loads(out)["table"] == table
+
+
+def test_nobody_is_judged_by_time(run: Run, api: AdminApi, table: Any) -> None:
+    """In the table, nor in the report above it, which would call them worse."""
+    table["not_judged"] = ["length"]
+    for each in table["releases"]:
+        each["cells"][1]["standing"] = None
+    _, out, _ = run("eval", "show", "contest-0f", "--url", api.url)
+    assert "-0.4 (-0.5 to -0.3) 0.0003 not judged" in " ".join(out.split())
+    assert "by length nobody is judged: the releases answered at different times" in out
+    found = evaluation(comparison(), comparison("length"))
+    found["summary"] |= {"id": "eval-0f-1", "contest": "contest-0f"}
+    api.answers["GET", "/api/v1/evals/eval-0f-1"] = found
+    api.answers["GET", "/api/v1/evals/eval-0f-1/contest"] = table
+    _, out, _ = run("eval", "show", "eval-0f-1", "--url", api.url)
+    report = out.split("contest-0f")[0]
+    assert (report.count("better"), report.count("not judged")) == (1, 1)
 
 
 def test_what_did_not_end_well_is_said_after_the_table(run: Run, api: AdminApi, table: Any) -> None:

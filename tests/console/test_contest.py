@@ -99,3 +99,15 @@ def test_a_table_has_a_place_on_the_page_of_each(site: LoopSite) -> None:
     assert "surely worse" in waiting.text
     alone = site.program().post("/api/v1/evals", json={**ORDER, "releases": None, "release": "even"}).json()
     assert "Against the same baseline" not in shown(person, f"/evaluations/{alone['id']}").text
+
+
+def test_nobody_is_judged_by_time(site: LoopSite) -> None:
+    """The page tells numbers and no verdict, neither in the table nor below it, and draws no difference."""
+    jobs = asked_for(site.loop, NAMES, scorers=("exact", "latency"))
+    work(site.loop, 3)
+    page = shown(site.person(), f"/evaluations/{jobs[2].id}").text
+    above, below = page.split("Best first by exact")
+    assert (above.count("surely better"), above.count("not judged")) == (1, 3)
+    assert "by latency nobody is judged, for they answered at different times" in below
+    assert "not judged" in below.split("Scorers")[1]
+    assert "in the units of latency" not in below

@@ -30,6 +30,7 @@ from airboss.evaluations.marks import scored
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.exact import Exact
+from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.length import Length
 
 ALPHA = 0.05
@@ -271,6 +272,25 @@ def test_what_is_not_done_comes_last() -> None:
     assert (found.releases[1].cells, found.releases[1].took, found.took is None) == ((), None, False)
     nothing = table(CONTEST, [entry(1), entry(2)])
     assert (nothing.took, nothing.means, nothing.scorers) == (None, {}, ("exact", "length"))
+
+
+def test_nobody_is_judged_by_time() -> None:
+    """Those that answer at a time when all are slow would be called worse: numbers are told and no standing,
+    and among them the fastest comes first."""
+    latency = Metric(name="latency", higher_is_better=False)
+    entries = [entry(n, comparison(latency, gap, p=0.0001)) for n, gap in enumerate((0.4, -0.4, 0.3), 1)]
+    entries = [
+        msgspec.structs.replace(each, plan=msgspec.structs.replace(each.plan, scorers=(Latency(),)))
+        for each in entries
+    ]
+    found = table(CONTEST, entries)
+    assert found.not_judged == ("latency",)
+    assert [(each.eval[-1], each.cells[0].standing) for each in found.releases] == [
+        ("2", None),
+        ("3", None),
+        ("1", None),
+    ]
+    assert found.releases[0].cells[0].difference is not None
 
 
 def test_labels_have_no_standing() -> None:

@@ -145,6 +145,10 @@ def test_an_order_that_means_nothing_queues_nothing(desk: Desk, given: dict[str,
         ({"releases": ("spare", "candidate"), "alpha": 0.5}, "alpha is 0.5; give"),
         ({"releases": ("spare", "candidate"), "alpha": 0.000_001}, "2 releases share; give 0.000002"),
         ({"releases": ("spare", "candidate"), "scorers": ()}, "needs a scorer"),
+        (
+            {"releases": ("spare", "candidate"), "scorers": ("fast=latency:9",), "gates": ("fast:better",)},
+            "the gate on 'fast': several releases answer at different times",
+        ),
     ],
 )
 def test_releases_that_are_no_contest_queue_nothing(desk: Desk, given: dict[str, Any], message: str) -> None:

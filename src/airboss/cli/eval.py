@@ -149,7 +149,7 @@ def show(
 
 def show_one(found: dict[str, Any]) -> None:
     """An evaluation, and the table of its contest."""
-    show_report(found)
+    show_report(found, not_judged=found["table"]["not_judged"] if "table" in found else ())
     if "table" in found:
         console().print()
         show_contest(found["table"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,16 +105,20 @@ def show_contest(found: dict[str, Any]) -> None:
         took = spent(each["took"])
         name, gates = escape(release(each["release"])), each["conclusion"] or ""
         for cell in each["cells"] or [None]:
-            made.add_row(name, *(cells(cell) if cell else state(each)), *took, *([gates] if gated else []))
+            numbers = cells(cell, found["not_judged"]) if cell else state(each)
+            made.add_row(name, *numbers, *took, *([gates] if gated else []))
             name, gates, took = "", "", ("", "")
     out.print(made)
     out.print(
         f"alpha {found['alpha']:g} over all of them; best first by {escape(found['scorers'][0])}; "
         f"each in full: airboss eval show {found['releases'][0]['eval']}"
     )
+    if found["not_judged"]:
+        names = escape(", ".join(found["not_judged"]))
+        out.print(f"by {names} nobody is judged: the releases answered at different times")
 
 
-def cells(cell: dict[str, Any]) -> tuple[str, ...]:
+def cells(cell: dict[str, Any], not_judged: Collection[str]) -> tuple[str, ...]:
     """One scorer's numbers of a release."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
@@ -124,7 +128,8 @@ def cells(cell: dict[str, Any]) -> tuple[str, ...]:
         number(cell["mean"]),
         difference(cell["difference"]),
         p_value(cell),
-        STANDINGS[cell["standing"]] + (f", {cell['unscored']} unscored" if cell["unscored"] else ""),
+        ("not judged" if cell["scorer"] in not_judged else STANDINGS[cell["standing"]])
+        + (f", {cell['unscored']} unscored" if cell["unscored"] else ""),
     )
 
 

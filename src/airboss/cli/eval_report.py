@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from airboss.cli.output import console, local_time, table_of, usd
@@ -42,8 +43,9 @@ def with_means(found: dict[str, Any]) -> list[str]:
     return told
 
 
-def show_report(found: dict[str, Any]) -> None:
-    """One evaluation: what it was to do, and what it found if it is done."""
+def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None:
+    """One evaluation: what it was to do, and what it found if it is done; by some scorers nobody is
+    judged."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     out = console()
@@ -58,7 +60,7 @@ def show_report(found: dict[str, Any]) -> None:
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
     out.print()
-    out.print(scores(report, plan["alpha"]))
+    out.print(scores(report, plan["alpha"], not_judged))
     out.print()
     for line in notes(report, found["holdout_reads_before"]):
         out.print(escape(line))
@@ -76,7 +78,7 @@ def release(target: dict[str, Any]) -> str:
     return f"{target['name']} {digest}" if target["name"] else digest
 
 
-def scores(report: dict[str, Any], alpha: float) -> Any:
+def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = ()) -> Any:
     """The comparisons as a table."""
     from rich.markup import escape  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
@@ -86,7 +88,8 @@ def scores(report: dict[str, Any], alpha: float) -> Any:
     for name in ("scorer", "n", "A", "B", f"B - A ({level})", "p", "verdict"):
         table.add_column(name, justify="left" if name in ("scorer", "verdict") else "right", no_wrap=True)
     for each in report["comparisons"]:
-        said = verdict(each, report, alpha)
+        apart = each["metric"]["name"] in not_judged
+        said = "not judged" if apart else verdict(each, report, alpha)
         colour = VERDICT_COLOURS.get(said)
         table.add_row(
             escape(each["metric"]["name"]),

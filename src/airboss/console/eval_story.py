@@ -4,7 +4,7 @@ on which the two releases part. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -79,9 +79,15 @@ class Differing(msgspec.Struct, frozen=True, kw_only=True):
     record_b: str | None = None
 
 
-def told(report: EvalReport, plan: EvalPlan) -> tuple[Told, ...]:
-    """Every scorer's comparison."""
-    return tuple(one(each, report, plan) for each in report.comparisons)
+def told(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()) -> tuple[Told, ...]:
+    """Every scorer's comparison; by some nobody is judged."""
+    found = (one(each, report, plan) for each in report.comparisons)
+    return tuple(
+        msgspec.structs.replace(each, look="none", verdict="not judged")
+        if each.comparison.metric.name in not_judged
+        else each
+        for each in found
+    )
 
 
 def one(found: Comparison, report: EvalReport, plan: EvalPlan) -> Told:
@@ -118,11 +124,12 @@ def judged(found: Comparison, report: EvalReport, plan: EvalPlan) -> tuple[str, 
     return ("ok", "better") if better else ("bad", "worse")
 
 
-def forests(report: EvalReport, plan: EvalPlan) -> tuple[Forest, ...]:
-    """The differences drawn: scorers of one range on one axis; one with a margin, or in units of its own, by
-    itself."""
+def forests(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()) -> tuple[Forest, ...]:
+    """The differences drawn, but for some: scorers of one range on one axis; one with a margin, or in units
+    of its own, by itself."""
     margins = {gate.metric: gate.margin for gate in plan.gates if gate.rule == "non-inferior"}
-    drawn = [each for each in report.comparisons if each.difference is not None]
+    shown = [each for each in report.comparisons if each.metric.name not in not_judged]
+    drawn = [each for each in shown if each.difference is not None]
     shared = [each for each in drawn if each.metric.bounds == SHARED and each.metric.name not in margins]
     groups = ([shared] if shared else []) + [[each] for each in drawn if each not in shared]
     found = []

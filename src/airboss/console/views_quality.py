@@ -82,6 +82,8 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     """One evaluation: its gate, the differences drawn, and the items on which the two part."""
     found = api_eval.show_eval(desk, asking(seen))
     report, plan = found.report, found.plan
+    contest = contest_of(desk, seen, found.summary)
+    apart = contest.not_judged if contest is not None else ()
     parted: list[Differing] = []
     if report is not None:
         parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan))
@@ -100,8 +102,8 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         plan_of=plan,
         there=dataset_names(desk),
         report=report,
-        told=told(report, plan) if report is not None else (),
-        forests=forests(report, plan) if report is not None else (),
+        told=told(report, plan, apart) if report is not None else (),
+        forests=forests(report, plan, apart) if report is not None else (),
         reads_before=found.holdout_reads_before,
         keep={name: value for name, value in seen.params.items() if name != "page"},
         counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in sides},
@@ -111,7 +113,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         more=len(wanted) > start + ITEMS_SHOWN,
         parted=[(each, answers(desk, each, plan.part)) for each in wanted[start : start + ITEMS_SHOWN]],
         doing=cancelling(found.summary.id, found.summary.state),
-        contest=contest_of(desk, seen, found.summary),
+        contest=contest,
     )
 
 

@@ -18,6 +18,7 @@ from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.intervals import ALPHA_MIN, Interval, odd_alpha
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport
 from airboss.evaluations.ports import Target
+from airboss.evaluations.scorers.latency import Latency
 from airboss.store.job_rows import JobState
 
 RELEASES_MIN: Final = 2
@@ -93,6 +94,22 @@ def check_sides(a: Target | None, sides: Sequence[Target], named: Sequence[str])
             )
 
 
+def timed(plan: EvalPlan) -> tuple[str, ...]:
+    """The scorers of time, by which nobody is judged in a contest: A answered once, beside one or two of the
+    releases, and the others answer at another time, when all may be slower or faster."""
+    return tuple(spec.name for spec in plan.scorers if isinstance(spec, Latency))
+
+
+def check_untimed(plan: EvalPlan) -> None:
+    """Raises WrongCall for a gate that a contest cannot hold anybody to."""
+    for gate in plan.gates:
+        if gate.metric in timed(plan):
+            raise WrongCall(
+                f"the gate on {gate.metric!r}: several releases answer at different times, which their "
+                "latency would tell of, too; gate it in an evaluation of one release"
+            )
+
+
 class Took(msgspec.Struct, frozen=True, kw_only=True):
     """What a release's answers took. `usd_per_answer` is the mean of those with a known price, None without
     any; `cost_unknown` counts the others. `ms_per_answer` is the mean, None without an answer."""
@@ -106,7 +123,7 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
 
 class ContestCell(msgspec.Struct, frozen=True, kw_only=True):
     """One release by one scorer: its `mean`, how far from the baseline, and how it stands to it (None where
-    nothing can be said: labels, too few items). The interval holds with those of the other releases;
+    nothing can be said: labels, too few items, time). The interval holds with those of the other releases;
     `p_adjusted` is corrected for scorers and releases. `unscored` items lack a mark on either side."""
 
     scorer: str
@@ -136,7 +153,8 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 class ContestTable(msgspec.Struct, frozen=True, kw_only=True):
     """A contest as it stands. `releases` come best first: by how they stand by the first scorer, then by
     their distance from the baseline there. `alpha` is that of the whole, `confidence` that of each interval.
-    `means` are the baseline's by scorer, where anything is done."""
+    `means` are the baseline's by scorer, where anything is done. By the scorers `not_judged` numbers are told
+    and nobody is called better or worse."""
 
     id: str
     dataset: str
@@ -145,6 +163,7 @@ class ContestTable(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     scorers: tuple[str, ...]
     less_is_better: tuple[str, ...]
+    not_judged: tuple[str, ...]
     baseline: Target
     means: dict[str, float]
     took: Took | None
@@ -180,6 +199,7 @@ def table(contest: Contest, entries: Sequence[Entry]) -> ContestTable:
         less_is_better=tuple(
             sorted({each.metric.name for each in found if not each.metric.higher_is_better})
         ),
+        not_judged=timed(plan),
         baseline=plan.a,
         means={
             each.metric.name: each.mean_a.estimate
@@ -207,6 +227,10 @@ def filled(entry: Entry, contest: Contest) -> Contender:
     )
 
 
+def _standing(found: Comparison, plan: EvalPlan) -> Standing | None:
+    return None if found.metric.name in timed(plan) else standing(found, plan.alpha)
+
+
 def standing(found: Comparison, alpha: float) -> Standing | None:
     """What a comparison that was made at `alpha` shows."""
     gap, p = found.difference, found.p_adjusted
@@ -221,7 +245,7 @@ def _cell(found: Comparison, plan: EvalPlan, contest: Contest) -> ContestCell:
     p = found.p_adjusted
     return ContestCell(
         scorer=found.metric.name,
-        standing=standing(found, plan.alpha),
+        standing=_standing(found, plan),
         mean=found.mean_b,
         difference=found.difference,
         p_adjusted=None if p is None else min(1.0, contest.size * p),
@@ -235,7 +259,7 @@ def _place(entry: Entry, plan: EvalPlan) -> tuple[int, float]:
     for found in entry.report.comparisons if entry.report is not None else ():
         if found.metric.name == plan.scorers[0].name:
             gap = found.difference.estimate if found.difference is not None else 0.0
-            return RANK[standing(found, entry.plan.alpha)], -gap if found.metric.higher_is_better else gap
+            return RANK[_standing(found, entry.plan)], -gap if found.metric.higher_is_better else gap
     return RANK[None] + (entry.report is None), 0.0
 
 

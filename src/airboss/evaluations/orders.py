@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger, RecordLog
-from airboss.evaluations.contest import RELEASES_MAX, Contest, check_sides, eval_id, shared
+from airboss.evaluations.contest import RELEASES_MAX, Contest, check_sides, check_untimed, eval_id, shared
 from airboss.evaluations.datasets import HoldoutLocked, Json, Part
 from airboss.evaluations.estimate import Estimate, estimate
 from airboss.evaluations.gate import Decision, read_gate
@@ -181,6 +181,8 @@ class EvalOrders(Orders):
             folder=str(self._scorers),
         )
         check_plan(plan)
+        if order.releases is not None:
+            check_untimed(plan)
         return tuple(msgspec.structs.replace(plan, b=side) for side in sides)
 
 
