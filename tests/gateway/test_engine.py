@@ -448,7 +448,7 @@ def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, s
         closed["input_tokens"],
         closed["output_tokens"],
     )
-    assert 3 < usage["completion_tokens"] < SLOT_TOKENS * count
+    assert 0 < usage["completion_tokens"] < SLOT_TOKENS * count
 
 
 def test_no_time_for_a_beginning(running: Engine, hasty: Gateway) -> None:

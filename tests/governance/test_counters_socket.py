@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,6 +69,14 @@ async def granted(answer: Awaitable[Answer]) -> tuple[Grant, ...]:
     found = await answer
     assert not isinstance(found, Denied), found
     return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def patient() -> Iterator[None]:
+    """No answer is late because this machine stands still, but where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counters_client, "ANSWER_S", 30.0)
+        yield
 
 
 def run(body: Callable[[Path], Awaitable[None]], folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,14 @@ __all__ = ["valkey", "valkey_process"]
 ONE_CALL = Want("key/a/concurrency", "running", 1, 1)
 A_REQUEST = Want("key/a/requests", "minute", 10, 1)
 BUDGET = "key/a/usd/2026-11"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def patient() -> Iterator[None]:
+    """No answer is late because this machine stands still, but where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counters_client, "ANSWER_S", 30.0)
+        yield
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:
@@ -445,7 +453,9 @@ def test_nothing_stays_behind(valkey: ValkeyServer) -> None:
     run(body)
 
 
-def test_a_password_is_needed_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_password_is_needed_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the right one it counts; a wrong one is said in the log, without it."""
     server = ValkeyServer(tmp_path, "--requirepass", "s3cret")
     at = f"127.0.0.1:{server.port}/2"
@@ -455,11 +465,13 @@ def test_a_password_is_needed_and_said(tmp_path: Path, caplog: pytest.LogCapture
         await counters.start(dict)
         await granted(counters.ask([A_REQUEST]))
         await counters.close()
+        monkeypatch.setattr(counters_client, "ANSWER_S", 0.5)
         wrong = ValkeyCounters(f"valkey://:wr0ng@{at}", worker="a")
         await wrong.start(dict)
         assert not wrong.here
         with pytest.raises(Unavailable, match="is not there"):
             wrong.ask([A_REQUEST])
+        await until(lambda: "WRONGPASS" in caplog.text)
         await wrong.close()
 
     try:
