@@ -213,7 +213,7 @@ def test_a_list_has_what_was_scored(run: Run, api: AdminApi) -> None:
     found |= {"mean_a": {"exact": 0.25}, "mean_b": {"exact": 0.75, "cost": 0.001}}
     api.answers["GET", "/api/v1/evals"] = {"evals": [found]}
     out = run("eval", "list", "--dataset", "golden", "--url", api.url)[1]
-    assert "exact 0.25 > 0.75, tone, cost 0.001" in " ".join(out.split())
+    assert "exact 0.25 → 0.75, tone, cost 0.001" in " ".join(out.split())
     assert api.asked[-1][2] == {"limit": "50", "dataset": "golden"}
 
 

@@ -39,7 +39,7 @@ def with_means(found: dict[str, Any]) -> list[str]:
     told = []
     for name in found["scorers"]:
         sides = [side[name] for side in (found.get("mean_a", {}), found.get("mean_b", {})) if name in side]
-        told.append(" ".join([name, " > ".join(f"{each:.4g}" for each in sides)]).strip())
+        told.append(" ".join([name, " → ".join(f"{each:.4g}" for each in sides)]).strip())
     return told
 
 
