@@ -189,6 +189,22 @@ def test_it_says_nothing_against_the_provider(provider: FakeProvider, own_root: 
     assert [line.rpartition(" ")[2] for line in failed] == ["0.0"]
 
 
+def test_what_breaks_off_in_time_speaks_against_the_provider(provider: FakeProvider, own_root: Path) -> None:
+    """A stream that goes on past its share of the time has all of it: who cuts it is the provider."""
+    plan = deployment(provider.url, timeout=PATIENT, continuation="off")
+    target = msgspec.structs.replace(plan.target, fallbacks=(plan.target,))
+    cut = "cut-reset;after=9;words=20;tokens_per_s=3"
+    with Gateway(own_root, msgspec.structs.replace(plan, target=target)) as gateway:
+        provider.script(*[cut] * 6)
+        with ThreadPoolExecutor(6) as pool:
+            answers = [each.result() for each in [pool.submit(ask, gateway, "5", "stream") for _ in "sixsix"]]
+        assert all('"code":"upstream_error"' in each.text for each in answers)
+        with gateway.client() as client:
+            said = client.get("/metrics").text
+    states = [line for line in said.splitlines() if line.startswith("airboss_target_state{")]
+    assert [line.rpartition(" ")[2] for line in states] != ["0.0"]
+
+
 def test_who_asks_the_same_at_the_same_time_does_not_fail_with_it(
     provider: FakeProvider, own_root: Path
 ) -> None:

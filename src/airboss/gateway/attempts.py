@@ -187,7 +187,9 @@ class Try(msgspec.Struct, eq=False):
 
     def hurried(self, now: float) -> bool:
         """Whether its caller had less time than others, and that was over: it says nothing of its place."""
-        until = self.total if self.share is None else min(self.total, self.share)
+        until = self.total
+        if self.share is not None and self.answer.first_output_at is None:
+            until = min(until, self.share)
         return isinstance(self.timeout, OwnTimeouts) and now >= until
 
 
