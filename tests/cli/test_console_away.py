@@ -36,9 +36,10 @@ def away(tmp_path: Path) -> Iterator[Running]:
             os.kill(airboss.process.pid, signal.SIGCONT)
 
 
-def test_a_verb_waits_for_the_controller_that_is_started_again(away: Running) -> None:
-    """It says for whom it waits, and is answered as soon as somebody answers."""
-    asked = subprocess.Popen(
+@pytest.fixture
+def asked(away: Running) -> subprocess.Popen[str]:
+    """A verb that has said that it waits for the console of this one."""
+    verb = subprocess.Popen(
         [*COMMAND, "keys", "list", "--json", "--data-dir", "data"],
         cwd=away.root,
         env=environment(),
@@ -46,13 +47,31 @@ def test_a_verb_waits_for_the_controller_that_is_started_again(away: Running) ->
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert asked.stderr is not None
-    told = asked.stderr.readline()
+    assert verb.stderr is not None
+    told = verb.stderr.readline()
     assert told == f"airboss: waiting for the console at {away.ready['console_url']}, which is away\n"
-    os.kill(away.process.pid, signal.SIGCONT)
-    out, told = asked.communicate(timeout=60)
-    assert asked.returncode == 0, told
+    return verb
+
+
+def answers(verb: subprocess.Popen[str]) -> None:
+    """It ends with what it was asked for."""
+    out, told = verb.communicate(timeout=60)
+    assert verb.returncode == 0, told
     assert [json.loads(line)["name"] for line in out.splitlines()]
+
+
+def test_a_verb_waits_for_the_controller_that_is_started_again(
+    away: Running, asked: subprocess.Popen[str]
+) -> None:
+    """It says for whom it waits, and is answered as soon as somebody answers."""
+    os.kill(away.process.pid, signal.SIGCONT)
+    answers(asked)
+
+
+def test_one_that_ends_meanwhile_is_waited_for_no_longer(away: Running, asked: subprocess.Popen[str]) -> None:
+    """Killed while a verb waits for its console, it runs no more: the verb reads what it left."""
+    away.process.kill()
+    answers(asked)
 
 
 def test_a_controller_that_stays_away_is_told(away: Running, monkeypatch: pytest.MonkeyPatch) -> None:

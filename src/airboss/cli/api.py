@@ -104,13 +104,12 @@ def _found(data_dir: Path, key: str | None, stack: ExitStack) -> Api:
     from airboss.cli.stopped import opened  # noqa: PLC0415 - not needed for --url
 
     began = time.monotonic()
-    while (up := _up(data_dir)) is None:
+    while (up := _serving(data_dir)) is None:
         try:
             return stack.enter_context(opened(data_dir))
         except DataDirLocked:
             if time.monotonic() - began >= LOCKED_S:
                 raise
-    _back(up, data_dir)
     cert = up.tls.cert if up.tls is not None else None
     kept = data_dir / "secrets" / "admin_key"
     own = f" Without {ADMIN_KEY_ENV} the one in {kept} is used." if key and kept.exists() else ""
@@ -181,11 +180,13 @@ def _outlived(data_dir: Path) -> UpFile | None:
     return up
 
 
-def _back(up: UpFile, data_dir: Path) -> None:
-    """Wait for a console whose controller is just being started again. Raises Unreachable for one that stays
-    away."""
-    began, told = time.monotonic(), False
-    while not _listens(up.console_url):
+def _serving(data_dir: Path) -> UpFile | None:
+    """As `_up`, once its console answers: one whose controller is just being started again is waited for.
+    Raises Unreachable as `_up`, and for a console that stays away."""
+    from airboss.compose.parts import running  # noqa: PLC0415 - not needed for --url
+
+    up, began, told = _up(data_dir), time.monotonic(), False
+    while up is not None and not _listens(up.console_url):
         waited_s = time.monotonic() - began
         if waited_s >= AGAIN_UP_S:
             raise Unreachable(
@@ -197,6 +198,9 @@ def _back(up: UpFile, data_dir: Path) -> None:
             told = True
             sys.stderr.write(f"airboss: waiting for the console at {up.console_url}, which is away\n")
         time.sleep(LOOK_S)  # a port that is taken again wakes nobody
+        if running(data_dir) != up:  # it has ended meanwhile, and another may have begun
+            up, began = _up(data_dir), time.monotonic()
+    return up
 
 
 def _listens(url: str) -> bool:
