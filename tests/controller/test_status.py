@@ -75,6 +75,24 @@ def test_a_hosted_deployment_needs_a_key_of_its_provider() -> None:
     assert (found.state, found.detail) == ("ready", "no B")
 
 
+@pytest.mark.parametrize(
+    ("refs", "missing", "expected"),
+    [((), ["no A"], "ready"), (("env:B",), ["no A"], "ready"), (("env:B",), ["no A", "no B"], "down")],
+)
+def test_models_that_share_calls_are_ready_while_one_has_what_it_needs(
+    refs: tuple[str, ...], missing: list[str], expected: DeploymentState
+) -> None:
+    """A key, or none where its provider takes none: it answers what the others cannot be asked."""
+    hosted = deployment("openai")
+    other = Target(
+        provider="q", kind="openai-compatible", base_urls=(URL,), upstream_model="n", key_refs=refs
+    )
+    shares = {"fallbacks": (other,), "shares": (0.5, 0.5)}
+    target = msgspec.structs.replace(hosted.target, key_refs=("env:A",), **shares)
+    found = deployment_status(msgspec.structs.replace(hosted, target=target), [], missing=missing)
+    assert (found.state, found.detail) == (expected, "no A")
+
+
 def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
     """One that has just begun, one that tells, and a process that tells nothing of itself do not."""
     now = datetime(2026, 11, 30, 9, tzinfo=UTC)

@@ -188,8 +188,8 @@ def deployment_status(
     state: DeploymentState = "ready"
     if deployment.target.kind == "local":
         state = local_state(own)
-    elif missing and len(missing) == len({ref for one in asked for ref in one.refs()}):
-        state = "down"
+    elif missing and all(any(one.refs()) for one in asked):  # who needs no key answers whatever is missing
+        state = "down" if len(missing) == len({ref for one in asked for ref in one.refs()}) else state
     alone = next((named(one) + why for one in asked if (why := left_alone(one, shut)) is not None), None)
     if alone is not None and state == "ready":
         answering = (one for one in (*asked, *deployment.target.fallbacks) if left_alone(one, shut) is None)
