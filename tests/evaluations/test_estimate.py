@@ -21,6 +21,7 @@ from airboss.evaluations.plan import EvalPlan
 from airboss.evaluations.ports import Target as Asked
 from airboss.evaluations.run import EvalRun, begin
 from airboss.evaluations.scorers.exact import Exact
+from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.providers import o200k
@@ -119,6 +120,18 @@ def test_a_run_asks_what_was_told(world: World, again: bool, repeats: int) -> No
     assert told.calls == len(asked)
     after = world.told(plan)
     assert (after.calls, after.usd, after.unpriced) == (0, 0, 0)
+
+
+def test_what_is_timed_is_asked_anew(world: World) -> None:
+    """And told so, but where the baseline answers once for several."""
+    world.keep(*questions(5))
+    world.run(world.plan(), FakeCaller(lambda _: "x"))
+    timed = world.plan(scorers=(Exact(), Latency()))
+    assert [(line.calls, line.kept) for line in world.told(timed).lines] == [(5, 0), (5, 0)]
+    other = msgspec.structs.replace(B, release=JUDGE.release)
+    parts: dict[str, Any] = {"store": world.store, "library": world.library, "log": world.log}
+    told = asyncio.run(estimate(timed, behind=world.behind, beside=[other], **parts))
+    assert [(line.calls, line.kept) for line in told.lines] == [(0, 5), (0, 5), (5, 0)]
 
 
 def test_several_releases_ask_the_baseline_once(world: World) -> None:

@@ -20,7 +20,7 @@ from airboss.evaluations.gate import read_gate
 from airboss.evaluations.library import Library
 from airboss.evaluations.plan import EvalPlan, EvalReport
 from airboss.evaluations.ports import Answer, Call, Caller, Target
-from airboss.evaluations.run import EvalRun, Progress, begin, load
+from airboss.evaluations.run import CONCURRENCY, EvalRun, Progress, begin, load
 from airboss.evaluations.scorers.cost import Cost
 from airboss.evaluations.scorers.exact import Exact
 from airboss.evaluations.scorers.latency import Latency
@@ -113,6 +113,36 @@ def test_a_run_that_is_done_pays_nothing_again(store: SqlEvalStore) -> None:
     assert report == load(store, "run")[1]
     evaluated(store, caller, plan(scorers=(Exact(name="again"), Cost())), run_id="second")
     assert caller.calls == []
+
+
+def test_times_are_compared_of_answers_of_one_run(store: SqlEvalStore) -> None:
+    """What is kept of either from another time is asked anew, once however often the run is begun; where one
+    release is only scored, or others answer for it at other times anyway, it is not."""
+    evaluated(store, FakeCaller(better_b), plan())
+    caller = FakeCaller(better_b)
+    evaluated(store, caller, plan(scorers=(Latency(),), a=None), run_id="alone")
+    beside = plan(scorers=(Latency(),))
+    begin(store, beside, run_id="beside", at=NOW)
+    run = EvalRun("beside", beside, ITEMS, caller=caller, store=store, now=now, side_by_side=False)
+    asyncio.run(run.run())
+    assert caller.calls == []
+
+    def broken(state: Progress) -> None:
+        if state.done == 7:
+            raise Killed
+
+    timed = plan(scorers=(Exact(), Latency(most_ms=5)))
+    with pytest.raises(Killed):
+        evaluated(store, caller, timed, run_id="timed", progress=broken)
+    evaluated(store, caller, timed, run_id="timed")
+    asked = Counter(map(number_of, caller.calls))
+    assert sorted(asked) == list(range(len(ITEMS)))
+    assert min(asked.values()) == 2
+    assert asked.total() <= 2 * len(ITEMS) + CONCURRENCY, "more was asked again than what was in flight"
+
+
+class Killed(Exception):
+    """The run ends here."""
 
 
 def test_failures_are_data_and_are_tried_again(store: SqlEvalStore) -> None:

@@ -16,9 +16,8 @@ from airboss.evaluations.compare import Comparison
 from airboss.evaluations.datasets import Part
 from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.intervals import ALPHA_MIN, Interval, odd_alpha
-from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport
+from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, timed
 from airboss.evaluations.ports import Target
-from airboss.evaluations.scorers.latency import Latency
 from airboss.store.job_rows import JobState
 
 RELEASES_MIN: Final = 2
@@ -94,14 +93,9 @@ def check_sides(a: Target | None, sides: Sequence[Target], named: Sequence[str])
             )
 
 
-def timed(plan: EvalPlan) -> tuple[str, ...]:
-    """The scorers of time, by which nobody is judged in a contest: A answered once, beside one or two of the
-    releases, and the others answer at another time, when all may be slower or faster."""
-    return tuple(spec.name for spec in plan.scorers if isinstance(spec, Latency))
-
-
 def check_untimed(plan: EvalPlan) -> None:
-    """Raises WrongCall for a gate that a contest cannot hold anybody to."""
+    """Raises WrongCall for a gate that a contest cannot hold anybody to: A answers once, beside one or two of
+    the releases, and the others answer at another time, when all may be slower or faster."""
     for gate in plan.gates:
         if gate.metric in timed(plan):
             raise WrongCall(

@@ -20,7 +20,7 @@ from airboss.evaluations.datasets import Item, Part, flat_text, input_digest
 from airboss.evaluations.from_records import OWN_KEY
 from airboss.evaluations.library import Library
 from airboss.evaluations.paid_once import answer_key
-from airboss.evaluations.plan import EvalPlan
+from airboss.evaluations.plan import EvalPlan, timed
 from airboss.evaluations.ports import Answer, Call, EvalStore, Target
 from airboss.evaluations.scorers.base import judged
 from airboss.evaluations.scorers.llm_judge import JudgeScorer, LlmJudge
@@ -237,7 +237,8 @@ async def _one(
     judges: Sequence[tuple[LlmJudge | PairwiseJudge, _Asked]],
     caller: _Counting,
 ) -> None:
-    """An item's way through a run."""
+    """An item's way through a run, as `EvalRun` has it."""
+    apart = "this run" if len(arms) == 2 and timed(plan) else ""
     answers = []
     for _, target, asked in arms:
         caller.now = asked
@@ -248,6 +249,7 @@ async def _one(
             params=plan.params,
             repeat=repeat,
             user=item.user,
+            apart=apart,
         )
         answers.append(await caller.call(call))
     for spec, asked in judges:

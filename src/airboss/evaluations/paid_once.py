@@ -106,4 +106,5 @@ class PaidOnce:
 def answer_key(call: Call) -> str:
     """What makes two calls the same: release, question, parameters and which repeat it is. The deployment
     is not part of it: it is only the way to the release."""
-    return digest(["answer", call.target.release, input_digest(call.input), call.params, call.repeat])
+    apart = [call.apart] if call.apart else []
+    return digest(["answer", call.target.release, input_digest(call.input), call.params, call.repeat, *apart])

@@ -14,6 +14,7 @@ from airboss.evaluations.gate import Decision, Gate, check_gates
 from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.ports import Target
+from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.pairwise import PairwiseJudge, PositionBias
 from airboss.evaluations.scorers.spec import Spec
 
@@ -84,6 +85,11 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...]
     decision: Decision | None = None
     position_bias: dict[str, PositionBias] = {}
+
+
+def timed(plan: EvalPlan) -> tuple[str, ...]:
+    """The scorers of time: what they say of two releases holds where both answered at the same time."""
+    return tuple(spec.name for spec in plan.scorers if isinstance(spec, Latency))
 
 
 def check_plan(plan: EvalPlan) -> None:

@@ -35,7 +35,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `params` go into the request and win over the item's own. `subject` is the digest of the item's input, for
     erasure. `repeat` tells apart the calls that ask the same again. `varied` says what the target's release
     is where no plan has it. `user` is the person whose words are in it, so that its record is forgotten with
-    them.
+    them. What is asked `apart` is not answered by what was kept of a call that was not.
     """
 
     target: Target
@@ -45,6 +45,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     repeat: int = 0
     varied: Varied | None = None
     user: str | None = None
+    apart: str = ""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

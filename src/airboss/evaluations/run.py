@@ -23,7 +23,7 @@ from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
 from airboss.evaluations.marks import Mark, without_quotes
 from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
-from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan
+from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan, timed
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.pairwise import PairwiseScorer, position_bias
@@ -75,7 +75,8 @@ class EvalRun:
     """One process's work at a run that `begin` has kept; `items` are those of the plan's part.
 
     Raises WrongCall where a scorer cannot be opened. `progress` is called after every item, in the loop's
-    thread. Runs that share an `asking` pay once for what they ask at the same time.
+    thread. Runs that share an `asking` pay once for what they ask at the same time. `side_by_side`: where a
+    scorer compares times, both releases are asked anew, as what was kept of one is another day's.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class EvalRun:
         concurrency: int = CONCURRENCY,
         progress: Callable[[Progress], None] | None = None,
         asking: Asking | None = None,
+        side_by_side: bool = True,
     ) -> None:
         if not items:
             raise WrongCall(f"the {plan.part} part of dataset {plan.dataset_name!r} is empty; nothing to do")
@@ -102,6 +104,7 @@ class EvalRun:
         self._concurrency = concurrency
         self._progress = progress
         self._caller = PaidOnce(caller, store, now, asking)
+        self._apart = run_id if side_by_side and plan.a is not None and timed(plan) else ""
         opened = [
             open_scorer(spec, caller=self._caller, resolve=plan.judges.__getitem__, folder=Path(plan.folder))
             for spec in plan.scorers
@@ -189,6 +192,7 @@ class EvalRun:
             params=self._plan.params,
             repeat=repeat,
             user=item.user,
+            apart=self._apart,
         )
 
     def _complete(self, item: Item, arm: Arm, repeat: int, names: Sequence[str]) -> bool:

@@ -61,6 +61,7 @@ async def evaluate(
             concurrency=task.concurrency,
             progress=lambda state: report(state.done, state.total, note(state)),
             asking=asking,
+            side_by_side=task.contest is UNSET,
         )
         found = await run.run()
     sides: tuple[tuple[Literal["a", "b"], Target | None, ArmTotals | None], ...]

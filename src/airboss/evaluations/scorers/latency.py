@@ -13,7 +13,7 @@ class Latency(
     msgspec.Struct, frozen=True, kw_only=True, tag="latency", tag_field="kind", forbid_unknown_fields=True
 ):
     """How long the whole call took, in milliseconds as the caller saw it; with `most_ms`, whether that was at
-    most so much. An answer from the cache of answers has the time that it took when it was paid for."""
+    most so much. Where two releases are compared by it, neither is given an answer that was kept before."""
 
     name: str = "latency"
     most_ms: float | None = None
