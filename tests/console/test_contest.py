@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.console.described import assert_as_described
-from tests.console.looped import LoopSite
+from tests.console.looped import LoopSite, pressed
 from tests.console.test_api_eval import refused
 from tests.console.test_pages import hrefs, shown
 from tests.support.seed_contest import asked_for, serve, work
@@ -38,6 +38,21 @@ def test_a_contest_is_begun_by_one_call(site: LoopSite) -> None:
     ]
     noted = [entry[2] for entry in site.audit.entries if entry[0] == "eval.run"]
     assert noted == [each["id"] for each in reversed(listed)]
+
+
+def test_a_contest_is_begun_by_the_form(site: LoopSite) -> None:
+    """With commas between the releases; its cost is told first, and gone on with from there."""
+    person = site.person("operator")
+    fields = {"dataset": "orders", "deployment": "support", "scorer": "exact", "back": "/evaluations"}
+    fields["release"] = " even, sharp,"
+    told = pressed(person, "/evaluations", **fields, what="estimate").text
+    assert 'name="release" value=" even, sharp,"' in told
+    assert site.loop.jobs.list("eval", 5) == ()
+    assert "named twice" in pressed(person, "/evaluations", **{**fields, "release": "even,even"}).text
+    first = pressed(person, "/evaluations", **fields).headers["location"]
+    assert site.loop.jobs.list("eval", 5)[-1].id in first
+    page = shown(person, first).text.split("Against the same baseline")[1]
+    assert page.index("even") < page.index("sharp")
 
 
 def test_a_contest_that_means_nothing_begins_nothing(site: LoopSite) -> None:

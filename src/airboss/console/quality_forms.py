@@ -67,10 +67,11 @@ def begin(desk: Desk, form: Form) -> str | Once:
     if not scorers:
         raise InvalidRequest("no scorer is chosen; choose one at least", param="scorers")
     gate = form.text("gate")
+    judged = [name for each in form.text("release", most=LINES_MAX).split(",") if (name := each.strip())]
     order = {
         "dataset": form.needed("dataset"),
         "deployment": form.needed("deployment"),
-        "release": form.text("release") or None,
+        **({"releases": judged} if len(judged) > 1 else {"release": "".join(judged) or None}),
         "baseline": form.text("baseline") or None,
         "scorers": scorers,
         "part": form.text("part") or "validation",
