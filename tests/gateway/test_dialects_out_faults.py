@@ -93,6 +93,16 @@ def test_the_callers_mistakes_stay_the_callers(gateway: Gateway, kind: ProviderK
     assert (plain.status_code, plain.json()["error"]["message"]) == (400, "no")
 
 
+@STREAM
+def test_what_anthropics_filter_refuses_has_openais_code(gateway: Gateway, stream: bool) -> None:
+    """Its words alone tell it from a caller's mistake; by that others are asked where a release says so."""
+    words = "Output blocked by content filtering policy"
+    told = json.dumps({"fault": "status", "status": 400, "message": words})
+    answer = ask(gateway, "anthropic", f"fake:{told}", stream=stream)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"], error["code"]) == (400, words, "content_filter")
+
+
 @pytest.mark.parametrize(
     "fault", ["cut-close", "cut-end", "cut-reset", "error-mid-stream", "malformed-event"]
 )

@@ -54,6 +54,8 @@ BESIDE = frozenset({"compaction", "advisor_message"})
 """Steps whose tokens are billed and are not in the totals of `usage`. An adviser has a price of its own,
 which nothing tells: the model's is nearer than none."""
 _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
+_FILTERED = "blocked by content filtering policy"
+"""How a refusal by its filter is told from a mistake of the caller's: by nothing else."""
 
 
 class _Output(msgspec.Struct):
@@ -336,6 +338,8 @@ class AnthropicReader:
         code: str | int | None = STATUS.get(type_, 502) if status == 200 else None
         if any(words in message.lower() for words in _TOO_LONG):
             code = "context_length_exceeded"
+        elif _FILTERED in message.lower():
+            code = "content_filter"
         return error_of(message, type_=type_, code=code)
 
 
