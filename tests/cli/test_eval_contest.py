@@ -114,7 +114,7 @@ def test_what_did_not_end_well_is_said_after_the_table(run: Run, api: AdminApi, 
     table["releases"][1]["state"] = "cancelled"
     code, out, said = run(*RUN, *TWO, "--url", api.url)
     assert (code, "surely better" in out) == (1, True)
-    assert "of 3 evaluations 2 did not end: eval-0f-1 cancelled: -; eval-0f-3 failed: it answered" in said
+    assert "2 of 3 evaluations came to nothing: eval-0f-1 cancelled: -; eval-0f-3 failed: it answered" in said
 
 
 def test_a_contest_is_left_to_itself(run: Run, api: AdminApi, table: Any) -> None:

@@ -12,17 +12,15 @@ import msgspec
 import pytest
 
 from airboss.domain.errors import WrongCall
-from airboss.evaluations.compare import Comparison, Metric, Observed, compare_all
+from airboss.evaluations.compare import Comparison, Metric, Observed, Standing, compare_all, standing
 from airboss.evaluations.contest import (
     RELEASES_MAX,
     Contender,
     Contest,
     Entry,
-    Standing,
     check_sides,
     eval_id,
     shared,
-    standing,
     table,
 )
 from airboss.evaluations.intervals import paired_proportions_interval

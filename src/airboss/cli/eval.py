@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
-from airboss.cli.eval_contest import PREFIX, contest_shown, contested, show_contest, told
+from airboss.cli.eval_contest import PREFIX, contest_shown, contested, show_contest
 from airboss.cli.eval_estimate import show_estimate
 from airboss.cli.eval_items import items
 from airboss.cli.eval_judges import judges
@@ -139,7 +139,7 @@ def show(
     """Show what an evaluation found; of one of several against the same baseline, or of all, their table."""
     where: Any = {"data_dir": data_dir, "url": url, "as_json": as_json}
     if eval_id.startswith(PREFIX):
-        told(contest_shown(eval_id, wait=wait, **where), as_json=as_json)
+        tell(contest_shown(eval_id, wait=wait, **where), show_contest, as_json=as_json)
         return
     found = shown("evals", eval_id, wait=wait, **where)
     if "contest" in found["summary"]:

@@ -10,8 +10,8 @@ import typer
 
 from airboss.cli.api import Api, place, reach
 from airboss.cli.eval_report import difference, number, p_value, release
-from airboss.cli.follow_job import begun, ended, say_id
-from airboss.cli.output import console, dash, milliseconds, print_json, table_of, usd
+from airboss.cli.follow_job import begun, ended, say_id, tell
+from airboss.cli.output import console, dash, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
 from airboss.store.wording import many
 
@@ -38,12 +38,12 @@ def contested(
             say_id(contest, as_json=as_json)
             return
         found = waited(api, contest, as_json=as_json)
-    told(found, as_json=as_json)
+    tell(found, show_contest, as_json=as_json)
     broken = [each for each in found["releases"] if each["state"] != "done"]
     if broken:
         why = "; ".join(f"{each['eval']} {each['state']}: {dash(each['error'])}" for each in broken)
         raise AirbossError(
-            f"of {many(len(found['releases']), 'evaluation')} {len(broken)} did not end: {why}"
+            f"{len(broken)} of {many(len(found['releases']), 'evaluation')} came to nothing: {why}"
         )
     if any(each["conclusion"] not in (None, "pass") for each in found["releases"]):
         raise typer.Exit(1)
@@ -71,14 +71,6 @@ def table(api: Api, contest: str) -> dict[str, Any]:
     return found
 
 
-def told(found: dict[str, Any], *, as_json: bool) -> None:
-    """A contest as one JSON object, or as a table."""
-    if as_json:
-        print_json(found)
-    else:
-        show_contest(found)
-
-
 def show_contest(found: dict[str, Any]) -> None:
     """Releases by scorers, the best release first, the baseline above them."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
@@ -90,23 +82,25 @@ def show_contest(found: dict[str, Any]) -> None:
     )
     level = f"{100 * found['confidence']:.4g}%"
     gated = any(each["conclusion"] for each in found["releases"])
-    heads = ("release", "scorer", "n", "mean", f"B - A ({level})", "p", "verdict", "USD each", "ms each")
-    made = table_of(*heads, *(["gates"] if gated else []))
+    numbers = ("n", "mean", f"B - A ({level})", "p")
+    made = table_of(
+        "release", "scorer", *numbers, "verdict", "USD each", "ms each", *(["gates"] if gated else [])
+    )
     for column in made.columns:
-        if column.header in ("n", "mean", heads[4], "p", "USD each", "ms each"):
+        if column.header in (*numbers, "USD each", "ms each"):
             column.justify = "right"
     took = spent(found["took"])
     first = f"A {escape(release(found['baseline']))}"
     for scorer, mean in found["means"].items() or [("", None)]:
-        shown = "" if mean is None else f"{mean:.4g}"
-        made.add_row(first, escape(scorer), "", shown, "", "", "", *took)
+        of_a = "" if mean is None else f"{mean:.4g}"
+        made.add_row(first, escape(scorer), "", of_a, "", "", "", *took)
         first, took = "", ("", "")
     for each in found["releases"]:
         took = spent(each["took"])
         name, gates = escape(release(each["release"])), each["conclusion"] or ""
         for cell in each["cells"] or [None]:
-            numbers = cells(cell, found["not_judged"]) if cell else state(each)
-            made.add_row(name, *numbers, *took, *([gates] if gated else []))
+            shown = cells(cell, found["not_judged"]) if cell else state(each)
+            made.add_row(name, *shown, *took, *([gates] if gated else []))
             name, gates, took = "", "", ("", "")
     out.print(made)
     out.print(
@@ -138,14 +132,8 @@ def state(each: dict[str, Any]) -> tuple[str, ...]:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
-    return (
-        "",
-        "",
-        "",
-        "",
-        "",
-        escape(each["state"] + steps + (f": {each['error']}" if each["error"] else "")),
-    )
+    why = f": {each['error']}" if each["error"] else ""
+    return *[""] * 5, escape(each["state"] + steps + why)
 
 
 def spent(took: dict[str, Any] | None) -> tuple[str, str]:

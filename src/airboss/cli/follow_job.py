@@ -145,12 +145,12 @@ def whole(api: Api, name: str, job_id: str) -> dict[str, Any]:
 
 
 def tell(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
-    """One of them as one JSON object, its summary's fields among the others, or as `show` does."""
+    """One of them as one JSON object, the fields of its summary, if it has one, first; or as `show` does."""
     if not as_json:
         show(found)
         return
     rest = {name: value for name, value in found.items() if name != "summary"}
-    print_json({**found["summary"], **rest})
+    print_json({**found.get("summary", {}), **rest})
 
 
 def say_id(job_id: str, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
-from airboss.evaluations.contest import Contender, Contest, ContestTable, Entry, eval_id, table
+from airboss.evaluations.contest import PREFIX, Contender, ContestTable, Entry, eval_id, table
 from airboss.evaluations.orders import KIND, EvalTask
 from airboss.store.job_rows import Job
 
@@ -19,7 +19,7 @@ from airboss.store.job_rows import Job
 def show_contest(desk: Desk, call: Call) -> ContestTable:
     """GET /api/v1/evals/{id}/contest."""
     wanted = call.path["id"]
-    first = desk.jobs.get(eval_id(wanted, 1) if wanted.startswith("contest-") else wanted)
+    first = desk.jobs.get(eval_id(wanted, 1) if wanted.startswith(PREFIX) else wanted)
     if first is None or first.kind != KIND:
         raise NotFound(
             f"no contest or evaluation {wanted[:80]!r}; `airboss eval list`, or GET /api/v1/evals, shows all",
@@ -30,13 +30,8 @@ def show_contest(desk: Desk, call: Call) -> ContestTable:
         raise NotFound(
             f"the evaluation {wanted[:80]!r} is of one release alone, and in no contest", param="id"
         )
-    return contest_table(desk, contest, call.caller)
-
-
-def contest_table(desk: Desk, contest: Contest, caller: Caller) -> ContestTable:
-    """A contest as it stands."""
     jobs = [job for each in contest.evals() if (job := desk.jobs.get(each)) is not None]
-    return table(contest, [_entry(desk, job, caller) for job in jobs])
+    return table(contest, [_entry(desk, job, call.caller) for job in jobs])
 
 
 def _entry(desk: Desk, job: Job, caller: Caller) -> Entry:

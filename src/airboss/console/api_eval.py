@@ -25,7 +25,7 @@ class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in one line; `done`, `total`, `note` and `error` as of its job. `a` is None where `b` is
     scored alone. `conclusion` is that of its gates, None without gates or before the end. `mean_a` and
     `mean_b` have each side's mean by scorer, once it is done; labels have none. `contest` is the id of the
-    contest that it is one of, left out where there is none."""
+    one that it is in, left out where there is none."""
 
     id: str
     state: JobState

@@ -5,13 +5,13 @@ on which the two releases part. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from airboss.console.api_eval import EvalSummary
 from airboss.console.picture import Picture, Spread, picture
-from airboss.evaluations.compare import Comparison
+from airboss.evaluations.compare import Comparison, Standing, standing
 from airboss.evaluations.datasets import Item, flat_text
 from airboss.evaluations.intervals import Interval
 from airboss.evaluations.marks import Mark
@@ -79,6 +79,14 @@ class Differing(msgspec.Struct, frozen=True, kw_only=True):
     record_b: str | None = None
 
 
+SHOWN: Final[Mapping[Standing, tuple[str, str]]] = {
+    "better": ("ok", "better"),
+    "open": ("none", "no difference shown"),
+    "worse": ("bad", "worse"),
+}
+"""How what a comparison shows looks, and what it says."""
+
+
 def told(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()) -> tuple[Told, ...]:
     """Every scorer's comparison; by some nobody is judged."""
     found = (one(each, report, plan) for each in report.comparisons)
@@ -115,13 +123,10 @@ def judged(found: Comparison, report: EvalReport, plan: EvalPlan) -> tuple[str, 
         return "none", "labels"
     if plan.a is None:
         return "none", "scored alone"
-    gap, p = found.difference, found.p_adjusted
-    if gap is None or p is None:
+    shown = standing(found, plan.alpha)
+    if shown is None:
         return "warn", "too few" if found.pairs else "unscored"
-    if p > plan.alpha or gap.low <= 0 <= gap.high:
-        return "none", "no difference shown"
-    better = (gap.low > 0) == found.metric.higher_is_better
-    return ("ok", "better") if better else ("bad", "worse")
+    return SHOWN[shown]
 
 
 def forests(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()) -> tuple[Forest, ...]:

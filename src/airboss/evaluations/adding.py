@@ -132,8 +132,8 @@ def join(
 
     `sessions` has the sessions of items whose grouping nobody chose, by id: they are joined by it where the
     dataset keeps that session together, and not their user. `corrected` are the ids of items for which nobody
-    asked that they expect what they do: of one that is there already and does not, that is taken if it is
-    among `unsaid`, of which nobody has ever said what they are to expect, else it is left out. Raises
+    asked that they expect what they do. One that is there already and does not expect it takes it if it is
+    among `unsaid`, those of which nobody has ever said what they are to expect; else it is left out. Raises
     WrongCall for another that is there already and differs, unless these are left out, and as
     `datasets.dataset`.
     """

@@ -7,7 +7,7 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -47,6 +47,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     b: tuple[Mark, ...]
 
 
+Standing = Literal["better", "open", "worse"]
+"""How B stands to A. `open`: they are not told apart."""
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What one metric shows. `difference` is B minus A, in the metric's own units.
 
@@ -82,6 +86,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 class _Unit(msgspec.Struct, frozen=True):
     a: float
     b: float
+
+
+def standing(found: Comparison, alpha: float) -> Standing | None:
+    """How B stands to A by a comparison that was made at `alpha`; None where nothing was tested."""
+    gap, p = found.difference, found.p_adjusted
+    if gap is None or p is None:
+        return None
+    if p > alpha or gap.low <= 0 <= gap.high:
+        return "open"
+    return "better" if (gap.low > 0) == found.metric.higher_is_better else "worse"
 
 
 def compare_all(

@@ -7,12 +7,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import msgspec
 
 from airboss.domain.errors import WrongCall
-from airboss.evaluations.compare import Comparison
+from airboss.evaluations.compare import Comparison, Standing, standing
 from airboss.evaluations.datasets import Part
 from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.intervals import ALPHA_MIN, Interval, odd_alpha
@@ -20,18 +20,18 @@ from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, timed
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import JobState
 
+PREFIX: Final = "contest-"
+"""What ids of contests begin with."""
+
 RELEASES_MIN: Final = 2
 RELEASES_MAX: Final = 8
 """Each one more makes every interval wider, and its answers are paid for."""
-
-Standing = Literal["better", "open", "worse"]
-"""How a release stands to the baseline. `open`: they are not told apart."""
 
 RANK: Final[dict[Standing | None, int]] = {"better": 0, "open": 1, "worse": 2, None: 3}
 
 
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evaluation is one of: `size` releases against one baseline, and `alpha` over all of them."""
+    """`size` releases, each held against one baseline in an evaluation of its own, with `alpha` over all."""
 
     id: str
     size: int
@@ -40,7 +40,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def drawn(cls, size: int, alpha: float) -> Self:
         """A new one."""
-        return cls(id=f"contest-{secrets.token_hex(5)}", size=size, alpha=alpha)
+        return cls(id=f"{PREFIX}{secrets.token_hex(5)}", size=size, alpha=alpha)
 
     def evals(self) -> tuple[str, ...]:
         """The ids of its evaluations, in the order in which the releases were named."""
@@ -49,14 +49,14 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
 
 def eval_id(contest: str, number: int) -> str:
     """The id of a contest's evaluation, from 1: either leads to the other without being looked for."""
-    return f"eval-{contest.removeprefix('contest-')}-{number}"
+    return f"eval-{contest.removeprefix(PREFIX)}-{number}"
 
 
 def shared(alpha: float, size: int) -> float:
-    """The alpha of each of `size` comparisons, so that all their intervals hold at once, and no test errs,
-    with a chance of at least 1 - alpha, however they hang together: that they do, all being held against the
-    same answers, needs no other correction. A scorer's p-value is Holm's over the scorers before, so that it
-    is so over releases and scorers. Sources: C. E. Bonferroni, Teoria statistica delle classi e calcolo delle
+    """The alpha of each of `size` comparisons, so that with a chance of at least 1 - alpha all their
+    intervals hold at once and no test errs, however they depend on each other, as all that share a baseline
+    do. A release's p-values are Holm's over its scorers already, so that this is so over releases and
+    scorers. Sources: C. E. Bonferroni, Teoria statistica delle classi e calcolo delle
     probabilita, Pubbl. R. Ist. Sup. Sci. Econ. Comm. Firenze 8 (1936), 3-62; for intervals, O. J. Dunn,
     Multiple comparisons among means, JASA 56 (1961), 52-64. Raises WrongCall for an alpha that cannot be
     shared so."""
@@ -202,13 +202,12 @@ def table(contest: Contest, entries: Sequence[Entry]) -> ContestTable:
         },
         took=_took(fullest[1].a, fullest[0].ms_a) if fullest is not None else None,
         releases=tuple(
-            filled(entry, contest) for entry in sorted(entries, key=lambda each: _place(each, plan))
+            _row(entry, contest) for entry in sorted(entries, key=lambda each: _place(each, plan))
         ),
     )
 
 
-def filled(entry: Entry, contest: Contest) -> Contender:
-    """The row of an evaluation."""
+def _row(entry: Entry, contest: Contest) -> Contender:
     report = entry.report
     if report is None:
         return entry.contender
@@ -223,16 +222,6 @@ def filled(entry: Entry, contest: Contest) -> Contender:
 
 def _standing(found: Comparison, plan: EvalPlan) -> Standing | None:
     return None if found.metric.name in timed(plan) else standing(found, plan.alpha)
-
-
-def standing(found: Comparison, alpha: float) -> Standing | None:
-    """What a comparison that was made at `alpha` shows."""
-    gap, p = found.difference, found.p_adjusted
-    if gap is None or p is None:
-        return None
-    if p > alpha or gap.low <= 0 <= gap.high:
-        return "open"
-    return "better" if (gap.low > 0) == found.metric.higher_is_better else "worse"
 
 
 def _cell(found: Comparison, plan: EvalPlan, contest: Contest) -> ContestCell:

@@ -184,8 +184,8 @@ def _pages(
     log: RecordLog, where: RecordFilter, texts: dict[str, Score], *, at_most: int
 ) -> Iterator[InferenceRecord]:
     """The records, with their bodies. Before one comes, `texts` gets what people wrote in place of its
-    answer, by its id. An item has one person, by whom it is found when they are forgotten: what another one
-    than the caller's wrote is none."""
+    answer, by its id; not what one user wrote of another's call, as an item is found by one person when they
+    are forgotten."""
     seen = 0
     while seen < at_most:
         page = log.records(where, limit=min(PAGE, at_most - seen), bodies=True)

@@ -65,7 +65,7 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EvalTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The `spec` of a job of kind `eval`; its run has the job's id. `contest` is what it is one of."""
+    """The `spec` of a job of kind `eval`; its run has the job's id. `contest`: the one that it is in."""
 
     plan: EvalPlan
     concurrency: int = CONCURRENCY

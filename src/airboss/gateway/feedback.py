@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from airboss.domain.errors import BodyTooLarge, InvalidRequest
 from airboss.domain.release import Policy
@@ -57,8 +58,8 @@ _bodies: Final = msgspec.json.Decoder(FeedbackBody)
 async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> None:
     """Take one opinion: 202 with its id once it is in the journal. Raises ApiError.
 
-    The same again is a second opinion, with an id of its own. What would have been right is one too, under a
-    name of its own, as what people of the house write, and is kept also where no bodies are, as that is.
+    The same again is a second opinion, with an id of its own. So is a correction beside it, named as that of
+    a person of the house; it is kept also with bodies off, as a comment is.
     """
     serving = worker.view()
     principal = serving.authenticate(http.headers)
@@ -85,8 +86,8 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
     )
     scores = [score]
     if correction is not None:
-        right = {"id": worker.ids.next(at_ms), "name": CORRECTION, "value": CORRECTED, "comment": correction}
-        scores.append(msgspec.structs.replace(score, **right))
+        id = worker.ids.next(at_ms)
+        scores.append(replace(score, id=id, name=CORRECTION, value=CORRECTED, comment=correction))
     worker.journal.score(*(serving.redactor.redact(_encode(each)) for each in scores))
     head = b"content-type: application/json\r\nx-request-id: %s\r\n" % score.id.encode()
     client.respond(202, head, b'{"id":"%s"}' % score.id.encode())
