@@ -82,3 +82,13 @@ def test_a_controller_that_stays_away_is_told(away: Running, monkeypatch: pytest
         api.reach(away.data_dir, None),
     ):
         pass
+
+
+def test_another_machines_console_is_not_waited_for(away: Running) -> None:
+    """One that has joined only says that it cannot be reached: by way of a proxy perhaps it can."""
+    (away.data_dir / "node").write_text("second")
+    with (
+        pytest.raises(api.Unreachable, match="no connection to"),
+        api.reach(away.data_dir, None) as found,
+    ):
+        found.get("/api/v1/status")

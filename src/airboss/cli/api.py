@@ -181,12 +181,14 @@ def _outlived(data_dir: Path) -> UpFile | None:
 
 
 def _serving(data_dir: Path) -> UpFile | None:
-    """As `_up`, once its console answers: one whose controller is just being started again is waited for.
-    Raises Unreachable as `_up`, and for a console that stays away."""
+    """As `_up`, once its console answers: one whose controller is just being started again is waited for, but
+    not that of a machine to which this one has joined. Raises Unreachable as `_up`, and for a console that
+    stays away."""
     from airboss.compose.parts import running  # noqa: PLC0415 - not needed for --url
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
 
     up, began, told = _up(data_dir), time.monotonic(), False
-    while up is not None and not _listens(up.console_url):
+    while up is not None and not DataDir(data_dir).has_joined and not _listens(up.console_url):
         waited_s = time.monotonic() - began
         if waited_s >= AGAIN_UP_S:
             raise Unreachable(
