@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -47,6 +48,7 @@ def shared(
     )
     plans = [
         shares("half", claude(other.url)),
+        shares("theirs", claude(other.url), kind="openai"),
         shares("drops", claude(other.url, drop_unsupported=True)),
         shares("dear", claude(other.url, price=DEAR)),
         shares("vectors", elsewhere),
@@ -84,6 +86,24 @@ def test_a_model_that_cannot_say_a_call_is_passed_over(gateway: Shared, other: F
     assert other.stats().requests == 0
     dropped = gateway.drawn_for(CLAUDE, "drops", **several)
     assert (dropped.headers[MODEL], "n" in dropped.headers["x-airboss-dropped"]) == (CLAUDE, True)
+
+
+@pytest.mark.parametrize(("model", "kept"), [("theirs", False), ("half", True)])
+def test_what_another_said_is_not_sent_to_who_refuses_it(
+    gateway: Shared, provider: FakeProvider, model: str, kept: bool
+) -> None:
+    """Clients send an answer back as it came. OpenAI refuses a request for Claude's thoughts in it, or for
+    Gemini's signature of a call; servers that pass over what they do not know have all of it."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    signed = {"extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
+    turn = {"role": "assistant", "content": None, "reasoning_content": "Hm.", "tool_calls": [call | signed]}
+    turn["thinking_blocks"] = [{"type": "thinking", "thinking": "Hm.", "signature": "c2lnbmVk"}]
+    said = [{"role": "user", "content": "hi"}, turn, {"role": "tool", "tool_call_id": "c", "content": "ok"}]
+    response = gateway.chat(model=model, messages=said, n=2, logprobs=True)  # which Claude cannot say
+    assert (response.status_code, response.headers[MODEL]) == (200, OURS)
+    sent = json.loads(provider.last().body)["messages"]
+    plain_turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert sent == (said if kept else [said[0], plain_turn, said[2]])
 
 
 def test_a_call_of_the_other_dialect_is_asked_after_the_first(

@@ -23,6 +23,8 @@ _OWN = (
     *("responses_items", "responses_custom", "responses_named"),
 )
 """Members of messages, parts, tools and calls that only the translations of other dialects know."""
+_SAID_BY_OTHERS = ("thinking_blocks", "extra_content", "images", REASONING)
+"""Members of an answer that no model of OpenAI's has: thoughts, what signs them or a call, and pictures."""
 NAME_CHARS_MAX = 64
 """Of a tool, at OpenAI and Bedrock; Anthropic takes twice as many."""
 _WANT_THOUGHTS = ("deepseek.com", "moonshot.ai", "moonshot.cn", "kimi.com", "z.ai", "bigmodel.cn")
@@ -107,6 +109,22 @@ def _instructed_first(messages: list[Json]) -> list[Json]:
         content = [part for each in parts for part in each]
     others = [message for message in messages if message.get("role") not in _INSTRUCT]
     return [{"role": "system", "content": content}, *others]
+
+
+def without_others(chat: bytes, target: Target) -> bytes:
+    """A client's own chat without what the model of another dialect has put into its turns, where this one's
+    provider would refuse the request for it."""
+    refuses = target.kind in {"openai", "azure"} or is_at(target, _REFUSE_THOUGHTS)
+    if not refuses or not any(b'"%s"' % name.encode() in chat for name in _SAID_BY_OTHERS):
+        return chat
+    members: Json = dict(_members.decode(chat))
+    try:
+        messages = _listed.decode(members["messages"])
+    except msgspec.DecodeError:
+        return chat  # with half of a character, which goes as it came
+    others = frozenset(_SAID_BY_OTHERS)
+    turns = (_without(each, others) if each.get("role") == "assistant" else each for each in messages)
+    return encode(members | {"messages": list(turns)})
 
 
 def _not_for(target: Target) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.dialects.plain import arranged
+from airboss.dialects.plain import arranged, without_others
 from airboss.dialects.speech import CHATS
 from airboss.domain.errors import ApiError, PolicyRefused, Unsupported
 from airboss.domain.plan import DeploymentPlan, Target
@@ -61,8 +61,10 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
     OpenAI's. `http` is needed where it is relayed; `as_chat` as in `passed_on`. Raises ApiError where the
     target cannot do it."""
     ours = body.prompt_variables is not None or body.release_variant is not None
+    several = branch.whole or branch.others or http is None  # another of them may have said what came before
+    mixed = several and spoken is None and isinstance(body, wire.ChatBody)
     if branch.plain is not None and not ours and spoken is None and isinstance(body, wire.ChatBody):
-        raw = request.body
+        raw = without_others(request.body, branch.target) if mixed else request.body
         if body.metadata is not None:
             raw = wire.without_labels(raw, body, branch.target.kind, branch.release)
         return request, wire.plain_body(raw, body, model=branch.plain), None
@@ -85,7 +87,8 @@ def upstream_request(  # noqa: PLR0917 - all that was decided, in the order it w
         assert http is not None  # it is asked once, and not again of others
         translated = relayed_outgoing(http, body, target)
         return request, translated.body, translated
-    raw = wire.without_labels(request.body, body, target.kind, branch.release)
+    raw = without_others(request.body, target) if mixed else request.body
+    raw = wire.without_labels(raw, body, target.kind, branch.release)
     if isinstance(body, wire.EmbeddingsBody):
         return request, *embeddings_body(raw, body, target)
     return request, *_sent(raw, body, branch, elsewhere, tells=spoken is not None)
