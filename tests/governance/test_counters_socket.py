@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from airboss.governance.counters_wire import (
 from airboss.governance.counting import Answer, Change, Denied, Grant, Want
 from airboss.governance.owner import Owner
 from airboss.store.state_log import StateLog
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 ONE_CALL = Want("key/a/concurrency", "running", 1, 1)
 A_REQUEST = Want("key/a/requests", "minute", 10, 1)
@@ -69,14 +71,6 @@ async def granted(answer: Awaitable[Answer]) -> tuple[Grant, ...]:
     found = await answer
     assert not isinstance(found, Denied), found
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def patient() -> Iterator[None]:
-    """No answer is late because this machine stands still, but where a test says so."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counters_client, "ANSWER_S", 30.0)
-        yield
 
 
 def run(body: Callable[[Path], Awaitable[None]], folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,13 @@ from airboss.governance.counting import Answer, Book, Change, Denied, Grant, Wan
 from airboss.governance.windows import SLOT_S
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 __all__ = ["valkey", "valkey_process"]
 
 ONE_CALL = Want("key/a/concurrency", "running", 1, 1)
 A_REQUEST = Want("key/a/requests", "minute", 10, 1)
 BUDGET = "key/a/usd/2026-11"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def patient() -> Iterator[None]:
-    """No answer is late because this machine stands still, but where a test says so."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counters_client, "ANSWER_S", 30.0)
-        yield
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:

@@ -12,7 +12,6 @@ import pytest
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.journeys.test_review import SEALED, judge
-from tests.journeys.test_watching import _killed
 from tests.support.airboss import Airboss
 from tests.support.files import holding
 from tests.support.wait import until
@@ -51,7 +50,7 @@ def test_what_a_user_wrote_outlives_kills_and_moves_and_is_forgotten_with_them(
             answer = client.post("/feedback", json=body)
         assert answer.status_code == 202, answer.text
         for name in ("gateway-0", "controller", "store"):
-            _killed(airboss, name)
+            airboss.ready_anew(name)
         airboss.settled()
         assert said(airboss, made) == [GIVEN]
 

@@ -12,7 +12,7 @@ import pytest
 
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.journeys.test_watching import JUDGE, _killed
+from tests.journeys.test_watching import JUDGE
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
 from tests.support.wait import until
@@ -46,7 +46,7 @@ def test_a_judgement_outlives_kills_and_moves_and_is_forgotten_with_the_person(
         judge(airboss, made, "right=yes", "--comment", "no, not yet " + WORDS)
         for number, name in enumerate(("controller", "store", "controller", "store")):
             judge(airboss, made, "right=no", "--comment", f"{number} {WORDS}")
-            _killed(airboss, name)
+            airboss.ready_anew(name)
             assert scores(airboss, made) == [("right", False, f"{number} {WORDS}")]
         (leaf,) = [
             each

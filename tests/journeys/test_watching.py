@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,19 +30,6 @@ model = "judge"
 [deployments.judge]
 model = "judge"
 """
-
-
-def _killed(airboss: Airboss, name: str) -> None:
-    """Kill a process at once, and wait until another has taken its place."""
-    pid = until(lambda: airboss.pid(name), timeout_s=60)
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: _ready(airboss, name) not in {pid, None}, timeout_s=60)
-
-
-def _ready(airboss: Airboss, name: str) -> int | None:
-    """The process id of a child that is ready."""
-    processes = json.loads((airboss.data / "run" / "processes.json").read_text())
-    return next((p["pid"] for p in processes if p["name"] == name and p["state"] == "ready"), None)
 
 
 def _judged(airboss: Airboss) -> dict[str, Any]:
@@ -76,7 +62,7 @@ def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) ->
                     answer = client.post("/feedback", json=body)
                     assert answer.status_code == 202
                     given.setdefault(record_id, []).append(answer.json()["id"])
-            _killed(airboss, name)
+            airboss.ready_anew(name)
         airboss.settled()
 
         def all_scored() -> bool:
@@ -149,7 +135,7 @@ notify = ["ops"]
                 receiver.answer(204)
                 until(_told(airboss, receiver, number, content), timeout_s=120, every_s=0.3)
                 if rng.random() < 0.5:
-                    _killed(airboss, "controller")
+                    airboss.ready_anew("controller")
             states = [each["state"] for each in receiver.told]
             assert states == ["firing", "resolved", "firing"]
             assert all("x-airboss-signature" in each["headers"] for each in receiver.got)
@@ -175,7 +161,7 @@ def _until_state(airboss: Airboss, wanted: str, content: str, rng: random.Random
         airboss.chat(content, model="support")
         if not killed and time.monotonic() > kill_at:
             killed = True
-            _killed(airboss, "controller")
+            airboss.ready_anew("controller")
         return _state(airboss) in ({"resolved", "ok"} if wanted == "resolved" else {wanted})
 
     until(there, timeout_s=180, every_s=0.3)

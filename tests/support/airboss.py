@@ -200,6 +200,16 @@ class Airboss:
         os.kill(before, signal.SIGKILL)
         until(lambda: self.pid(name) not in {before, None}, timeout_s=60)
 
+    def ready_anew(self, name: str) -> None:
+        """The same, and wait until it is ready."""
+        self.begun_anew(name)
+
+        def ready() -> bool:
+            processes = json.loads((self.data / "run" / "processes.json").read_text())
+            return any(each["name"] == name and each["state"] == "ready" for each in processes)
+
+        until(ready, timeout_s=60)
+
     def leases_run_out(self) -> None:
         """Whoever was killed at its jobs has been silent for a minute: another takes them at once."""
         earlier = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()

@@ -28,6 +28,7 @@ RELEASES_MAX: Final = 8
 """Each one more makes every interval wider, and its answers are paid for."""
 
 RANK: Final[dict[Standing | None, int]] = {"better": 0, "open": 1, "worse": 2, None: 3}
+"""Which standing comes first in a table."""
 
 
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
