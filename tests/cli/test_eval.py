@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,17 @@ def test_following_outlives_a_restart(quick: None) -> None:
     found = follow(api, "eval-1", as_json=True, label="x")
     assert (found.state, bytes(found.result or b"")) == ("done", b'{"run":"eval-1"}')
     assert api.asked == 5
+
+
+def test_what_was_found_is_asked_for_until_it_is_told(
+    quick: None, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where the controller is started again between an evaluation's end and its report."""
+    away = Unreachable("no connection")
+    api = Answers(job(), away, evaluation())
+    monkeypatch.setattr(follow_job, "reach", lambda *_: nullcontext(api))
+    code, out, said = run("eval", "show", "eval-1", "--wait", "--json", "--data-dir", str(tmp_path))
+    assert (code, json.loads(out)["state"], said) == (0, "done", "")
 
 
 def test_following_ends(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

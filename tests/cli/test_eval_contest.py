@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airboss.cli import eval_contest, follow_job
+from airboss.cli.api import Unreachable
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
 from tests.cli.test_eval import RUN, comparison, evaluation, job
@@ -124,3 +126,38 @@ def test_a_contest_is_left_to_itself(run: Run, api: AdminApi, table: Any) -> Non
     asked = len(api.asked)
     run("eval", "show", "contest-0f", "--wait", "--url", api.url)
     assert len([each for each in api.asked[asked:] if each[1].startswith("/api/v1/jobs/")]) == 3
+
+
+@pytest.mark.parametrize("away_at", [0, 1])
+def test_a_controller_that_is_started_again_is_waited_for(
+    run: Run, api: AdminApi, table: Any, monkeypatch: pytest.MonkeyPatch, away_at: int
+) -> None:
+    """Also while the table is asked for, before the evaluations' ends and after them."""
+    asked = []
+    real = eval_contest.table
+
+    def told(*args: Any) -> Any:
+        asked.append(args)
+        if len(asked) == away_at + 1:
+            raise Unreachable("no connection")
+        return real(*args)
+
+    monkeypatch.setattr(follow_job, "POLL_S", 0.0)
+    monkeypatch.setattr(eval_contest, "table", told)
+    code, out, said = run("eval", "show", "contest-0f", "--wait", "--json", "--url", api.url)
+    assert (code, said, len(asked)) == (0, "", 3)
+    assert json.loads(out) == table
+
+
+def test_ctrl_c_names_the_contest(
+    run: Run, api: AdminApi, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not one evaluation of it, whichever was waited for."""
+
+    def pressed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow_job, "read_job", pressed)
+    code, out, said = run(*RUN, *TWO, "--url", api.url)
+    assert (code, out) == (130, "")
+    assert said == "\nairboss: contest-0f goes on without you; see it with `airboss eval show contest-0f`\n"

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import Api, place, reach
 from airboss.cli.eval_report import difference, number, p_value, release
-from airboss.cli.follow_job import begun, ended, say_id, tell
+from airboss.cli.follow_job import begun, ended, left, outlasting, say_id, tell
 from airboss.cli.output import console, dash, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
 from airboss.store.wording import many
@@ -58,11 +58,14 @@ def contest_shown(
 
 
 def waited(api: Api, contest: str, *, as_json: bool) -> dict[str, Any]:
-    """The table once every evaluation of it has ended."""
-    found = table(api, contest)
-    for each in sorted(found["releases"], key=lambda one: str(one["eval"])):
-        ended(api, each["eval"], as_json=as_json, label=f"{found['dataset']} on {release(each['release'])}")
-    return table(api, contest)
+    """The table once every evaluation of it has ended. A controller that is started again meanwhile is waited
+    for; Ctrl-C as in `left`."""
+    with left(contest, "eval show"):
+        found = outlasting(lambda: table(api, contest))
+        for each in sorted(found["releases"], key=lambda one: str(one["eval"])):
+            label = f"{found['dataset']} on {release(each['release'])}"
+            ended(api, each["eval"], as_json=as_json, label=label)
+        return outlasting(lambda: table(api, contest))
 
 
 def table(api: Api, contest: str) -> dict[str, Any]:

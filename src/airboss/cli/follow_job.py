@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -19,6 +19,8 @@ from airboss.cli.output import print_json, print_nothing
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
 from airboss.store.wording import many
+
+Found = TypeVar("Found")
 
 Rows = list[dict[str, Any]]
 """What an API lists."""
@@ -54,9 +56,10 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
     """The job once it is done; a bar on stderr meanwhile, unless with `as_json`. A controller that is started
     again meanwhile is waited for.
 
-    Raises AirbossError where the job failed or was cancelled. Ctrl-C as in `ended`.
+    Raises AirbossError where the job failed or was cancelled. Ctrl-C as in `left`.
     """
-    job = ended(api, job_id, as_json=as_json, label=label)
+    with left(job_id, "job show"):
+        job = ended(api, job_id, as_json=as_json, label=label)
     if job.state == "failed":
         raise AirbossError(f"{job_id} failed: {job.error}")
     if job.state == "cancelled":
@@ -65,16 +68,37 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 
 
 def ended(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
-    """As `follow`, for a job that may have failed or been cancelled as well. Ctrl-C leaves the job running,
-    says so on stderr, and ends the verb with 130, as a shell would."""
+    """As `follow`, for a job that may have failed or been cancelled as well; Ctrl-C passes through."""
+    with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
+        while True:
+            job = read_job(outlasting(lambda: api.get(place("jobs", job_id))))
+            show(job)
+            if job.ended:
+                return job
+            time.sleep(POLL_S)
+
+
+@contextmanager
+def left(what: str, verb: str) -> Iterator[None]:
+    """Ctrl-C in the block leaves `what` running, says so on stderr with the `verb` that shows it, and ends
+    with 130, as a shell would."""
     try:
-        with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
-            return _ended(api, job_id, show)
+        yield
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"\nairboss: {job_id} goes on without you; see it with `airboss job show {job_id}`\n"
-        )
+        sys.stderr.write(f"\nairboss: {what} goes on without you; see it with `airboss {verb} {what}`\n")
         raise SystemExit(130) from None
+
+
+def outlasting(ask: Callable[[], Found]) -> Found:
+    """What `ask` gives, which is asked again while nobody answers. Raises Unreachable after GONE_S."""
+    began = time.monotonic()
+    while True:
+        try:
+            return ask()
+        except Unreachable:
+            if time.monotonic() - began > GONE_S:
+                raise
+        time.sleep(POLL_S)
 
 
 def listed(
@@ -117,7 +141,7 @@ def ordered(
             raise typer.Exit
         what = f"{order['dataset']} on" if "dataset" in order else "bias of"
         follow(api, job_id, as_json=as_json, label=f"{what} {order['deployment']}")
-        return whole(api, name, job_id)
+        return outlasting(lambda: whole(api, name, job_id))
 
 
 def begun(api: Api, name: str, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +159,7 @@ def shown(
     with reach(data_dir, url) as api:
         if wait and api.running:
             follow(api, job_id, as_json=as_json, label=job_id)
+            return outlasting(lambda: whole(api, name, job_id))
         return whole(api, name, job_id)
 
 
@@ -168,23 +193,6 @@ def read_job(value: Any) -> Job:
     if value["result"] is None:
         raw["result"] = None  # type: ignore[assignment]  # no result is no JSON null
     return Job(**{**value, **raw, **times})
-
-
-def _ended(api: Api, job_id: str, show: Shown) -> Job:
-    silent_since: float | None = None
-    while True:
-        try:
-            job = read_job(api.get(place("jobs", job_id)))
-            silent_since = None
-        except Unreachable:
-            silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > GONE_S:
-                raise
-        else:
-            show(job)
-            if job.ended:
-                return job
-        time.sleep(POLL_S)
 
 
 @contextmanager
