@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from airboss.domain.plan import Retry
+from airboss.gateway.seam import Seam
+from airboss.providers.compatible import Reply
 from airboss.testing import FakeProvider
 from tests.gateway.test_continuation import chunks
 from tests.support.gateway import Gateway, deployment
@@ -66,3 +69,49 @@ def test_who_fails_to_go_on_is_not_billed_for_what_others_say(
     assert (failed["why"], failed["status_code"]) == ("continuation", 503)
     assert (failed["usage"], failed["cost_usd"]) == (None, None)
     assert end["output_tokens"] == begun["usage"]["output_tokens"] + rest["usage"]["output_tokens"]
+
+
+SAID = "Twelve words are said here, so that there is something to count."
+OTHER = "Twelve words are said there, and nobody who has read the one wants the other."
+
+
+@pytest.mark.parametrize("model", ["claude", "gpt-4o"])
+def test_another_answer_is_paid_for(gateway: Gateway, provider: FakeProvider, model: str) -> None:
+    """What does not go on has read its prompt and said its words, though the client gets none of them."""
+    provider.script(f"cut-reset;after=5;text={SAID}", f"ignore-prefill;text={OTHER}")
+    response = gateway.chat("tell me of it", model=model, **STREAM)
+    end = gateway.closed(response.headers["x-request-id"])
+    other = end["attempts"][1]
+    assert (other["why"], other["error_type"]) == ("continuation", "not_continued")
+    assert other["usage"]["input_tokens"] > 0
+    assert other["usage"]["output_tokens"] > 3  # as far as it was read: the first words, which are the same
+
+
+@pytest.mark.parametrize("texts", [["Twelve words", " are said"], ["Twelve words"]], ids=len)
+def test_the_beginning_said_again_is_counted(texts: list[str]) -> None:
+    """The upstream has said it, and asks for its money, whether or not it comes to more."""
+    seam = Seam(Reply(), "Twelve words are said here", tokens=5, prompt_tokens=4, blank="", exact=False)
+    events = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    thinks = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]}
+    assert not seam.joined([b"data: %s\n\n" % json.dumps(each).encode() for each in [thinks, *events]])
+    assert (seam.left_out, seam.thought) == ("".join(texts), "Hm.")
+
+
+@pytest.mark.parametrize("path", ["messages", "responses"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_other_dialects_are_told_of_the_answer_alone(
+    gateway: Gateway, provider: FakeProvider, path: str, stream: bool
+) -> None:
+    """As chat is: one prompt, and no words of an attempt that was lost."""
+    provider.script(f"cut-reset;after=5;text={SAID}", f"no-usage;text={SAID}")
+    asked = {"messages": [{"role": "user", "content": "tell me of it"}], "max_tokens": 90}
+    body = asked if path == "messages" else {"input": "tell me of it"}
+    before = set(gateway.frames()[0])
+    with gateway.client() as client:
+        answer = client.post(f"/v1/{path}", json={"model": "gpt-4o", "stream": stream, **body})
+    assert answer.status_code == 200, answer.text
+    (record,) = set(gateway.frames()[0]) - before
+    first, rest = (each["usage"] for each in gateway.closed(record)["attempts"])
+    output = rest["output_tokens"] + (first["output_tokens"] if stream else 0)
+    told = re.findall(r'"(input|output)_tokens": ?(\d+)', answer.text)[-2:]
+    assert told == [("input", str(first["input_tokens"])), ("output", str(output))]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.chat_said import TOO_LARGE
-from airboss.dialects.speech import Speech
+from airboss.dialects.speech import Counts, Speech
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
 from airboss.domain.record import ANSWERED_BY_FALLBACK, ClosedCall, PolicyFinding, Status
@@ -16,6 +16,7 @@ from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
+from airboss.gateway.seam import NOT_CONTINUED
 from airboss.gateway.splice import DEPTH_MAX, too_deep
 from airboss.providers.compatible import name_in
 from airboss.providers.lenient import without_halves
@@ -150,19 +151,27 @@ def usage_event(answer: StreamedAnswer, closed: ClosedCall) -> bytes:
 
 def counted_usage(closed: ClosedCall) -> dict[str, Any]:
     """What we have counted of an answer whose provider did not say: of its own attempts, not of those that
-    lost a race to it."""
-    gone_on = bool(closed.attempts) and closed.attempts[-1].why == "continuation"
-    used = [
-        each.usage
-        for each in closed.attempts
-        if each.usage is not None and each.why != "cache" and (gone_on or each.error_type is None)
-    ]
+    failed before it, lost a race to it, or went on with another one."""
+    own = [each for each in closed.attempts if each.why != "cache"]
+    if own and own[-1].why == "continuation":
+        begun = max((at for at, each in enumerate(own) if each.why != "continuation"), default=0)
+        own = [each for each in own[begun:] if each.error_type != NOT_CONTINUED]
+    else:
+        own = [each for each in own if each.error_type is None]
+    used = [each.usage for each in own if each.usage is not None]
     if not used:
         prompt, cached = closed.input_tokens or 0, closed.cached_input_tokens or 0
         return usage_json(prompt, closed.output_tokens or 0, cached, closed.reasoning_tokens or 0)
     first, output = used[0], sum(each.output_tokens for each in used)
     reasoning = sum(each.reasoning_tokens for each in used)
     return usage_json(first.input_tokens, output, first.cached_input_tokens, reasoning)
+
+
+def tell_counted(speech: Speech, closed: ClosedCall) -> None:
+    """Tell a speech what its answer used where the upstream told nothing."""
+    if closed.usage_estimated:
+        used = counted_usage(closed)
+        speech.estimate = Counts(input=used["prompt_tokens"], output=used["completion_tokens"])
 
 
 def usage_json(prompt: int, output: int, cached: int, reasoning: int) -> dict[str, Any]:

@@ -180,8 +180,10 @@ class StreamedAnswer(BaseAnswer):
         if self._cut is not None:
             return self._cut[1:]
         said, thought = self.assembly.produced()
-        before = self._chars_before
-        return said[before:], "" if before else thought, self.assembly.output_chars - before
+        if self.seam is None:
+            return said, thought, self.assembly.output_chars
+        before, more = self._chars_before, self.seam.left_out
+        return more + said[before:], self.seam.thought, len(more) + self.assembly.output_chars - before
 
     def fail(self, error: ApiError) -> None:
         """End with an error; an answer that had said why it ends has ended well, whatever breaks after it."""

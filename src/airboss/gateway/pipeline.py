@@ -19,7 +19,7 @@ from airboss.domain.plan import DeploymentPlan
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.account import closing, said_whole, usage_event
+from airboss.gateway.account import closing, said_whole, tell_counted, usage_event
 from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
@@ -38,7 +38,7 @@ from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, is_screened, with_variant
 from airboss.gateway.splice import LONG
-from airboss.gateway.spoken import Client, Spoken, counted, refuse_unsayable
+from airboss.gateway.spoken import Client, Spoken, refuse_unsayable
 from airboss.gateway.spread import after, drawn
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers
@@ -362,7 +362,7 @@ def close_answered(  # noqa: PLR0917 - the call's whole context, in the order it
     status: Status = "ok" if refused is None else "refused"
     closed = close_record(worker, serving, call, opened, dispatched, status=status, error=refused)
     if call.spoken is not None:
-        counted(call.spoken.speech, closed)
+        tell_counted(call.spoken.speech, closed)
     return closed
 
 

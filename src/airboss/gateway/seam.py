@@ -54,6 +54,18 @@ class Seam:
         self._field = "content"
         self.usage: Usage | None = None
         """What the upstream said that this attempt used."""
+        self._left_out = ""
+        self._thought: list[str] = []
+
+    @property
+    def left_out(self) -> str:
+        """What the upstream said and the client does not get: the beginning again, or another answer."""
+        return self._text[: self._again] if self._looks else self._left_out
+
+    @property
+    def thought(self) -> str:
+        """What the upstream thought before it went on."""
+        return "".join(self._thought)
 
     def joined(self, events: list[bytes]) -> list[bytes]:
         """The events as the client should have them. Raises UpstreamFailed for another answer."""
@@ -83,6 +95,8 @@ class Seam:
         choice["index"] = self._index  # one answer has one, whoever goes on with it
         read = reply.choices[0]
         part = read.delta or read.message
+        if part is not None and part.thought:
+            self._thought.append(part.thought)
         if part is None:
             said, self._field = choice, "text"
         else:
@@ -119,11 +133,13 @@ class Seam:
         said = self._text[: self._again] + text
         self._looks = False
         if said.startswith(self._text):
+            self._left_out = self._text
             return said[len(self._text) :]
         same = next(
             (at for at, (a, b) in enumerate(zip(said, self._text, strict=False)) if a != b), len(said)
         )
         if same >= AGAIN_CHARS or (not self._bare and _begins(said, self._text)):
+            self._left_out = said
             raise UpstreamFailed("the upstream did not go on but began another answer", code=NOT_CONTINUED)
         return said
 

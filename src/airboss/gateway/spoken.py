@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from airboss.dialects.chat_said import no_pictures, too_many_calls
-from airboss.dialects.speech import Counts, Speech
-from airboss.domain.record import ClosedCall
+from airboss.dialects.speech import Speech
 from airboss.domain.request import InferenceRequest
 from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.sse import Splitter, event_data
@@ -140,9 +139,3 @@ def refuse_unsayable(spoken: Spoken | None, answer: AnyAnswer) -> None:
     if message is not None and message.images and not spoken.speech.shows:
         answer.committed = False
         raise no_pictures()
-
-
-def counted(speech: Speech, closed: ClosedCall) -> None:
-    """Tell a speech what a call used where the upstream told nothing."""
-    if closed.usage_estimated:
-        speech.estimate = Counts(input=closed.input_tokens or 0, output=closed.output_tokens or 0)
