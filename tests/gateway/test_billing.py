@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target
+from airboss.domain.release import Policy
 from airboss.gateway.billing import _cut, prompt_tokens
 from airboss.providers import o200k
 from airboss.providers.fake_bedrock import frame
@@ -249,6 +250,31 @@ def test_usage_that_says_half_is_made_whole(
     prompt, output, estimated = (o200k.count(each) if each is TEXT else each for each in counts)
     assert end["input_tokens"] == pytest.approx(prompt, abs=6 if counts[0] is TEXT else 0)
     assert (end["output_tokens"], end["reasoning_tokens"], end["usage_estimated"]) == (output, 0, estimated)
+    check_sums(end)
+
+
+@STREAM
+@pytest.mark.parametrize("policy", [None, Policy(pii=(("email", "mask"),), detectors="1")], ids=["", "masks"])
+def test_an_answer_that_says_it_broke_off_costs_what_it_tells(
+    tmp_path: Path, stream: bool, policy: Policy | None
+) -> None:
+    """Its provider tells beside the reason what it wants money for, thoughts that nobody saw among it."""
+    usage = {"prompt_tokens": 40, "completion_tokens": 70, "total_tokens": 110}
+    with said_upstream() as upstream:
+        plan = deployment(upstream.url, price=PRICE)
+        plan = msgspec.structs.replace(plan, stable=msgspec.structs.replace(plan.stable, policy=policy))
+        with Gateway(tmp_path / "data", plan) as gateway:
+            message = {"role": "assistant", "content": TEXT}
+            upstream.stream([message], finish="error")
+            upstream.events[1:] = [json.dumps(json.loads(upstream.events[1]) | {"usage": usage})]
+            if not stream:
+                upstream.events = []
+                choice = {"index": 0, "message": message, "finish_reason": "error"}
+                upstream.body = {"id": "u", "model": "up", "choices": [choice], "usage": usage}
+            answer = gateway.chat(TEXT, stream=stream)
+            end = gateway.closed(answer.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("error", "stream_cut")
+    assert (end["input_tokens"], end["output_tokens"]) == (40, 70)
     check_sums(end)
 
 

@@ -70,6 +70,7 @@ class WholeAnswer(BaseAnswer):
             reply = read_event(content)
         if not reply.answers:
             raise error_in(self.provider, content)
+        self.reply = reply  # what it tells of itself is so, and be it broken off
         check_whole(self.provider, reply)
         self._take_in(content, reply)
 
@@ -265,6 +266,7 @@ class StreamedAnswer(BaseAnswer):
         if self.assembly.over and reply.choices and not self._says_more(reply, payload):
             return False
         if reply.finish_reason:
+            self.assembly.usage = reply.usage or self.assembly.usage  # of one that broke off it is the last
             check_whole(self.provider, reply)
             self._ending = reply.choices
         self.assembly.add(reply)

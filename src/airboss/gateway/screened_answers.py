@@ -264,6 +264,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
         if ((reply.error is not None or reply.choices is None) and reply.says_error) or PROGRESS in event:
             self._event(event)
             return
+        if reply.finish_reason:
+            self.assembly.usage = reply.usage or self.assembly.usage  # as of any stream
         check_whole(self.provider, reply)
         if self._told_end and reply.goes_on and self.assembly.has_ended(reply):
             again = reply.choices == self._told
