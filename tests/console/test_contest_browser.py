@@ -35,3 +35,20 @@ def test_a_contest_looks_right(tmp_path: Path) -> None:
                         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
                         assert wide[0] <= wide[1], size
                     assert page.evaluate(LONG_NAMES) == [], size
+
+
+def test_a_scorer_with_a_long_name_makes_no_page_wider(tmp_path: Path) -> None:
+    """It is broken beside the picture of the differences, and in the table."""
+    with opened(tmp_path) as site:
+        serve(site.loop)
+        scorers = ({"kind": "exact", "name": "faithful" * 22}, "length:words")
+        jobs = asked_for(site.loop, ("even", "sharp"), scorers=scorers, gates=())
+        work(site.loop, 2)
+        with served(site.app()) as at, launched() as browser:
+            for size in (WIDE, NARROW):
+                with visitor(browser, at, size, reduced_motion="reduce") as page:
+                    page.goto(f"{at}/evaluations/{jobs[0].id}")
+                    wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+                    assert wide[0] <= wide[1], size
+                    labels = "boxes => boxes.map(box => box.scrollWidth <= box.clientWidth + 1)"
+                    assert all(page.eval_on_selector_all(".intervals .row-label", labels)), size
