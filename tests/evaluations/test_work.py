@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from airboss.domain.errors import UpstreamFailed, WrongCall
 from airboss.evaluations.contest import Contest
@@ -23,12 +24,13 @@ from airboss.evaluations.orders import EvalResult, EvalTask
 from airboss.evaluations.paid_once import Asking
 from airboss.evaluations.plan import EvalPlan
 from airboss.evaluations.ports import Answer, Call, Target
-from airboss.evaluations.run import load
+from airboss.evaluations.run import CONCURRENCY, load
 from airboss.evaluations.scorers.exact import Exact
 from airboss.evaluations.scorers.spec import read_spec
 from airboss.evaluations.work import evaluate
 from airboss.store.evals import SqlEvalStore
 from airboss.store.job_rows import Job
+from airboss.store.ledger_tables import eval_answers
 from tests.evaluations.support import A, B, FakeCaller, item, now
 from tests.evaluations.test_orders import job
 
@@ -97,6 +99,25 @@ def test_an_evaluation_is_done_and_reported(store: SqlEvalStore) -> None:
     assert load(store, work.id)[1] is not None
     assert seen[-1][:2] == (COUNT, COUNT)
     assert seen[-1][2].startswith("60 asked, 0 from before, 0.06 USD")
+
+
+def test_a_dataset_that_is_deleted_leaves_nothing(store: SqlEvalStore) -> None:
+    """What is in flight then is not kept, nothing more is asked, and the job says why it ended."""
+    work = task(store)
+    name = store.datasets()[0].name
+
+    def answers(call: Call) -> str:
+        if len(caller.calls) == 9:
+            store.drop_dataset(name)
+        return right_for_b(call)
+
+    caller = FakeCaller(answers)
+    with pytest.raises(WrongCall, match="deleted meanwhile"):
+        done(store, work, caller)
+    assert len(caller.calls) <= 9 + CONCURRENCY
+    assert store.results(work.id) == ()
+    with store._read() as connection:
+        assert connection.execute(select(eval_answers.c.key)).all() == []
 
 
 def test_a_job_done_again_asks_nothing(store: SqlEvalStore) -> None:

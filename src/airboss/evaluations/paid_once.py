@@ -57,7 +57,8 @@ class PaidOnce:
 
     A killed process loses the calls that were in flight, and no other. `paid`, `reused` and `cost_usd` (of
     the paid ones with a known price) count since it was made. Those that share an `asking` wait for one
-    answer where they ask the same at once.
+    answer where they ask the same at once. Once `dataset`, by digest, is deleted, whoever calls gets a
+    WrongCall.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class PaidOnce:
         store: EvalStore,
         now: Callable[[], datetime],
         asking: Asking | None = None,
+        dataset: str | None = None,
     ) -> None:
         self._caller = caller
         self._store = store
         self._now = now
         self._asking = asking or Asking()
+        self._dataset = dataset
         self.paid = 0
         self.reused = 0
         self.cost_usd = Decimal(0)
@@ -99,6 +102,7 @@ class PaidOnce:
                 content=content,
                 at=self._now(),
                 user=call.user,
+                dataset=self._dataset,
             )
             return answer
 

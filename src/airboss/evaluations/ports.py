@@ -147,9 +147,17 @@ class EvalStore(Protocol):
         forgotten."""
 
     def put_answer(
-        self, key: str, *, subject: str, content: str, at: datetime, user: str | None = None
+        self,
+        key: str,
+        *,
+        subject: str,
+        content: str,
+        at: datetime,
+        user: str | None = None,
+        dataset: str | None = None,
     ) -> None:
-        """Keep an answer; one that is there stays. Of a `user` who was `forgotten` meanwhile none is kept."""
+        """Keep an answer; one that is there stays. Of a `user` who was `forgotten` meanwhile none is kept.
+        Raises WrongCall, and keeps nothing, for one to a `dataset`, by digest, that was deleted meanwhile."""
 
     def put_run(self, run: RunRow) -> None:
         """Keep a new run."""
@@ -163,8 +171,9 @@ class EvalStore(Protocol):
     def runs(self, *, limit: int) -> tuple[RunRow, ...]:
         """The newest runs, newest first."""
 
-    def put_result(self, result: ResultRow, *, user: str | None = None) -> None:
-        """Keep what came of an item, in place of what came of it before. Of a `user` as in `put_answer`."""
+    def put_result(self, result: ResultRow, *, user: str | None = None, dataset: str | None = None) -> None:
+        """Keep what came of an item, in place of what came of it before. Of a `user` and a `dataset` as in
+        `put_answer`."""
 
     def results(self, run_id: str) -> tuple[ResultRow, ...]:
         """All results of a run so far."""

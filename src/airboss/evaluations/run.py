@@ -76,7 +76,8 @@ class EvalRun:
 
     Raises WrongCall where a scorer cannot be opened. `progress` is called after every item, in the loop's
     thread. Runs that share an `asking` pay once for what they ask at the same time. `side_by_side`: where a
-    scorer compares times, both releases are asked anew, as what was kept of one is another day's.
+    scorer compares times, both releases are asked anew, as what was kept of one is another day's. `dataset`
+    is the digest of the one that the items are of, where it is kept: once it is deleted the run ends.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class EvalRun:
         progress: Callable[[Progress], None] | None = None,
         asking: Asking | None = None,
         side_by_side: bool = True,
+        dataset: str | None = None,
     ) -> None:
         if not items:
             raise WrongCall(f"the {plan.part} part of dataset {plan.dataset_name!r} is empty; nothing to do")
@@ -103,7 +105,8 @@ class EvalRun:
         self._store = store
         self._concurrency = concurrency
         self._progress = progress
-        self._caller = PaidOnce(caller, store, now, asking)
+        self._dataset = dataset
+        self._caller = PaidOnce(caller, store, now, asking, dataset)
         self._apart = run_id if side_by_side and plan.a is not None and timed(plan) else ""
         opened = [
             open_scorer(spec, caller=self._caller, resolve=plan.judges.__getitem__, folder=Path(plan.folder))
@@ -115,8 +118,8 @@ class EvalRun:
         self._done = self._failed = 0
 
     async def run(self) -> EvalReport:
-        """Do what is left, keep the report and return it. Raises SetupError if the store fails; what was
-        kept until then stays."""
+        """Do what is left, keep the report and return it. Raises SetupError if the store fails, WrongCall if
+        the dataset is deleted meanwhile; what was kept until then stays."""
         rows = await asyncio.to_thread(self._store.results, self._id)
         for row in rows:
             self._results[row.item, row.arm, row.repeat] = msgspec.json.decode(row.content, type=ItemResult)
@@ -208,7 +211,7 @@ class EvalRun:
             subject=input_digest(item.input),
             content=msgspec.json.encode(result).decode(),
         )
-        await asyncio.to_thread(self._store.put_result, row, user=item.user)
+        await asyncio.to_thread(self._store.put_result, row, user=item.user, dataset=self._dataset)
         self._results[item.id, arm, repeat] = result
 
     def _state(self) -> Progress:

@@ -62,6 +62,7 @@ async def evaluate(
             progress=lambda state: report(state.done, state.total, note(state)),
             asking=asking,
             side_by_side=task.contest is UNSET,
+            dataset=plan.dataset,
         )
         found = await run.run()
     sides: tuple[tuple[Literal["a", "b"], Target | None, ArmTotals | None], ...]

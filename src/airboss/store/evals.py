@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from airboss.domain.errors import WrongCall
 from airboss.store.eval_rows import (
     AnyPart,
     DatasetRow,
@@ -200,10 +201,18 @@ class SqlEvalStore(LedgerPart):
             return _forgotten(connection, subject, user)
 
     def put_answer(
-        self, key: str, *, subject: str, content: str, at: datetime, user: str | None = None
+        self,
+        key: str,
+        *,
+        subject: str,
+        content: str,
+        at: datetime,
+        user: str | None = None,
+        dataset: str | None = None,
     ) -> None:
         """As `EvalStore.put_answer`."""
         with self._write() as connection:
+            _check_there(connection, dataset)
             if user is not None and _forgotten(connection, subject, user):
                 return
             known = connection.execute(select(eval_answers.c.key).where(eval_answers.c.key == key)).scalar()
@@ -237,9 +246,10 @@ class SqlEvalStore(LedgerPart):
             )
             return tuple(_read(row, RunRow) for row in rows)
 
-    def put_result(self, result: ResultRow, *, user: str | None = None) -> None:
+    def put_result(self, result: ResultRow, *, user: str | None = None, dataset: str | None = None) -> None:
         """As `EvalStore.put_result`."""
         with self._write() as connection:
+            _check_there(connection, dataset)
             if user is not None and _forgotten(connection, result.subject, user):
                 return
             same = (
@@ -286,6 +296,15 @@ class SqlEvalStore(LedgerPart):
             for table in (eval_answers, eval_results):
                 connection.execute(delete(table).where(table.c.subject.in_(theirs)))
             return connection.execute(delete(dataset_items).where(dataset_items.c.user == user)).rowcount
+
+
+def _check_there(connection: Connection, dataset: str | None) -> None:
+    """Raises WrongCall for a dataset that was deleted: what is kept of it would outlive it."""
+    if dataset is None:
+        return
+    there = select(datasets.c.digest).where(datasets.c.digest == dataset).limit(1)
+    if connection.execute(there).first() is None:
+        raise WrongCall(f"dataset {dataset[:12]} was deleted meanwhile; nothing more is asked of it")
 
 
 def _forgotten(connection: Connection, subject: str, user: str) -> bool:

@@ -73,6 +73,7 @@ class Metered:
         evals: EvalStore,
         tunes: TuneStore,
         job: str,
+        dataset: str,
         limit: int,
         now: Callable[[], datetime],
         on_call: Callable[[], None] = lambda: None,
@@ -84,7 +85,7 @@ class Metered:
         self._on_call = on_call
         self._begun: dict[str, int] = dict(tunes.tune_calls(job))
         self._counted: set[str] = set()
-        self._cache = PaidOnce(_Paying(self), evals, now)
+        self._cache = PaidOnce(_Paying(self), evals, now, dataset=dataset)
         self.limit = limit
         self.ceiling = limit
         self.begun = sum(self._begun.values())

@@ -89,6 +89,7 @@ class FineTuning:
             evals=self._evals,
             tunes=self._tunes,
             job=self._job.id,
+            dataset=task.dataset,
             limit=BUDGET_MAX,
             now=self._now,
             on_call=lambda: self._report(min(metered.begun, total), total, "judges on the holdout"),

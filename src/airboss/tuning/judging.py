@@ -54,7 +54,16 @@ async def judge_once(
     )
     if evals.run(job.id) is None:
         begin(evals, plan, run_id=job.id, at=now())
-    run = EvalRun(job.id, plan, items, caller=caller, store=evals, now=now, concurrency=task.concurrency)
+    run = EvalRun(
+        job.id,
+        plan,
+        items,
+        caller=caller,
+        store=evals,
+        now=now,
+        concurrency=task.concurrency,
+        dataset=task.dataset,
+    )
     return judgement(
         await run.run(),
         alpha=task.alpha,

@@ -62,6 +62,7 @@ class Tuning:
             evals=evals,
             tunes=tunes,
             job=job.id,
+            dataset=self._task.dataset,
             limit=self._task.budget,
             now=now,
             on_call=self._tell,
