@@ -141,6 +141,14 @@ def test_times_are_compared_of_answers_of_one_run(store: SqlEvalStore) -> None:
     assert asked.total() <= 2 * len(ITEMS) + CONCURRENCY, "more was asked again than what was in flight"
 
 
+def test_answers_that_were_timed_are_kept_for_others(store: SqlEvalStore) -> None:
+    """Who does not compare times is not asked to pay for them once more."""
+    evaluated(store, FakeCaller(better_b), plan(scorers=(Latency(),)), run_id="timed")
+    caller = FakeCaller(better_b)
+    evaluated(store, caller, plan())
+    assert caller.calls == []
+
+
 class Killed(Exception):
     """The run ends here."""
 

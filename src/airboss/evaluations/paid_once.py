@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -95,16 +96,16 @@ class PaidOnce:
             self.paid += 1
             self.cost_usd += answer.cost_usd or Decimal(0)
             content = msgspec.json.encode(answer).decode()
-            await asyncio.to_thread(
-                self._store.put_answer,
-                key,
-                subject=call.subject,
-                content=content,
-                at=self._now(),
-                user=call.user,
-                dataset=self._dataset,
-            )
+            put = partial(self._store.put_answer, subject=call.subject, content=content, at=self._now())
+            for each in keys(call):
+                await asyncio.to_thread(put, each, user=call.user, dataset=self._dataset)
             return answer
+
+
+def keys(call: Call) -> tuple[str, ...]:
+    """Under which an answer is kept: one that was asked for `apart` answers who does not mind, too."""
+    key = answer_key(call)
+    return (key, answer_key(msgspec.structs.replace(call, apart=""))) if call.apart else (key,)
 
 
 def answer_key(call: Call) -> str:
