@@ -134,8 +134,10 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
                 answered.append(answer.headers["x-request-id"])
             return answer.status_code == 503 and "no inode is left on its disk" in answer.text
 
-        until(refused)
-        os.kill(mover, signal.SIGCONT)
+        try:
+            until(refused)
+        finally:
+            os.kill(mover, signal.SIGCONT)
         for each in made:
             each.unlink()
         answered.append(
