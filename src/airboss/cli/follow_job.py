@@ -75,7 +75,7 @@ def ended(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
             show(job)
             if job.ended:
                 return job
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # who has only HTTP to ask by is told of no end
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def outlasting(ask: Callable[[], Found]) -> Found:
         except Unreachable:
             if time.monotonic() - began > GONE_S:
                 raise
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # a controller that is started again wakes nobody
 
 
 def listed(
