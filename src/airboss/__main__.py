@@ -1,6 +1,6 @@
 """`python -m airboss`, the same as `airboss`."""
 
-from airboss.cli.main import main
+from airboss.cli.main import process
 
 if __name__ == "__main__":
-    main()
+    process()

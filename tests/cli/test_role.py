@@ -95,15 +95,18 @@ def test_a_gateway_is_known_without_what_opens_a_ledger() -> None:
 
 
 TELLING = """
-import atexit, json, sys
+import json, os, sys
 from pathlib import Path
 
-def tell():
+end = os._exit
+
+def tell(code):
     role = next((each for each in ("gateway", "controller", "store") if each in sys.orig_argv), "up")
     loaded = sorted({name.partition(".")[0] for name in sys.modules})
     Path(__file__).with_name(role + ".json").write_text(json.dumps(loaded))
+    end(code)
 
-atexit.register(tell)
+os._exit = tell
 """
 VERBS_ONLY = {"typer", "pydantic", "rich"}
 SELDOM = {"alembic", "phonenumbers", "stdnum", "jinja2", "httpx2", "prometheus_client", "google", "numpy"}

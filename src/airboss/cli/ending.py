@@ -1,11 +1,13 @@
-"""How the command ends when something is wrong."""
+"""How a process of ours ends."""
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from airboss.cli.output import print_error
 from airboss.domain.errors import AirbossError, SetupError
@@ -34,3 +36,21 @@ def told(*, as_json: bool) -> Iterator[None]:
         )
         print_error(lacks, as_json=as_json)
         sys.exit(lacks.exit_code)
+
+
+def leave(main: Callable[[], None]) -> NoReturn:
+    """Run it, write out what it printed, and end the process at once with its exit code.
+
+    Python would first take itself apart, while threads that wait for a database go on: what they do then
+    looks like a defect, or is one."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    with suppress(OSError, ValueError):  # what cannot be written, Python tells as it always does
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(code, int):
+            os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]  # as it was given

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
-from airboss.cli.ending import told
+from airboss.cli.ending import leave, told
 from airboss.cli.output import print_error
 from airboss.cli.wording import Verbs
 from airboss.domain.errors import WrongCall
@@ -82,5 +82,10 @@ def command(verb: str = "") -> typer.Typer:
     return made
 
 
+def process() -> NoReturn:
+    """`main` as all that this process does."""
+    leave(main)
+
+
 if __name__ == "__main__":
-    main()
+    process()

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from airboss.cli.ending import told
+from airboss.cli.ending import leave, told
 
 ROLES = ("gateway", "controller", "store", "counters", "replica", "ray")
 
@@ -65,4 +65,4 @@ def run(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    leave(main)
