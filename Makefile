@@ -22,7 +22,7 @@ up:  ## Install what is missing, then start Airboss
 test:  ## Run the gates (lint) and every test
 	@$(MAKE) -j 3 gates-passed other-engines other-clients
 	@if [ -n "$(ARGS)" ]; then exec $(BIN)/pytest $(ARGS); fi; \
-	exec $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cache-clear || exec scripts/again $(BIN)/pytest $$?
 
 test-clients:  ## Try other people's clients, each in an environment of its own
 	@scripts/setup dev
