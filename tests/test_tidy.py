@@ -63,6 +63,7 @@ TOUCHES: Mapping[str, str] = {
     "demo/story.py": "subprocess",
     "demo/traffic.py": "httpx2",
     "cli/checks.py": "os shutil tempfile",
+    "cli/ending.py": "os",
     "cli/doctor.py": "os",
     "cli/rollout.py": "os",
     "compose/background.py": "os",
