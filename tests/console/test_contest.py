@@ -97,6 +97,24 @@ def test_the_table_is_told_by_the_contest_and_by_each_of_it(site: LoopSite) -> N
     assert "contest" not in program.get(f"/api/v1/evals/{alone['id']}").json()["summary"]
 
 
+def test_where_one_evaluation_is_wanted_a_contest_leads_to_its_own(site: LoopSite) -> None:
+    """Its id was printed, and is no evaluation's and no job's: the first of these is named, and where all
+    are."""
+    first = site.program().post("/api/v1/evals", json=ORDER).json()
+    contest = first["spec"]["contest"]["id"]
+    program = site.program()
+    for answer in (
+        program.get(f"/api/v1/evals/{contest}"),
+        program.get(f"/api/v1/evals/{contest}/items"),
+        program.get(f"/api/v1/jobs/{contest}"),
+        program.post(f"/api/v1/jobs/{contest}/cancel", json={}),
+    ):
+        said = refused(answer, 404)
+        assert repr(first["id"]) in said
+        assert f"airboss eval show {contest}" in said
+    assert first["id"] in site.person().get(f"/evaluations/{contest}").text
+
+
 def test_a_table_has_a_place_on_the_page_of_each(site: LoopSite) -> None:
     """All releases with their standing, this one marked, the others one link away; what is under way says how
     far it is. One evaluation alone says nothing of it."""

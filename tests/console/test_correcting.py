@@ -78,6 +78,15 @@ def test_it_is_kept_with_the_judgement_and_replaced_by_the_next(site: Governed) 
     assert right(site) is None
 
 
+def test_blanks_are_no_words(site: Governed) -> None:
+    """They are as an empty one, which takes back what stands: no item is to expect them."""
+    say(site, name="right", value=False, correction=" \n")
+    assert [each[0] for each in stand(site)] == ["right"]
+    say(site, name="right", value=False, correction=RIGHT)
+    say(site, name="right", value=False, correction=" \t")
+    assert right(site) is None
+
+
 def test_it_is_taken_back_like_any_judgement(site: Governed) -> None:
     """Under its name; nobody judges under that, nor reviews."""
     say(site, name="right", value=False, correction=RIGHT)

@@ -106,7 +106,7 @@ def test_an_alpha_that_cannot_be_shared(alpha: float, said: str) -> None:
 @pytest.mark.parametrize(
     ("named", "a", "said"),
     [
-        ("b", A, "1 releases; name 2 to 8"),
+        ("b", A, "1 release; name 2 to 8"),
         ("bcdefghij", A, "9 releases; name 2 to 8"),
         ("bc", None, "there is none; name one"),
         ("bcb", A, "'b' is named twice"),

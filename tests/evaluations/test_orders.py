@@ -132,7 +132,7 @@ def test_an_order_that_means_nothing_queues_nothing(desk: Desk, given: dict[str,
     ("given", "message"),
     [
         ({"releases": ()}, "0 releases; name 2 to 8"),
-        ({"releases": ("candidate",)}, "1 releases; name 2 to 8"),
+        ({"releases": ("candidate",)}, "1 release; name 2 to 8"),
         ({"releases": ("spare",) * 9}, "9 releases; name 2 to 8"),
         ({"releases": ("spare",) * 999}, "999 releases; name 2 to 8"),
         ({"releases": ("spare", "spare")}, "'spare' is named twice"),

@@ -1,10 +1,10 @@
-"""How many of a thing there are, in words."""
+"""How many of a thing there are, and how sure a number is, in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from airboss.store.wording import many
+from airboss.store.wording import level, many
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,12 @@ from airboss.store.wording import many
 def test_one_is_one(count: int, what: str, said: str) -> None:
     """And of several words the first is counted."""
     assert many(count, what) == said
+
+
+@pytest.mark.parametrize(
+    ("alpha", "said"),
+    [(0.05, "95"), (0.05 / 3, "98.33"), (0.025, "97.5"), (1e-6, "99.9999"), (1.25e-6, "99.99988")],
+)
+def test_nothing_is_wholly_sure(alpha: float, said: str) -> None:
+    """However small the chance to err is, and without digits that say nothing."""
+    assert level(alpha) == said

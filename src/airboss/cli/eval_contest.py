@@ -13,7 +13,7 @@ from airboss.cli.eval_report import difference, number, p_value, release
 from airboss.cli.follow_job import begun, ended, left, outlasting, say_id, tell
 from airboss.cli.output import console, dash, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
-from airboss.store.wording import many
+from airboss.store.wording import level, many
 
 PREFIX: Final = "contest-"
 """What the ids of contests begin with."""
@@ -83,9 +83,9 @@ def show_contest(found: dict[str, Any]) -> None:
         f"[bold]{found['id']}[/], {escape(found['dataset'])} {found['part']}: "
         f"{many(len(found['releases']), 'release')} against {escape(release(found['baseline']))}"
     )
-    level = f"{100 * found['confidence']:.4g}%"
+    sure = f"{level(1 - found['confidence'])}%"
     gated = any(each["conclusion"] for each in found["releases"])
-    numbers = ("n", "mean", f"B - A ({level})", "p")
+    numbers = ("n", "mean", f"B - A ({sure})", "p")
     made = table_of(
         "release", "scorer", *numbers, "verdict", "USD each", "ms each", *(["gates"] if gated else [])
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from airboss.cli.output import console, local_time, table_of, usd
-from airboss.store.wording import many
+from airboss.store.wording import level, many
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
 
@@ -83,9 +83,9 @@ def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = (
     from rich.markup import escape  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    level = f"{100 * (1 - alpha):g}%"
+    sure = f"{level(alpha)}%"
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("scorer", "n", "A", "B", f"B - A ({level})", "p", "verdict"):
+    for name in ("scorer", "n", "A", "B", f"B - A ({sure})", "p", "verdict"):
         table.add_column(name, justify="left" if name in ("scorer", "verdict") else "right", no_wrap=True)
     for each in report["comparisons"]:
         apart = each["metric"]["name"] in not_judged

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import release
 from airboss.cli.output import clipped, console, local_time, table_of, usd
-from airboss.store.wording import many
+from airboss.store.wording import level, many
 
 if TYPE_CHECKING:
     from airboss.console.forest import Forest, ForestRow
@@ -88,11 +88,11 @@ def plots(report: dict[str, Any], alpha: float) -> None:
     from airboss.evaluations.bias_measures import MEASURES, Finding  # noqa: PLC0415 - as above
 
     found = msgspec.convert(report["findings"], list[Finding])
-    level = f"{100 * (1 - 2 * alpha):g}%"
+    sure = f"{level(2 * alpha)}%"
     for measure in MEASURES:
         picture = forest(found, measure)
         if picture is not None:
-            sys.stdout.write(f"{TITLES[measure]}, the other group minus the reference ({level})\n")
+            sys.stdout.write(f"{TITLES[measure]}, the other group minus the reference ({sure})\n")
             sys.stdout.write("\n".join(lines(picture)) + "\n\n")
 
 

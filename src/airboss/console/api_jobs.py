@@ -11,6 +11,7 @@ from airboss.console.desk import Desk
 from airboss.console.query import Limit
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
+from airboss.evaluations.contest import PREFIX, eval_id
 from airboss.governance.audit_ledger import JOB_DIGEST, text_digest
 from airboss.store.job_rows import Job
 
@@ -79,8 +80,13 @@ def of_kind(desk: Desk, call: Call, kind: str, noun: str) -> Job:
 
 
 def _missing(call: Call, verb: str, noun: str) -> NotFound:
+    wanted = call.path["id"][:80]
     known = f"`airboss {verb} list`, or GET /api/v1/{verb}s, shows all"
-    return NotFound(f"no {noun} {call.path['id'][:80]!r}; {known}", param="id")
+    if wanted.startswith(PREFIX):
+        first = eval_id(wanted, 1)
+        known = f"a contest is several evaluations: name one of them, such as {first!r}, or see all with "
+        known += f"`airboss eval show {wanted}`, or GET /api/v1/evals/{wanted}/contest"
+    return NotFound(f"no {noun} {wanted!r}; {known}", param="id")
 
 
 ROUTES: tuple[Route, ...] = (

@@ -26,6 +26,7 @@ from airboss.store.opinions import (
     check_name,
     check_text,
     check_value,
+    said_right,
     whose,
 )
 
@@ -155,9 +156,10 @@ def judgements(
     if given.value is not None or given.name in before:
         source: ScoreSource = "sample" if given.sampled else "review"
         made.append(score(given.name, given.value, given.comment, source))
-    if given.correction and not wordless:
-        made.append(score(CORRECTION, CORRECTED, given.correction, "review"))
-    elif given.correction == "" and CORRECTION in before:
+    right = said_right(given.correction)
+    if right is not None and not wordless:
+        made.append(score(CORRECTION, CORRECTED, right, "review"))
+    elif given.correction is not None and right is None and CORRECTION in before:
         made.append(score(CORRECTION, None, None, "review"))
     return made
 

@@ -114,7 +114,7 @@ def deleting(kept: KeptDataset) -> Doing:
         label="Delete",
         confirm=f"Delete {kept.name}",
         happens=f"Every version of {kept.name} goes, with the answers to its items. Reports of evaluations "
-        "on it stay, and so does who read its holdout.",
+        "on it stay, and so does who read its holdout. What is under way on it fails and keeps no more.",
         undo="Nothing does: make it anew, of the same file or calls.",
         hidden=(),
         danger=True,

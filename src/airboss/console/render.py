@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from airboss.console import text
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.query import RANGES, filled, iso, zone
-from airboss.store.wording import many
+from airboss.store.wording import level, many
 
 if TYPE_CHECKING:
     import jinja2
@@ -122,6 +122,7 @@ def environment() -> jinja2.Environment:
         visible=text.visible,
         begun=text.begun,
         many=many,
+        level=level,
         prose=text.prose,
         tick=text.tick,
         plain=text.plain,

@@ -19,6 +19,7 @@ from airboss.evaluations.intervals import ALPHA_MIN, Interval, odd_alpha
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, timed
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import JobState
+from airboss.store.wording import many
 
 PREFIX: Final = "contest-"
 """What ids of contests begin with."""
@@ -76,7 +77,8 @@ def check_sides(a: Target | None, sides: Sequence[Target], named: Sequence[str])
     how each was asked for."""
     if not RELEASES_MIN <= len(named) <= RELEASES_MAX:
         raise WrongCall(
-            f"{len(named)} releases; name {RELEASES_MIN} to {RELEASES_MAX} to hold against one baseline"
+            f"{many(len(named), 'release')}; name {RELEASES_MIN} to {RELEASES_MAX} to hold against one "
+            "baseline, or a single one as `release`"
         )
     if a is None:
         raise WrongCall("several releases are held against a baseline, and there is none; name one")

@@ -29,6 +29,7 @@ from airboss.store.opinions import (
     check_name,
     check_text,
     check_value,
+    said_right,
 )
 from airboss.store.usage import LABEL_CHARS_MAX
 
@@ -66,7 +67,7 @@ async def feedback(worker: Worker, client: Connection, http: HttpRequest) -> Non
     now = worker.clock.now()
     given = read_feedback(http.body, now)
     policies = serving.policies(principal)
-    value, comment, correction = given.value, given.comment or None, given.correction or None
+    value, comment, correction = given.value, given.comment or None, said_right(given.correction)
     if policies:
         value = await _said(worker, value, policies) if isinstance(value, str) else value
         comment = await _said(worker, comment, policies) if comment is not None else None
@@ -121,7 +122,7 @@ def read_feedback(body: bytes, now: datetime) -> FeedbackBody:
     check_text("comment", given.comment, COMMENT_CHARS_MAX)
     check_text("user", given.user, LABEL_CHARS_MAX)
     check_text("correction", given.correction, CORRECTION_CHARS_MAX)
-    if given.name == CORRECTION and given.correction:
+    if given.name == CORRECTION and said_right(given.correction) is not None:
         raise InvalidRequest(
             f"{CORRECTION!r} is where what would have been right is kept: give another name beside it, such "
             "as 'edited'",

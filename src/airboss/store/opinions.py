@@ -169,5 +169,10 @@ def check_text(name: str, text: str | None, most: int) -> None:
         raise InvalidRequest(f"{name!r} has {len(text)} characters; at most {most} are taken", param=name)
 
 
+def said_right(text: str | None) -> str | None:
+    """What somebody sent as what would have been right; None where that says nothing, as blanks do not."""
+    return text if text is not None and text.strip() else None
+
+
 def _place(score: Score) -> tuple[str, str, str]:
     return score.subject_id, score.name, score.by

@@ -1,7 +1,8 @@
-"""How many of a thing there are, in words: for errors, pages and what verbs print."""
+"""How many of a thing there are, and how sure a number is: for errors, pages and what verbs print."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,3 +14,10 @@ def many(count: int, what: str) -> str:
     """So many of it: `1 record`, `2 records`. `what` is the word for one; of several words the first one."""
     first, *rest = what.split(" ", 1)
     return " ".join([f"{count:,}", first if count == 1 else PLURALS.get(first, f"{first}s"), *rest])
+
+
+def level(alpha: float) -> str:
+    """The confidence of an interval that errs with a chance of alpha, in percent: `95`, `98.33`. It has two
+    digits of what is left to 100 at least, so that none reads as 100; 0 < alpha < 1."""
+    decimals = max(2, 1 - math.floor(math.log10(100 * alpha)))
+    return f"{100 * (1 - alpha):.{decimals}f}".rstrip("0").rstrip(".")
