@@ -253,6 +253,13 @@ def test_what_is_not_done_comes_last() -> None:
     assert (nothing.took, nothing.means, nothing.scorers) == (None, {}, ("exact", "length"))
 
 
+def test_the_baselines_means_stand_in_the_scorers_order() -> None:
+    """As the releases' do, whichever scorer has marked the fewest items."""
+    fewer = comparison(LENGTH, 0.1, p=0.3, pairs=50)
+    found = table(CONTEST, [entry(1, comparison(EXACT, 0.1, p=0.3), fewer)])
+    assert list(found.means) == [each.scorer for each in found.releases[0].cells] == ["exact", "length"]
+
+
 def test_nobody_is_judged_by_time() -> None:
     """Those that answer at a time when all are slow would be called worse: numbers are told and no standing,
     and among them the fastest comes first."""

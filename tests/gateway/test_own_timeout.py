@@ -81,6 +81,18 @@ def test_a_call_ends_when_its_own_time_is_over(gateway: Gateway, provider: FakeP
     assert ask(gateway, "60", route).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("left_s", "status"), [(1 / 3, 504), (1e-05, 504), (1_000_000 / 3, 200), (1e22, 200)]
+)
+def test_it_is_taken_as_a_program_prints_what_it_has_left(
+    gateway: Gateway, provider: FakeProvider, left_s: float, status: int
+) -> None:
+    """With all digits of a float, or with an exponent."""
+    if status == 504:
+        provider.script("silence")
+    assert ask(gateway, str(left_s)).status_code == status
+
+
 def test_a_stream_ends_with_an_error_in_it(gateway: Gateway) -> None:
     """Though it never falls silent."""
     answer = ask(gateway, "1", "stream", 'fake:{"words": 2000, "tokens_per_s": 20}')
@@ -125,7 +137,8 @@ def test_a_longer_one_than_the_deployments_is_the_deployments(provider: FakeProv
 
 
 @pytest.mark.parametrize(
-    "header", ["0", "0.0", "-1", "5s", "five", "nan", "inf", "1e3", "", "1,5", "1.", "9" * 40, "é"]
+    "header",
+    ["0", "0.0", "0e5", "-1", "5s", "five", "nan", "inf", "e3", "1e", "", "1,5", "1.", "9" * 40, "é"],
 )
 def test_what_is_no_number_of_seconds_is_refused(
     gateway: Gateway, provider: FakeProvider, header: str

@@ -64,6 +64,13 @@ def test_a_spread_is_reached_at_each_of_its_models() -> None:
     assert said_of(bare.stable) == ("sonnet (75 %), gpt-4o (25 %)", "claude, azure")
 
 
+def test_models_that_are_called_alike_are_told_apart() -> None:
+    """As OpenAI's and Azure's of one name: who has which part of the calls is told."""
+    _, plan = built(SAID.replace('model = "sonnet"', 'model = "gpt-4o"'))
+    bare = next(each for each in plan.deployments if each.name == "chat")
+    assert said_of(bare.stable) == ("claude/gpt-4o (75 %), azure/gpt-4o (25 %)", "claude, azure")
+
+
 def test_a_plan_goes_on_with_shares_that_are_not_said_any_more() -> None:
     """What a deployment serves stands in the ledger; its models are found by what they are."""
     catalog, before = built(SAID)

@@ -198,16 +198,22 @@ def table(contest: Contest, entries: Sequence[Entry]) -> ContestTable:
         ),
         not_judged=timed(plan),
         baseline=plan.a,
-        means={
-            each.metric.name: each.mean_a.estimate
-            for each in sorted(found, key=lambda one: one.pairs)
-            if each.mean_a is not None
-        },
+        means=_means(plan, found),
         took=_took(fullest[1].a, fullest[0].ms_a) if fullest is not None else None,
         releases=tuple(
             _row(entry, contest) for entry in sorted(entries, key=lambda each: _place(each, plan))
         ),
     )
+
+
+def _means(plan: EvalPlan, found: Sequence[Comparison]) -> dict[str, float]:
+    """The baseline's mean by each scorer, in their order; of several the one of the most answers."""
+    fullest = {
+        each.metric.name: each.mean_a.estimate
+        for each in sorted(found, key=lambda one: one.pairs)
+        if each.mean_a is not None
+    }
+    return {spec.name: fullest[spec.name] for spec in plan.scorers if spec.name in fullest}
 
 
 def _row(entry: Entry, contest: Contest) -> Contender:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 HEADER: Final = b"x-airboss-timeout-s"
 """Seconds for the call, from its last byte to the end of its answer."""
-_SECONDS: Final = re.compile(rb"\d{1,9}(\.\d{1,9})?")
+_SECONDS: Final = re.compile(rb"\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?")
+"""A number as programs print what is left of their own time, 17 digits of it: 0.3333333333333333, 1e-05."""
 _LEAST_S: Final = 0.001
 """What is left where nothing is: no deadline is zero or below."""
 

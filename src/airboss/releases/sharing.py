@@ -23,9 +23,13 @@ def beside(of: Release | Target) -> int:
 
 def said_of(release: Release) -> tuple[str, str]:
     """What to call a release's model, and its provider: of several that share its calls all, the models with
-    their parts of the calls."""
+    their parts of the calls, and those that are called alike as `PROVIDER/MODEL`."""
     if not release.shares:
         return release.model.model, release.model.provider
     models = [release.model, *release.fallbacks[: beside(release)]]
-    told = [f"{each.model} ({100 * part:.3g} %)" for each, part in zip(models, release.shares, strict=True)]
-    return ", ".join(told), ", ".join(dict.fromkeys(each.provider for each in models))
+    called = [each.model for each in models]
+    told = [
+        f"{each.provider}/{each.model}" if called.count(each.model) > 1 else each.model for each in models
+    ]
+    parts = [f"{name} ({100 * part:.3g} %)" for name, part in zip(told, release.shares, strict=True)]
+    return ", ".join(parts), ", ".join(dict.fromkeys(each.provider for each in models))
