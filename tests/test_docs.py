@@ -15,7 +15,7 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from airboss.cli.main import command as cli
+from airboss.cli.verbs import command as cli
 from airboss.config import Config, parse_config
 from airboss.config.inline import inlined
 from airboss.domain.errors import ApiError

@@ -19,8 +19,8 @@ from typer.main import get_command
 
 import airboss
 from airboss.cli.api import read_admin_key
-from airboss.cli.main import VERBS, command
 from airboss.cli.stopped import match
+from airboss.cli.verbs import VERBS, command
 from airboss.domain.errors import WrongCall
 from airboss.store.datadir import DataDir
 from airboss.store.ledger import SqlLedger
@@ -62,9 +62,10 @@ def test_version_is_quick_and_light() -> None:
     """`airboss version` prints the version, and loads neither ledger, store, console nor engine for it, nor
     any other verb."""
     code = (
-        "import sys\nfrom airboss.cli.main import VERBS, main\n"
+        "import sys\nfrom airboss.cli.main import main\n"
         "try: main(['version'])\nexcept SystemExit as e: print(e.code)\n"
         "heavy = {'sqlalchemy', 'duckdb', 'starlette', 'xllamacpp', 'httpx2', 'asyncio', 'ssl', 'rich'}\n"
+        "from airboss.cli.verbs import VERBS\n"
         "verbs = {f'airboss.cli.{name}' for names in VERBS.values() for name in names}\n"
         "print(*sorted((heavy | verbs) & set(sys.modules)))"
     )
@@ -77,7 +78,10 @@ def test_version_is_quick_and_light() -> None:
 
 def test_what_is_loaded_is_not_looked_through_for_garbage() -> None:
     """Not again and again while verbs are being loaded (55 times by default), nor once more at the end."""
-    code = "import gc\ngc.set_debug(gc.DEBUG_STATS)\nfrom airboss.cli import main\nmain.leave(main.command)"
+    code = (
+        "import gc\ngc.set_debug(gc.DEBUG_STATS)\nfrom airboss.cli import ending, verbs\n"
+        "ending.leave(verbs.command)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airboss.cli.main import VERBS
+from airboss.cli.verbs import VERBS
 from airboss.cli.wording import ELSEWHERE
 from tests.support.airboss import run_airboss
 

@@ -20,7 +20,7 @@ import yaml
 from typer.core import TyperGroup
 
 from airboss import __version__
-from airboss.cli.main import command
+from airboss.cli.verbs import command
 from airboss.compose.joining import check_joins
 from airboss.compose.parts import ADMIN_KEY_CHARS_MIN
 from airboss.config import Config, parse_config, warnings_of

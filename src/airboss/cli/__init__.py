@@ -1,4 +1,4 @@
-"""One file per verb; `main` gathers them."""
+"""One file per verb; `verbs` gathers them."""
 
 from __future__ import annotations
 

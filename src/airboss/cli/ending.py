@@ -7,13 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from airboss.cli.output import print_error
 from airboss.domain.errors import AirbossError, SetupError
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Of a write: there is no room, or the disk has failed us."""
+INTERRUPTED: Final = 130
+"""What a process exits with that Ctrl-C has ended, as shells say it."""
 
 
 @contextmanager
@@ -22,20 +24,24 @@ def told(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except AirbossError as error:
-        print_error(error, as_json=as_json)
-        sys.exit(error.exit_code)
+        _tell(error, as_json=as_json)
     except OSError as error:
         if error.errno not in DISK:
             raise  # a defect of ours
         with suppress(OSError):
-            sys.stdout.close()  # else the interpreter tries what is left once more, and complains
+            sys.stdout.close()  # else it is tried once more to write what is left
         what = error.filename or "the output, or a file of Airboss,"
         lacks = SetupError(
             f"{what} cannot be written: {error.strerror}; make room on the disk that it goes to, or that of"
             " the data directory, or make that writable: a disk that fails is often mounted read-only."
         )
-        print_error(lacks, as_json=as_json)
-        sys.exit(lacks.exit_code)
+        _tell(lacks, as_json=as_json)
+
+
+def _tell(error: AirbossError, *, as_json: bool) -> NoReturn:
+    with suppress(OSError):  # the exit code says it too
+        print_error(error, as_json=as_json)
+    sys.exit(error.exit_code)
 
 
 def leave(main: Callable[[], None]) -> NoReturn:
@@ -43,14 +49,45 @@ def leave(main: Callable[[], None]) -> NoReturn:
 
     Python would first take itself apart, while threads that wait for a database go on: what they do then
     looks like a defect, or is one."""
-    code: object = 0
+    _open_streams()
+    code = _ended(main)
+    unwritten = _ended(_write_out)
+    os._exit(code or unwritten)
+
+
+def _open_streams() -> None:
+    """Who started us may have closed them. Python has none then, and what is opened next, a database say,
+    would get what a library prints."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _ended(work: Callable[[], None]) -> int:
+    """The exit code that it ends with, as Python would have it; of Ctrl-C nothing is told."""
     try:
-        main()
+        work()
     except SystemExit as end:
-        code = end.code
-    with suppress(OSError, ValueError):  # what cannot be written, Python tells as it always does
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if isinstance(code, int):
-            os._exit(code)
-    sys.exit(code)  # type: ignore[arg-type]  # as it was given
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        with suppress(OSError):
+            sys.stderr.write(f"{end.code}\n")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseException:  # noqa: BLE001 - whatever it is, it is told
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _write_out() -> None:
+    """Write what was printed and is not written yet."""
+    with told(as_json=False), suppress(ValueError):  # closed, by who could not write to it
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read it has seen enough
+            sys.exit(1)
