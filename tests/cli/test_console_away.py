@@ -13,7 +13,7 @@ import pytest
 
 from airboss.cli import api
 from tests.cli.running import COMMAND, Running, environment, up
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 
 def ended(pid: int) -> bool:
@@ -27,7 +27,7 @@ def away(tmp_path: Path) -> Iterator[Running]:
     """One that runs and has no controller: whoever would start it again is stopped."""
     with up(tmp_path) as airboss:
         controller = airboss.pids()["controller"]
-        os.kill(airboss.process.pid, signal.SIGSTOP)
+        hold_still(airboss.process.pid)
         try:
             os.kill(controller, signal.SIGKILL)
             until(lambda: ended(controller))

@@ -17,7 +17,7 @@ from airboss.domain.errors import DataDirLocked
 from airboss.store.datadir import DataDir
 from tests.cli.running import COMMAND, environment, up
 from tests.support.started import started
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def child(tmp_path: Path) -> Iterator[int]:
     """The gateway of one that was killed: it is stopped, and so has not ended as the others have."""
     with up(tmp_path) as airboss:
         pids = airboss.pids()
-        os.kill(pids["gateway-0"], signal.SIGSTOP)
+        hold_still(pids["gateway-0"])
         airboss.process.kill()
     try:
         until(lambda: [name for name, pid in pids.items() if _lives(pid)] == ["gateway-0"])

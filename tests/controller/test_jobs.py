@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +22,7 @@ from airboss.store.job_rows import Job
 from airboss.store.jobs import SqlJobStore
 from airboss.store.ledger_open import LedgerAway
 from tests.controller.working import STEPS
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 CLOCK = SystemClock()
 ROOT = Path(__file__).parent.parent.parent
@@ -201,8 +200,7 @@ def stop_between_writes(process: subprocess.Popen[str], ledger: Path) -> None:
     """Stop it while we write, so that it holds no lock that would keep all others from writing."""
     with closing(sqlite3.connect(ledger, timeout=60, isolation_level=None)) as ours:
         ours.execute("BEGIN IMMEDIATE")
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        hold_still(process.pid)
 
 
 def lines(tmp_path: Path, job: Job) -> list[str]:

@@ -33,6 +33,7 @@ from airboss.governance.screening_chat import AnswerScreen, screen_request
 from airboss.governance.shadow import Caster
 from airboss.governance.tokens import Tokens
 from tests.support.names_standin import KNOWN, known
+from tests.support.wait import hold_still
 
 WORDS = [
     *KNOWN, "Jane\u200b Doe", "\uff2aane", "Jane\nDoe", "jane.doe@example.com", "4111 1111 1111 1111", "Dr.",
@@ -359,7 +360,7 @@ class TestRecogniser:
             one.start()
             await one.learn(self.lacking("first"))
             assert one._process is not None
-            os.kill(one._process.pid, signal.SIGSTOP)
+            hold_still(one._process.pid)
             asked = [self.lacking(*(f"{n} {each} {'piece ' * 60}" for each in range(16))) for n in range(99)]
             answers = asyncio.gather(*map(one.learn, asked), return_exceptions=True)
             await asyncio.sleep(0)  # they ask, in the next turn

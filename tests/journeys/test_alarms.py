@@ -30,7 +30,7 @@ from tests.journeys.configs import fake
 from tests.supervisor.children import alive
 from tests.support.airboss import Airboss
 from tests.support.receiver import Receiver
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 BAD = 'fake:{"fault": "status", "status": 400}'
 NAMES = tuple(each.b["arabic"].first for each in attributes(("origin:arabic",))[0].triples)
@@ -135,7 +135,7 @@ def begun_anew(airboss: Airboss, *, meanwhile: Callable[[Airboss], object] = boo
     is done while there is none, which would write what it has read before over it."""
     pid = until(lambda: airboss.pid("controller"), timeout_s=60)
     assert airboss.process is not None
-    airboss.process.send_signal(signal.SIGSTOP)  # who would start another at once
+    hold_still(airboss.process.pid)  # who would start another at once
     try:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not alive(pid))

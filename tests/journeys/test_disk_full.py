@@ -20,7 +20,7 @@ from tests.store.samples import closed_json, opened_json
 from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.receiver import Receiver
 from tests.support.small_disk import MIB, fill, free, small_disk
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 QUICK = 'fake:{"words": 5}'
 LARGE = "x" * 40_000
@@ -125,7 +125,7 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
         killed, mover = airboss.pid("gateway-0"), airboss.pid("controller")
         assert killed is not None
         assert mover is not None
-        os.kill(mover, signal.SIGSTOP)  # what a dead worker has written is deleted once it is moved
+        hold_still(mover)  # what a dead worker has written is deleted once it is moved
         os.kill(killed, signal.SIGKILL)
 
         def refused() -> bool:

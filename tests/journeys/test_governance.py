@@ -16,7 +16,7 @@ import pytest
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.files import holding
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 USER = "ann-unmistakable-7f3a"
 WORDS = "words that only ann would say"
@@ -81,7 +81,7 @@ def test_a_person_is_forgotten_while_calls_go_on(tmp_path: Path, provider: FakeP
         assert store is not None
         assert up is not None
         assert airboss.chat(WORDS, user=USER).is_success
-        up.send_signal(signal.SIGSTOP)  # who would start it again at once
+        hold_still(up.pid)  # who would start it again at once
         os.kill(store, signal.SIGKILL)
         assert airboss.chat(WORDS, user=USER).is_success
         until(lambda: not airboss.api("status")["journal"]["store_up"], timeout_s=60, every_s=0.3)

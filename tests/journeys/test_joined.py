@@ -24,7 +24,7 @@ from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.files import holding
 from tests.support.gateway import together
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 __all__ = ["valkey", "valkey_process"]
 
@@ -175,7 +175,7 @@ def test_a_person_is_forgotten_everywhere(
         assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
         sender = other.pid("controller")
         assert sender is not None
-        os.kill(sender, signal.SIGSTOP)
+        hold_still(sender)
         assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
         headers = {"authorization": f"Bearer {leads.ready['admin_key']}"}
         url = f"{leads.ready['console_url']}/api/v1/erasures"

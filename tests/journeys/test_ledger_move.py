@@ -17,7 +17,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.test_eval import ITEMS, answers, questions
 from tests.support import postgres
 from tests.support.airboss import Airboss, run_airboss, run_up
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 CONFIG = """
 [providers.fake]
@@ -105,7 +105,7 @@ def kill_with_a_journal(airboss: Airboss, secret: str, ids: list[str]) -> None:
     """End it all at once, with calls that were answered and that nobody has moved."""
     controller = airboss.pid("controller")
     assert controller is not None
-    os.kill(controller, signal.SIGSTOP)
+    hold_still(controller)
     arms(airboss, secret, ids)
     airboss.close()
     os.kill(controller, signal.SIGKILL)

@@ -25,7 +25,7 @@ from tests.support.files import holding
 from tests.support.flood import Flood, Flooded
 from tests.support.periods import within
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 __all__ = ["valkey", "valkey_process"]
 
@@ -205,7 +205,7 @@ def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airbos
     served; when the owner is back, so is everybody."""
     limited, free = key_of(four, "hanging"), key_of(four, "free")
     pid = until(lambda: four.pid("counters"))
-    os.kill(pid, signal.SIGSTOP)
+    hold_still(pid)
     try:
         answer = limited.chat()
         assert answer.status_code == 503, answer.text

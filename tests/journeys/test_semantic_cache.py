@@ -17,7 +17,7 @@ import pytest
 from airboss.testing import FakeProvider
 from tests.support.airboss import Airboss
 from tests.support.engine import EMBEDDER_SHA256, EMBEDDER_SOURCE, embedder_files
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 CONFIG = """
 [providers.local]
@@ -295,10 +295,10 @@ def test_without_its_engine_it_misses(airboss: Airboss) -> None:
     keep(airboss, "Where is my order?")
     engine, up = replica(airboss)["pid"], airboss.process
     assert up is not None
-    os.kill(engine, signal.SIGSTOP)
+    hold_still(engine)
     before = compared(airboss)["failed"]
     late = ask(airboss, "Where's my order?")
-    up.send_signal(signal.SIGSTOP)  # who would start it again at once
+    hold_still(up.pid)  # who would start it again at once
     try:
         os.kill(engine, signal.SIGKILL)
         dead = ask(airboss, "Where is my order, please?")

@@ -16,7 +16,7 @@ from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss
 from tests.support.started import started
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 
 def _lag(airboss: Airboss) -> float:
@@ -31,7 +31,7 @@ def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> No
         assert airboss.chat(model="support").status_code == 200
         airboss.settled()
         pid = until(lambda: airboss.pid("store"))
-        os.kill(pid, signal.SIGSTOP)
+        hold_still(pid)
         try:
             ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(50)]
             until(lambda: _lag(airboss) > 3, every_s=0.3)

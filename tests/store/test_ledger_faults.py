@@ -22,7 +22,7 @@ from airboss.store.ledger_open import LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.kept_keys import put_key
 from tests.support.small_disk import small_disk
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 KEY = ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo=UTC))
 PUBLISHER = """
@@ -289,7 +289,7 @@ def test_a_writer_that_is_stopped_keeps_nobody_from_writing(tmp_path: Path) -> N
         )
         try:
             assert heard(process) == "writes"
-            process.send_signal(signal.SIGSTOP)
+            hold_still(process.pid)
             put_key(ledger, KEY)
             process.send_signal(signal.SIGCONT)
             told(process)

@@ -27,7 +27,7 @@ from airboss.store.memory import MemoryRecordLog
 from airboss.store.service import serve, tidy
 from tests.store.conftest import served
 from tests.store.samples import SEGMENT, call_id, move, record_json
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 ALL = RecordFilter()
 
@@ -182,8 +182,7 @@ def test_a_store_that_hangs_is_asked_by_one_thread_at_a_time(folder: Path) -> No
         return sorted(took)
 
     def hang() -> None:
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        hold_still(process.pid)
 
     try:
         until(lambda: answered(client))

