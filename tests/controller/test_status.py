@@ -111,6 +111,12 @@ def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
     found = with_silence(processes, counts, now)
     assert [each.state for each in found] == ["silent", "ready", "ready", "ready"]
     assert found[0].detail == "has said nothing of itself since 08:59:49 UTC: it hangs, or cannot write"
+    assert with_silence(processes, {}, now) == [
+        msgspec.structs.replace(each, state="silent", detail=found[0].detail)
+        if each.name in {"gateway-0", "gateway-1"}
+        else each
+        for each in processes
+    ], "nor has one that never told of itself"
 
 
 def use(url: str, state: int, error: str = "") -> TargetUse:

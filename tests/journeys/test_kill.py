@@ -42,27 +42,66 @@ def test_a_gateway_that_hangs(fake_process: FakeProvider, tmp_path: Path) -> Non
         pid = until(lambda: airboss.pid("gateway-0"))
         with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()[:4]) as load:
             until(lambda: load.good > 8)
-            states: dict[str, str] = {}
-
-            def hangs() -> bool:
-                states.update({each["name"]: each["state"] for each in airboss.status()["processes"]})
-                return (states["gateway-0"], states["gateway-1"]) == ("silent", "ready")
-
-            for last in (False, False, True):
-                os.kill(pid, signal.SIGSTOP)
-                try:
-                    until(hangs, timeout_s=30)
-                    assert airboss.chat(model="support").status_code == 200
-                    break
-                except AssertionError as error:  # it may have been stopped where others wait for it
-                    if last:
-                        raise AssertionError(states) from error
-                finally:
-                    os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                until_gateways(airboss, "silent", "ready")
+                assert airboss.chat(model="support").status_code == 200
+            finally:
+                os.kill(pid, signal.SIGCONT)
             until(lambda: all(each["state"] == "ready" for each in airboss.status()["processes"]))
         assert airboss.pid("gateway-0") == pid
         airboss.settled()
         check(airboss, load.outcomes)
+
+
+HANGS = """
+import os, signal, sys
+from pathlib import Path
+
+first = "--worker 0" in " ".join(sys.orig_argv)
+if first and Path(__file__).with_name("hang").exists():
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_gateway_that_hangs_as_it_starts(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """It is not ready because another one answers at their socket."""
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    with Airboss(tmp_path / "a", fake(fake_process.url), "--workers", "2", env=env) as airboss:
+        (tmp_path / "hang").touch()
+        airboss.begun_anew("gateway-0")
+        pid = until(lambda: airboss.pid("gateway-0"))
+        try:
+            until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            for _ in range(20):
+                assert airboss.chat(model="support").status_code == 200
+                assert gateways(airboss) == ["starting", "ready"]
+        finally:
+            (tmp_path / "hang").unlink()
+            os.kill(pid, signal.SIGCONT)
+        until_gateways(airboss, "ready", "ready")
+        assert airboss.pid("gateway-0") == pid
+
+
+def gateways(airboss: Airboss) -> list[str]:
+    """How they stand."""
+    processes = airboss.status()["processes"]
+    return [each["state"] for each in processes if each["name"].startswith("gateway")]
+
+
+def until_gateways(airboss: Airboss, *states: str) -> None:
+    """Wait until they stand so; a failure tells how they do."""
+    seen: list[str] = []
+
+    def stand() -> bool:
+        seen[:] = gateways(airboss)
+        return seen == list(states)
+
+    try:
+        until(stand)
+    except AssertionError as error:
+        raise AssertionError(seen) from error
 
 
 def test_kill_of_the_supervisor(fake_process: FakeProvider, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
+from airboss.supervisor.process import Command
 from airboss.supervisor.restart import USELESS_CODE
 from airboss.supervisor.supervisor import Health, Pace, Spec, Supervisor
 from tests.supervisor.children import alive, failed, known, ok, python
@@ -43,6 +44,10 @@ class Watched:
     def _on_line(self, name: str, line: str) -> None:
         self.lines.append((name, line))
         self._changed.set()
+
+    def said(self, name: str) -> list[str]:
+        """What a child has printed."""
+        return [line for who, line in self.lines if who == name]
 
     async def until(self, condition: Callable[[dict[str, ProcessStatus]], object]) -> None:
         """Wait for a change, or a line, after which `condition` holds."""
@@ -92,6 +97,44 @@ def test_a_killed_child_is_started_again() -> None:
         await watched.until(lambda now: now["kid"].restarts == 1 and now["kid"].state == "ready")
         assert watched.statuses["kid"].pid != before["kid"].pid
         assert watched.statuses["other"] == before["other"], "its neighbour is left alone"
+
+    supervised(scenario)
+
+
+TELLS = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+print("here", flush=True)
+signal.sigwait({signal.SIGUSR1})
+os.write(int(os.environ["AIRBOSS_SERVES_FD"]), b"\\n")
+signal.pause()
+"""
+
+
+def test_one_that_tells_is_not_ready_before() -> None:
+    """Whatever its probe would say: another may answer it. One that ends without having told begins anew."""
+
+    async def scenario(watched: Watched) -> None:
+        asked: list[int] = []
+
+        async def answered(pid: int) -> Health:
+            asked.append(pid)
+            return "ok"
+
+        kid = Command(name="kid", argv=python("kid", TELLS).argv, tells=True)
+        watched.supervisor.want([Spec(command=kid, probe=answered), spec("other")])
+        await watched.until(lambda now: "here" in watched.said("kid") and now["other"].state == "ready")
+        for each in watched.statuses.values():
+            assert each.pid is not None
+            os.kill(each.pid, signal.SIGKILL)
+        await watched.until(lambda _: watched.said("kid").count("here") == 2)
+        await watched.until(lambda now: now["other"].restarts == 1 and now["other"].state == "ready")
+        assert (watched.statuses["kid"].state, asked) == ("starting", [])
+        pid = watched.statuses["kid"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGUSR1)
+        await watched.until(lambda now: now["kid"].state == "ready")
+        assert asked == [pid]
 
     supervised(scenario)
 

@@ -44,7 +44,7 @@ from airboss.domain.errors import SetupError, WrongWeights
 from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir, private
 from airboss.supervisor import fleet
-from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone
+from airboss.supervisor.lifeline import LIFELINE_ENV, on_parent_gone, tell_it_serves
 from airboss.supervisor.listen import check_exposure, is_loopback, listen
 from airboss.supervisor.restart import USELESS_CODE
 from airboss.telemetry import logs
@@ -91,6 +91,7 @@ def run_gateway(
             admin_key=admin_key,
             own_secrets=own_secrets,
             on_secrets=redact.learn,
+            on_serving=tell_it_serves,
             tls=context,
             prices=PriceList(data).in_force,
         )

@@ -116,16 +116,16 @@ def told(
 def with_silence(
     processes: Sequence[ProcessStatus], counts: Mapping[str, Counts], now: datetime
 ) -> list[ProcessStatus]:
-    """The processes; gateways that have not told of themselves for SILENT hang. Who answers is no such one,
-    whatever it could write."""
+    """The processes; gateways that have not told of themselves for SILENT, or never, hang. Who answers is no
+    such one, whatever it could write."""
     found = []
     for each in processes:
-        said = counts.get(each.name) if each.name.startswith("gateway-") else None
-        if each.state == "ready" and said is not None and now - max(said.written_at, each.since) > SILENT:
-            why = (
-                f"has said nothing of itself since {said.written_at:%H:%M:%S} UTC: it hangs, or cannot write"
-            )
-            found.append(msgspec.structs.replace(each, state="silent", since=said.written_at, detail=why))
+        said = counts.get(each.name)
+        heard = each.since if said is None else said.written_at
+        tells = each.state == "ready" and each.name.startswith("gateway-")
+        if tells and now - max(heard, each.since) > SILENT:
+            why = f"has said nothing of itself since {heard:%H:%M:%S} UTC: it hangs, or cannot write"
+            found.append(msgspec.structs.replace(each, state="silent", since=heard, detail=why))
         else:
             found.append(each)
     return found

@@ -64,13 +64,14 @@ SWITCH_S = 0.0005
 _threads: Final = Daemons(1, "plan")
 
 
-def _ignored(_secrets: tuple[str, ...]) -> None:
+def _ignored(*_: object) -> None:
     """Nobody wants to know."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told at its start. `name` is its process' name, such as `gateway-0`; `on_secrets` is
-    told the providers' keys of each plan, before it is served; `prices` reads the table in force."""
+    told the providers' keys of each plan, before it is served, `on_serving` that calls are taken; `prices`
+    reads the table in force."""
 
     name: str
     body_bytes_max: int
@@ -79,6 +80,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: str
     own_secrets: tuple[str, ...]
     on_secrets: Callable[[tuple[str, ...]], None] = _ignored
+    on_serving: Callable[[], None] = _ignored
     tls: ssl.SSLContext | None = None
     prices: Callable[[], PriceTable] | None = None
 
@@ -131,6 +133,7 @@ async def serve(
         ]
         settle()
         log.info("serving", extra={"address": listen.getsockname()})
+        settings.on_serving()
         defect = await _over(stopped, chores)
         log.info("draining", extra={"connections": len(server.connections)})
         router.draining = worker.executor.leaving = True

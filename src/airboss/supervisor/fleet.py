@@ -122,6 +122,7 @@ def _gateways(places: Places) -> list[Spec]:
                 places,
                 env={LISTEN_ENV: str(places.listen_fd), **shared},
                 pass_fds=(places.lock_fd, places.listen_fd),
+                tells=True,  # all share a socket: any of them answers the probe
             ),
             probe=http_probe(url(places.host, places.port, tls=places.tls) + "/readyz"),
             grace_s=DRAIN_S + 5.0,
@@ -183,6 +184,7 @@ def _command(
     *,
     env: dict[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
+    tells: bool = False,
 ) -> Command:
     # -P: a file of the user's in the working directory must not stand in for a module of the same name.
     argv = (sys.executable, "-P", "-m", "airboss.cli.role", *role, "--data-dir", str(places.data_dir))
@@ -191,4 +193,5 @@ def _command(
         argv=argv,
         env={"AIRBOSS_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1", **(env or {})},
         pass_fds=pass_fds,
+        tells=tells,
     )

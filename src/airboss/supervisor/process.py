@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from airboss.supervisor.lifeline import LIFELINE_ENV, Lifeline
+from airboss.supervisor.lifeline import LIFELINE_ENV, SERVES_ENV, Lifeline, Word
 
 LINE_BYTES_MAX = 64 * 1024
 TAIL_LINES = 20
@@ -23,22 +23,25 @@ OnLine = Callable[[str, str], None]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `env` is added to our own environment; `pass_fds` keep their numbers in the child."""
+    """What to run. `env` is added to our own environment; `pass_fds` keep their numbers in the child. With
+    `tells` it says itself that it serves (`lifeline.tell_it_serves`)."""
 
     name: str
     argv: tuple[str, ...]
     env: dict[str, str] = {}
     pass_fds: tuple[int, ...] = ()
+    tells: bool = False
 
 
 class Child:
     """A started process. `tail` holds its last lines, so that a death can be explained."""
 
-    def __init__(self, command: Command, process: Process, on_line: OnLine) -> None:
+    def __init__(self, command: Command, process: Process, on_line: OnLine, word: Word | None = None) -> None:
         self.command = command
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process = process
         self._on_line = on_line
+        self._word = word
         self._reading = asyncio.create_task(self._read(), name=f"output of {command.name}")
 
     @classmethod
@@ -47,16 +50,26 @@ class Child:
 
         Raises OSError if the program cannot be run.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command.argv,
-            env={**os.environ, **command.env, LIFELINE_ENV: str(lifeline.read_fd)},
-            pass_fds=(lifeline.read_fd, *command.pass_fds),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            start_new_session=True,
-        )
-        return cls(command, process, on_line)
+        word = Word() if command.tells else None
+        fds = {LIFELINE_ENV: lifeline.read_fd} | ({} if word is None else {SERVES_ENV: word.write_fd})
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.argv,
+                env={**os.environ, **command.env, **{name: str(fd) for name, fd in fds.items()}},
+                pass_fds=(*fds.values(), *command.pass_fds),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                start_new_session=True,
+            )
+        except OSError:
+            if word is not None:
+                word.close()
+            raise
+        finally:
+            if word is not None:
+                word.handed_down()
+        return cls(command, process, on_line, word)
 
     @property
     def pid(self) -> int:
@@ -67,6 +80,10 @@ class Child:
     def alive(self) -> bool:
         """Whether its end has not been seen yet."""
         return self._process.returncode is None
+
+    async def serves(self) -> bool:
+        """Wait until one that tells has told so, once; False of one that has ended without."""
+        return self._word is None or await self._word.given()
 
     async def wait(self) -> int:
         """Wait for its end and for its last line; returns the exit code, or minus the signal.

@@ -47,9 +47,10 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """One process that should run.
 
-    `probe` says when it is ready; with `watch` it is asked from then on too, and restarted after three
-    failures in a row. `grace_s` is how long it may take to stop. A spec that changes under the same name
-    replaces the process; `version` is there to say so where the command stays the same.
+    `probe` says when it is ready, asked once a command that tells has told; with `watch` it is asked from
+    then on too, and restarted after three failures in a row. `grace_s` is how long it may take to stop. A
+    spec that changes under the same name replaces the process; `version` is there to say so where the command
+    stays the same.
     One that gets ready and ends, however often, is started again after `delay_s_max` at most.
     One that `may_fail` is left alone, `failed`, when it does not get ready five times in a row, or exits with
     USELESS_CODE before. If it is `essential` too, that ends the start of everything, as it does without.
@@ -337,6 +338,8 @@ class Supervisor:
 
     async def _watch_health(self, spec: Spec, child: Child) -> None:
         """Probe until ready, then every 5 s if watched, until the child is gone."""
+        if not await child.serves():
+            return
         ready = False
         while child.alive:
             asked_at = time.monotonic()
