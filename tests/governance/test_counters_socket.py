@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.errors import Unavailable
-from airboss.governance import counters_client
+from airboss.governance import counters_client, counters_service
 from airboss.governance.counters_client import SocketCounters, merged
 from airboss.governance.counters_service import _Worker, serve
 from airboss.governance.counters_wire import (
@@ -104,6 +104,34 @@ def test_several_workers_share_one_limit(tmp_path: Path) -> None:
             while isinstance(answer, Denied):
                 answer = await workers[1].ask([ONE_CALL])
             for each in workers[1:]:
+                await each.close()
+
+    run(body, tmp_path)
+
+
+def test_what_a_worker_holds_that_hangs_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says that it is there keeps it, and one that goes on says what it holds."""
+    monkeypatch.setattr(counters_service, "TICK_S", 0.01)
+
+    async def body(folder: Path) -> None:
+        async with served(folder) as owner:
+            hangs, lives = await worker(folder, "hangs", {"b": 1}), await worker(folder, "lives", {"a": 1})
+            connections = hangs._lines
+            await granted(hangs.ask([ONE_CALL]))
+
+            def hung_up() -> bool:
+                lives.tick()
+                return hangs._lines > connections
+
+            assert owner._book.holders() == {"hangs", "lives"}
+            await until(hung_up)
+            assert lives._lines == connections
+            await until(lambda: hangs.here)
+            assert await granted(lives.ask([ONE_CALL]))
+            assert owner._book.holders() == {"hangs", "lives"}
+            for each in (hangs, lives):
                 await each.close()
 
     run(body, tmp_path)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from airboss.telemetry.metrics import read_counts
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss
@@ -109,6 +110,8 @@ limits = {{ requests_per_minute = {LIMIT} }}
 limits = {{ requests_per_minute = {LIMIT} }}
 [keys.placed]
 limits = {{ concurrency = 3 }}
+[keys.stuck]
+limits = {{ concurrency = 1 }}
 [keys.hanging]
 limits = {{ concurrency = 3 }}
 [keys.app]
@@ -198,6 +201,27 @@ def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
             four.begun_anew(f"gateway-{number}")
         until(lambda: calls.chat().status_code == 200)
     until(lambda: all(calls.chat().status_code == 200 for _ in range(20)))
+
+
+def test_places_of_a_worker_that_hangs_are_free_again(four: Airboss) -> None:
+    """Once it has not been heard of for ten seconds."""
+    calls = key_of(four, "stuck")
+
+    def busy() -> str | None:
+        counts = read_counts(four.data / "run" / "metrics", but="controller")
+        return next((name for name, each in counts.items() if each.gauges.get("requests_in_flight")), None)
+
+    until(lambda: busy() is None)
+    with calls.under_way(1):
+        pid = four.pid(until(busy))
+        assert calls.chat().status_code == 429
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            until(lambda: calls.chat().status_code == 200)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: calls.chat().status_code == 200)
 
 
 def test_without_whoever_counts_limited_calls_wait_and_others_go_on(four: Airboss) -> None:

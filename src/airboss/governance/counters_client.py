@@ -52,7 +52,7 @@ class Line(Protocol):
         """Send."""
 
     def beat(self) -> None:
-        """Say that this worker is there, where that is not known from the connection."""
+        """Say that this worker is there."""
 
     def leave(self) -> None:
         """Give back what this worker holds, and close."""
@@ -311,7 +311,8 @@ class _Line(asyncio.Protocol):
         self._transport.write(framed(message))
 
     def beat(self) -> None:
-        """The owner knows from the connection."""
+        """A telling of nothing, with a number below all others."""
+        self.say(Tell(0, ()))
 
     def leave(self) -> None:
         """Hanging up gives everything back."""

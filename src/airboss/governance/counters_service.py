@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, cast
 
@@ -30,6 +30,8 @@ from airboss.governance.counting import Denied
 from airboss.governance.owner import Owner
 
 TICK_S: Final = 0.5
+GONE_TICKS: Final = 20
+"""A worker that is not heard of for 10 s hangs: what it held is free. As in `counters_valkey.lua`."""
 LISTEN_MODE: Final = 0o600
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
         await asyncio.to_thread(path.chmod, LISTEN_MODE)
     except OSError as error:
         raise SetupError(f"the counters cannot listen at {path}: {error}") from error
-    ticking = asyncio.create_task(_tick(owner, now))
+    ticking = asyncio.create_task(_tick(owner, now, workers))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -64,10 +66,12 @@ async def serve(owner: Owner, path: Path, *, stop: asyncio.Event, now: Callable[
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
-async def _tick(owner: Owner, now: Callable[[], float]) -> None:
+async def _tick(owner: Owner, now: Callable[[], float], workers: Collection[_Worker]) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         owner.tick(now())
+        for worker in tuple(workers):
+            worker.tick()
 
 
 class _Worker(asyncio.Protocol):
@@ -80,6 +84,8 @@ class _Worker(asyncio.Protocol):
         self._name: str | None = None
         self._line = 0
         self._messages = Messages()
+        self._unheard = 0
+        """How many ticks there were since it said something: not seconds, as we may have hung ourselves."""
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,8 +97,15 @@ class _Worker(asyncio.Protocol):
         """Close the connection."""
         self._transport.abort()
 
+    def tick(self) -> None:
+        """Hang up on one that hangs; it says hello again, with what it holds, if it goes on."""
+        self._unheard += 1
+        if self._unheard > GONE_TICKS:
+            self.hang_up()
+
     def data_received(self, data: bytes) -> None:
         """Messages, one or many."""
+        self._unheard = 0
         try:
             for message in self._messages.feed(data):
                 self._heard(from_workers.decode(message))
