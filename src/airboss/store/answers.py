@@ -236,7 +236,8 @@ class SqliteAnswers:
                 for pragma in ("journal_mode = wal", "synchronous = off", "secure_delete = on"):
                     connection.execute(f"pragma {pragma}")
                 self._path.chmod(0o600)
-                _written(connection, _made)
+                if not _is_made(connection):  # looked for first: who only reads waits for nobody who writes
+                    _written(connection, _made)
             except BaseException:
                 connection.close()
                 raise
@@ -279,11 +280,16 @@ def _written(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection]
     return done
 
 
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Whether the tables of this version are there."""
+    ((version,),) = connection.execute("pragma user_version").fetchall()
+    return bool(version == _VERSION)
+
+
 def _made(connection: sqlite3.Connection) -> None:
     """Make the tables, unless they are there; those of another version go. The file stays: other workers may
     have it open, and would go on with one that no erasure finds."""
-    ((version,),) = connection.execute("pragma user_version").fetchall()
-    if version != _VERSION:
+    if not _is_made(connection):
         tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
         for (name,) in tables:
             connection.execute(f'drop table "{name}"')
