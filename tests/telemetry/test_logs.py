@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import select
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 from airboss.domain.record import Redacted
 from airboss.telemetry.logs import Formatter, Relay, choose_format, parsed, readable
+from tests.support.wait import until
 
 
 def record(message: str, *args: object, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -161,3 +163,36 @@ def test_configure_takes_over_warnings_and_survives_a_closed_stderr() -> None:
     # 120 is how Python says at its exit that it could not write what stderr still held.
     assert done.returncode in {0, 120}
     assert json.loads(done.stderr)["level"] == "warning"
+
+
+CHATTY = """
+import logging, sys
+from airboss.telemetry import logs
+
+logs.configure("chatty", log_format="json")
+log = logging.getLogger("airboss")
+for number in range(5000):
+    log.info("%d %s", number, "x" * 5000 if number == 9 else "x" * 500)
+print("goes on", flush=True)
+sys.stdin.readline()
+log.info("the last")
+"""
+
+
+def test_a_reader_that_stops_stops_nobody_who_logs() -> None:
+    """What it does not read is kept for it, up to a bound; beyond that it is told how many lines are lost."""
+    command, pipe = [sys.executable, "-c", CHATTY], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            assert (out := process.stdout) is not None
+            until(lambda: select.select([out], [], [], 0)[0])
+            assert out.readline() == b"goes on\n"
+            _, told = process.communicate(b"\n", timeout=90)
+        finally:
+            process.kill()
+    *kept, lost, last = told.decode().splitlines()
+    numbers = [int(json.loads(line)["message"].split()[0]) for line in kept]
+    assert numbers == list(range(len(numbers)))
+    assert 1_000_000 < len(told) < 2_000_000
+    assert lost == f"{5000 - len(numbers)} lines before this one are lost: they were not read"
+    assert json.loads(last)["message"] == "the last"

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal
 
 from airboss.domain.record import Redacted
 
@@ -23,6 +26,10 @@ LogFormat = Literal["text", "json"]
 """How lines are written."""
 
 LOG_FORMAT_ENV = "AIRBOSS_LOG_FORMAT"
+UNREAD_S: Final = 1.0
+"""So long a reader that reads no more is waited for, once, and one that reads again."""
+UNREAD_BYTES: Final = 1024 * 1024
+"""So much is kept for it."""
 
 Redact = Callable[[bytes], Redacted]
 """Takes JSON text and returns it without secrets; `governance.redact` makes one."""
@@ -55,7 +62,7 @@ def configure(process: str, *, log_format: str | None = None, redact: Redact | N
     no secret and get no request.
     """
     chosen = choose_format(log_format, sys.stderr)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(Formatter(process, chosen, redact=redact, colour=sys.stderr.isatty()))
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -124,6 +131,62 @@ def readable(fields: Mapping[str, Any], *, colour: bool = False) -> str:
     return head + "\n    ".join(lines)
 
 
+class Lines:
+    """Lines for a reader that may stop, as a terminal that is held or a supervisor that is stopped: it stops
+    nobody who serves calls. What it does not take comes with a later line; where that is too much, lines are
+    lost, and how many is told. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._unread: deque[bytes] = deque()
+        self._size = self._lost = 0
+
+    def write(self, line: str, stream: IO[str]) -> None:
+        """Write one, given without its end. Raises OSError, and ValueError where the stream is closed."""
+        try:
+            descriptor = stream.fileno()
+        except OSError:  # one in memory
+            stream.write(f"{line}\n")
+            return
+        until = time.monotonic() + UNREAD_S
+        self._hand_on(descriptor, 0.0, until)
+        wait_s = 0.0 if self._unread else UNREAD_S
+        self._keep(line)
+        self._hand_on(descriptor, wait_s, until)
+
+    def _hand_on(self, descriptor: int, wait_s: float, until: float) -> None:
+        while self._unread and select.select([], [descriptor], [], wait_s)[1]:
+            piece = self._unread.popleft()
+            self._size -= len(piece)
+            os.write(descriptor, piece)
+            wait_s = max(0.0, until - time.monotonic())
+
+    def _keep(self, line: str) -> None:
+        told = f"{self._lost} lines before this one are lost: they were not read\n" if self._lost else ""
+        data = f"{told}{line}\n".encode(errors="replace")
+        if self._unread and self._size + len(data) > UNREAD_BYTES:
+            self._lost += 1
+            return
+        self._lost = 0
+        self._size += len(data)
+        # A pipe that takes anything takes so much at once.
+        self._unread += (data[at : at + select.PIPE_BUF] for at in range(0, len(data), select.PIPE_BUF))
+
+
+class _Handler(logging.StreamHandler[IO[str]]):
+    """Writes records as `Lines`."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self._lines = Lines()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As `logging.StreamHandler`."""
+        try:
+            self._lines.write(self.format(record), self.stream)
+        except Exception:  # noqa: BLE001 - as every handler does
+            self.handleError(record)
+
+
 class Relay:
     """Passes the lines of child processes on to our own stderr.
 
@@ -133,6 +196,7 @@ class Relay:
     def __init__(self, log_format: LogFormat, stream: IO[str], *, redact: Redact | None = None) -> None:
         self._log_format = log_format
         self._stream = stream
+        self._lines = Lines()
         self._redact = redact
         self._colour = stream.isatty()
 
@@ -147,8 +211,7 @@ class Relay:
         if self._log_format == "text":
             text = readable(json.loads(text), colour=self._colour)
         try:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self._lines.write(text, self._stream)
         except (OSError, ValueError):
             return
 
