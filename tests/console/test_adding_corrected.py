@@ -132,6 +132,18 @@ def test_what_a_field_cannot_hold_is_expected_all_the_same(site: LoopSite, progr
     assert expected(site) == {"1": text}
 
 
+def test_a_long_one_is_no_page_of_its_own(site: LoopSite, program: TestClient) -> None:
+    """A list of items shows how it begins, as of questions; all of it is in the form that changes it."""
+    put_right(program, 1, "Word. " * 3_000)
+    add(program, matching=MATCHING)
+    for role, times in (("reader", 0), ("operator", 1)):
+        person: Any = role
+        page = site.person(person).get("/datasets/golden?part=train").text
+        page += site.person(person).get("/datasets/golden?part=validation").text
+        assert page.count("Word. " * 2_999) == times
+        assert "Word. " * 90 in page
+
+
 def test_the_form_is_filled_with_what_an_apps_user_wrote(site: LoopSite) -> None:
     """With whose it is; but not with what another than the caller wrote, with whom the item would not go."""
     person = site.person("operator")

@@ -190,6 +190,18 @@ def test_what_an_app_passed_on_stands_until_somebody_of_the_house_writes(site: G
     assert "It is <del>14 </del><ins>30 </ins>days, not more." in page
 
 
+def test_a_long_one_that_does_not_stand_is_folded(site: Governed) -> None:
+    """A draft of thousands of words would push all else off the page; a short one is there to be read."""
+    for number, text in enumerate(("Word. " * 3_000, "In short.")):
+        given = said(number, "given", source="human", by="app", user="ann", subject_id=RECORD)
+        site.log.put_scores([replace(given, name="correction", comment=text)])
+    say(site, name="right", value=False, correction=RIGHT)
+    scores = site.person().get(f"/records/{RECORD}").text.split("<h2>Scores", 1)[1].split("Judge this", 1)[0]
+    assert scores.count("Word. " * 2_999) == 1
+    assert "Word. " * 200 not in re.sub("<details.*?</details>", "", scores, flags=re.DOTALL)
+    assert '<p class="remark" dir="auto">In short.</p>' in scores
+
+
 def test_who_takes_nothing_back_is_told_whose_stands(site: Governed) -> None:
     """Of people of the house, of apps by their keys, and of scorers."""
     assert say(site, name="correction", value=None).json() == {"score": None}

@@ -252,10 +252,11 @@ def test_what_is_kept_of_a_failed_evaluation_quotes_nobody(store: SqlEvalStore) 
 
 
 def test_a_dataset_that_is_gone_is_said(store: SqlEvalStore) -> None:
-    """Deleted between the order and the work, it is missed by name."""
+    """Deleted between the order and the work, it is missed by its name, as what was there: it is no slip of
+    who asked, who would look for others' names."""
     work = task(store)
     Library(store, now).delete("golden")
-    with pytest.raises(WrongCall, match="no dataset is called"):
+    with pytest.raises(WrongCall, match="dataset 'golden', .* was deleted meanwhile"):
         done(store, work, FakeCaller(right_for_b))
 
 

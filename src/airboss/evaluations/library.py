@@ -158,6 +158,16 @@ class Library:
             raise WrongCall(f"{len(digests)} datasets have a digest that begins {wanted!r}; give more digits")
         raise WrongCall(self._unknown(wanted))
 
+    def again(self, digest: str, name: str) -> KeptDataset:
+        """The dataset that a job was ordered on; `name` is what it was called then. Raises WrongCall once it
+        is deleted."""
+        row = next((each for each in self._store.datasets() if each.digest == digest), None)
+        if row is None:
+            raise WrongCall(
+                f"dataset {name!r}, {digest[:12]}, was deleted meanwhile; nothing more is asked of it"
+            )
+        return self._kept(row)
+
     def items(self, dataset: KeptDataset, part: Part) -> tuple[Item, ...]:
         """The items of a part, in order of id. Raises HoldoutLocked for the holdout."""
         if part == "holdout":

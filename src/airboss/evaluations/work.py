@@ -115,7 +115,7 @@ def note(state: Progress) -> str:
 
 def _items(job: Job, why: str, plan: EvalPlan, library: Library) -> tuple[Sequence[Item], int | None]:
     """The items to ask, and how often the holdout had been read before, which is read for this reason."""
-    dataset = library.find(plan.dataset)
+    dataset = library.again(plan.dataset, plan.dataset_name)
     if plan.part != "holdout":
         return library.items(dataset, plan.part), None
     holdout = library.reopen_holdout(dataset, who=job.by, why=why) or library.open_holdout(

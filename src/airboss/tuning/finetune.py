@@ -81,7 +81,7 @@ class FineTuning:
         """Judge what was trained on the holdout, once. `port` is where the engine of a local model answers.
         Raises WrongCall where the dataset or the scorer is gone, SetupError if a store fails."""
         task = self.task
-        dataset = self._library.find(task.dataset)
+        dataset = self._library.again(task.dataset, task.dataset_name)
         total = 2 * per_item(task.scorer) * dataset.sizes["holdout"]
         varying = Varying(caller, task.target)
         metered = Metered(
@@ -142,7 +142,7 @@ class FineTuning:
 
     def _lines(self) -> dict[Part, Lines]:
         task = self.task
-        dataset = self._library.find(task.dataset)
+        dataset = self._library.again(task.dataset, task.dataset_name)
         found: dict[Part, Lines] = {
             "training": self._part(dataset, "training"),
             "validation": self._part(dataset, "validation"),

@@ -72,7 +72,7 @@ class Tuning:
         """Do the job, or what is left of it. Raises WrongCall where the dataset or the scorer is gone or the
         budget too small, UpstreamFailed where today's release does not answer, SetupError if a store
         fails."""
-        dataset = self._library.find(self._task.dataset)
+        dataset = self._library.again(self._task.dataset, self._task.dataset_name)
         choice = await self._choice(dataset)
         judged = None
         if choice.release is not None:
