@@ -184,7 +184,8 @@ def test_a_reader_that_stops_stops_nobody_who_logs() -> None:
     command, pipe = [sys.executable, "-c", CHATTY], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
-            assert (out := process.stdout) is not None
+            out = process.stdout
+            assert out is not None
             until(lambda: select.select([out], [], [], 0)[0])
             assert out.readline() == b"goes on\n"
             _, told = process.communicate(b"\n", timeout=90)
