@@ -112,6 +112,9 @@ alpha = 0.02
 deployment = "support"
 probe = { calls = 300, attributes = ["gender"] }
 every = "7d"
+[alarms.golden]
+deployment = "support"
+eval = { dataset = "golden", scorer = { kind = "exact" }, max_usd = 0.5 }
 [maintenance.night]
 weekly = "sun 02:00-04:00"
 [maintenance.move]
@@ -147,7 +150,13 @@ def test_alarms_of_every_kind_are_read() -> None:
     """The kind follows from what is given, or is said."""
     config = parse_config(BASE + KINDS, source="x")
     kinds = {name: each.compares for name, each in config.alarms.items()}
-    assert kinds == {"budget": "burn_rate", "week": "change", "worse": "sequential", "bias": "probe"}
+    assert kinds == {
+        "budget": "burn_rate",
+        "week": "change",
+        "worse": "sequential",
+        "bias": "probe",
+        "golden": "eval",
+    }
     assert config.notifiers["mail"].email is not None
     assert config.maintenance["move"].deployments == ("support",)
 
@@ -166,6 +175,17 @@ def test_alarms_of_every_kind_are_read() -> None:
         ("alpha = 0.02", "above = 1", "neither above nor below"),
         ('every = "7d"', 'every = "5m"', "write 1h to 90d"),
         ('every = "7d"', 'metric = "cost_usd"', "has no metric"),
+        ("max_usd = 0.5", "max_usd = 0", "alarms.golden.eval.max_usd"),
+        ("max_usd = 0.5", "calls = 0", "alarms.golden.eval.calls"),
+        ("max_usd = 0.5", "repeats = 21", "alarms.golden.eval.repeats"),
+        ("max_usd = 0.5", 'part = "holdout"', "expected train | validation"),
+        ("max_usd = 0.5", "max_us = 0.5", 'did you mean "max_usd"?'),
+        ("scorer = { kind", "scoer = { kind", 'did you mean "scorer"?'),
+        ("max_usd = 0.5 }", "max_usd = 0.5 }\nabove = 1\nbelow = 0", "both above and below"),
+        ("max_usd = 0.5 }", 'baseline = "eval-1" }\nbelow = 0.5', "both below and eval.baseline"),
+        ("max_usd = 0.5 }", 'max_usd = 0.5 }\nmetric = "requests"', "has no metric"),
+        ("max_usd = 0.5 }", 'max_usd = 0.5 }\nwhere = { key = "a" }', "has no where"),
+        ('slo = { target = 0.99, window = "30d" }', 'kind = "eval"', "needs eval"),
         ("sun 02:00-04:00", "sunday at 2", "sun 02:00-04:00"),
         ("sun 02:00-04:00", "sun 02:00-02:00", "sun 02:00-04:00"),
         ("starts = 2026-12-01T02:00:00Z", "", "needs starts and ends, or weekly"),

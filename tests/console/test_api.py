@@ -358,6 +358,15 @@ def test_a_difference_with_a_probe_that_could_not_be_made_is_none(site: Site) ->
     assert answer.status_code == 200
 
 
+def test_a_difference_with_an_evaluation_that_could_not_be_made_is_none(site: Site) -> None:
+    """As one with such a probe; a scorer's file is looked for where it is applied."""
+    wanted = CONFIG + '[alarms.a]\ndeployment = "support"\neval = { dataset = "golden", scorer = "exct" }\n'
+    answer = site.program().post("/api/v1/config/diff", json={"config": wanted, "source": "airboss.toml"})
+    assert answer.status_code == 400
+    where = f"airboss.toml:{wanted.count(chr(10))}: alarms.a.eval.scorer: "
+    assert where in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/api/v1/config", "/api/v1/config/diff"])
 @pytest.mark.parametrize("text", ["", "\n \n", "# [deployments.a]\n # model", "\ufeff", "[deployments]\n"])
 def test_a_configuration_that_says_nothing_is_refused(site: Site, path: str, text: str) -> None:

@@ -14,9 +14,8 @@ import pytest
 from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.config.types import SloConfig
 from airboss.controller import alarm_tests
-from airboss.controller.alarm_measures import Measures, ProbeOutcome
+from airboss.controller.alarm_measures import Measures
 from airboss.controller.alarms import Reading, begun, broken, decide
-from airboss.domain.errors import WrongCall
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.store.alert_rows import AlarmRule, calls_of
@@ -402,55 +401,6 @@ def test_a_score_that_cannot_get_worse_fires_nothing(log: Log) -> None:
         assert not reading.broken
     assert reading.value is None
     assert "cannot get worse" in (reading.why or "")
-
-
-class Probing:
-    """Probes whose end a test decides."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, int]] = []
-        self.ends: dict[str, ProbeOutcome] = {}
-
-    def start(self, order: str, deployment: str, *, run: int) -> str:
-        """As `Probing.start`."""
-        if "wrong" in order:
-            raise WrongCall("no such attribute")
-        self.asked.append((order, deployment, run))
-        return f"job{run}"
-
-    def outcome(self, job_id: str) -> ProbeOutcome | None:
-        """As `Probing.outcome`."""
-        return self.ends.get(job_id)
-
-
-def test_a_probe_is_made_on_schedule(log: Log) -> None:
-    """One at a time and not sooner than asked for; what the last one found holds until the next has ended."""
-    probing = Probing()
-    measures, asked = Measures(log, probing), rule(probe={"calls": 200}, every="1d")
-    memory: object = None
-
-    def look(days: float) -> Reading:
-        nonlocal memory
-        reading = measures.read(asked, memory, NOW + timedelta(days=days))
-        memory = msgspec.json.decode(msgspec.json.encode(reading.memory))
-        return reading
-
-    assert look(0).why == "the first probe has not ended"
-    assert look(2).value is None
-    assert probing.asked == [('{"calls":200}', "assistant", 0)]
-    probing.ends["job0"] = ProbeOutcome(differences=2, words="found")
-    reading = look(2.1)
-    assert (reading.value, reading.broken, reading.detail) == (2.0, True, "found")
-    assert [run for _, _, run in probing.asked] == [0, 1]
-    probing.ends["job1"] = ProbeOutcome(differences=0, words="none found")
-    assert look(2.2).broken is False
-    assert look(3.0).broken is False
-    assert len(probing.asked) == 2
-
-
-def test_a_probe_that_cannot_be_made_says_why(log: Log) -> None:
-    """It is no data, with the words of the refusal."""
-    assert Measures(log, Probing()).read(rule(probe={"wrong": 1}), None, NOW).why == "no such attribute"
 
 
 def test_drift_that_is_accepted_is_over(log: Log) -> None:

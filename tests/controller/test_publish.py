@@ -417,6 +417,17 @@ def test_a_probe_that_could_not_be_made_is_refused(house: House, probe: str, why
     house.apply(text.replace(probe, 'attributes = ["gender"], calls = 400'))
 
 
+@pytest.mark.parametrize("scorer", ["exct", "python:gone.py:score"])
+def test_an_evaluation_that_could_not_be_made_is_refused(house: House, scorer: str) -> None:
+    """As a probe is, with its line."""
+    text = LOCAL + '\n[alarms.a]\ndeployment = "a"\neval = { dataset = "golden", scorer = "exact" }\n'
+    wrong = rf"airboss\.toml:{text.count(chr(10))}: alarms\.a\.eval\.scorer: "
+    with pytest.raises(ConfigError, match=wrong):
+        house.apply(text.replace("exact", scorer))
+    assert house.ledger.config() is None
+    house.apply(text)
+
+
 def test_the_installed_engine_is_named(house: House) -> None:
     """Left to itself, apply names the engine that is installed; where nothing is local none is named."""
     local = house.apply(LOCAL, engine_version=None).deployments[0].stable.model

@@ -19,9 +19,9 @@ import httpx2
 import msgspec
 import pytest
 
-from airboss.controller.alarm_measures import ProbeMemory
 from airboss.evaluations.bias_people import attributes
 from airboss.evaluations.drift_checks import Checks
+from airboss.store.alert_runs import ProbeOutcome, Runs
 from airboss.store.alerts import SqlAlertStore
 from airboss.store.drift_rows import checks_of
 from airboss.store.views import SqlViewStore
@@ -170,7 +170,7 @@ def an_hour_passes(airboss: Airboss) -> None:
     """The last probe began an hour ago."""
     store = SqlAlertStore(f"sqlite:///{airboss.data / 'ledger.db'}")
     row = store.alarms()["probe"]
-    memory = msgspec.convert(row.memory, ProbeMemory)
+    memory = msgspec.convert(row.memory, Runs[ProbeOutcome])
     earlier = msgspec.structs.replace(memory, at=memory.at - timedelta(hours=1))
     store.put_alarms([msgspec.structs.replace(row, memory=msgspec.to_builtins(earlier))])
     store.close()

@@ -192,6 +192,8 @@ def show_page(found: dict[str, Any]) -> None:
     out.print(escape(f"{bound(each)}; now {amount(each, each['value'])}{why}"))
     if each["detail"]:
         out.print(each["detail"], markup=False)
+    if each.get("evaluation"):
+        out.print(f"airboss eval show {each['evaluation']}", markup=False)
     for record in each["records"]:
         out.print(f"airboss records --id {record}", markup=False)
     if each["silence"] is not None:

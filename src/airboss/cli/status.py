@@ -16,6 +16,7 @@ from airboss.store.wording import many
 OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
     "drift": "{value} thing{s} about {deployment} drifted",
+    "eval": "the evaluation of {deployment} scored {value}",
     "probe": "the probe of {deployment} found {value} difference{s}",
 }
 """What alarms say, by kind, whose value is not that of their metric: as their notifications do."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airboss.compose.evals import calling, utc_now
+from airboss.store.alert_runs import ProbeOutcome
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
-    from airboss.controller.alarm_measures import ProbeOutcome
     from airboss.controller.jobs import Handler
     from airboss.domain.ports import Ledger
     from airboss.evaluations.bias_orders import ProbeOrders
+    from airboss.store.alert_rows import AlarmRule
     from airboss.store.datadir import DataDir
 
 
@@ -25,23 +26,27 @@ def orders(ledger: Ledger, stores: Stores) -> ProbeOrders:
 
 
 class Probes:
-    """`alarm_measures.Probing`: probes that alarms make, as jobs like any other."""
+    """`alarm_runs.Making`: probes that alarms make, as jobs like any other."""
 
     def __init__(self, ledger: Ledger, stores: Stores) -> None:
         self._ledger = ledger
         self._stores = stores
 
-    def start(self, order: str, deployment: str, *, run: int) -> str:
-        """As `Probing.start`. Each run asks with other names and in another order: answers to the very same
+    def start(self, rule: AlarmRule, *, job_id: str, run: int, baseline: str | None) -> None:  # noqa: ARG002 - of evaluations
+        """As `Making.start`. Each run asks with other names and in another order: answers to the very same
         questions are kept and not asked for again."""
         from airboss.evaluations.bias_orders import read_order  # noqa: PLC0415 - as below
 
-        asked = read_order(msgspec.json.decode(order), deployment, seed=run)
-        return orders(self._ledger, self._stores).start(asked, by="alarm").id
+        if self._stores.jobs.get(job_id) is None:
+            asked = read_order(msgspec.json.decode(rule.probe), rule.deployment, seed=run)
+            orders(self._ledger, self._stores).start(asked, by="alarm", job_id=job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """As `Making.cancel`."""
+        self._stores.jobs.cancel(job_id, utc_now())
 
     def outcome(self, job_id: str) -> ProbeOutcome | None:
-        """As `Probing.outcome`."""
-        from airboss.controller.alarm_measures import ProbeOutcome  # noqa: PLC0415 - the controller's own
+        """As `Making.outcome`."""
         from airboss.evaluations.bias_plan import ProbeReport  # noqa: PLC0415 - as below
 
         job = self._stores.jobs.get(job_id)

@@ -16,6 +16,7 @@ import msgspec
 from airboss.compose import drifts, evals
 from airboss.compose.parts import SystemClock
 from airboss.compose.probes import Probes
+from airboss.compose.scheduled import Evaluations
 from airboss.compose.threads import at_work, in_a_loop
 from airboss.config import Config, NotifierConfig, ShadowConfig, all_alarms, parse_config
 from airboss.domain.errors import ConfigError, SetupError
@@ -277,6 +278,7 @@ def watching(
         alarms=lambda: all_alarms(force.config(), with_budget(ledger.all_keys())),
         maintenance=lambda: force.config().maintenance,
         probing=Probes(ledger, stores),
+        evaluating=Evaluations(ledger, data, stores),
         drifted=lambda deployment: drifts.drifted(stores.views, deployment, force.config()),
         store=store,
         record_log=records,

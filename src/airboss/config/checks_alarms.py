@@ -49,6 +49,8 @@ PEOPLE: Final = ("user", "session")
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOTIFY_MAX: Final = 10
+EVAL_REPEATS_MAX: Final = 20
+EVAL_CALLS_MAX: Final = 100_000
 PROMPTS_MAX: Final = 50
 PROMPT_CHARS_MAX: Final = 8_000
 _DAY_S: Final = 86_400
@@ -129,29 +131,46 @@ def _check_whose(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -
 
 def _check_kind(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     kind = alarm.compares
-    bounded = kind in ("threshold", "change")
-    for field, fits in (("slo", kind == "burn_rate"), ("probe", kind == "probe")):
-        if (getattr(alarm, field) is not None) != fits:
-            says = f"needs {field}" if fits else f"of kind {quoted(kind)} has no {field}"
+    for field, fits in (("slo", "burn_rate"), ("probe", "probe"), ("eval", "eval")):
+        if (getattr(alarm, field) is not None) != (kind == fits):
+            says = f"needs {field}" if kind == fits else f"of kind {quoted(kind)} has no {field}"
             raise wrong(path, f"[{dotted(path)}] {says}")
-    if bounded or kind in ("sequential", "recording"):
+    if kind in ("threshold", "change", "sequential", "recording"):
         _check_metric(path, alarm, wrong)
     elif alarm.metric is not None:
         raise wrong((*path, "metric"), f"[{dotted(path)}] of kind {quoted(kind)} has no metric")
+    _check_bounds(path, alarm, wrong)
+    check_range((*path, "alpha"), alarm.alpha, 0.000_001, 0.2, wrong)
+    if alarm.slo is not None:
+        check_range((*path, "slo", "target"), alarm.slo.target, 0.5, 0.99999, wrong)
+        check_range((*path, "slo", "latency_ms"), alarm.slo.latency_ms, 1, 3_600_000, wrong)
+    if alarm.eval is not None:
+        at = (*path, "eval")
+        check_range((*at, "repeats"), alarm.eval.repeats, 1, EVAL_REPEATS_MAX, wrong)
+        check_range((*at, "calls"), alarm.eval.calls, 1, EVAL_CALLS_MAX, wrong)
+        check_range((*at, "max_usd"), alarm.eval.max_usd, 0.000_001, 1e6, wrong)
+
+
+def _check_bounds(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
+    kind = alarm.compares
+    bounded = kind in ("threshold", "change")
     if bounded and (alarm.above is None) == (alarm.below is None):
         raise wrong(path, f"[{dotted(path)}] needs exactly one of above and below")
     if kind == "budget" and alarm.below is not None:
         raise wrong((*path, "below"), f"[{dotted(path)}] of kind {quoted(kind)} has no below")
-    if not bounded and kind != "budget" and (alarm.above, alarm.below) != (None, None):
+    bounds = [field for field in ("above", "below") if getattr(alarm, field) is not None]
+    if alarm.eval is not None and alarm.eval.baseline is not None:
+        bounds.append("eval.baseline")
+    if kind == "eval" and len(bounds) > 1:
+        raise wrong(
+            (*path, *bounds[1].split(".")), f"[{dotted(path)}] has both {' and '.join(bounds)}; keep one"
+        )
+    if not bounded and kind not in ("budget", "eval") and (alarm.above, alarm.below) != (None, None):
         raise wrong(path, f"[{dotted(path)}] of kind {quoted(kind)} has neither above nor below")
     rate = kind == "budget" or (kind == "threshold" and alarm.metric in RATES)
     least, most = (0.0, 1.0) if rate else (-1e12, 1e12)
     for field in ("above", "below"):
         check_range((*path, field), getattr(alarm, field), least, most, wrong)
-    check_range((*path, "alpha"), alarm.alpha, 0.000_001, 0.2, wrong)
-    if alarm.slo is not None:
-        check_range((*path, "slo", "target"), alarm.slo.target, 0.5, 0.99999, wrong)
-        check_range((*path, "slo", "latency_ms"), alarm.slo.latency_ms, 1, 3_600_000, wrong)
 
 
 def _check_where(path: Path, alarm: AlarmConfig, config: Config, wrong: Wrong) -> None:

@@ -276,20 +276,36 @@ class SloConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     latency_ms: float | None = None
 
 
+class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`eval` of an alarm: the deployment's stable release is asked every item of a part of `dataset` (a name,
+    of which the newest, or a digest) `repeats` times, and `scorer` scores the answers. More than `calls`
+    calls are not begun, judges' included, nor is more than `max_usd` spent. `baseline` is the evaluation that
+    runs are held against; left out, the alarm's first."""
+
+    dataset: str
+    scorer: str | dict[str, Any]
+    part: Literal["train", "validation"] = "validation"
+    repeats: int = 1
+    params: dict[str, Any] = {}
+    calls: int = 1_000
+    max_usd: float | None = None
+    baseline: str | None = None
+
+
 AlarmKind = Literal[
-    "threshold", "burn_rate", "change", "sequential", "probe", "drift", "budget", "recording"
+    "threshold", "burn_rate", "change", "sequential", "probe", "eval", "drift", "budget", "recording"
 ]  # fmt: skip
 """What an alarm compares with: a number, the budget of an SLO, the same hour last week, a deployment's own
-past (with an anytime-valid test), the outcome of a probe of bias, what is known of drift, the budget of a
-key or a team, or losses."""
+past (with an anytime-valid test), the outcome of a probe of bias or of an evaluation, what is known of drift,
+the budget of a key or a team, or losses."""
 
 
 class AlarmConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"hold": "for"}
 ):
     """`[alarms.NAME]`: fires when what it watches of `deployment` is broken for as long as `for`, and
-    resolves when it has not been for as long. Its kind follows from `slo` and `probe`, and is `threshold`
-    where neither is given and `kind` says nothing else.
+    resolves when it has not been for as long. Its kind follows from `slo`, `probe` and `eval`, and is
+    `threshold` where none is given and `kind` says nothing else.
 
     - threshold: `metric` over the last `window` is `above` or `below` a number (exactly one of them).
     - burn_rate: the budget of `slo` is used up too fast, over a long and a short time at once.
@@ -297,6 +313,8 @@ class AlarmConfig(
       scores: so many points).
     - sequential: more calls are bad than before, by a test that is false with a chance of `alpha` a week.
     - probe: `every` so often a probe of bias is made (`probe`: its settings), and finds a difference.
+    - eval: `every` so often an evaluation is made (`eval`: of what), and its mean score is `above` or `below`
+      a number or, where neither is given, surely worse than in its baseline, with a chance of `alpha` to err.
     - drift: calls, or answers to fixed prompts, are not what they were (`drift` of the deployment).
     - budget: `key`, `team` or a value of `tag` has spent more than the part `above` of its budget (0.8
       where it is left out).
@@ -321,6 +339,7 @@ class AlarmConfig(
     slo: SloConfig | None = None
     alpha: float = 0.01
     probe: dict[str, Any] | None = None
+    eval: EvalConfig | None = None
     every: str = "1d"
     window: str = "5m"
     hold: str = "1m"
@@ -334,7 +353,9 @@ class AlarmConfig(
         """Its kind."""
         if self.kind is not None:
             return self.kind
-        return "burn_rate" if self.slo is not None else "probe" if self.probe is not None else "threshold"
+        said: tuple[tuple[AlarmKind, object], ...]
+        said = (("burn_rate", self.slo), ("probe", self.probe), ("eval", self.eval))
+        return next((kind for kind, settings in said if settings is not None), "threshold")
 
 
 class MaintenanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,9 +18,10 @@ from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import with_budget
-from airboss.store.alert_metrics import length
+from airboss.store.alert_metrics import length, side
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence, looked_back
 from airboss.store.alert_rules import quieted, rule_of
+from airboss.store.alert_runs import evaluation_of
 
 EVENTS: Final = 50
 SILENCE_MAX: Final = timedelta(days=30)
@@ -36,8 +37,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     have been looked at. `detail` is what else there is to know of the value, `records` are some of the calls
     that broke it. `default`: nobody wrote it, every deployment, or key, team or tag with a budget, has it.
     `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `where` narrows the calls of the
-    deployment, by filters of records. `window` is, of a burn rate, the
-    time over which that is seen.
+    deployment, by filters of records. `evaluation` is that which the value is of. `window` is, of a burn
+    rate, the time over which that is seen.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     checked_at: datetime | None
     silence: Silence | None
     records: tuple[str, ...] = ()
+    evaluation: str | None = None
 
 
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +231,17 @@ def unmatched(desk: Desk, config: Config) -> Iterator[str]:
             yield f"{at}: there is no key {quoted(key)} yet; {nearest(key, known)}"
 
 
+def unasked(desk: Desk, config: Config) -> Iterator[str]:
+    """What to say of alarms that evaluate on a dataset that there is not."""
+    asked = {name: alarm.eval.dataset for name, alarm in config.alarms.items() if alarm.eval is not None}
+    rows = desk.evals.datasets() if asked else ()
+    names = {each.name for each in rows}
+    for name, wanted in asked.items():
+        if wanted not in names and not any(each.digest.startswith(wanted) for each in rows):
+            at = dotted(("alarms", name, "eval", "dataset"))
+            yield f"{at}: there is no dataset {quoted(wanted)} yet; {nearest(wanted, names)}"
+
+
 def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
     """The alarm in the path, and the configuration. Raises NotFound."""
     config = in_force(desk)
@@ -250,7 +263,8 @@ def shown(
 ) -> Alarm:
     """An alarm for a person or program. Maintenance is a silence too."""
     rule = rule_of(name, alarm)
-    bound = rule.bound if rule.kind in ("threshold", "change", "budget") else None
+    own = rule.kind in ("threshold", "change", "budget") or (rule.kind == "eval" and not rule.by_baseline)
+    bound = rule.bound if own else None
     window = alarm.window
     if rule.kind == "burn_rate" and row is not None and row.memory is not None:
         window = length(int(looked_back(rule, row.memory).total_seconds()))
@@ -268,7 +282,7 @@ def shown(
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,
         detail=row.detail if row is not None else None,
-        comparison="below" if rule.below else "above",
+        comparison=side(rule),
         threshold=row.bound if row is not None and row.bound is not None else bound,
         window=window,
         hold=alarm.hold,
@@ -279,6 +293,7 @@ def shown(
         checked_at=row.checked_at if row is not None else None,
         silence=quieted(silence, config.maintenance, alarm.deployment, now),
         records=row.records if row is not None and row.phase in ("pending", "firing") else (),
+        evaluation=None if row is None else evaluation_of(rule, row.memory),
     )
 
 

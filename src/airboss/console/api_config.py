@@ -188,6 +188,7 @@ def apply(desk: Desk, call: Call) -> Applied:
             *desk.lacking(plan, parsed(intent.config)),
             *api_keys.refusals(desk, plan),
             *api_alarms.unmatched(desk, parsed(intent.config)),
+            *api_alarms.unasked(desk, parsed(intent.config)),
         ),
     )
 

@@ -55,7 +55,7 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
     try:
         new = parse_config(wanted, source=source)
         check_scorers(new, source=source)
-        _check_probes(new, old, text=wanted, source=source)
+        _check_runs(new, old, text=wanted, source=source)
     except ConfigError as error:
         raise InvalidRequest(str(error), code="invalid_config", param="config") from None
     if new == Config():
@@ -80,12 +80,16 @@ def difference(applied: str | None, wanted: str, *, source: str) -> Difference:
     return Difference(changes=changes, warnings=warnings_of(new))
 
 
-def _check_probes(new: Config, old: Config, *, text: str, source: str) -> None:
-    """As when it is applied. Raises ConfigError."""
+def _check_runs(new: Config, old: Config, *, text: str, source: str) -> None:
+    """Look at what alarms make so often as when it is applied, but for files. Raises ConfigError."""
     if any(alarm.probe is not None for alarm in new.alarms.values()):
         from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - statistics, where needed
 
         check_probes(new, old, text=text, source=source)
+    if any(alarm.eval is not None for alarm in new.alarms.values()):
+        from airboss.evaluations.scheduled import check_evals  # noqa: PLC0415 - scorers, where needed
+
+        check_evals(new, old, text=text, source=source)
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

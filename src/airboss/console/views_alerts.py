@@ -22,6 +22,7 @@ from airboss.governance.budgets import members
 from airboss.store.alert_metrics import chosen_by, of_least
 from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
 from airboss.store.alert_rules import of_teams, rule_of
+from airboss.store.alert_runs import evaluation_page
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
 """What wants to be seen first."""
@@ -56,7 +57,7 @@ def listing(desk: Desk, seen: Visit) -> View:
     listed = sorted(found.alarms, key=lambda each: (ORDER[each.state], each.default, each.name))
     rows = desk.alerts.alarms()
     alarms = [
-        shown(each, known[each.name], rows.get(each.name), seen.now) for each in listed if each.name in known
+        shown(each, known[each.name], rows.get(each.name), seen) for each in listed if each.name in known
     ]
     calm = (None, "no_data", "ok")
     idle = [s for s in alarms if s.alarm.default and s.value is None and s.alarm.state in calm]
@@ -83,21 +84,24 @@ def one(desk: Desk, seen: Visit) -> View:
         picture=picture,
         unread=unread,
         chart_json=encode(picture).decode(),
-        a=shown(found.alarm, known, desk.alerts.alarms().get(name), seen.now),
+        a=shown(found.alarm, known, desk.alerts.alarms().get(name), seen),
         events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
         lengths=LENGTHS,
     )
 
 
-def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, now: datetime) -> Shown:
+def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, seen: Visit) -> Shown:
     """An alarm for a page."""
+    led = records(alarm, config, None if row is None else row.memory, seen.now)
+    if alarm.kind == "eval" and not seen.caller.may("reader"):
+        led = "/evaluations"  # those of one evaluation say what was asked and answered
     return Shown(
         alarm=alarm,
         value=words(alarm, alarm.value),
         threshold=words(alarm, alarm.threshold),
         measures=measures(alarm, config),
-        records=records(alarm, config, None if row is None else row.memory, now),
+        records=led,
         chosen=chosen_by(alarm.where),
         well=alarm.state == "firing" and within(alarm),
     )
@@ -111,7 +115,7 @@ def firing(desk: Desk, seen: Visit) -> dict[str, str]:
     ]
     known = api_alarms.alarms_of(desk, api_alarms.in_force(desk))
     return {
-        each.name: said(shown(each, known[each.name], None, seen.now))
+        each.name: said(shown(each, known[each.name], None, seen))
         for each in found
         if each.state == "firing" and each.name in known
     }
@@ -140,8 +144,10 @@ def more(alarm: Alarm) -> str:
 
 
 def within(alarm: Alarm) -> bool:
-    """Whether the bound alone says that it is well now; others than these two take more than a bound."""
-    if alarm.kind not in ("threshold", "change") or alarm.value is None or alarm.threshold is None:
+    """Whether the bound alone says that it is well now; others than these take more than a bound."""
+    if alarm.kind not in ("threshold", "change", "eval") or alarm.value is None or alarm.threshold is None:
+        return False
+    if alarm.comparison == "worse than":
         return False
     if alarm.comparison == "below":
         return alarm.value >= alarm.threshold
@@ -187,6 +193,8 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
     match alarm.kind:
         case "probe":
             return f"a probe of bias every {config.every}"
+        case "eval":
+            return evaluates(config)
         case "drift":
             return "calls and answers against what is usual"
         case "sequential":
@@ -202,6 +210,19 @@ def measures(alarm: Alarm, config: AlarmConfig) -> str:
     return f"{what}{of_least(alarm.metric, alarm.min_requests)}{lasting(alarm)}"
 
 
+def evaluates(config: AlarmConfig) -> str:
+    """What an evaluation is of, and how often it is made."""
+    asked = config.eval
+    assert asked is not None  # it is of that kind
+    scorer = (
+        asked.scorer
+        if isinstance(asked.scorer, str)
+        else asked.scorer.get("name") or asked.scorer.get("kind")
+    )
+    held = "" if (config.above, config.below) != (None, None) else ", against its baseline"
+    return f"{scorer} on {asked.dataset} ({asked.part}), every {config.every}{held}"
+
+
 def lasting(alarm: Alarm) -> str:
     """For how long it must hold; nothing of one that fires at once."""
     return f", for {alarm.hold}" if alarm.hold != "0s" else ""
@@ -213,10 +234,10 @@ def records(alarm: Alarm, config: AlarmConfig, memory: object, now: datetime) ->
         return "/quality/drift"
     if alarm.kind == "recording":
         return "/system"
-    page = spent_page(alarm.team, alarm.tag)
+    rule = rule_of(alarm.name, config)
+    page = spent_page(alarm.team, alarm.tag) or evaluation_page(rule, memory)
     if page is not None:
         return f"/{page}"
-    rule = rule_of(alarm.name, config)
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now
     since = (began - looked_back(rule, memory)).replace(microsecond=0)
     return url("/records", calls_of(rule, since, None, memory=memory))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from airboss.config.checks_alarms import SUMS
+from airboss.controller.alarm_runs import Making, evaluated, probed
 from airboss.controller.alarms import Reading
-from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Budget
 from airboss.domain.ports import RecordFilter, RecordLog, ScoreStats, UsageQuery
 from airboss.domain.record import ANSWERED_BY_FALLBACK
@@ -28,6 +28,7 @@ from airboss.store.alert_metrics import (
     shown,
 )
 from airboss.store.alert_rows import AlarmRule, Burnt
+from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, under_way
 from airboss.store.wording import many
 
 WINDOW_PARTS: Final = 60
@@ -59,38 +60,11 @@ GROWN_MAX: Final = 100
 """So many times of loss are kept; with more, the oldest count no more."""
 
 
-class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a probe ended: how many `differences` it found, or why it has no answer."""
-
-    differences: int | None
-    words: str
-
-
-class Probing(Protocol):
-    """Makes probes of bias."""
-
-    def start(self, order: str, deployment: str, *, run: int) -> str:
-        """Queue a probe; `order` is JSON, `run` counts those of the alarm. Returns its job's id. Raises
-        WrongCall."""
-
-    def outcome(self, job_id: str) -> ProbeOutcome | None:
-        """How it ended; None while it has not."""
-
-
 Asked = tuple[float, float, float | None, RecordFilter]
 """What was measured: the window, how long ago, what is slow, and of which calls."""
 
 Drifted = Callable[[str], "tuple[int, str] | None"]
 """How much of a deployment has drifted, and in words; None while too little is known."""
-
-
-class ProbeMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe alarm keeps: its newest job, begun `at`, and how the last that ended did."""
-
-    run: int
-    job: str | None
-    at: datetime
-    last: ProbeOutcome | None = None
 
 
 class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +96,16 @@ class Measures:
     """Asks the log. One thread calls it; `forget_old` once a look, before the others."""
 
     def __init__(
-        self, log: RecordLog, probing: Probing | None = None, drifted: Drifted = lambda _deployment: None
+        self,
+        log: RecordLog,
+        probing: Making[ProbeOutcome] | None = None,
+        drifted: Drifted = lambda _deployment: None,
+        evaluating: Making[EvalOutcome] | None = None,
     ) -> None:
         self._log = log
         self._drifted = drifted
         self._probing = probing
+        self._evaluating = evaluating
         self._used: dict[Asked, tuple[datetime, Mapping[str, UsageRow]]] = {}
         self._scored: dict[
             tuple[float, float, RecordFilter | None], tuple[datetime, Sequence[ScoreStats]]
@@ -143,11 +122,26 @@ class Measures:
             return self._burn_rate(rule, now)
         if rule.kind == "change":
             return self._change(rule, now)
-        if rule.kind == "probe":
-            return self._probe(rule, memory, now)
+        if rule.kind in ("probe", "eval"):
+            return self._run(rule, memory, now)
         if rule.kind == "drift":
             return self._drift(rule, memory)
         return self._value(rule, now, timedelta(0))
+
+    def _run(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
+        if rule.kind == "probe" and self._probing is not None:
+            return probed(rule, memory, now, self._probing)
+        if rule.kind == "eval" and self._evaluating is not None:
+            return evaluated(rule, memory, now, self._evaluating)
+        return Reading(why=f"nobody makes runs of kind {rule.kind} here", memory=memory)
+
+    def let_go(self, rule: AlarmRule, memory: object) -> None:
+        """End what was under way for a rule that is no more, or asks for something else now. Raises
+        SetupError."""
+        job = under_way(rule, memory)
+        making = self._probing if rule.kind == "probe" else self._evaluating
+        if job is not None and making is not None:
+            making.cancel(job)
 
     def used(
         self, rule: AlarmRule, window_s: float, now: datetime, *, ago: timedelta = timedelta(0),
@@ -327,29 +321,6 @@ class Measures:
             return Reading(why=why)
         count, words = found or (0, why)
         return Reading(value=float(count), bound=0.0, broken=count > 0, detail=words or None, memory="known")
-
-    def _probe(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
-        if self._probing is None:
-            return Reading(why="nobody makes probes here")
-        kept = msgspec.convert(memory, ProbeMemory) if memory is not None else None
-        if kept is not None and kept.job is not None:
-            ended = self._probing.outcome(kept.job)
-            if ended is not None:
-                kept = msgspec.structs.replace(kept, job=None, last=ended)
-        if kept is None or (kept.job is None and now - kept.at >= timedelta(seconds=rule.every_s)):
-            run, last = (kept.run + 1, kept.last) if kept is not None else (0, None)
-            try:
-                job = self._probing.start(rule.probe, rule.deployment, run=run)
-            except WrongCall as error:
-                job, last = None, ProbeOutcome(differences=None, words=str(error)[:300])
-            kept = ProbeMemory(run=run, job=job, at=now, last=last)
-        plain = msgspec.to_builtins(kept)
-        if kept.last is None:
-            return Reading(why="the first probe has not ended", memory=plain)
-        if kept.last.differences is None:
-            return Reading(why=kept.last.words, memory=plain)
-        found = kept.last.differences
-        return Reading(value=float(found), bound=0.0, broken=found > 0, detail=kept.last.words, memory=plain)
 
 
 def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: datetime) -> Reading:

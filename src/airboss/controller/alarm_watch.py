@@ -18,11 +18,11 @@ from airboss.controller.alarm_measures import (
     BudgetUse,
     Drifted,
     Measures,
-    Probing,
     fresh,
     recording,
     spending,
 )
+from airboss.controller.alarm_runs import Making
 from airboss.controller.alarms import Decision, Reading, begun, decide, hearers, notice
 from airboss.domain.errors import AirbossError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
@@ -41,6 +41,7 @@ from airboss.store.alert_rows import (
     spent_page,
 )
 from airboss.store.alert_rules import of_teams, quieted, rule_of
+from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, evaluation_page
 
 EVERY_S: Final = 5.0
 LOOK_S: Final = 5.0
@@ -107,7 +108,8 @@ class AlarmWatch:
         clock: Clock,
         console_url: Callable[[], str],
         maintenance: Callable[[], Mapping[str, MaintenanceConfig]] = dict,
-        probing: Probing | None = None,
+        probing: Making[ProbeOutcome] | None = None,
+        evaluating: Making[EvalOutcome] | None = None,
         drifted: Drifted = lambda _deployment: None,
         lost: Callable[[], Mapping[str, int]] = dict,
         budgets: Callable[[], Mapping[str, BudgetUse]] = dict,
@@ -120,7 +122,7 @@ class AlarmWatch:
         self._teams = teams
         self._alarms = alarms
         self._maintenance = maintenance
-        self._measures = Measures(record_log, probing, drifted)
+        self._measures = Measures(record_log, probing, drifted, evaluating)
         self._store = store
         self._log = record_log
         self._journal = journal
@@ -157,6 +159,9 @@ class AlarmWatch:
         now = self._clock.now()
         rules = self._rules()
         rows, silences = self.untaken.over(self._store.alarms()), self._store.silences()
+        for name, row in rows.items():
+            if name not in rules or not _same(row.rule, rules[name]):
+                self._measures.let_go(row.rule, row.memory)
         readings = self._readings(list(rules.values()), rows, now)
         quiet = self._maintenance()
         decisions = [
@@ -287,11 +292,7 @@ class AlarmWatch:
     def _memory(rule: AlarmRule, rows: Mapping[str, AlarmRow]) -> object:
         """What the alarm kept at its last look, if it watched the same then."""
         row = rows.get(rule.name)
-        same = row is not None and all(
-            getattr(row.rule, each) == getattr(rule, each)
-            for each in ("kind", "deployment", "where", "probe")
-        )
-        return row.memory if row is not None and same else None
+        return row.memory if row is not None and _same(row.rule, rule) else None
 
     def _with_records(self, decision: Decision, now: datetime) -> Decision:
         """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
@@ -299,7 +300,7 @@ class AlarmWatch:
         if (
             decision.event is None
             or row.phase not in ("pending", "firing")
-            or row.rule.kind in ("probe", "drift", "recording")
+            or row.rule.kind in ("probe", "eval", "drift", "recording")
             or spent_page(row.rule.team, row.rule.tag)  # no question is of the calls of several
         ):
             return decision
@@ -361,14 +362,23 @@ def note(alarm: str, notifier: str, kind: Kind, body: Mapping[str, object], now:
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
     """The page of the records in question: those of the window before now, or since the bound was broken. Of
-    drift, of what could not be recorded, of a team and of a tag, the page that tells of it."""
+    drift, of an evaluation, of what could not be recorded, of a team and of a tag, the page that tells of it.
+    """
     page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
-    page = spent_page(row.rule.team, row.rule.tag) or page
+    page = spent_page(row.rule.team, row.rule.tag) or evaluation_page(row.rule, row.memory) or page
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - looked_back(row.rule, row.memory)
     asked = calls_of(row.rule, since, now, memory=row.memory)
     return f"{console_url.rstrip('/')}/records?{urlencode(asked)}"
+
+
+def _same(rule: AlarmRule, other: AlarmRule) -> bool:
+    """Whether what one keeps holds for the other: both watch the same."""
+    return all(
+        getattr(rule, each) == getattr(other, each)
+        for each in ("kind", "deployment", "where", "probe", "evaluation")
+    )
 
 
 def _worth_keeping(before: AlarmRow | None, decision: Decision) -> bool:

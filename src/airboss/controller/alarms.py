@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.store.alert_metrics import chosen_by, worded
+from airboss.store.alert_metrics import chosen_by, side, worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -112,7 +112,7 @@ def notice(
         "where": dict(rule.where),
         "metric": rule.metric,
         "value": row.value,
-        "comparison": "below" if rule.below else "above",
+        "comparison": side(rule),
         "threshold": rule.bound if row.bound is None else row.bound,
         "window": window,
         "since": row.since.isoformat(),
@@ -213,10 +213,9 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
     if row.value is None and row.why:
         measured_as += f" ({row.why})"
     plural = "" if row.value == 1 else "s"
-    side = "below" if rule.below else "above"
     bound = worded(rule.kind, rule.metric, rule.bound if row.bound is None else row.bound)
     whose = f"{rule.deployment}{chosen_by(dict(rule.where))}"
-    of, fires = f"{rule.metric} of {whose}", f"the alarm is for {side} {bound} over {window}"
+    of, fires = f"{rule.metric} of {whose}", f"the alarm is for {side(rule)} {bound} over {window}"
     what = {
         "threshold": f"{of} is {measured_as}; {fires}",
         "change": f"{of} changed by {measured_as} against a week ago; {fires}",
@@ -228,6 +227,8 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
         if rule.metric != "disk_full"
         else f"the disk that Airboss writes to has {'less' if row.value else 'more'} than 256 MiB left",
+        "eval": f"the evaluation of {whose}: {measured_as}; the alarm is for {side(rule)} "
+        f"{'its baseline' if rule.by_baseline and row.bound is None else bound}",
         "probe": f"the probe of {rule.deployment} found {measured_as} difference{plural}",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""

@@ -398,8 +398,8 @@ def _file(source: str, sha256: str | None, data: DataDir) -> Path:
 
 
 def _check_files(config: Config, data: DataDir, text: str, source: str, *, before: str | None) -> None:
-    """Look at the scorers' functions, at probes of bias, at what finds names and, where engines run on this
-    machine, at adapters that are on it. Raises ConfigError, naming the line, for what is not there, a probe
+    """Look at the scorers' functions, at runs of alarms, at what finds names and, where engines run on this
+    machine, at adapters that are on it. Raises ConfigError, naming the line, for what is not there, a run
     that could not be made, and an adapter that cannot go with its weights.
 
     What is in force already goes on without a file that is gone since: its engine, or its scores, say what is
@@ -412,10 +412,7 @@ def _check_files(config: Config, data: DataDir, text: str, source: str, *, befor
         from airboss.evaluations.online import check_scoring  # noqa: PLC0415 - all scorers, where there is one
 
         check_scoring(config, data.path.absolute() / "scorers", source=source, kept=kept)
-    if any(alarm.probe is not None for alarm in config.alarms.values()):
-        from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - as above
-
-        check_probes(config, was, text=text, source=source)
+    _check_runs(config, was, data, text, source)
     _check_policies(config, was, text, source)
     for name, model in config.models.items():
         if model.adapter is None or config.replicas.host != "local" or model == was.models.get(name):
@@ -432,6 +429,19 @@ def _check_files(config: Config, data: DataDir, text: str, source: str, *, befor
         if reason is not None:
             line = line_of(text, ("models", name, "adapter"))
             raise ConfigError(f"{source}:{line}: models.{name}.adapter: {reason}")
+
+
+def _check_runs(config: Config, was: Config, data: DataDir, text: str, source: str) -> None:
+    """Look at what alarms make so often. Raises ConfigError, naming the line."""
+    if any(alarm.probe is not None for alarm in config.alarms.values()):
+        from airboss.evaluations.bias_orders import check_probes  # noqa: PLC0415 - statistics, where needed
+
+        check_probes(config, was, text=text, source=source)
+    if any(alarm.eval is not None for alarm in config.alarms.values()):
+        from airboss.evaluations.scheduled import check_evals, look_in  # noqa: PLC0415 - as above
+
+        look = look_in(data.path.absolute() / "scorers")
+        check_evals(config, was, text=text, source=source, look=look)
 
 
 def has_openai_key(env: Mapping[str, str]) -> bool:

@@ -69,10 +69,11 @@ class ProbeOrders:
         self._ledger = ledger
         self._now = now
 
-    def start(self, order: ProbeOrder, *, by: str) -> Job:
-        """Queue a probe. Raises WrongCall, with nothing queued, for an order that means nothing."""
+    def start(self, order: ProbeOrder, *, by: str, job_id: str | None = None) -> Job:
+        """Queue a probe. `job_id` as of `JobStore.add`. Raises WrongCall, with nothing queued, for an order
+        that means nothing."""
         task = ProbeTask(plan=self.plan(order), concurrency=order.concurrency)
-        return self._jobs.add(KIND, task, by, self._now())
+        return self._jobs.add(KIND, task, by, self._now(), job_id=job_id)
 
     def plan(self, order: ProbeOrder) -> ProbePlan:
         """The order with every word looked up and checked. Raises WrongCall."""

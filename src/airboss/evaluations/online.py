@@ -108,7 +108,7 @@ def _check(config: Config, look: Callable[[str, PythonFunction], object], *, sou
 def specs_of(scoring: ScoringConfig) -> tuple[Spec, ...]:
     """The scorers of a deployment's `scoring`. Raises WrongCall for one that is wrong, or that needs what no
     live call has."""
-    specs = tuple(map(_spec, scoring.scorers))
+    specs = tuple(map(scorer_of, scoring.scorers))
     names = [spec.name for spec in specs]
     for spec in specs:
         if SCORE_NAME.fullmatch(spec.name) is None:
@@ -251,7 +251,8 @@ def _asked_schema(record: InferenceRecord) -> dict[str, Any] | None:
     return schema if isinstance(schema, dict) else None
 
 
-def _spec(written: str | dict[str, Any]) -> Spec:
+def scorer_of(written: str | dict[str, Any]) -> Spec:
+    """A scorer as the configuration has it. Raises WrongCall for one that is none, or is in a file."""
     if isinstance(written, str):
         return read_spec(written, load=_no_file)
     return spec_from(_floats(written))

@@ -56,10 +56,10 @@ class Asking:
 class PaidOnce:
     """A `Caller` before another one. An answer is on disk before it is given; what failed is not kept.
 
-    A killed process loses the calls that were in flight, and no other. `paid`, `reused` and `cost_usd` (of
-    the paid ones with a known price) count since it was made. Those that share an `asking` wait for one
-    answer where they ask the same at once. Once `dataset`, by digest, is deleted, whoever calls gets a
-    WrongCall.
+    A killed process loses the calls that were in flight, and no other. `paid`, `reused`, `cost_usd` (of the
+    paid ones with a known price) and `unpriced` (the others of them) count since it was made. Those that
+    share an `asking` wait for one answer where they ask the same at once. Once `dataset`, by digest, is
+    deleted, whoever calls gets a WrongCall.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class PaidOnce:
         self._dataset = dataset
         self.paid = 0
         self.reused = 0
+        self.unpriced = 0
         self.cost_usd = Decimal(0)
 
     async def call(self, call: Call) -> Answer:
@@ -95,6 +96,7 @@ class PaidOnce:
                 return answer
             self.paid += 1
             self.cost_usd += answer.cost_usd or Decimal(0)
+            self.unpriced += answer.cost_usd is None
             content = msgspec.json.encode(answer).decode()
             put = partial(self._store.put_answer, subject=call.subject, content=content, at=self._now())
             for each in keys(call):

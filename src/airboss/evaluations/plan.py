@@ -27,7 +27,9 @@ class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
     `a` is held against, `b` is judged; without `a`, `b` is only scored. Each is asked every item of the
     dataset's `part` `repeats` times; an item's marks are averaged over its repeats. `params` go into every
     request and win over the item's. `judges` are the releases of the judging deployments at the start.
-    `folder` is what paths of scorers are relative to.
+    `folder` is what paths of scorers are relative to. With `anew` nothing that was answered before is taken;
+    `held_to` is a run whose B stands for A, which is not asked then. Once `max_usd` is spent nothing more is
+    asked; calls under way then end.
     """
 
     dataset: str
@@ -43,6 +45,9 @@ class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     judges: dict[str, Target] = {}
     folder: str = "."
+    anew: bool = False
+    held_to: str = ""
+    max_usd: Decimal | None = None
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +106,7 @@ def check_plan(plan: EvalPlan) -> None:
         (not names, "an evaluation needs a scorer"),
         (bool(double), f"two scorers are called {', '.join(double)}; give them names of their own"),
         (
-            plan.a is not None and plan.a.release == plan.b.release,
+            plan.a is not None and plan.a.release == plan.b.release and not plan.held_to,
             f"A and B are both release {plan.b.release}; name two different ones",
         ),
         (

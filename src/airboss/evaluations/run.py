@@ -21,7 +21,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
-from airboss.evaluations.marks import Mark, without_quotes
+from airboss.evaluations.marks import Mark, unscored, without_quotes
 from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan, timed
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
@@ -32,6 +32,9 @@ from airboss.store.eval_rows import ResultRow, RunRow
 
 CONCURRENCY: Final = 8
 CONCURRENCY_MAX: Final = 256
+
+NOT_HELD: Final = "it was not asked in the baseline"
+"""Why A has nothing of an item that the run it is taken from did not have in this form."""
 
 Arm = Literal["a", "b", "pair"]
 """Whose result it is."""
@@ -107,7 +110,9 @@ class EvalRun:
         self._progress = progress
         self._dataset = dataset
         self._caller = PaidOnce(caller, store, now, asking, dataset)
-        self._apart = run_id if side_by_side and plan.a is not None and timed(plan) else ""
+        compares_times = side_by_side and plan.a is not None and timed(plan)
+        self._apart = run_id if plan.anew or compares_times else ""
+        self._spent_before = Decimal(0)
         opened = [
             open_scorer(spec, caller=self._caller, resolve=plan.judges.__getitem__, folder=Path(plan.folder))
             for spec in plan.scorers
@@ -119,10 +124,15 @@ class EvalRun:
 
     async def run(self) -> EvalReport:
         """Do what is left, keep the report and return it. Raises SetupError if the store fails, WrongCall if
-        the dataset is deleted meanwhile; what was kept until then stays."""
+        the dataset is deleted meanwhile, or it would cost more than it may; what was kept until then stays.
+        """
         rows = await asyncio.to_thread(self._store.results, self._id)
         for row in rows:
             self._results[row.item, row.arm, row.repeat] = msgspec.json.decode(row.content, type=ItemResult)
+        spent = [each.cost_usd for (_, arm, _), each in self._results.items() if arm == "b"]
+        self._spent_before = sum((each for each in spent if each is not None), Decimal(0))
+        if self._plan.held_to:
+            await self._take_held()
         work = iter([(item, repeat) for repeat in range(self._plan.repeats) for item in self._items])
         workers = [asyncio.create_task(self._work(work)) for _ in range(self._concurrency)]
         try:
@@ -131,16 +141,21 @@ class EvalRun:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        over = self._over_spent()
+        if over is not None and self._done < len(self._items) * self._plan.repeats:
+            raise WrongCall(over)
         report = await asyncio.to_thread(self._report)
         await asyncio.to_thread(self._store.finish_run, self._id, msgspec.json.encode(report).decode())
         return report
 
     async def _work(self, work: Iterator[tuple[Item, int]]) -> None:
         for item, repeat in work:
+            if self._over_spent() is not None:
+                return
             # One after the other, so that neither release waits on the other, and in an order that favours
             # neither.
             arms: tuple[Literal["a", "b"], ...] = ("a", "b") if _heads(item.id, repeat) else ("b", "a")
-            if self._plan.a is None:
+            if self._plan.a is None or self._plan.held_to:
                 arms = ("b",)
             for arm in arms:
                 await self._one(item, arm, repeat)
@@ -150,6 +165,37 @@ class EvalRun:
             self._failed += any(self._results[item.id, arm, repeat].error is not None for arm in arms)
             if self._progress is not None:
                 self._progress(self._state())
+
+    async def _take_held(self) -> None:
+        """What B got in the run that this one is held to is what A gets here; of what was not asked then it
+        has nothing."""
+        names = [scorer.name for scorer in self._scorers]
+        there = await asyncio.to_thread(held, self._store, self._plan, self._items)
+        for repeat in range(self._plan.repeats):
+            for item in self._items:
+                if (item.id, "a", repeat) not in self._results:
+                    result = there.get((item.id, repeat)) or ItemResult(
+                        marks={name: unscored(NOT_HELD) for name in names}, error=NOT_HELD
+                    )
+                    await self._keep(item, "a", repeat, result)
+
+    def _over_spent(self) -> str | None:
+        """Why nothing more may be asked: all is spent that may be, or nobody knows what is."""
+        most, spent = self._plan.max_usd, self._spent_before + self._caller.cost_usd
+        if most is None:
+            return None
+        of = f"{self._done} of {len(self._items) * self._plan.repeats} items"
+        if self._caller.unpriced:
+            return (
+                f"it was stopped after {of}: what an answer costs is not known, and max_usd bounds it; give "
+                "the model, and a judge's, a `price`, or leave max_usd out"
+            )
+        if spent < most:
+            return None
+        return (
+            f"it was stopped after {of}: they cost {spent.normalize():f} of max_usd {most:f}; "
+            "raise that, or take fewer items"
+        )
 
     async def _one(self, item: Item, arm: Literal["a", "b"], repeat: int) -> None:
         """Ask one release, score its answer and keep both."""
@@ -295,6 +341,28 @@ class EvalRun:
             cost_usd=sum((result.cost_usd or Decimal(0) for result in answered), Decimal(0)),
             cost_unknown=sum(result.cost_usd is None for result in answered),
         )
+
+
+def held(store: EvalStore, plan: EvalPlan, items: Sequence[Item]) -> dict[tuple[str, int], ItemResult]:
+    """What B got in the run that `plan` is held to, by item and repeat: of those items that asked and
+    expected the same there, and that all scorers of `plan` marked."""
+    kept, names = store.run(plan.held_to), {spec.name for spec in plan.scorers}
+    if kept is None or plan.part == "holdout":  # which stays locked
+        return {}
+    rows = store.items(kept.dataset, plan.part)
+    then = {row.id: _says(msgspec.json.decode(row.content, type=Item)) for row in rows}
+    same = {item.id for item in items if then.get(item.id) == _says(item)}
+    found = {
+        (row.item, row.repeat): msgspec.json.decode(row.content, type=ItemResult)
+        for row in store.results(plan.held_to)
+        if row.arm == "b" and row.item in same
+    }
+    return {key: result for key, result in found.items() if names <= result.marks.keys()}
+
+
+def _says(item: Item) -> bytes:
+    """What an item asks and expects."""
+    return msgspec.json.encode([item.input, item.expected])
 
 
 def _unit(item: Item) -> str:

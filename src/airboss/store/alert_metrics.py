@@ -97,6 +97,11 @@ def question(rule: AlarmRule, since: datetime, until: datetime, bound: float | N
     )
 
 
+def side(rule: AlarmRule) -> str:
+    """How a value that breaks the bound lies to it."""
+    return "worse than" if rule.by_baseline else "below" if rule.below else "above"
+
+
 def length(window_s: int) -> str:
     """A window as people write it."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):

@@ -42,10 +42,11 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm as it is configured. Of kinds `threshold` and `change`, a value above `bound` breaks it, or
-    one below with `below`. `probe` is an order in JSON. `less_is_better` of a score whose scorer says so.
-    `key`, `team` or `tag` is of kind `budget`, which has no `deployment`. `where` narrows the calls of the
-    deployment, in pairs of a filter and its value, by name; `keys` are those of the team that is in it. A
-    `remind_s` of 0 is none."""
+    one below with `below`. `probe` is an order in JSON, as is `evaluation`, of which a run makes no more than
+    `calls` calls and costs no more than `usd`; `by_baseline`: it has no bound of its own. `less_is_better` of
+    a score whose scorer says so. `key`, `team` or `tag` is of kind `budget`, which has no `deployment`.
+    `where` narrows the calls of the deployment, in pairs of a filter and its value, by name; `keys` are those
+    of the team that is in it. A `remind_s` of 0 is none."""
 
     name: str
     metric: Metric
@@ -58,6 +59,10 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo | None = None
     alpha: float = 0.01
     probe: str = ""
+    evaluation: str = ""
+    calls: int = 0
+    usd: float | None = None
+    by_baseline: bool = False
     every_s: int = 86_400
     notify: tuple[str, ...] = ()
     notify_no_data: bool = False

@@ -17,6 +17,7 @@ from airboss.store.alert_rows import AlarmRule, Silence, Slo
 METRICS_OF: dict[AlarmKind, str] = {
     "burn_rate": "good calls",
     "probe": "bias",
+    "eval": "evaluation",
     "drift": "drift",
     "budget": "budget",
 }
@@ -39,7 +40,8 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
     bound = alarm.above if alarm.above is not None else alarm.below
     if bound is None and alarm.compares == "budget":
         bound = SPENT
-    slo = alarm.slo
+    slo, asked = alarm.slo, alarm.eval
+    by_baseline = asked is not None and bound is None
     return AlarmRule(
         name=name,
         metric=alarm.metric or METRICS_OF[alarm.compares],
@@ -48,7 +50,7 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
         team=alarm.team,
         tag=alarm.tag,
         where=tuple(sorted(alarm.where.items())),
-        below=alarm.below is not None,
+        below=alarm.below is not None or by_baseline,
         bound=float(bound) if bound is not None else 0.0,
         window_s=DAY_S if alarm.compares == "budget" else seconds(alarm.window) or 0,
         hold_s=seconds(alarm.hold) or 0,
@@ -61,15 +63,22 @@ def rule_of(name: str, alarm: AlarmConfig) -> AlarmRule:
             latency_ms=None if slo.latency_ms is None else float(slo.latency_ms),
         ),
         alpha=float(alarm.alpha),
-        probe=""
-        if alarm.probe is None
-        else msgspec.json.Encoder(decimal_format="number").encode(alarm.probe).decode(),
+        probe="" if alarm.probe is None else _as_json(alarm.probe),
+        # Without what bounds a run: with other bounds it is the same evaluation.
+        evaluation="" if asked is None else _as_json(msgspec.structs.replace(asked, calls=0, max_usd=None)),
+        calls=0 if asked is None else asked.calls,
+        usd=None if asked is None or asked.max_usd is None else float(asked.max_usd),
+        by_baseline=by_baseline,
         every_s=seconds(alarm.every) or 0,
         min_requests=alarm.min_requests,
         remind_s=seconds(alarm.remind or "") or 0,
         notify=tuple(dict.fromkeys(alarm.notify)),
         notify_no_data=alarm.no_data == "notify",
     )
+
+
+def _as_json(settings: object) -> str:
+    return msgspec.json.Encoder(decimal_format="number").encode(settings).decode()
 
 
 def of_teams(rule: AlarmRule, teams: Mapping[str, Collection[str]]) -> AlarmRule:
