@@ -37,6 +37,24 @@ def test_a_contest_looks_right(tmp_path: Path) -> None:
                     assert page.evaluate(LONG_NAMES) == [], size
 
 
+def test_a_failure_in_one_long_word_makes_no_page_wider(tmp_path: Path) -> None:
+    """Whatever the cause quotes, it is broken where its place ends."""
+    with opened(tmp_path) as site:
+        serve(site.loop)
+        jobs = asked_for(site.loop, ("even", "sharp"))
+        job = site.loop.jobs.claim("worker", site.loop.clock.at, 10)
+        assert job is not None
+        assert site.loop.jobs.fail(job.id, "worker", "word" * 50, site.loop.clock.at)
+        with served(site.app()) as at, launched() as browser:
+            for size in (WIDE, NARROW):
+                with visitor(browser, at, size, reduced_motion="reduce") as page:
+                    for each in jobs:
+                        page.goto(f"{at}/evaluations/{each.id}")
+                        wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+                        assert wide[0] <= wide[1], size
+                        assert page.evaluate(CUT) == [], size
+
+
 def test_a_scorer_with_a_long_name_makes_no_page_wider(tmp_path: Path) -> None:
     """It is broken beside the picture of the differences, and in the table."""
     with opened(tmp_path) as site:

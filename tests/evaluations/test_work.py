@@ -256,7 +256,7 @@ def test_a_dataset_that_is_gone_is_said(store: SqlEvalStore) -> None:
     who asked, who would look for others' names."""
     work = task(store)
     Library(store, now).delete("golden")
-    with pytest.raises(WrongCall, match="dataset 'golden', .* was deleted meanwhile"):
+    with pytest.raises(WrongCall, match=r"dataset 'golden', .* was deleted meanwhile"):
         done(store, work, FakeCaller(right_for_b))
 
 
