@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airboss.domain.errors import StoreUnavailable
+from airboss.domain.ports import RecordFilter
 from airboss.store.duckdb import DuckDBRecordLog
 
 
@@ -52,3 +53,44 @@ def test_a_disk_that_fails_at_the_opening_is_the_stores_trouble(tmp_path: Path) 
     (tmp_path / "records.duckdb.copied").mkdir()  # it cannot be unlinked, as nothing can where a disk fails
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         DuckDBRecordLog(path)
+
+
+BUSY = """
+import sys, threading
+from pathlib import Path
+from airboss.cli.ending import leave
+from airboss.store.duckdb import DuckDBRecordLog
+from airboss.telemetry import logs
+from tests.store.samples import move
+
+logs.configure("store")
+log, asking = DuckDBRecordLog(Path(sys.argv[1])), threading.Event()
+log.apply(move(1))
+
+def hang():
+    asking.set()
+    threading.Event().wait()
+
+def ask():
+    with log._reading() as connection:
+        connection.create_function("hang", hang, [], "BIGINT")
+        connection.execute("select hang()").fetchall()
+
+threading.Thread(target=ask, daemon=True).start()
+asking.wait()
+log.apply(move(2, start=100))
+leave(log.close)
+"""
+
+
+def test_a_question_that_is_still_answered_keeps_nobody_from_ending(tmp_path: Path) -> None:
+    """That is no defect: the write-ahead log holds what is not in the file, and the next start reads it."""
+    path = tmp_path / "records.duckdb"
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert "the next start reads the write-ahead log" in done.stderr
+    log = DuckDBRecordLog(path)
+    assert log.count(RecordFilter()) == 2
+    log.close()

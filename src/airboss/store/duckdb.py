@@ -45,6 +45,7 @@ from airboss.store.duckdb_open import migrate, unopened
 from airboss.store.duckdb_run import Connection
 from airboss.store.duckdb_run import append as _append
 from airboss.store.duckdb_run import execute as _execute
+from airboss.store.duckdb_run import let_go as _let_go
 from airboss.store.duckdb_run import query as _query
 from airboss.store.duckdb_run import run as _run
 from airboss.store.gate import Gate
@@ -381,10 +382,10 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 return
             try:
                 _run(root, "checkpoint")
-            except duckdb.Error:
+            except duckdb.Error as error:
                 # A reader is still at work, or the disk is full. The write-ahead log holds everything.
-                log.warning("no checkpoint at close; the next start reads the write-ahead log", exc_info=True)
-            root.close()
+                log.warning("no checkpoint at close; the next start reads the write-ahead log: %s", error)
+            _let_go(root)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -493,5 +494,5 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         if lost or "invalidated" in str(error):
             root, self._root = self._root, None
             if root is not None:
-                root.close()
+                _let_go(root)
         return StoreUnavailable(f"the record store {self._path} failed: {error}")

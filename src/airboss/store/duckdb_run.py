@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -46,6 +47,12 @@ def run(connection: Connection, text: str, asked: list[Any] | dict[str, Any] | N
     """Run a statement to its end and return its rows: DuckDB 2 hands rows out while it still works, and one
     that nobody reads keeps the connection busy."""
     return execute(connection, text, asked).fetchall()
+
+
+def let_go(connection: Connection) -> None:
+    """Close it. While a question to a cursor of its is answered DuckDB refuses to: it ends with that."""
+    with suppress(duckdb.ResourceInUseException):
+        connection.close()
 
 
 def reach(connection: Connection, table: str) -> tuple[int, datetime | None]:
