@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +14,11 @@ import msgspec
 import pytest
 
 from airboss.domain.plan import Limits, Queue, Retry, Timeouts
+from airboss.domain.release import Policy
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import worker
+from tests.gateway.test_cache_semantic import worker as comparing
+from tests.gateway.test_screen_names import child_of
 from tests.support.fake import held
 from tests.support.gateway import PATIENT, Gateway, deployment
 from tests.support.wait import until
@@ -179,7 +184,7 @@ def test_waiting_for_a_place_is_within_it(gateway: Gateway, provider: FakeProvid
             left = pool.submit(ask, gateway, "6", model="narrow")
             late = ask(gateway, "3", model="narrow")
             assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout_total")
-            words = "had no place yet when x-airboss-timeout-s = 3 was over"
+            words = "nobody had been asked yet when x-airboss-timeout-s = 3 was over"
             assert words in late.json()["error"]["message"]
             assert begun() == 1
         assert first.result().status_code == 200
@@ -232,3 +237,40 @@ def test_who_asks_the_same_at_the_same_time_does_not_fail_with_it(
             until(lambda: len(gateway.frames()[0]) == 2)
             assert ask(gateway, "0.3", content="hello").json()["error"]["code"] == "timeout_total"
         assert patient.result().status_code == 200
+
+
+@pytest.mark.parametrize("header", ["1", "6"], ids=["over while it compares", "over after that"])
+def test_comparing_questions_is_within_it(provider: FakeProvider, own_root: Path, header: str) -> None:
+    """At a semantic cache a call waits for its question's vector, and asks nobody else where its time is over
+    by then: that wait does not come on top of it."""
+    with FakeProvider() as vectors, comparing(provider.url, vectors.url, own_root) as gateway:
+        vectors.script("silence" if header == "1" else "late-head;for_s=4")
+        provider.script("silence")
+        answer = ask(gateway, header, content="How are you?")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout_total")
+        assert f"x-airboss-timeout-s = {header}" in answer.json()["error"]["message"]
+        closed = gateway.closed(answer.headers["x-request-id"])
+        assert closed["status"] == "cancelled"
+        assert closed["latency_ms"] < 1000 * float(header) + 3_000
+        assert vectors.stats().requests == 1
+        assert provider.stats().requests == (0 if header == "1" else 1)
+
+
+def test_looking_for_names_is_within_it(provider: FakeProvider, own_root: Path) -> None:
+    """A call under a policy that waits for who finds names waits no longer than its own time."""
+    policy = Policy(pii=(("person", "mask"),), detectors="2")
+    plan = deployment(provider.url, timeout=PATIENT, policy=policy)
+    gone = own_root / "gone"
+    with Gateway(own_root, plan, process="tests.support.gateway_names", options=(str(gone),)) as gateway:
+        assert gateway.chat("I am Jane Doe").status_code == 200
+        finder = child_of(gateway)
+        assert finder is not None
+        os.kill(finder, signal.SIGSTOP)
+        try:
+            answer = ask(gateway, "1", content="I am Ann Lee")
+        finally:
+            os.kill(finder, signal.SIGCONT)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout_total")
+        assert "nobody had been asked yet when x-airboss-timeout-s = 1 was over" in answer.text
+        assert provider.stats().requests == 1
+        assert gateway.chat("I am Ann Lee").status_code == 200

@@ -60,6 +60,7 @@ def shared(
     plans = [
         half,
         hasty(half, TIMES),
+        hasty(spread(plain(fake_process.url, "behind"), claude(other.url), shares=()), TIMES),
         msgspec.structs.replace(half, name="once", retry=Retry(attempts=1)),
         spread(plain(fake_process.url, "backed"), claude(other.url), last, shares=(0.5, 0.5)),
         spread(
@@ -158,6 +159,29 @@ def test_where_all_fail_the_fallback_answers(
     assert alone.status_code >= 400
     end = gateway.closed(alone.headers["x-request-id"])
     assert (end["status"], [each["provider"] for each in end["attempts"]]) == ("error", ["claude", "fake"])
+
+
+@pytest.mark.parametrize("model", ["hasty-half", "hasty-behind"])
+@pytest.mark.parametrize("own", [None, "2"], ids=["total", "own"])
+def test_where_the_time_is_over_that_is_told(
+    gateway: Shared, provider: FakeProvider, other: FakeProvider, model: str, own: str | None
+) -> None:
+    """Not how the first failed: whoever was asked after it might have answered. So it is with one that shares
+    the calls and with a fallback, and where its client was impatient it speaks against nobody."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    other.script(ScriptStep(behaviour="silence", forever=True))
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "hi"}],
+        "metadata": {"session_id": gateway.session(OURS)},
+    }
+    headers = {} if own is None else {"x-airboss-timeout-s": own}
+    with gateway.client() as client:
+        response = client.post("/v1/chat/completions", json=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout_total")
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["error_type"]) == ("error" if own is None else "cancelled", "timeout_total")
+    assert [each["provider"] for each in end["attempts"]] == ["fake", "fake", "claude"]
 
 
 def test_a_stream_that_breaks_off_is_gone_on_with_by_the_other(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from airboss.domain.errors import UpstreamTimeout
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
-from airboss.gateway.deadline import bound, raised
+from airboss.gateway.deadline import bound, left_s, raised
 from airboss.gateway.heads import EVENT_STREAM, ours_ms, response_head
 from airboss.gateway.replay import events_of
 from airboss.gateway.spoken import Client
@@ -33,7 +33,7 @@ class Kept(WholeAnswer):
         timeout = call.deployment.timeout
         self.committed = False  # nothing of it is the client's yet
         try:
-            async with asyncio.timeout(timeout.total_s):
+            async with asyncio.timeout(left_s(timeout)):
                 await self._stream(client, call, dispatched)
         except TimeoutError:
             raise UpstreamTimeout(

@@ -46,7 +46,7 @@ from airboss.gateway.cache_key import (
     said_in,
     twin_of,
 )
-from airboss.gateway.deadline import OwnTimeouts, patience_s
+from airboss.gateway.deadline import OwnTimeouts, left_s
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
 from airboss.gateway.replay import whole_of
 from airboss.gateway.request_head import HttpRequest
@@ -145,7 +145,8 @@ class AnswerCache:
             answer = self._writing.get(key) or self._reads.get(key, self._since(caching))
             found = Found(answer) if answer is not None else None
             if found is None:
-                found = await self._waited(key, patience_s(call.deployment.timeout, http))
+                timeout = call.deployment.timeout
+                found = await self._waited(key, min(timeout.first_token_s, left_s(timeout)))
             if isinstance(found, Found) and found.scope not in {None, question.scope if question else None}:
                 found = None
         return Seat(self, call, caching, key, found, question=question, look=wish.look, known=known)
@@ -161,7 +162,7 @@ class AnswerCache:
         return self._reads.get(key, self._since(caching)) is not None
 
     async def near(
-        self, question: Question, vector: bytes, caching: Caching, threshold: float
+        self, question: Question, vector: bytes, caching: Caching, threshold: float, *, within_s: float
     ) -> tuple[str, Found | None]:
         """The answer to a question that means the same, if there is one, and how the search went."""
         if self._searches >= SEARCHES_MAX:
@@ -170,7 +171,7 @@ class AnswerCache:
         search = partial(self._search, question, vector, threshold, self._since(caching))
         try:
             searching = asyncio.get_running_loop().run_in_executor(self._comparing, search)
-            return await asyncio.wait_for(searching, PATIENCE_S)
+            return await asyncio.wait_for(searching, min(PATIENCE_S, within_s))
         except TimeoutError:
             return "failed", None
         except Exception:  # numpy is gone, say: a call does without
@@ -335,7 +336,10 @@ class Seat:
             self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
             outcome = "miss"
             if self._look:
-                outcome, found = await self._cache.near(question, vector, self._caching, semantic.threshold)
+                left = left_s(self._call.deployment.timeout)
+                outcome, found = await self._cache.near(
+                    question, vector, self._caching, semantic.threshold, within_s=left
+                )
         worker.metrics.compared(self._call.deployment.name, outcome)
         if found is not None:
             self._take(found)

@@ -6,35 +6,34 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, UpstreamTimeout
 from airboss.domain.plan import DeploymentPlan, Timeouts
 
-if TYPE_CHECKING:
-    from airboss.gateway.request_head import HttpRequest
-    from airboss.gateway.worker import Admitted
-
 HEADER: Final = b"x-airboss-timeout-s"
 """Seconds for the call, from its last byte to the end of its answer."""
 _SECONDS: Final = re.compile(rb"\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?")
 """A number as programs print what is left of their own time, 17 digits of it: 0.3333333333333333, 1e-05."""
-_LEAST_S: Final = 0.001
-"""What is left where nothing is: no deadline is zero or below."""
+_LEAST_S: Final = 0.01
+"""What is left where nothing is: no deadline is zero or below, and timers may be a little early."""
 
 T = TypeVar("T")
 
 
 class OwnTimeouts(Timeouts, frozen=True, kw_only=True):
-    """Those of a call whose client gives it `own_s` in all, which is less than its deployment would."""
+    """Those of a call whose client gives it `own_s` in all, which is less than its deployment would: it may
+    take until then, on `time.perf_counter()`, whatever it waits for."""
 
     own_s: float
+    until: float
 
 
-def with_own_time(deployment: DeploymentPlan, header: bytes) -> DeploymentPlan:
-    """The deployment as it serves a call with that header. Raises InvalidRequest."""
+def with_own_time(deployment: DeploymentPlan, header: bytes, received_at: float) -> DeploymentPlan:
+    """The deployment as it serves a call with that header, whose last byte came then, on
+    `time.perf_counter()`. Raises InvalidRequest."""
     header = header.strip(b" \t")  # which llhttp leaves
     seconds = float(header) if _SECONDS.fullmatch(header) else 0.0
     if seconds <= 0:
@@ -45,47 +44,47 @@ def with_own_time(deployment: DeploymentPlan, header: bytes) -> DeploymentPlan:
         )
     if seconds >= deployment.timeout.total_s:
         return deployment
-    return _with_total(deployment, seconds, seconds)
-
-
-def _with_total(deployment: DeploymentPlan, total_s: float, own_s: float) -> DeploymentPlan:
     said = deployment.timeout
-    own = OwnTimeouts(total_s=total_s, first_token_s=said.first_token_s, idle_s=said.idle_s, own_s=own_s)
+    own = OwnTimeouts(
+        total_s=seconds,
+        first_token_s=said.first_token_s,
+        idle_s=said.idle_s,
+        own_s=seconds,
+        until=received_at + seconds,
+    )
     return msgspec.structs.replace(deployment, timeout=own)
 
 
-async def in_time(waiting: Awaitable[T], http: HttpRequest, deployment: DeploymentPlan) -> T:
+async def in_time(waiting: Awaitable[T], deployment: DeploymentPlan) -> T:
     """What is waited for before anybody is asked, within the call's own time, if it has any. Raises
     UpstreamTimeout, and what `waiting` does."""
     timeout = deployment.timeout
     if not isinstance(timeout, OwnTimeouts):
         return await waiting
     try:
-        async with asyncio.timeout(_left_s(timeout, http)):
+        async with asyncio.timeout(left_s(timeout)):
             return await waiting
     except TimeoutError:
-        said = f"the call had no place yet when {bound(timeout)} was over; {raised(timeout)}"
-        raise UpstreamTimeout(said, code="timeout_total") from None
+        raise _asked_nobody(timeout) from None
 
 
-def patience_s(timeout: Timeouts, http: HttpRequest) -> float:
-    """How long a call may wait for what another one brings."""
+def left_s(timeout: Timeouts) -> float:
+    """How long a call may still take that asks from now on: what it has waited for before is no target's
+    fault, but its own time runs."""
     if not isinstance(timeout, OwnTimeouts):
-        return timeout.first_token_s
-    return min(timeout.first_token_s, _left_s(timeout, http))
+        return timeout.total_s
+    return max(_LEAST_S, timeout.until - time.perf_counter())
 
 
-def left_of(call: Admitted, http: HttpRequest) -> Admitted:
-    """The call with what is left of its own time, where it may have waited before anybody is asked."""
-    timeout = call.deployment.timeout
-    if not isinstance(timeout, OwnTimeouts):
-        return call
-    deployment = _with_total(call.deployment, _left_s(timeout, http), timeout.own_s)
-    return msgspec.structs.replace(call, deployment=deployment)
+def check_left(timeout: Timeouts) -> None:
+    """Raise UpstreamTimeout where a call's own time was over before anybody was asked."""
+    if isinstance(timeout, OwnTimeouts) and left_s(timeout) <= _LEAST_S:
+        raise _asked_nobody(timeout)
 
 
-def _left_s(timeout: OwnTimeouts, http: HttpRequest) -> float:
-    return max(_LEAST_S, http.received_at + timeout.own_s - time.perf_counter())
+def _asked_nobody(timeout: OwnTimeouts) -> UpstreamTimeout:
+    said = f"nobody had been asked yet when {bound(timeout)} was over; {raised(timeout)}"
+    return UpstreamTimeout(said, code="timeout_total")
 
 
 def own_time_over(timeout: Timeouts, error: ApiError) -> bool:

@@ -21,8 +21,9 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asked import Asked, Asking, Route, Secret
-from airboss.gateway.attempts import Dispatched
+from airboss.gateway.attempts import Dispatched, OutOfTime
 from airboss.gateway.breaker import RetryBudget
+from airboss.gateway.deadline import check_left, left_s
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
@@ -112,14 +113,14 @@ class Executor:
             budget = self._budgets[deployment.name, trial] = RetryBudget()
         now = time.perf_counter()
         budget.call(now)
-        # From now on, not from the call's start: having waited for a place is no target's fault.
-        call.budget, call.deadline = budget, now + deployment.timeout.total_s
+        call.budget, call.deadline = budget, now + left_s(deployment.timeout)
 
     def run(self, call: Dispatched, route: Route) -> Awaitable[AnyAnswer]:
         """Attempt until one answers; what was begun has been the first. Raises ApiError: of several models
         the first one's, unless another's is the caller's to hear."""
         call.route = route
         if call.begun is None:
+            check_left(route.deployment.timeout)
             self._enter(call, route.deployment, trial=route.trial)
         # Handed on and not awaited: each coroutine more is one to make, and one to go through at each turn.
         if route.others:
@@ -155,8 +156,8 @@ class Executor:
         return await self._ask(call, route.asked, last=False, why="cache")
 
     async def _fall_back(self, call: Dispatched, others: Sequence[Target], first: ApiError) -> AnyAnswer:
-        """Ask the other models in their order. Raises `first` where none answers, or what one refused that
-        another would refuse too."""
+        """Ask the other models in their order. Raises `first` where none answers, OutOfTime where one was
+        waited for to the end of the call's time, or what one refused that another would refuse too."""
         route = call.route
         assert route.asking is not None  # who has fallbacks can ask them
         for number, other in enumerate(others, 1):
@@ -170,6 +171,9 @@ class Executor:
             except ApiError as error:
                 answer = call.answer
                 if answer is not None and answer.committed:
+                    raise
+                if isinstance(error, OutOfTime) and first.code != error.code:
+                    call.answered_by = None
                     raise
                 last = number == len(others)
                 if is_filtered(error) and (last or not self._filtered_here(route, error)):

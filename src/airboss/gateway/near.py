@@ -18,6 +18,7 @@ from airboss.gateway.answer import AnyAnswer
 from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import counts_ready, is_counted, load_counts
+from airboss.gateway.deadline import left_s
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
 from airboss.gateway.wire import EmbeddingsBody
@@ -53,9 +54,11 @@ async def vector_of(
     text: str,
     dispatched: Dispatched,
 ) -> bytes | None:
-    """The vector of a text as `target` makes it; None where it does not in PATIENCE_S. The attempt is put
-    into `dispatched`."""
+    """The vector of a text as `target` makes it; None where it does not in PATIENCE_S, or in the call's time.
+    The attempt is put into `dispatched`."""
     loop = asyncio.get_running_loop()
+    patience_s = min(PATIENCE_S, left_s(call.deployment.timeout))
+    total_s = 2 * patience_s  # of which an attempt that can be done without has half
     body = _encode({"model": target.upstream_model, "input": text, "encoding_format": "float"})
     parsed = EmbeddingsBody(model=target.upstream_model, input=text)
     sent, outgoing = embeddings_body(body, parsed, target)  # the configuration was checked: it takes them
@@ -63,13 +66,13 @@ async def vector_of(
 
     def new_answer(_: Target) -> AnyAnswer:
         answer = EmbeddingsAnswer(target.provider)
-        late = UpstreamTimeout(f"provider {target.provider!r} made no vector within {PATIENCE_S} s")
-        patience.append(loop.call_later(PATIENCE_S, answer.fail, late))
+        late = UpstreamTimeout(f"provider {target.provider!r} made no vector within {patience_s:g} s")
+        patience.append(loop.call_later(patience_s, answer.fail, late))
         return answer
 
     route = Route(
         deployment=msgspec.structs.replace(
-            call.deployment, timeout=Timeouts(total_s=2 * PATIENCE_S), retry=Retry(attempts=1), hedge=None
+            call.deployment, timeout=Timeouts(total_s=total_s), retry=Retry(attempts=1), hedge=None
         ),
         operation="embeddings",
         stream=False,
@@ -78,7 +81,7 @@ async def vector_of(
         asked=Asked(target=target, body=sent, new_answer=new_answer, outgoing=outgoing),
     )
     try:
-        answer = await executor.aside(dispatched, route, deadline=time.perf_counter() + 2 * PATIENCE_S)
+        answer = await executor.aside(dispatched, route, deadline=time.perf_counter() + total_s)
         assert isinstance(answer, EmbeddingsAnswer)  # as was asked for
         return packed(_read(answer.content).data[0].embedding)
     except (ApiError, msgspec.DecodeError, IndexError):

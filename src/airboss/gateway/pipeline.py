@@ -27,7 +27,7 @@ from airboss.gateway.billing import is_counted
 from airboss.gateway.cache_answer import Kept
 from airboss.gateway.credentials import may_carry, without_credentials
 from airboss.gateway.deadline import HEADER as TIMEOUT
-from airboss.gateway.deadline import in_time, left_of, own_time_over, with_own_time
+from airboss.gateway.deadline import in_time, own_time_over, with_own_time
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -80,13 +80,14 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
     try:
         serving, request, body, deployment = admitted or admit(worker.view(), http, operation, record_id, now)
         if serving.limiter is not None:
-            held = await in_time(serving.limiter.enter(request, deployment), http, deployment)
+            held = await in_time(serving.limiter.enter(request, deployment), deployment)
             serving, request, body, deployment = in_force(worker, http, (serving, request, body, deployment))
         branch = assign(serving, http, request, body, deployment)
         branch = drawn(worker.executor, branch, request, body, spoken)
         screened = None
         if is_screened(branch, deployment, request.principal):
-            screened = await screen(worker, request, body, deployment, branch, spoken)
+            screening = screen(worker, request, body, deployment, branch, spoken)
+            screened = await in_time(screening, deployment)
             request, body, spoken = screened.request, screened.body, screened.spoken
             if screened.refusal is not None:
                 call = blocked(screened, deployment, branch, held)
@@ -96,10 +97,9 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
             seat = await worker.cache.seat(call, http, deployment.cache)
             call, client = msgspec.structs.replace(call, seat=seat), seat.heard(client)
         if held is not None and (seat is None or seat.answer is None):
-            refusal = await held.reserve(body, branch)
+            refusal = await in_time(held.reserve(body, branch), deployment)
             if refusal is not None:
                 return refuse(worker, serving, client, call, refusal, http)
-        call = left_of(call, http)
         opened = open_record(worker, serving, call)
     except BaseException as error:
         release(held, seat, left=isinstance(error, asyncio.CancelledError))
@@ -124,7 +124,7 @@ def admit(
     body = http.read or relayed or wire.parse_body(operation, http.body)
     deployment = serving.resolve(body.model, principal)
     if TIMEOUT in http.headers:
-        deployment = with_own_time(deployment, http.headers[TIMEOUT])
+        deployment = with_own_time(deployment, http.headers[TIMEOUT], http.received_at)
     tags, session = NO_TAGS, None
     if body.metadata:
         session = body.metadata.get("session_id")
