@@ -23,7 +23,7 @@ from airboss.providers.fake_bedrock import frame
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.dialects import BASES, PRICE, SECRET, STREAM, ask
 from tests.support.gateway import PATIENT, Gateway, deployment
-from tests.support.said_upstream import said_upstream
+from tests.support.said_upstream import SaidUpstream, said_upstream
 
 OWN = ("openai", "openai-compatible", "local")
 """Kinds that speak OpenAI's dialect; the `foreign` worker has the others."""
@@ -276,6 +276,50 @@ def test_an_answer_that_says_it_broke_off_costs_what_it_tells(
     assert (end["status"], end["error_type"]) == ("error", "stream_cut")
     assert (end["input_tokens"], end["output_tokens"]) == (40, 70)
     check_sums(end)
+
+
+@pytest.mark.parametrize("output", [70, 1], ids=["more than came", "less than came"])
+@pytest.mark.parametrize("ends", ["stream", "masked stream", "whole", "unasked stream", "responses"])
+def test_an_error_costs_what_it_tells(tmp_path: Path, ends: str, output: int) -> None:
+    """An answer that ends in an error with its usage costs that, as its provider counts it: of what came
+    nothing is reckoned beside it."""
+    usage = {"prompt_tokens": 40, "completion_tokens": output, "total_tokens": 40 + output}
+    policy = Policy(pii=(("email", "mask"),), detectors="1") if ends == "masked stream" else None
+    with said_upstream() as upstream:
+        plan = deployment(upstream.url, price=PRICE, kind="openai")
+        plan = msgspec.structs.replace(plan, stable=msgspec.structs.replace(plan.stable, policy=policy))
+        with Gateway(tmp_path / "data", plan) as gateway:
+            failed = {"error": {"message": "it broke", "code": 502}, "usage": usage}
+            if ends == "responses":
+                answer = _failed_response(gateway, upstream, usage)
+            else:
+                upstream.stream([{"role": "assistant", "content": TEXT}], finish=None)
+                upstream.events[1:] = [json.dumps(failed)]
+                if ends == "whole":
+                    upstream.events, upstream.body = [], failed
+                answer = gateway.chat(TEXT, stream=ends.endswith("stream") and ends != "unasked stream")
+            end = gateway.closed(answer.headers["x-request-id"])
+    assert end["status"] == "error"
+    assert (end["input_tokens"], end["output_tokens"], end["usage_estimated"]) == (40, output, False)
+    check_sums(end)
+
+
+def _failed_response(gateway: Gateway, upstream: SaidUpstream, usage: dict[str, int]) -> httpx2.Response:
+    """A response of OpenAI's that says a text, and then that it has failed."""
+    told = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+    response = {"id": "resp_1", "object": "response", "model": "up", "output": []}
+    why = {"code": "server_error", "message": "it broke"}
+    upstream.events = [
+        json.dumps({"type": "response.output_text.delta", "output_index": 0, "delta": TEXT}),
+        json.dumps(
+            {
+                "type": "response.failed",
+                "response": response | {"status": "failed", "error": why, "usage": told},
+            }
+        ),
+    ]
+    with gateway.client() as client:
+        return client.post("/v1/responses", json={"model": "gpt-4o", "input": TEXT, "stream": True})
 
 
 def test_a_long_body_that_is_cut_holds_nobody_up() -> None:

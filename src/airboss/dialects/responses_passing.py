@@ -324,9 +324,11 @@ class PassingReader:
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
         said = _decoded(_response, body)
-        if said.object != "response" or said.output is None or said.status == "failed":
-            return body if said.object != "response" else _failed(said.error)
+        if said.object != "response":
+            return body
         self._begin(said)
+        if said.output is None or said.status == "failed":
+            return _failed(said.error, self.told())
         texts, refusals, thoughts, calls = list[str](), list[str](), list[str](), list[Json]()
         blocks: list[Json] = []
         for item in said.output:
@@ -396,7 +398,7 @@ class PassingReader:
         if said.type == "error":
             return [_failed(said.error or _Error(code=said.code, message=said.message))]
         if said.type == "response.failed" and said.response is not None:
-            return [_failed(said.response.error)]
+            return [_failed(said.response.error, self.told())]
         if said.type in LAST and said.response is not None:
             finish = self._write.chunk({}, finish=_finish(said.response, calls=bool(self._calls)))
             usage = self.told()
@@ -454,7 +456,7 @@ def _finish(said: _Response, *, calls: bool) -> FinishReason:
     return "tool_calls" if calls else "stop"
 
 
-def _failed(error: _Error | None) -> bytes:
+def _failed(error: _Error | None, usage: Json | None = None) -> bytes:
     error = error or _Error()
     message = error.message if isinstance(error.message, str) else "no message"
     code: str | int = STATUS.get(str(error.code), 502)
@@ -463,7 +465,7 @@ def _failed(error: _Error | None) -> bytes:
     type_ = error.type if isinstance(error.type, str) else str(error.code or "upstream_error")
     if code == 400:
         code, type_ = str(error.code), "invalid_request_error"
-    return error_of(message, type_=type_, code=code)
+    return error_of(message, type_=type_, code=code, usage=usage)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:

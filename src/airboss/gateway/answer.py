@@ -69,6 +69,7 @@ class WholeAnswer(BaseAnswer):
             self._halves = True
             reply = read_event(content)
         if not reply.answers:
+            self.error_usage = reply.usage
             raise error_in(self.provider, content)
         self.reply = reply  # what it tells of itself is so, and be it broken off
         check_whole(self.provider, reply)
@@ -262,6 +263,7 @@ class StreamedAnswer(BaseAnswer):
         reply = read_event(payload)
         self.progress_at = time.perf_counter()
         if (reply.error is not None or reply.choices is None) and reply.says_error:
+            self.error_usage = reply.usage
             raise error_in(self.provider, payload)
         if self.assembly.over and reply.choices and not self._says_more(reply, payload):
             return False

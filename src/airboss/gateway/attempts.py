@@ -195,6 +195,9 @@ class Try(msgspec.Struct, eq=False):
 
 def told_all(answer: AnyAnswer) -> Usage | None:
     """What the upstream says that all of its answer used; None where it has not said all."""
+    usage: Usage | None = answer.error_usage
+    if usage is not None:
+        return usage if usage.whole else None
     if isinstance(answer, StreamedAnswer):
         usage = answer.told_usage if answer.whole else None
     else:

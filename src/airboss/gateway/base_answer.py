@@ -16,6 +16,7 @@ from airboss.providers.compatible import as_api_error, read_error, retry_after_s
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
 from airboss.providers.dialect import Outgoing
+from airboss.providers.usage import Usage
 
 log = logging.getLogger("airboss.gateway")
 
@@ -44,6 +45,8 @@ class BaseAnswer:
     left = False
     """Whether nobody waits for it any more."""
     error: ApiError | None = None
+    error_usage: Usage | None = None
+    """What it used by the error that the upstream ended it with, where that tells."""
     heard: Callable[[], None] | None = None
     """Told once, when it has ended."""
 

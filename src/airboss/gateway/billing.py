@@ -140,7 +140,9 @@ def _counted(tried: Try) -> Buckets | None:
 
 def told_part(answer: AnyAnswer) -> Usage | None:
     """What the upstream has said of the usage of an answer that is not whole."""
-    usage = None
+    usage = answer.error_usage
+    if usage is not None:
+        return usage
     if isinstance(answer, StreamedAnswer):
         usage = answer.told_usage
     elif answer.reply is not None:

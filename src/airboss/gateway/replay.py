@@ -150,7 +150,7 @@ def whole_of(stream: bytes) -> bytes | None:
 
 def _joined(payloads: Iterable[bytes]) -> bytes | None:
     """The whole answer of events, up to one that cannot be read; None where they are none of one. Where one
-    is an error it is that alone, whatever choices come with it."""
+    is an error it is that alone, with its usage, whatever choices come with it."""
     answer: Json = {}
     choices: dict[int, Json] = {}
     for payload in payloads:
@@ -161,7 +161,7 @@ def _joined(payloads: Iterable[bytes]) -> bytes | None:
         if not isinstance(chunk, dict):
             break
         if chunk.get("error"):
-            return _encode({"error": chunk["error"]})
+            return _encode({name: chunk[name] for name in ("error", "usage") if chunk.get(name)})
         pieces = chunk.pop("choices", None)
         answer |= {k: v for k, v in chunk.items() if k != "usage" or v is not None}
         for number, piece in enumerate(pieces if isinstance(pieces, list) else ()):

@@ -117,9 +117,11 @@ def error_of(
     type_: str = "upstream_error",
     code: str | int | None = None,
     retry_after_s: float | None = None,
+    usage: Json | None = None,
 ) -> bytes:
-    """An error in OpenAI's shape. A number as `code` is the HTTP status of an error inside of a stream."""
+    """An error in OpenAI's shape. A number as `code` is the HTTP status of an error inside of a stream.
+    `usage` is what was used all the same."""
     error: Json = {"message": message, "type": type_, "code": code, "param": None}
     if retry_after_s is not None:
         error["retry_after_s"] = retry_after_s
-    return encode({"error": error})
+    return encode({"error": error} if usage is None else {"error": error, "usage": usage})
