@@ -187,12 +187,15 @@ def test_each_answer_costs_what_its_model_costs(gateway: Shared) -> None:
 def test_an_answer_of_any_is_kept_for_all(
     gateway: Shared, provider: FakeProvider, other: FakeProvider
 ) -> None:
-    """The same question has the same answer from the cache, whoever is drawn for it."""
+    """The same question has the same answer from the cache, whoever is drawn for it; the record says whose
+    it is."""
     first = gateway.drawn_for(CLAUDE, "cached")
     second = gateway.drawn_for(OURS, "cached")
     assert second.json()["choices"] == first.json()["choices"]
     assert second.headers["x-airboss-cache"] == "hit"
-    assert MODEL not in second.headers  # nobody was asked, and it is not the words of the one drawn
+    assert MODEL not in second.headers  # nobody was asked
+    hit = gateway.closed(second.headers["x-request-id"])
+    assert (hit["cache"], hit["provider"], hit["model"]) == ("hit", "claude", "sonnet")
     assert (provider.stats().requests, other.stats().requests) == (0, 1)
 
 

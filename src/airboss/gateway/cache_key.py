@@ -46,7 +46,7 @@ TELLS_THE_TIME: Final = frozenset(
 and OpenRouter name it."""
 CALLERS_TOOLS: Final = ("function", "custom")
 """Tools of any other type run at the provider, who looks something up or runs a program."""
-KEPT_AS: Final = "2"
+KEPT_AS: Final = "3"
 """Part of every key: answers that an earlier version kept in another form are not found."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode

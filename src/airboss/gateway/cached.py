@@ -61,12 +61,19 @@ log = logging.getLogger(__name__)
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An answer that is there; found by its meaning if it has a `cosine`, and then for calls of that `scope`
-    alone."""
+    """An answer that is there, as it is kept: a line that names whose it is (`_By`), and the answer. Found by
+    its meaning if it has a `cosine`, and then for calls of that `scope` alone."""
 
     answer: bytes
     cosine: float | None = None
     scope: bytes | None = None
+
+
+class _By(msgspec.Struct, frozen=True, array_like=True):
+    """Whose answer it is."""
+
+    provider: str
+    model: str
 
 
 LEFT: Final = Found(b"")
@@ -295,6 +302,8 @@ class Seat:
         """What a stream said that it used, whether its client has asked for that or not."""
         self._flight: asyncio.Future[Landed] | None = None
         self._cosine: float | None = None
+        self._by: _By | None = None
+        """Whose answer it is that is given again."""
         self._failed: Landed = None
         if isinstance(found, Failed):
             self._failed = found
@@ -304,7 +313,8 @@ class Seat:
             self._flight = cache.take_off(key)
 
     def _take(self, found: Found) -> None:
-        self.answer, self._cosine = found.answer, found.cosine
+        by, _, self.answer = found.answer.partition(b"\n")
+        self._by, self._cosine = _read_by(by), found.cosine
         self.state = "hit" if found.cosine is None else "semantic"
 
     @property
@@ -372,6 +382,10 @@ class Seat:
     def close(self, closed: ClosedCall) -> ClosedCall:
         """The close of the call, with what it had of the cache."""
         self._closed = msgspec.structs.replace(closed, cache=self.state)
+        if self._by is not None:
+            self._closed = msgspec.structs.replace(
+                self._closed, provider=self._by.provider, model=self._by.model
+            )
         return self._closed
 
     def leave(self, *, left: bool = False) -> None:
@@ -392,7 +406,9 @@ class Seat:
         whole = self._hearing.whole()
         if whole is None or len(whole) > ANSWER_BYTES_MAX or not may_be_kept(self._call, self._closed, whole):
             return None
-        return _with_usage(whole, self._closed, self._told)
+        last = self._closed.attempts[-1]
+        by = _By(last.provider, last.model)
+        return b"%s\n%s" % (msgspec.json.encode(by), _with_usage(whole, self._closed, self._told))
 
     def _land(self, found: Landed) -> None:
         if self._flight is not None and self._key is not None:
@@ -445,6 +461,9 @@ class Hearing(Between):
             return None
         said = b"".join(self._pieces)
         return whole_of(said) if self._streamed else said
+
+
+_read_by = msgspec.json.Decoder(_By).decode
 
 
 def _tokenizes(call: Admitted) -> bool:
