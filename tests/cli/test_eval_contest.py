@@ -113,6 +113,11 @@ def test_what_did_not_end_well_is_said_after_the_table(run: Run, api: AdminApi, 
     api.answers["GET", "/api/v1/jobs/eval-0f-3"] = job("failed", id="eval-0f-3", error="it answered none")
     code, out, said = run("eval", "show", "contest-0f", "--url", api.url)
     assert (code, "running 7/60" in out, "failed: it answered none" in out) == (0, True, True)
+    table["releases"][2]["error"] = "it said\n" + 400 * "no "
+    out = run("eval", "show", "contest-0f", "--url", api.url)[1]
+    assert "failed: it said no no" in out
+    assert max(map(len, out.splitlines())) < 160, "the table is as wide as its columns"
+    table["releases"][2]["error"] = "it answered none"
     table["releases"][1]["state"] = "cancelled"
     code, out, said = run(*RUN, *TWO, "--url", api.url)
     assert (code, "surely better" in out) == (1, True)

@@ -94,6 +94,13 @@ def test_the_table_is_told_by_the_contest_and_by_each_of_it(site: LoopSite) -> N
     assert "in no contest" in refused(program.get(path.format(id=alone["id"])), 404)
     for unknown in ("contest-0", "eval-0", "contest-", "job"):
         assert "no contest or evaluation" in refused(program.get(path.format(id=unknown)), 404)
+    for method, path in (
+        ("GET", f"jobs/{contest}"),
+        ("POST", f"jobs/{contest}/cancel"),
+        ("GET", f"evals/{contest}/items"),
+        ("GET", f"evals/{contest}"),
+    ):
+        assert f"`airboss eval show {contest}`" in refused(program.request(method, f"/api/v1/{path}"), 404)
     assert "contest" not in program.get(f"/api/v1/evals/{alone['id']}").json()["summary"]
 
 

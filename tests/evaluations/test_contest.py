@@ -213,6 +213,17 @@ def test_the_table_is_golden() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found)) == golden
 
 
+def test_a_mean_cost_is_rounded() -> None:
+    """To ten decimals, as the cost of a call: a third has no end."""
+    for usd, each in (("0.01", "0.0033333333"), ("0.3", "0.1"), ("0", "0")):
+        found = table(
+            CONTEST, [entry(1, comparison(EXACT, 0.05, p=0.3), b=totals(answers=3, cost_usd=Decimal(usd)))]
+        )
+        took = found.releases[0].took
+        assert took is not None
+        assert str(took.usd_per_answer) == each
+
+
 def order(*found: tuple[float, float]) -> list[tuple[str, Standing | None]]:
     """Which releases come first, and how they stand, by their distance and its p."""
     entries = [entry(n, comparison(EXACT, gap, p=p)) for n, (gap, p) in enumerate(found, 1)]

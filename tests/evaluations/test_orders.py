@@ -119,6 +119,13 @@ def test_judges_are_pinned(desk: Desk) -> None:
         ({"baseline": "none", "scorers": ("pairwise_judge:grader",)}, "name a baseline"),
         ({"concurrency": 0}, "0 calls at once"),
         ({"scorers": tuple(f"s{n}=exact" for n in range(51))}, "51 scorers"),
+        *(
+            (
+                {"scorers": ({"kind": "exact", "name": name},)},
+                f"a scorer is called '{name[:80]}'; use a letter",
+            )
+            for name in ("", " ", "a<b", "é", "1st", "n" * 65, "n" * 9_999)
+        ),
     ],
 )
 def test_an_order_that_means_nothing_queues_nothing(desk: Desk, given: dict[str, Any], message: str) -> None:

@@ -11,12 +11,15 @@ import typer
 from airboss.cli.api import Api, place, reach
 from airboss.cli.eval_report import difference, number, p_value, release
 from airboss.cli.follow_job import begun, ended, left, outlasting, say_id, tell
-from airboss.cli.output import console, dash, milliseconds, table_of, usd
+from airboss.cli.output import clipped, console, dash, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
 from airboss.store.wording import level, many
 
 PREFIX: Final = "contest-"
 """What the ids of contests begin with."""
+
+WHY_CHARS: Final = 60
+"""Of an evaluation's error in the table; it is told whole by the evaluation."""
 
 STANDINGS: Final[Mapping[str | None, str]] = {
     "better": "[green]surely better[/]",
@@ -135,7 +138,7 @@ def state(each: dict[str, Any]) -> tuple[str, ...]:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
-    why = f": {each['error']}" if each["error"] else ""
+    why = f": {clipped(' '.join(each['error'].split()), WHY_CHARS)}" if each["error"] else ""
     return *[""] * 5, escape(each["state"] + steps + why)
 
 

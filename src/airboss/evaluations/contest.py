@@ -28,6 +28,9 @@ RELEASES_MIN: Final = 2
 RELEASES_MAX: Final = 8
 """Each one more makes every interval wider, and its answers are paid for."""
 
+USD_DIGITS: Final = 10
+"""Decimals of a mean cost, as a call's has them (`providers.pricing`)."""
+
 RANK: Final[dict[Standing | None, int]] = {"better": 0, "open": 1, "worse": 2, None: 3}
 """Which standing comes first in a table."""
 
@@ -262,7 +265,7 @@ def _took(totals: ArmTotals | None, ms: float | None) -> Took | None:
     return Took(
         answers=totals.answers,
         errors=totals.errors,
-        usd_per_answer=totals.cost_usd / priced if priced else None,
+        usd_per_answer=round(totals.cost_usd / priced, USD_DIGITS).normalize() if priced else None,
         cost_unknown=totals.cost_unknown,
         ms_per_answer=ms,
     )

@@ -20,7 +20,7 @@ from airboss.config import Config, ScoringConfig
 from airboss.dialects.recorded import in_chat
 from airboss.domain.errors import ConfigError, WrongCall
 from airboss.domain.record import InferenceRecord
-from airboss.domain.score import SCORE_NAME, Score
+from airboss.domain.score import Score
 from airboss.evaluations.datasets import Input, Item, flat_text
 from airboss.evaluations.marks import Mark, as_score, unscored
 from airboss.evaluations.orders import check_function
@@ -35,7 +35,7 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge, PairwiseScorer
 from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.regex import Regex
-from airboss.evaluations.scorers.spec import Spec, open_scorer, read_spec, spec_from
+from airboss.evaluations.scorers.spec import Spec, check_named, open_scorer, read_spec, spec_from
 from airboss.evaluations.scorers.tool_calls import ToolCalls
 
 SCORE_S_MAX: Final = 120.0
@@ -111,10 +111,7 @@ def specs_of(scoring: ScoringConfig) -> tuple[Spec, ...]:
     specs = tuple(map(scorer_of, scoring.scorers))
     names = [spec.name for spec in specs]
     for spec in specs:
-        if SCORE_NAME.fullmatch(spec.name) is None:
-            raise WrongCall(
-                f"a scorer is called {spec.name[:80]!r}; use a letter, then letters, digits, _ . or -"
-            )
+        check_named(spec)
         if names.count(spec.name) > 1:
             raise WrongCall(f"two scorers are called {spec.name!r}; give one of them another `name`")
         lacks = _lacking(spec)

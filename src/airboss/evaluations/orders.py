@@ -23,7 +23,7 @@ from airboss.evaluations.run import CONCURRENCY, CONCURRENCY_MAX
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction, open_function
-from airboss.evaluations.scorers.spec import Spec, read_spec, spec_from
+from airboss.evaluations.scorers.spec import Spec, check_named, read_spec, spec_from
 from airboss.evaluations.targets import STABLE, Served
 from airboss.store.job_rows import Job, JobStore
 
@@ -188,8 +188,9 @@ class EvalOrders(Orders):
 
 def read_scorer(given: str | dict[str, Any], folder: Path) -> Spec:
     """The scorer of an order, written as on the command line or as a table. Raises WrongCall for one that is
-    none, and for a Python function that is not in `folder`."""
+    none, or whose name is none, and for a Python function that is not in `folder`."""
     spec = _read(given)
+    check_named(spec)
     if isinstance(spec, PythonFunction):
         check_function(spec, folder)
     return spec

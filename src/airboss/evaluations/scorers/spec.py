@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from airboss.domain.errors import WrongCall
+from airboss.domain.score import SCORE_NAME
 from airboss.evaluations.ports import Caller, Target
 from airboss.evaluations.scorers.base import Scorer
 from airboss.evaluations.scorers.contains import Contains
@@ -96,6 +97,14 @@ def spec_from(table: object) -> Spec:
     except msgspec.ValidationError as error:
         raise WrongCall(f"the scorer of kind {kind!r}: {error}") from error
     return found
+
+
+def check_named(spec: Spec) -> None:
+    """Raise WrongCall for a scorer whose name no score can have (`SCORE_NAME`)."""
+    if SCORE_NAME.fullmatch(spec.name) is None:
+        raise WrongCall(
+            f"a scorer is called {spec.name[:80]!r}; use a letter, then letters, digits, _ . or -; at most 64"
+        )
 
 
 def open_scorer(
