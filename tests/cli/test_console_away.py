@@ -16,6 +16,11 @@ from tests.cli.running import COMMAND, Running, environment, up
 from tests.support.wait import hold_still, until
 
 
+def stands_still(pid: int) -> bool:
+    """Whether a process that was stopped does nothing any more: that is not so at once."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def ended(pid: int) -> bool:
     """Whether a child that nobody waits for has ended, with all its threads: one may keep a port open."""
     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -29,6 +34,7 @@ def away(tmp_path: Path) -> Iterator[Running]:
         controller = airboss.pids()["controller"]
         hold_still(airboss.process.pid)
         try:
+            until(lambda: stands_still(airboss.process.pid))
             os.kill(controller, signal.SIGKILL)
             until(lambda: ended(controller))
             yield airboss
@@ -82,6 +88,22 @@ def test_a_controller_that_stays_away_is_told(away: Running, monkeypatch: pytest
         api.reach(away.data_dir, None),
     ):
         pass
+
+
+def test_status_does_not_wait_for_it(away: Running) -> None:
+    """It tells at once what the processes have said of themselves, and that this is all; it is no success."""
+    done = away.verb("status", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)
+    assert (found["running"], found["console_away"]) == (True, True)
+    assert found["console_url"] == away.ready["console_url"]
+    processes = {each["name"]: (each["state"], each["pid"]) for each in found["processes"]}
+    assert processes["gateway-0"] == ("ready", away.pids()["gateway-0"])
+    assert "deployments" not in found
+    done = away.verb("status")
+    assert done.returncode == 1
+    assert f"the console is away: nobody answers at {away.ready['console_url']}" in done.stdout
+    assert "gateway-0" in done.stdout
 
 
 def test_another_machines_console_is_not_waited_for(away: Running) -> None:

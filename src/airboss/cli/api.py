@@ -180,6 +180,17 @@ def _outlived(data_dir: Path) -> UpFile | None:
     return up
 
 
+def unanswered(data_dir: Path) -> UpFile | None:
+    """The Airboss of this directory, where it runs and nobody answers at its console now; None where somebody
+    does, nothing runs, or it is for another machine to answer. Raises Unreachable as `_up`."""
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - not needed for --url
+
+    if not has_data(data_dir) or DataDir(data_dir).has_joined:
+        return None
+    up = _up(data_dir)
+    return up if up is not None and not _listens(up.console_url) else None
+
+
 def _serving(data_dir: Path) -> UpFile | None:
     """As `_up`, once its console answers: one whose controller is just being started again is waited for, but
     not that of a machine to which this one has joined. Raises Unreachable as `_up`, and for a console that

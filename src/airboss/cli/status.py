@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from airboss.cli.api import reach
+from airboss import __version__
+from airboss.cli.api import reach, unanswered
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import amount, console, dash, print_json, size, table_of
 from airboss.store.wording import many
@@ -31,14 +33,59 @@ def status(
     *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
 ) -> None:
     """Show what is served and how its processes stand; exit 1 if it is stopped or not all is well."""
+    found = left_alone(data_dir) if url is None else None
+    if found is not None:
+        (print_json if as_json else show_left_alone)(found)
+        raise typer.Exit(1)
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/status")
-    if as_json:
-        print_json(found)
-    else:
-        show(found)
+    (print_json if as_json else show)(found)
     if not well(found):
         raise typer.Exit(1)
+
+
+def left_alone(data_dir: Path) -> dict[str, Any] | None:
+    """What an Airboss says of itself whose console is away, in the files of its run; None of any other. Who
+    asks what is wrong is told that, and does not wait until it is not."""
+    up = unanswered(data_dir)
+    if up is None:
+        return None
+    import msgspec  # noqa: PLC0415 - what only this needs, and so the rest
+
+    from airboss.controller.status import with_silence  # noqa: PLC0415 - as above
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - as above
+    from airboss.supervisor.runfiles import read_processes  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import read_counts  # noqa: PLC0415 - as above
+
+    data = DataDir(data_dir)
+    counts = read_counts(data.metrics_dir, but="controller")
+    processes = with_silence(read_processes(data.run_dir), counts, datetime.now(UTC))
+    found: dict[str, Any] = msgspec.to_builtins(
+        {
+            "version": __version__,
+            "running": True,
+            "console_away": True,
+            "started_at": up.started_at,
+            "data_dir": str(data.path.absolute()),
+            "base_url": up.base_url,
+            "console_url": up.console_url,
+            "processes": processes,
+        }
+    )
+    return found
+
+
+def show_left_alone(found: dict[str, Any]) -> None:
+    """The same in words."""
+    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
+
+    out = console()
+    up = f"up {age(found['started_at'])}"
+    out.print(f"[bold]airboss {found['version']}[/] {up}, data in {escape(found['data_dir'])}")
+    out.print(f"serves {found['base_url']}")
+    away = f"nobody answers at {found['console_url']}, and no more is known"
+    out.print(f"[red]the console is away[/]: {away}")
+    show_processes(found["processes"])
 
 
 def well(found: dict[str, Any]) -> bool:
@@ -88,14 +135,7 @@ def show(found: dict[str, Any]) -> None:
         deployments.add_row(*map(escape, shown), coloured(each["state"], each["detail"]))
     out.print()
     out.print(deployments)
-    processes = table_of("process", "state", "since", "pid", "restarts", "memory")
-    for each in found["processes"]:
-        memory = size(each["rss_bytes"]) if each.get("rss_bytes") else "-"
-        row = [age(each["since"]), dash(each["pid"]), str(each["restarts"]), memory]
-        processes.add_row(escape(each["name"]), coloured(each["state"], each["detail"]), *row)
-    if found["processes"]:
-        out.print()
-        out.print(processes)
+    show_processes(found["processes"])
     out.print()
     out.print(journal(found["journal"]))
     for line in (
@@ -112,6 +152,21 @@ def show(found: dict[str, Any]) -> None:
     firing = fires(found)
     for line in alarms([each for each in found.get("alarms", ()) if each not in firing]):
         out.print(line)
+
+
+def show_processes(found: Sequence[dict[str, Any]]) -> None:
+    """The processes that are watched, as a table, where there are any."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    processes = table_of("process", "state", "since", "pid", "restarts", "memory")
+    for each in found:
+        memory = size(each["rss_bytes"]) if each.get("rss_bytes") else "-"
+        row = [age(each["since"]), dash(each["pid"]), str(each["restarts"]), memory]
+        processes.add_row(escape(each["name"]), coloured(each["state"], each["detail"]), *row)
+    if found:
+        out = console()
+        out.print()
+        out.print(processes)
 
 
 def unserved(found: dict[str, Any]) -> Iterator[str]:
