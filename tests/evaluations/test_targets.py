@@ -63,6 +63,7 @@ def test_without_a_candidate() -> None:
         ("suport", "stable", "no deployment is called 'suport'; there are support; did you mean 'support'"),
         ("support", "spar", "no release 'spar' is served; there are spare, support; did you mean 'spare'"),
         ("support", "f" * 64, "no release 'ffff"),
+        ("support", "x" * 500, f"no release '{'x' * 80}' is served"),
         ("support", OTHER.digest[:7], "no release"),
     ],
 )

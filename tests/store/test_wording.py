@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airboss.store.wording import level, many
+from airboss.store.wording import LISTED_MAX, level, listed, many
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,12 @@ def test_one_is_one(count: int, what: str, said: str) -> None:
 def test_nothing_is_wholly_sure(alpha: float, said: str) -> None:
     """However small the chance to err is, and without digits that say nothing."""
     assert level(alpha) == said
+
+
+def test_names_that_are_left_out_are_counted() -> None:
+    """Who reads a list takes what is not in it to be not there."""
+    names = [f"r{number:02}" for number in range(LISTED_MAX + 3)]
+    assert listed(names[:2]) == "r00, r01"
+    assert listed(names[:LISTED_MAX]).endswith(f", r{LISTED_MAX - 1}")
+    assert listed(names).endswith(f", r{LISTED_MAX - 1} and 3 more")
+    assert listed([]) == ""

@@ -16,6 +16,7 @@ from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
 from airboss.releases.build import is_bare
 from airboss.releases.sharing import beside, said_of
+from airboss.store.wording import listed
 
 DIGITS_MIN = 8
 """Of a digest: a shorter text is a name."""
@@ -160,7 +161,7 @@ def find(desk: Desk, ref: str) -> KeptRelease:
         )
     names = sorted({each.release.name for each in kept})
     raise NotFound(
-        f"there is no release {ref[:80]!r}; known: {', '.join(names[:20]) or 'none'}",
+        f"there is no release {ref[:80]!r}; known: {listed(names) or 'none'}",
         code="release_not_found",
     )
 

@@ -23,6 +23,7 @@ from airboss.evaluations.datasets import (
 )
 from airboss.evaluations.ports import EvalStore
 from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, Tally
+from airboss.store.wording import listed
 
 
 class KeptDataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,10 +218,10 @@ class Library:
     def _unknown(self, wanted: str) -> str:
         """What to say of a name that no dataset has."""
         names = sorted({row.name for row in self._store.datasets()})
-        near = difflib.get_close_matches(wanted, names, n=1)
-        there = ", ".join(names[:20]) or "none yet; `dataset create` makes one, and `add --create`"
+        near = difflib.get_close_matches(wanted[:80], names, n=1)
+        there = listed(names) or "none yet; `dataset create` makes one, and `add --create`"
         hint = f"did you mean {near[0]!r}?" if near else f"there are {there}"
-        return f"no dataset is called {wanted!r}; {hint}"
+        return f"no dataset is called {wanted[:80]!r}; {hint}"
 
     def _kept(self, row: DatasetRow) -> KeptDataset:
         sizes = self._store.part_sizes(row.digest)

@@ -13,6 +13,7 @@ from airboss.domain.ports import Ledger
 from airboss.domain.release import Release
 from airboss.evaluations.ports import Target
 from airboss.releases.build import is_bare
+from airboss.store.wording import listed
 
 DIGITS_MIN = 8
 """Of a digest: what is shorter is a name."""
@@ -43,9 +44,9 @@ class Served:
             if name == each.name or name in each.aliases:
                 return each
         names = [each.name for each in self._plan.deployments]
-        near = difflib.get_close_matches(name, names, n=1)
+        near = difflib.get_close_matches(name[:80], names, n=1)
         raise WrongCall(
-            f"no deployment is called {name!r}; there are {', '.join(names) or 'none'}"
+            f"no deployment is called {name[:80]!r}; there are {listed(names) or 'none'}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
 
@@ -105,9 +106,9 @@ class Served:
                 f"`{CANDIDATE}`"
             )
         names = sorted({each.name for each in self._releases.values()})
-        near = difflib.get_close_matches(wanted, names, n=1)
+        near = difflib.get_close_matches(wanted[:80], names, n=1)
         raise WrongCall(
-            f"no release {wanted!r} is served; there are {', '.join(names[:20]) or 'none'}"
+            f"no release {wanted[:80]!r} is served; there are {listed(names) or 'none'}"
             + (f"; did you mean {near[0]!r}?" if near else "")
             + "; one in the configuration as [releases.NAME] can be called once it is applied"
         )

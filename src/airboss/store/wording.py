@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 PLURALS: Final[Mapping[str, str]] = {"leaf": "leaves", "entry": "entries"}
 """Of words that take more than an `s`."""
+
+LISTED_MAX: Final = 20
+"""Names that one message lists."""
 
 
 def many(count: int, what: str) -> str:
     """So many of it: `1 record`, `2 records`. `what` is the word for one; of several words the first one."""
     first, *rest = what.split(" ", 1)
     return " ".join([f"{count:,}", first if count == 1 else PLURALS.get(first, f"{first}s"), *rest])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message, the first so many of them, and how many others there are."""
+    more = f" and {len(names) - LISTED_MAX:,} more" if len(names) > LISTED_MAX else ""
+    return ", ".join(names[:LISTED_MAX]) + more
 
 
 def level(alpha: float) -> str:
