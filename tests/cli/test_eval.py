@@ -204,8 +204,19 @@ def test_one_release_by_itself(run: Run, api: AdminApi) -> None:
     assert "run it again" not in out
     found["report"]["b"] = {**TOTALS, "errors": 2}
     assert "run it again: what was answered is kept" in run(*RUN, "--url", api.url)[1]
+    found["plan"]["anew"] = True  # an alarm does, and asks everything then
+    assert "run it again" not in run(*RUN, "--url", api.url)[1]
     assert "held against" not in out
     assert "new bbbbbbbb" in run("eval", "list", "--url", api.url)[1]
+
+
+def test_one_that_is_held_to_another(run: Run, api: AdminApi) -> None:
+    """An alarm's: A is what that one found."""
+    found = evaluation()
+    found["plan"] |= {"held_to": "eval-0", "anew": True}
+    ready(api, found)
+    _, out, _ = run("eval", "show", "eval-1", "--url", api.url)
+    assert ", as it was in eval-0, which B is held against" in out
 
 
 def test_a_list_has_what_was_scored(run: Run, api: AdminApi) -> None:

@@ -51,6 +51,7 @@ def test_one_that_fires_leads_to_the_items_that_got_worse(tmp_path: Path) -> Non
         assert f"/evaluations/{first}" in hrefs(evaluation)
         assert "as it was in its baseline" in evaluation.text
         assert "I cannot say, sorry" in evaluation.text
+        assert "Ask for it again" not in evaluation.text
         (alarm,) = [
             each
             for each in site.program().get("/api/v1/alarms").json()["alarms"]

@@ -52,7 +52,8 @@ def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None
     plan, report, summary = found["plan"], found["report"], found["summary"]
     out.print(f"[bold]{summary['id']}[/] {summary['state']}, {escape(plan['dataset_name'])} {plan['part']}")
     if plan["a"] is not None:
-        out.print(f"A {escape(release(plan['a']))}, which B is held against")
+        then = f", as it was in {plan['held_to']}" if plan.get("held_to") else ""
+        out.print(f"A {escape(release(plan['a']))}{then}, which B is held against")
     out.print(f"B {escape(release(plan['b']))}")
     if report is None:
         out.print(f"{summary['done']} of {many(summary['total'], 'item')}; {escape(summary['note'])}")
@@ -66,7 +67,8 @@ def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None
         out.print(escape(line))
     if summary["note"]:
         out.print(f"answers, of judges too: {escape(summary['note'])}")
-    if any(side is not None and side["errors"] for side in (report["a"], report["b"])):
+    failed = any(side is not None and side["errors"] for side in (report["a"], report["b"]))
+    if failed and not plan.get("anew"):
         out.print("run it again: what was answered is kept, and only the rest is asked")
     if report["decision"] is not None:
         tell_decision(report["decision"])
