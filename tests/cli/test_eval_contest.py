@@ -154,6 +154,22 @@ def test_a_controller_that_is_started_again_is_waited_for(
     assert json.loads(out) == table
 
 
+def test_who_gives_up_waiting_is_told_what_goes_on(
+    run: Run, api: AdminApi, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else has said what the contest is called."""
+
+    def gone(*_: Any) -> Any:
+        raise Unreachable("no connection.")
+
+    monkeypatch.setattr(follow_job, "GONE_S", 0.0)
+    monkeypatch.setattr(follow_job, "POLL_S", 0.0)
+    monkeypatch.setattr(eval_contest, "table", gone)
+    code, out, said = run(*RUN, *TWO, "--url", api.url)
+    assert (code, out) == (1, "")
+    assert "contest-0f goes on when it runs again: see it with `airboss eval show contest-0f`" in said
+
+
 def test_ctrl_c_names_the_contest(
     run: Run, api: AdminApi, table: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,12 +81,15 @@ def ended(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 @contextmanager
 def left(what: str, verb: str) -> Iterator[None]:
     """Ctrl-C in the block leaves `what` running, says so on stderr with the `verb` that shows it, and ends
-    with 130, as a shell would."""
+    with 130, as a shell would. So is it told where nobody answers any more, which raises Unreachable."""
     try:
         yield
     except KeyboardInterrupt:
         sys.stderr.write(f"\nairboss: {what} goes on without you; see it with `airboss {verb} {what}`\n")
         raise SystemExit(130) from None
+    except Unreachable as error:
+        goes_on = f"{what} goes on when it runs again: see it with `airboss {verb} {what}`"
+        raise Unreachable(f"{error} {goes_on}") from error
 
 
 def outlasting(ask: Callable[[], Found]) -> Found:
