@@ -16,6 +16,7 @@ import pytest
 
 from airboss.domain.plan import Timeouts
 from airboss.governance.policies import policy_of
+from tests.support.engine import shallow_weights
 from tests.support.engine_process import SLOT_TOKENS, SLOTS, Engine, engine
 from tests.support.gateway import KEY, Gateway, deployment, together
 from tests.support.wait import until
@@ -36,7 +37,14 @@ TOTAL_S = 120.0
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Engine]:
-    """One engine for the module."""
+    """An engine for what does not depend on its words, nor on the time that they take."""
+    with engine(weights=shallow_weights()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Engine]:
+    """An engine that takes its time."""
     with engine() as started:
         yield started
 
@@ -49,12 +57,19 @@ def gateway(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def hasty(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def patient(whole: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker in front of that."""
+    with Gateway(tmp_path_factory.mktemp("patient"), local(whole)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def hasty(whole: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker that has two seconds for a call."""
     times = Timeouts(total_s=2.0, first_token_s=2.0, idle_s=2.0)
     plans = [
-        local(running, timeout=times),
-        local(running, timeout=times, name="masks", aliases=(), policy=policy_of("mask", None)),
+        local(whole, timeout=times),
+        local(whole, timeout=times, name="masks", aliases=(), policy=policy_of("mask", None)),
     ]
     with Gateway(tmp_path_factory.mktemp("hasty"), *plans) as started:
         yield started
@@ -79,9 +94,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "logprobs": (CHAT, {"messages": ASK, "logprobs": True, "top_logprobs": 3}),
     "several with logprobs": (CHAT, {"messages": ASK, "logprobs": True, "top_logprobs": 2, "n": 2}),
     "seed": (CHAT, {"messages": ASK, "temperature": 1, "seed": 7, "max_tokens": 30}),
-    "stop": (CHAT, {"messages": ASK, "stop": ["Red"], "max_tokens": 30}),
-    "stop at once": (CHAT, {"messages": ASK, "stop": ["1"]}),
-    "end of text": (CHAT, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 60}),
+    "stop": (CHAT, {"messages": ASK, "stop": ["and"], "max_tokens": 30}),
+    "stop at once": (CHAT, {"messages": ASK, "stop": ["("]}),
+    "end of text": (CHAT, {"messages": ASK, "max_tokens": 60, "logit_bias": {"2": 36}}),
     "schema": (
         CHAT,
         {
@@ -110,7 +125,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "text, a list of several": (TEXT, {"prompt": ["Hello", "Good bye"], "n": 2}),
     "text, tokens": (TEXT, {"prompt": [1, 2, 3]}),
     "text, nothing": (TEXT, {"prompt": ""}),
-    "text, stop": (TEXT, {"prompt": "1 2 3 4 5", "stop": ["9"], "max_tokens": 30}),
+    "text, stop": (TEXT, {"prompt": "1 2 3 4 5", "stop": ["and"], "max_tokens": 30}),
 }
 
 
@@ -121,6 +136,8 @@ def test_a_whole_answer_is_the_engines_own(gateway: Gateway, running: Engine, ca
     path, body = CASES[case]
     body = {"temperature": 0, "max_tokens": 12, "cache_prompt": False} | body
     own = running.ask(path, body).json()
+    ended = "stop" in case or case in {"end of text", "schema"}
+    assert {each["finish_reason"] for each in own["choices"]} == {"stop" if ended else "length"}
     response = asked(gateway, path, body)
     assert response.headers["content-type"] == "application/json"
     mine = response.json()
@@ -222,9 +239,9 @@ def test_tool_calls_are_the_engines_own(tmp_path: Path) -> None:
             assert json.dumps(mine["choices"]) == json.dumps(own["choices"])
 
 
-def test_nothing_before_the_end(gateway: Gateway) -> None:
+def test_nothing_before_the_end(patient: Gateway) -> None:
     """The client of a whole answer gets no byte, not even of the head, before the answer is whole."""
-    with leaving(gateway, LONG | {"max_tokens": 60}) as raw:
+    with leaving(patient, LONG | {"max_tokens": 60}) as raw:
         raw.settimeout(0.4)
         with pytest.raises(TimeoutError):
             raw.recv(1)
@@ -255,13 +272,11 @@ def word_soup(seed: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", ["whole", "whole, in the prompt", "stream", "stream, in the prompt"])
-def test_an_abandoned_call_frees_its_slot_beside_a_stream(
-    gateway: Gateway, running: Engine, case: str
-) -> None:
+def test_an_abandoned_call_frees_its_slot_beside_a_stream(patient: Gateway, whole: Engine, case: str) -> None:
     """Beside a running stream the slot of a call whose client has gone is free within a second, or after the
     piece of the prompt that is being read; the stream goes on. On a busy machine the gateway may be held up
     while the engine goes on: a slot that is late is looked at again."""
-    assert any(freed_in_time(gateway, running, case, attempt) for attempt in range(8))
+    assert any(freed_in_time(patient, whole, case, attempt) for attempt in range(8))
 
 
 class Over(Exception):
@@ -399,7 +414,7 @@ def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
         {"messages": [{"role": "user", "content": "Mail ann@example.org"}], "model": "masks"},
     ],
 )
-def test_more_than_there_is_time_for(running: Engine, hasty: Gateway, asks: dict[str, Any]) -> None:
+def test_more_than_there_is_time_for(whole: Engine, hasty: Gateway, asks: dict[str, Any]) -> None:
     """What has been said when the call's time is over is the answer: it ends by its length, with its usage,
     and the engine is free again."""
     told: dict[bool, dict[str, Any]] = {
@@ -411,19 +426,19 @@ def test_more_than_there_is_time_for(running: Engine, hasty: Gateway, asks: dict
     answers = together({stream: partial(asked, hasty, path, each | asks) for stream, each in told.items()})
     for stream, answer in answers.items():
         ends_by_its_length(hasty, answer, count=asks.get("n", 1), stream=stream)
-    until(lambda: not running.busy(), timeout_s=10)
+    until(lambda: not whole.busy(), timeout_s=10)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_less_time_than_there_would_be(running: Engine, gateway: Gateway, *, stream: bool) -> None:
+def test_less_time_than_there_would_be(whole: Engine, patient: Gateway, *, stream: bool) -> None:
     """A client that says how long its call may take has by then what was said, as where the deployment says
     it."""
     body = {"model": "gpt-4o", "messages": ASK, "ignore_eos": True, "stream": stream}
     body |= {"stream_options": {"include_usage": True}} if stream else {}
-    with gateway.client() as client:
+    with patient.client() as client:
         answer = client.post(CHAT, json=body, headers={"x-airboss-timeout-s": "2"}, timeout=TOTAL_S)
-    ends_by_its_length(gateway, answer, count=1, stream=stream)
-    until(lambda: not running.busy(), timeout_s=10)
+    ends_by_its_length(patient, answer, count=1, stream=stream)
+    until(lambda: not whole.busy(), timeout_s=10)
 
 
 def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, stream: bool) -> None:
@@ -451,12 +466,12 @@ def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, s
     assert 0 < usage["completion_tokens"] < SLOT_TOKENS * count
 
 
-def test_no_time_for_a_beginning(running: Engine, hasty: Gateway) -> None:
+def test_no_time_for_a_beginning(whole: Engine, hasty: Gateway) -> None:
     """A call that has waited for a slot all the time has no answer, and says so."""
     blocking = LONG | {"max_tokens": 900, "n": 4, "stream": True}
-    with running.client.stream("POST", CHAT, json=blocking) as stream:
+    with whole.client.stream("POST", CHAT, json=blocking) as stream:
         assert stream.status_code == 200
-        until(lambda: running.busy() == SLOTS)
+        until(lambda: whole.busy() == SLOTS)
         answer = asked(hasty, CHAT, {"messages": ASK})
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout_total")
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from tests.gateway.test_schema_limits import bounded, levels
+from tests.support.engine import shallow_weights
 from tests.support.engine_process import SLOT_TOKENS, Engine, engine
 from tests.support.gateway import Gateway, deployment
 
@@ -312,7 +313,7 @@ def test_hostile_bodies(tmp_path: Path) -> None:
     """Each is a clear 4xx, or where it was only odd an answer; never a 5xx, and the next call is served as
     fast as the first, by the same engine, which has not grown."""
     rng = random.Random(SEED)
-    with engine() as running:
+    with engine(weights=shallow_weights()) as running:
         target = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS}
         plan = deployment(f"{running.url}/v1", **target)
         with Gateway(tmp_path / "gateway", plan) as gateway, gateway.client() as client:

@@ -42,11 +42,11 @@ class Engine:
 
 
 @contextmanager
-def engine(*, chat_template: str | None = None) -> Iterator[Engine]:
+def engine(*, chat_template: str | None = None, weights: Path | None = None) -> Iterator[Engine]:
     """An engine with four slots of 1024 tokens and one thread, until the end of the block. `chat_template`
     stands in for the model's own."""
     port = unused_port()
-    options = {"weights": str(starter_weights()), "port": port, "alias": "tiny", "threads": 1}
+    options = {"weights": str(weights or starter_weights()), "port": port, "alias": "tiny", "threads": 1}
     options |= {"context_tokens": CONTEXT_TOKENS, "slots": SLOTS}
     command = [sys.executable, "-m", "tests.support.engine_process", json.dumps(options), chat_template or ""]
     process = subprocess.Popen(command, text=True)
