@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
+import os
 import select
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -174,26 +178,53 @@ log = logging.getLogger("airboss")
 for number in range(5000):
     log.info("%d %s", number, "x" * 5000 if number == 9 else "x" * 500)
 print("goes on", flush=True)
-sys.stdin.readline()
-log.info("the last")
+for _ in sys.stdin:
+    log.info("more")
 """
 
 
-def test_a_reader_that_stops_stops_nobody_who_logs() -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_reader_that_stops_stops_nobody_who_logs(terminal: bool) -> None:
     """What it does not read is kept for it, up to a bound; beyond that it is told how many lines are lost."""
-    command, pipe = [sys.executable, "-c", CHATTY], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    reads, writes = os.openpty() if terminal else os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", CHATTY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writes
+    ) as process:
+        os.close(writes)
+        out, order = process.stdout, process.stdin
+        assert out is not None
+        assert order is not None
+        told, orders = bytearray(), itertools.count()
+        reading = threading.Thread(target=read, args=(reads, told))
+
+        def caught_up() -> bool:
+            order.write(b"\n")
+            order.flush()
+            next(orders)
+            return b"are lost" in told
+
         try:
-            out = process.stdout
-            assert out is not None
             until(lambda: select.select([out], [], [], 0)[0])
             assert out.readline() == b"goes on\n"
-            _, told = process.communicate(b"\n", timeout=90)
+            reading.start()
+            until(caught_up)
+            order.close()
+            reading.join(60)
         finally:
             process.kill()
-    *kept, lost, last = told.decode().splitlines()
-    numbers = [int(json.loads(line)["message"].split()[0]) for line in kept]
-    assert numbers == list(range(len(numbers)))
-    assert 1_000_000 < len(told) < 2_000_000
-    assert lost == f"{5000 - len(numbers)} lines before this one are lost: they were not read"
-    assert json.loads(last)["message"] == "the last"
+            os.close(reads)
+    lines = told.decode().splitlines()
+    lost = next(at for at, line in enumerate(lines) if not line.startswith("{"))
+    said = [json.loads(line)["message"].split()[0] for line in (*lines[:lost], *lines[lost + 1 :])]
+    assert said == [*map(str, range(lost)), *["more"] * (len(said) - lost)]
+    assert (
+        lines[lost] == f"{5000 + next(orders) - len(said)} lines before this one are lost: they were not read"
+    )
+    assert 1_000_000 < sum(map(len, lines[:lost])) < 2_000_000
+
+
+def read(descriptor: int, told: bytearray) -> None:
+    """Read what comes, to its end, which a terminal says by an error."""
+    with suppress(OSError):
+        while piece := os.read(descriptor, 65_536):
+            told += piece

@@ -139,6 +139,7 @@ class Lines:
     def __init__(self) -> None:
         self._unread: deque[bytes] = deque()
         self._size = self._lost = 0
+        self._terminal: int | None = None
 
     def write(self, line: str, stream: IO[str]) -> None:
         """Write one, given without its end. Raises OSError, and ValueError where the stream is closed."""
@@ -147,6 +148,9 @@ class Lines:
         except OSError:  # one in memory
             stream.write(f"{line}\n")
             return
+        if self._terminal is None and stream.isatty():
+            self._terminal = _opened_again(descriptor)
+        descriptor = descriptor if self._terminal is None else self._terminal
         until = time.monotonic() + UNREAD_S
         self._hand_on(descriptor, 0.0, until)
         wait_s = 0.0 if self._unread else UNREAD_S
@@ -155,9 +159,13 @@ class Lines:
 
     def _hand_on(self, descriptor: int, wait_s: float, until: float) -> None:
         while self._unread and select.select([], [descriptor], [], wait_s)[1]:
-            piece = self._unread.popleft()
-            self._size -= len(piece)
-            os.write(descriptor, piece)
+            try:
+                taken = os.write(descriptor, self._unread[0])
+            except BlockingIOError:
+                return
+            self._size -= taken
+            if rest := self._unread.popleft()[taken:]:
+                self._unread.appendleft(rest)
             wait_s = max(0.0, until - time.monotonic())
 
     def _keep(self, line: str) -> None:
@@ -170,6 +178,14 @@ class Lines:
         self._size += len(data)
         # A pipe that takes anything takes so much at once.
         self._unread += (data[at : at + select.PIPE_BUF] for at in range(0, len(data), select.PIPE_BUF))
+
+
+def _opened_again(terminal: int) -> int:
+    """One that takes what it has room for and never waits: the shell has the same opening of it as we do."""
+    try:
+        return os.open(os.ttyname(terminal), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # another user's
+        return terminal
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
