@@ -183,7 +183,7 @@ class Gateway:
         """An HTTP client with the key."""
         headers = {"authorization": f"Bearer {KEY}"}
         # Without `verify=False` each reads the machine's certificates, which takes longer than most calls.
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30.0, verify=False, **options)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=60.0, verify=False, **options)
 
     def chat(self, content: str = "hi", **body: Any) -> httpx2.Response:
         """One chat call."""
