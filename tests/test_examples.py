@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -30,11 +31,12 @@ def airboss(tmp_path: Path, provider: FakeProvider) -> Airboss:
 DEPLOYMENT = '[deployments.support]\naliases = ["gpt-4o"]'
 
 
-def run(name: str, *, python: str = sys.executable, **environment: str) -> str:
-    """What an example prints."""
+def run(name: str, *, python: str = sys.executable, given: str = "", **environment: str) -> str:
+    """What an example prints; `given` is its standard input."""
     done = subprocess.run(
         [python, str(EXAMPLES / name)],
         env={**os.environ, **environment},
+        input=given,
         capture_output=True,
         text=True,
         timeout=60,
@@ -77,6 +79,24 @@ def test_conversation(airboss: Airboss) -> None:
         airboss.settled()
         newest, oldest = airboss.records()
     assert newest["input_tokens"] > oldest["input_tokens"] + oldest["output_tokens"]
+
+
+def test_evaluate_app(airboss: Airboss, tmp_path: Path) -> None:
+    """Every item of an exported part is asked, and what comes of it is judged as an app's answers."""
+    with airboss:
+        environment = {
+            "OPENAI_BASE_URL": airboss.ready["base_url"],
+            "OPENAI_API_KEY": airboss.ready["api_key"],
+        }
+        reviews = str(EXAMPLES / "reviews.jsonl")
+        airboss.verb("dataset", "create", "reviews", "--file", reviews, "--split", "0/100/0")
+        items = airboss.verb("dataset", "export", "reviews", "--part", "validation")
+        said = tmp_path / "answers.jsonl"
+        said.write_text(run("evaluate_app.py", given=items, **environment))
+        order = ("--dataset", "reviews", "--answers", str(said), "--name", "my-app", "--scorer", "latency")
+        found = json.loads(airboss.verb("eval", "run", *order, "--json"))
+    (latency,) = found["report"]["comparisons"]
+    assert (found["report"]["b"]["answers"], latency["unscored_b"]) == (60, 0)
 
 
 @pytest.mark.skipif(not CLIENTS.exists(), reason="Anthropic's client is missing; run `make test-clients`")

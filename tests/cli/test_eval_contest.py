@@ -99,6 +99,7 @@ def test_nobody_is_judged_by_time(run: Run, api: AdminApi, table: Any) -> None:
     assert "by length nobody is judged: the releases answered at different times" in out
     found = evaluation(comparison(), comparison("length"))
     found["summary"] |= {"id": "eval-0f-1", "contest": "contest-0f"}
+    found["not_judged"] = ["length"]
     api.answers["GET", "/api/v1/evals/eval-0f-1"] = found
     api.answers["GET", "/api/v1/evals/eval-0f-1/contest"] = table
     _, out, _ = run("eval", "show", "eval-0f-1", "--url", api.url)

@@ -296,3 +296,25 @@ def test_jobs_are_listed_shown_and_cancelled(site: Site, program: TestClient) ->
     for path in ("/api/v1/jobs/none", "/api/v1/evals/" + jobs[0].id):
         refused(program.get(path), 404)
     refused(program.post("/api/v1/jobs/none/cancel"), 404)
+
+
+def test_an_app_is_evaluated_by_its_answers(site: Site, program: TestClient) -> None:
+    """Held against a release, and told by its name, also in the audit log; refused with the line's number."""
+    created(program)
+    lines = '{"item": "validation", "answer": "yes"}\n{"item": "train", "answer": "no"}\n'
+    given = {"name": "my-app", "jsonl": lines, "source": "f.jsonl"}
+    job = program.post("/api/v1/evals", json={**ORDER, "answers": given}).json()
+    found = program.get(f"/api/v1/evals/{job['id']}").json()
+    a, b = found["summary"]["a"], found["summary"]["b"]
+    assert (a["release"], b["deployment"], b["name"], found["not_judged"]) == (OLD.digest, "", "my-app", [])
+    assert site.audit.entries[-1][3]["app"] == "my-app"
+    alone = {"dataset": "golden", "scorers": ["latency"], "answers": given, "baseline": job["id"]}
+    assert "A and B are both" in refused(program.post("/api/v1/evals", json=alone))
+    timed = {**ORDER, "scorers": ["latency"], "answers": given}
+    job = program.post("/api/v1/evals", json=timed).json()
+    assert program.get(f"/api/v1/evals/{job['id']}").json()["not_judged"] == ["latency"]
+    wrong = {**ORDER, "answers": {**given, "jsonl": lines + '{"item": "x", "answer": 1}'}}
+    assert "f.jsonl, line 3: Expected `str | null`, got `int`" in refused(
+        program.post("/api/v1/evals", json=wrong)
+    )
+    assert len(site.jobs.list()) == 2

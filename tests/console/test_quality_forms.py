@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 
 import msgspec
 import pytest
 
+from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalTask
 from tests.console.looped import LoopSite, pressed
 from tests.console.test_pages import shown
@@ -38,6 +41,40 @@ def test_an_evaluation_is_begun_from_its_page(site: LoopSite) -> None:
     assert (plan.a, plan.dataset_name, plan.part) == (None, "orders", "validation")
     assert "It has begun" in shown(person, f"/evaluations/{job.id}").text
     assert site.audit.entries[-1][0:3:2] == ("eval.run", job.id)
+
+
+def said(site: LoopSite, **other: str) -> str:
+    """A right answer to every item of the validation part, one a line."""
+    rows = site.loop.evals.items(
+        Library(site.loop.evals, site.loop.clock.now).find("orders").digest, "validation"
+    )
+    lines = [{"item": row.id, "answer": other.get(row.id, "yes")} for row in rows]
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+def test_an_app_is_evaluated_by_its_answers(site: LoopSite) -> None:
+    """Its name stands where a release would, with no page behind it; a wrong line begins nothing."""
+    person, lines = site.person("operator"), said(site)
+    form = person.get("/evaluations").text
+    assert 'data-into="eval-answers"' in form
+    fields = {**ORDER, "scorer": "contains", "app": "my-app", "answers": lines}
+    told = pressed(person, "/evaluations", **fields, baseline="none", what="estimate").text
+    kept = re.search(r'name="answers" value="([^"]*)"', told)
+    assert kept is not None
+    assert html.unescape(kept[1]) == lines
+    answer = pressed(person, "/evaluations", **fields, baseline="none")
+    (job,) = site.loop.jobs.list("eval", 5)
+    plan = msgspec.json.decode(job.spec, type=EvalTask).plan
+    assert (plan.b.name, plan.b.app, plan.a) == ("my-app", True, None)
+    for path in ("/evaluations", answer.headers["location"], "/datasets/orders"):
+        page = shown(person, path).text
+        assert "my-app" in page
+        assert f"/releases/{plan.b.release}" not in page
+    wrong = pressed(person, "/evaluations", **{**fields, "answers": lines + '{"item": "none", "answer": ""}'})
+    assert "has no item" in wrong.text
+    assert "app is empty" in pressed(person, "/evaluations", **{**fields, "app": ""}).text
+    assert len(site.loop.jobs.list("eval", 5)) == 1
+    assert pressed(site.person("reader"), "/evaluations", **fields).status_code == 403
 
 
 def test_what_it_would_cost_is_told_before_it_begins(site: LoopSite) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.dataset_words import read_file
 from airboss.cli.eval_contest import PREFIX, contest_shown, contested, show_contest
 from airboss.cli.eval_estimate import show_estimate
 from airboss.cli.eval_items import items
@@ -31,14 +32,19 @@ eval.command("items")(items)
 def run(
     *,
     dataset: Annotated[str, typer.Option(help="The dataset, by name or digest.")],
-    deployment: Annotated[str, typer.Option(help="The deployment that the releases are of.")],
+    deployment: Annotated[str | None, typer.Option(help="The deployment that the releases are of.")] = None,
     release: Annotated[
         list[str] | None,
-        typer.Option(help="B, which is judged: a name or a digest; its candidate or stable; up to 8 times."),
+        typer.Option(help="B, which is judged: a name, a digest or an evaluation's id; up to 8 times."),
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Judged in place of a release: what your own app answered; - is stdin."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What that app is called.")] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="A, which B is held against; its stable release, or none to score B alone."),
+        typer.Option(help="A, which B is held against, named as B is; none to score B alone."),
     ] = None,
     scorer: Annotated[list[str], typer.Option(help="As KIND, KIND:ARGUMENT or a JSON table; repeatable.")],
     part: Annotated[str, typer.Option(help="train, validation or holdout.")] = "validation",
@@ -61,11 +67,12 @@ def run(
 ) -> None:
     """Ask two releases the same questions, score the answers, and say which is better and how sure that is.
 
-    Without a second release it scores the one there is; of several --release each is held against A.
+    Without a second release it scores the one there is; of several --release each is held against A. With
+    --answers it judges an app of your own, which is no release.
 
     It runs in the controller: neither Ctrl-C nor a crash ends it, and no answer is paid for twice.
     """
-    order = {
+    order: dict[str, Any] = {
         "dataset": dataset,
         "deployment": deployment,
         **judged(release),
@@ -79,6 +86,8 @@ def run(
         "concurrency": concurrency,
         "why": why,
     }
+    if answers is not None or name is not None:
+        order["answers"] = of_app(answers, name)
     if dry_run:
         reckon(order, data_dir=data_dir, url=url, as_json=as_json)
         return
@@ -97,6 +106,15 @@ def judged(release: Sequence[str] | None) -> dict[str, Any]:
     if release and len(release) > 1:
         return {"releases": list(release)}
     return {"release": release[0] if release else None}
+
+
+def of_app(answers: Path | None, name: str | None) -> dict[str, str]:
+    """An app's answers, as an order has them. Raises WrongCall unless both are given."""
+    if answers is None or name is None:
+        raise WrongCall(
+            "--answers FILE and --name NAME belong together: what your app answered, and its name"
+        )
+    return {"name": name, "jsonl": read_file(answers), "source": str(answers)}
 
 
 def reckon(order: Mapping[str, Any], *, data_dir: Path, url: str | None, as_json: bool) -> None:
@@ -149,7 +167,7 @@ def show(
 
 def show_one(found: dict[str, Any]) -> None:
     """An evaluation, and the table of its contest."""
-    show_report(found, not_judged=found["table"]["not_judged"] if "table" in found else ())
+    show_report(found)
     if "table" in found:
         console().print()
         show_contest(found["table"])

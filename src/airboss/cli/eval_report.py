@@ -43,9 +43,8 @@ def with_means(found: dict[str, Any]) -> list[str]:
     return told
 
 
-def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None:
-    """One evaluation: what it was to do, and what it found if it is done; by some scorers nobody is
-    judged."""
+def show_report(found: dict[str, Any]) -> None:
+    """One evaluation: what it was to do, and what it found if it is done."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     out = console()
@@ -61,8 +60,11 @@ def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
     out.print()
+    not_judged = found.get("not_judged", ())
     out.print(scores(report, plan["alpha"], not_judged))
     out.print()
+    if not_judged:
+        out.print(escape(f"by {', '.join(not_judged)} nobody is judged: both answered at different times"))
     for line in notes(report, found["holdout_reads_before"]):
         out.print(escape(line))
     if summary["note"]:
@@ -77,7 +79,8 @@ def show_report(found: dict[str, Any], not_judged: Collection[str] = ()) -> None
 def release(target: dict[str, Any]) -> str:
     """A release for people."""
     digest = target["release"][:8]
-    return f"{target['name']} {digest}" if target["name"] else digest
+    named = f"{target['name']} {digest}" if target["name"] else digest
+    return named if target["deployment"] else f"app {named}"
 
 
 def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = ()) -> Any:
@@ -152,9 +155,11 @@ def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:
         totals = report[side]
         if totals is None:
             continue
-        cost = usd(totals["cost_usd"]) + (
-            f", {many(totals['cost_unknown'], 'answer')} of unknown price" if totals["cost_unknown"] else ""
+        unknown = (
+            f"{many(totals['cost_unknown'], 'answer')} of unknown price" if totals["cost_unknown"] else ""
         )
+        known = usd(totals["cost_usd"]) if totals["answers"] > totals["cost_unknown"] or not unknown else ""
+        cost = ", ".join(each for each in (known, unknown) if each)
         lines.append(
             f"{side.upper()}: {many(totals['answers'], 'answer')}, {many(totals['errors'], 'error')}, {cost}"
         )

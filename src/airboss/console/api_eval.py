@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from airboss.console.api_datasets import UPLOAD_MAX
 from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
@@ -16,16 +17,17 @@ from airboss.evaluations.datasets import Part
 from airboss.evaluations.estimate import Estimate
 from airboss.evaluations.gate import Conclusion
 from airboss.evaluations.orders import KIND, EvalOrder, EvalResult, EvalTask
-from airboss.evaluations.plan import EvalPlan, EvalReport
+from airboss.evaluations.plan import EvalPlan, EvalReport, not_judged
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import Job, JobState
 
 
 class EvalSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in one line; `done`, `total`, `note` and `error` as of its job. `a` is None where `b` is
-    scored alone. `conclusion` is that of its gates, None without gates or before the end. `mean_a` and
-    `mean_b` have each side's mean by scorer, once it is done; labels have none. `contest` is the id of the
-    one that it is in, left out where there is none."""
+    scored alone; a side without a `deployment` is an app that is no release. `conclusion` is that of its
+    gates, None without gates or before the end. `mean_a` and `mean_b` have each side's mean by scorer, once
+    it is done; labels have none. `contest` is the id of the one that it is in, left out where there is none.
+    """
 
     id: str
     state: JobState
@@ -54,12 +56,14 @@ class Evals(msgspec.Struct, frozen=True, kw_only=True):
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in full: what it was to do, and what it found (None until it is done).
-    `holdout_reads_before` is how often the holdout had been read before, None for other parts."""
+    `holdout_reads_before` is how often the holdout had been read before, None for other parts. By the scorers
+    `not_judged` numbers are told and neither side is called better or worse."""
 
     summary: EvalSummary
     plan: EvalPlan
     report: EvalReport | None
     holdout_reads_before: int | None
+    not_judged: tuple[str, ...] = ()
 
 
 def run_eval(desk: Desk, call: Call) -> Job:
@@ -79,7 +83,8 @@ def run_eval(desk: Desk, call: Call) -> Job:
                 "b": plan.b.release,
                 "scorers": [msgspec.to_builtins(spec)["kind"] for spec in plan.scorers],
             }
-            desk.note(call, "eval.run", job.id, {**detail, **spec_told(job)})
+            app = {"app": plan.b.name} if plan.b.app else {}
+            desk.note(call, "eval.run", job.id, {**detail, **app, **spec_told(job)})
     return jobs[0]
 
 
@@ -100,9 +105,11 @@ def show_eval(desk: Desk, call: Call) -> Evaluation:
     job = of_kind(desk, call, KIND, "evaluation")
     report = report_of(desk, job)
     result = result_of(job)
+    task = msgspec.json.decode(job.spec, type=EvalTask)
     return Evaluation(
         summary=summary(job, call.caller, desk),
-        plan=msgspec.json.decode(job.spec, type=EvalTask).plan,
+        plan=task.plan,
+        not_judged=not_judged(task.plan, contest=task.contest is not UNSET),
         report=report,
         holdout_reads_before=result.holdout_reads_before if result is not None else None,
     )
@@ -154,12 +161,13 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/api/v1/evals",
-        summary="Start an evaluation: two releases over a dataset, as a job that survives a crash; or, with "
-        "`releases`, one of each against the same baseline",
+        summary="Start an evaluation: two releases over a dataset, as a job that survives a crash; with "
+        "`releases` one of each against the same baseline, with `answers` of an app of your own by them",
         answer=Job,
         handle=run_eval,
         role="operator",
         body=EvalOrder,
+        body_max=UPLOAD_MAX,
     ),
     Route(
         method="POST",
@@ -169,6 +177,7 @@ ROUTES: tuple[Route, ...] = (
         handle=estimate_eval,
         role="operator",
         body=EvalOrder,
+        body_max=UPLOAD_MAX,
     ),
     Route(
         method="GET",

@@ -43,7 +43,7 @@ class EvalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     expected: str | None = None
     answer: str | None = None
     error: str | None = None
-    latency_ms: float
+    latency_ms: float | None
     cost_usd: Decimal | None
     input_tokens: int | None
     output_tokens: int | None

@@ -33,6 +33,8 @@ FIELDS: Final = (
     "dataset",
     "deployment",
     "release",
+    "app",
+    "answers",
     "baseline",
     "scorer",
     "judge",
@@ -72,6 +74,7 @@ def begin(desk: Desk, form: Form) -> str | Once:
         "dataset": form.needed("dataset"),
         "deployment": form.needed("deployment"),
         **({"releases": judged} if len(judged) > 1 else {"release": "".join(judged) or None}),
+        **answered(form),
         "baseline": form.text("baseline") or None,
         "scorers": scorers,
         "part": form.text("part") or "validation",
@@ -84,6 +87,14 @@ def begin(desk: Desk, form: Form) -> str | Once:
         view = View("estimate.html", found=found, kept=kept, back=form.text("back"))
         return Once(view=view, room="quality", tab="/evaluations")
     return f"/evaluations/{api_eval.run_eval(desk, form.call(order)).id}"
+
+
+def answered(form: Form) -> dict[str, Any]:
+    """What an app answered, as an order has it, where anything of it is filled in."""
+    if not form.text("app") and not form.text("answers", most=TEXT_MAX):
+        return {}
+    jsonl = form.needed("answers", most=TEXT_MAX)
+    return {"answers": {"name": form.needed("app"), "jsonl": jsonl, "source": "the text"}}
 
 
 def keep(desk: Desk, form: Form) -> str:
@@ -135,6 +146,7 @@ ACTIONS: tuple[Action, ...] = (
         act=begin,
         role="operator",
         done="It has begun; this page goes on by itself.",
+        body_max=FORM_MAX,
     ),
     Action(
         name="dataset.keep",

@@ -83,7 +83,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     found = api_eval.show_eval(desk, asking(seen))
     report, plan = found.report, found.plan
     contest = contest_of(desk, seen, found.summary)
-    apart = contest.not_judged if contest is not None else ()
+    apart = found.not_judged
     parted: list[Differing] = []
     if report is not None:
         parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan))
@@ -102,6 +102,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         plan_of=plan,
         there=dataset_names(desk),
         report=report,
+        not_judged=found.not_judged,
         told=told(report, plan, apart) if report is not None else (),
         forests=forests(report, plan, apart) if report is not None else (),
         reads_before=found.holdout_reads_before,

@@ -7,8 +7,9 @@ they would be shown, and what was answered before is not paid again. Input is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,11 +17,12 @@ import msgspec
 from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.plan import Served
 from airboss.domain.ports import RecordFilter, RecordLog
+from airboss.evaluations.app_answers import app_call
 from airboss.evaluations.datasets import Item, Part, flat_text, input_digest
 from airboss.evaluations.from_records import OWN_KEY
 from airboss.evaluations.library import Library
 from airboss.evaluations.paid_once import answer_key
-from airboss.evaluations.plan import EvalPlan, timed
+from airboss.evaluations.plan import EvalPlan, timed, with_app
 from airboss.evaluations.ports import Answer, Call, EvalStore, Target
 from airboss.evaluations.scorers.base import judged
 from airboss.evaluations.scorers.llm_judge import JudgeScorer, LlmJudge
@@ -131,7 +133,7 @@ class _Asked:
 
 class _Counting:
     """A `Caller` that asks nobody. `kept` gives answers that are there; all else gets one of the length that
-    is expected, told apart from others as real ones would be."""
+    is expected, told apart from others as real ones would be. An app's answers are nobody's to ask for."""
 
     def __init__(self, kept: Callable[[str], str | None]) -> None:
         self._kept = kept
@@ -141,9 +143,12 @@ class _Counting:
 
     async def call(self, call: Call) -> Answer:
         """As `Caller.call`."""
+        key = answer_key(call)
+        if call.target.app:
+            kept = self._kept(key)
+            return _stood_in(key, GUESSED["b"]) if kept is None else msgspec.json.decode(kept, type=Answer)
         asked = self.now
         assert asked is not None  # whoever scores has said who is asked
-        key = answer_key(call)
         if key in self._seen:
             return self._seen[key]
         kept = self._kept(key)
@@ -153,7 +158,7 @@ class _Counting:
         else:
             written = _bounded(asked.per_answer, asked.behind, call)
             asked.take(self._read(asked.behind, call), written)
-            answer = Answer(text=f"{key[:8]} " + "so " * max(1, written - 2))
+            answer = _stood_in(key, written)
         self._seen[key] = answer
         return answer
 
@@ -188,18 +193,20 @@ async def estimate(
     log: RecordLog,
     behind: Callable[[Target], Served],
     beside: Sequence[Target] = (),
+    given: Mapping[str, str] = MappingProxyType({}),
 ) -> Estimate:
-    """What an evaluation would cost, with those of the releases `beside` B against the same A. Of a holdout
+    """What an evaluation would cost, with those of the releases `beside` B against the same A. `given` are an
+    app's answers that are not kept yet, by key; an app costs nothing, and has no line. Of a holdout
     nothing is read: items of another part stand for it, and nothing of it counts as answered before. Raises
     WrongCall where there are none, or the calls would be refused; StoreUnavailable."""
     dataset = library.find(plan.dataset)
     read = _stand_in(dataset.sizes) if plan.part == "holdout" else plan.part
     there = library.items(dataset, read)
     items = there[:: -(-len(there) // SAMPLED_MAX)]
-    caller = _Counting(store.answer if read == plan.part else lambda _: None)
+    caller = _Counting(lambda key: given.get(key) or store.answer(key) if read == plan.part else None)
     sides: list[tuple[Who, Target]] = [("a", plan.a)] if plan.a is not None else []
     sides += [("b", each) for each in (plan.b, *beside)]
-    arms = [(who, target, _asked(log, who, target, behind)) for who, target in sides]
+    arms = [(who, target, None if target.app else _asked(log, who, target, behind)) for who, target in sides]
     judges = [
         (spec, _asked(log, "judge", plan.judges[spec.deployment], behind))
         for spec in plan.scorers
@@ -210,7 +217,11 @@ async def estimate(
             await _one(plan, item, repeat, arms=arms, judges=judges, caller=caller)
     scale = Decimal(dataset.sizes[plan.part]) / len(items)
     lines = [
-        *(asked.line(who, target.name or target.release[:8], target, scale) for who, target, asked in arms),
+        *(
+            asked.line(who, target.name or target.release[:8], target, scale)
+            for who, target, asked in arms
+            if asked is not None
+        ),
         *(asked.line("judge", spec.name, plan.judges[spec.deployment], scale) for spec, asked in judges),
     ]
     return Estimate(
@@ -233,15 +244,18 @@ async def _one(
     item: Item,
     repeat: int,
     *,
-    arms: Sequence[tuple[Who, Target, _Asked]],
+    arms: Sequence[tuple[Who, Target, _Asked | None]],
     judges: Sequence[tuple[LlmJudge | PairwiseJudge, _Asked]],
     caller: _Counting,
 ) -> None:
     """An item's way through a run, as `EvalRun` has it."""
-    apart = "this run" if len(arms) == 2 and timed(plan) else ""
+    apart = "this run" if len(arms) == 2 and timed(plan) and not with_app(plan) else ""
     answers = []
     for _, target, asked in arms:
         caller.now = asked
+        if target.app:
+            answers.append(await caller.call(app_call(target, item)))
+            continue
         call = Call(
             target=target,
             input=item.input,
@@ -260,6 +274,11 @@ async def _one(
             continue
         for answer in answers:
             await judged(JudgeScorer(spec, judge, caller), item, answer)
+
+
+def _stood_in(key: str, tokens: int) -> Answer:
+    """An answer of about so many tokens in the place of one that nobody gave yet."""
+    return Answer(text=f"{key[:8]} " + "so " * max(1, tokens - 2))
 
 
 def _stand_in(sizes: dict[str, int]) -> Literal["train", "validation"]:

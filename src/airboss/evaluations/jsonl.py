@@ -61,7 +61,7 @@ def read_items(stream: BinaryIO, *, source: str) -> list[Item]:
     """
     seen: dict[str, int] = {}
     items = []
-    for number, line in _lines(stream, source):
+    for number, line in numbered(stream, source):
         try:
             item = _item(line)
         except (ValueError, WrongCall, RecursionError) as error:  # msgspec's errors are ValueErrors
@@ -78,12 +78,13 @@ def read_items(stream: BinaryIO, *, source: str) -> list[Item]:
     return items
 
 
-def _lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes]]:
+def numbered(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, each with its number. Raises WrongCall for one that is too long."""
     number = 0
     while line := stream.readline(LINE_BYTES_MAX + 1):
         number += 1
         if len(line) > LINE_BYTES_MAX:
-            raise WrongCall(f"{source}, line {number}: longer than {LINE_BYTES_MAX} bytes; shorten the item")
+            raise WrongCall(f"{source}, line {number}: longer than {LINE_BYTES_MAX} bytes; shorten it")
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")  # some editors begin a file with this mark
         if line.strip():

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger, RecordLog
+from airboss.evaluations.app_answers import AppAnswers, read_answers
 from airboss.evaluations.contest import RELEASES_MAX, Contest, check_sides, check_untimed, eval_id, shared
 from airboss.evaluations.datasets import HoldoutLocked, Json, Part
 from airboss.evaluations.estimate import Estimate, estimate
@@ -24,7 +25,8 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction, open_function
 from airboss.evaluations.scorers.spec import Spec, check_named, read_spec, spec_from
-from airboss.evaluations.targets import STABLE, Served
+from airboss.evaluations.targets import Served
+from airboss.store.eval_rows import AnswerRow
 from airboss.store.job_rows import Job, JobStore
 
 KIND: Final = "eval"
@@ -40,17 +42,20 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An evaluation as somebody asks for it.
 
     `dataset` is a name or digest. `release` is judged and held against `baseline`, both names or digests, or
-    `stable` or `candidate` of `deployment`. Left out, they are its candidate, or its stable release where it
-    has none, and its stable release. One release is scored by itself, and nothing compared, where the two are
-    the same for want of a baseline, or the baseline is `none`. `releases`, in place of `release`, are several
-    that are each held against the same baseline, at alpha over all of them. A scorer is written as on the
+    `stable` or `candidate` of `deployment`, or what another evaluation judged, by its id. Left out, they are
+    its candidate, or its stable release where it has none, and its stable release. One release is scored by
+    itself, and nothing compared, where the two are the same for want of a baseline, or it is `none`.
+    `releases`, in place of `release`, are several that are each held against the same baseline, at alpha over
+    all of them. `answers`, in place of both, are those of an app that is no release: without a baseline and a
+    deployment they are scored by themselves. A scorer is written as on the
     command line or as a table; a gate as on the command line. `params` go into every request. `why` must be
     given for the holdout, whose reading is written down.
     """
 
     dataset: str
-    deployment: str
+    deployment: str | None = None
     scorers: tuple[str | dict[str, Any], ...]
+    answers: AppAnswers | None = None
     release: str | None = None
     releases: tuple[str, ...] | None = None
     baseline: str | None = None
@@ -112,14 +117,18 @@ class EvalOrders(Orders):
     """Takes orders for evaluations."""
 
     def start(self, order: EvalOrder, *, by: str) -> Job:
-        """Queue an evaluation. Raises WrongCall, with nothing queued, for an order that means nothing."""
-        task = EvalTask(plan=self.plan(order), concurrency=order.concurrency, why=order.why)
+        """Queue an evaluation, with an app's answers kept; whoever calls sees to it that it is one
+        transaction. Raises WrongCall, with nothing queued, for an order that means nothing."""
+        (plan,), answers = self.plans(order)
+        if answers:
+            self._store.put_answers(answers, at=self._now(), dataset=plan.dataset)
+        task = EvalTask(plan=plan, concurrency=order.concurrency, why=order.why)
         return self._jobs.add(KIND, task, by, self._now())
 
     def start_contest(self, order: EvalOrder, *, by: str) -> tuple[Job, ...]:
         """Queue an evaluation of each of the order's `releases`, in the order given; whoever calls sees to it
         that it is one transaction. Raises WrongCall as `start`."""
-        plans = self.plans(order)
+        plans, _ = self.plans(order)
         contest = Contest.drawn(len(plans), order.alpha)
         now = self._now()
         return tuple(
@@ -137,7 +146,7 @@ class EvalOrders(Orders):
         """What an order would cost, with nothing asked and nothing queued. Raises WrongCall as `start`, and
         as `estimate.estimate`."""
         # Of a holdout nothing is read, so that nobody need say why.
-        plan, *others = self.plans(msgspec.structs.replace(order, why=order.why or "to reckon"))
+        (plan, *others), answers = self.plans(msgspec.structs.replace(order, why=order.why or "to reckon"))
         served = Served.of(self._ledger)
         return await estimate(
             plan,
@@ -146,16 +155,17 @@ class EvalOrders(Orders):
             log=log,
             behind=served.behind,
             beside=[each.b for each in others],
+            given={row.key: row.content for row in answers},
         )
 
     def plan(self, order: EvalOrder) -> EvalPlan:
         """The plan of an order of one release. Raises WrongCall as `plans`."""
-        (plan,) = self.plans(order)
+        (plan,), _ = self.plans(order)
         return plan
 
-    def plans(self, order: EvalOrder) -> tuple[EvalPlan, ...]:
-        """The order with every word looked up and checked: of each of its `releases`, or of its one. Raises
-        WrongCall."""
+    def plans(self, order: EvalOrder) -> tuple[tuple[EvalPlan, ...], tuple[AnswerRow, ...]]:
+        """The order with every word looked up and checked: of each of its `releases`, or of its one; and an
+        app's answers as they are to be kept. Raises WrongCall."""
         if not 1 <= order.concurrency <= CONCURRENCY_MAX:
             raise WrongCall(f"{order.concurrency} calls at once; give 1 to {CONCURRENCY_MAX}")
         if len(order.scorers) > SCORERS_MAX:
@@ -163,7 +173,8 @@ class EvalOrders(Orders):
         dataset = self._library.find(order.dataset)
         _check_part(dataset, order.part, order.why)
         served = Served.of(self._ledger)
-        a, sides = _sides(served, order)
+        given = None if order.answers is None else read_answers(order.answers)
+        a, sides = self._sides(served, order, dataset, None if given is None else given.app)
         scorers = tuple(read_scorer(each, self._scorers) for each in order.scorers)
         plan = EvalPlan(
             dataset=dataset.digest,
@@ -183,7 +194,59 @@ class EvalOrders(Orders):
         check_plan(plan)
         if order.releases is not None:
             check_untimed(plan)
-        return tuple(msgspec.structs.replace(plan, b=side) for side in sides)
+        answers: tuple[AnswerRow, ...] = ()
+        if given is not None:
+            answers = given.of(self._store.every_item(dataset.digest), order.part, dataset.name)
+        return tuple(msgspec.structs.replace(plan, b=side) for side in sides), answers
+
+    def _sides(
+        self, served: Served, order: EvalOrder, dataset: KeptDataset, app: Target | None
+    ) -> tuple[Target | None, tuple[Target, ...]]:
+        """A, and B or all that are held against A."""
+
+        def side(wanted: str) -> Target:
+            return self._judged(wanted, served, order, dataset) or served.find(_way(order), wanted)
+
+        a = None if order.baseline in (None, NO_BASELINE) else side(order.baseline)
+        if app is not None:
+            if order.release is not None or order.releases is not None:
+                raise WrongCall("`answers` are judged, and a release is named, too; name it as `baseline`")
+            if order.baseline is None and order.deployment is not None:
+                a = served.stable(order.deployment)
+            return a, (app,)
+        if order.releases is not None:
+            if order.release is not None:
+                raise WrongCall("`release` and `releases` are both given; give one of them")
+            if order.baseline is None:
+                a = served.stable(_way(order))
+            sides = tuple(side(each) for each in order.releases[: RELEASES_MAX + 1])
+            check_sides(a, sides, order.releases)
+            return a, sides
+        if order.release is not None:
+            b = side(order.release)
+        else:
+            b = served.candidate(_way(order)) or served.stable(_way(order))
+        if order.baseline is None and (order.deployment is not None or not b.app):
+            stable = served.stable(_way(order))
+            a = None if b.release == stable.release else stable
+        return a, (b,)
+
+    def _judged(self, wanted: str, served: Served, order: EvalOrder, dataset: KeptDataset) -> Target | None:
+        """What the evaluation of this id judged; None where no evaluation is meant. Raises WrongCall for a
+        release that is served no more, and for an app that answered something else."""
+        job = self._jobs.get(wanted) if wanted.startswith(f"{KIND}-") else None
+        if job is None or job.kind != KIND:
+            return None
+        then = msgspec.json.decode(job.spec, type=EvalTask).plan
+        if not then.b.app:
+            return served.find(then.b.deployment, then.b.release)
+        if (then.dataset_name, then.part) != (dataset.name, order.part):
+            raise WrongCall(
+                f"in {wanted} the app {then.b.name!r} answered the {then.part} part of "
+                f"{then.dataset_name!r}, not the {order.part} part of {dataset.name!r}; evaluate it on that "
+                "first, by its answers"
+            )
+        return then.b
 
 
 def read_scorer(given: str | dict[str, Any], folder: Path) -> Spec:
@@ -229,25 +292,11 @@ def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
         raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}")
 
 
-def _sides(served: Served, order: EvalOrder) -> tuple[Target | None, tuple[Target, ...]]:
-    """A, and B or all that are held against A."""
-    stable = served.stable(order.deployment)
-    if order.releases is not None:
-        if order.release is not None:
-            raise WrongCall("`release` and `releases` are both given; give one of them")
-        a = None if order.baseline == NO_BASELINE else served.find(order.deployment, order.baseline or STABLE)
-        sides = tuple(served.find(order.deployment, each) for each in order.releases[: RELEASES_MAX + 1])
-        check_sides(a, sides, order.releases)
-        return a, sides
-    if order.release is not None:
-        b = served.find(order.deployment, order.release)
-    else:
-        b = served.candidate(order.deployment) or stable
-    if order.baseline == NO_BASELINE:
-        return None, (b,)
-    if order.baseline is not None:
-        return served.find(order.deployment, order.baseline), (b,)
-    return None if b.release == stable.release else stable, (b,)
+def _way(order: EvalOrder) -> str:
+    """The deployment of an order. Raises WrongCall where none is named."""
+    if order.deployment is None:
+        raise WrongCall("no deployment is named, which leads to a release; name one, or give `answers`")
+    return order.deployment
 
 
 def judges_of(served: Served, scorers: Iterable[Spec]) -> dict[str, Target]:

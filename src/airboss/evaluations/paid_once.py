@@ -18,6 +18,8 @@ from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
 from airboss.releases.digest import digest
 
 FORGOTTEN: Final = "whose words these are was forgotten meanwhile"
+UNANSWERED: Final = "the app has no answer to it"
+"""Of an app, which cannot be asked."""
 
 
 class Asking:
@@ -57,7 +59,8 @@ class PaidOnce:
     """A `Caller` before another one. An answer is on disk before it is given; what failed is not kept.
 
     A killed process loses the calls that were in flight, and no other. `paid`, `reused`, `cost_usd` (of the
-    paid ones with a known price) and `unpriced` (the others of them) count since it was made. Those that
+    paid ones with a known price) and `unpriced` (the others of them) count since it was made; what an app
+    answered is none of them. Those that
     share an `asking` wait for one answer where they ask the same at once. Once `dataset`, by digest, is
     deleted, whoever calls gets a WrongCall.
     """
@@ -89,8 +92,10 @@ class PaidOnce:
         async with self._asking.alone(key):
             kept = await asyncio.to_thread(self._store.answer, key)
             if kept is not None:
-                self.reused += 1
+                self.reused += not call.target.app
                 return msgspec.json.decode(kept, type=Answer)
+            if call.target.app:
+                return Answer(error=UNANSWERED)
             answer = await self._caller.call(call)
             if answer.error is not None:
                 return answer

@@ -28,7 +28,8 @@ class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
     dataset's `part` `repeats` times; an item's marks are averaged over its repeats. `params` go into every
     request and win over the item's. `judges` are the releases of the judging deployments at the start.
     `folder` is what paths of scorers are relative to. With `anew` nothing that was answered before is taken;
-    `held_to` is a run whose B stands for A, which is not asked then. Once `max_usd` is spent nothing more is
+    `held_to` is a run whose B stands for A, which is not asked then. Of an app, on either side, nothing is
+    asked at all: what it answered is kept, once for each item. Once `max_usd` is spent nothing more is
     asked; calls under way then end.
     """
 
@@ -56,7 +57,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     marks: dict[str, Mark]
     key: str | None = None
     error: str | None = None
-    latency_ms: float = 0.0
+    latency_ms: float | None = 0.0
     cost_usd: Decimal | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -97,9 +98,20 @@ def timed(plan: EvalPlan) -> tuple[str, ...]:
     return tuple(spec.name for spec in plan.scorers if isinstance(spec, Latency))
 
 
+def with_app(plan: EvalPlan) -> bool:
+    """Whether an app is on either side."""
+    return plan.b.app or (plan.a is not None and plan.a.app)
+
+
+def not_judged(plan: EvalPlan, *, contest: bool) -> tuple[str, ...]:
+    """The scorers by which neither side is judged, as both answered at different times: those of time, in a
+    contest and against an app or by one."""
+    return timed(plan) if plan.a is not None and (contest or with_app(plan)) else ()
+
+
 def check_plan(plan: EvalPlan) -> None:
     """Raises WrongCall for a plan that means nothing: no scorers, two of one name, a gate on none of them,
-    a release against itself, numbers out of range."""
+    a release against itself, numbers out of range, an app that would be asked twice or timed."""
     names = [spec.name for spec in plan.scorers]
     double = sorted({name for name in names if names.count(name) > 1})
     wrong: list[tuple[bool, Any]] = [
@@ -120,6 +132,14 @@ def check_plan(plan: EvalPlan) -> None:
         (
             not 1 <= plan.repeats <= REPEATS_MAX,
             f"{plan.repeats} repeats; give 1 to {REPEATS_MAX}",
+        ),
+        (
+            with_app(plan) and plan.repeats > 1,
+            f"{plan.repeats} repeats, and an app has answered each item once; leave `repeats` out",
+        ),
+        (
+            any(gate.metric in not_judged(plan, contest=False) for gate in plan.gates),
+            "an app answers at another time than what it is held against; leave the gate on latency out",
         ),
         odd_alpha(plan.alpha),
     ]

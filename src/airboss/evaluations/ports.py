@@ -11,15 +11,31 @@ import msgspec
 
 from airboss.evaluations.datasets import Input, Json
 from airboss.releases.variant import Variant
-from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, OpenPart, ResultRow, RunRow, Tally
+from airboss.store.eval_rows import (
+    AnswerRow,
+    DatasetRow,
+    HoldoutRead,
+    ItemRow,
+    OpenPart,
+    ResultRow,
+    RunRow,
+    Tally,
+)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Which release answers: `release` is its digest, `deployment` the way to it. `name` is for people."""
+    """Who answers: a release, `release` being its digest and `deployment` the way to it; or somebody's own
+    app, that nobody here can ask: `deployment` is empty then, and `release` the digest of what it answered.
+    `name` is for people."""
 
     deployment: str
     release: str
     name: str = ""
+
+    @property
+    def app(self) -> bool:
+        """Whether it is an app."""
+        return not self.deployment
 
 
 class Varied(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +77,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     `text` is the first choice's, empty where there is none (tool calls only, say). `error` is the cause for
     which there is no answer; such an answer is never kept as paid. `latency_ms` is the whole call as the
-    caller saw it; `cost_usd` None means that the price is unknown. `release` is the digest that answered as
-    the endpoint tells it, `record` the id of the call's record. `logprobs` has the first tokens of an answer
-    whose call asked for their probabilities; None where there are none.
+    caller saw it, None where nobody says; `cost_usd` None means that the price is unknown. `release` is the
+    digest that answered as the endpoint tells it, `record` the id of the call's record. `logprobs` has the
+    first tokens of an answer whose call asked for their probabilities; None where there are none.
     """
 
     text: str | None = None
@@ -74,7 +90,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
-    latency_ms: float = 0.0
+    latency_ms: float | None = 0.0
     release: str | None = None
     record: str | None = None
     logprobs: tuple[Token, ...] | None = None
@@ -158,6 +174,9 @@ class EvalStore(Protocol):
     ) -> None:
         """Keep an answer; one that is there stays. Of a `user` who was `forgotten` meanwhile none is kept.
         Raises WrongCall, and keeps nothing, for one to a `dataset`, by digest, that was deleted meanwhile."""
+
+    def put_answers(self, answers: Sequence[AnswerRow], *, at: datetime, dataset: str) -> None:
+        """Keep answers, all or none: each as `put_answer`."""
 
     def put_run(self, run: RunRow) -> None:
         """Keep a new run."""

@@ -18,12 +18,21 @@ from typing import Final, Literal
 import msgspec
 
 from airboss.domain.errors import WrongCall
+from airboss.evaluations.app_answers import app_call
 from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
 from airboss.evaluations.gate import decide
 from airboss.evaluations.marks import Mark, unscored, without_quotes
 from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
-from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, ItemResult, check_plan, timed
+from airboss.evaluations.plan import (
+    ArmTotals,
+    EvalPlan,
+    EvalReport,
+    ItemResult,
+    check_plan,
+    timed,
+    with_app,
+)
 from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
 from airboss.evaluations.scorers.base import Scorer, judged
 from airboss.evaluations.scorers.pairwise import PairwiseScorer, position_bias
@@ -110,7 +119,7 @@ class EvalRun:
         self._progress = progress
         self._dataset = dataset
         self._caller = PaidOnce(caller, store, now, asking, dataset)
-        compares_times = side_by_side and plan.a is not None and timed(plan)
+        compares_times = side_by_side and plan.a is not None and not with_app(plan) and timed(plan)
         self._apart = run_id if plan.anew or compares_times else ""
         self._spent_before = Decimal(0)
         opened = [
@@ -234,6 +243,8 @@ class EvalRun:
     def _call(self, item: Item, arm: Literal["a", "b"], repeat: int) -> Call:
         target = self._plan.a if arm == "a" else self._plan.b
         assert target is not None  # without A nothing is asked of it
+        if target.app:
+            return app_call(target, item)
         return Call(
             target=target,
             input=item.input,

@@ -21,6 +21,7 @@ from airboss.evaluations.ports import Caller, EvalStore, Target
 from airboss.evaluations.run import EvalRun, Progress, begin, load
 from airboss.store.eval_rows import ResultRow
 from airboss.store.job_rows import Job
+from airboss.store.wording import many
 
 Report = Callable[[int, int, str], None]
 """Takes how many of how many steps are through, and a note for people."""
@@ -71,11 +72,9 @@ async def evaluate(
         if arm == "a" and plan.held_to:  # which was not asked
             continue
         if target is not None and totals is not None and not totals.answers:
-            calls = "call" if totals.errors == 1 else "calls"
-            raise UpstreamFailed(
-                f"release {target.name or target.release[:12]} answered none of {totals.errors} {calls}: "
-                f"{_first_error(store, job.id, arm, items)}"
-            )
+            who = f"{'app' if target.app else 'release'} {target.name or target.release[:12]}"
+            asked = many(totals.errors, "item" if target.app else "call")
+            raise UpstreamFailed(f"{who} answered none of {asked}: {_first_error(store, job.id, arm, items)}")
     result = EvalResult(
         run=job.id, items=found.items, decision=found.decision, holdout_reads_before=reads_before
     )
@@ -90,7 +89,7 @@ def _times(rows: Sequence[ResultRow]) -> tuple[float | None, float | None]:
     times: dict[str, list[float]] = {"a": [], "b": [], "pair": []}
     for row in rows:
         found = msgspec.json.decode(row.content, type=ItemResult)
-        if found.error is None:
+        if found.error is None and found.latency_ms is not None:
             times[row.arm].append(found.latency_ms)
     a, b = (statistics.fmean(times[arm]) if times[arm] else None for arm in ("a", "b"))
     return a, b

@@ -65,6 +65,15 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     report: str | None = None
 
 
+class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to keep under a key. `subject` is as an item's, `user` the person whose words it answers."""
+
+    key: str
+    subject: str
+    user: str | None
+    content: str
+
+
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one item, on one side, the `repeat`-th time (from 0). A pair's own result has the arm
     `pair`."""

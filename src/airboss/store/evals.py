@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from airboss.domain.errors import WrongCall
 from airboss.store.eval_rows import (
+    AnswerRow,
     AnyPart,
     DatasetRow,
     HoldoutRead,
@@ -219,6 +220,23 @@ class SqlEvalStore(LedgerPart):
             if known is None:
                 row = {"key": key, "subject": subject, "content": content, "at": at.isoformat()}
                 connection.execute(insert(eval_answers).values(**row))
+
+    def put_answers(self, answers: Sequence[AnswerRow], *, at: datetime, dataset: str) -> None:
+        """As `EvalStore.put_answers`."""
+        with self._write() as connection:
+            _check_there(connection, dataset)
+            for start in range(0, len(answers), INSERT_ROWS):
+                some = {row.key: row for row in answers[start:][:INSERT_ROWS]}
+                mine = select(eval_answers.c.key).where(eval_answers.c.key.in_(list(some)))
+                there = set(connection.execute(mine).scalars())
+                new = [
+                    {"key": key, "subject": row.subject, "content": row.content, "at": at.isoformat()}
+                    for key, row in some.items()
+                    if key not in there
+                    and not (row.user is not None and _forgotten(connection, row.subject, row.user))
+                ]
+                if new:
+                    connection.execute(insert(eval_answers), new)
 
     def put_run(self, run: RunRow) -> None:
         """As `EvalStore.put_run`."""

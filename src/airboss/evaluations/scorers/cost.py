@@ -31,7 +31,7 @@ class Cost(
     async def mark(self, item: Item, answer: Answer) -> Mark:  # noqa: ARG002 - what is asked does not matter
         """As `Scorer.mark`."""
         if answer.cost_usd is None:
-            return unscored("the price is unknown; give the model a `price` in the configuration")
+            return unscored("the price is unknown; give the model a `price`, an app's answer its `cost_usd`")
         if self.most_usd is not None:
             return scored(float(answer.cost_usd) <= self.most_usd)
         return scored(float(answer.cost_usd))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from airboss.evaluations.datasets import Item
-from airboss.evaluations.marks import Mark, scored
+from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer
 
 
@@ -13,7 +13,8 @@ class Latency(
     msgspec.Struct, frozen=True, kw_only=True, tag="latency", tag_field="kind", forbid_unknown_fields=True
 ):
     """How long the whole call took, in milliseconds as the caller saw it; with `most_ms`, whether that was at
-    most so much. Where two releases are compared by it, neither is given an answer that was kept before."""
+    most so much. Unscored where an app's answer does not say it. Where two releases are compared by it,
+    neither is given an answer that was kept before."""
 
     name: str = "latency"
     most_ms: float | None = None
@@ -30,6 +31,8 @@ class Latency(
 
     async def mark(self, item: Item, answer: Answer) -> Mark:  # noqa: ARG002 - what is asked does not matter
         """As `Scorer.mark`."""
+        if answer.latency_ms is None:
+            return unscored("nobody says how long it took; give `latency_ms` with each of your app's answers")
         if self.most_ms is not None:
             return scored(answer.latency_ms <= self.most_ms)
         return scored(answer.latency_ms)
