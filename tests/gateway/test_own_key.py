@@ -60,6 +60,22 @@ def test_a_key_hears_of_its_own_limits_and_money() -> None:
     run(body_())
 
 
+def test_places_that_came_free_are_left() -> None:
+    """Also of a limit too small to lease from, and beside calls that are still under way."""
+    house = House(key=Limits(concurrency=6))
+
+    async def body_() -> None:
+        calls = [await came_in(house) for _ in range(4)]
+        assert told(house).limits[0].left == 2
+        for left, call in enumerate(calls, start=3):
+            call.release()
+            assert told(house).limits[0].left == left
+        assert await came_in(house)
+        assert told(house).limits[0].left == 5
+
+    run(body_())
+
+
 def test_where_nothing_is_limited_there_is_nothing_to_tell() -> None:
     """But what it may call."""
     found = own_key("a", ["d"], None, House().clock)

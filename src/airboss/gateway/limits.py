@@ -373,7 +373,7 @@ class Limiter:
 
     def refused(self, stock: Stock, denied: Denied, request: InferenceRequest) -> ApiError:
         """What a call is told that a stock has nothing for."""
-        stock.beyond, stock.seen_at = denied.left - stock.left, self._clock.monotonic()
+        stock.heard(denied.left - stock.left, self._clock.monotonic())
         scope = stock.scope
         own = scope.kind in {"key", "user", "team"}
         if stock.what == "requests" and own and denied.retry_after_s is not None:

@@ -90,10 +90,11 @@ class Scope(msgspec.Struct, frozen=True):
 class Stock:
     """One counter as this worker sees it. `left` has been leased and is not spent; of `in_use` this worker's
     calls hold so much (calls under way, or money reserved for them). `beyond` is what was left for everybody
-    when the owner was asked last."""
+    when the owner was asked last; `back` of them have been given back by this worker's calls since then."""
 
     __slots__ = (
         "asking",
+        "back",
         "beyond",
         "counter",
         "in_use",
@@ -113,7 +114,7 @@ class Stock:
         self.kind = KINDS[what]
         self.limit = limit
         self.counter = f"{scope.counter}/{what}" + (f"/{period}" if period else "")
-        self.left = self.slot = self.in_use = self.lease = 0
+        self.left = self.slot = self.in_use = self.lease = self.back = 0
         self.beyond = limit
         self.asking = False
         """A lease is on its way; who asks meanwhile asks for the need alone."""
@@ -132,10 +133,15 @@ class Stock:
         if self.kind != "minute":
             self.in_use -= need
 
+    def heard(self, beyond: int, now: float) -> None:
+        """The owner has just said what is left for everybody, beside what is leased here."""
+        self.beyond, self.back, self.seen_at = beyond, 0, now
+
     def granted(self, grant: Grant, need: int, now: float) -> Change | None:
         """Take in what was given, `need` of it spent at once; returns what is to be told, if anything."""
         rest = None
-        self.lease, self.beyond, self.seen_at = grant.lease, grant.left, now
+        self.lease = grant.lease
+        self.heard(grant.left, now)
         if self.kind == "minute":
             if self.left:  # of another slot
                 rest = Change(self.counter, back=self.left, slot=self.slot)
@@ -151,6 +157,7 @@ class Stock:
         self.in_use -= held
         keep = min(held, max(0, self.lease - self.left)) if self.kind == "running" else 0
         self.left += keep
+        self.back += held - keep
         return Change(self.counter, freed=held - keep) if held > keep else None
 
     def used(self, reserved: int, used: int, slot: int) -> Change | None:
@@ -194,8 +201,8 @@ class Stock:
         return max(0, min(self.limit, self.beyond + self.left))
 
     def left_at(self, now: float) -> int:
-        """The same, where what was known long ago tells nothing any more."""
-        return self.remaining if self.seen_at > now - WINDOW_S else self.limit
+        """The same with what came free here since, where what was known long ago tells nothing any more."""
+        return min(self.limit, self.remaining + self.back) if self.seen_at > now - WINDOW_S else self.limit
 
 
 class LimitReached(RateLimited):
