@@ -1,9 +1,10 @@
 """Whether `kill -9` of any process, at any moment and again and again, loses or doubles a record.
 
-    python -m benchmarks.kills [--rounds 100] [--seed N]
+    python -m benchmarks.kills [--rounds 100] [--seed N] [--stop]
 
 Gateway, controller, store, replica and the process that counts limits are killed in turn under load, in the
-order and at the moments of a seed, by the code of `tests/journeys/test_kill.py`.
+order and at the moments of a seed, by the code of `tests/journeys/test_kill.py`. With `--stop` those that say
+themselves that they go on are stopped by SIGSTOP instead, and have to be found.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.stats import machine
 from tests.journeys.configs import LIMITED, STARTER_MODEL, fake
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
-from tests.support.killing import WORKERS, check, kill_in_turn
+from tests.support.killing import WORKERS, check, finds_hangs_sooner, kill_in_turn
 
 from airboss.testing import FakeProvider
 
@@ -29,13 +30,14 @@ AT_ONCE = 50
 """Rounds of one Airboss: what a check reads stays within the 10,000 records that a list gives."""
 
 
-def rounds(count: int, seed: int) -> dict[str, int]:
-    """Kill so many times. Raises AssertionError where a record is lost, double or wrong."""
+def rounds(count: int, seed: int, *, stop: bool) -> dict[str, int]:
+    """Kill so many times, or `stop`. Raises AssertionError where a record is lost, double or wrong."""
     with tempfile.TemporaryDirectory(prefix="airboss-kills-") as folder, FakeProvider() as provider:
         config = fake(provider.url, LIMITED + STARTER_MODEL)
         options = ("--workers", str(WORKERS))
-        with Airboss(Path(folder) / "a", config, *options, weights=starter_weights()) as airboss:
-            outcomes = kill_in_turn(airboss, count, seed, lambda line: print(line, flush=True))
+        env = finds_hangs_sooner(Path(folder) / "sooner") if stop else {}
+        with Airboss(Path(folder) / "a", config, *options, weights=starter_weights(), env=env) as airboss:
+            outcomes = kill_in_turn(airboss, count, seed, lambda line: print(line, flush=True), stop=stop)
             check(airboss, outcomes)
             said = Counter(record["error_type"] for record in airboss.records())
     return {
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--stop", action="store_true")
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**8)
     print(f"{json.dumps(machine())}\nseed {seed}", flush=True)
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     total: Counter[str] = Counter()
     while left > 0:
         count = min(left, AT_ONCE)
-        total.update(rounds(count, seed + done))
+        total.update(rounds(count, seed + done, stop=given.stop))
         left, done = left - count, done + 1
     print(", ".join(f"{name} {n}" for name, n in total.items()), f"in {time.monotonic() - began:.0f} s")
 

@@ -13,7 +13,16 @@ from tests.journeys.configs import LIMITED, STARTER_MODEL, fake
 from tests.supervisor.children import alive
 from tests.support.airboss import Airboss
 from tests.support.engine import starter_weights
-from tests.support.killing import NAMES, WORKERS, bodies, check, kill_in_turn, no_open_calls
+from tests.support.killing import (
+    NAMES,
+    TELLING,
+    WORKERS,
+    bodies,
+    check,
+    finds_hangs_sooner,
+    kill_in_turn,
+    no_open_calls,
+)
 from tests.support.load import Load
 from tests.support.wait import until
 
@@ -34,6 +43,20 @@ def test_rounds_of_kill(fake_process: FakeProvider, tmp_path: Path) -> None:
             "no round interrupted a call: the kills came too late to mean much"
         )
         assert sum(1 for each in outcomes if each.ended and each.status == 200) > 100
+
+
+def test_rounds_of_hangs(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """Gateways, controller, store and counters stopped under load, each once in the seed's order: they are
+    found, killed and started again, and nothing is lost nor double."""
+    env = finds_hangs_sooner(tmp_path / "sooner")
+    options = ("--workers", str(WORKERS))
+    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITED), *options, env=env) as airboss:
+        outcomes = kill_in_turn(airboss, len(TELLING), SEED, print, stop=True)
+        check(airboss, outcomes)
+        restarts = {each["name"]: each["restarts"] for each in airboss.status()["processes"]}
+        assert restarts == dict.fromkeys(TELLING, 1), "who did not hang goes on"
+    for name in TELLING:
+        assert f"{name} said nothing for 6 s and hangs; it is killed" in airboss.log
 
 
 def test_a_gateway_that_hangs(fake_process: FakeProvider, tmp_path: Path) -> None:

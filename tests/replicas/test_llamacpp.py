@@ -22,7 +22,7 @@ import pytest
 from airboss.domain.errors import SetupError
 from airboss.replicas.health import healthy, moving
 from airboss.replicas.llamacpp import EngineShape, shape
-from airboss.supervisor.probe import cpu_s
+from airboss.supervisor.procfs import cpu_s
 from tests.support.engine import starter_weights
 from tests.support.ports import unused_port
 from tests.support.wait import until

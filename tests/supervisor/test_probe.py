@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from airboss.supervisor.probe import cpu_s, http_probe, rss_bytes, unix_probe
+from airboss.supervisor.probe import http_probe, unix_probe
+from airboss.supervisor.procfs import cpu_s, rss_bytes
 from airboss.supervisor.supervisor import Health, Probe
 from tests.support.ports import unused_port
 from tests.support.wait import until

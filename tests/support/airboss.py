@@ -186,13 +186,14 @@ class Airboss:
             return None  # it is only starting again
         return answer.json() if answer.status_code == 200 else None
 
-    def pid(self, name: str) -> int | None:
-        """The process id of a child that is running, by its name in `airboss status`."""
+    def pid(self, name: str, *, ready: bool = False) -> int | None:
+        """The process id of a child that is running, or `ready` too, by its name in `airboss status`."""
         try:
             processes = json.loads((self.data / "run" / "processes.json").read_text())
         except FileNotFoundError:
             return None
-        return next((p["pid"] for p in processes if p["name"] == name), None)
+        found = (p["pid"] for p in processes if p["name"] == name and (p["state"] == "ready" or not ready))
+        return next(found, None)
 
     def begun_anew(self, name: str) -> None:
         """Kill a child, and wait until it has been started again."""

@@ -1,7 +1,8 @@
-"""Rounds of `kill -9` under load, and what must be true of the records after them."""
+"""Rounds of `kill -9` and of SIGSTOP under load, and what must be true of the records after them."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -10,12 +11,16 @@ from typing import Any, Final
 
 from tests.support.airboss import Airboss
 from tests.support.load import Load, Outcome
-from tests.support.wait import until
+from tests.support.wait import hold_still, until
 
 WORKERS: Final = 2
 """So that their limits are counted in a process of its own, which is killed too."""
 NAMES: Final = ("gateway-0", "controller", "gateway-1", "store", "replica-smollm2", "counters")
 """Both gateways: kept connections of a killed one move to the other, and stay there."""
+TELLING: Final = ("gateway-0", "controller", "gateway-1", "store", "counters")
+"""Those that say themselves that they go on, and are found hanging when they do not."""
+SOONER: Final = "import airboss.supervisor.silence as silence\nsilence.LOOK_S = 0.5\n"
+"""A tenth of the time that a supervisor gives them else."""
 
 
 def bodies() -> list[dict[str, Any]]:
@@ -32,27 +37,44 @@ def bodies() -> list[dict[str, Any]]:
     return calls
 
 
-def kill_in_turn(airboss: Airboss, rounds: int, seed: int, say: Callable[[str], object]) -> list[Outcome]:
+def finds_hangs_sooner(folder: Path) -> dict[str, str]:
+    """The environment of one that finds in six seconds that a process hangs; `folder` is for that alone."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SOONER)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def kill_in_turn(
+    airboss: Airboss, rounds: int, seed: int, say: Callable[[str], object], *, stop: bool = False
+) -> list[Outcome]:
     """So many kills under load, each followed by answers; every process of NAMES in turn, in the seed's
-    order. Returns how each call ended for its client, once all records are moved and no call is open."""
-    rng = random.Random(seed)
-    names = [NAMES[at % len(NAMES)] for at in range(rounds)]
+    order. With `stop` those of TELLING are only stopped by SIGSTOP, and left so: who supervises them has to
+    kill them. Returns how each call ended for its client, once all records are moved and no call is open."""
+    rng, chosen = random.Random(seed), TELLING if stop else NAMES
+    names = [chosen[at % len(chosen)] for at in range(rounds)]
     rng.shuffle(names)
-    with Load(airboss.ready["base_url"], airboss.ready["api_key"], bodies()) as load:
+    calls = bodies()[:4] if stop else bodies()
+    with Load(airboss.ready["base_url"], airboss.ready["api_key"], calls) as load:
         for number, name in enumerate(names):
             target = load.good + rng.randrange(2, 25)
             until(lambda target=target: load.good >= target)  # type: ignore[misc]
-            say(f"seed {seed} round {number}: kill -9 {name} after {load.good} answers")
-            kill(airboss, name, load)
+            how = "stop" if stop else "kill -9"
+            say(f"seed {seed} round {number}: {how} {name} after {load.good} answers")
+            kill(airboss, name, load, stop=stop)
     airboss.settled()
     # An interrupted call is closed once its worker is known to be dead.
     until(lambda: no_open_calls(airboss, WORKERS))
     return load.outcomes
 
 
-def kill(airboss: Airboss, name: str, load: Load) -> None:
-    """Kill a process, and wait until there is another and calls are answered."""
-    airboss.begun_anew(name)
+def kill(airboss: Airboss, name: str, load: Load, *, stop: bool) -> None:
+    """Kill a process, or stop it, and wait until there is another and calls are answered."""
+    if stop:
+        pid = until(lambda: airboss.pid(name, ready=True))  # a start may take as long as it takes
+        hold_still(pid)
+        until(lambda: airboss.pid(name) not in {pid, None})
+    else:
+        airboss.begun_anew(name)
     good = load.good
     until(lambda: load.good > good + 8)
 

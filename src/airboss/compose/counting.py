@@ -20,7 +20,7 @@ from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.governance.windows import steady
 from airboss.store.datadir import DataDir, resolved
 from airboss.supervisor import fleet
-from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves
 from airboss.telemetry import logs
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def run_counters(data_dir: Path, *, log_format: str | None) -> None:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            tell_it_serves()
             await serve(owner, data.counters_socket, stop=stop, now=now)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -63,7 +63,7 @@ def status_over(
     from airboss.controller.lately import Lately  # noqa: PLC0415 - not for gateways
     from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - as above
     from airboss.controller.status import gather, kept_plans, told, with_silence  # noqa: PLC0415 - as above
-    from airboss.supervisor.probe import rss_bytes  # noqa: PLC0415 - as above
+    from airboss.supervisor.procfs import rss_bytes  # noqa: PLC0415 - as above
     from airboss.telemetry.metrics import shut_places, target_uses  # noqa: PLC0415 - as above
 
     everywhere = counts_of(data, nodes)

@@ -55,7 +55,7 @@ from airboss.store.daemons import Daemons
 from airboss.store.datadir import DataDir, private
 from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet, runfiles
-from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves
 from airboss.supervisor.listen import check_exposure, check_host, listen, port_of
 from airboss.telemetry import logs
 
@@ -225,6 +225,7 @@ def run_joined_controller(data_dir: Path, url: str, *, log_format: str | None) -
         shipping = Shipping(data.journal_dir, leader, before=forgetting(data, people.pending))
         give_way()
         ready.write_text(str(os.getpid()))
+        tell_it_serves()
         try:
             shipping.run(stop, reporting(data, shipping))
         finally:

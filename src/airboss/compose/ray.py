@@ -12,7 +12,7 @@ from airboss.compose.process_limits import fit_limits
 from airboss.store.datadir import DataDir
 from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet
-from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves
 from airboss.supervisor.roster import Roster
 from airboss.telemetry import logs
 
@@ -40,6 +40,7 @@ def run_ray(data_dir: Path, *, log_format: str | None) -> None:
         on_parent_gone(stop.set)
         host = RayHost(address=said.address, url=said.url, drain_s=said.drain_s)
         roster = Roster(ledger, host)
+        tell_it_serves()
         try:
             while not stop.wait(POLL_S):
                 try:

@@ -167,6 +167,7 @@ def run_controller(
             give_way()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            tell_it_serves()
             await controller.run(lambda told: serve_console(desk, listener, config.tls, told), stop)
 
         with (
@@ -201,7 +202,7 @@ def run_store(data_dir: Path, *, log_format: str | None) -> None:
         on_parent_gone(terminate_self)
         records = record_log(data, os.environ.pop(fleet.RECORDS_ENV, None))
         give_way(session=True)
-        serve(records, data.socket_path)
+        serve(records, data.socket_path, ready=tell_it_serves)
 
 
 def run_replica(

@@ -122,7 +122,6 @@ def _gateways(places: Places) -> list[Spec]:
                 places,
                 env={LISTEN_ENV: str(places.listen_fd), **shared},
                 pass_fds=(places.lock_fd, places.listen_fd),
-                tells=True,  # all share a socket: any of them answers the probe
             ),
             probe=http_probe(url(places.host, places.port, tls=places.tls) + "/readyz"),
             grace_s=DRAIN_S + 5.0,
@@ -142,6 +141,7 @@ def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
                 *("--port", str(urlsplit(placement.url).port or 0), "--placement", placement.id),
             ],
             places,
+            tells=False,  # its probe is watched: an engine may be deep in C++ for long
         ),
         probe=http_probe(placement.url.removesuffix("/v1") + "/health"),
         watch=True,
@@ -184,8 +184,9 @@ def _command(
     *,
     env: dict[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
-    tells: bool = False,
+    tells: bool = True,
 ) -> Command:
+    # Who tells does so itself: all gateways share a socket, and any of them answers the probe.
     # -P: a file of the user's in the working directory must not stand in for a module of the same name.
     argv = (sys.executable, "-P", "-m", "airboss.cli.role", *role, "--data-dir", str(places.data_dir))
     return Command(

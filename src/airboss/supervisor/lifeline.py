@@ -2,7 +2,7 @@
 
 The parent holds the only write end; each child holds the read end and never writes. When the parent ends,
 even by `kill -9`, the kernel closes the write end and every child reads end-of-file. A child that is to tell
-that it serves has the write end of another, which is its own.
+that it serves, and then that it goes on, has the write end of another, which is its own.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
+from typing import Final
 
 LIFELINE_ENV = "AIRBOSS_LIFELINE_FD"
 SERVES_ENV = "AIRBOSS_SERVES_FD"
+SAY_S: Final = 2.0
+"""So often who serves says that he does. Whoever is silent for many times as long hangs."""
+WORDS_MAX: Final = 65_536
+"""As many as a pipe holds."""
 
 
 class Lifeline:
@@ -53,32 +58,67 @@ class Word:
 
     def __init__(self) -> None:
         self._read_fd, self.write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
 
     def handed_down(self) -> None:
         """The child has its end, if there is one: when it ends, the pipe does."""
         os.close(self.write_fd)
 
     async def given(self) -> bool:
-        """Wait for it, once; False of a child that has ended without."""
+        """Wait for it; False of a child that has ended without."""
         loop, came = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._read_fd, came.set)
         try:
             await came.wait()
-            return os.read(self._read_fd, 1) != b""
+            return self.again()
         finally:
             loop.remove_reader(self._read_fd)
-            self.close()
+
+    def again(self) -> bool:
+        """Whether it has been given since somebody last looked."""
+        try:
+            return os.read(self._read_fd, WORDS_MAX) != b""
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
-        """Nobody waits for it."""
+        """Nobody listens any more."""
         os.close(self._read_fd)
 
 
 def tell_it_serves() -> None:
-    """Give the parent our word. Does nothing in a process that is not to (no `AIRBOSS_SERVES_FD`)."""
+    """Give the parent our word, and again every SAY_S: for as long as the running event loop turns, or in a
+    process without one as threads of it run. Does nothing in a process that is not to (no
+    `AIRBOSS_SERVES_FD`)."""
     number = os.environ.pop(SERVES_ENV, None)
     if number is None:
         return
-    with suppress(OSError):  # the parent is gone, which ends us
-        os.write(int(number), b"\n")
-    os.close(int(number))
+    fd = int(number)
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)
+
+    def say() -> None:
+        with suppress(OSError):  # the parent is gone, or has stood still for many hours
+            os.write(fd, b"\n")
+
+    say()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        Thread(target=_every, args=(SAY_S, say), name="word", daemon=True).start()
+    else:
+        _turning(loop, say)
+
+
+def _every(pause_s: float, say: Callable[[], None]) -> None:
+    never = Event()
+    while not never.wait(pause_s):
+        say()
+
+
+def _turning(loop: asyncio.AbstractEventLoop, say: Callable[[], None]) -> None:
+    def turned() -> None:
+        say()
+        loop.call_later(SAY_S, turned)
+
+    loop.call_later(SAY_S, turned)

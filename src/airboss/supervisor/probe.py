@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from airboss.supervisor.procfs import cpu_s, thread_states
 from airboss.supervisor.supervisor import Health, Probe
 
 TIMEOUT_S = 5.0
@@ -94,25 +94,4 @@ def busy(pid: int, used_s: float, *, of_s: float) -> bool:
     priority may get next to no processor; then it is ready to run now."""
     if cpu_s(pid) - used_s >= BUSY_SHARE * of_s:
         return True
-    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(OSError, IndexError):  # it has ended
-            if thread.read_text().rpartition(")")[2].split()[0] == "R":
-                return True
-    return False
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used, in seconds; 0 where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
-
-
-def rss_bytes(pid: int) -> int | None:
-    """Memory that a process holds; None where the system does not tell."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
+    return "R" in thread_states(pid)

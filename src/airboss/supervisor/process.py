@@ -24,7 +24,7 @@ OnLine = Callable[[str, str], None]
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `env` is added to our own environment; `pass_fds` keep their numbers in the child. With
-    `tells` it says itself that it serves (`lifeline.tell_it_serves`)."""
+    `tells` it says itself that it serves, and that it goes on (`lifeline.tell_it_serves`)."""
 
     name: str
     argv: tuple[str, ...]
@@ -84,6 +84,15 @@ class Child:
     async def serves(self) -> bool:
         """Wait until one that tells has told so, once; False of one that has ended without."""
         return self._word is None or await self._word.given()
+
+    def said(self) -> bool:
+        """Whether one that tells has said anything since somebody last asked."""
+        return self._word is not None and self._word.again()
+
+    def hang_up(self) -> None:
+        """Listen no more. Nothing else may be asked of what it says."""
+        if self._word is not None:
+            self._word.close()
 
     async def wait(self) -> int:
         """Wait for its end and for its last line; returns the exit code, or minus the signal.

@@ -16,7 +16,9 @@ from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessState, ProcessStatus
 from airboss.supervisor.lifeline import Lifeline
 from airboss.supervisor.process import Child, Command, OnLine
+from airboss.supervisor.procfs import cpu_s, held_up
 from airboss.supervisor.restart import LONGEST_DELAY_S, USELESS_CODE, History, Life, after
+from airboss.supervisor.silence import LOOK_S, LOOKS_MAX, Silence, looked
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +40,21 @@ class StartFailed(SetupError):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between probes of a process that is starting, and of one that is ready and watched."""
+    """Seconds between probes of a process that is starting, and of one that is ready and watched, and between
+    looks whether one that tells has told."""
 
     starting_s: float = 0.1
     ready_s: float = 5.0
+    look_s: float = LOOK_S
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """One process that should run.
 
     `probe` says when it is ready, asked once a command that tells has told; with `watch` it is asked from
-    then on too, and restarted after three failures in a row. `grace_s` is how long it may take to stop. A
-    spec that changes under the same name replaces the process; `version` is there to say so where the command
-    stays the same.
+    then on too, and restarted after three failures in a row. One that tells is restarted when it falls silent
+    after that. `grace_s` is how long it may take to stop. A spec that changes under the same name replaces
+    the process; `version` is there to say so where the command stays the same.
     One that gets ready and ends, however often, is started again after `delay_s_max` at most.
     One that `may_fail` is left alone, `failed`, when it does not get ready five times in a row, or exits with
     USELESS_CODE before. If it is `essential` too, that ends the start of everything, as it does without.
@@ -91,7 +95,14 @@ class _Probed(msgspec.Struct, frozen=True):
     health: Health
 
 
-_Event = _Exited | _Probed | None
+class _Hangs(msgspec.Struct, frozen=True):
+    """The child has been silent for long."""
+
+    name: str
+    child: object
+
+
+_Event = _Exited | _Probed | _Hangs | None
 
 
 class _Process:
@@ -109,6 +120,7 @@ class _Process:
         self.ready_at: float | None = None
         self.failed_checks = 0
         self.kill_at: float | None = None
+        self.killed_for: str | None = None
         self.tail: tuple[str, ...] = ()
 
     def enter(self, state: ProcessState, detail: str | None = None) -> None:
@@ -253,7 +265,7 @@ class Supervisor:
 
     async def _start(self, process: _Process) -> None:
         process.started_at, process.ready_at, process.kill_at = time.monotonic(), None, None
-        process.failed_checks = 0
+        process.failed_checks, process.killed_for = 0, None
         process.enter("starting")
         try:
             child = await Child.start(process.spec.command, lifeline=self._lifeline, on_line=self._on_line)
@@ -294,10 +306,13 @@ class Supervisor:
                 process.start_at, process.history = 0.0, History(ever_ready=process.history.ever_ready)
                 process.enter("stopped")
             else:
-                why = ending(event.code) + last_words(process.tail)
+                why = process.killed_for or ending(event.code) + last_words(process.tail)
                 self._after_end(process, why, useless=event.code == USELESS_CODE)
         elif process.state in {"starting", "ready"}:
-            self._judge(process, event.health)
+            if isinstance(event, _Hangs):
+                self._kill(process, f"said nothing for {LOOKS_MAX * LOOK_S:.0f} s and hangs")
+            else:
+                self._judge(process, event.health)
 
     def _after_end(self, process: _Process, why: str, *, useless: bool = False) -> None:
         ended_at = time.monotonic()
@@ -324,9 +339,15 @@ class Supervisor:
                 process.enter("ready")
         elif health == "failed" and process.state == "ready":
             process.failed_checks += 1
-            if process.failed_checks >= UNHEALTHY_CHECKS and process.child is not None:
-                log.warning("%s failed %d health checks in a row", process.spec.name, UNHEALTHY_CHECKS)
-                process.child.kill()
+            if process.failed_checks >= UNHEALTHY_CHECKS:
+                self._kill(process, f"failed {UNHEALTHY_CHECKS} health checks in a row")
+
+    def _kill(self, process: _Process, why: str) -> None:
+        """End one that does not do what it is there for, so that it is started again."""
+        if process.child is not None:
+            log.warning("%s %s; it is killed", process.spec.name, why)
+            process.killed_for = f"{why}, and was killed"
+            process.child.kill()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -337,9 +358,24 @@ class Supervisor:
         self._events.put_nowait(_Exited(name, child, await child.wait()))
 
     async def _watch_health(self, spec: Spec, child: Child) -> None:
+        try:
+            if await child.serves():
+                await asyncio.gather(self._probe(spec, child), self._listen(spec, child))
+        finally:
+            child.hang_up()
+
+    async def _listen(self, spec: Spec, child: Child) -> None:
+        """Look whether one that tells goes on to, until the child is gone or hangs."""
+        silence = Silence(cpu_s=cpu_s(child.pid))
+        while spec.command.tells and child.alive and not silence.hangs:
+            await asyncio.sleep(self._pace.look_s)
+            said, held = child.said(), held_up(child.pid)
+            silence = looked(silence, said=said, held_up=held, cpu_s=cpu_s(child.pid))
+        if silence.hangs:
+            self._events.put_nowait(_Hangs(spec.name, child))
+
+    async def _probe(self, spec: Spec, child: Child) -> None:
         """Probe until ready, then every 5 s if watched, until the child is gone."""
-        if not await child.serves():
-            return
         ready = False
         while child.alive:
             asked_at = time.monotonic()
