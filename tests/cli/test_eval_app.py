@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
-from tests.cli.test_eval import evaluation, ready
+from tests.cli.test_eval import TOTALS, evaluation, ready
 
 
 def test_answers_of_an_app_are_sent_with_its_name(run: Run, api: AdminApi, tmp_path: Path) -> None:
@@ -14,6 +14,7 @@ def test_answers_of_an_app_are_sent_with_its_name(run: Run, api: AdminApi, tmp_p
     found = evaluation()
     found["plan"]["b"] = found["summary"]["b"] = {"deployment": "", "release": "c" * 64, "name": "mine"}
     found["not_judged"] = ["exact"]
+    found["report"]["b"] = {**TOTALS, "errors": 1, "cost_unknown": 60}
     ready(api, found)
     file = tmp_path / "said.jsonl"
     file.write_text('{"item": "q", "answer": "é"}\n')
@@ -26,6 +27,8 @@ def test_answers_of_an_app_are_sent_with_its_name(run: Run, api: AdminApi, tmp_p
     assert "B app mine cccccccc" in out
     assert "not judged" in out
     assert "by exact nobody is judged" in out
+    assert "B: 60 answers, 1 error, 60 answers of unknown price" in out
+    assert "run it again" not in out
     for alone in (("--answers", str(file)), ("--name", "mine")):
         code, _, said = run(*line, *alone)
         assert (code, "--answers FILE and --name NAME belong together" in said) == (2, True)

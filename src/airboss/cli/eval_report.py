@@ -69,7 +69,10 @@ def show_report(found: dict[str, Any]) -> None:
         out.print(escape(line))
     if summary["note"]:
         out.print(f"answers, of judges too: {escape(summary['note'])}")
-    failed = any(side is not None and side["errors"] for side in (report["a"], report["b"]))
+    failed = any(
+        report[side] is not None and report[side]["errors"] and plan[side]["deployment"]
+        for side in ("a", "b")
+    )
     if failed and not plan.get("anew"):
         out.print("run it again: what was answered is kept, and only the rest is asked")
     if report["decision"] is not None:

@@ -32,7 +32,7 @@ class Latency(
     async def mark(self, item: Item, answer: Answer) -> Mark:  # noqa: ARG002 - what is asked does not matter
         """As `Scorer.mark`."""
         if answer.latency_ms is None:
-            return unscored("nobody says how long it took; give `latency_ms` with each of your app's answers")
+            return unscored("it is not known how long it took; give `latency_ms`")
         if self.most_ms is not None:
             return scored(answer.latency_ms <= self.most_ms)
         return scored(answer.latency_ms)
