@@ -185,6 +185,49 @@ def test_what_cannot_be_begun_is_no_data_and_tried_again(evals: Looks) -> None:
     assert len(evals.making.begun) == 1
 
 
+def test_a_run_needs_no_record_store(tmp_path: Path) -> None:
+    """While that is away, or far behind, a run is begun and goes by what came of it; others have no data."""
+    making, clock, store = Making(), FixedClock(), SqlAlertStore(f"sqlite:///{tmp_path / 'ledger.db'}")
+    watch = AlarmWatch(
+        alarms=lambda: {
+            "errors": AlarmConfig(deployment="support", metric="error_rate", above=0.5),
+            "scored": AlarmConfig(deployment="support", eval=GOLDEN, above=0.5, hold="0s"),
+            "biased": AlarmConfig(deployment="support", probe={"calls": 200}, hold="0s"),
+        },
+        store=store,
+        record_log=MemoryRecordLog(),
+        journal=lambda: msgspec.structs.replace(WELL, store_up=False),
+        clock=clock,
+        console_url=lambda: "http://127.0.0.1:8701",
+        probing=making,
+        evaluating=making,
+    )
+
+    def look() -> dict[str, str | None]:
+        watch.tick()
+        clock.at += timedelta(minutes=5)
+        return {name: row.why for name, row in store.alarms().items()}
+
+    look()
+    why = look()
+    assert why["errors"] == "the record store does not answer"
+    assert (why["scored"], why["biased"]) == (
+        "the first evaluation has not ended",
+        "the first probe has not ended",
+    )
+    for job, _, _ in making.begun:
+        scored = EvalOutcome(mean=0.9, words="said", run=job)
+        found = ProbeOutcome(differences=2, words="found")
+        making.ends[job] = scored if job.startswith("eval-") else found
+    look()
+    assert {name: row.phase for name, row in store.alarms().items()} == {
+        "errors": "no_data",
+        "scored": "firing",
+        "biased": "firing",
+    }
+    store.close()
+
+
 def test_a_run_ends_with_its_alarm(tmp_path: Path) -> None:
     """Taken out of the configuration, or asked for something else; not where only a bound changed."""
     making, clock, store = Making(), FixedClock(), SqlAlertStore(f"sqlite:///{tmp_path / 'ledger.db'}")

@@ -57,6 +57,9 @@ RECORDS_LOOKED_AT: Final = 100
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
 
+RUN_KINDS: Final = frozenset({"probe", "eval"})
+"""Of which the record store knows nothing: they are jobs, and what came of them is in the ledger."""
+
 WHY_CHARS_MAX: Final = 200
 
 KEPT_S: Final = 60.0
@@ -249,7 +252,9 @@ class AlarmWatch:
                 if journal.store_up
                 else (journal.store_detail or "the record store does not answer")[:WHY_CHARS_MAX]
             )
-            return readings | {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in rules}
+            asking = [rule for rule in rules if rule.kind not in RUN_KINDS]
+            readings |= {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in asking}
+            rules = [rule for rule in rules if rule.kind in RUN_KINDS]
         return readings | self._in_turn(rules, rows, now)
 
     def _in_turn(
