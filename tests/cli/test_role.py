@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from airboss.cli import role
 from airboss.domain.ports import Placement
@@ -49,13 +50,13 @@ COMMANDS = [
 def test_what_up_starts_is_run_as_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process runs its role with all that its command says."""
     ran: list[tuple[str, object, dict[str, object]]] = []
-    for module in ("roles", "counting", "ray"):
-        for name in ("gateway", "controller", "store", "counters", "replica", "ray"):
+    roles = {name: f"{name}_role" for name in ("gateway", "controller", "store", "replica")}
+    for name, module in {**roles, "counters": "counting", "ray": "ray"}.items():
 
-            def run(data_dir: object, *, log_format: None, name: str = name, **given: object) -> None:
-                ran.append((name, data_dir, given))
+        def run(data_dir: object, *, log_format: None, name: str = name, **given: object) -> None:
+            ran.append((name, data_dir, given))
 
-            monkeypatch.setattr(f"airboss.compose.{module}.run_{name}", run, raising=False)
+        monkeypatch.setattr(f"airboss.compose.{module}.run_{name}", run)
     assert command.argv[:4] == (sys.executable, "-P", "-m", "airboss.cli.role")
     role.main(command.argv[4:])
     exposed = {"host": "0.0.0.0", "insecure": True}
@@ -94,6 +95,27 @@ def test_a_gateway_is_known_without_what_opens_a_ledger() -> None:
     assert done.stdout == "False\n"
 
 
+def test_an_engine_is_started_with_what_it_was_placed_with(tmp_path: Path) -> None:
+    """Which its process is told: it opens no ledger, nor loads what opens one."""
+    placed = Placement(**structs.asdict(PLACEMENT) | {"settings": '{"provider": "local", "slots": 3}'})
+    told = replica(placed, PLACES, essential=True).command.env
+    code = (
+        "import sys; from airboss.compose import replica_role\n"
+        "replica_role.serve_model = lambda chosen, **_: print(chosen.slots, 'sqlalchemy' in sys.modules)\n"
+        f"from airboss.cli import role; role.main(['replica', '--data-dir', {str(tmp_path)!r},"
+        " '--model', 'tiny', '--port', '40001', '--placement', 'tiny:2'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "3 False\n"
+
+
 TELLING = """
 import json, os, sys
 from pathlib import Path
@@ -113,7 +135,11 @@ SELDOM = {"alembic", "phonenumbers", "stdnum", "jinja2", "httpx2", "prometheus_c
 """For a new schema, policies, pages, calls of our own, scrapes, OTLP and vectors."""
 OTHERS = {
     "up": {"duckdb", "starlette", "uvicorn", "uvloop", "re2", *SELDOM},
-    "store": {"sqlalchemy", "cryptography", "starlette", "uvicorn", "uvloop", *SELDOM, *VERBS_ONLY},
+    "store": {
+        *("asyncio", "ssl", "sqlalchemy", "cryptography", "starlette", "uvicorn", "uvloop"),
+        *SELDOM,
+        *VERBS_ONLY,
+    },
     "controller": {"duckdb", "uvloop", *SELDOM, *VERBS_ONLY},
     "gateway": {"duckdb", "starlette", "uvicorn", "cryptography", "re2", *SELDOM, *VERBS_ONLY},
 }
@@ -128,5 +154,5 @@ def test_a_process_loads_what_it_needs_and_no_more(tmp_path: Path) -> None:
         pass
     for role_name, others in OTHERS.items():
         loaded = set(json.loads((tmp_path / f"{role_name}.json").read_text()))
-        assert {"airboss", "asyncio"} <= loaded
+        assert {"airboss", "duckdb" if role_name == "store" else "asyncio"} <= loaded
         assert sorted(others & loaded) == [], role_name

@@ -33,6 +33,6 @@ def controller(
 
         run_joined_controller(data_dir, join, log_format=log_format)
         return
-    from airboss.compose.roles import run_controller  # noqa: PLC0415 - loads what only this role needs
+    from airboss.compose.controller_role import run_controller  # noqa: PLC0415 - loads what only this role needs
 
     run_controller(data_dir, host=host, console_port=console_port, insecure=insecure, log_format=log_format)

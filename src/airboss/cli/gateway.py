@@ -26,6 +26,6 @@ def gateway(
     log_format: LogFormatOption = None,
 ) -> None:
     """Run one gateway worker: the data path."""
-    from airboss.compose.roles import run_gateway  # noqa: PLC0415 - loads what only this role needs
+    from airboss.compose.gateway_role import run_gateway  # noqa: PLC0415 - loads what only this role needs
 
     run_gateway(data_dir, host=host, port=port, worker=worker, insecure=insecure, log_format=log_format)

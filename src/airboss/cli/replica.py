@@ -63,7 +63,7 @@ def serve(
     log_format: LogFormatOption = None,
 ) -> None:
     """Run one engine of a local model."""
-    from airboss.compose.roles import run_replica  # noqa: PLC0415 - loads what only this role needs
+    from airboss.compose.replica_role import run_replica  # noqa: PLC0415 - loads what only this role needs
 
     run_replica(data_dir, model=model, port=port, placement=placement, log_format=log_format)
 

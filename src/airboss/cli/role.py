@@ -38,26 +38,34 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(given: argparse.Namespace) -> None:
-    """The role that is asked for. How it logs is in the environment."""
-    from airboss.compose import counting, roles  # noqa: PLC0415 - an argument that is wrong is told at once
-
+    """The role that is asked for, and none of the others loaded. How it logs is in the environment."""
     data_dir, exposed = given.data_dir, {"host": given.host, "insecure": given.insecure}
     match given.role:
         case "gateway":
-            roles.run_gateway(data_dir, port=given.port, worker=given.worker, log_format=None, **exposed)
+            from airboss.compose.gateway_role import run_gateway  # noqa: PLC0415 - this role's own
+
+            run_gateway(data_dir, port=given.port, worker=given.worker, log_format=None, **exposed)
         case "controller" if given.join is not None:
-            from airboss.compose.joining import run_joined_controller  # noqa: PLC0415 - only who has joined
+            from airboss.compose.joining import run_joined_controller  # noqa: PLC0415 - as above
 
             run_joined_controller(data_dir, given.join, log_format=None)
         case "controller":
-            roles.run_controller(data_dir, console_port=given.console_port, log_format=None, **exposed)
+            from airboss.compose.controller_role import run_controller  # noqa: PLC0415 - as above
+
+            run_controller(data_dir, console_port=given.console_port, log_format=None, **exposed)
         case "store":
-            roles.run_store(data_dir, log_format=None)
+            from airboss.compose.store_role import run_store  # noqa: PLC0415 - as above
+
+            run_store(data_dir, log_format=None)
         case "counters":
-            counting.run_counters(data_dir, log_format=None)
+            from airboss.compose.counting import run_counters  # noqa: PLC0415 - as above
+
+            run_counters(data_dir, log_format=None)
         case "replica":
+            from airboss.compose.replica_role import run_replica  # noqa: PLC0415 - as above
+
             engine = {"model": given.model, "port": given.port, "placement": given.placement}
-            roles.run_replica(data_dir, log_format=None, **engine)
+            run_replica(data_dir, log_format=None, **engine)
         case _:
             from airboss.compose.ray import run_ray  # noqa: PLC0415 - an extra
 

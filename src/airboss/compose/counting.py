@@ -19,8 +19,8 @@ from airboss.config import StoreConfig
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.governance.windows import steady
 from airboss.store.datadir import DataDir, resolved
-from airboss.supervisor import fleet
-from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves
+from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves, terminate_self
+from airboss.supervisor.variables import COUNTERS_ENV
 from airboss.telemetry import logs
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def counters_of(data: DataDir, store: StoreConfig, worker: str, stack: ExitStack
         return valkey(store, worker)
     from airboss.governance.counters_client import SocketCounters  # noqa: PLC0415 - where there are several
 
-    if fleet.COUNTERS_ENV in os.environ:
+    if COUNTERS_ENV in os.environ:
         return SocketCounters(data.counters_socket, worker=worker)
     from airboss.governance.counters_local import LocalCounters  # noqa: PLC0415 - where there is one
     from airboss.governance.owner import Owner  # noqa: PLC0415 - as above
@@ -110,7 +110,7 @@ def run_counters(data_dir: Path, *, log_format: str | None) -> None:
     fit_limits()
     data = DataDir(data_dir)
     with role_lock(data), ExitStack() as stack:
-        on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        on_parent_gone(terminate_self)
         kept = StateLog(data.counters_path)
         stack.callback(kept.close)
         now = steady(time.time(), time.monotonic)
@@ -120,7 +120,7 @@ def run_counters(data_dir: Path, *, log_format: str | None) -> None:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            tell_it_serves()
+            tell_it_serves(asyncio.get_running_loop())
             await serve(owner, data.counters_socket, stop=stop, now=now)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

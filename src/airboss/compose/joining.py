@@ -36,7 +36,6 @@ from airboss.compose.parts import (
     role_lock,
     tls_context,
 )
-from airboss.compose.roles import terminate_self
 from airboss.compose.sealing import BODIES_KEY
 from airboss.compose.servers import check_counters
 from airboss.compose.stores import ERASE_KEY
@@ -55,7 +54,7 @@ from airboss.store.daemons import Daemons
 from airboss.store.datadir import DataDir, private
 from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet, runfiles
-from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves
+from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves, terminate_self
 from airboss.supervisor.listen import check_exposure, check_host, listen, port_of
 from airboss.telemetry import logs
 

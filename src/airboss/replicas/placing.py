@@ -80,7 +80,12 @@ def wants(config: Config, models: Iterable[str], decided: Mapping[str, int]) -> 
 
 def settings_of(placement: Placement) -> ModelConfig:
     """What an engine is started with. Raises msgspec.ValidationError if another version wrote it."""
-    return msgspec.json.decode(placement.settings, type=ModelConfig)
+    return read_settings(placement.settings)
+
+
+def read_settings(said: str) -> ModelConfig:
+    """`Placement.settings` read. Raises as `settings_of`."""
+    return msgspec.json.decode(said, type=ModelConfig)
 
 
 def engine_of(placement: Placement) -> Engine:

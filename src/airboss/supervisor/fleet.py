@@ -13,13 +13,8 @@ from airboss.supervisor.listen import elsewhere, url
 from airboss.supervisor.probe import file_probe, http_probe, unix_probe
 from airboss.supervisor.process import Command
 from airboss.supervisor.supervisor import Spec
+from airboss.supervisor.variables import COUNTERS_ENV, ENGINE_ENV, LISTEN_ENV, RECORDS_ENV
 
-LISTEN_ENV = "AIRBOSS_LISTEN_FD"
-# `[store] records = "env:AIRBOSS_RECORDS"` is what somebody would write: what is ours has names of its own.
-COUNTERS_ENV = "AIRBOSS_UP_COUNTERS"
-"""Set for gateways whose limits are counted in a process of its own."""
-RECORDS_ENV = "AIRBOSS_UP_RECORDS"
-"""Set for the store: where records are kept as long as this run lasts, as `[store] records` says."""
 DRAIN_S = 30.0
 """A gateway finishes calls in flight for so long and then stops by itself; only well after it is killed."""
 AWAITED_S = 0.5
@@ -141,6 +136,7 @@ def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
                 *("--port", str(urlsplit(placement.url).port or 0), "--placement", placement.id),
             ],
             places,
+            env={ENGINE_ENV: placement.settings},
             tells=False,  # its probe is watched: an engine may be deep in C++ for long
         ),
         probe=http_probe(placement.url.removesuffix("/v1") + "/health"),

@@ -7,12 +7,15 @@ that it serves, and then that it goes on, has the write end of another, which is
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 LIFELINE_ENV = "AIRBOSS_LIFELINE_FD"
 SERVES_ENV = "AIRBOSS_SERVES_FD"
@@ -53,6 +56,11 @@ def on_parent_gone(act: Callable[[], None]) -> None:
     Thread(target=wait, name="lifeline", daemon=True).start()
 
 
+def terminate_self() -> None:
+    """Stop as for SIGTERM."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Word:
     """The parent's side of one child's pipe. `write_fd` is what the child gets."""
 
@@ -66,6 +74,8 @@ class Word:
 
     async def given(self) -> bool:
         """Wait for it; False of a child that has ended without."""
+        import asyncio  # noqa: PLC0415 - the parent's, and 30 ms of a child that does without
+
         loop, came = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._read_fd, came.set)
         try:
@@ -86,10 +96,9 @@ class Word:
         os.close(self._read_fd)
 
 
-def tell_it_serves() -> None:
-    """Give the parent our word, and again every SAY_S: for as long as the running event loop turns, or in a
-    process without one as threads of it run. Does nothing in a process that is not to (no
-    `AIRBOSS_SERVES_FD`)."""
+def tell_it_serves(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Give the parent our word, and again every SAY_S: for as long as this event loop turns, or in a process
+    without one as threads of it run. Does nothing in a process that is not to (no `AIRBOSS_SERVES_FD`)."""
     number = os.environ.pop(SERVES_ENV, None)
     if number is None:
         return
@@ -102,9 +111,7 @@ def tell_it_serves() -> None:
             os.write(fd, b"\n")
 
     say()
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    if loop is None:
         Thread(target=_every, args=(SAY_S, say), name="word", daemon=True).start()
     else:
         _turning(loop, say)
