@@ -97,6 +97,7 @@ def shared(
         plan("odd", "odd", retry=Retry(attempts=4)),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
+        plan("masks-thrice", policy=policy_of("mask", None), retry=Retry(attempts=3)),
         with_fallback(plan("blocks", "blocks", policy=policy_of("block", None)), backup.url),
         plan("patient", policy=policy_of("mask", None), timeout=AT_LENGTH),
     ]
@@ -357,6 +358,21 @@ def test_a_screen_reads_on(gateway: Gateway, provider: FakeProvider) -> None:
         provider.script(f"cut-reset;after={after};text={parted}", f"ok;text={parted}")
         response = gateway.chat(model="masks", stream=True)
         assert said(response) == parted.replace("jane@example.com", "[EMAIL]")
+
+
+@pytest.mark.parametrize("model", ["masks", "masks-thrice"])
+def test_what_a_screen_holds_is_known_to_who_goes_on_next(
+    gateway: Gateway, provider: FakeProvider, model: str
+) -> None:
+    """Also where it is all that an attempt said before it broke off, the end of a word, say: nothing of it is
+    missing, or there twice."""
+    steps = [f"cut-reset;after=9;text={text}" for text in ("One two thr", "One two three", "One two three-f")]
+    provider.script(*steps, "ok;text=One two three-four and five.")
+    response = gateway.chat(model=model, stream=True)
+    assert said(response) == "One two three-four and five."
+    end = gateway.closed(response.headers["x-request-id"])
+    assert end["response"]["choices"][0]["message"]["content"] == "One two three-four and five."
+    assert [each["why"] for each in end["attempts"]] == ["first", *["continuation"] * 3]
 
 
 @pytest.mark.parametrize("dialect", ["chat", *PATHS])
