@@ -94,6 +94,7 @@ def shared(
         plan("thrice", retry=Retry(attempts=3)),
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
+        with_fallback(plan("down"), backup.url, down="model 'big' has no engine"),
         plan("odd", "odd", retry=Retry(attempts=4)),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
@@ -291,6 +292,18 @@ def test_where_nobody_goes_on_the_break_is_told(
     assert response.text.count("word2") == 1
     end = gateway.closed(response.headers["x-request-id"])
     assert (end["status"], end["error_type"]) == ("error", "stream_cut")
+
+
+def test_who_was_not_asked_to_go_on_is_not_said_to_have_answered(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    """The record names whose words the client has, and not a fallback that nobody could ask."""
+    provider.script(f"cut-reset;after=5;text={SAID}", ScriptStep(behaviour="503", forever=True))
+    response = gateway.chat(model="down", stream=True)
+    assert "[DONE]" not in response.text
+    end = gateway.closed(response.headers["x-request-id"])
+    assert {each["provider"] for each in end["attempts"]} == {"fake"}
+    assert (end["status"], end["provider"]) == ("error", None)  # no other than was asked first
 
 
 @pytest.mark.parametrize("dialect", sorted(PATHS))

@@ -258,7 +258,9 @@ class Executor:
             return await self._ask(call, asked, last=last, why="continuation")
         except ApiError as error:
             latest = call.answer
-            if latest is not None and not latest.begun:
+            if latest is cut:  # it was not asked after all: its breaker is open, say
+                call.answered_by = before
+            elif latest is not None and not latest.begun:
                 call.answered_by = before
                 if judge(error, latest.status) == "caller" or error.code == NOT_CONTINUED:
                     self._prefills[call.route.trial].did_not(target)
