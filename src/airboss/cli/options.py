@@ -50,5 +50,11 @@ InsecureOption = Annotated[
 
 
 def has_data(data_dir: Path) -> bool:
-    """Whether an Airboss has started on this directory: its ledger is there, or it says where that is."""
-    return any((data_dir / name).exists() for name in ("ledger.db", "secrets/ledger"))
+    """Whether an Airboss has started on this directory, or is starting: its ledger is there, or it says where
+    that is. The file that a start makes first stays empty where it fails before it has a ledger."""
+    ledger = data_dir / "ledger.db"
+    if (data_dir / "secrets/ledger").exists() or (ledger.exists() and ledger.stat().st_size):
+        return True
+    from airboss.compose.parts import starting  # noqa: PLC0415 - only where there is none
+
+    return starting(data_dir) is not None

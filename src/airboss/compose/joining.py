@@ -85,11 +85,11 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
     data = DataDir(options.data_dir)
     data.create()
     with lock_patiently(data) as lock, private(), ExitStack() as opened:
-        data.choose_ledger(ledger_named_in(options.config))
-        check_reached(data, options.config)
-        ledger = opened.enter_context(open_plans(data))
-        if ledger.config() is None:
-            raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
+        with data.choosing_ledger(ledger_named_in(options.config)):
+            check_reached(data, options.config)
+            ledger = opened.enter_context(open_plans(data))
+            if ledger.config() is None:
+                raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
         config = applied_config(ledger, data)
         check_joins(config, data)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)

@@ -108,10 +108,10 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         runfiles.forget_up(data.run_dir)  # of one that was killed
         tell_starting(data)
         opened.callback(runfiles.forget_up, data.run_dir)
-        data.choose_ledger(ledger_named_in(options.config))
-        check_leads(data.ledger_url)
-        data.lead()
-        ledger = opened.enter_context(open_ledger(data))
+        with data.choosing_ledger(ledger_named_in(options.config)):
+            check_leads(data.ledger_url)
+            data.lead()
+            ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         opened.enter_context(private())  # from here on all that is written is ours
         config = parse_config(text, source=source)

@@ -117,6 +117,19 @@ class DataDir:
         if wanted != self.ledger_choice():  # another variable, say, with the same URL
             self.put_ledger(wanted)
 
+    @contextlib.contextmanager
+    def choosing_ledger(self, wanted: str | None) -> Iterator[None]:
+        """As `choose_ledger`, for what opens it. Where that fails at a first start nothing is chosen: another
+        URL may be named at the next."""
+        first = not self.has_ledger
+        self.choose_ledger(wanted)
+        try:
+            yield
+        except BaseException:
+            if first:
+                self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
+            raise
+
     def put_ledger(self, wanted: str) -> None:
         """Let the ledger be there from now on, whatever was before."""
         if resolved(wanted) == f"sqlite:///{self.ledger_path}":
