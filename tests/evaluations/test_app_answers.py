@@ -185,6 +185,9 @@ def test_an_app_is_held_against_a_release(desk: Desk) -> None:
     assert (report.decision.conclusion, exact.better, exact.worse) == ("pass", COUNT, 0)
     assert exact.test is not None
     assert exact.test.p_value == pytest.approx(2 * 0.5**COUNT)
+    timed = order(lines(), deployment="support", scorers=("exact", "latency"))
+    done(desk, desk.orders.start(timed, by="me"), caller)
+    assert len(caller.calls) == COUNT, "by time nobody is judged, and what is kept serves"
 
 
 def test_an_app_is_held_against_what_was_judged_before(desk: Desk) -> None:
@@ -363,3 +366,15 @@ def test_what_it_would_cost_is_told(desk: Desk, part: str) -> None:
     items = COUNT if part == "validation" else 1
     assert [(line.who, line.calls) for line in told.lines] == [("a", items), ("judge", 2 * items)]
     assert answers_in(desk) == 0
+
+
+def test_a_judge_reads_what_the_app_answered(desk: Desk) -> None:
+    """So that long answers are told to cost more, before they are kept."""
+
+    def read_by_judge(words: int) -> int:
+        long = {each.id: {"item": each.id, "answer": "so " * words} for each in VALID}
+        what = order(lines(**long), scorers=("llm_judge:grader",))
+        (line,) = asyncio.run(desk.orders.estimate(what, MemoryRecordLog())).lines
+        return line.input_tokens
+
+    assert read_by_judge(1_010) - read_by_judge(10) == pytest.approx(1_000 * COUNT, rel=0.1)

@@ -16,9 +16,10 @@ from airboss.config import Config, parse_config
 from airboss.domain.errors import ConfigError, WrongCall
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Ledger
+from airboss.evaluations.app_answers import AppAnswers
 from airboss.evaluations.datasets import Item, dataset
 from airboss.evaluations.library import Library
-from airboss.evaluations.orders import EvalTask
+from airboss.evaluations.orders import EvalOrder, EvalOrders, EvalTask
 from airboss.evaluations.plan import EvalPlan, EvalReport
 from airboss.evaluations.ports import Answer, Call
 from airboss.evaluations.run import CONCURRENCY, load
@@ -123,6 +124,28 @@ def test_each_run_asks_anew_and_is_held_to_the_first(watched: Watched) -> None:
     found = watched.work("three", caller)
     assert len(caller.calls) == COUNT
     assert (found.worse, found.before, found.mean) == (False, 0.975, 0.975)
+
+
+def test_the_answers_of_an_app_are_a_baseline(watched: Watched) -> None:
+    """What somebody's own app answered is what a deployment is held to, and the deployment alone is asked."""
+    lines = "".join(f'{{"item": "{each.id}", "answer": "yes"}}\n' for each in items())
+    orders = EvalOrders(
+        store=watched.store,
+        jobs=watched.jobs,
+        ledger=cast("Ledger", FixedLedger(watched.serving, standing(OLD, OLD))),
+        now=now,
+        scorers=watched.folder,
+    )
+    given = AppAnswers(name="mine", jsonl=lines)
+    app = orders.start(EvalOrder(dataset="golden", scorers=("exact",), answers=given), by="me").id
+    assert watched.work(app, FakeCaller(lambda _: "never")).mean == 1.0
+    plan = watched.start("one", msgspec.structs.replace(EXACT, baseline=app))
+    assert plan.a is not None
+    assert (plan.held_to, plan.a.name, plan.a.app) == (app, "mine", True)
+    caller = right_but(*range(12))
+    found = watched.work("one", caller)
+    assert {call.target.release for call in caller.calls} == {OLD.digest}
+    assert (found.before, found.mean, found.worse) == (1.0, 0.7, True)
 
 
 def test_a_run_that_is_there_is_not_begun_again(watched: Watched) -> None:
