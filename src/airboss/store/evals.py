@@ -225,6 +225,7 @@ class SqlEvalStore(LedgerPart):
         """As `EvalStore.put_answers`."""
         with self._write() as connection:
             _check_there(connection, dataset)
+            stay = _remembered(connection, {row.user for row in answers if row.user is not None})
             for start in range(0, len(answers), INSERT_ROWS):
                 some = {row.key: row for row in answers[start:][:INSERT_ROWS]}
                 mine = select(eval_answers.c.key).where(eval_answers.c.key.in_(list(some)))
@@ -232,8 +233,7 @@ class SqlEvalStore(LedgerPart):
                 new = [
                     {"key": key, "subject": row.subject, "content": row.content, "at": at.isoformat()}
                     for key, row in some.items()
-                    if key not in there
-                    and not (row.user is not None and _forgotten(connection, row.subject, row.user))
+                    if key not in there and (row.user is None or (row.user, row.subject) in stay)
                 ]
                 if new:
                     connection.execute(insert(eval_answers), new)
@@ -330,6 +330,18 @@ def _forgotten(connection: Connection, subject: str, user: str) -> bool:
     mine = (dataset_items.c.user == user) & (dataset_items.c.subject == subject)
     there = select(dataset_items.c.id).where(mine).limit(1)
     return connection.execute(pending).first() is not None or connection.execute(there).first() is None
+
+
+def _remembered(connection: Connection, users: set[str]) -> set[tuple[str, str]]:
+    """The items that these people have, as they and what is asked: those that are not `_forgotten`."""
+    every, found = sorted(users), set()
+    it = dataset_items.c
+    for start in range(0, len(every), INSERT_ROWS):
+        some = every[start:][:INSERT_ROWS]
+        pending = set(connection.execute(select(erasures.c.user).where(erasures.c.user.in_(some))).scalars())
+        kept = connection.execute(select(it.user, it.subject).where(it.user.in_(some)))
+        found |= {(user, subject) for user, subject in kept if user not in pending}
+    return found
 
 
 def _of(digest: str) -> ColumnElement[bool]:
