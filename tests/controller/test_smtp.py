@@ -273,6 +273,37 @@ def test_a_server_that_never_shakes_hands_is_left() -> None:
         assert told(to, timeout_s=0.3) == "the connection failed: TimeoutError"
 
 
+def test_a_server_that_hangs_holds_up_its_own_mails_alone(inbox: Inbox, plain: int) -> None:
+    """However many wait for its first word, what goes elsewhere is sent meanwhile."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        sent_by: dict[str, Any] = {"host": "127.0.0.1", "sender": "a@example.com", "to": ("ops@example.com",)}
+        ports = {"hangs": silent.getsockname()[1], "ops": plain}
+        notifiers = {
+            name: NotifierConfig(email=EmailConfig(**sent_by, port=port, tls="off"))
+            for name, port in ports.items()
+        }
+        mails = EmailSender(lambda: notifiers, lambda _: "", timeout_s=60.0)
+        senders, clock = Senders(lambda: notifiers, webhook=mails, email=mails), FixedClock()
+
+        async def main() -> None:
+            trying = [
+                asyncio.create_task(
+                    senders.send(note(n, notifier=name, created_at=clock.now(), body=BODY), clock.now())
+                )
+                for n, name in enumerate([*["hangs"] * 100, "ops"])
+            ]
+            done, hanging = await asyncio.wait(trying, return_when=asyncio.FIRST_COMPLETED)
+            assert done == {trying[-1]}
+            assert await trying[-1] is None
+            silent.close()
+            for each in hanging:
+                each.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+
+        asyncio.run(main())
+    assert len(inbox.got) == 1
+
+
 def test_addresses_are_tried_in_turn_and_none_that_is_left_out(inbox: Inbox, plain: int) -> None:
     """The connection goes to what was looked up and checked; what does not answer is passed over."""
     to = {"host": "mail.example", "port": plain, "tls": "off"}

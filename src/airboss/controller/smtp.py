@@ -19,12 +19,17 @@ from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.store.alert_metrics import filters_in_words
 from airboss.store.alert_rows import Notification
+from airboss.store.daemons import Daemons
 
 TIMEOUT_S: Final = 15.0
 """Of each step of a conversation with a server."""
 
 WHOLE_S: Final = 60.0
 """Of all of it: a server that sends a byte now and then, or replies without end, is cut off."""
+
+AT_ONCE: Final = 4
+"""Mails to one server, in threads of its own: where it hangs, what goes elsewhere, and what the ledger is
+asked meanwhile, would else wait for as long as all of its mails take."""
 
 CUT_AGAIN_S: Final = 1.0
 HELLO: Final = 220
@@ -55,13 +60,18 @@ class EmailSender:
         self._whole_s = whole_s
         self._lookup = lookup or addresses
         self._timeout_s = timeout_s
+        self._threads: dict[tuple[str, int | None], Daemons] = {}
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
         """As `Sender.send`."""
         notifier = (await asyncio.to_thread(self._notifiers)).get(notification.notifier)
         if notifier is None or notifier.email is None:
             return f"the configuration has no e-mail notifier {notification.notifier!r} any more"
-        return await asyncio.to_thread(self._sent, notifier.email, notification, now)
+        server = (notifier.email.host, notifier.email.port)
+        if server not in self._threads:
+            self._threads[server] = Daemons(AT_ONCE, "mail")
+        sending = self._threads[server].submit(self._sent, notifier.email, notification, now)
+        return await asyncio.wrap_future(sending)
 
     def _sent(self, to: EmailConfig, notification: Notification, now: datetime) -> str | None:
         port = to.port or PORTS[to.tls]
