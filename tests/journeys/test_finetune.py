@@ -105,6 +105,15 @@ def test_a_better_model_is_trained_and_rolled_out(
     assert (audited.count('"finetune.run"'), audited.count('"finetune.end"')) == (2, 2)
 
 
+@pytest.fixture(scope="module")
+def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """One for the tests below, each with a dataset and a name of its own; a controller that is killed comes
+    again."""
+    root = tmp_path_factory.mktemp("finetune")
+    with Airboss(root / "a", sorting(fake_process.url)) as running:
+        yield running
+
+
 def note(airboss: Airboss, job: str) -> str:
     """Where it stands."""
     return str(airboss.api(f"finetunes/{job}")["summary"]["note"])
@@ -112,7 +121,7 @@ def note(airboss: Airboss, job: str) -> str:
 
 @pytest.mark.parametrize("phase", ["asking", "running", "judging"])
 def test_a_killed_controller_pays_once(
-    airboss: Airboss, provider: FakeProvider, tmp_path: Path, phase: str
+    shared: Airboss, provider: FakeProvider, tmp_path: Path, phase: str
 ) -> None:
     """`kill -9` while the job is asked for, while it runs and while it is judged: one job, its model, one
     reading of the holdout, and no answer that is paid for twice."""
@@ -121,50 +130,52 @@ def test_a_killed_controller_pays_once(
         provider.script(ScriptStep(behaviour="silence", model="up"))
     elif phase == "judging":  # it does not end before the kill
         provider.script(ScriptStep(behaviour="silence", forever=True, holding=(f"{SIZES['holdout'] - 1}",)))
-    (tmp_path / "slow").mkdir()
-    path = items(tmp_path / "slow", "slow")
-    airboss.verb("dataset", "create", "slow", "--file", str(path))
-    job = json.loads(finetune(airboss, "slow", "--detach").stdout)["id"]
+    slow = f"slow-{phase}"
+    shared.verb("dataset", "create", slow, "--file", str(items(tmp_path, slow)))
+    job = json.loads(finetune(shared, slow, "--name", phase, "--detach").stdout)["id"]
     if phase == "asking":
         until(lambda: bool(raw(provider, "fine_tuning/jobs")))
     elif phase == "running":
-        until(lambda: "running" in note(airboss, job))
+        until(lambda: "running" in note(shared, job))
     else:
-        judged = lambda: airboss.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
-        until(lambda: "judges" in note(airboss, job) and judged() > 10, timeout_s=60)
-    airboss.begun_anew("controller")
+        judged = lambda: shared.api(f"finetunes/{job}")["summary"]["done"]  # noqa: E731 - shorter so
+        until(lambda: "judges" in note(shared, job) and judged() > 10, timeout_s=60)
+    shared.begun_anew("controller")
     provider.script()
     provider.tuning(TuningPlay(for_s=0.2))
-    airboss.leases_run_out()
+    shared.leases_run_out()
     done = run_airboss(
-        "finetune", "show", job, "--wait", "--json", "--data-dir", str(airboss.data), cwd=tmp_path
+        "finetune", "show", job, "--wait", "--json", "--data-dir", str(shared.data), cwd=tmp_path
     )
     found = json.loads(done.stdout)["result"]
     assert found["better"], done.stdout + done.stderr
     (made,) = raw(provider, "fine_tuning/jobs")
     assert found["learned"]["trained"]["fields"] == {"model": made["fine_tuned_model"]}
     assert raw(provider, "files") == []
-    shown = json.loads(airboss.verb("dataset", "show", "slow", "--json"))
+    shown = json.loads(shared.verb("dataset", "show", slow, "--json"))
     assert shown["holdout_reads"] == 1 or len(shown["reads"]) == 1
     assert found["calls"] <= 2 * SIZES["holdout"] + 4  # those in flight at the kill were lost
 
 
-def test_a_cancelled_one_ends_at_the_provider_too(airboss: Airboss, provider: FakeProvider) -> None:
+def test_a_cancelled_one_ends_at_the_provider_too(
+    shared: Airboss, provider: FakeProvider, tmp_path: Path
+) -> None:
     """The job there is cancelled, its files and ours are deleted; `job cancel` says so at once."""
     provider.tuning(TuningPlay(for_s=None))
-    job = json.loads(finetune(airboss, "steer", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job))
-    files = airboss.data / "finetune" / job
+    shared.verb("dataset", "create", "ended", "--file", str(items(tmp_path, "ended")))
+    job = json.loads(finetune(shared, "ended", "--name", "ended", "--detach").stdout)["id"]
+    until(lambda: "running" in note(shared, job))
+    files = shared.data / "finetune" / job
     assert len((files / "training.jsonl").read_text().splitlines()) == SIZES["train"]
     assert len(raw(provider, "files")) == 2
-    assert json.loads(airboss.verb("job", "cancel", job, "--json"))["state"] == "cancelled"
+    assert json.loads(shared.verb("job", "cancel", job, "--json"))["state"] == "cancelled"
     until(lambda: not files.exists())
     assert raw(provider, "fine_tuning/jobs")[0]["status"] == "cancelled"
     assert raw(provider, "files") == []
 
 
 def test_people_are_learnt_from_only_when_said_and_forgotten_while_it_runs(
-    airboss: Airboss, provider: FakeProvider, tmp_path: Path
+    shared: Airboss, provider: FakeProvider, tmp_path: Path
 ) -> None:
     """Without --people there is too little left, and the reason; with it a person who is erased meanwhile is
     taken out of the files."""
@@ -174,18 +185,18 @@ def test_people_are_learnt_from_only_when_said_and_forgotten_while_it_runs(
     path.write_text(
         "\n".join(line.replace('"ann"', '"bob"') if n % 2 else line for n, line in enumerate(lines))
     )
-    airboss.verb("dataset", "create", "people", "--file", str(path))
-    refused = finetune(airboss, "people")
+    shared.verb("dataset", "create", "people", "--file", str(path))
+    refused = finetune(shared, "people")
     assert refused.returncode == 2
     assert "30 came from people" in refused.stderr
     provider.tuning(TuningPlay(for_s=None))
-    job = json.loads(finetune(airboss, "people", "--people", "--detach").stdout)["id"]
-    until(lambda: "running" in note(airboss, job))
-    training = airboss.data / "finetune" / job / "training.jsonl"
+    job = json.loads(finetune(shared, "people", "--people", "--name", "people", "--detach").stdout)["id"]
+    until(lambda: "running" in note(shared, job))
+    training = shared.data / "finetune" / job / "training.jsonl"
     assert len(training.read_text().splitlines()) == SIZES["train"]
-    airboss.verb("erase", "--user", "ann", "--yes")
+    shared.verb("erase", "--user", "ann", "--yes")
     until(lambda: len(training.read_text().splitlines()) == SIZES["train"] // 2)
-    airboss.verb("job", "cancel", job)
+    shared.verb("job", "cancel", job)
     until(lambda: not training.exists())
 
 

@@ -15,6 +15,8 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
+from airboss.testing import FakeProvider
+from tests.journeys.configs import fake
 from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.engine import starter_weights
 from tests.support.wait import until
@@ -241,34 +243,32 @@ def test_numbers_out_of_range(airboss: Airboss, path: str) -> None:
             assert taken.status_code == 200, taken.text
 
 
-def test_stopped_data_can_be_read(tmp_path: Path) -> None:
+def test_stopped_data_can_be_read(provider: FakeProvider, tmp_path: Path) -> None:
     """Records of a stopped Airboss are read from its files; a second start is quick and keeps its keys."""
-    airboss = Airboss(tmp_path / "a", weights=starter_weights())
+    airboss = Airboss(tmp_path / "a", fake(provider.url))
     with airboss:
         first = airboss.ready
-        airboss.chat("hi", max_tokens=2)
+        airboss.chat("hi", model="support")
     assert len(airboss.records()) == 1
     with airboss:
         assert airboss.ready["api_key"] == first["api_key"]
         assert airboss.ready["admin_key"] == first["admin_key"]
-        assert airboss.chat("hi", max_tokens=2).status_code == 200
+        assert airboss.chat("hi", model="support").status_code == 200
         until(lambda: len(airboss.records()) == 2, every_s=0.3)
         second = run_up("--data-dir", str(airboss.data), "--port", "0", "--console-port", "0", cwd=tmp_path)
         assert second.returncode == 2
         assert str(airboss.process.pid if airboss.process else "") in second.stderr
 
 
-def test_preset_keys_are_not_echoed(tmp_path: Path) -> None:
+def test_preset_keys_are_not_echoed(provider: FakeProvider, tmp_path: Path) -> None:
     """Keys preset in the environment work and stand nowhere in what is printed or kept."""
     env = {"AIRBOSS_API_KEY": "my-own-preset-key-1", "AIRBOSS_ADMIN_KEY": "my-own-preset-admin-1"}
-    with Airboss(tmp_path / "a", weights=starter_weights(), env=env) as airboss:
+    with Airboss(tmp_path / "a", fake(provider.url), env=env) as airboss:
         assert airboss.ready["api_key"] is None
         assert airboss.ready["admin_key"] is None
         airboss.ready["api_key"] = env["AIRBOSS_API_KEY"]
-        assert airboss.chat("my key is my-own-preset-key-1", max_tokens=2).status_code == 200
+        assert airboss.chat("my key is my-own-preset-key-1", model="support").status_code == 200
         airboss.settled()
-    everything = b"".join(
-        p.read_bytes() for p in airboss.root.rglob("*") if p.is_file() and p.suffix != ".gguf"
-    )
+    everything = b"".join(p.read_bytes() for p in airboss.root.rglob("*") if p.is_file())
     for key in env.values():
         assert key.encode() not in everything
