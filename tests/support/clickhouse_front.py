@@ -29,6 +29,8 @@ SERVER = {
     "max_server_memory_usage": 1_500_000_000,
     # By itself it takes no more cores for a question than it has GiB free: with the bound above always one.
     "max_threads_min_free_memory_per_thread": 0,
+    # It looks at its own memory twenty times a second, also where nobody asks it anything for minutes.
+    "memory_worker_period_ms": 1_000,
     # A change of rows is done part by part in the background, which rests up to a second and more in between.
     "background_processing_pool_thread_sleep_seconds": 0.05,
     "background_processing_pool_thread_sleep_seconds_random_part": 0.01,
