@@ -132,11 +132,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that run, on Linux; elsewhere none are seen."""
+    """The processes that this one has started, or had started as copies, and that run, on Linux; elsewhere
+    none are seen."""
     found: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
             found |= set(map(int, path.read_text().split()))
+    if forked := sys.modules.get("tests.support.forked"):
+        return found - forked.originals() | forked.workers()
     return found
 
 

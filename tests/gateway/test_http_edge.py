@@ -241,7 +241,7 @@ def test_any_bytes_leave_the_worker_well(gateway: Gateway, data: bytes) -> None:
 
 def test_drain_finishes_what_was_begun(own_root: Path, provider: FakeProvider) -> None:
     """On SIGTERM a stream in flight goes on to its end, no new connection is taken, and the exit is 0."""
-    with Gateway(own_root, deployment(provider.url)) as gateway:
+    with Gateway(own_root, deployment(provider.url), forked=False) as gateway:
         body = BODY[:-1].replace("hi", 'fake:{\\"words\\": 20, \\"tokens_per_s\\": 20}') + ',"stream":true}'
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
             raw.sendall(_post(body))
@@ -298,7 +298,7 @@ def _answer_of(raw: socket.socket) -> bytes:
 def test_kill_leaves_an_open_frame(own_root: Path, provider: FakeProvider) -> None:
     """A worker killed in mid-call leaves the open frame that recovery needs, and serves when restarted."""
     provider.script("ok;words=500;tokens_per_s=20")
-    with Gateway(own_root, deployment(provider.url)) as gateway:
+    with Gateway(own_root, deployment(provider.url), forked=False) as gateway:
         body = BODY[:-1] + ',"stream":true}'
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
             raw.sendall(_post(body))

@@ -163,7 +163,7 @@ def test_waiting_uses_up_no_attempt(replica: Replica) -> None:
 def test_a_gateway_that_stops_waits_for_no_replica(replica: Replica, tmp_path: Path) -> None:
     """Whoever would start one again is stopping too, or gone, and the next Airboss waits for our end."""
     plan = deployment(f"http://127.0.0.1:{replica.port}/v1", kind="local")
-    with Gateway(tmp_path / "gateway", plan) as gateway, ThreadPoolExecutor() as clients:
+    with Gateway(tmp_path / "gateway", plan, forked=False) as gateway, ThreadPoolExecutor() as clients:
         asked = clients.submit(gateway.chat)
         until(lambda: len(gateway.frames()[0]) == 1)
         gateway.process.send_signal(signal.SIGTERM)

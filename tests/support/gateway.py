@@ -25,6 +25,7 @@ from airboss.domain.record import ClosedCall
 from airboss.domain.release import ModelVersion, Policy, Release
 from airboss.governance.keys import hash_key
 from airboss.telemetry.frames import FrameKind, read_frames
+from tests.support.forked import LISTEN, Forked, inherited, original
 from tests.support.wait import until
 
 Case = TypeVar("Case")
@@ -108,8 +109,12 @@ class Clock:
         temporary.replace(self._path)
 
 
+COMMAND = "tests.support.gateway_process"
+
+
 class Gateway:
-    """A running worker. `url` is its root, without `/v1`."""
+    """A running worker. `url` is its root, without `/v1`. `forked` as in `tests.support.forked`, where the
+    system can."""
 
     def __init__(
         self,
@@ -119,8 +124,9 @@ class Gateway:
         policies: dict[str, Policy] | None = None,
         bodies: bool = True,
         body_bytes_max: int = 32 * 1024 * 1024,
-        process: str = "tests.support.gateway_process",
+        process: str = COMMAND,
         options: tuple[str, ...] = (),
+        forked: bool = True,
     ) -> None:
         self._root = root
         self._process_module = process
@@ -143,14 +149,23 @@ class Gateway:
         self._listen.listen(1024)
         self.port = self._listen.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = self._start()
+        usual = process == COMMAND and not options and hasattr(os, "pidfd_open")
+        self.process = self._fork() if forked and usual else self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes] | Forked:
         fd = self._listen.fileno()
-        command = [sys.executable, "-m", self._process_module, str(self._root / "snapshot.json")]
-        command += [str(self.journal), str(fd), str(self._body_bytes_max), *self._options]
+        command = [sys.executable, "-m", self._process_module, *self._arguments(fd), *self._options]
         with (self._root / "log").open("ab") as log:
             return subprocess.Popen(command, pass_fds=(fd,), stdout=log, stderr=log)
+
+    def _fork(self) -> subprocess.Popen[bytes] | Forked:
+        if original().inherits != inherited():
+            return self._start()
+        with (self._root / "log").open("ab") as log:
+            return original().start(self._arguments(LISTEN), self._listen.fileno(), log.fileno())
+
+    def _arguments(self, fd: int) -> list[str]:
+        return [str(self._root / "snapshot.json"), str(self.journal), str(fd), str(self._body_bytes_max)]
 
     def restart(self) -> None:
         """Start again on the same socket, after a kill."""
