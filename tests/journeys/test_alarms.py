@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 from airboss.evaluations.bias_people import attributes
 from airboss.evaluations.drift_checks import Checks
-from airboss.store.alert_runs import ProbeOutcome, Runs
+from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, Runs
 from airboss.store.alerts import SqlAlertStore
 from airboss.store.drift_rows import checks_of
 from airboss.store.views import SqlViewStore
@@ -166,11 +167,11 @@ def a_week_ago(airboss: Airboss, count: int) -> None:
     assert f"{count:,} records" in airboss.verb("records", "import", str(many))
 
 
-def an_hour_passes(airboss: Airboss) -> None:
-    """The last probe began an hour ago."""
+def an_hour_passes(airboss: Airboss, *, of: str, run: type[EvalOutcome | ProbeOutcome]) -> None:
+    """The last run of an alarm began an hour ago."""
     store = SqlAlertStore(f"sqlite:///{airboss.data / 'ledger.db'}")
-    row = store.alarms()["probe"]
-    memory = msgspec.convert(row.memory, Runs[ProbeOutcome])
+    row = store.alarms()[of]
+    memory: Runs[Any] = msgspec.convert(row.memory, Runs[run])  # type: ignore[valid-type]  # read as it says
     earlier = msgspec.structs.replace(memory, at=memory.at - timedelta(hours=1))
     store.put_alarms([msgspec.structs.replace(row, memory=msgspec.to_builtins(earlier))])
     store.close()
@@ -231,7 +232,7 @@ def test_alarms_fire_and_end_and_are_told_once(provider: FakeProvider, tmp_path:
             # However many had to fail: of an SLO over nine in ten calls what is mended must be a tenth.
             calls(airboss, "hi", 100 + bad[0] // 4)
             airboss.settled()
-            begun_anew(airboss, meanwhile=an_hour_passes)
+            begun_anew(airboss, meanwhile=partial(an_hour_passes, of="probe", run=ProbeOutcome))
 
             def goes_on() -> None:
                 """Calls go on: without any, alarms by numbers would have nothing to measure."""

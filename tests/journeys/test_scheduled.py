@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from airboss.evaluations.run import CONCURRENCY
-from airboss.store.alert_runs import EvalOutcome, Runs
-from airboss.store.alerts import SqlAlertStore
+from airboss.store.alert_runs import EvalOutcome
 from airboss.testing import FakeProvider, ScriptStep
 from tests.journeys.configs import fake
-from tests.journeys.test_alarms import becomes, begun_anew, told
+from tests.journeys.test_alarms import an_hour_passes, becomes, begun_anew, told
 from tests.journeys.test_eval import ITEMS, RIGHT_BY_CHANCE, questions
 from tests.support.airboss import Airboss, run_airboss
 from tests.support.receiver import Receiver
@@ -59,14 +57,7 @@ def evals(airboss: Airboss) -> list[dict[str, Any]]:
     return list(found)
 
 
-def an_hour_passes(airboss: Airboss) -> None:
-    """The last evaluation began an hour ago."""
-    store = SqlAlertStore(f"sqlite:///{airboss.data / 'ledger.db'}")
-    row = store.alarms()["answers"]
-    memory = msgspec.convert(row.memory, Runs[EvalOutcome])
-    earlier = msgspec.structs.replace(memory, at=memory.at - timedelta(hours=1))
-    store.put_alarms([msgspec.structs.replace(row, memory=msgspec.to_builtins(earlier))])
-    store.close()
+AN_HOUR_PASSES = partial(an_hour_passes, of="answers", run=EvalOutcome)
 
 
 @pytest.mark.timeout(600)
@@ -96,7 +87,7 @@ def test_a_release_that_answers_worse_is_told_of(provider: FakeProvider, tmp_pat
             ScriptStep(behaviour=f"ok;text=maybe{slow}", forever=True, holding=WORSE),
             ScriptStep(behaviour=f"ok;text=yes{slow}", forever=True),
         )
-        begun_anew(airboss, meanwhile=an_hour_passes)
+        begun_anew(airboss, meanwhile=AN_HOUR_PASSES)
         until(lambda: provider.stats().requests > ITEMS, timeout_s=120, every_s=0.1)
         begun_anew(airboss)
         becomes(airboss, "answers", "firing")
@@ -114,7 +105,7 @@ def test_a_release_that_answers_worse_is_told_of(provider: FakeProvider, tmp_pat
         assert f"airboss eval show {second['id']}" in shown.stdout
 
         provider.script(ScriptStep(behaviour="silence", forever=True))
-        begun_anew(airboss, meanwhile=an_hour_passes)
+        begun_anew(airboss, meanwhile=AN_HOUR_PASSES)
         until(lambda: evals(airboss)[0]["state"] == "running", timeout_s=120, every_s=0.5)
         assert applied(airboss, "", **given)[0] == 0
         until(lambda: evals(airboss)[0]["state"] == "cancelled", timeout_s=60, every_s=0.5)
