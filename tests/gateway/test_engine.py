@@ -194,20 +194,18 @@ TOOL = {
 
 
 def talk() -> list[dict[str, Any]]:
-    """A conversation after which even a small model calls the tool."""
+    """A conversation after which even a small model calls the tool; to read it takes most of the time."""
     said: list[dict[str, Any]] = []
-    for number, (city, days) in enumerate([("Rome", 1), ("Oslo", 2), ("Bern", 3), ("Wien", 4), ("Prag", 2)]):
+    for number, (city, days) in enumerate([("Rome", 1), ("Oslo", 2)]):
         arguments = json.dumps({"city": city, "days": days})
-        call = {"id": f"c{number}", "type": "function"}
+        call = {
+            "id": f"c{number}",
+            "type": "function",
+            "function": {"name": "weather", "arguments": arguments},
+        }
         said += [
             {"role": "user", "content": f"Weather in {city} for {days} days?"},
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [call | {"function": {"name": "weather", "arguments": arguments}}],
-            },
-            {"role": "tool", "tool_call_id": f"c{number}", "content": "sunny"},
-            {"role": "assistant", "content": "Sunny."},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
         ]
     return [*said, {"role": "user", "content": "Weather in Paris for 5 days?"}]
 
