@@ -73,7 +73,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/counting.py": "os signal uvloop",
     "compose/evals.py": "ssl",
     "compose/jobs.py": "os socket",
-    "compose/joining.py": "os signal",
+    "compose/joining.py": "os",
     "compose/parts.py": "fcntl os ssl socket",
     "compose/ray.py": "os",
     "compose/controller_role.py": "signal socket uvicorn",

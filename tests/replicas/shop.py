@@ -39,6 +39,8 @@ class Shop:
         self.half = Event()
         """Set when half of a body is out while `hold` is there."""
         self.hold: Event | None = None
+        self.holds = "/"
+        """How the paths begin whose bodies are held."""
         self.lock = Lock()
 
     def sent(self, path: str) -> int:
@@ -94,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         out = body[start:] if cut is None else body[start:][:cut]
-        if self.shop.hold is not None:
+        if self.shop.hold is not None and path.startswith(self.shop.holds):
             self.wfile.write(out[: len(out) // 2])
             self.shop.half.set()
             self.shop.hold.wait(60)

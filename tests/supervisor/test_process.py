@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from airboss.supervisor.lifeline import Lifeline
 from airboss.supervisor.process import LINE_BYTES_MAX, Child, Command
@@ -88,3 +93,74 @@ def test_the_end_by_a_signal_is_told() -> None:
     ended, grandchild = asyncio.run(scenario())
     assert ended == -9
     assert until(lambda: not alive(grandchild))
+
+
+def test_an_output_that_somebody_else_keeps_open_delays_no_end() -> None:
+    """One that a child started, and that has made itself a session."""
+    code = (
+        "import subprocess, sys\n"
+        "argv = [sys.executable, '-S', '-c', 'import signal; signal.pause()']\n"
+        "print(subprocess.Popen(argv, start_new_session=True).pid, flush=True)"
+    )
+    ended, lines = asyncio.run(asyncio.wait_for(finish(python("kid", code)), 60))
+    os.kill(int(lines[0][1]), signal.SIGKILL)
+    assert ended == 0
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_start_that_is_given_up_leaves_nothing_open(steps: int) -> None:
+    """However far it was: no descriptor, and no process."""
+
+    async def scenario() -> None:
+        lifeline = Lifeline()
+        argv = python("kid", "import signal; signal.pause()").argv
+        command = Command(name="kid", argv=argv, tells=True)
+        start = asyncio.create_task(Child.start(command, lifeline=lifeline, on_line=lambda *_: None))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        start.cancel()
+        try:
+            child = await start
+        except asyncio.CancelledError:
+            pass
+        else:
+            child.kill()
+            assert not await child.serves()
+            await child.wait()
+            child.hang_up()
+        lifeline.close()
+
+    asyncio.run(scenario())  # what the loop itself opens once is open
+    before = {each.name for each in Path("/proc/self/fd").iterdir()}
+    asyncio.run(scenario())
+    assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
+
+
+def test_who_ends_when_asked_leaves_nobody() -> None:
+    """What a child had started and did not end is ended with it."""
+
+    async def scenario() -> tuple[int, int]:
+        lines: asyncio.Queue[str] = asyncio.Queue()
+        code = (
+            "import signal, subprocess, sys\n"
+            "kid = subprocess.Popen([sys.executable, '-S', '-c', 'import signal; signal.pause()'])\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+            "print(kid.pid, flush=True)\nkid.wait()"
+        )
+        lifeline = Lifeline()
+        child = await Child.start(
+            python("kid", code), lifeline=lifeline, on_line=lambda _name, line: lines.put_nowait(line)
+        )
+        grandchild = int(await lines.get())
+        child.terminate()
+        ended = await asyncio.wait_for(child.wait(), 60)
+        lifeline.close()
+        return ended, grandchild
+
+    ended, grandchild = asyncio.run(scenario())
+    assert ended == 3
+    try:
+        assert until(lambda: not alive(grandchild), timeout_s=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(grandchild, signal.SIGKILL)

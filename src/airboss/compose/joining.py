@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -42,6 +41,7 @@ from airboss.compose.stores import ERASE_KEY
 from airboss.compose.up import (
     Ready,
     UpOptions,
+    end_when_told,
     ledger_named_in,
     local_models,
     lock_patiently,
@@ -79,7 +79,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
     started = time.monotonic()
     check_host(options.host)
     log_format = logs.configure("up", log_format=options.log_format)
-    on_parent_gone(lambda: signal.raise_signal(signal.SIGTERM))
+    end_when_told()
     if not preset_key(ADMIN_KEY_ENV):
         raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
     data = DataDir(options.data_dir)

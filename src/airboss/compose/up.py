@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
@@ -46,6 +46,7 @@ from airboss.config.locate import line_of
 from airboss.domain.errors import ConfigError, DataDirLocked, SetupError
 from airboss.store.datadir import DataDir, alive, private
 from airboss.store.datadir_lock import DataDirLock
+from airboss.store.stopping import asked_to_end
 from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.lifeline import on_parent_gone
@@ -101,7 +102,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     check_host(options.host)
     check_apart(options.port, options.console_port)
     log_format = logs.configure("up", log_format=options.log_format)
-    on_parent_gone(lambda: signal.raise_signal(signal.SIGTERM))
+    end_when_told()
     data = DataDir(options.data_dir)
     data.create()
     with lock_patiently(data) as lock, ExitStack() as opened:
@@ -157,6 +158,18 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         )
         with relearning(ledger, redact):
             asyncio.run(session.run(on_ready))
+
+
+def end_when_told() -> None:
+    """Until the session is there to stop in order, SIGTERM, the end of our terminal and that of who started
+    us end this process as Ctrl-C does, but with exit code 0: what is open is closed, what was begun ended."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        sys.exit(0)
+
+    for number in asked_to_end():
+        signal.signal(number, end)
+    on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def tell_starting(data: DataDir) -> None:

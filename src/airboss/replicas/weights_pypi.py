@@ -40,6 +40,12 @@ _SOURCE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)/([
 _SIMPLE_JSON: Final = "application/vnd.pypi.simple.v1+json"
 _PIP_SECONDS_MAX: Final = 3600
 _CHUNK: Final = 1024 * 1024
+_PIP: Final = """
+import os, runpy, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+"""Pip, which ends once nobody has the other end of its standard input."""
 
 
 class PypiSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,11 +212,18 @@ def _with_pip(source: PypiSource, wheel: Path, reason: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     wanted = f"{source.name}=={source.version}"
     options = "--no-deps --only-binary :all: --no-cache-dir --progress-bar off --no-input"
-    command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(folder), wanted]
+    command = [sys.executable, "-P", "-c", _PIP, "download", *options.split(), "--dest", str(folder), wanted]
+    read, lifeline = os.pipe()  # pip ends with this process, however that ends
     try:
         # Name and version are matched by _SOURCE, so that neither can be taken for an option.
         done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=_PIP_SECONDS_MAX
+            command,
+            stdin=read,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_PIP_SECONDS_MAX,
         )
         wheels = sorted(folder.glob("*.whl")) if done.returncode == 0 else []
         if not wheels:
@@ -220,4 +233,6 @@ def _with_pip(source: PypiSource, wheel: Path, reason: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise SetupError(f"pip did not fetch {wanted} within an hour.") from error
     finally:
+        os.close(read)
+        os.close(lifeline)
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,14 @@ import signal
 import threading
 
 
+def asked_to_end() -> tuple[signal.Signals, ...]:
+    """The signals that ask a process to end: SIGTERM, and SIGHUP of its terminal that is closed, unless it
+    was started to outlive that, as by `nohup`."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return (signal.SIGTERM, signal.SIGHUP)
+
+
 def stop_on_signals() -> threading.Event:
     """What these signals set from now on, whichever thread they come to. Only a main thread can call this."""
     stop = threading.Event()

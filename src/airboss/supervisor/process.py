@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from asyncio.subprocess import PIPE, STDOUT, Process
+from asyncio import SubprocessProtocol, SubprocessTransport
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,16 +34,52 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     tells: bool = False
 
 
+class _Heard(SubprocessProtocol):
+    """What is heard of a process: its lines, the end of its output and its own end, which may come first."""
+
+    def __init__(self, name: str, on_line: OnLine) -> None:
+        self.ended, self.silent = asyncio.Event(), asyncio.Event()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._name = name
+        self._on_line = on_line
+        self._rest = b""
+
+    def pipe_data_received(self, _fd: int, data: bytes) -> None:
+        """As asyncio calls it."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if len(rest) > LINE_BYTES_MAX:
+            lines, rest = [*lines, rest], b""
+        self._rest = rest
+        for line in lines:
+            self._line(line)
+
+    def pipe_connection_lost(self, _fd: int, _error: Exception | None) -> None:
+        """As asyncio calls it."""
+        if self._rest:
+            self._line(self._rest)
+        self.silent.set()
+
+    def process_exited(self) -> None:
+        """As asyncio calls it."""
+        self.ended.set()
+
+    def _line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.tail.append(text)
+        self._on_line(self._name, text)
+
+
 class Child:
     """A started process. `tail` holds its last lines, so that a death can be explained."""
 
-    def __init__(self, command: Command, process: Process, on_line: OnLine, word: Word | None = None) -> None:
+    def __init__(
+        self, command: Command, process: SubprocessTransport, heard: _Heard, word: Word | None
+    ) -> None:
         self.command = command
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.tail = heard.tail
         self._process = process
-        self._on_line = on_line
+        self._heard = heard
         self._word = word
-        self._reading = asyncio.create_task(self._read(), name=f"output of {command.name}")
 
     @classmethod
     async def start(cls, command: Command, *, lifeline: Lifeline, on_line: OnLine) -> Child:
@@ -53,33 +90,34 @@ class Child:
         word = Word() if command.tells else None
         fds = {LIFELINE_ENV: lifeline.read_fd} | ({} if word is None else {SERVES_ENV: word.write_fd})
         try:
-            process = await asyncio.create_subprocess_exec(
+            process, heard = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _Heard(command.name, on_line),
                 *command.argv,
                 env={**os.environ, **command.env, **{name: str(fd) for name, fd in fds.items()}},
                 pass_fds=(*fds.values(), *command.pass_fds),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
                 start_new_session=True,
             )
-        except OSError:
+        except BaseException:
             if word is not None:
                 word.close()
             raise
         finally:
             if word is not None:
                 word.handed_down()
-        return cls(command, process, on_line, word)
+        return cls(command, process, heard, word)
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        return self._process.pid
+        return self._process.get_pid()
 
     @property
     def alive(self) -> bool:
         """Whether its end has not been seen yet."""
-        return self._process.returncode is None
+        return self._process.get_returncode() is None
 
     async def serves(self) -> bool:
         """Wait until one that tells has told so, once; False of one that has ended without."""
@@ -97,11 +135,17 @@ class Child:
     async def wait(self) -> int:
         """Wait for its end and for its last line; returns the exit code, or minus the signal.
 
-        A grandchild that keeps the output open delays nobody: reading stops a second after the end.
+        Whatever it started and left behind is ended. One that has made itself a session and keeps the output
+        open delays nobody: reading stops a second after the end.
         """
-        code = await self._process.wait()
+        await self._heard.ended.wait()
+        with suppress(OSError):  # it left nobody behind
+            os.killpg(self.pid, signal.SIGKILL)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._reading, timeout=1)
+            await asyncio.wait_for(self._heard.silent.wait(), timeout=1)
+        self._process.close()
+        code = self._process.get_returncode()
+        assert code is not None
         return code
 
     def hurry(self) -> None:
@@ -126,21 +170,4 @@ class Child:
         """End it and whatever it started, at once."""
         if self.alive:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        rest = b""
-        while chunk := await self._process.stdout.read(LINE_BYTES_MAX):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LINE_BYTES_MAX:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._line(line)
-        if rest:
-            self._line(rest)
-
-    def _line(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self.tail.append(text)
-        self._on_line(self.command.name, text)
+                os.killpg(self.pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ from typing import Final
 from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
 from airboss.store.daemons import Daemons
+from airboss.store.stopping import asked_to_end
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.local import LocalHost
 from airboss.supervisor.process import OnLine
@@ -64,13 +65,16 @@ class Session:
         self._stop = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Run until SIGTERM or SIGINT, then stop in order: gateways finish their calls first. A second SIGINT
-        ends everything at once. `on_ready` is called once, when everything is ready, and written down to be.
+        """Run until SIGTERM, SIGHUP or SIGINT, then stop in order: gateways finish their calls first. A
+        second SIGINT ends everything at once. `on_ready` is called once, when everything is ready, and
+        written down to be.
 
         Raises StartFailed if a process cannot be started at all; everything has been stopped then.
         """
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        before = {number: signal.getsignal(number) for number in asked_to_end()}
+        for number in before:
+            loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             # Replicas first: loading a model takes longest.
@@ -81,8 +85,10 @@ class Session:
             self._listener.close()
             await self._supervisor.stop([fleet.is_gateway, lambda name: not fleet.is_store(name)])
             await self._books()
-            loop.remove_signal_handler(signal.SIGTERM)
             loop.remove_signal_handler(signal.SIGINT)
+            for number, act in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, act)
 
     async def _until_stopped(self, on_ready: Callable[[], None]) -> None:
         ready = asyncio.create_task(self._until_ready(), name="until ready")
