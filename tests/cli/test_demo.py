@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,10 +24,14 @@ WAITING = """
 import signal, sys
 from pathlib import Path
 from airboss.cli.demo import running
-with running(Path(sys.argv[1]), port=0, console_port=0):
+with running(Path(sys.argv[1]), port=0, console_port=0) as up:
     print("ready", flush=True)
     signal.pause()
 """
+
+STAYING = WAITING.replace("import running", "import running, until_ended").replace(
+    "signal.pause()", "until_ended(up[1], Path(sys.argv[1]))"
+)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
@@ -47,6 +53,32 @@ def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.
         demo.send_signal(number)
         assert demo.wait(60) == code
         until(lambda: not alive(pid))
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 0, "was ended"), (signal.SIGKILL, 1, "ended with exit code -9; .*up.log says why")],
+)
+def test_a_demo_does_not_outlive_what_it_shows(
+    tmp_path: Path, number: signal.Signals, code: int, said: str
+) -> None:
+    """Its Airboss ends by another hand while nobody tells it anything any more."""
+    (tmp_path / "airboss.toml").write_text(CONFIG)
+    demo = subprocess.Popen(
+        [sys.executable, "-c", STAYING, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        assert demo.stdout.readline() == "ready\n"
+        os.kill(int((tmp_path / ".airboss" / "lock").read_text()), number)
+        assert demo.wait(60) == code
+        assert re.search(said, demo.stdout.read())
     finally:
         demo.kill()
         demo.communicate()

@@ -25,6 +25,9 @@ from airboss.supervisor.lifeline import LIFELINE_ENV, Lifeline
 
 MARK = "# Written by `airboss demo`."
 STOP_S = 60.0
+LOG = "up.log"
+ENDED_CODES = (0, 130)
+"""Of SIGTERM and of Ctrl-C."""
 
 
 def demo(
@@ -63,7 +66,7 @@ def demo(
             sys.stdout.write(f"   {event.text}\n")
         sys.stdout.flush()
 
-    with running(directory, port=port, console_port=console_port) as ready:
+    with running(directory, port=port, console_port=console_port) as (ready, process):
         if as_json:
             print_json(ready)
         else:
@@ -76,8 +79,7 @@ def demo(
         if stay and not as_json:
             sys.stdout.write("\nStill serving; Ctrl-C ends it.\n")
             sys.stdout.flush()
-            with suppress(KeyboardInterrupt):
-                signal.pause()
+            until_ended(process, directory)
 
 
 def prepare(directory: Path, text: str, sha256: str) -> None:
@@ -103,8 +105,10 @@ def prepare(directory: Path, text: str, sha256: str) -> None:
 
 
 @contextmanager
-def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mapping[str, Any]]:
-    """An `airboss up` in that folder, until the end of the block or SIGTERM; gives its ready line."""
+def running(
+    directory: Path, *, port: int, console_port: int
+) -> Iterator[tuple[Mapping[str, Any], subprocess.Popen[str]]]:
+    """An `airboss up` in that folder, until the end of the block or SIGTERM; gives its ready line, and it."""
 
     def ended(_number: int, _frame: object) -> None:
         raise SystemExit(0)
@@ -114,7 +118,7 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
     command = [sys.executable, "-m", "airboss.cli.main", "up", "--json"]
     command += ["--config", str(directory / "airboss.toml"), "--data-dir", str(directory / ".airboss")]
     command += ["--port", str(port), "--console-port", str(console_port)]
-    log = directory / "up.log"
+    log = directory / LOG
     lifeline = Lifeline()  # so that it ends with this process, however that ends
     with log.open("w") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own verb
@@ -134,7 +138,7 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
                 process.wait(STOP_S)
             kind = SetupError if process.returncode == SetupError.exit_code else AirbossError
             raise kind(f"the demo's Airboss did not start, as {log} says: {why(said)}")
-        yield json.loads(line)
+        yield json.loads(line), process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -144,6 +148,15 @@ def running(directory: Path, *, port: int, console_port: int) -> Iterator[Mappin
             process.wait()
         process.stdout.close()
         lifeline.close()
+
+
+def until_ended(process: subprocess.Popen[str], directory: Path) -> None:
+    """Wait for Ctrl-C, or for somebody who ends that `airboss up`. Raises AirbossError if it fails."""
+    with suppress(KeyboardInterrupt):
+        code = process.wait()
+        if code not in ENDED_CODES:
+            raise AirbossError(f"the demo's Airboss ended with exit code {code}; {directory / LOG} says why")
+        sys.stdout.write("Its Airboss was ended.\n")
 
 
 def why(said: str) -> str:

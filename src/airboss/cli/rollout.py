@@ -42,7 +42,7 @@ def start_rollout(
         ),
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help="When, as in 2026-12-02T06:00Z or 12h; now unless given.")
+        str | None, typer.Option("--at", help="When, as in 2027-01-15T06:00Z or 12h; now unless given.")
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; the audit log keeps it.")] = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,

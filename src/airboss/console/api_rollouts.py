@@ -79,7 +79,7 @@ class RolloutAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class StartIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rollout to begin: of `release` (name or digest), else of the deployment's candidate; now, else `at`
-    a time as in 2026-12-02T06:00Z."""
+    a time as in 2027-01-15T06:00Z."""
 
     deployment: str
     release: str | None = None
@@ -183,7 +183,7 @@ def time_to_come(text: str, call: Call) -> datetime:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        message = f"at={text[:60]!r} is no time with its zone; write it as in 2026-12-02T06:00Z"
+        message = f"at={text[:60]!r} is no time with its zone; write it as in 2027-01-15T06:00Z"
         raise InvalidRequest(message, param="at")
     if not now < at <= now + AHEAD_MAX:
         late = "leave it out to begin now"
