@@ -188,8 +188,10 @@ def test_the_stamp_spares_reading(shop: Shop, tmp_path: Path) -> None:
     assert len(shop.served) == 2
 
 
-def test_many_at_once_fetch_once(shop: Shop, tmp_path: Path) -> None:
-    """Threads and processes that want the same weights at once have the server asked once."""
+def test_many_at_once_fetch_once(shop: Shop, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Threads and processes that want the same weights at once have the server asked once, and who waits for
+    another says so."""
+    caplog.set_level("INFO")
     shop.hold = Event()
     script = f"from airboss.replicas.weights import fetch; from pathlib import Path\n\
 print('ready', flush=True)\n\
@@ -209,6 +211,7 @@ print(fetch({shop.base + '/w.gguf'!r}, {SHA!r}, Path({str(tmp_path)!r})))"
         assert process.stdout.readline() == "ready\n"
         found = [pool.submit(thread) for _ in range(3)]
         assert shop.half.wait(60)
+        until(lambda: "waiting for it" in caplog.text)
         shop.hold.set()
         assert {f.result(60) for f in found} == {tmp_path / f"{SHA}.gguf"}
         assert process.stdout.readline() == f"{tmp_path / f'{SHA}.gguf'}\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
 import json
 import logging
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from contextlib import suppress
 import pytest
 
 from airboss.domain.record import Redacted
-from airboss.telemetry.logs import Formatter, Relay, choose_format, parsed, readable
+from airboss.telemetry.logs import Formatter, Lines, Relay, choose_format, parsed, readable
 from tests.support.wait import until
 
 
@@ -221,6 +223,21 @@ def test_a_reader_that_stops_stops_nobody_who_logs(terminal: bool) -> None:
         lines[lost] == f"{5000 + next(orders) - len(said)} lines before this one are lost: they were not read"
     )
     assert 1_000_000 < sum(map(len, lines[:lost])) < 2_000_000
+
+
+def test_what_is_logged_to_may_have_any_number() -> None:
+    """As a terminal has that a process with many connections opens late."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    reads, writes = os.pipe()
+    try:
+        with os.fdopen(fcntl.fcntl(writes, fcntl.F_DUPFD, 1500), "w") as stream:
+            Lines().write("told", stream)
+        assert os.read(reads, 100) == b"told\n"
+    finally:
+        os.close(reads)
+        os.close(writes)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def read(descriptor: int, told: bytearray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from airboss.replicas.weights_s3 import object_url
 from airboss.store.whole_file import sync_folder
 
 __all__ = ["Patience", "Progress", "fetch"]
+
+log = logging.getLogger(__name__)
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HF: Final = re.compile(r"([\w.-]+/[\w.-]+)/([^@\0]+)(?:@([\w./-]+))?")
@@ -219,7 +222,11 @@ def _alone(into: Path, lock: Path) -> Iterator[None]:
     except OSError as error:
         raise SetupError(f"weights cannot be kept in {into}: {error.strerror}.") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process fetches or checks the same weights (%s); waiting for it", lock)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

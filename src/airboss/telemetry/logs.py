@@ -158,7 +158,7 @@ class Lines:
         self._hand_on(descriptor, wait_s, until)
 
     def _hand_on(self, descriptor: int, wait_s: float, until: float) -> None:
-        while self._unread and select.select([], [descriptor], [], wait_s)[1]:
+        while self._unread and _takes(descriptor, wait_s):
             try:
                 taken = os.write(descriptor, self._unread[0])
             except BlockingIOError:
@@ -178,6 +178,13 @@ class Lines:
         self._size += len(data)
         # A pipe that takes anything takes so much at once.
         self._unread += (data[at : at + select.PIPE_BUF] for at in range(0, len(data), select.PIPE_BUF))
+
+
+def _takes(descriptor: int, wait_s: float) -> bool:
+    """Whether it takes something, or says within this time why it does not."""
+    poll = select.poll()  # of `select` no descriptor may be above 1,023
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(wait_s * 1000))
 
 
 def _opened_again(terminal: int) -> int:
