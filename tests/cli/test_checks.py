@@ -30,6 +30,7 @@ from airboss.config import TlsConfig
 from airboss.domain.errors import SetupError
 from airboss.governance import policies
 from airboss.store.datadir import DataDir
+from airboss.store.ledger_open import open_engine
 from tests.cli.conftest import Run
 from tests.support.certificates import self_signed
 from tests.support.ports import unused_port
@@ -261,7 +262,7 @@ def test_an_older_airboss_that_runs_is_looked_at_too(tmp_path: Path, monkeypatch
     """Until the next start: it says nothing yet of what came later."""
     made = DataDir(tmp_path / "data")
     made.create()
-    made.ledger_path.touch()
+    open_engine(made.ledger_url).dispose()
     journal = {"unmoved_bytes": 0, "store_up": True, "store_detail": None}
     older = SimpleNamespace(running=True, get=lambda _path: {"journal": journal})
     monkeypatch.setattr("airboss.cli.api.reach", lambda *_: nullcontext(older))
