@@ -100,6 +100,20 @@ def test_status_does_not_wait_for_it(away: Running) -> None:
     assert "gateway-0" in done.stdout
 
 
+def test_status_does_not_wait_for_one_that_hangs(tmp_path: Path) -> None:
+    """Its port is open, and nobody speaks there."""
+    with up(tmp_path) as airboss:
+        controller = airboss.pids()["controller"]
+        hold_still(controller)
+        try:
+            done = airboss.verb("status", "--json")
+        finally:
+            os.kill(controller, signal.SIGCONT)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert json.loads(done.stdout)["console_away"]
+        assert json.loads(airboss.verb("status", "--json").stdout)["deployments"]
+
+
 def test_another_machines_console_is_not_waited_for(away: Running) -> None:
     """One that has joined only says that it cannot be reached: by way of a proxy perhaps it can."""
     (away.data_dir / "node").write_text("second")

@@ -135,10 +135,14 @@ def test_a_start_that_is_ended_leaves_nothing(
     (tmp_path / "airboss.toml").write_text(FETCHED)
     arguments = ["up", "--json", "--port", "0", "--console-port", "0", "--data-dir", str(tmp_path / "data")]
     index = {"PIP_INDEX_URL": f"{shop.base}/simple", "NO_PROXY": "127.0.0.1"}
-    with (tmp_path / "err.txt").open("w") as err:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=tmp_path, env=environment(**index), stdout=err, stderr=err
-        )
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` it would be deaf to it
+    try:
+        with (tmp_path / "err.txt").open("w") as err:
+            process = subprocess.Popen(
+                [*COMMAND, *arguments], cwd=tmp_path, env=environment(**index), stdout=err, stderr=err
+            )
+    finally:
+        signal.signal(signal.SIGHUP, hung_up)
     try:
         assert until(lambda: process.poll() is not None or shop.half.is_set())
         assert len(processes_of(tmp_path)) == 2, (tmp_path / "err.txt").read_text()

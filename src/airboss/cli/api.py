@@ -31,6 +31,8 @@ END_S = 15.0
 AGAIN_UP_S = 15.0
 """So long a console is waited for that is away while its Airboss runs: the longest pause before a controller
 is started again, and its start."""
+ANSWERS_S = 10.0
+"""So long a console that takes connections may take to say that it lives."""
 LOCKED_S = 5.0
 """So long whoever has the data is waited for, to serve or to end."""
 TELL_S = 1.0
@@ -188,7 +190,7 @@ def unanswered(data_dir: Path) -> UpFile | None:
     if not has_data(data_dir) or DataDir(data_dir).has_joined:
         return None
     up = _up(data_dir)
-    return up if up is not None and not _listens(up.console_url) else None
+    return up if up is not None and not _answers(up.console_url) else None
 
 
 def _serving(data_dir: Path) -> UpFile | None:
@@ -221,6 +223,18 @@ def _listens(url: str) -> bool:
     try:
         socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0).close()
     except OSError:
+        return False
+    return True
+
+
+def _answers(url: str) -> bool:
+    """Whether its console says anything within ANSWERS_S: one that hangs still has its port open."""
+    import httpx2  # noqa: PLC0415 - as `Remote`
+
+    try:
+        # Whoever it is, nothing is told to them.
+        httpx2.get(f"{url}/healthz", timeout=ANSWERS_S, verify=False, trust_env=False)
+    except httpx2.HTTPError:
         return False
     return True
 
