@@ -125,6 +125,15 @@ def test_a_transcript_ends_with_the_answer() -> None:
         ({"item": "a"}, "line 2: the item 'a' has neither `answer`, `messages` nor `error`; give one"),
         ({"item": "a", "answer": "x", "error": "y"}, "line 2: the item 'a' has an answer and an `error`"),
         ({"item": "a", "answer": "x", "latency_ms": -1}, "line 2: latency_ms is -1.0; give 0 to 1,0"),
+        ({"item": "a", "answer": "x", "usage": {"input_tokens": 10**400}}, "line 2: input_tokens is 1"),
+        (
+            {"item": "a", "messages": [{"role": "assistant", "content": None}]},
+            "line 2: the item 'a' has neither",
+        ),
+        (
+            {"item": "a", "messages": [{"role": "assistant", "content": 5}]},
+            "line 2: the item 'a' has neither",
+        ),
         ({"item": "a", "answer": "x", "cost_usd": "NaN"}, "line 2: cost_usd is NaN; give 0 to 1,000,000"),
         ({"item": "a", "answer": "x", "cost_usd": "1e999999"}, "line 2: cost_usd is 1E.999999; give 0"),
         ({"item": "a", "answer": "x", "usage": {"output_tokens": 10**30}}, "line 2: output_tokens is 1000"),

@@ -52,8 +52,9 @@ InsecureOption = Annotated[
 def has_data(data_dir: Path) -> bool:
     """Whether an Airboss has started on this directory, or is starting: its ledger is there, or it says where
     that is. The file that a start makes first stays empty where it fails before it has a ledger."""
-    ledger = data_dir / "ledger.db"
-    if (data_dir / "secrets/ledger").exists() or (ledger.exists() and ledger.stat().st_size):
+    from airboss.store.datadir import DataDir  # noqa: PLC0415 - no verb's help needs it
+
+    if (data_dir / "secrets/ledger").exists() or DataDir(data_dir).has_ledger_file:
         return True
     from airboss.compose.parts import starting  # noqa: PLC0415 - only where there is none
 

@@ -49,7 +49,7 @@ from airboss.store.datadir_lock import DataDirLock
 from airboss.store.stopping import asked_to_end
 from airboss.store.unwritable import unwritable
 from airboss.supervisor import fleet, runfiles
-from airboss.supervisor.lifeline import on_parent_gone
+from airboss.supervisor.lifeline import on_parent_gone, terminate_self
 from airboss.supervisor.listen import check_apart, check_exposure, check_free, check_host, listen, port_of
 from airboss.telemetry import logs
 
@@ -169,7 +169,7 @@ def end_when_told() -> None:
 
     for number in asked_to_end():
         signal.signal(number, end)
-    on_parent_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    on_parent_gone(terminate_self)
 
 
 def tell_starting(data: DataDir) -> None:

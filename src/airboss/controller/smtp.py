@@ -60,14 +60,14 @@ class EmailSender:
         self._whole_s = whole_s
         self._lookup = lookup or addresses
         self._timeout_s = timeout_s
-        self._threads: dict[tuple[str, int | None], Daemons] = {}
+        self._threads: dict[tuple[str, int], Daemons] = {}
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
         """As `Sender.send`."""
         notifier = (await asyncio.to_thread(self._notifiers)).get(notification.notifier)
         if notifier is None or notifier.email is None:
             return f"the configuration has no e-mail notifier {notification.notifier!r} any more"
-        server = (notifier.email.host, notifier.email.port)
+        server = (notifier.email.host, notifier.email.port or PORTS[notifier.email.tls])
         if server not in self._threads:
             self._threads[server] = Daemons(AT_ONCE, "mail")
         sending = self._threads[server].submit(self._sent, notifier.email, notification, now)

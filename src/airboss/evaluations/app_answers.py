@@ -178,7 +178,8 @@ def _read(line: bytes) -> tuple[str, Answer]:
         "output_tokens": _either(usage.output_tokens, usage.completion_tokens),
     }
     for name, value in measured.items():
-        if value is not None and not (math.isfinite(value) and 0 <= value <= MOST[name]):
+        finite = value is None or isinstance(value, int) or math.isfinite(value)
+        if value is not None and not (finite and 0 <= value <= MOST[name]):
             raise WrongCall(
                 f"{name} is {value}; give 0 to {MOST[name]:,}, or leave it out if nobody measured"
             )
@@ -193,8 +194,8 @@ def _said(given: _Line) -> tuple[str | None, list[Any]]:
     if given.messages is not None and not turns:
         raise WrongCall("none of `messages` has the role assistant, whose last one is the answer")
     text = given.answer
-    if text is None and turns:
-        text = flat_text(turns[-1].get("content"))
+    if text is None and turns and isinstance(turns[-1].get("content"), str | list):
+        text = flat_text(turns[-1]["content"])
     called: list[Any] = list(given.tool_calls or ())
     if given.tool_calls is None:
         for turn in turns:

@@ -47,9 +47,9 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     itself, and nothing compared, where the two are the same for want of a baseline, or it is `none`.
     `releases`, in place of `release`, are several that are each held against the same baseline, at alpha over
     all of them. `answers`, in place of both, are those of an app that is no release: without a baseline and a
-    deployment they are scored by themselves. A scorer is written as on the
-    command line or as a table; a gate as on the command line. `params` go into every request. `why` must be
-    given for the holdout, whose reading is written down.
+    deployment they are scored by themselves. A scorer is written as on the command line or as a table; a gate
+    as on the command line. `params` go into every request. `why` must be given for the holdout, whose reading
+    is written down.
     """
 
     dataset: str

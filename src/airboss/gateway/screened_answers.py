@@ -110,8 +110,8 @@ class ScreenedStreamedAnswer(EngineStreamedAnswer):
 
     @property
     def begun(self) -> bool:
-        """Whether the client has something of this attempt, and be it that it is blocked; or its screen,
-        which reads on with whoever goes on next, holds something back."""
+        """Whether the client has something of this attempt, and be it that it is blocked; or it has had
+        some output that its screen, which reads on with whoever goes on next, may hold back."""
         held = self.seam is not None and self.first_output_at is not None
         return held or super().begun or self.screen.blocked
 

@@ -1,4 +1,4 @@
-"""Threads for questions to a database: one that hangs keeps them, and nobody waits for them."""
+"""Threads for what may hang, as a question to a database: it keeps them, and nobody waits for them."""
 
 from __future__ import annotations
 

@@ -122,12 +122,14 @@ class DataDir:
         """As `choose_ledger`, for what opens it. Where that fails at a first start nothing is chosen: another
         URL may be named at the next."""
         first = not self.has_ledger
-        self.choose_ledger(wanted)
         try:
+            self.choose_ledger(wanted)
             yield
         except BaseException:
             if first:
-                self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what failed is told
+                    self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
+                    sync_folder(self.secrets_dir)
             raise
 
     def put_ledger(self, wanted: str) -> None:
@@ -156,7 +158,10 @@ class DataDir:
     @property
     def has_ledger_file(self) -> bool:
         """Whether there is a ledger in here, be it one that was moved elsewhere."""
-        return self.ledger_path.exists() and self.ledger_path.stat().st_size > 0
+        try:
+            return self.ledger_path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     @property
     def records_path(self) -> Path:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an event, for processes whose main thread waits for one."""
+"""The signals that ask a process to end, and an event for those whose main thread waits for one."""
 
 from __future__ import annotations
 
