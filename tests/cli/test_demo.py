@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,28 +36,34 @@ STAYING = WAITING.replace("import running", "import running, until_ended").repla
 )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """SIGTERM, as a service manager or a closed window sends it, ends its Airboss too, and so does what gives
-    the demo no time to say so."""
-    (tmp_path / "airboss.toml").write_text(CONFIG)
+@contextmanager
+def showing(folder: Path, code: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A demo that runs this, and the process of its Airboss."""
+    (folder / "airboss.toml").write_text(CONFIG)
     demo = subprocess.Popen(
-        [sys.executable, "-c", WAITING, str(tmp_path)],
+        [sys.executable, "-c", code, str(folder)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     try:
         assert demo.stdout is not None
         assert demo.stdout.readline() == "ready\n"
-        pid = int((tmp_path / ".airboss" / "lock").read_text())
+        yield demo, int((folder / ".airboss" / "lock").read_text())
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_demo_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """SIGTERM, as a service manager or a closed window sends it, ends its Airboss too, and so does what gives
+    the demo no time to say so."""
+    with showing(tmp_path, WAITING) as (demo, pid):
         assert alive(pid)
         demo.send_signal(number)
         assert demo.wait(60) == code
         until(lambda: not alive(pid))
-    finally:
-        demo.kill()
-        demo.communicate()
 
 
 @pytest.mark.parametrize(
@@ -66,22 +74,11 @@ def test_a_demo_does_not_outlive_what_it_shows(
     tmp_path: Path, number: signal.Signals, code: int, said: str
 ) -> None:
     """Its Airboss ends by another hand while nobody tells it anything any more."""
-    (tmp_path / "airboss.toml").write_text(CONFIG)
-    demo = subprocess.Popen(
-        [sys.executable, "-c", STAYING, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert demo.stdout is not None
-        assert demo.stdout.readline() == "ready\n"
-        os.kill(int((tmp_path / ".airboss" / "lock").read_text()), number)
+    with showing(tmp_path, STAYING) as (demo, pid):
+        os.kill(pid, number)
         assert demo.wait(60) == code
+        assert demo.stdout is not None
         assert re.search(said, demo.stdout.read())
-    finally:
-        demo.kill()
-        demo.communicate()
 
 
 def test_a_demo_that_cannot_be_says_what_to_change(tmp_path: Path) -> None:

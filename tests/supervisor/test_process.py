@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,29 +71,35 @@ def test_environment_and_descriptors_are_passed() -> None:
     os.close(passed)
 
 
-def test_the_end_by_a_signal_is_told() -> None:
-    """A child that is killed ends with minus the signal, and so does whatever it started."""
+@pytest.mark.parametrize(("end", "code"), [(Child.kill, -9), (Child.terminate, 3)], ids=["killed", "asked"])
+def test_whoever_ends_leaves_nobody(end: Callable[[Child], None], code: int) -> None:
+    """The exit code is told, or minus the signal, and what a child had started is ended with it."""
 
     async def scenario() -> tuple[int, int]:
         lines: asyncio.Queue[str] = asyncio.Queue()
-        code = (
-            "import os, subprocess, sys\n"
+        script = (
+            "import signal, subprocess, sys\n"
             "kid = subprocess.Popen([sys.executable, '-S', '-c', 'import signal; signal.pause()'])\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
             "print(kid.pid, flush=True)\nkid.wait()"
         )
         lifeline = Lifeline()
         child = await Child.start(
-            python("kid", code), lifeline=lifeline, on_line=lambda _name, line: lines.put_nowait(line)
+            python("kid", script), lifeline=lifeline, on_line=lambda _name, line: lines.put_nowait(line)
         )
         grandchild = int(await lines.get())
-        child.kill()
-        ended = await child.wait()
+        end(child)
+        ended = await asyncio.wait_for(child.wait(), 60)
         lifeline.close()
         return ended, grandchild
 
     ended, grandchild = asyncio.run(scenario())
-    assert ended == -9
-    assert until(lambda: not alive(grandchild))
+    assert ended == code
+    try:
+        assert until(lambda: not alive(grandchild), timeout_s=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(grandchild, signal.SIGKILL)
 
 
 def test_an_output_that_somebody_else_keeps_open_delays_no_end() -> None:
@@ -134,33 +141,3 @@ def test_a_start_that_is_given_up_leaves_nothing_open(steps: int) -> None:
     before = {each.name for each in Path("/proc/self/fd").iterdir()}
     asyncio.run(scenario())
     assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
-
-
-def test_who_ends_when_asked_leaves_nobody() -> None:
-    """What a child had started and did not end is ended with it."""
-
-    async def scenario() -> tuple[int, int]:
-        lines: asyncio.Queue[str] = asyncio.Queue()
-        code = (
-            "import signal, subprocess, sys\n"
-            "kid = subprocess.Popen([sys.executable, '-S', '-c', 'import signal; signal.pause()'])\n"
-            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
-            "print(kid.pid, flush=True)\nkid.wait()"
-        )
-        lifeline = Lifeline()
-        child = await Child.start(
-            python("kid", code), lifeline=lifeline, on_line=lambda _name, line: lines.put_nowait(line)
-        )
-        grandchild = int(await lines.get())
-        child.terminate()
-        ended = await asyncio.wait_for(child.wait(), 60)
-        lifeline.close()
-        return ended, grandchild
-
-    ended, grandchild = asyncio.run(scenario())
-    assert ended == 3
-    try:
-        assert until(lambda: not alive(grandchild), timeout_s=30)
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(grandchild, signal.SIGKILL)

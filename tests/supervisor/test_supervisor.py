@@ -152,16 +152,16 @@ def test_what_is_not_wanted_any_more_stops() -> None:
 
 
 def test_a_changed_spec_replaces_the_process() -> None:
-    """A spec of another version under the same name replaces the process; an equal one leaves it alone."""
+    """Another command under the same name replaces the process; an equal one leaves it alone."""
 
     async def scenario(watched: Watched) -> None:
-        watched.supervisor.want([spec("kid", version="1")])
+        watched.supervisor.want([spec("kid")])
         await watched.supervisor.until_ready()
         first = watched.statuses["kid"].pid
-        watched.supervisor.want([spec("kid", version="1"), spec("mark")])
+        watched.supervisor.want([spec("kid"), spec("mark")])
         await watched.supervisor.until_ready()
         assert watched.statuses["kid"].pid == first
-        watched.supervisor.want([spec("kid", version="2")])
+        watched.supervisor.want([spec("kid", FOREVER + "  # another")])
         await watched.until(lambda now: now["kid"].state == "ready" and now["kid"].pid != first)
         assert watched.statuses["kid"].restarts == 0, "a replacement is no failure"
 

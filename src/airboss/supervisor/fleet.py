@@ -142,7 +142,6 @@ def replica(placement: Placement, places: Places, *, essential: bool) -> Spec:
         probe=http_probe(placement.url.removesuffix("/v1") + "/health"),
         watch=True,
         grace_s=5.0,
-        version=placement.settings,
         may_fail=True,
         essential=essential,
     )

@@ -53,8 +53,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
     `probe` says when it is ready, asked once a command that tells has told; with `watch` it is asked from
     then on too, and restarted after three failures in a row. One that tells is restarted when it falls silent
-    after that. `grace_s` is how long it may take to stop. A spec that changes under the same name replaces
-    the process; `version` is there to say so where the command stays the same.
+    after that. `grace_s` is how long it may take to stop. Another command under the same name replaces
+    the process.
     One that gets ready and ends, however often, is started again after `delay_s_max` at most.
     One that `may_fail` is left alone, `failed`, when it does not get ready five times in a row, or exits with
     USELESS_CODE before. If it is `essential` too, that ends the start of everything, as it does without.
@@ -64,7 +64,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     probe: Probe
     watch: bool = False
     grace_s: float = 10.0
-    version: str = ""
     delay_s_max: float = LONGEST_DELAY_S
     may_fail: bool = False
     essential: bool = True
@@ -76,7 +75,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
     def same_as(self, other: Spec) -> bool:
         """Whether a process started for the other one will do."""
-        return (self.command, self.version) == (other.command, other.version)
+        return self.command == other.command
 
 
 class _Exited(msgspec.Struct, frozen=True):
