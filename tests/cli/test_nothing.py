@@ -40,6 +40,7 @@ LISTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "release list": ("releases", {"releases": []}, "no release yet; `airboss apply FILE`"),
     "replica list": ("status", {"replicas": [], "scaling": []}, "no model of this configuration runs here"),
     "rollout status": ("rollouts", {"rollouts": []}, "no rollout yet; `airboss rollout start"),
+    "scoring list": ("scorings", {"scorings": []}, "nothing was scored so yet"),
     "tune list": ("tunes", {"tunes": []}, "nothing was tuned yet"),
 }
 

@@ -52,6 +52,7 @@ class LoopSite(Site):
             parquet=as_parquet,
             orders=loop.orders,
             probes=cast("Any", None),
+            scorings=cast("Any", None),
             tuning=cast("Any", None),
             finetuning=cast("Any", None),
             rollouts=loop.rollouts,

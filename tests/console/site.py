@@ -276,6 +276,7 @@ class Site:
     views: Any = field(default_factory=KeptViews)
     orders: Any = None
     probes: Any = None
+    scorings: Any = None
     tuning: Any = None
     finetuning: Any = None
     rollouts: Any = field(default_factory=NoRollouts)
@@ -323,6 +324,7 @@ class Site:
             parquet=as_parquet,
             orders=self.orders,
             probes=self.probes,
+            scorings=self.scorings,
             tuning=self.tuning,
             finetuning=self.finetuning,
             rollouts=self.rollouts,

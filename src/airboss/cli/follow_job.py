@@ -25,11 +25,18 @@ Found = TypeVar("Found")
 Rows = list[dict[str, Any]]
 """What an API lists."""
 
-NOUNS = {"evals": "an evaluation", "probes": "a probe", "tunes": "tuning", "finetunes": "fine-tuning"}
+NOUNS = {
+    "evals": "an evaluation",
+    "scorings": "scoring",
+    "probes": "a probe",
+    "tunes": "tuning",
+    "finetunes": "fine-tuning",
+}
 """What the admin API calls each kind of job that there are verbs for, in words."""
 
 NONE = {
     "evals": "no evaluations yet; `airboss eval run` makes one",
+    "scorings": "nothing was scored so yet; `airboss scoring run` begins",
     "probes": "no probes yet; `airboss probe bias` makes one",
     "tunes": "nothing was tuned yet; `airboss tune run` begins",
     "finetunes": "nothing was fine-tuned yet; `airboss finetune run` begins",
@@ -142,9 +149,19 @@ def ordered(
         if detach:
             say_id(job_id, as_json=as_json)
             raise typer.Exit
-        what = f"{order['dataset']} on" if "dataset" in order else "bias of"
-        follow(api, job_id, as_json=as_json, label=f"{what} {order['deployment']}")
+        follow(api, job_id, as_json=as_json, label=label(order))
         return outlasting(lambda: whole(api, name, job_id))
+
+
+def label(order: Mapping[str, Any]) -> str:
+    """What is done, beside the bar."""
+    if "filters" in order:
+        return "recorded calls"
+    return (
+        f"{order['dataset']} on {order['deployment']}"
+        if "dataset" in order
+        else f"bias of {order['deployment']}"
+    )
 
 
 def begun(api: Api, name: str, order: Mapping[str, Any]) -> dict[str, Any]:

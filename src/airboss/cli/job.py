@@ -33,7 +33,7 @@ def list_jobs(
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/jobs", params)["jobs"]
     if kind is not None and not found:
-        print_nothing(f"no jobs of kind {kind!r}; kinds are eval, probe, tune and finetune")
+        print_nothing(f"no jobs of kind {kind!r}; kinds are eval, scoring, probe, tune and finetune")
     elif not found:
         print_nothing("no jobs yet; `airboss eval run` makes one")
     elif as_json:

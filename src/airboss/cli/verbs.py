@@ -16,7 +16,7 @@ VERBS = {
     "Run and look": ("up", "demo", "status", "records", "monitor", "node", "ledger", "doctor", "version"),
     "Configuration": ("apply", "diff", "export", "approvals", "prices"),
     "Versions: compare, roll out, take back": ("release", "rollout"),
-    "Quality: datasets, evaluations": ("dataset", "eval", "probe", "tune", "finetune", "job"),
+    "Quality: datasets, evaluations": ("dataset", "eval", "scoring", "probe", "tune", "finetune", "job"),
     "Keys, people, proof": ("policy", "keys", "erase", "audit", "report"),
     "Roles, one process each (`up` starts them all)": (
         *("gateway", "controller", "store", "counters", "replica"),

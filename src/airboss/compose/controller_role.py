@@ -102,7 +102,11 @@ def run_controller(
 
         with (
             found_alone(data, listener, host, config.tls),
-            working(stores.jobs, handlers(ledger, data, stores, propose=live.propose), broke=terminate_self),
+            working(
+                stores.jobs,
+                handlers(ledger, data, stores, records, redact=redact.text, propose=live.propose),
+                broke=terminate_self,
+            ),
             at_work({"rollouts": live.run}, broke=terminate_self),
             scaling(ledger, data, nodes, broke=terminate_self),
             looking_after(small, broke=terminate_self),

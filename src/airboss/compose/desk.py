@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airboss.compose import evals, finetuning, playing, probes, tuning
+from airboss.compose import evals, finetuning, playing, probes, scorings, tuning
 from airboss.compose.governing import with_governance
 from airboss.compose.own_file import own_file
 from airboss.compose.parts import (
@@ -165,6 +165,7 @@ def desk_over(
         spent=stores.spends.since,
         orders=evals.orders(ledger, data, stores),
         probes=probes.orders(ledger, stores),
+        scorings=scorings.orders(ledger, data, stores, records, force.config),
         tuning=tuning.orders(ledger, data, stores),
         finetuning=finetuning.orders(ledger, data, stores),
         plays=playing.plays(ledger, data),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airboss.compose import evals, finetuning, probes, tuning
+from airboss.compose import evals, finetuning, probes, scorings, tuning
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work
 from airboss.store.datadir import DataDir
@@ -19,18 +19,28 @@ if TYPE_CHECKING:
 
     from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler
-    from airboss.domain.ports import Ledger
+    from airboss.domain.ports import Ledger, RecordLog
     from airboss.store.job_rows import JobStore
 
 Handlers = dict[str, "Handler"]
 """Who does which kind of job."""
 
 
-def handlers(ledger: Ledger, data: DataDir, stores: Stores, *, propose: finetuning.Propose) -> Handlers:
-    """Who does which kind of job; `propose` puts a release into the configuration."""
+def handlers(
+    ledger: Ledger,
+    data: DataDir,
+    stores: Stores,
+    records: RecordLog,
+    *,
+    redact: Callable[[str], str],
+    propose: finetuning.Propose,
+) -> Handlers:
+    """Who does which kind of job; `redact` takes secrets out of what scorers say, `propose` puts a release
+    into the configuration."""
     return {
         "eval": evals.handler(ledger, data, stores),
         "probe": probes.handler(ledger, data, stores),
+        "scoring": scorings.handler(ledger, data, stores, records, redact),
         "tune": tuning.handler(ledger, data, stores, propose),
         "finetune": finetuning.handler(ledger, data, stores, propose),
     }

@@ -98,7 +98,7 @@ ROUTES: tuple[Route, ...] = (
         handle=jobs,
         role="reader",
         params={
-            "kind": "only of this kind: eval, tune, finetune, …",
+            "kind": "only of this kind: eval, scoring, tune, finetune, …",
             "limit": LIMIT.told(),
         },
     ),

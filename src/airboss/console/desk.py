@@ -27,6 +27,7 @@ from airboss.domain.ports import Clock, Ledger, RecordFilter, RecordLog, Spent
 from airboss.domain.release import Release
 from airboss.domain.status import DeadLetter, SystemStatus
 from airboss.domain.verdict import Verdict
+from airboss.evaluations.backfill import ScoringOrders
 from airboss.evaluations.bias_orders import ProbeOrders
 from airboss.evaluations.orders import EvalOrders
 from airboss.evaluations.ports import EvalStore
@@ -184,6 +185,7 @@ class Desk:
     """Takes secrets out of what people write."""
     orders: EvalOrders
     probes: ProbeOrders
+    scorings: ScoringOrders
     tuning: TuneOrders
     finetuning: FinetuneOrders
     letters: Callable[[], Sequence[DeadLetter]] = tuple

@@ -10,6 +10,7 @@ from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Once, View, current_plan
 from airboss.console.rollout_words import Doing
 from airboss.domain.errors import InvalidRequest
+from airboss.domain.plan import ServingPlan
 from airboss.evaluations.library import KeptDataset
 
 TEXT_MAX: Final = 2_000_000
@@ -27,6 +28,8 @@ SCORERS: Final = {
     "cost": "in USD",
 }
 """Scorers that need no more than their name."""
+EXPECTING: Final = frozenset({"exact", "contains", "tool_calls"})
+"""Of these, those that compare with what is expected, which of a recorded call nobody knows."""
 
 
 FIELDS: Final = (
@@ -57,17 +60,16 @@ def choices(desk: Desk) -> dict[str, Any]:
     }
 
 
+def choices_live(plan: ServingPlan | None) -> dict[str, Any]:
+    """What the form that scores recorded calls offers."""
+    return {
+        "scorers": {name: words for name, words in SCORERS.items() if name not in EXPECTING},
+        "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
+    }
+
+
 def begin(desk: Desk, form: Form) -> str | Once:
     """Begin an evaluation, as the verb does, and show it; or say what it would cost, and begin nothing."""
-    judge = form.text("judge")
-    lines = form.text("scorers", most=LINES_MAX).splitlines()
-    scorers = [
-        *form.every.get("scorer", ()),
-        *([f"llm_judge:{judge}"] if judge else []),
-        *(each.strip() for each in lines if each.strip()),
-    ]
-    if not scorers:
-        raise InvalidRequest("no scorer is chosen; choose one at least", param="scorers")
     gate = form.text("gate")
     judged = [name for each in form.text("release", most=LINES_MAX).split(",") if (name := each.strip())]
     order = {
@@ -76,7 +78,7 @@ def begin(desk: Desk, form: Form) -> str | Once:
         **({"releases": judged} if len(judged) > 1 else {"release": "".join(judged) or None}),
         **answered(form),
         "baseline": form.text("baseline") or None,
-        "scorers": scorers,
+        "scorers": scorers_of(form),
         "part": form.text("part") or "validation",
         "gates": [gate] if gate else [],
         "why": form.text("why") or None,
@@ -87,6 +89,20 @@ def begin(desk: Desk, form: Form) -> str | Once:
         view = View("estimate.html", found=found, kept=kept, back=form.text("back"))
         return Once(view=view, room="quality", tab="/evaluations")
     return f"/evaluations/{api_eval.run_eval(desk, form.call(order)).id}"
+
+
+def scorers_of(form: Form) -> list[str]:
+    """The scorers that a form has chosen. Raises InvalidRequest where there is none."""
+    judge = form.text("judge")
+    lines = form.text("scorers", most=LINES_MAX).splitlines()
+    scorers = [
+        *form.every.get("scorer", ()),
+        *([f"llm_judge:{judge}"] if judge else []),
+        *(each.strip() for each in lines if each.strip()),
+    ]
+    if not scorers:
+        raise InvalidRequest("no scorer is chosen; choose one at least", param="scorers")
+    return scorers
 
 
 def answered(form: Form) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from airboss.console.marks import gathered, marks
 from airboss.console.named import whole
 from airboss.console.overview import cards, rows
 from airboss.console.page import Page, View, asking, current_plan, firing_since, need, period_of, silenced
+from airboss.console.quality_forms import choices_live
 from airboss.console.query import (
     FILTER_NAMES,
     PAGE_NAMES,
@@ -191,6 +192,7 @@ def records(desk: Desk, seen: Visit) -> View:
         usual=shown == columns.USUAL,
         asked={name: keep[name] for name in FILTER_NAMES if keep.get(name)} | times_of(period),
         datasets=sorted({each.name for each in desk.evals.datasets()}) if seen.caller.may("operator") else (),
+        scoring=choices_live(plan),
         rows=found,
         slowest=max((each.latency_ms for each in found), default=0.0),
         total=None if words else desk.log.count(msgspec.structs.replace(where, before=None)),

@@ -18,20 +18,14 @@ import msgspec
 from airboss.controller.following import Cursors, Minutes, follow, newest, unseen
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
-from airboss.domain.score import Score
-from airboss.evaluations.marks import unscored
-from airboss.evaluations.online import OnlineScorer, as_record_score, drawn, judges_it, score, score_id
+from airboss.evaluations.online import OnlineScorer, drawn, score_id
+from airboss.evaluations.record_scoring import RecordScoring, Wanted
 from airboss.store.alert_metrics import INTERNAL_KEY
-from airboss.store.opinions import wordless
 
 CURSOR: Final = "scoring"
 PAGE: Final = 200
 CHUNK: Final = 16
 """Calls whose scores are kept together; a kill costs so many judgements at most."""
-
-AT_ONCE: Final = 8
-STARTS_PER_S_MAX: Final = 200
-"""Of scores, so that catching up does not become load."""
 
 LATE: Final = timedelta(hours=1)
 """A call that old is not scored any more: what is scored now matters more."""
@@ -74,9 +68,8 @@ class OnlineScoring:
         self._log = record_log
         self._cursors = cursors
         self._clock = clock
-        self._redact = redact
         self._brought = brought
-        self._forgotten = forgotten
+        self._scoring = RecordScoring(record_log=record_log, clock=clock, redact=redact, forgotten=forgotten)
         self._minutes = Minutes()
         self._looked_for_loss_at = 0.0
         self.lag_s = 0.0
@@ -140,51 +133,19 @@ class OnlineScoring:
             for online in rules[record.deployment].scorers
             if score_id(record.id, online.spec.name) not in known
         ]
-        gate = asyncio.Semaphore(AT_ONCE)
-        worded: set[str] = set()
-
-        async def one(record: InferenceRecord, online: OnlineScorer) -> Score | None:
-            async with gate:
-                # Only now: of who is forgotten meanwhile nothing is shown to a judge.
-                bodies = await asyncio.to_thread(self._with_bodies, {record.id})
-                whole = bodies.get(record.id, record)
-                if whole.response is not None:
-                    worded.add(record.id)
-                if not judges_it(online.spec, whole):
-                    return None
-                refusal = self._refusal(record, online, rules[record.deployment])
-                if refusal is not None:
-                    return as_record_score(unscored(refusal), online.spec, record, self._clock.now())
-                await asyncio.sleep(AT_ONCE / STARTS_PER_S_MAX)
-                if whole.user is not None and await asyncio.to_thread(self._forgotten, whole):
-                    return None  # a judge's call would be newer than their erasure, which would not find it
-                return await score(online, whole, now=self._clock.now)
-
-        made = await asyncio.gather(*(one(record, online) for record, online in todo))
-        scores = [self._redacted(each) for each in made if each is not None]
-        if scores:
-            await asyncio.to_thread(self._keep, scores, worded)
-        self.unscored += sum(each.value is None for each in scores)
-        self.scored += sum(each.value is not None for each in scores)
-
-    def _keep(self, scores: Sequence[Score], worded: Container[str]) -> None:
-        """Keep scores, without words about a call whose own are gone by now: somebody was forgotten while a
-        model judged it, and what it says may quote them."""
-        telling = {
-            each.subject_id
-            for each in scores
-            if each.subject_id in worded and (each.comment is not None or each.unscored is not None)
-        }
-        left = self._with_bodies(telling)
-        gone = {each for each in telling if each not in left or left[each].response is None}
-        self._log.put_scores([wordless(each) if each.subject_id in gone else each for each in scores])
-
-    def _with_bodies(self, ids: set[str]) -> dict[str, InferenceRecord]:
-        found: dict[str, InferenceRecord] = {}
-        for record_id in ids:
-            for record in self._log.records(RecordFilter(id=record_id), limit=1, bodies=True):
-                found[record_id] = record
-        return found
+        made = await self._scoring.make(
+            [
+                Wanted(
+                    id=score_id(record.id, online.spec.name),
+                    record=record,
+                    online=online,
+                    refusal=self._refusal(record, online, rules[record.deployment]),
+                )
+                for record, online in todo
+            ]
+        )
+        self.unscored += sum(each.value is None for each in made)
+        self.scored += sum(each.value is not None for each in made)
 
     def _refusal(self, record: InferenceRecord, online: OnlineScorer, rule: OnlineRule) -> str | None:
         """Why a call is not scored though it was drawn."""
@@ -194,14 +155,6 @@ class OnlineScoring:
         if online.calls_a_model and self._minutes.over(name, record, most):
             return f"over judge_per_minute = {most}; raise it, or lower sample"
         return None
-
-    def _redacted(self, made: Score) -> Score:
-        return msgspec.structs.replace(
-            made,
-            comment=self._redact(made.comment) if made.comment is not None else None,
-            unscored=self._redact(made.unscored) if made.unscored is not None else None,
-            value=self._redact(made.value) if isinstance(made.value, str) else made.value,
-        )
 
 
 def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:

@@ -109,15 +109,21 @@ def specs_of(scoring: ScoringConfig) -> tuple[Spec, ...]:
     """The scorers of a deployment's `scoring`. Raises WrongCall for one that is wrong, or that needs what no
     live call has."""
     specs = tuple(map(scorer_of, scoring.scorers))
-    names = [spec.name for spec in specs]
     for spec in specs:
         check_named(spec)
+    check_live(specs)
+    return specs
+
+
+def check_live(specs: Sequence[Spec]) -> None:
+    """Raises WrongCall for scorers of one name, and for one that needs what no live call has."""
+    names = [spec.name for spec in specs]
+    for spec in specs:
         if names.count(spec.name) > 1:
             raise WrongCall(f"two scorers are called {spec.name!r}; give one of them another `name`")
         lacks = _lacking(spec)
         if lacks is not None:
             raise WrongCall(f"the scorer {spec.name!r} {lacks}, and a live call has none")
-    return specs
 
 
 def less_is_better(scoring: ScoringConfig | None) -> frozenset[str]:

@@ -23,7 +23,7 @@ LEDGER_BEGIN: Final = "ledger.begin"
 of it."""
 
 VERDICT: Final = "verdict"
-JOBS: Final = frozenset({"eval.run", "finetune.run", "probe.run", "tune.run"})
+JOBS: Final = frozenset({"eval.run", "finetune.run", "probe.run", "scoring.run", "tune.run"})
 """Actions that begin a job. A leaf has the digest of what it is to do (`JOB_DIGEST`); older ones have not."""
 JOB_DIGEST: Final = "spec_sha256"
 

@@ -1,0 +1,71 @@
+"""Recorded calls scored as jobs of the controller: judges are asked at the gateway, as evaluations ask."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airboss.compose import evals
+from airboss.compose.parts import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airboss.compose.stores import Stores
+    from airboss.config import Config
+    from airboss.controller.jobs import Handler, Progress
+    from airboss.domain.ports import Ledger, RecordLog
+    from airboss.evaluations.backfill import ScoringOrders
+    from airboss.store.datadir import DataDir
+    from airboss.store.job_rows import Job
+
+
+def orders(
+    ledger: Ledger, data: DataDir, stores: Stores, records: RecordLog, in_force: Callable[[], Config]
+) -> ScoringOrders:
+    """Takes orders for scores of recorded calls."""
+    from airboss.evaluations.backfill import ScoringOrders  # noqa: PLC0415 - statistics, where needed
+
+    return ScoringOrders(
+        jobs=stores.jobs,
+        ledger=ledger,
+        log=records,
+        in_force=in_force,
+        now=evals.utc_now,
+        folder=evals.scorers_dir(data),
+    )
+
+
+def handler(
+    ledger: Ledger, data: DataDir, stores: Stores, records: RecordLog, redact: Callable[[str], str]
+) -> Handler:
+    """Does jobs of kind `scoring`; `redact` takes secrets out of what scorers say."""
+    from airboss.evaluations.backfill import ScoringTask, score_calls  # noqa: PLC0415 - as above
+    from airboss.evaluations.online import open_scorers  # noqa: PLC0415 - as above
+    from airboss.evaluations.record_scoring import RecordScoring  # noqa: PLC0415 - as above
+    from airboss.evaluations.targets import Served  # noqa: PLC0415 - as above
+
+    def work(job: Job, progress: Progress) -> object:
+        async def main() -> object:
+            async with aclosing(evals.caller(ledger, data)) as calls:
+                scoring = RecordScoring(
+                    record_log=records,
+                    clock=SystemClock(),
+                    redact=redact,
+                    forgotten=stores.people.covers,
+                )
+                scorers = open_scorers(
+                    msgspec.json.decode(job.spec, type=ScoringTask).scorers,
+                    caller=calls,
+                    resolve=Served.of(ledger).stable,
+                    folder=evals.scorers_dir(data),
+                )
+                return await score_calls(
+                    job, scoring=scoring, scorers=scorers, log=records, report=progress.report
+                )
+
+        return evals.run_until_stopped(main(), progress)
+
+    return work

@@ -1,0 +1,302 @@
+"""Calls that were recorded, scored when somebody asks for it: drawn by chance, each score made once.
+
+A score is one of the call, as those that a deployment's `scoring` gives are: its id follows from its record
+and name, so that whoever makes it again finds it. One that could not be made, because a judge was away, say,
+is tried again under an id of the job's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from airboss.config import Config
+from airboss.domain.errors import StoreUnavailable, WrongCall
+from airboss.domain.ports import Ledger, RecordFilter, RecordLog
+from airboss.domain.record import InferenceRecord
+from airboss.domain.score import Score
+from airboss.evaluations.compare import Comparison, Metric, Observed, compare_all
+from airboss.evaluations.marks import Mark, scored, unquoted, unscored
+from airboss.evaluations.online import OnlineScorer, check_live, score_id, specs_of
+from airboss.evaluations.orders import SCORERS_MAX, judges_of, read_scorer
+from airboss.evaluations.record_scoring import RecordScoring, Wanted
+from airboss.evaluations.scorers.spec import Spec
+from airboss.evaluations.targets import Served
+from airboss.store.alert_metrics import INTERNAL_KEY
+from airboss.store.job_rows import Job, JobStore
+from airboss.store.wording import many
+
+KIND: Final = "scoring"
+"""Of the job."""
+
+CALLS: Final = 200
+CALLS_MAX: Final = 2_000
+LOOKED_AT: Final = 5
+"""For each call that is to be scored at most so many are looked at."""
+
+CHUNK: Final = 16
+"""Calls whose scores are kept together; a kill costs so many judgements at most."""
+
+PAGE: Final = 500
+ALPHA: Final = 0.05
+WAIT_S: Final = (1.0, 10.0)
+"""How long a record store that is away is waited for before it is asked again: at first, and at most."""
+
+JOBS_MAX: Final = 1_000
+"""Earlier ones that are looked through for a scorer's name."""
+
+Report = Callable[[int, int, str], None]
+"""Takes how many of how many calls are through, and a note for people."""
+
+
+class ScoringOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calls to score as somebody asks for it. `filters` are those of `GET /api/v1/records`; of what matches
+    chance draws at most `limit` calls by `seed`, unless they are sorted. A scorer is written as for an
+    evaluation."""
+
+    scorers: tuple[str | dict[str, Any], ...]
+    filters: dict[str, str] = {}
+    limit: int = CALLS
+    seed: int = 0
+
+
+class ScoringTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The `spec` of a job of kind `scoring`. `calls` are records by their ids: a filter might name a person.
+    `left_out` counts those that matched and cannot be scored, by cause."""
+
+    scorers: tuple[Spec, ...]
+    calls: tuple[str, ...]
+    left_out: dict[str, int] = {}
+    seed: int = 0
+
+
+class ScoringReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The `result` of a job of kind `scoring`: each scorer's mean with its interval, labels and causes, as of
+    an evaluation of one release, where what counts once is a user, else a session, else a call. `kept` counts
+    scores that were there before, `gone` calls that are no longer kept."""
+
+    comparisons: tuple[Comparison, ...]
+    kept: int
+    gone: int
+
+
+class ScoringOrders:
+    """Takes orders. `folder` is where Python scorers stand."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        ledger: Ledger,
+        log: RecordLog,
+        in_force: Callable[[], Config],
+        now: Callable[[], datetime],
+        folder: Path,
+    ) -> None:
+        self._jobs = jobs
+        self._ledger = ledger
+        self._log = log
+        self._in_force = in_force
+        self._now = now
+        self._folder = folder
+
+    def start(self, task: ScoringTask, *, by: str) -> Job:
+        """Queue it."""
+        return self._jobs.add(KIND, task, by, self._now())
+
+    def task(self, order: ScoringOrder, where: RecordFilter) -> ScoringTask:
+        """The order with every word looked up and its calls drawn; `where` is what its filters mean. Raises
+        WrongCall for an order that means nothing, or no call; StoreUnavailable."""
+        if not 1 <= order.limit <= CALLS_MAX:
+            raise WrongCall(f"limit is {order.limit}; 1 to {CALLS_MAX:,} calls are scored at a time")
+        if not 1 <= len(order.scorers) <= SCORERS_MAX:
+            raise WrongCall(f"{len(order.scorers)} scorers; give 1 to {SCORERS_MAX}")
+        scorers = tuple(read_scorer(each, self._folder) for each in order.scorers)
+        check_live(scorers)
+        judges_of(Served.of(self._ledger), scorers)
+        self._check_meanings(scorers)
+        calls, left_out = draw(self._log, where, limit=order.limit, seed=order.seed)
+        return ScoringTask(scorers=scorers, calls=calls, left_out=left_out, seed=order.seed)
+
+    def _check_meanings(self, scorers: Sequence[Spec]) -> None:
+        """Raises WrongCall where a name means another scorer to live calls or to an earlier job: both would
+        stand under it, and a mean of them would be of neither."""
+        known: dict[str, tuple[Spec, str]] = {}
+        for job in self._jobs.list(KIND, JOBS_MAX):
+            for spec in msgspec.json.decode(job.spec, type=ScoringTask).scorers:
+                known.setdefault(spec.name, (spec, job.id))
+        for name, deployment in self._in_force().deployments.items():
+            for spec in specs_of(deployment.scoring) if deployment.scoring is not None else ():
+                known[spec.name] = (spec, f"[deployments.{name}] scoring")
+        for spec in scorers:
+            other, where = known.get(spec.name, (spec, ""))
+            if other != spec:
+                raise WrongCall(
+                    f"{spec.name!r} has other settings in {where}, and its scores stand under that name; "
+                    f"give this one another, such as {spec.name + '-2'!r} (NAME=KIND:…, or `name` of a table)"
+                )
+
+
+def draw(
+    log: RecordLog, where: RecordFilter, *, limit: int, seed: int
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The ids of at most `limit` calls that match and can be scored, and how many cannot, by cause. Raises
+    WrongCall where none can, StoreUnavailable."""
+    where = msgspec.structs.replace(where, sort=where.sort or "shuffled", seed=seed)
+    calls: list[str] = []
+    left_out: Counter[str] = Counter()
+    for record in log.records(where, limit=LOOKED_AT * limit, bodies=False):
+        cause = _unfit(record)
+        if cause is not None:
+            left_out[cause] += 1
+            continue
+        calls.append(record.id)
+        if len(calls) == limit:
+            break
+    if not calls:
+        causes = "; ".join(f"{count} {cause}" for cause, count in left_out.items())
+        raise WrongCall(f"there is no call to score: {causes or 'none matches'}")
+    return tuple(calls), dict(left_out)
+
+
+def _unfit(record: InferenceRecord) -> str | None:
+    """Why a call cannot be scored."""
+    if record.status != "ok":
+        return f"ended as {record.status}"
+    if record.key == INTERNAL_KEY and record.arm != "shadow":
+        return "of Airboss's own"
+    if record.operation not in ("chat", "text_completion"):
+        return f"of {record.operation}, not of a chat"
+    return None
+
+
+async def score_calls(
+    job: Job, *, scoring: RecordScoring, scorers: Sequence[OnlineScorer], log: RecordLog, report: Report
+) -> ScoringReport:
+    """Do the job, or what is left of it. A record store that is away is waited for. What `report` raises
+    passes through."""
+    work = _Work(job, scoring, scorers, log, report)
+    for start in range(0, len(work.task.calls), CHUNK):
+        await work.chunk(work.task.calls[start : start + CHUNK])
+    return await work.reported()
+
+
+class _Work:
+    """One job's."""
+
+    def __init__(
+        self,
+        job: Job,
+        scoring: RecordScoring,
+        scorers: Sequence[OnlineScorer],
+        log: RecordLog,
+        report: Report,
+    ) -> None:
+        self.task = msgspec.json.decode(job.spec, type=ScoringTask)
+        self._job = job
+        self._scoring = scoring
+        self._scorers = scorers
+        self._log = log
+        self._report = report
+        self._done = 0
+        self._kept = 0
+
+    async def chunk(self, ids: Sequence[str]) -> None:
+        """Score these calls by every scorer that has not yet."""
+        wait, longest = WAIT_S
+        while True:
+            try:
+                await self._chunk(ids)
+                break
+            except StoreUnavailable as error:
+                self._report(self._done, len(self.task.calls), f"waits for the record store: {error}")
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, longest)
+        self._done += len(ids)
+        self._report(self._done, len(self.task.calls), "")
+
+    async def _chunk(self, ids: Sequence[str]) -> None:
+        where = RecordFilter(ids=tuple(ids))
+        records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
+        known = {each.id: each for each in await asyncio.to_thread(self._log.scores_of, ids)}
+        todo, kept = [], 0
+        for record in records:
+            for online in self._scorers:
+                wanted = self._wanted(record.id, online.spec.name, known)
+                if wanted is not None:
+                    todo.append(Wanted(id=wanted, record=record, online=online))
+                else:
+                    kept += known[self._ids(record.id, online.spec.name)[0]].at < self._job.created_at
+        await self._scoring.make(todo)
+        self._kept += kept
+
+    def _wanted(self, record_id: str, name: str, known: Mapping[str, Score]) -> str | None:
+        """The id under which a score is to be made; None where it is there, or this job has tried."""
+        first, again = self._ids(record_id, name)
+        there = known.get(first)
+        if there is None:
+            return first
+        tried = again in known or there.at >= self._job.created_at
+        return None if there.value is not None or tried else again
+
+    def _ids(self, record_id: str, name: str) -> tuple[str, str]:
+        """The id that a score has, and the one that it has where that could not be made before."""
+        return score_id(record_id, name), score_id(record_id, f"{name}\0{self._job.id}")
+
+    async def reported(self) -> ScoringReport:
+        """What all scores of the job's calls show, those that were there before too."""
+        observed: dict[str, list[Observed]] = {each.spec.name: [] for each in self._scorers}
+        gone = len(self.task.calls)
+        for start in range(0, len(self.task.calls), PAGE):
+            ids = self.task.calls[start : start + PAGE]
+            where = RecordFilter(ids=ids)
+            records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
+            known = {each.id: each for each in await asyncio.to_thread(self._log.scores_of, ids)}
+            gone -= len(records)
+            for record in records:
+                for name, seen in observed.items():
+                    mark = _mark([known[each] for each in self._ids(record.id, name) if each in known])
+                    if mark is not None:
+                        unit = record.user or record.session or record.id
+                        seen.append(Observed(item=record.id, unit=unit, a=(), b=(mark,)))
+        found = await asyncio.to_thread(
+            compare_all,
+            [(_metric(each), observed[each.spec.name]) for each in self._scorers],
+            alpha=ALPHA,
+            seed=self.task.seed,
+        )
+        self._report(self._done, len(self.task.calls), in_words(found))
+        return ScoringReport(comparisons=found, kept=self._kept, gone=gone)
+
+
+def _mark(scores: Sequence[Score]) -> Mark | None:
+    """What was said of a call in the end; None where nobody had anything to say."""
+    for each in scores:
+        if each.value is not None:
+            return scored(each.value)
+    return unscored(unquoted(scores[-1].unscored or "")) if scores else None
+
+
+def _metric(online: OnlineScorer) -> Metric:
+    scorer = online.scorer
+    return Metric(name=online.spec.name, bounds=scorer.bounds, higher_is_better=scorer.higher_is_better)
+
+
+def in_words(found: Sequence[Comparison]) -> str:
+    """What scorers say, for people, in a line."""
+    said = []
+    for each in found:
+        if each.mean_b is not None:
+            said.append(f"{each.metric.name} {each.mean_b.estimate:.4g}")
+        elif each.labels:
+            most = max(each.labels, key=lambda label: each.labels[label][1])
+            said.append(f"{each.metric.name} mostly {most[:40]}")
+        if each.unscored_b:
+            said.append(f"{many(each.unscored_b, 'call')} unscored by {each.metric.name}")
+    return ", ".join(said)

@@ -1,0 +1,126 @@
+"""Recorded calls scored by form and by the admin API, and what came of it on its page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from airboss.config import Config
+from airboss.console import api, api_scorings
+from airboss.domain.ports import Ledger
+from airboss.evaluations.backfill import ScoringOrders, ScoringTask, score_calls
+from airboss.evaluations.online import open_scorers
+from airboss.evaluations.record_scoring import RecordScoring
+from airboss.store.jobs import SqlJobStore
+from airboss.store.memory import MemoryRecordLog
+from tests.console.described import assert_as_described
+from tests.console.looped import pressed
+from tests.console.site import NOW, Site
+from tests.console.test_pages import hrefs, shown
+from tests.console.test_tuning_pages import HOSTILE, safe
+from tests.evaluations.serving import NEW, OLD, FixedLedger, deployment, plan, standing
+from tests.store.samples import move
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A console with jobs of its own, recorded calls and a deployment served."""
+    said = msgspec.Raw(b'{"choices":[{"message":{"role":"assistant","content":"Here you are."}}]}')
+    log = MemoryRecordLog()
+    log.apply(move(*range(20), response=said))
+    made = Site(log=log, jobs=SqlJobStore(f"sqlite:///{tmp_path / 'ledger.db'}"))
+    ledger = FixedLedger(plan(deployment("support", OLD), others=(NEW,)), standing(NEW, OLD))
+    made.scorings = ScoringOrders(
+        jobs=made.jobs,
+        ledger=cast("Ledger", ledger),
+        log=made.log,
+        in_force=Config,
+        now=made.clock.now,
+        folder=tmp_path,
+    )
+    yield made
+    made.jobs.close()
+
+
+def done(site: Site, job_id: str, causes: dict[str, int]) -> None:
+    """The job is done, as the controller does it."""
+    job = site.jobs.claim("me", NOW, 10.0)
+    scorers = open_scorers(
+        msgspec.json.decode(job.spec, type=ScoringTask).scorers,
+        caller=cast("Any", None),
+        resolve=cast("Any", None),
+        folder=Path(),
+    )
+    scoring = RecordScoring(record_log=site.log, clock=site.clock, forgotten=lambda _: False)
+    report = asyncio.run(
+        score_calls(job, scoring=scoring, scorers=scorers, log=site.log, report=lambda *_: None)
+    )
+    first = msgspec.structs.replace(report.comparisons[0], causes=causes, labels={HOSTILE: (0, 3)})
+    site.jobs.finish(
+        job_id, "me", msgspec.structs.replace(report, comparisons=(first, *report.comparisons[1:])), NOW
+    )
+
+
+def test_calls_are_scored_from_the_list_of_records(site: Site) -> None:
+    """The list's filters choose, its page comes next, and the audit log says so."""
+    person = site.person("operator")
+    assert 'name="scorer" value="refusal"' in person.get("/records?status=ok").text
+    assert 'name="scorer" value="exact"' not in person.get("/records").text
+    fields = {"back": "/records", "status": "ok", "scorer": "length", "limit": "7"}
+    answer = pressed(person, "/jobs", **fields, scorers="polite=contains:please\n", judge="")
+    where = answer.headers["location"]
+    (job,) = site.jobs.list("scoring", 5)
+    assert where == f"/scorings/{job.id}"
+    task = msgspec.json.decode(job.spec, type=ScoringTask)
+    assert ([each.name for each in task.scorers], len(task.calls)) == (["length", "polite"], 7)
+    assert "Cancel" in shown(person, where).text
+    assert site.audit.entries[-1][0:3:2] == ("scoring.run", job.id)
+
+    done(site, job.id, {HOSTILE: 2})
+    text = safe(shown(person, where)).text
+    assert "length" in text
+    assert "polite" in text
+    assert f"/scorings/{job.id}" in hrefs(shown(person, "/jobs"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scorer": "", "limit": "5"}, "no scorer is chosen"),
+        ({"scorer": "length", "limit": "five"}, "write how many calls"),
+        ({"scorer": "length", "limit": "5000"}, "1 to 2,000 calls"),
+        ({"scorer": "exact", "limit": "5"}, "compares with an expected answer"),
+        ({"scorer": "length", "limit": "5", "user": "nobody"}, "there is no call to score"),
+    ],
+)
+def test_a_wrong_form_begins_nothing(site: Site, fields: dict[str, str], said: str) -> None:
+    """It says what is wrong."""
+    chosen = {name: value for name, value in fields.items() if value}
+    answer = pressed(site.person("operator"), "/jobs", back="/records", **chosen)
+    assert said in answer.text
+    assert site.jobs.list("scoring", 5) == ()
+
+
+def test_the_answers_are_as_described(site: Site) -> None:
+    """Every route answers with just the fields that the description names; a wrong order is refused."""
+    program = site.program()
+    document = program.get("/api/openapi.json").json()
+    order = {"scorers": ["length"], "filters": {"status": "ok"}, "limit": 5}
+    job = program.post("/api/v1/scorings", json=order).json()
+    assert_as_described(document, "POST", "/api/v1/scorings", job)
+    assert all(route in api.ROUTES for route in api_scorings.ROUTES)
+    done(site, job["id"], {})
+    for path in ("/api/v1/scorings", "/api/v1/scorings/{id}"):
+        answer = program.get(path.replace("{id}", job["id"]))
+        assert answer.status_code == 200, answer.text
+        assert_as_described(document, "GET", path, answer.json())
+    assert program.get("/api/v1/scorings").json()["scorings"][0]["means"]
+    refused = program.post("/api/v1/scorings", json=order | {"filters": {"usr": "x"}})
+    assert (refused.status_code, "did you mean 'user'" in refused.text) == (400, True)
+    missing = program.get("/api/v1/scorings/x").json()["error"]
+    assert "airboss scoring list" in missing["message"]
