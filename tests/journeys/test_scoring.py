@@ -62,6 +62,6 @@ def test_a_kill_repeats_no_kept_judgement(provider: FakeProvider, tmp_path: Path
         assert provider.stats().requests - before == asked
         other = ("scoring", "run", "--scorer", "length=contains:number", "--data-dir", str(airboss.data))
         refused = run_airboss(*other, cwd=airboss.root)
-        assert (refused.returncode, "has other settings in scoring-" in refused.stderr) == (2, True)
+        assert (refused.returncode, "had other settings in scoring-" in refused.stderr) == (2, True)
         assert "length" in airboss.verb("scoring", "list")
         assert "valid" in airboss.verb("audit", "verify")

@@ -120,26 +120,34 @@ class ScoringOrders:
         scorers = tuple(read_scorer(each, self._folder) for each in order.scorers)
         check_live(scorers)
         judges_of(Served.of(self._ledger), scorers)
-        self._check_meanings(scorers)
+        self._check_names(scorers)
         calls, left_out = draw(self._log, where, limit=order.limit, seed=order.seed)
         return ScoringTask(scorers=scorers, calls=calls, left_out=left_out, seed=order.seed)
 
-    def _check_meanings(self, scorers: Sequence[Spec]) -> None:
-        """Raises WrongCall where a name means another scorer to live calls or to an earlier job: both would
-        stand under it, and a mean of them would be of neither."""
-        known: dict[str, tuple[Spec, str]] = {}
+    def _check_names(self, scorers: Sequence[Spec]) -> None:
+        """Raises WrongCall for a name under which live calls are scored, as alarms and rollouts go by those
+        and this draw is of whatever the filters leave, and for one that meant another scorer before."""
+        live = {
+            spec.name: name
+            for name, each in self._in_force().deployments.items()
+            for spec in (specs_of(each.scoring) if each.scoring is not None else ())
+        }
+        before: dict[str, tuple[Spec, str]] = {}
         for job in self._jobs.list(KIND, JOBS_MAX):
             for spec in msgspec.json.decode(job.spec, type=ScoringTask).scorers:
-                known.setdefault(spec.name, (spec, job.id))
-        for name, deployment in self._in_force().deployments.items():
-            for spec in specs_of(deployment.scoring) if deployment.scoring is not None else ():
-                known[spec.name] = (spec, f"[deployments.{name}] scoring")
+                before.setdefault(spec.name, (spec, job.id))
         for spec in scorers:
-            other, where = known.get(spec.name, (spec, ""))
-            if other != spec:
+            why = ""
+            if spec.name in live:
+                why = (
+                    f"live calls of {live[spec.name]!r} are scored under it, which alarms and rollouts go by"
+                )
+            elif before.get(spec.name, (spec, ""))[0] != spec:
+                why = f"it had other settings in {before[spec.name][1]}, whose scores stand under it"
+            if why:
                 raise WrongCall(
-                    f"{spec.name!r} has other settings in {where}, and its scores stand under that name; "
-                    f"give this one another, such as {spec.name + '-2'!r} (NAME=KIND:…, or `name` of a table)"
+                    f"the scorer cannot be called {spec.name!r}: {why}; give it another name, such as "
+                    f"{spec.name + '-2'!r} (NAME=KIND:…, or `name` of a table)"
                 )
 
 
