@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,7 @@ from airboss.store.alert_rows import (
     Notification,
     Silence,
 )
-from airboss.store.ledger_part import LedgerPart
+from airboss.store.ledger_part import LedgerPart, utc_text
 from airboss.store.ledger_tables import alarm_events, alarm_silences, alarms, cursors, notifications
 from airboss.store.ledger_unchanged import unchanged
 
@@ -96,7 +96,7 @@ class SqlAlertStore(LedgerPart):
         """As `AlertStore.notifications`."""
         mine = select(notifications).where(notifications.c.alarm == alarm)
         if since is not None:
-            mine = mine.where(notifications.c.created_at >= _text(since))
+            mine = mine.where(notifications.c.created_at >= utc_text(since))
         with self._read() as connection:
             rows = connection.execute(mine.order_by(notifications.c.number.desc()).limit(limit))
             return tuple(map(_notification, rows))
@@ -117,7 +117,7 @@ class SqlAlertStore(LedgerPart):
         # No pause is that long: the clock was set back, and nobody is told a day late for it.
         tried = (notifications.c.attempts > 0) & (notifications.c.due_at > _later(now, BACK_OFF_S_MAX))
         beyond = tried | (notifications.c.due_at > _later(now, FIRST_S_MAX))
-        due = (notifications.c.due_at <= _text(now)) | beyond
+        due = (notifications.c.due_at <= utc_text(now)) | beyond
         query = (
             select(notifications)
             .where((notifications.c.state == "waiting") & due & ~preceded)
@@ -142,7 +142,7 @@ class SqlAlertStore(LedgerPart):
             mine = notifications.c.id == notification.id
             connection.execute(update(notifications).where(mine).values(**_columns(notification)))
             if notification.ended_at is not None:
-                old = notifications.c.created_at < _text(notification.ended_at - ENDED_KEPT)
+                old = notifications.c.created_at < utc_text(notification.ended_at - ENDED_KEPT)
                 connection.execute(delete(notifications).where(old & (notifications.c.state != "waiting")))
 
     @unchanged
@@ -160,12 +160,12 @@ class SqlAlertStore(LedgerPart):
 
 
 def _later(now: datetime, seconds: float) -> str:
-    return _text(now + timedelta(seconds=seconds))
+    return utc_text(now + timedelta(seconds=seconds))
 
 
 def _add_event(connection: Connection, event: AlarmEvent) -> None:
     """Keep an event, once: what was committed may be brought again, if the answer was lost."""
-    values = {"alarm": event.alarm, "at": _text(event.at), "content": _json(event)}
+    values = {"alarm": event.alarm, "at": utc_text(event.at), "content": _json(event)}
     same = [alarm_events.c[name] == value for name, value in values.items()]
     if connection.execute(select(alarm_events.c.number).where(*same)).first() is None:
         connection.execute(insert(alarm_events).values(**values))
@@ -189,7 +189,7 @@ def _add(connection: Connection, notification: Notification) -> None:
         "alarm": notification.alarm,
         "notifier": notification.notifier,
         "kind": notification.kind,
-        "created_at": _text(notification.created_at),
+        "created_at": utc_text(notification.created_at),
         "body": msgspec.json.encode(notification.body).decode(),
     }
     connection.execute(insert(notifications).values(**fixed, **_columns(notification)))
@@ -198,11 +198,11 @@ def _add(connection: Connection, notification: Notification) -> None:
 def _columns(notification: Notification) -> dict[str, Any]:
     """What changes of a notification."""
     return {
-        "due_at": _text(notification.due_at),
+        "due_at": utc_text(notification.due_at),
         "state": notification.state,
         "attempts": notification.attempts,
         "error": notification.error,
-        "ended_at": None if notification.ended_at is None else _text(notification.ended_at),
+        "ended_at": None if notification.ended_at is None else utc_text(notification.ended_at),
     }
 
 
@@ -224,8 +224,3 @@ def _notification(row: Row[Any]) -> Notification:
 
 def _json(value: msgspec.Struct) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _text(at: datetime) -> str:
-    # In UTC and always with microseconds, so that the texts sort as the times do.
-    return at.astimezone(UTC).isoformat(timespec="microseconds")

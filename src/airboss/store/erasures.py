@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from airboss.domain.errors import SetupError
 from airboss.store.erasure_rows import Erasure
 from airboss.store.ledger_open import REFUSALS, cannot
-from airboss.store.ledger_part import LedgerPart
+from airboss.store.ledger_part import LedgerPart, utc_text
 from airboss.store.ledger_tables import erasures, metadata
 from airboss.store.ledger_unchanged import unchanged
 
@@ -26,10 +26,10 @@ class SqlErasures(LedgerPart):
             same = (erasures.c.digest == digest) & erasures.c.user.is_not(None)
             known = connection.execute(select(erasures.c.id).where(same)).scalar()
             if known is not None:
-                connection.execute(update(erasures).where(erasures.c.id == known).values(at=_text(at)))
+                connection.execute(update(erasures).where(erasures.c.id == known).values(at=utc_text(at)))
                 return _one(connection, known)
             counts = {"records": 0, "scores": 0, "items": 0, "names": 0}
-            row = {"digest": digest, "at": _text(at), "by": by[:200], "user": user, **counts}
+            row = {"digest": digest, "at": utc_text(at), "by": by[:200], "user": user, **counts}
             made = connection.execute(insert(erasures).values(**row)).inserted_primary_key
             assert made is not None  # the table has one
             return _one(connection, made[0])
@@ -114,7 +114,7 @@ class SqlErasures(LedgerPart):
             connection.execute(
                 update(erasures)
                 .where(erasures.c.id.in_(erasure_ids) & erasures.c.user.is_(None))
-                .values(done_at=_text(now))
+                .values(done_at=utc_text(now))
             )
 
 
@@ -127,8 +127,3 @@ def _read(row: Row[Any]) -> Erasure:
     values["at"] = datetime.fromisoformat(values["at"])
     values["done_at"] = datetime.fromisoformat(values["done_at"]) if values["done_at"] else None
     return Erasure(**values)
-
-
-def _text(moment: datetime) -> str:
-    """ISO 8601 in UTC, always with its microseconds, so that later times are greater texts."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

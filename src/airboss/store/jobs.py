@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, Update, and_, insert, or_, select, update
 
 from airboss.store.job_rows import ENDS, Job, JobState, JobStore
-from airboss.store.ledger_part import LedgerPart
+from airboss.store.ledger_part import LedgerPart, utc_text
 from airboss.store.ledger_tables import jobs
 from airboss.store.ledger_unchanged import unchanged
 
@@ -72,7 +72,9 @@ class SqlJobStore(LedgerPart):
             return None
         lease = timedelta(seconds=lease_s)
         # Much later than now: the owner died before the clock was set back.
-        lapsed = or_(jobs.c.updated_at < _text(now - lease), jobs.c.updated_at > _text(now + SET_BACK_MIN))
+        lapsed = or_(
+            jobs.c.updated_at < utc_text(now - lease), jobs.c.updated_at > utc_text(now + SET_BACK_MIN)
+        )
         silent = and_(jobs.c.state == "running", lapsed)
         query = (
             select(jobs)
@@ -128,7 +130,7 @@ class SqlJobStore(LedgerPart):
             connection.execute(
                 update(jobs)
                 .where((jobs.c.id == job_id) & jobs.c.state.not_in(ENDS))
-                .values(state="cancelled", owner=None, updated_at=_text(now))
+                .values(state="cancelled", owner=None, updated_at=utc_text(now))
             )
             return _get(connection, job_id)
 
@@ -136,13 +138,13 @@ class SqlJobStore(LedgerPart):
         """Change a job that `by` still works at; whether it does."""
         mine = (jobs.c.id == job_id) & (jobs.c.state == "running") & (jobs.c.owner == by)
         with self._write() as connection:
-            changed = connection.execute(update(jobs).where(mine).values(**values, updated_at=_text(now)))
+            changed = connection.execute(update(jobs).where(mine).values(**values, updated_at=utc_text(now)))
             return bool(changed.rowcount)
 
     @staticmethod
     def _set(connection: Connection, row: Row[Any], *, now: datetime, **values: Any) -> None:
         statement: Update = update(jobs).where(jobs.c.id == row.id)
-        connection.execute(statement.values(**values, updated_at=_text(now)))
+        connection.execute(statement.values(**values, updated_at=utc_text(now)))
 
 
 def _get(connection: Connection, job_id: str) -> Job | None:
@@ -154,16 +156,11 @@ def _raw(value: object) -> msgspec.Raw:
     return value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(value))
 
 
-def _text(at: datetime) -> str:
-    # In UTC, so that the texts sort as the times do.
-    return at.astimezone(UTC).isoformat()
-
-
 def _values(job: Job) -> dict[str, Any]:
     values = msgspec.structs.asdict(job)
     for name in ("spec", "result"):
         values[name] = None if values[name] is None else bytes(values[name]).decode()
-    return values | {name: _text(values[name]) for name in ("created_at", "updated_at")}
+    return values | {name: utc_text(values[name]) for name in ("created_at", "updated_at")}
 
 
 def _job(row: Row[Any]) -> Job:

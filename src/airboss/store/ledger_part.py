@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -42,6 +43,11 @@ class _Together:
 
 _together: ContextVar[dict[str, _Together]] = ContextVar("together", default={})  # noqa: B039 - never changed
 """By the database's URL, as each part of a ledger has an engine of its own."""
+
+
+def utc_text(at: datetime) -> str:
+    """A time as the tables have it: ISO 8601 in UTC with its microseconds, so that texts sort as times do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 class LedgerPart:

@@ -12,6 +12,7 @@ from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score, ScoreSource, ScoreValue, as_number, latest
 from airboss.store.evaluated import may_be_of
 from airboss.store.opinions import REVIEWS, has_words, reviewed, settle, wordless
+from airboss.store.score_rows import check
 
 
 class Scores:
@@ -23,7 +24,7 @@ class Scores:
 
     def put(self, scores: Sequence[Score], records: Mapping[str, InferenceRecord]) -> int:
         """As `RecordLog.put_scores`."""
-        _check(scores)
+        check(scores)
         new = list({score.id: score for score in scores if score.id not in self.kept}.values())
         settled = settle(new, self.of_records(reviewed(new)))
         for score_id in settled.gone:
@@ -34,7 +35,7 @@ class Scores:
 
     def take(self, scores: Sequence[Score], moved_at: datetime) -> None:
         """Let feedback wait for its record."""
-        _check(scores)
+        check(scores)
         self._waiting.update({score.id: (moved_at, score) for score in scores if score.id not in self.kept})
 
     def attach(self, records: Mapping[str, InferenceRecord]) -> None:
@@ -128,11 +129,3 @@ def stats_of_scores(given: Iterable[tuple[Score, InferenceRecord]]) -> list[Scor
 def _tells_of(score: Score, user: str, record_ids: Collection[str]) -> bool:
     """Whether there is anything of this person's in it."""
     return (may_be_of(score, record_ids) or score.user == user) and has_words(score)
-
-
-def _check(scores: Iterable[Score]) -> None:
-    for score in scores:
-        if score.subject != "record":
-            raise ValueError(
-                f"score {score.id} is of the {score.subject} {score.subject_id}, not of a record"
-            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from airboss.domain.errors import WrongCall
-from airboss.store.ledger_part import LedgerPart
+from airboss.store.ledger_part import LedgerPart, utc_text
 from airboss.store.ledger_tables import responses
 from airboss.store.response_rows import LINKS_MAX, KeptResponse, TooLong
 
@@ -58,7 +58,7 @@ class SqlResponseStore(LedgerPart):
 
     def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
-        links = _links(response_id, key, _text(now), bound=(self._bytes(responses.c.messages), most))
+        links = _links(response_id, key, utc_text(now), bound=(self._bytes(responses.c.messages), most))
         told = [column for column in responses.c if column is not responses.c.response]
         with self._read() as connection:
             found = connection.execute(select(links).order_by(links.c.depth)).all()
@@ -90,7 +90,7 @@ class SqlResponseStore(LedgerPart):
         with self._read() as connection:
             rows = connection.execute(
                 select(responses.c.user, func.min(responses.c.created_at))
-                .where(responses.c.user.is_not(None) & (responses.c.created_at < _text(before)))
+                .where(responses.c.user.is_not(None) & (responses.c.created_at < utc_text(before)))
                 .group_by(responses.c.user)
             )
             return {user: datetime.fromisoformat(first) for user, first in rows}
@@ -99,13 +99,13 @@ class SqlResponseStore(LedgerPart):
         """As `ResponseStore.forget_user`."""
         theirs = responses.c.user == user
         if until is not None:
-            theirs &= responses.c.created_at <= _text(until)
+            theirs &= responses.c.created_at <= utc_text(until)
         with self._write() as connection:
             return connection.execute(delete(responses).where(theirs)).rowcount
 
     def expire(self, now: datetime, *, limit: int) -> int:
         """As `ResponseStore.expire`."""
-        due = select(responses.c.id).where(responses.c.expires_at <= _text(now)).limit(limit)
+        due = select(responses.c.id).where(responses.c.expires_at <= utc_text(now)).limit(limit)
         with self._read() as connection:
             gone = connection.execute(due).scalars().all()
         if not gone:
@@ -116,7 +116,7 @@ class SqlResponseStore(LedgerPart):
 
 def _put(connection: Connection, kept: KeptResponse) -> None:
     row = msgspec.structs.asdict(kept)
-    row |= {"created_at": _text(kept.created_at), "expires_at": _text(kept.expires_at)}
+    row |= {"created_at": utc_text(kept.created_at), "expires_at": utc_text(kept.expires_at)}
     connection.execute(_REPLACED, {"this": kept.id, "whose": kept.key})
     try:
         connection.execute(insert(responses).values(**row))
@@ -125,7 +125,7 @@ def _put(connection: Connection, kept: KeptResponse) -> None:
         raise WrongCall(f"response {kept.id!r} cannot be kept: another key has one of this id") from error
     if kept.previous is None:
         return
-    links = _links(kept.previous, kept.key, _text(kept.created_at))
+    links = _links(kept.previous, kept.key, utc_text(kept.created_at))
     sooner = responses.c.expires_at < row["expires_at"]
     connection.execute(
         update(responses)
@@ -136,7 +136,7 @@ def _put(connection: Connection, kept: KeptResponse) -> None:
 
 def _is(response_id: str, key: str, now: datetime) -> Any:
     mine = (responses.c.id == response_id) & (responses.c.key == key)
-    return mine & (responses.c.expires_at > _text(now))
+    return mine & (responses.c.expires_at > utc_text(now))
 
 
 def _links(response_id: str, key: str, now: str, *, bound: tuple[Any, int] = (literal(0), 0)) -> CTE:
@@ -161,7 +161,3 @@ def _kept(row: Row[Any]) -> KeptResponse:
     for name in ("created_at", "expires_at"):
         values[name] = datetime.fromisoformat(values[name])
     return KeptResponse(**values)
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds")

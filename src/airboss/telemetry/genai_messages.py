@@ -53,17 +53,17 @@ def _of_one(given: Mapping[str, Any]) -> list[Message]:
                 calls.append(_call(part.get("id"), part.get("name"), part.get("arguments")))
             case "tool_call_response":
                 said = part.get("response", part.get("result"))
-                results.append({"role": "tool", "tool_call_id": part.get("id"), "content": _text(said)})
+                results.append({"role": "tool", "tool_call_id": part.get("id"), "content": text_of(said)})
             case "reasoning" | "thinking":
-                reasoning.append(_text(part.get("content")))
+                reasoning.append(text_of(part.get("content")))
             case kind:
                 text = part.get("content", part.get("text"))
-                texts.append(_text(text) if text is not None else f"[{_text(kind) or 'part'}]")
-    message: Message = {"role": _text(given.get("role")) or "user", "content": "\n".join(texts) or None}
+                texts.append(text_of(text) if text is not None else f"[{text_of(kind) or 'part'}]")
+    message: Message = {"role": text_of(given.get("role")) or "user", "content": "\n".join(texts) or None}
     message |= {"reasoning_content": "\n".join(reasoning)} if reasoning else {}
     message |= {"tool_calls": calls} if calls else {}
     if given.get("finish_reason") is not None:
-        message["finish_reason"] = _text(given["finish_reason"])
+        message["finish_reason"] = text_of(given["finish_reason"])
     return results if results and not (texts or calls) else [message, *results]
 
 
@@ -81,7 +81,7 @@ def numbered(attributes: Attributes, prefix: str) -> list[Message]:
 
 def _of_numbered(row: Mapping[str, Any]) -> Message:
     texts = _texts_of_numbered(row)
-    message: Message = {"role": _text(row.get("role")) or "user", "content": "\n".join(texts) or None}
+    message: Message = {"role": text_of(row.get("role")) or "user", "content": "\n".join(texts) or None}
     calls = []
     for number in range(PARTS_MAX):
         at = f"tool_calls.{number}."
@@ -95,7 +95,7 @@ def _of_numbered(row: Mapping[str, Any]) -> Message:
         message["tool_calls"] = calls
     for name in ("tool_call_id", "finish_reason"):
         if row.get(name) is not None:
-            message[name] = _text(row[name])
+            message[name] = text_of(row[name])
     return message
 
 
@@ -104,16 +104,16 @@ def _texts_of_numbered(row: Mapping[str, Any]) -> list[str]:
     content = from_json(row.get("content"))
     if isinstance(content, list):
         texts += [
-            _text(part.get("text", part) if isinstance(part, Mapping) else part)
+            text_of(part.get("text", part) if isinstance(part, Mapping) else part)
             for part in content[:PARTS_MAX]
         ]
     elif row.get("content") is not None:
-        texts.append(_text(row["content"]))
+        texts.append(text_of(row["content"]))
     for number in range(PARTS_MAX):
         text = row.get(f"contents.{number}.message_content.text")
         if text is None and f"contents.{number}.message_content.type" not in row:
             break
-        texts.append(_text(text) if text is not None else "[media]")
+        texts.append(text_of(text) if text is not None else "[media]")
     return texts
 
 
@@ -172,8 +172,8 @@ def system(value: Any) -> list[Message]:
 def _of_any(value: Any) -> list[Message]:
     read = from_json(value)
     if isinstance(read, list):
-        return [_plain(each) if isinstance(each, Mapping) else {"content": _text(each)} for each in read]
-    return [] if read is None else [{"role": "user", "content": _text(read)}]
+        return [_plain(each) if isinstance(each, Mapping) else {"content": text_of(each)} for each in read]
+    return [] if read is None else [{"role": "user", "content": text_of(read)}]
 
 
 def _plain(given: Mapping[str, Any]) -> Message:
@@ -200,14 +200,15 @@ def tools(value: Any) -> list[Any]:
 
 def _call(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
     written = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    return {"id": call_id, "type": "function", "function": {"name": _text(name), "arguments": written}}
+    return {"id": call_id, "type": "function", "function": {"name": text_of(name), "arguments": written}}
 
 
 def _listed(value: Any) -> list[Any]:
     return value[:MESSAGES_MAX] if isinstance(value, list) else []
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A string as it is, nothing as none, and anything else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -25,6 +25,7 @@ from airboss.telemetry.genai_messages import (
     of_events,
     of_parts,
     system,
+    text_of,
     tools,
 )
 from airboss.telemetry.genai_sdks import LANGFUSE, finish_reason, known
@@ -184,7 +185,7 @@ def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     metadata = from_json(attributes.get("metadata"))
     if isinstance(metadata, Mapping):
         given |= metadata
-    kept = {str(name)[:64]: _text(value)[:NAME_CHARS_MAX] for name, value in given.items()}
+    kept = {str(name)[:64]: text_of(value)[:NAME_CHARS_MAX] for name, value in given.items()}
     return dict(list(kept.items())[:TAGS_MAX])
 
 
@@ -201,7 +202,7 @@ def error_of(span: RawSpan) -> str | None:
     if named is None:
         thrown = [each.attributes.get("exception.type") for each in span.events if each.name == "exception"]
         named = next((each for each in thrown if each), "error")
-    return _text(named)[:NAME_CHARS_MAX]
+    return text_of(named)[:NAME_CHARS_MAX]
 
 
 def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
@@ -211,13 +212,13 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         given.get("llm.invocation_parameters", given.get("embedding.invocation_parameters"))
     )
     parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
-    models = dict.fromkeys(_text(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
+    models = dict.fromkeys(text_of(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
     asked, said = _whole(given.get("input.value")), _whole(given.get("output.value"))
     operation = _operation(given, kind, asked)
     request, response = _content(span, given, operation, next(iter(models), ""), parameters)
     if not models and isinstance(asked.get("model"), str) and asked["model"]:
         models = {asked["model"][:NAME_CHARS_MAX]: None}  # all that some say of a call that failed
-    answered = [_text(each.get("content")) for each in response]
+    answered = [text_of(each.get("content")) for each in response]
     input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
     if cached is not None and input_tokens is not None and cached > input_tokens:
         input_tokens += cached  # written by one who leaves the cache out of the input
@@ -230,7 +231,7 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
         operation=operation,
         models=tuple(models) or ("unknown",),
         provider=_provider(given),
-        stream=_text(stream).lower() in {"true", "1"},
+        stream=text_of(stream).lower() in {"true", "1"},
         error_type=error_of(span),
         finish_reason=_finish(given, response, said),
         input_tokens=input_tokens,
@@ -293,7 +294,7 @@ def _content(
     whole = given.get("input.value")
     answered = answered or _said_in(_whole(given.get("output.value")))
     if "model" in _whole(whole):
-        return _text(whole).encode(), answered
+        return text_of(whole).encode(), answered
     if not asked and isinstance(whole, str):
         asked = [{"role": "user", "content": whole}]
     if not answered and isinstance(given.get("output.value"), str):
@@ -302,9 +303,9 @@ def _content(
         return None, answered
     request: dict[str, Any] = {"model": model, **asked_with(given), **parameters}
     if operation == "embeddings":
-        request["input"] = [_text(each.get("content")) for each in asked]
+        request["input"] = [text_of(each.get("content")) for each in asked]
     elif operation == "text_completion":
-        request["prompt"] = "\n".join(_text(each.get("content")) for each in asked)
+        request["prompt"] = "\n".join(text_of(each.get("content")) for each in asked)
     else:
         request["messages"] = asked
     offered = tools(given.get("gen_ai.tool.definitions")) or [
@@ -329,8 +330,8 @@ def _said_in(said: Mapping[str, Any]) -> list[Message]:
     if said.get("object") == "response":
         items = [each for each in _listed(said.get("output")) if isinstance(each, Mapping)]
         parts = [part for each in items for part in _listed(each.get("content"))]
-    texts = [_text(each.get("text")) for each in _listed(parts) if isinstance(each, Mapping)]
-    finish = _ENDED.get(_text(said.get("stop_reason")))
+    texts = [text_of(each.get("text")) for each in _listed(parts) if isinstance(each, Mapping)]
+    finish = _ENDED.get(text_of(said.get("stop_reason")))
     return [{"content": "".join(texts), "finish_reason": finish}] if texts or is_message else []
 
 
@@ -346,7 +347,7 @@ def _written_answer(
     if operation == "embeddings":
         return None
     if "choices" in said or said.get("object") == "response" or said.get("type") == "message":
-        return _text(given["output.value"]).encode()
+        return text_of(given["output.value"]).encode()
     if not answered:
         return None
     reasons = given.get("gen_ai.response.finish_reasons")
@@ -371,7 +372,7 @@ def _finish(given: Mapping[str, Any], answered: list[Message], said: Mapping[str
     first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
     first = first or _finish_of_response(said)
     first = finish_reason(first)
-    return _text(first)[:NAME_CHARS_MAX] if first else None
+    return text_of(first)[:NAME_CHARS_MAX] if first else None
 
 
 def _finish_of_response(said: Mapping[str, Any]) -> str | None:
@@ -380,7 +381,7 @@ def _finish_of_response(said: Mapping[str, Any]) -> str | None:
         return None
     details, items = said.get("incomplete_details"), said.get("output")
     if isinstance(details, Mapping) and details.get("reason"):
-        return {"max_output_tokens": "length"}.get(_text(details["reason"]), _text(details["reason"]))
+        return {"max_output_tokens": "length"}.get(text_of(details["reason"]), text_of(details["reason"]))
     kinds = (
         [each.get("type") for each in items if isinstance(each, Mapping)] if isinstance(items, list) else []
     )
@@ -397,7 +398,7 @@ def _provider(given: Mapping[str, Any]) -> str:
 def _address(given: Mapping[str, Any]) -> str | None:
     host, port = given.get("server.address"), given.get("server.port")
     if host:
-        return f"{_text(host)}:{_text(port)}" if port else _text(host)
+        return f"{text_of(host)}:{text_of(port)}" if port else text_of(host)
     base = given.get("gen_ai.openai.api_base")
     return base.partition("://")[2].partition("/")[0] or None if isinstance(base, str) else None
 
@@ -446,10 +447,4 @@ def _tokens(given: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 def _first_text(
     given: Mapping[str, Any], names: tuple[str, ...], *, most: int = NAME_CHARS_MAX
 ) -> str | None:
-    return next((_text(given[name])[:most] for name in names if given.get(name)), None)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return next((text_of(given[name])[:most] for name in names if given.get(name)), None)

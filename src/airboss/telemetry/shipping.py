@@ -26,6 +26,7 @@ from airboss.telemetry.journal import (
     UNBORN_PREFIX,
     fsync_directory,
     lock_of_the_dead,
+    segment_name,
     segments_under,
 )
 
@@ -139,16 +140,16 @@ class Shipping:
             for segment, successor in zip_longest(segments, segments[1:]):
                 # The writer never returns to a segment that has a successor.
                 final = dead or successor is not None
-                before = self._sent.get(_key(segment))
+                before = self._sent.get(segment_name(segment))
                 whole = self._bring(segment, final=final)
-                brought = brought or before != self._sent.get(_key(segment))
+                brought = brought or before != self._sent.get(segment_name(segment))
                 if not whole:
                     return brought
                 if successor is not None:
                     segment.unlink()
                     fsync_directory(directory)
-                    self._sent.pop(_key(segment), None)
-                    self._sure.discard(_key(segment))
+                    self._sent.pop(segment_name(segment), None)
+                    self._sure.discard(segment_name(segment))
             if dead:
                 done = directory.with_name(directory.name + DONE_SUFFIX)
                 directory.rename(done)
@@ -167,7 +168,7 @@ class Shipping:
 
     def _bring(self, path: Path, *, final: bool) -> bool:
         """Bring what the segment holds now; whether nothing is left in it. `final`: nothing will be added."""
-        key = _key(path)
+        key = segment_name(path)
         descriptor = os.open(path, (os.O_RDONLY if final else os.O_RDWR) | os.O_CLOEXEC)
         try:
             for _ in range(PIECES_PER_TICK):
@@ -187,7 +188,7 @@ class Shipping:
 
     def _ask(self, path: Path) -> None:
         """Learn how far a segment has come: at first, and where no answer came to what was sent of it."""
-        key = _key(path)
+        key = segment_name(path)
         held, before = self._leader.take(path.parent.name, path.stem, 0, b""), self._sent.get(key, 0)
         if held < before:
             raise SetupError(
@@ -198,7 +199,7 @@ class Shipping:
         self._sure.add(key)
 
     def _send(self, path: Path, at: int, piece: bytes) -> None:
-        key, end = _key(path), at + len(piece)
+        key, end = segment_name(path), at + len(piece)
         self._sure.discard(key)
         if self._leader.take(path.parent.name, path.stem, at, piece) == end:
             self._sent[key] = end
@@ -209,15 +210,11 @@ class Shipping:
         try:
             size = path.stat().st_size
             with path.open("rb", buffering=0) as file:
-                at = self._sent.get(_key(path), 0)
+                at = self._sent.get(segment_name(path), 0)
                 file.seek(at)
                 return size - at if any(file.read(HEAD_BYTES)) else 0
         except FileNotFoundError:
             return 0
-
-
-def _key(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
 
 
 def _ready(descriptor: int, at: int, *, final: bool) -> bytes:
