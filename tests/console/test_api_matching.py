@@ -139,6 +139,22 @@ def test_where_none_matches_nothing_is_added(site: LoopSite, program: TestClient
     )
 
 
+def test_no_dataset_begins_with_calls_that_are_all_left_out(site: LoopSite, program: TestClient) -> None:
+    """It is refused with the causes, as where it is made of records, and nothing is kept."""
+    leaves = len(site.audit.entries)
+    wanted = matching(approved="golden", only=True)
+    for path, body in (
+        ("datasets/new/add", {"matching": wanted, "create": True}),
+        ("datasets", {"name": "new", "records": wanted}),
+    ):
+        answer = program.post(f"/api/v1/{path}", json=body)
+        said = refused(answer)
+        assert "no record became an item: " in said
+        assert "4 not approved by golden" in said
+    assert program.get("/api/v1/datasets/new").status_code == 404
+    assert len(site.audit.entries) == leaves
+
+
 def test_who_is_being_forgotten_is_not_there(site: LoopSite, program: TestClient) -> None:
     """Others are added."""
     site.people.ask("ann", by="x", now=site.clock.now())

@@ -125,7 +125,8 @@ def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url:
         done = api.post(place("datasets", name, "/add"), body)
     changed = done.get("changed", 0)
     if not done["added"] and not done["left_out"] and not changed:
-        print_nothing(f"no record matches; nothing was added to {name!r}")
+        made = "; no dataset was made" if done["dataset"] is None else ""
+        print_nothing(f"no record matches; nothing was added to {name!r}{made}")
     if as_json:
         print_json(done)
         return

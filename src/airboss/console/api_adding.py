@@ -17,6 +17,7 @@ from airboss.console.api_datasets import (
     find,
     gathered,
     library,
+    no_items,
     written,
 )
 from airboss.console.desk import Desk
@@ -63,7 +64,7 @@ class AddIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     by their ids, or all calls that are `matching`, of which those that cannot be added are left out.
 
     `part` pins what is not pinned by its line. `create` makes the dataset, with all of it in `validation`,
-    where there is none of this name.
+    where there is none of this name; it is refused where calls are matching and none of them becomes an item.
     """
 
     jsonl: str | None = None
@@ -98,7 +99,10 @@ def add_items(desk: Desk, call: Call) -> Added:
     if wanted.matching is not None:
         found, by = gathered(desk, call, wanted.matching), wanted.matching.group_by
         if not found.items:
-            return Added(dataset=_there(desk, call), added=0, parts={}, left_out=found.left_out)
+            there = _there(desk, call)
+            if there is None and found.left_out:
+                raise no_items(found.left_out)
+            return Added(dataset=there, added=0, parts={}, left_out=found.left_out)
     elif wanted.records is not None:
         found, by = _records(desk, wanted.records), wanted.records.group_by
     else:
