@@ -128,7 +128,7 @@ def test_without_what_finds_names(
     assert ran("policy", "test", "--config", file, "--policy", "cards", "--text", "I am Jane Doe.") == 2
     said = capsys.readouterr()
     assert "'person' is found by a model that is not installed here" in said.err
-    assert "pip install -e '.[names]'" in said.err
+    assert "-m pip install 'airboss[names]'`" in said.err
     assert "Jane" not in said.out
 
 

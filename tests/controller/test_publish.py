@@ -387,7 +387,7 @@ def test_names_that_nothing_here_finds_are_refused(house: House, monkeypatch: py
     wrong = rf"airboss\.toml:{line}: policies\.p\.pii\.kinds: 'person' is found by"
     with pytest.raises(ConfigError, match=wrong) as told:
         house.apply(text)
-    assert "pip install -e '.[names]'" in str(told.value)
+    assert "-m pip install 'airboss[names]'`" in str(told.value)
     assert house.ledger.config() is None
     monkeypatch.setattr(policies, "names_version", lambda: "a model 1")
     house.apply(text)

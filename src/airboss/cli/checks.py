@@ -88,8 +88,10 @@ def check_engine(module: str = "xllamacpp") -> Check:
     try:
         import_module(module)
     except ModuleNotFoundError:
+        from airboss.config.extras import install  # noqa: PLC0415 - where it is missing
+
         return fail(
-            "engine", f"{module} is not installed", "run `make up` again; without it only hosted models work"
+            "engine", f"{module} is not installed", f"{install()}; without it only hosted models work"
         )
     except (ImportError, OSError) as error:
         return fail(

@@ -16,6 +16,7 @@ from airboss.compose.parts import SystemClock, role_lock
 from airboss.compose.process_limits import fit_limits
 from airboss.compose.stores import open_spends
 from airboss.config import StoreConfig
+from airboss.config.extras import install
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.governance.windows import steady
 from airboss.store.datadir import DataDir, resolved
@@ -91,10 +92,7 @@ def valkey(store: StoreConfig, worker: str) -> ValkeyCounters:
     try:
         from airboss.governance.counters_valkey import ValkeyCounters  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise SetupError(
-            f"[store] counters wants the package {error.name!r}; in the clone "
-            "`.venv/bin/pip install -e '.[valkey]'`"
-        ) from error
+        raise SetupError(f"[store] counters wants the package {error.name!r}: {install('valkey')}") from error
     return ValkeyCounters(resolved(store.counters), worker=worker)
 
 

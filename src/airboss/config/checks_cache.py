@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from airboss.config.embedders import embedder
+from airboss.config.extras import install
 from airboss.config.rules import check_known, check_range
 from airboss.config.types import Config
 from airboss.config.wording import Path, Wrong, dotted, quoted
@@ -44,6 +45,5 @@ def _check_semantic(path: Path, semantic: Semantic, config: Config, wrong: Wrong
     if find_spec("numpy") is None:
         raise wrong(
             path,
-            f"{dotted(path)} needs numpy: in the clone `.venv/bin/pip install -e '.[semantic]'`, "
-            "then apply again",
+            f"{dotted(path)} needs numpy: {install('semantic')}, then apply again",
         )

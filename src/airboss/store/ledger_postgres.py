@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, Integer, String, Table, Text, cr
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 
+from airboss.config.extras import install
 from airboss.domain.errors import SetupError
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -56,8 +57,7 @@ def connect(url: URL) -> Engine:
         )
     except ModuleNotFoundError:
         raise SetupError(
-            "a ledger in PostgreSQL needs the extra 'postgres': in the clone "
-            "`.venv/bin/pip install -e '.[postgres]'`"
+            f"a ledger in PostgreSQL needs the extra 'postgres': {install('postgres')}"
         ) from None
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)

@@ -20,6 +20,7 @@ from typing import IO, Final
 
 import msgspec
 
+from airboss.config.extras import install
 from airboss.domain.errors import AirbossError
 from airboss.training.order import ADAPTER, Done, Line, Note, Order, Step
 from airboss.tuning.child import child, last_words
@@ -38,7 +39,7 @@ def check_extra() -> None:
     if missing:
         raise TrainingFailed(
             f"training on this machine needs the extra finetune, of which {', '.join(missing)} is missing:"
-            " in the clone `.venv/bin/pip install -e '.[finetune]'`"
+            f" {install('finetune')}"
         )
 
 
