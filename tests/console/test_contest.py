@@ -142,7 +142,8 @@ def test_a_table_has_a_place_on_the_page_of_each(site: LoopSite) -> None:
 
 
 def test_nobody_is_judged_by_time(site: LoopSite) -> None:
-    """The page tells numbers and no verdict, neither in the table nor below it, and draws no difference."""
+    """The page tells numbers and no verdict, neither in the table nor below it, and draws no difference; on
+    an item neither side is better."""
     jobs = asked_for(site.loop, NAMES, scorers=("exact", "latency"))
     work(site.loop, 3)
     page = shown(site.person(), f"/evaluations/{jobs[2].id}").text
@@ -151,3 +152,8 @@ def test_nobody_is_judged_by_time(site: LoopSite) -> None:
     assert "by latency nobody is judged, for they answered at different times" in below
     assert "not judged" in below.split("Scorers")[1]
     assert "in the units of latency" not in below
+    assert "allworse 0better 24differs 66" in below
+    assert (
+        "allworse 0better 0differs 66"
+        in shown(site.person(), f"/evaluations/{jobs[2].id}?scorer=latency").text
+    )

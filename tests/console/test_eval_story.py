@@ -39,13 +39,15 @@ def rows(item: str, **arms: Mark) -> list[ResultRow]:
     ]
 
 
-def told(found: list[ResultRow], *, up: bool = True, a: Target | None = A) -> list[Differing]:
+def told(
+    found: list[ResultRow], *, up: bool = True, a: Target | None = A, not_judged: tuple[str, ...] = ()
+) -> list[Differing]:
     """The items of an evaluation with one scorer."""
     plan = EvalPlan(dataset="d", dataset_name="d", part="validation", a=a, b=B, scorers=(Exact(name="m"),))
     metric = Metric(name="m", higher_is_better=up)
     shown = Comparison(metric=metric, items=1, pairs=1, units=1, unscored_a=0, unscored_b=0, causes={})
     report = EvalReport(items=1, a=TOTALS, b=TOTALS, comparisons=(shown,))
-    return differing(found, plan, report, {})
+    return differing(found, plan, report, {}, not_judged)
 
 
 def side(a: ScoreValue, b: ScoreValue) -> str:
@@ -73,6 +75,15 @@ def test_labels_differ_and_none_is_worse() -> None:
     assert side("calm", "rude") == "differs"
     assert side("calm", "calm") == "alike"
     assert (side(True, False), side(1.0, 2.0)) == ("worse", "better")
+
+
+def test_what_judges_nobody_makes_neither_better() -> None:
+    """Marks that are numbers differ or are alike; what is not scored says so."""
+    found = [
+        told(rows("q", a=scored(1.0), b=b), not_judged=("m",))[0].parts[0].side
+        for b in (scored(2.0), scored(1.0), Mark(unscored="no time"))
+    ]
+    assert found == ["differs", "alike", "unscored"]
 
 
 def test_what_is_alike_is_shown_when_asked_for() -> None:

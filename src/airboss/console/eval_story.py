@@ -26,7 +26,7 @@ SHARED = (0.0, 1.0)
 QUESTION_MAX = 600
 Side = Literal["better", "worse", "unscored", "differs", "alike", "scored"]
 """How B stands on an item: it has the better mark, the worse one, another one of which neither is better, or
-the same; or one side has none. By itself it is scored or not."""
+which judges nobody, or the same; or one side has none. By itself it is scored or not."""
 
 ORDER: dict[Side, int] = {"worse": 0, "unscored": 1, "differs": 2, "better": 3, "alike": 4, "scored": 5}
 """What wants to be seen first."""
@@ -195,13 +195,21 @@ def chance(p: float | None) -> str:
 
 
 def differing(
-    rows: Iterable[ResultRow], plan: EvalPlan, report: EvalReport, items: Mapping[str, Item]
+    rows: Iterable[ResultRow],
+    plan: EvalPlan,
+    report: EvalReport,
+    items: Mapping[str, Item],
+    not_judged: Collection[str] = (),
 ) -> list[Differing]:
-    """Every item. `items` are what may be shown of the questions: none of a holdout."""
+    """Every item. `items` are what may be shown of the questions: none of a holdout. By some scorers nobody
+    is judged."""
     results: dict[tuple[str, str], list[ItemResult]] = {}
     for row in sorted(rows, key=lambda each: each.repeat):
         results.setdefault((row.item, row.arm), []).append(msgspec.json.decode(row.content, type=ItemResult))
-    up = {each.metric.name: each.metric.higher_is_better for each in report.comparisons}
+    up = {
+        each.metric.name: None if each.metric.name in not_judged else each.metric.higher_is_better
+        for each in report.comparisons
+    }
     found: list[Differing] = []
     for name in sorted({item for item, _ in results}):
         a, b, pair = (results.get((name, arm), []) for arm in ("a", "b", "pair"))
@@ -234,8 +242,8 @@ def votes_told(mark: Mark) -> Mark:
     return msgspec.structs.replace(mark, comment=f"{forth} where A was shown first, {back} where B was")
 
 
-def part_of(scorer: str, a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Part:
-    """One scorer's marks of an item."""
+def part_of(scorer: str, a: Sequence[Mark], b: Sequence[Mark], *, up: bool | None, alone: bool) -> Part:
+    """One scorer's marks of an item; `up` as in `parted`."""
     good = number(b) if alone else None
     return Part(
         scorer=scorer,
@@ -290,14 +298,14 @@ def difference(
     )
 
 
-def parted(a: Sequence[Mark], b: Sequence[Mark], *, up: bool, alone: bool) -> Side:
-    """How B stands on an item."""
+def parted(a: Sequence[Mark], b: Sequence[Mark], *, up: bool | None, alone: bool) -> Side:
+    """How B stands on an item; `up` says whether more is better, None that nobody is judged by it."""
     if any(each.unscored is not None for each in (*a, *b)):
         return "unscored"
     if alone:
         return "scored"
     x, y = number(a), number(b)
-    if x is None or y is None:
+    if x is None or y is None or up is None:
         return "alike" if [each.value for each in a] == [each.value for each in b] else "differs"
     return "alike" if x == y else "better" if (y > x) == up else "worse"
 

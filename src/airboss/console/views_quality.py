@@ -86,7 +86,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     apart = found.not_judged
     parted: list[Differing] = []
     if report is not None:
-        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan))
+        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan), apart)
     scorer, side = seen.params.get("scorer"), seen.params.get("side")
     sides = SIDES if plan.a is not None else SIDES_ALONE
     if side is not None and side not in sides:
