@@ -236,13 +236,11 @@ def test_what_is_kept_of_a_failed_evaluation_quotes_nobody(store: SqlEvalStore) 
     Library(store, now).put(dataset("theirs", of_people))
     kept = Library(store, now).find("theirs")
     caller = FakeCaller(lambda _: Answer(error="400: no to the words of ann"))
+    work = task(store, dataset=kept.digest, dataset_name="theirs", gates=(read_gate("exact:better"),))
     with pytest.raises(UpstreamFailed, match=r"answered none of \d+ calls: 400$"):
-        done(
-            store,
-            task(store, dataset=kept.digest, dataset_name="theirs", gates=(read_gate("exact:better"),)),
-            caller,
-        )
-    (run,) = store.runs(limit=9)
+        done(store, work, caller)
+    run = store.run(work.id)
+    assert run is not None
     assert run.report is not None
     assert "there is no answer: 400" in run.report
     assert "words of ann" not in run.report

@@ -11,7 +11,7 @@ from airboss.config import ModelConfig, ReplicaRange, parse_config
 from airboss.domain.plan import DeploymentPlan, Price, ServingPlan, Target
 from airboss.domain.ports import Placement
 from airboss.domain.release import ModelVersion, Release
-from airboss.replicas.placing import Step, finish, place, retire, settings_of, want, wants
+from airboss.replicas.placing import Step, finish, place, read_settings, retire, want, wants
 from tests.replicas.placed import NOW, placement, rows, url, wanted
 
 
@@ -123,7 +123,7 @@ def test_settings_are_what_starts_an_engine() -> None:
     more = msgspec.structs.replace(said, price=price, replicas=ReplicaRange(max=4))
     assert want("m", more, 1) == want("m", said, 1)
     assert want("m", said, 1).settings == '{"model":"file:/m.gguf","provider":"here","slots":3}'
-    assert settings_of(placement("m", slots=3)) == said
+    assert read_settings(placement("m", slots=3).settings) == said
 
 
 def test_how_many_are_wanted() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airboss.compose.parts import applied_config, open_ledger, role_lock
 from airboss.compose.process_limits import fit_limits
+from airboss.domain.ports import Ledger
 from airboss.store.datadir import DataDir
 from airboss.store.stopping import stop_on_signals
 from airboss.supervisor import fleet
@@ -49,14 +50,14 @@ def run_ray(data_dir: Path, *, log_format: str | None) -> None:
                     # The cluster or the ledger is away: what serves goes on, and we ask again.
                     log.exception("cannot see to the replicas on Ray; trying again")
                     continue
-                if not ready.exists() and settled(roster):
+                if not ready.exists() and settled(ledger):
                     ready.write_text(json.dumps(os.getpid()))
         finally:
             ready.unlink(missing_ok=True)
             host.close()
 
 
-def settled(roster: Roster) -> bool:
+def settled(ledger: Ledger) -> bool:
     """Whether every engine that is placed is ready or has failed: then the start is over."""
-    rows = {row.id: row.state for row in roster.rows()}
-    return all(rows.get(each.id) in {"ready", "failed"} for each in roster.placements())
+    rows = {row.id: row.state for row in ledger.replicas()}
+    return all(rows.get(each.id) in {"ready", "failed"} for each in ledger.placements())

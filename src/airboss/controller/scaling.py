@@ -22,7 +22,7 @@ from airboss.domain.ports import Clock, Ledger, Placement, Replica, Scaling
 from airboss.releases.build import local_models
 from airboss.replicas.autoscale import Decision, Facts, Load, Rules, Sample, decide
 from airboss.replicas.llamacpp import DEFAULT_SLOTS
-from airboss.replicas.placing import finish, settings_of
+from airboss.replicas.placing import finish, read_settings
 from airboss.telemetry.metrics import Counts, write_counts
 
 log = logging.getLogger(__name__)
@@ -265,7 +265,7 @@ def split(outstanding: int, slots: int) -> Load:
 def slots_of(placement: Placement) -> int:
     """How many calls an engine answers at once."""
     try:
-        return settings_of(placement).slots or DEFAULT_SLOTS
+        return read_settings(placement.settings).slots or DEFAULT_SLOTS
     except msgspec.ValidationError:
         return DEFAULT_SLOTS
 

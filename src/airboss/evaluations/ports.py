@@ -187,9 +187,6 @@ class EvalStore(Protocol):
     def run(self, run_id: str) -> RunRow | None:
         """The run of this id."""
 
-    def runs(self, *, limit: int) -> tuple[RunRow, ...]:
-        """The newest runs, newest first."""
-
     def put_result(self, result: ResultRow, *, user: str | None = None, dataset: str | None = None) -> None:
         """Keep what came of an item, in place of what came of it before. Of a `user` and a `dataset` as in
         `put_answer`."""

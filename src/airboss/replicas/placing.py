@@ -78,13 +78,9 @@ def wants(config: Config, models: Iterable[str], decided: Mapping[str, int]) -> 
     return tuple(found)
 
 
-def settings_of(placement: Placement) -> ModelConfig:
-    """What an engine is started with. Raises msgspec.ValidationError if another version wrote it."""
-    return read_settings(placement.settings)
-
-
 def read_settings(said: str) -> ModelConfig:
-    """`Placement.settings` read. Raises as `settings_of`."""
+    """`Placement.settings` read: what an engine is started with. Raises msgspec.ValidationError if another
+    version wrote it."""
     return msgspec.json.decode(said, type=ModelConfig)
 
 

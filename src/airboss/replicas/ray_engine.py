@@ -53,7 +53,7 @@ class RayEngine:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-P", "-m", "airboss.compose.engine_process", _text(order)],
+                [sys.executable, "-P", "-m", "airboss.compose.engine_process", msgspec.json.encode(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
@@ -124,7 +124,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _text(order: Order) -> str:
-    return msgspec.json.encode(order).decode()

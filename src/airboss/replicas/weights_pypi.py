@@ -67,7 +67,6 @@ class _File(msgspec.Struct, kw_only=True):
     filename: str
     url: str
     hashes: dict[str, str] = {}
-    yanked: bool | str = False
 
 
 class _Project(msgspec.Struct, kw_only=True):

@@ -256,14 +256,6 @@ class SqlEvalStore(LedgerPart):
             row = connection.execute(select(eval_runs).where(eval_runs.c.id == run_id)).one_or_none()
             return None if row is None else _read(row, RunRow)
 
-    def runs(self, *, limit: int) -> tuple[RunRow, ...]:
-        """As `EvalStore.runs`."""
-        with self._read() as connection:
-            rows = connection.execute(
-                select(eval_runs).order_by(eval_runs.c.created_at.desc(), eval_runs.c.id.desc()).limit(limit)
-            )
-            return tuple(_read(row, RunRow) for row in rows)
-
     def put_result(self, result: ResultRow, *, user: str | None = None, dataset: str | None = None) -> None:
         """As `EvalStore.put_result`."""
         with self._write() as connection:

@@ -9,7 +9,7 @@ import msgspec
 from airboss.config import ModelConfig
 from airboss.domain.ports import Placement, Replica, ReplicaState
 from airboss.domain.status import ProcessStatus
-from airboss.replicas.placing import settings_of
+from airboss.replicas.placing import read_settings
 from airboss.supervisor import fleet
 from airboss.supervisor.supervisor import Spec
 
@@ -70,7 +70,7 @@ class LocalHost:
     def _state(self, placement: Placement, status: ProcessStatus) -> ReplicaState:
         if status.state == "starting":
             try:
-                return "starting" if self._fetched(settings_of(placement)) else "fetching"
+                return "starting" if self._fetched(read_settings(placement.settings)) else "fetching"
             except msgspec.ValidationError:  # placed by another version
                 return "starting"
         if status.state in {"stopping", "stopped"}:

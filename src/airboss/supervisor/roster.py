@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from airboss.config import Config, parse_config
-from airboss.domain.ports import Ledger, Placement, Replica
+from airboss.domain.ports import Ledger, Placement
 from airboss.replicas.placing import ReplicaHost, engine_of, engines_of
 
 log = logging.getLogger(__name__)
@@ -38,14 +37,6 @@ class Roster:
                 self._ledger.put_replica(row)
         for row_id in rows.keys() - now.keys():
             self._ledger.forget_replica(row_id)
-
-    def rows(self) -> Sequence[Replica]:
-        """How replicas stood when that was written last."""
-        return self._ledger.replicas()
-
-    def placements(self) -> Sequence[Placement]:
-        """What should run now."""
-        return self._ledger.placements()
 
     def essential(self, placement: Placement) -> bool:
         """Whether nothing would be served without the placement's engine: all deployments depend on it."""

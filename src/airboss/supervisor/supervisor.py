@@ -73,10 +73,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         """The command's name."""
         return self.command.name
 
-    def same_as(self, other: Spec) -> bool:
-        """Whether a process started for the other one will do."""
-        return self.command == other.command
-
 
 class _Exited(msgspec.Struct, frozen=True):
     """The child is gone."""
@@ -250,7 +246,7 @@ class Supervisor:
             process = self._processes.get(name)
             if process is None:
                 self._processes[name] = process = _Process(spec)
-            elif not process.spec.same_as(spec):
+            elif process.spec.command != spec.command:
                 self._end(process)
                 process.start_at = 0.0
             if process.child is None and time.monotonic() >= process.start_at:
