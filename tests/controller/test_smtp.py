@@ -304,6 +304,19 @@ def test_a_server_that_hangs_holds_up_its_own_mails_alone(inbox: Inbox, plain: i
     assert len(inbox.got) == 1
 
 
+def test_threads_of_a_server_go_when_nothing_is_sent_to_it(inbox: Inbox, plain: int) -> None:
+    """As it may not be configured any more; the next mail has new ones."""
+
+    def sending() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if each.name.startswith("mail_")} - before
+
+    before = set(threading.enumerate())
+    for count in (1, 2):
+        assert told({"port": plain, "tls": "off"}, idle_s=0.05) is None
+        assert len(inbox.got) == count
+        until(lambda: not sending())
+
+
 def test_addresses_are_tried_in_turn_and_none_that_is_left_out(inbox: Inbox, plain: int) -> None:
     """The connection goes to what was looked up and checked; what does not answer is passed over."""
     to = {"host": "mail.example", "port": plain, "tls": "off"}

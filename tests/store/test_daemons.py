@@ -8,6 +8,7 @@ import sys
 import threading
 
 from airboss.store.daemons import Daemons
+from tests.support.wait import until
 
 HANGS = """
 import asyncio, threading
@@ -62,3 +63,13 @@ def test_they_answer_and_are_no_more_than_they_may_be() -> None:
 
     asyncio.run(body())
     assert most == 2
+
+
+def test_those_with_nothing_to_do_end_and_what_comes_then_is_done() -> None:
+    """Also what comes in just the moment in which one ends."""
+    threads = Daemons(2, "idle", idle_s=0.0005)
+    for number in range(500):
+        assert threads.submit(abs, -number).result(60) == number
+        threading.Event().wait(0.0005)
+    until(lambda: not [each for each in threading.enumerate() if each.name.startswith("idle_")])
+    assert threads.submit(abs, -1).result(60) == 1

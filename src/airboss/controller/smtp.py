@@ -31,6 +31,9 @@ AT_ONCE: Final = 4
 """Mails to one server, in threads of its own: where it hangs, what goes elsewhere, and what the ledger is
 asked meanwhile, would else wait for as long as all of its mails take."""
 
+IDLE_S: Final = 10.0
+"""So long a thread waits for the next mail: its server may not be configured any more."""
+
 CUT_AGAIN_S: Final = 1.0
 HELLO: Final = 220
 PORTS: Final = {"starttls": 587, "on": 465, "off": 25}
@@ -53,6 +56,7 @@ class EmailSender:
         lookup: Lookup | None = None,
         timeout_s: float = TIMEOUT_S,
         whole_s: float = WHOLE_S,
+        idle_s: float = IDLE_S,
     ) -> None:
         self._notifiers = notifiers
         self._resolve = resolve
@@ -60,6 +64,7 @@ class EmailSender:
         self._whole_s = whole_s
         self._lookup = lookup or addresses
         self._timeout_s = timeout_s
+        self._idle_s = idle_s
         self._threads: dict[tuple[str, int], Daemons] = {}
 
     async def send(self, notification: Notification, now: datetime) -> str | None:
@@ -69,7 +74,7 @@ class EmailSender:
             return f"the configuration has no e-mail notifier {notification.notifier!r} any more"
         server = (notifier.email.host, notifier.email.port or PORTS[notifier.email.tls])
         if server not in self._threads:
-            self._threads[server] = Daemons(AT_ONCE, "mail")
+            self._threads[server] = Daemons(AT_ONCE, "mail", idle_s=self._idle_s)
         sending = self._threads[server].submit(self._sent, notifier.email, notification, now)
         return await asyncio.wrap_future(sending)
 

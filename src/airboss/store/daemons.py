@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,9 +15,11 @@ T = TypeVar("T")
 
 class Daemons(Executor):
     """So many threads at most, begun as they are needed. They end with the process, whatever they are at:
-    those of `ThreadPoolExecutor`, and of an event loop, would keep it from ending."""
+    those of `ThreadPoolExecutor`, and of an event loop, would keep it from ending. With `idle_s` each ends
+    before, once it has had nothing to do for so many seconds."""
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, *, idle_s: float | None = None) -> None:
+        self._idle_s = idle_s
         self._most = most
         self._name = name
         self._begun = 0
@@ -37,7 +39,14 @@ class Daemons(Executor):
 
     def _work(self) -> None:
         while True:
-            future, ask = self._todo.get()
+            try:
+                future, ask = self._todo.get(timeout=self._idle_s)
+            except Empty:
+                with self._lock:
+                    if not self._todo.empty():  # just now; whoever comes next begins a thread
+                        continue
+                    self._begun -= 1
+                    return
             if not future.set_running_or_notify_cancel():
                 continue
             try:
