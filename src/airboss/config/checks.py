@@ -23,11 +23,15 @@ from airboss.config.checks_watch import (
 from airboss.config.embedders import EMBEDDERS, embedder, is_onnx
 from airboss.config.listed import SERVED_NAME
 from airboss.config.models import ModelConfig, ReplicaRange
-from airboss.config.rules import check_known as _check_known
-from airboss.config.rules import check_range as _check_range
-from airboss.config.rules import check_sent_along, is_reference
-from airboss.config.rules import check_url as _check_url
-from airboss.config.rules import on_this_machine as _on_this_machine
+from airboss.config.rules import (
+    check_known,
+    check_range,
+    check_reference,
+    check_sent_along,
+    check_url,
+    is_reference,
+    on_this_machine,
+)
 from airboss.config.types import (
     CALLS_ONLY,
     NO_PERSON,
@@ -97,7 +101,7 @@ def check(config: Config, wrong: Wrong) -> None:
             _check_model(("models", name), model, config, wrong)
     check_policies(config, wrong)
     for name, release in config.releases.items():
-        _check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
+        check_known(("releases", name, "model"), release.model, config.models, "model", wrong)
         check_release(("releases", name), release, config, wrong)
         _check_fallbacks(("releases", name), release, config, wrong)
     for name, deployment in config.deployments.items():
@@ -109,20 +113,21 @@ def check(config: Config, wrong: Wrong) -> None:
     check_limits(config, wrong)
     check_stores(config.store, wrong)
     check_alarms(config, wrong)
-    check_telemetry(("telemetry",), config.telemetry, wrong)
-    check_oidc(("oidc",), config.oidc, wrong)
-    _check_retention(("store", "retention"), config.store.retention, wrong)
-    _check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
-    _check_range(("gateway", "fsync_ms"), config.gateway.fsync_ms, 1, 10_000, wrong)
-    _check_range(("gateway", "responses_days"), config.gateway.responses_days, 1, 3650, wrong)
-    _check_range(("replicas", "drain_s"), config.replicas.drain_s, 1, 86_400, wrong)
-    _check_url(("replicas", "url"), config.replicas.url, wrong)
+    check_telemetry(config.telemetry, wrong)
+    check_oidc(config.oidc, wrong)
+    _check_retention(config.store.retention, wrong)
+    check_range(("gateway", "max_body_bytes"), config.gateway.max_body_bytes, _KIB, _KIB**3, wrong)
+    check_range(("gateway", "fsync_ms"), config.gateway.fsync_ms, 1, 10_000, wrong)
+    check_range(("gateway", "responses_days"), config.gateway.responses_days, 1, 3650, wrong)
+    check_range(("replicas", "drain_s"), config.replicas.drain_s, 1, 86_400, wrong)
+    check_url(("replicas", "url"), config.replicas.url, wrong)
 
 
-def _check_retention(path: Path, retention: RetentionConfig, wrong: Wrong) -> None:
-    _check_range((*path, "bodies_max_bytes"), retention.bodies_max_bytes, 64 * 1024**2, 1024**5, wrong)
+def _check_retention(retention: RetentionConfig, wrong: Wrong) -> None:
+    path = ("store", "retention")
+    check_range((*path, "bodies_max_bytes"), retention.bodies_max_bytes, 64 * 1024**2, 1024**5, wrong)
     for field in ("bodies_days", "records_days"):
-        _check_range((*path, field), getattr(retention, field), 1, 36_500, wrong)
+        check_range((*path, field), getattr(retention, field), 1, 36_500, wrong)
     bodies, records = retention.bodies_days, retention.records_days
     if bodies is not None and records is not None and bodies > records:
         at = (*path, "bodies_days")
@@ -182,7 +187,7 @@ def _check_provider(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
         raise wrong(path, f'[{dotted(path)}] lacks "base_url", for example "{_EXAMPLE_URLS[provider.kind]}"')
     _check_places(path, provider, wrong)
     if provider.base_url is not None:
-        _check_url((*path, "base_url"), provider.base_url, wrong)
+        check_url((*path, "base_url"), provider.base_url, wrong)
     if provider.api_key is not None:
         _check_api_key((*path, "api_key"), provider.api_key, wrong)
     _check_targets((*path, "targets"), provider, wrong)
@@ -193,9 +198,9 @@ def _check_targets(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
     if len(provider.targets) > _TARGETS_MAX:
         raise wrong(path, f"{dotted(path)} has {len(provider.targets)}; give at most {_TARGETS_MAX}")
     for each in provider.targets:
-        _check_range((*path, "weight"), each.weight, 0.001, 1000, wrong)
+        check_range((*path, "weight"), each.weight, 0.001, 1000, wrong)
         if each.base_url is not None:
-            _check_url((*path, "base_url"), each.base_url, wrong)
+            check_url((*path, "base_url"), each.base_url, wrong)
         if each.api_key is not None:
             _check_api_key((*path, "api_key"), each.api_key, wrong)
             if not is_reference(each.api_key):
@@ -217,17 +222,13 @@ def _check_places(path: Path, provider: ProviderConfig, wrong: Wrong) -> None:
 
 
 def _check_api_key(path: Path, api_key: str, wrong: Wrong) -> None:
-    if api_key.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key[4:]):
-        raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
-    if api_key.startswith("file:") and not api_key[5:].startswith("/"):
-        # Processes may be started in another folder, where a relative path would mean another file.
-        raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
+    check_reference(path, api_key, wrong)
     if not api_key or not api_key.isprintable() or not api_key.isascii() or api_key != api_key.strip():
         raise wrong(path, f"{dotted(path)} is empty or has characters that no header can carry")
 
 
 def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -> None:
-    _check_known((*path, "provider"), model.provider, config.providers, "provider", wrong)
+    check_known((*path, "provider"), model.provider, config.providers, "provider", wrong)
     if not model.model or not model.model.isprintable():
         at = (*path, "model")
         raise wrong(at, f"{dotted(at)} is {quoted(model.model)}; expected the model's name upstream")
@@ -236,7 +237,7 @@ def _check_model(path: Path, model: ModelConfig, config: Config, wrong: Wrong) -
     if config.providers[model.provider].kind == "local":
         _check_local(path, model, wrong)
         return
-    _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
+    check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
     for field in ("sha256", "adapter", "adapter_sha256", "slots", "threads", "replicas"):
         if getattr(model, field) is not None:
             raise wrong((*path, field), f"{dotted((*path, field))} is for local models only")
@@ -253,9 +254,9 @@ def _check_local(path: Path, model: ModelConfig, wrong: Wrong) -> None:
         raise wrong(at, f'{dotted(at)} is of an adapter, and there is none: add "adapter" or take it out')
     if is_onnx(model.model):
         _check_embedder(path, model, wrong)
-    _check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
-    _check_range((*path, "slots"), model.slots, 1, 256, wrong)
-    _check_range((*path, "threads"), model.threads, 1, 1024, wrong)
+    check_range((*path, "context_tokens"), model.context_tokens, 256, 10_000_000, wrong)
+    check_range((*path, "slots"), model.slots, 1, 256, wrong)
+    check_range((*path, "threads"), model.threads, 1, 1024, wrong)
     if model.replicas is not None:
         _check_replicas((*path, "replicas"), model.replicas, wrong)
 
@@ -288,20 +289,20 @@ def _check_source(at: Path, source: str, noun: str, wrong: Wrong) -> None:
     elif source.startswith("s3:"):
         if not _OBJECT.fullmatch(source):
             raise wrong(at, f'{dotted(at)} is {quoted(source)}; expected "s3://BUCKET/KEY"')
-    elif source.startswith("https:") or _on_this_machine(source):
-        _check_url(at, source.split("?", maxsplit=1)[0], wrong)
+    elif source.startswith("https:") or on_this_machine(source):
+        check_url(at, source.split("?", maxsplit=1)[0], wrong)
     elif not source.startswith("file:/"):
         raise wrong(at, f"{dotted(at)} is {quoted(source)}; expected where the {noun} from: {offered}")
 
 
 def _check_replicas(path: Path, replicas: ReplicaRange, wrong: Wrong) -> None:
-    _check_range((*path, "min"), replicas.min, 1, 100, wrong)
-    _check_range((*path, "max"), replicas.max, 1, 100, wrong)
+    check_range((*path, "min"), replicas.min, 1, 100, wrong)
+    check_range((*path, "max"), replicas.max, 1, 100, wrong)
     if replicas.max < replicas.min:
         at = (*path, "max")
         raise wrong(at, f"{dotted(at)} is {replicas.max}, below min = {replicas.min}; raise max or lower min")
-    _check_range((*path, "target"), replicas.target, 0.1, 1.0, wrong)
-    _check_range((*path, "window_s"), replicas.window_s, 5, 3600, wrong)
+    check_range((*path, "target"), replicas.target, 0.1, 1.0, wrong)
+    check_range((*path, "window_s"), replicas.window_s, 5, 3600, wrong)
 
 
 def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: Wrong) -> None:
@@ -309,7 +310,7 @@ def _check_fallbacks(path: Path, release: ReleaseConfig, config: Config, wrong: 
     own = config.asked(release.model)
     seen = {release.model, *own}
     for name in release.fallbacks:
-        _check_known(at, name, config.models, "model", wrong)
+        check_known(at, name, config.models, "model", wrong)
         if config.models[name].shares and name != release.model:
             raise wrong(at, f"{dotted(at)}: {quoted(name)} is a spread of others; name those in their order")
         if name in seen:
@@ -332,17 +333,17 @@ def _check_deployment(path: Path, deployment: DeploymentConfig, config: Config, 
     if deployment.release is not None and deployment.model is not None:
         raise wrong((*path, "model"), f"[{dotted(path)}] has both release and model; keep one")
     if deployment.release is not None:
-        _check_known((*path, "release"), deployment.release, config.releases, "release", wrong)
+        check_known((*path, "release"), deployment.release, config.releases, "release", wrong)
     elif deployment.model is not None:
-        _check_known((*path, "model"), deployment.model, config.models, "model", wrong)
+        check_known((*path, "model"), deployment.model, config.models, "model", wrong)
     else:
         raise wrong(path, f'[{dotted(path)}] lacks "release" or "model"; name one of them')
     for field in ("total_s", "first_token_s", "idle_s"):
-        _check_range((*path, "timeout", field), getattr(deployment.timeout, field), 0.001, 86_400, wrong)
-    _check_range((*path, "retry", "attempts"), deployment.retry.attempts, 1, 10, wrong)
+        check_range((*path, "timeout", field), getattr(deployment.timeout, field), 0.001, 86_400, wrong)
+    check_range((*path, "retry", "attempts"), deployment.retry.attempts, 1, 10, wrong)
     if deployment.hedge is not None:
-        _check_range((*path, "hedge", "quantile"), deployment.hedge.quantile, 0.5, 0.999, wrong)
-        _check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
+        check_range((*path, "hedge", "quantile"), deployment.hedge.quantile, 0.5, 0.999, wrong)
+        check_range((*path, "hedge", "extra"), deployment.hedge.extra, 0.001, 1, wrong)
     if deployment.rollout is not None:
         _check_rollout((*path, "rollout"), deployment.rollout, wrong)
         check_rollout_named((*path, "rollout"), deployment.rollout, config, wrong)
@@ -359,7 +360,7 @@ def _check_candidate(path: Path, deployment: DeploymentConfig, config: Config, w
         at = (*path, "shadow")
         check_shadow(at, deployment.shadow, wrong)
         if deployment.shadow.release is not None:
-            _check_known((*at, "release"), deployment.shadow.release, config.releases, "release", wrong)
+            check_known((*at, "release"), deployment.shadow.release, config.releases, "release", wrong)
 
 
 def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
@@ -370,7 +371,7 @@ def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
             f"{dotted((*path, 'steps'))} is {list(steps)}; expected percents between 0 and 100 that rise, "
             "as in [1, 5, 25, 50]",
         )
-    _check_range((*path, "alpha"), rollout.alpha, 0.0001, 0.4, wrong)
+    check_range((*path, "alpha"), rollout.alpha, 0.0001, 0.4, wrong)
     if not rollout.metrics or len(set(rollout.metrics)) < len(rollout.metrics):
         raise wrong((*path, "metrics"), f"{dotted((*path, 'metrics'))} needs one metric or more, each once")
     for at, name in enumerate(rollout.metrics):
@@ -385,13 +386,13 @@ def _check_rollout(path: Path, rollout: RolloutConfig, wrong: Wrong) -> None:
             raise wrong(at_margin, f"{dotted(at_margin)}: {quoted(name)} is not among the metrics; {hint}")
         if not _has_margin(name):
             raise wrong((*path, "margin", name), f"{quoted(name)} only guards: it has no margin")
-        _check_range((*path, "margin", name), margin, 0.0001, 0.5, wrong)
-    _check_range((*path, "step_units"), rollout.step_units, 1, 10_000_000, wrong)
-    _check_range((*path, "step_min_s"), rollout.step_min_s, 0, 31_536_000, wrong)
-    _check_range((*path, "step_max_s"), rollout.step_max_s, max(1, rollout.step_min_s), 31_536_000, wrong)
-    _check_range((*path, "late_s"), rollout.late_s, 0, 86_400, wrong)
+        check_range((*path, "margin", name), margin, 0.0001, 0.5, wrong)
+    check_range((*path, "step_units"), rollout.step_units, 1, 10_000_000, wrong)
+    check_range((*path, "step_min_s"), rollout.step_min_s, 0, 31_536_000, wrong)
+    check_range((*path, "step_max_s"), rollout.step_max_s, max(1, rollout.step_min_s), 31_536_000, wrong)
+    check_range((*path, "late_s"), rollout.late_s, 0, 86_400, wrong)
     if rollout.gate is not None:
-        _check_range((*path, "gate", "margin"), rollout.gate.margin, 0, 1, wrong)
+        check_range((*path, "gate", "margin"), rollout.gate.margin, 0, 1, wrong)
 
 
 def _has_margin(metric: str) -> bool:
@@ -425,13 +426,13 @@ def _check_keys(config: Config, wrong: Wrong) -> None:
         if key.role is not None:
             _check_role(name, key, wrong)
         if key.team is not None:
-            _check_known(("keys", name, "team"), key.team, config.teams, "team", wrong)
+            check_known(("keys", name, "team"), key.team, config.teams, "team", wrong)
         path = ("keys", name, "deployments")
         for deployment in key.deployments or ():
             if deployment in owner:
                 meant = quoted(owner[deployment])
                 raise wrong(path, f"{dotted(path)}: {quoted(deployment)} is an alias; write {meant}")
-            _check_known(path, deployment, config.deployments, "deployment", wrong)
+            check_known(path, deployment, config.deployments, "deployment", wrong)
 
 
 def _check_role(name: str, key: KeyConfig, wrong: Wrong) -> None:
@@ -449,4 +450,4 @@ def _check_role(name: str, key: KeyConfig, wrong: Wrong) -> None:
 
 
 def _in_clear(url: str) -> bool:
-    return url.startswith("http:") and not _on_this_machine(url)
+    return url.startswith("http:") and not on_this_machine(url)

@@ -275,23 +275,19 @@ def _check_metric(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
 
 def _check_times(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
     for field, text, least in (("window", alarm.window, 10), ("for", alarm.hold, 0)):
-        length = seconds(text)
-        if length is None or not least <= length <= _DAY_S:
-            at = (*path, field)
-            raise wrong(at, f'{dotted(at)} is {quoted(text)}; write {least}s to 1d, such as "5m"')
-    every = seconds(alarm.every)
-    if every is None or not 3_600 <= every <= 90 * _DAY_S:
-        at = (*path, "every")
-        raise wrong(at, f'{dotted(at)} is {quoted(alarm.every)}; write 1h to 90d, such as "1d"')
-    again = None if alarm.remind is None else seconds(alarm.remind)
-    if alarm.remind is not None and (again is None or not 60 <= again <= 7 * _DAY_S):
-        at = (*path, "remind")
-        raise wrong(at, f'{dotted(at)} is {quoted(alarm.remind)}; write 1m to 7d, such as "4h"')
+        _check_lasts((*path, field), text, (least, _DAY_S), f'{least}s to 1d, such as "5m"', wrong)
+    _check_lasts((*path, "every"), alarm.every, (3_600, 90 * _DAY_S), '1h to 90d, such as "1d"', wrong)
+    if alarm.remind is not None:
+        _check_lasts((*path, "remind"), alarm.remind, (60, 7 * _DAY_S), '1m to 7d, such as "4h"', wrong)
     if alarm.slo is not None:
-        over = seconds(alarm.slo.window)
-        if over is None or not _DAY_S <= over <= 90 * _DAY_S:
-            at = (*path, "slo", "window")
-            raise wrong(at, f'{dotted(at)} is {quoted(alarm.slo.window)}; write 1d to 90d, such as "30d"')
+        at = (*path, "slo", "window")
+        _check_lasts(at, alarm.slo.window, (_DAY_S, 90 * _DAY_S), '1d to 90d, such as "30d"', wrong)
+
+
+def _check_lasts(at: Path, text: str, bounds_s: tuple[int, int], expected: str, wrong: Wrong) -> None:
+    length = seconds(text)
+    if length is None or not bounds_s[0] <= length <= bounds_s[1]:
+        raise wrong(at, f"{dotted(at)} is {quoted(text)}; write {expected}")
 
 
 def _check_drift(path: Path, drift: DriftConfig, wrong: Wrong) -> None:
@@ -304,10 +300,7 @@ def _check_drift(path: Path, drift: DriftConfig, wrong: Wrong) -> None:
         raise wrong(
             at, f"{dotted(at)} holds at most {PROMPTS_MAX} texts of 1 to {PROMPT_CHARS_MAX:,} characters"
         )
-    every = seconds(drift.every)
-    if every is None or not 60 <= every <= 30 * _DAY_S:
-        at = (*path, "every")
-        raise wrong(at, f'{dotted(at)} is {quoted(drift.every)}; write 1m to 30d, such as "6h"')
+    _check_lasts((*path, "every"), drift.every, (60, 30 * _DAY_S), '1m to 30d, such as "6h"', wrong)
 
 
 def _check_maintenance(path: Path, maintenance: MaintenanceConfig, config: Config, wrong: Wrong) -> None:

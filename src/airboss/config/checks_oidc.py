@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
-from airboss.config.rules import check_reference, on_this_machine
+from airboss.config.rules import check_secret, on_this_machine, web_address
 from airboss.config.types import OidcConfig
 from airboss.config.wording import Path, Wrong, dotted, quoted
 
@@ -15,20 +14,19 @@ TEXT_MAX: Final = 255
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")  # RFC 6749, 3.3
 
 
-def check_oidc(path: Path, oidc: OidcConfig | None, wrong: Wrong) -> None:
+def check_oidc(oidc: OidcConfig | None, wrong: Wrong) -> None:
     """Raise what `wrong` makes of the first rule that is broken."""
     if oidc is None:
         return
+    path = ("oidc",)
     for field in ("issuer", "url"):
         _check_address((*path, field), getattr(oidc, field), wrong)
     for field in ("client_id", "claim", "label"):
         value, at = getattr(oidc, field), (*path, field)
         if value is not None and not (value.isprintable() and 0 < len(value.strip()) <= TEXT_MAX):
             raise wrong(at, f"{dotted(at)} is {quoted(value)}; expected 1 to {TEXT_MAX} characters")
-    at = (*path, "client_secret")
-    if oidc.client_secret is not None and not check_reference(at, oidc.client_secret, wrong):
-        # Its value is not repeated: it is a secret that does not belong here.
-        raise wrong(at, f'{dotted(at)} must not be written out; use "env:NAME" or "file:/PATH"')
+    if oidc.client_secret is not None:
+        check_secret((*path, "client_secret"), oidc.client_secret, wrong)
     for scope in oidc.scopes:
         if not _SCOPE.fullmatch(scope):
             at = (*path, "scopes")
@@ -54,10 +52,6 @@ def _check_address(at: Path, value: str | None, wrong: Wrong) -> None:
 
 def _is_address(value: str) -> bool:
     """Whether this is a URL that a path can be put behind."""
-    try:
-        parts = urlsplit(value)
-        bad = parts.port == 0 or parts.username or parts.password or parts.query or parts.fragment
-    except ValueError:
-        return False
+    parts = web_address(value)
     told = value.isascii() and value.isprintable() and not re.search(r"[\s?#]", value)
-    return bool(told and not bad and parts.scheme in ("http", "https") and parts.hostname)
+    return told and parts is not None and not (parts.username or parts.password)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from airboss.config.inline import PROMPT_FILE
 from airboss.config.params import KNOWN, OPENAI, misspelt
 from airboss.config.types import Config, ReleaseConfig
-from airboss.config.wording import Path, Wrong, dotted, nearest, quoted
+from airboss.config.wording import Path, Wrong, dotted, nearest, quoted, seen
 
-_PROMPT_FILE: Final = re.compile(r"[^\s{}]+\.(md|txt|prompt|jinja2?|j2)")
 _NOT_PARAMS: Final = frozenset(
     {
         "model",
@@ -45,7 +45,7 @@ def unclosed(prompt: str) -> str | None:
 def check_release(path: Path, release: ReleaseConfig, config: Config, wrong: Wrong) -> None:
     """Raise what `wrong` makes of the first rule that is broken. Its model is known to be there."""
     prompt = release.prompt
-    if prompt is not None and _PROMPT_FILE.fullmatch(prompt):
+    if prompt is not None and PROMPT_FILE.fullmatch(prompt):
         message = (
             f"{quoted(prompt)} names a file: write its text here, or use `airboss apply FILE`, which reads it"
         )
@@ -82,7 +82,7 @@ def _check_param(path: Path, name: str, value: object, *, own: bool, wrong: Wron
             hint = nearest(name, OPENAI)
             raise wrong(path, f"{dotted(path)}: no parameter is called {quoted(name)}; {hint}")
     elif not rule.takes(value):
-        raise wrong(path, f"{dotted(path)} is {_shown(value)}; expected {rule.expected}")
+        raise wrong(path, f"{dotted(path)} is {seen(value)}; expected {rule.expected}")
 
 
 def oddities_of(config: Config) -> Iterator[str]:
@@ -100,14 +100,6 @@ def oddities_of(config: Config) -> Iterator[str]:
                 if param not in KNOWN:
                     where = dotted((*path, field, param))
                     yield f"{where}: no parameter of this name is known here; it is sent as it stands"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    return quoted(value) if isinstance(value, str) else str(value)[:80]
 
 
 def _is_json(value: object) -> bool:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
-from airboss.config.rules import check_headers, check_known, check_range, check_reference
+from airboss.config.rules import (
+    check_headers,
+    check_known,
+    check_range,
+    check_reference,
+    check_secret,
+    web_address,
+)
 from airboss.config.types import (
     Config,
     EmailConfig,
@@ -91,25 +97,18 @@ def check_notifier(path: Path, notifier: NotifierConfig, wrong: Wrong) -> None:
     if notifier.email is not None:
         _check_email((*path, "email"), notifier.email, wrong)
     for field in ("webhook", "slack", "secret"):
-        value = getattr(notifier, field)
-        if value is None or check_reference((*path, field), value, wrong):
-            continue
-        if field == "secret":
-            # Its value is not repeated: it is a secret that does not belong here.
-            at = (*path, field)
-            raise wrong(at, f'{dotted(at)} must not be written out; use "env:NAME" or "file:/PATH"')
-        check_webhook((*path, field), value, wrong)
+        value, at = getattr(notifier, field), (*path, field)
+        if value is not None and field == "secret":
+            check_secret(at, value, wrong)
+        elif value is not None and not check_reference(at, value, wrong):
+            check_webhook(at, value, wrong)
 
 
 def check_webhook(path: Path, url: str, wrong: Wrong) -> None:
     """Raise what `wrong` makes of a URL that no notification can be sent to; the URL, which may be a secret,
     is not repeated."""
-    try:
-        parts: SplitResult | None = urlsplit(url)
-        port = parts.port if parts else None
-    except ValueError:
-        parts, port = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    parts = web_address(url)
+    if parts is None:
         raise wrong(path, f'{dotted(path)} is no URL to send to; write "https://HOST/PATH"')
     if parts.username or parts.password:
         raise wrong(path, f"{dotted(path)} holds a user or password; sign with `secret` instead")
@@ -117,12 +116,12 @@ def check_webhook(path: Path, url: str, wrong: Wrong) -> None:
         raise wrong(path, f"{dotted(path)} holds a # or characters that no URL to send to has")
 
 
-def check_telemetry(path: Path, telemetry: TelemetryConfig, wrong: Wrong) -> None:
+def check_telemetry(telemetry: TelemetryConfig, wrong: Wrong) -> None:
     """Raise what `wrong` makes of the first rule that is broken."""
     otlp = telemetry.otlp
     if otlp is None:
         return
-    at = (*path, "otlp")
+    at = ("telemetry", "otlp")
     check_webhook((*at, "endpoint"), otlp.endpoint, wrong)
     if otlp.endpoint.rstrip("/").endswith(("/v1/traces", "/v1/metrics", "/v1/logs")):
         where = (*at, "endpoint")
@@ -148,8 +147,6 @@ def _check_email(path: Path, email: EmailConfig, wrong: Wrong) -> None:
     if (email.user is None) != (email.password is None):
         raise wrong(path, f"{dotted(path)} needs user and password, or neither")
     if email.password is not None:
-        at = (*path, "password")
-        if not check_reference(at, email.password, wrong):
-            raise wrong(at, f'{dotted(at)} must not be written out; use "env:NAME" or "file:/PATH"')
+        check_secret((*path, "password"), email.password, wrong)
         if email.tls == "off":
             raise wrong((*path, "tls"), f"{dotted(path)} would send the password unencrypted; leave out tls")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.config.listed import EVERY, check_listed
-from airboss.config.locate import line_of
+from airboss.config.locate import errors_in
 from airboss.config.parse import parse_config, read_unchecked
 from airboss.config.types import Config, ProviderConfig
 from airboss.domain.errors import ConfigError
@@ -46,11 +46,7 @@ def completed(text: str, ask: Ask, *, source: str) -> str:
     wanted = unasked(config)
     if not wanted:
         return text
-
-    def wrong(path: tuple[str, ...], message: str) -> ConfigError:
-        line = line_of(text, path)
-        return ConfigError(f"{source}:{line}: {message}" if line else f"{source}: {message}")
-
+    wrong = errors_in(text, source=source)
     check_listed(config, wrong)
     if len(wanted) > ASKED_MAX:
         path = ("providers", list(wanted)[ASKED_MAX], "models")

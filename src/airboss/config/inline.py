@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from airboss.config.locate import line_of
+from airboss.config.locate import errors_in
 from airboss.config.wording import dotted, quoted
 from airboss.domain.errors import ConfigError
 
@@ -78,12 +78,11 @@ def _read(name: str, read: ReadFile, source: str, text: str, path: tuple[str, ..
     try:
         return read(name)
     except (OSError, UnicodeDecodeError) as error:
-        line = line_of(text, path)
-        where = f"{source}:{line}" if line else source
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"{where}: {dotted(path)} names the file {quoted(name)}, which cannot be read: {reason}; paths "
-            f"are relative to {quoted(str(PurePath(source).parent))}"
+        raise errors_in(text, source=source)(
+            path,
+            f"{dotted(path)} names the file {quoted(name)}, which cannot be read: {reason}; paths are "
+            f"relative to {quoted(str(PurePath(source).parent))}",
         ) from None
 
 

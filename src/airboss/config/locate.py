@@ -11,7 +11,8 @@ import re
 import tomllib
 from typing import Final
 
-from airboss.config.wording import INDEX, Path
+from airboss.config.wording import INDEX, Path, Wrong
+from airboss.domain.errors import ConfigError
 
 _TOKEN: Final = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\])*"|'[^']*'|\#[^\n]*|[\[\]{}\n]''', re.DOTALL
@@ -45,6 +46,16 @@ def line_of(text: str, path: Path) -> int | None:
     """The 1-based line where that statement begins."""
     lines = statement_of(text, path)
     return None if lines is None else lines.start + 1
+
+
+def errors_in(text: str, *, source: str) -> Wrong:
+    """Makes errors that name `source`, usually a file's path, and the line that brings their path."""
+
+    def wrong(path: Path, message: str) -> ConfigError:
+        line = line_of(text, path)
+        return ConfigError(f"{source}:{line}: {message}" if line else f"{source}: {message}")
+
+    return wrong
 
 
 def _ends(text: str) -> list[int]:

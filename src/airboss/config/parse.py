@@ -15,11 +15,11 @@ import msgspec
 
 from airboss.config.checks import check
 from airboss.config.listed import check_listed, with_listed
-from airboss.config.locate import line_of
+from airboss.config.locate import errors_in
 from airboss.config.meant import meant
 from airboss.config.spreads import check_spreads, with_spreads
 from airboss.config.types import Config
-from airboss.config.wording import NONE, Path, Wrong, dotted, nearest, quoted
+from airboss.config.wording import BARE_KEY, NONE, Path, Wrong, dotted, nearest, quoted, seen
 from airboss.domain.errors import ConfigError
 
 T = TypeVar("T")
@@ -27,8 +27,6 @@ T = TypeVar("T")
 MAX_CONFIG_BYTES = 1024 * 1024
 """No configuration is longer; a longer file is some other file."""
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-"""A key that may be written without quotes."""
 _TOML_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 
 
@@ -74,11 +72,7 @@ def read_toml(text: str, kind: type[T], checked: Callable[[T, Wrong], None], *, 
         raise ConfigError(f"{where}: this is not TOML: {_TOML_LINE.sub('', str(error))}{column}") from None
     except RecursionError:
         raise ConfigError(f"{source}: this is nested too deeply to be {noun}") from None
-
-    def wrong(path: Path, message: str) -> ConfigError:
-        line = line_of(text, path)
-        return ConfigError(f"{source}:{line}: {message}" if line else f"{source}: {message}")
-
+    wrong = errors_in(text, source=source)
     found: T = _read(raw, kind, (), wrong)
     checked(found, wrong)
     return found
@@ -161,7 +155,7 @@ def _table(value: object, kind: Any, path: Path, wrong: Wrong) -> dict[str, obje
         return True
 
     said = f"{dotted(path)} is {_seen(value, path)}; expected a table, as in [{dotted(path)}]"
-    hint = meant(path[-1], value, kind, reads) if _BARE.fullmatch(path[-1]) else None
+    hint = meant(path[-1], value, kind, reads) if BARE_KEY.fullmatch(path[-1]) else None
     raise wrong(path, f"{said}: {hint}" if hint is not None else said)
 
 
@@ -193,8 +187,4 @@ def _read_choice(value: object, choices: tuple[str, ...], path: Path, wrong: Wro
 def _seen(value: object, path: Path) -> str:
     """A value for a message, short, and never what may be a secret."""
     names = {dict: "a table", list: "a list", str: "a text", bool: "true or false", int: "a number"}
-    if path[-1:] == ("api_key",) or isinstance(value, dict | list):
-        return names.get(type(value), "another kind of value")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return quoted(value) if isinstance(value, str) else str(value)[:80]
+    return names.get(type(value), "another kind of value") if path[-1:] == ("api_key",) else seen(value)

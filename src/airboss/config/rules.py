@@ -23,14 +23,20 @@ def check_range(path: Path, value: object, least: float, most: float, wrong: Wro
         raise wrong(path, f"{dotted(path)} is {value}; expected {least:,} to {most:,}")
 
 
+def web_address(url: str) -> SplitResult | None:
+    """The parts of a URL of http or https with a host; None of anything else."""
+    try:
+        parts = urlsplit(url)
+        told = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if told else None
+
+
 def check_url(path: Path, url: str, wrong: Wrong) -> None:
     """The value is not repeated where it may hold a password."""
-    try:
-        parts: SplitResult | None = urlsplit(url)
-        port = parts.port if parts else None
-    except ValueError:
-        parts, port = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    parts = web_address(url)
+    if parts is None:
         raise wrong(
             path, f'{dotted(path)} is {quoted(url)}; expected "https://HOST/v1" or "http://HOST:PORT/v1"'
         )
@@ -53,8 +59,15 @@ def check_reference(path: Path, value: str, wrong: Wrong) -> bool:
     if value.startswith("env:") and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value[4:]):
         raise wrong(path, f'{dotted(path)}: after "env:" comes the name of an environment variable')
     if value.startswith("file:") and not value[5:].startswith("/"):
+        # Processes may be started in another folder, where a relative path would mean another file.
         raise wrong(path, f'{dotted(path)}: after "file:" comes an absolute path')
     return is_reference(value)
+
+
+def check_secret(path: Path, value: str, wrong: Wrong) -> None:
+    """The value says where a secret is. It is not repeated: it may be a secret that does not belong here."""
+    if not check_reference(path, value, wrong):
+        raise wrong(path, f'{dotted(path)} must not be written out; use "env:NAME" or "file:/PATH"')
 
 
 HEADERS_MAX: Final = 16
@@ -72,12 +85,9 @@ def check_headers(path: Path, headers: Mapping[str, str], wrong: Wrong) -> None:
         where = (*path, name)
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
             raise wrong(where, f"{dotted(path)} has {quoted(name)}, which is no header's name")
-        if check_reference(where, value, wrong):
-            continue
         if _SECRET_HEADER.search(name):
-            # Its value is not repeated: it is a secret that does not belong here.
-            raise wrong(where, f'{dotted(where)} must not be written out; use "env:NAME" or "file:/PATH"')
-        if not value.isprintable() or not value.isascii():
+            check_secret(where, value, wrong)
+        elif not check_reference(where, value, wrong) and not (value.isprintable() and value.isascii()):
             raise wrong(where, f"{dotted(where)} holds characters that no header has")
 
 

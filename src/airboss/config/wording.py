@@ -26,12 +26,13 @@ ESCAPES = "in a user or password : / @ ? # % are written %3A %2F %40 %3F %23 %25
 NONE = "there are none"
 """The hint where no name is valid."""
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+"""A key that may be written without quotes."""
 
 
 def dotted(path: Path) -> str:
     """A path as it would be written in TOML, with places in lists as `[0]`."""
-    shown = (part if _BARE_KEY.fullmatch(part) or INDEX.fullmatch(part) else quoted(part) for part in path)
+    shown = (part if BARE_KEY.fullmatch(part) or INDEX.fullmatch(part) else quoted(part) for part in path)
     return ".".join(shown).replace(".[", "[")
 
 
@@ -41,6 +42,15 @@ def quoted(text: str) -> str:
     if not shown.isprintable():
         shown = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in shown)
     return shown if len(shown) <= 80 else shown[:77] + '…"'
+
+
+def seen(value: object) -> str:
+    """A value of TOML for a message, short."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return quoted(value) if isinstance(value, str) else str(value)[:80]
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
