@@ -154,6 +154,7 @@ TOUCHES: Mapping[str, str] = {
     "store/ledger_move.py": "sqlalchemy",
     "store/ledger_part.py": "sqlalchemy",
     "store/ledger_open.py": "alembic sqlalchemy sqlite3",
+    "store/ledger_sqlite.py": "sqlite3",
     "store/ledger_unchanged.py": "sqlite3",
     "store/ledger_postgres.py": "sqlalchemy",
     "store/ledger_tables.py": "sqlalchemy",

@@ -141,7 +141,11 @@ OTHERS = {
         *VERBS_ONLY,
     },
     "controller": {"duckdb", "uvloop", *SELDOM, *VERBS_ONLY},
-    "gateway": {"duckdb", "starlette", "uvicorn", "cryptography", "re2", *SELDOM, *VERBS_ONLY},
+    "gateway": {
+        *("duckdb", "sqlalchemy", "starlette", "uvicorn", "cryptography", "re2"),
+        *SELDOM,
+        *VERBS_ONLY,
+    },
 }
 """What each process does without from its start to its end, where nobody asks for anything."""
 

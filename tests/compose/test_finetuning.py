@@ -22,7 +22,7 @@ from airboss.domain.release import Release
 from airboss.store.datadir import DataDir
 from airboss.store.jobs import SqlJobStore
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_open import LedgerAway
+from airboss.store.ledger_trouble import LedgerAway
 from airboss.testing import FakeProvider, TuningPlay
 from airboss.tuning.examples import Line
 from airboss.tuning.finetune import order_of

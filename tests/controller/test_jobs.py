@@ -20,7 +20,7 @@ from airboss.controller.jobs import Handler, JobRunner, Progress
 from airboss.domain.errors import WrongCall
 from airboss.store.job_rows import Job
 from airboss.store.jobs import SqlJobStore
-from airboss.store.ledger_open import LedgerAway
+from airboss.store.ledger_trouble import LedgerAway
 from tests.controller.working import STEPS
 from tests.support.wait import hold_still, until
 

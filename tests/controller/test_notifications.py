@@ -23,7 +23,7 @@ from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
 from airboss.store.alert_rows import BACK_OFF_S_MAX, Notification
 from airboss.store.alerts import SqlAlertStore
-from airboss.store.ledger_open import LedgerAway
+from airboss.store.ledger_trouble import LedgerAway
 from tests.controller.journals import FixedClock
 from tests.store.test_alerts import note
 from tests.support.receiver import Receiver

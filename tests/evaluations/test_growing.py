@@ -22,7 +22,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Item, Shares, dataset
 from airboss.evaluations.library import Grown, KeptDataset, Library
 from airboss.governance.audit_ledger import LEDGER_BEGIN
-from airboss.store import ledger_open
+from airboss.store import ledger_rows
 from airboss.store.datadir import DataDir
 from airboss.store.evals import SqlEvalStore
 from tests.evaluations.support import NOW, item, now
@@ -247,4 +247,4 @@ def test_a_ledger_of_before_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.
         assert ids(library, added(library, item("d", "4")).dataset) == list("abcd")
         assert ids(library, library.find(old.digest)) == list("abc")
         library.put(dataset("n", [*FIRST, item("x", "9")]))
-    assert ledger_open.SCHEMA >= "0008"
+    assert ledger_rows.SCHEMA >= "0008"

@@ -19,6 +19,7 @@ import pytest
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store import datadir_lock
 from airboss.store.datadir import MAX_SECRET_BYTES, DataDir, Secret, read_secret, socket_path
+from airboss.store.ledger import SqlLedger
 from tests.support.wait import until
 
 HOLDER = """
@@ -94,6 +95,21 @@ def test_everything_is_made_and_closed_to_others(tmp_path: Path) -> None:
     assert {mode(folder) for folder in folders} == {0o700}
     assert mode(data.ledger_path) == 0o600
     assert data.ledger_url == f"sqlite:///{data.path}/ledger.db"
+
+
+@pytest.mark.parametrize("name", ["50%20", "a b", "#1", "a?b"])
+def test_its_ledger_is_in_it_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    """In a folder whose name means something else in a URL too; said as it is, or as in a URL, it is that."""
+    data = DataDir(tmp_path / name)
+    data.create()
+    SqlLedger(data.ledger_url).close()
+    assert data.has_ledger_file
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    data.check_ledger(data.ledger_url)
+    if name == "a b":
+        data.check_ledger(f"sqlite:///{data.ledger_path}")
+    with pytest.raises(SetupError, match="another database"):
+        data.check_ledger(f"{data.ledger_url}.other")
 
 
 def test_making_it_again_changes_nothing(data: DataDir) -> None:

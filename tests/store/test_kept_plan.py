@@ -22,7 +22,7 @@ from airboss.governance.keys import hash_key
 from airboss.store import kept_plan
 from airboss.store.kept_plan import BYTES_MAX, OLD, UNKNOWN, KeptPlans, PlanFile, needed
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_open import LedgerAway
+from airboss.store.ledger_trouble import LedgerAway
 from tests.store.ledgers import plan
 from tests.support import postgres
 from tests.support.gateway import deployment

@@ -13,7 +13,8 @@ from sqlalchemy import select, update
 from airboss.domain.plan import Allowance, Budget, Canary, Named, Preview, Served, ServingPlan
 from airboss.domain.ports import ApiKey
 from airboss.governance.policies import policy_of
-from airboss.store.ledger import UNSENT, SqlLedger
+from airboss.store.ledger import SqlLedger
+from airboss.store.ledger_rows import UNSENT
 from airboss.store.ledger_tables import keys, plans
 from tests.store.ledgers import NOW, deployment, key, plan, replica
 from tests.support.kept_keys import put_key

@@ -7,7 +7,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as AllTaken
 
-from airboss.store.ledger_open import LedgerAway, LedgerTrouble, cannot
+from airboss.store.ledger_open import cannot
+from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
 
 ENGINE = create_engine("postgresql+psycopg://airboss:first-password@db.example.com/airboss")
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_open import LedgerTrouble
+from airboss.store.ledger_trouble import LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
 from tests.support.kept_keys import put_key
 from tests.support.small_disk import small_disk
@@ -28,7 +28,7 @@ KEY = ApiKey(name="k", sha256="0" * 64, created_at=datetime(2026, 11, 30, tzinfo
 PUBLISHER = """
 import sys
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_open import LedgerTrouble
+from airboss.store.ledger_trouble import LedgerTrouble
 from tests.store.ledgers import deployment, plan
 
 ledger = SqlLedger(sys.argv[1])

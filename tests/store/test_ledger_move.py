@@ -17,7 +17,8 @@ from airboss.store import ledger_move
 from airboss.store.ledger import SqlLedger
 from airboss.store.ledger_lead import leading
 from airboss.store.ledger_move import MOVE, MovableLedger, check_database
-from airboss.store.ledger_open import SCHEMA, engine_on
+from airboss.store.ledger_open import engine_on
+from airboss.store.ledger_rows import SCHEMA
 from airboss.store.ledger_tables import audit_head, audit_leaves, metadata, schema_version
 from tests.store.ledgers import KINDS, empty_url, key, plan, url
 from tests.support.kept_keys import put_key

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
-from airboss.store import ledger_open, ledger_tables
+from airboss.store import ledger_open, ledger_rows, ledger_sqlite, ledger_tables
 from airboss.store.ledger import SqlLedger
 from tests.store.ledgers import KINDS, empty_url, plan
 
@@ -89,7 +89,7 @@ def clauses(value: object) -> object:
 
 def test_the_schema_that_is_looked_for_is_the_newest_migration() -> None:
     """SCHEMA names the head, and there is one line of migrations, in order of their names."""
-    assert scripts().get_current_head() == ledger_open.SCHEMA
+    assert scripts().get_current_head() == ledger_rows.SCHEMA
     revisions = [script.revision for script in scripts().walk_revisions()]
     assert revisions == sorted(revisions, reverse=True)
 
@@ -108,7 +108,7 @@ def test_an_opened_ledger_is_durable_and_does_not_block_readers(tmp_path: Path) 
             for name in ("journal_mode", "synchronous", "busy_timeout")
         }
     ledger.close()
-    assert asked == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": ledger_open.BUSY_TIMEOUT_MS}
+    assert asked == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": ledger_sqlite.BUSY_TIMEOUT_MS}
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_and_quickly(tmp_path: Path) -> None:

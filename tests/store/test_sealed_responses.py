@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Iterator[Opener]:
 
         def opened(keys: Keyring, *, wanted: bool = True) -> SealedResponses:
             inner = until_end.enter_context(closing(SqlResponseStore(url("sqlite", tmp_path))))
-            return SealedResponses(inner, lambda: Sealer(lambda: keys), wanted=wanted)
+            return SealedResponses(lambda: inner, lambda: Sealer(lambda: keys), wanted=wanted)
 
         yield opened
 

@@ -9,12 +9,13 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock, role_lock
 from airboss.compose.process_limits import fit_limits
-from airboss.compose.stores import open_spends
+from airboss.compose.stores import once_asked, open_spends
 from airboss.config import StoreConfig
 from airboss.config.extras import install
 from airboss.domain.errors import DataDirLocked, SetupError
@@ -39,9 +40,14 @@ def limiting(data: DataDir, store: StoreConfig, name: str) -> Iterator[Limiter]:
 
     worker = f"{name}-{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
-        spends = stack.enter_context(open_spends(data, late=True))
+        spends = stack.enter_context(once_asked(partial(open_spends, data, late=True)))
         counters = counters_of(data, store, worker, stack)
-        yield Limiter(counters, clock=SystemClock(), spending=spends.since, of_users=spends.of_users)
+        yield Limiter(
+            counters,
+            clock=SystemClock(),
+            spending=lambda since: spends().since(since),
+            of_users=lambda key, users, since: spends().of_users(key, users, since),
+        )
 
 
 @contextmanager

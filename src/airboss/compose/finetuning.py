@@ -14,6 +14,7 @@ from airboss.compose.parts import provider_key
 from airboss.compose.tuning import open_tunes
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.plan import Target
+from airboss.store.ledger_trouble import LedgerTrouble
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -92,7 +93,6 @@ def _target(place: Place) -> Target:
 def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> Handler:
     """Does jobs of kind `finetune`; what turns out to be better is proposed."""
     from airboss.releases.trained import NewModel  # noqa: PLC0415 - as above
-    from airboss.store.ledger_open import LedgerTrouble  # noqa: PLC0415 - the store's process has no ledger
     from airboss.tuning.proposing import proposed  # noqa: PLC0415 - as above
     from airboss.tuning.training_files import TrainingFiles  # noqa: PLC0415 - as above
 
@@ -189,7 +189,6 @@ def _drop_adapter(new: NewModel, ledger: Ledger, data: DataDir) -> None:
 def _learned(tuning: FineTuning, job: Job, files: TrainingFiles, trainer: Trainer, jobs: JobStore) -> Learned:
     """What was trained. Where the job fails, or nobody wants it any more, nothing of it goes on elsewhere."""
     from airboss.controller.jobs import JobCancelled  # noqa: PLC0415 - the controller's own
-    from airboss.store.ledger_open import LedgerTrouble  # noqa: PLC0415 - the store's process has no ledger
     from airboss.tuning.finetune import order_of  # noqa: PLC0415 - as above
 
     try:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -24,7 +25,7 @@ from airboss.compose.parts import (
 )
 from airboss.compose.process_limits import fit_limits
 from airboss.compose.sealing import kept_responses
-from airboss.compose.stores import open_responses
+from airboss.compose.stores import once_asked, open_responses
 from airboss.controller.price_list import PriceList
 from airboss.gateway.cached import AnswerCache
 from airboss.gateway.serve import GatewaySettings, serve
@@ -47,7 +48,7 @@ def run_gateway(
     with (
         role_lock(data),
         open_plans(data) as ledger,
-        open_responses(data, late=True) as responses,
+        once_asked(partial(open_responses, data, late=True)) as responses,
         ExitStack() as stack,
     ):
         config = applied_config(ledger, data)

@@ -16,6 +16,7 @@ from airboss.config import StoreConfig
 from airboss.config.checks_store import check_stores
 from airboss.domain.errors import ConfigError, SetupError, WrongCall
 from airboss.store.datadir import DataDir, resolved
+from airboss.store.ledger_url import same
 
 if TYPE_CHECKING:
     from airboss.governance.audit_verify import Verdict
@@ -53,7 +54,7 @@ def move_ledger(data_dir: Path, to: str, *, tell: Tell) -> Moved:
                 " that one has its data"
             )
         here, there = data.ledger_url, resolved(to)
-        if here == there:
+        if same(here, there):
             raise WrongCall(f"the ledger of {data.path} is there already")
         check_database(there)
         seal = _Seal(data, there)

@@ -74,14 +74,23 @@ def open_ledger(data: DataDir) -> Iterator[Ledger]:
 def open_plans(data: DataDir) -> Iterator[PlanSource]:
     """The ledger as gateways read it, closed at the end: of one on a server that is away what was kept here.
     Raises SetupError where there is neither."""
-    from airboss.store.kept_plan import KeptPlans, PlanFile  # noqa: PLC0415 - as above
-    from airboss.store.ledger import SqlLedger  # noqa: PLC0415 - as above
+    from airboss.store.ledger_rows import SCHEMA  # noqa: PLC0415 - only who reads plans
+    from airboss.store.ledger_sqlite import SqlitePlans, schema_of  # noqa: PLC0415 - as above
+    from airboss.store.ledger_url import file_of  # noqa: PLC0415 - as above
 
     url = data.ledger_url
+    file = file_of(url)
+    if file is not None:
+        if schema_of(file) != SCHEMA:
+            with open_ledger(data):
+                pass  # which brings it up to date, or says what is wrong
+        with closing(SqlitePlans(file)) as read:
+            yield read
+        return
+    from airboss.store.kept_plan import KeptPlans, PlanFile  # noqa: PLC0415 - SQLAlchemy, where it is needed
+    from airboss.store.ledger import SqlLedger  # noqa: PLC0415 - as above
+
     with closing(SqlLedger(url, late=True)) as ledger:
-        if not url.startswith("postgres"):
-            yield ledger
-            return
         plans = KeptPlans(ledger, PlanFile(data.plan_dir, url), now=SystemClock().now)
         plans.begin()
         yield plans

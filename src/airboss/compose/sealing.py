@@ -109,8 +109,9 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
     return lambda: in_force.config().store.bodies == "sealed"
 
 
-def kept_responses(responses: ResponseStore, data: DataDir, days: int) -> Keeping:
-    """Where a gateway keeps responses, sealed where its plan says so. It gets the keys once it needs them."""
+def kept_responses(responses: Callable[[], ResponseStore], data: DataDir, days: int) -> Keeping:
+    """Where a gateway keeps responses, sealed where its plan says so. It gets the
+    store and the keys once it needs them."""
     from airboss.gateway.kept import Keeping  # noqa: PLC0415 - the gateway's own
     from airboss.store.sealed_responses import SealedResponses  # noqa: PLC0415 - as above
 

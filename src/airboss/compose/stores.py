@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airboss.domain.errors import SetupError
 from airboss.store.datadir import DataDir
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from airboss.store.rollouts import SqlRolloutStore
     from airboss.store.spends import SqlSpends
     from airboss.store.views import SqlViewStore
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,22 @@ def open_stores(data: DataDir) -> Iterator[Stores]:
             spends=spends,
             proposals=proposals,
         )
+
+
+@contextmanager
+def once_asked(opening: Callable[[], AbstractContextManager[T]]) -> Iterator[Callable[[], T]]:
+    """A store for who may never need it: opened when it is first asked for, by any thread, and closed at the
+    end. To load what opens it takes a gateway as long as half of all that it needs."""
+    with ExitStack() as opened:
+        lock, held = threading.Lock(), list[T]()
+
+        def store() -> T:
+            with lock:
+                if not held:
+                    held.append(opened.enter_context(opening()))
+                return held[0]
+
+        yield store
 
 
 def open_alerts(data: DataDir) -> AbstractContextManager[SqlAlertStore]:

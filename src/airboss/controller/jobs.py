@@ -15,7 +15,7 @@ from typing import Final
 from airboss.domain.errors import AirbossError, SetupError
 from airboss.domain.ports import Clock
 from airboss.store.job_rows import Job, JobStore
-from airboss.store.ledger_open import LedgerTrouble
+from airboss.store.ledger_trouble import LedgerTrouble
 
 log = logging.getLogger(__name__)
 

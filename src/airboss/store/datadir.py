@@ -38,6 +38,7 @@ import msgspec
 
 from airboss.domain.errors import DataDirLocked, SetupError
 from airboss.store.datadir_lock import DataDirLock, take
+from airboss.store.ledger_url import file_of, same, url_of
 from airboss.store.whole_file import sync_folder
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -95,7 +96,7 @@ class DataDir:
         """What `SqlLedger` opens: the database that was chosen at the first start, else a file in here.
         Raises SetupError if the choice names a secret that is not there."""
         chosen = self.ledger_choice()
-        return f"sqlite:///{self.ledger_path}" if chosen is None else resolved(chosen)
+        return url_of(self.ledger_path) if chosen is None else resolved(chosen)
 
     def ledger_choice(self) -> str | None:
         """The URL of the ledger's database, or `env:NAME` or `file:/PATH` of one; None where it is a file in
@@ -134,7 +135,7 @@ class DataDir:
 
     def put_ledger(self, wanted: str) -> None:
         """Let the ledger be there from now on, whatever was before."""
-        if resolved(wanted) == f"sqlite:///{self.ledger_path}":
+        if file_of(resolved(wanted)) == self.ledger_path:
             self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)  # so the directory may be moved
             sync_folder(self.secrets_dir)
         else:
@@ -142,7 +143,7 @@ class DataDir:
 
     def check_ledger(self, wanted: str | None) -> None:
         """Raise SetupError if the ledger is elsewhere: it does not move by itself. None is wherever it is."""
-        if wanted is not None and resolved(wanted) != self.ledger_url:
+        if wanted is not None and not same(resolved(wanted), self.ledger_url):
             raise SetupError(
                 f"[store] ledger is {wanted}, another database than the one that {self.path} has its ledger "
                 f"in, and a ledger does not move by itself: `airboss ledger move --to '{wanted}'` brings it "

@@ -28,7 +28,9 @@ from airboss import __version__
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import Snapshot
 from airboss.store.daemons import Daemons
-from airboss.store.ledger_open import SCHEMA, LedgerAway, read_url
+from airboss.store.ledger_open import read_url
+from airboss.store.ledger_rows import SCHEMA
+from airboss.store.ledger_trouble import LedgerAway
 from airboss.store.plan_source import KeptSnapshot, PlanSource
 from airboss.store.whole_file import replace_file
 

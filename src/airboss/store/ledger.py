@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from airboss.domain.plan import Canary, Exposure, Preview, ServingPlan, Standing
+from airboss.domain.plan import Exposure, ServingPlan, Standing
 from airboss.domain.ports import ApiKey, KeptRelease, Replica, Snapshot
 from airboss.domain.release import Release
+from airboss.store.ledger_rows import key_text, plan_text, read_key, read_plan, row_text
 from airboss.store.ledger_scaling import ScalingRows
 from airboss.store.ledger_tables import keys, plans, releases, replicas, revision, rollouts, standings
 from airboss.store.ledger_unchanged import unchanged
-
-NOBODYS: Final = "0" * 64
-"""A digest that no secret is known to have."""
-UNSENT: Final = (
-    "this gateway is of an earlier version, which does not send the headers that its provider's configuration"
-    " names: start it again with the newer one"
-)
-"""What a gateway of an earlier version says of a target with headers, which it would leave out."""
 
 
 class SqlLedger(ScalingRows):
@@ -50,8 +42,8 @@ class SqlLedger(ScalingRows):
             kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
             return Snapshot(
                 revision=_revision(connection),
-                plan=_plan(plan),
-                keys=tuple(map(_key, kept)),
+                plan=read_plan(plan),
+                keys=tuple(map(read_key, kept)),
             )
 
     @unchanged
@@ -77,7 +69,7 @@ class SqlLedger(ScalingRows):
                 insert(plans).values(
                     number=numbered.number,
                     created_at=numbered.created_at.isoformat(),
-                    content=_plan_text(numbered),
+                    content=plan_text(numbered),
                     config=config,
                 )
             )
@@ -107,7 +99,7 @@ class SqlLedger(ScalingRows):
         """As `Ledger.change_key`."""
         with self._write() as connection:
             found = connection.execute(select(keys.c.content).where(keys.c.name == name)).scalar()
-            before = None if found is None else _key(found)
+            before = None if found is None else read_key(found)
             changed = change(before)
             if changed != before:
                 _put_key(connection, changed)
@@ -117,7 +109,7 @@ class SqlLedger(ScalingRows):
         """Every key, revoked ones included, by name."""
         with self._read() as connection:
             kept = connection.execute(select(keys.c.content).order_by(keys.c.name)).scalars()
-            return tuple(map(_key, kept))
+            return tuple(map(read_key, kept))
 
     @unchanged
     def replicas(self) -> tuple[Replica, ...]:
@@ -130,7 +122,7 @@ class SqlLedger(ScalingRows):
         """Add or replace a replica by id, without touching `revision`."""
         with self._write() as connection:
             connection.execute(delete(replicas).where(replicas.c.id == replica.id))
-            connection.execute(insert(replicas).values(id=replica.id, content=_text(replica)))
+            connection.execute(insert(replicas).values(id=replica.id, content=row_text(replica)))
 
     def forget_replica(self, replica_id: str) -> None:
         """Drop a replica; nothing happens if there is none."""
@@ -164,7 +156,7 @@ class SqlLedger(ScalingRows):
         """The plan of this number, if it was ever published."""
         with self._read() as connection:
             found = connection.execute(select(plans.c.content).where(plans.c.number == number)).scalar()
-            return None if found is None else _plan(found)
+            return None if found is None else read_plan(found)
 
 
 def _revision(connection: Connection) -> int:
@@ -172,126 +164,12 @@ def _revision(connection: Connection) -> int:
     return value
 
 
-class _Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """What a deployment shows of a candidate."""
-
-    canary: Canary | None = None
-    preview: Preview | None = None
-
-
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a plan's row a gateway of an earlier version does not look at, by deployment."""
-
-    apart: dict[str, _Shown] = {}
-
-
-def _plan(text: str) -> ServingPlan:
-    text = _meant(text)
-    plan = msgspec.json.decode(text, type=ServingPlan)
-    if not any(each.always or each.never for each in plan.deployments):
-        return plan
-    apart = msgspec.json.decode(text, type=_Kept).apart
-    deployments = (
-        msgspec.structs.replace(each, **msgspec.structs.asdict(apart[each.name]))
-        if each.name in apart
-        else each
-        for each in plan.deployments
-    )
-    return msgspec.structs.replace(plan, deployments=tuple(deployments))
-
-
-def _plan_text(plan: ServingPlan) -> str:
-    """A plan as it is kept. Where a rollout names whom it gives the canary, or never, canary and preview are
-    apart: a gateway of an earlier version, which would draw for them too, gives everybody stable then."""
-    apart = {
-        each.name: _Shown(canary=each.canary, preview=each.preview)
-        for each in plan.deployments
-        if (each.always or each.never) and (each.canary or each.preview)
-    }
-    if not apart:
-        return _seen(_text(plan))
-    seen = tuple(
-        msgspec.structs.replace(each, canary=None, preview=None) if each.name in apart else each
-        for each in plan.deployments
-    )
-    plain = msgspec.to_builtins(msgspec.structs.replace(plan, deployments=seen))
-    return _seen(msgspec.json.encode({**plain, "apart": apart}).decode())
-
-
-def _seen(row: str) -> str:
-    """A plan's or a key's row, said so that a gateway of an earlier version, which knows neither headers nor
-    weeks, leaves neither out: it asks nothing of a target that is down, and takes no call without money."""
-    return _each(row, _less) if any(each in row for each in ('"headers":[["', '"per":"week"')) else row
-
-
-def _meant(row: str) -> str:
-    """What was said by `_seen`, and as it is what was not."""
-    return _each(row, _more) if UNSENT in row or '"usd_a_week":' in row else row
-
-
-def _less(row: dict[str, Any]) -> None:
-    if row.get("headers") and "base_urls" in row and row["down"] is None:
-        row["down"] = UNSENT
-    elif row.get("per") == "week" and "usd" in row:
-        row |= {"usd": "0", "per": "month", "usd_a_week": row["usd"]}
-
-
-def _more(row: dict[str, Any]) -> None:
-    if row.get("headers") and row.get("down") == UNSENT:
-        row["down"] = None
-    elif "usd_a_week" in row:
-        row |= {"usd": row.pop("usd_a_week"), "per": "week"}
-
-
-def _each(text: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """JSON whose objects are changed, the inner ones first."""
-
-    def changed(row: Any) -> Any:
-        if isinstance(row, list):
-            return [changed(each) for each in row]
-        if isinstance(row, dict):
-            row = {name: changed(each) for name, each in row.items()}
-            change(row)
-        return row
-
-    return msgspec.json.encode(changed(msgspec.json.decode(text))).decode()
-
-
-class _Apart(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a key's row a gateway of an earlier version does not look at."""
-
-    apart: dict[str, str | None] = {}
-
-
-def _is_narrowed(key: ApiKey) -> bool:
-    return key.sources is not None or bool(key.policies)
-
-
-def _key(text: str) -> ApiKey:
-    text = _meant(text)
-    key = msgspec.json.decode(text, type=ApiKey)
-    if not _is_narrowed(key):
-        return key
-    return msgspec.structs.replace(key, **msgspec.json.decode(text, type=_Apart).apart)
-
-
-def _key_text(key: ApiKey) -> str:
-    """A key as it is kept. One that is good from some addresses alone, or under policies of its own, has its
-    secrets' digests apart: a gateway of an earlier version, which would take it from anywhere and screen
-    nothing, does not know it then."""
-    if not _is_narrowed(key):
-        return _seen(_text(key))
-    apart = {"sha256": key.sha256, "previous_sha256": key.previous_sha256}
-    seen = {**msgspec.to_builtins(key), "sha256": NOBODYS, "previous_sha256": None}
-    return _seen(msgspec.json.encode({**seen, "apart": apart}).decode())
-
-
 def _put_key(connection: Connection, key: ApiKey) -> None:
     # Before the first plan nobody is served, so there is no change to see yet.
     first = select(plans.c.number).limit(1).exists()
     connection.execute(update(revision).where(first).values(value=revision.c.value + 1))
     connection.execute(delete(keys).where(keys.c.name == key.name))
-    connection.execute(insert(keys).values(name=key.name, content=_key_text(key)))
+    connection.execute(insert(keys).values(name=key.name, content=key_text(key)))
 
 
 def _keep_release(connection: Connection, release: Release, plan: int) -> None:
@@ -299,14 +177,10 @@ def _keep_release(connection: Connection, release: Release, plan: int) -> None:
     known = connection.execute(select(releases.c.digest).where(releases.c.digest == release.digest)).scalar()
     if known is None:
         connection.execute(
-            insert(releases).values(digest=release.digest, content=_text(release), first_plan=plan)
+            insert(releases).values(digest=release.digest, content=row_text(release), first_plan=plan)
         )
 
 
 def _keep_standing(connection: Connection, standing: Standing) -> None:
     connection.execute(delete(standings).where(standings.c.deployment == standing.deployment))
-    connection.execute(insert(standings).values(deployment=standing.deployment, content=_text(standing)))
-
-
-def _text(value: msgspec.Struct) -> str:
-    return msgspec.json.encode(value).decode()
+    connection.execute(insert(standings).values(deployment=standing.deployment, content=row_text(standing)))

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
@@ -15,15 +14,11 @@ from sqlalchemy.exc import TimeoutError as AllTaken
 
 from airboss.config.wording import ESCAPES
 from airboss.domain.errors import SetupError
+from airboss.store.ledger_rows import SCHEMA
+from airboss.store.ledger_sqlite import BUSY_TIMEOUT_MS, prepare, refusal
 from airboss.store.ledger_tables import metadata, revision, schema_version
+from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
 from airboss.store.opened_file import locked_up
-
-SCHEMA = "0009"
-"""The newest migration in `migrations/versions`. Kept here so that a ledger that is up to date is opened
-without loading Alembic."""
-
-BUSY_TIMEOUT_MS = 10_000
-"""How long a write waits for another process's, which takes milliseconds."""
 
 MOVED = "moved"
 """In place of the schema's number: all that is here was moved to another database, and goes on there."""
@@ -59,15 +54,6 @@ AWAY = (
 """What libpq, whose words are English, and PostgreSQL say where no server is there. All else is a no."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-class LedgerTrouble(SetupError):
-    """The database cannot be used now, whatever it is asked: it is away, full, read-only, silent. What was
-    asked is not at fault, and may be asked again."""
-
-
-class LedgerAway(LedgerTrouble):
-    """No server is there now; of one that says no it is not this."""
 
 
 def open_engine(url: str, *, moved: bool = False) -> Engine:
@@ -166,28 +152,17 @@ def writing(engine: Engine) -> Engine:
 def cannot(error: DBAPIError | AllTaken, engine: Engine) -> SetupError:
     """What to tell when the database refuses; the statement's values, keys among them, are left out."""
     words = str(error.orig) if isinstance(error, DBAPIError) else "it is silent on every connection to it"
-    refused = LedgerTrouble if isinstance(error, TROUBLE) else SetupError
     if engine.dialect.name == "postgresql":
         at = engine.url
         # Where TLS may be left out the server was asked twice, and has said the same twice.
         lines = dict.fromkeys(words.removeprefix("connection failed: ").splitlines())
         said = " ".join(" ".join(lines).split())[:400]
         away = isinstance(error, AllTaken) or any(each in said for each in AWAY)
+        refused = LedgerTrouble if isinstance(error, TROUBLE) else SetupError
         kind = LedgerAway if away else refused
         return kind(f"the ledger {named(at)} cannot be used: {said}; {remedy(said, at)}")
     where = engine.url.database or engine.url.render_as_string(hide_password=True)
-    advice = "is its disk there, writable and not full?"
-    if any(each in words for each in ("malformed", "not a database", "no such table")):
-        advice = "it is damaged: put a copy of the data directory back"
-    return refused(f"the ledger {where} cannot be used: {words}; {advice}")
-
-
-def edited(error: msgspec.DecodeError, engine: Engine) -> SetupError:
-    """What to tell of a row that holds what nobody here wrote."""
-    return SetupError(
-        f"the ledger {engine.url.database} has a row that no Airboss of this version wrote ({error}): put a "
-        "copy of it back, and see `airboss audit verify`"
-    )
+    return refusal(words, where, trouble=isinstance(error, TROUBLE))
 
 
 def remedy(said: str, at: URL) -> str:
@@ -221,20 +196,7 @@ def _before_connect(_dialect: object, _record: object, arguments: list[Any], _op
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own way of opening transactions leaves reads outside of them; `_on_begin` opens each.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    try:
-        # The first that reads the schema: of a damaged one the driver cannot say what it found.
-        cursor.execute("PRAGMA journal_mode = WAL")
-    except UnicodeDecodeError as error:
-        raise sqlite3.DatabaseError("database disk image is malformed") from error
-    # A publish is rare, and must outlive a power cut; NORMAL would only promise that for a killed process.
-    cursor.execute("PRAGMA synchronous = FULL")
-    # What is deleted is overwritten: of a person who was erased nothing may stay in unused parts of a page.
-    cursor.execute("PRAGMA secure_delete = ON")
-    cursor.close()
+    prepare(connection)  # `_on_begin` opens each transaction
 
 
 def _on_begin(connection: Connection) -> None:

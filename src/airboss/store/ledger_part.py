@@ -16,12 +16,12 @@ from airboss.store.ledger_open import (
     REFUSALS,
     bring_up_to_date,
     cannot,
-    edited,
     engine_on,
     open_engine,
     read_url,
     writing,
 )
+from airboss.store.ledger_trouble import edited
 from airboss.store.ledger_unchanged import Version
 from airboss.store.opened_file import OpenedFile
 
@@ -114,7 +114,7 @@ class LedgerPart:
         except REFUSALS as error:
             raise cannot(error, self._engine) from error
         except msgspec.DecodeError as error:
-            raise edited(error, self._engine) from error
+            raise edited(error, self._engine.url.database) from error
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
@@ -130,4 +130,4 @@ class LedgerPart:
         except REFUSALS as error:
             raise cannot(error, self._engine) from error
         except msgspec.DecodeError as error:
-            raise edited(error, self._engine) from error
+            raise edited(error, self._engine.url.database) from error

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from airboss.store.opened_file import OpenedFile, locked_up
+from airboss.store.ledger_sqlite import connected
+from airboss.store.opened_file import OpenedFile
 
 ANSWERS_MAX: Final = 64
 BUSY_S: Final = 1.0
@@ -34,15 +35,7 @@ class Version:
         with self._lock:
             try:
                 if self._connection is None:
-                    if locked_up(self._file.path) is not None:
-                        return None
-                    self._connection = sqlite3.connect(
-                        f"file:{self._file.path}?mode=rw",
-                        uri=True,
-                        timeout=BUSY_S,
-                        isolation_level=None,
-                        check_same_thread=False,
-                    )
+                    self._connection = connected(self._file.path, wait_s=BUSY_S)
                 found = self._connection.execute("PRAGMA data_version").fetchone()
             except sqlite3.Error:
                 return None

@@ -22,46 +22,49 @@ TEXTS = ("response", "messages")
 
 
 class SealedResponses:
-    """Implements `ResponseStore` over another. `sealer` is asked for once something is sealed or to be;
-    `wanted`: what is put away is sealed. A response that does not open is one that is not there."""
+    """Implements `ResponseStore` over another, `inner`, which is opened once it is used, as `sealer` is made
+    once something is sealed or to be. `wanted`: what is put away is sealed. A response that does not open is
+    one that is not there."""
 
-    def __init__(self, inner: ResponseStore, sealer: Callable[[], Sealer], *, wanted: bool) -> None:
+    def __init__(
+        self, inner: Callable[[], ResponseStore], sealer: Callable[[], Sealer], *, wanted: bool
+    ) -> None:
         self._inner = inner
         self._sealer = sealer
         self._wanted = wanted
 
     def put(self, *kept: KeptResponse) -> None:
         """As `ResponseStore.put`."""
-        self._inner.put(*(map(self._sealed, kept) if self._wanted else kept))
+        self._inner().put(*(map(self._sealed, kept) if self._wanted else kept))
 
     def get(
         self, response_id: str, *, key: str, now: datetime, most: int | None = None
     ) -> KeptResponse | None:
         """As `ResponseStore.get`."""
-        found = self._inner.get(response_id, key=key, now=now, most=most)
+        found = self._inner().get(response_id, key=key, now=now, most=most)
         opened = self._opened([found], most) if found is not None else None
         return opened[0] if opened else None
 
     def chain(self, response_id: str, *, key: str, now: datetime, most: int) -> Sequence[KeptResponse] | None:
         """As `ResponseStore.chain`."""
-        found = self._inner.chain(response_id, key=key, now=now, most=most)
+        found = self._inner().chain(response_id, key=key, now=now, most=most)
         return None if found is None else self._opened(found, most)
 
     def delete(self, response_id: str, *, key: str, now: datetime) -> bool:
         """As `ResponseStore.delete`."""
-        return self._inner.delete(response_id, key=key, now=now)
+        return self._inner().delete(response_id, key=key, now=now)
 
     def people(self, before: datetime) -> Mapping[str, datetime]:
         """As `ResponseStore.people`."""
-        return self._inner.people(before)
+        return self._inner().people(before)
 
     def forget_user(self, user: str, *, until: datetime | None = None) -> int:
         """As `ResponseStore.forget_user`."""
-        return self._inner.forget_user(user, until=until)
+        return self._inner().forget_user(user, until=until)
 
     def expire(self, now: datetime, *, limit: int) -> int:
         """As `ResponseStore.expire`."""
-        return self._inner.expire(now, limit=limit)
+        return self._inner().expire(now, limit=limit)
 
     def _sealed(self, kept: KeptResponse) -> KeptResponse:
         whose: Whose = (kept.user, kept.created_at, "responses")

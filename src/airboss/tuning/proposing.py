@@ -10,7 +10,7 @@ import msgspec
 
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.domain.release import Release
-from airboss.store.ledger_open import LedgerTrouble
+from airboss.store.ledger_trouble import LedgerTrouble
 from airboss.tuning.finetune_plan import FinetuneResult
 from airboss.tuning.plan import TuneResult
 
