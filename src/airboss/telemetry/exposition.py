@@ -45,34 +45,30 @@ class Exposition(Collector):
 
     def __init__(self, counts: Iterable[Counts], gauges: Mapping[str, float]) -> None:
         self._series: dict[Labels, Series] = {}
-        self._refused: dict[str, int] = {}
-        self._spans: dict[str, int] = {}
-        self._evaluations: dict[str, int] = {}
+        self._refused: Counter[str] = Counter()
+        self._spans: Counter[str] = Counter()
+        self._evaluations: Counter[str] = Counter()
         self._gauges = dict(gauges)
         self._replicas: dict[str, dict[str, int]] = {}
         self._wanted: dict[str, int] = {}
         self._alarms: dict[str, str] = {}
-        self._limited: dict[str, int] = {}
-        self._compared: dict[str, int] = {}
+        self._limited: Counter[str] = Counter()
+        self._compared: Counter[str] = Counter()
         counts = tuple(counts)
         self._uses = limit_uses(counts)
         self._targets = target_uses(counts)
         for each in counts:
-            for which, n in each.limited.items():
-                self._limited[which] = self._limited.get(which, 0) + n
-            for which, n in each.compared.items():
-                self._compared[which] = self._compared.get(which, 0) + n
+            self._limited.update(each.limited)
+            self._compared.update(each.compared)
             self._replicas |= each.replicas
             self._wanted |= each.replicas_wanted
             self._alarms |= each.alarms
             for series in each.series:
                 into = self._series.setdefault(series.labels, Series(series.labels))
                 into.add(series)
-            for status, n in each.refused.items():
-                self._refused[status] = self._refused.get(status, 0) + n
-            for into_sent, sent in ((self._spans, each.spans), (self._evaluations, each.evaluations)):
-                for outcome, n in sent.items():
-                    into_sent[outcome] = into_sent.get(outcome, 0) + n
+            self._refused.update(each.refused)
+            self._spans.update(each.spans)
+            self._evaluations.update(each.evaluations)
             for name, value in each.gauges.items():
                 other = self._gauges.get(name, 0.0)
                 self._gauges[name] = max(other, value) if name == KEPT_AGE else other + value

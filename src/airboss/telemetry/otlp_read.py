@@ -93,12 +93,7 @@ class Wrong(ValueError):
 def read_protobuf(body: bytes, now_ns: int) -> Reading:
     """The spans of an `ExportTraceServiceRequest`. Raises ValueError where the bytes are none,
     BodyTooLarge."""
-    check_protobuf(body)
-    request = ExportTraceServiceRequest()
-    try:
-        request.ParseFromString(body)
-    except (DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+    request = parsed(ExportTraceServiceRequest(), body)
     found = Reading(spans=[])
     for of_resource in request.resource_spans:
         resource = attributes_of(of_resource.resource.attributes)[0]
@@ -110,6 +105,17 @@ def read_protobuf(body: bytes, now_ns: int) -> Reading:
                 except Wrong as wrong:
                     found.reject(str(wrong))
     return found
+
+
+def parsed(request: Any, body: bytes) -> Any:
+    """A request of protobuf's, filled with what these bytes say. Raises ValueError where they are none of it,
+    BodyTooLarge."""
+    check_protobuf(body)
+    try:
+        request.ParseFromString(body)
+    except (DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return request
 
 
 def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: int) -> RawSpan:
@@ -253,11 +259,7 @@ _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CON
 def read_json(body: bytes, now_ns: int) -> Reading:
     """The spans of the same request as JSON. Raises ValueError where it is none; one span that is wrong is
     rejected alone. Raises BodyTooLarge, too."""
-    check_json(body)
-    try:
-        request = decoded(_requests, body)
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    request = decoded_whole(_requests, body)
     found = Reading(spans=[])
     for of_resource in request.resource_spans or ():
         resource = json_attributes(of_resource.resource.attributes if of_resource.resource else None)[0]
@@ -271,6 +273,15 @@ def read_json(body: bytes, now_ns: int) -> Reading:
                     found.reject(str(error)[:200])
             found.reject(f"more than {SPANS_MAX} in one scope", len(spans) - SPANS_MAX)
     return found
+
+
+def decoded_whole(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The same of JSON."""
+    check_json(body)
+    try:
+        return decoded(decoder, body)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def decoded(decoder: msgspec.json.Decoder[T], text: bytes | msgspec.Raw) -> T:

@@ -6,12 +6,11 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from airboss.telemetry.genai_evaluations import EVENT
 from airboss.telemetry.genai_messages import DETAILS
-from airboss.telemetry.otlp_bounds import SPANS_MAX, check_json, check_protobuf
+from airboss.telemetry.otlp_bounds import SPANS_MAX
 from airboss.telemetry.otlp_read import (
     AnyValue,
     Pair,
@@ -23,8 +22,10 @@ from airboss.telemetry.otlp_read import (
     checked_id,
     checked_times,
     decoded,
+    decoded_whole,
     json_attributes,
     json_value,
+    parsed,
     unhex,
     value_of,
     whole,
@@ -81,12 +82,7 @@ def _ids(name: str, trace_id: bytes, span_id: bytes) -> tuple[str, str]:
 def logs_of_protobuf(body: bytes, now_ns: int) -> LogReading:
     """Those of MESSAGES and EVENT in an `ExportLogsServiceRequest`; one that does not name its span is
     rejected, other log records are passed over. Raises ValueError where the bytes are none, BodyTooLarge."""
-    check_protobuf(body)
-    request = ExportLogsServiceRequest()
-    try:
-        request.ParseFromString(body)
-    except (DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+    request = parsed(ExportLogsServiceRequest(), body)
     found = LogReading(logs=[])
     for of_resource in request.resource_logs:
         resource = attributes_of(of_resource.resource.attributes)[0]
@@ -145,11 +141,7 @@ _logs: Final = msgspec.json.Decoder(_Log)
 
 def logs_of_json(body: bytes, now_ns: int) -> LogReading:
     """The same of a request in JSON."""
-    check_json(body)
-    try:
-        request = decoded(_requests, body)
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    request = decoded_whole(_requests, body)
     found = LogReading(logs=[])
     for of_resource in request.resource_logs or ():
         resource = json_attributes(of_resource.resource.attributes if of_resource.resource else None)[0]

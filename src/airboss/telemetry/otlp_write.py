@@ -63,7 +63,7 @@ def spans_request(
         span.span_id = bytes.fromhex(whole[16:])
         if parent is not None and parent.parent_id is not None:
             span.parent_span_id = bytes.fromhex(parent.parent_id)
-        span.name = f"{operation_name(record)} {record.model}"
+        span.name = f"{record.operation} {record.model}"
         span.kind = 3  # a client's: of the provider
         span.start_time_unix_nano = start = _nanoseconds(record)
         span.end_time_unix_nano = start + int(record.latency_ms * 1e6)
@@ -121,18 +121,13 @@ def rejected(answer: bytes) -> int:
     return int(said.partial_success.rejected_spans)
 
 
-def operation_name(record: InferenceRecord) -> str:
-    """`gen_ai.operation.name` of a call."""
-    return record.operation
-
-
 def attributes_of(record: InferenceRecord, *, latest: bool) -> dict[str, Any]:
     """What a call's span says; nothing of it is anybody's words."""
     written = (
         "gen_ai.usage.cache_write.input_tokens" if latest else "gen_ai.usage.cache_creation.input_tokens"
     )
     found: dict[str, Any] = {
-        semconv.OPERATION_NAME: operation_name(record),
+        semconv.OPERATION_NAME: record.operation,
         semconv.PROVIDER_NAME: record.provider,
         semconv.REQUEST_MODEL: record.model,
         "gen_ai.request.stream": record.stream or None,
@@ -306,7 +301,7 @@ class Totals:
 
     def _labels(self, record: InferenceRecord) -> Labels:
         found = {
-            semconv.OPERATION_NAME: operation_name(record),
+            semconv.OPERATION_NAME: record.operation,
             semconv.PROVIDER_NAME: record.provider,
             semconv.REQUEST_MODEL: record.model,
             semconv.DEPLOYMENT: record.deployment,
