@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airboss.supervisor.runfiles import read_processes
+from tests.support.airboss import run_airboss
 from tests.support.wait import until
 
 COMMAND = [sys.executable, "-m", "airboss.cli.main"]
@@ -50,8 +51,8 @@ class Running:
         return {each.name: each.pid for each in found if each.pid is not None and each.state == "ready"}
 
     def verb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb on its data directory."""
-        return verb(self.root, *arguments)
+        """Run a verb on its data directory, in this process: not `up`, nor what serves."""
+        return run_airboss(*arguments, "--data-dir", str(self.data_dir), cwd=self.root, env=environment())
 
     def log(self) -> list[dict[str, Any]]:
         """Its log so far."""
@@ -72,7 +73,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def verb(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb on the data directory under `root`."""
+    """Run a verb on the data directory under `root`, in a process of its own."""
     command = [*COMMAND, *arguments, "--data-dir", str(root / "data")]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, cwd=root, env=environment()

@@ -22,18 +22,26 @@ def ended(pid: int) -> bool:
     return state == "Z" and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for the module; the last test kills it."""
+    with up(tmp_path_factory.mktemp("up")) as airboss:
+        yield airboss
+
+
 @pytest.fixture
-def away(tmp_path: Path) -> Iterator[Running]:
-    """One that runs and has no controller: whoever would start it again is stopped."""
-    with up(tmp_path) as airboss:
-        controller = airboss.pids()["controller"]
-        hold_still(airboss.process.pid)
-        try:
-            os.kill(controller, signal.SIGKILL)
-            until(lambda: ended(controller))
-            yield airboss
-        finally:
-            os.kill(airboss.process.pid, signal.SIGCONT)
+def away(running: Running) -> Iterator[Running]:
+    """It has no controller: whoever would start it again is stopped, until the end of the test."""
+    controller = until(lambda: running.pids().get("controller"))
+    hold_still(running.process.pid)
+    try:
+        os.kill(controller, signal.SIGKILL)
+        until(lambda: ended(controller))
+        yield running
+    finally:
+        os.kill(running.process.pid, signal.SIGCONT)
+    if running.process.poll() is None:
+        until(lambda: running.pids().get("controller") not in {controller, None})
 
 
 @pytest.fixture
@@ -68,12 +76,6 @@ def test_a_verb_waits_for_the_controller_that_is_started_again(
     answers(asked)
 
 
-def test_one_that_ends_meanwhile_is_waited_for_no_longer(away: Running, asked: subprocess.Popen[str]) -> None:
-    """Killed while a verb waits for its console, it runs no more: the verb reads what it left."""
-    away.process.kill()
-    answers(asked)
-
-
 def test_a_controller_that_stays_away_is_told(away: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the process that should have one, and where to look."""
     monkeypatch.setattr(api, "AGAIN_UP_S", 0.2)
@@ -100,25 +102,34 @@ def test_status_does_not_wait_for_it(away: Running) -> None:
     assert "gateway-0" in done.stdout
 
 
-def test_status_does_not_wait_for_one_that_hangs(tmp_path: Path) -> None:
+def test_status_does_not_wait_for_one_that_hangs(running: Running) -> None:
     """Its port is open, and nobody speaks there."""
-    with up(tmp_path) as airboss:
-        controller = airboss.pids()["controller"]
-        hold_still(controller)
-        try:
-            done = airboss.verb("status", "--json")
-        finally:
-            os.kill(controller, signal.SIGCONT)
-        assert (done.returncode, done.stderr) == (1, "")
-        assert json.loads(done.stdout)["console_away"]
-        assert json.loads(airboss.verb("status", "--json").stdout)["deployments"]
+    controller = running.pids()["controller"]
+    hold_still(controller)
+    try:
+        done = running.verb("status", "--json")
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["console_away"]
+    assert json.loads(running.verb("status", "--json").stdout)["deployments"]
 
 
 def test_another_machines_console_is_not_waited_for(away: Running) -> None:
     """One that has joined only says that it cannot be reached: by way of a proxy perhaps it can."""
-    (away.data_dir / "node").write_text("second")
-    with (
-        pytest.raises(api.Unreachable, match="no connection to"),
-        api.reach(away.data_dir, None) as found,
-    ):
-        found.get("/api/v1/status")
+    node = away.data_dir / "node"
+    node.write_text("second")
+    try:
+        with (
+            pytest.raises(api.Unreachable, match="no connection to"),
+            api.reach(away.data_dir, None) as found,
+        ):
+            found.get("/api/v1/status")
+    finally:
+        node.unlink()
+
+
+def test_one_that_ends_meanwhile_is_waited_for_no_longer(away: Running, asked: subprocess.Popen[str]) -> None:
+    """Killed while a verb waits for its console, it runs no more: the verb reads what it left."""
+    away.process.kill()
+    answers(asked)

@@ -105,10 +105,10 @@ def test_a_failed_call_is_recorded(running: Running) -> None:
 
 def test_nobody_else_may_open_the_data(running: Running) -> None:
     """A second `airboss up` on the same data is refused, naming the process that has it."""
-    done = running.verb("up", "--port", "0", "--console-port", "0")
+    done = verb(running.root, "up", "--port", "0", "--console-port", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert str(running.process.pid) in done.stderr
-    assert running.verb("store").returncode == 2
+    assert verb(running.root, "store").returncode == 2
 
 
 def test_a_port_in_use_is_said(running: Running, tmp_path: Path) -> None:
@@ -269,14 +269,14 @@ def test_sigterm_stops_everything_and_exits_0(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "run" / "up.json").exists()
     done = verb(tmp_path, "status", "--json")
     assert (done.returncode, json.loads(done.stdout)["running"]) == (1, False)
-    assert verb(tmp_path, "records", "--json").returncode == 0
+    assert running.verb("records", "--json").returncode == 0
     (tmp_path / "airboss.toml").write_text(CONFIG.replace("small-1", "small-2"))
-    assert "small-2" in verb(tmp_path, "diff", "airboss.toml").stdout
+    assert "small-2" in running.verb("diff", "airboss.toml").stdout
     with up(tmp_path) as running:
         assert any("differs" in line["message"] for line in running.log()), "the ledger wins, and says so"
         assert "small-1" in running.verb("export").stdout
-    assert json.loads(verb(tmp_path, "apply", "airboss.toml", "--json").stdout)["plan"] == 2
-    assert "small-2" in verb(tmp_path, "export").stdout
+    assert json.loads(running.verb("apply", "airboss.toml", "--json").stdout)["plan"] == 2
+    assert "small-2" in running.verb("export").stdout
 
 
 def test_preset_keys_are_not_echoed(tmp_path: Path) -> None:

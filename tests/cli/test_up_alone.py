@@ -17,13 +17,13 @@ from airboss.store.datadir_lock import DataDirLock
 from airboss.supervisor.runfiles import UpFile, write_alone
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
-from tests.cli.running import COMMAND, environment, up, verb
+from tests.cli.running import COMMAND, environment, up
 from tests.support.wait import until
 
 
 def test_verbs_find_a_controller_that_runs_alone(tmp_path: Path) -> None:
     """By its data directory, as they find an `airboss up`, while it runs, also after one that was killed."""
-    with up(tmp_path):
+    with up(tmp_path) as there:
         pass
     role = [*COMMAND, "controller", "--data-dir", "data", "--console-port", "0"]
     store = [*COMMAND, "store", "--data-dir", "data"]
@@ -33,16 +33,16 @@ def test_verbs_find_a_controller_that_runs_alone(tmp_path: Path) -> None:
             for each in (store, role)
         ]
         try:
-            until(lambda: verb(tmp_path, "status").returncode == 0, every_s=0.2)
-            told = json.loads(verb(tmp_path, "status", "--json").stdout)
+            until(lambda: there.verb("status").returncode == 0, every_s=0.2)
+            told = json.loads(there.verb("status", "--json").stdout)
             assert (told["running"], told["base_url"]) == (True, None)
             assert told["console_url"].startswith("http://127.0.0.1:")
-            assert verb(tmp_path, "keys", "create", f"by-{end.name}").returncode == 0
+            assert there.verb("keys", "create", f"by-{end.name}").returncode == 0
         finally:
             for each in reversed(started):
                 each.send_signal(end)
                 each.wait(60)
-        assert "stopped" in verb(tmp_path, "status").stdout
+        assert "stopped" in there.verb("status").stdout
 
 
 def test_a_verb_finds_a_controller_that_comes_while_it_waits_for_the_data(

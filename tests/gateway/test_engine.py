@@ -42,10 +42,14 @@ def running() -> Iterator[Engine]:
         yield started
 
 
+SLOW = 10
+"""Layers of a model that is not done at once, and has read a long prompt within two seconds."""
+
+
 @pytest.fixture(scope="module")
-def whole() -> Iterator[Engine]:
+def slow() -> Iterator[Engine]:
     """An engine that takes its time."""
-    with engine() as started:
+    with engine(weights=shallow_weights(SLOW)) as started:
         yield started
 
 
@@ -57,19 +61,19 @@ def gateway(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def patient(whole: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def patient(slow: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker in front of that."""
-    with Gateway(tmp_path_factory.mktemp("patient"), local(whole)) as started:
+    with Gateway(tmp_path_factory.mktemp("patient"), local(slow)) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def hasty(whole: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker that has two seconds for a call."""
-    times = Timeouts(total_s=2.0, first_token_s=2.0, idle_s=2.0)
+def hasty(slow: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A worker that has a second for a call."""
+    times = Timeouts(total_s=1.0, first_token_s=1.0, idle_s=1.0)
     plans = [
-        local(whole, timeout=times),
-        local(whole, timeout=times, name="masks", aliases=(), policy=policy_of("mask", None)),
+        local(slow, timeout=times),
+        local(slow, timeout=times, name="masks", aliases=(), policy=policy_of("mask", None)),
     ]
     with Gateway(tmp_path_factory.mktemp("hasty"), *plans) as started:
         yield started
@@ -193,21 +197,17 @@ TOOL = {
 }
 
 
-def talk() -> list[dict[str, Any]]:
-    """A conversation after which even a small model calls the tool; to read it takes most of the time."""
-    said: list[dict[str, Any]] = []
-    for number, (city, days) in enumerate([("Rome", 1), ("Oslo", 2)]):
-        arguments = json.dumps({"city": city, "days": days})
-        call = {
-            "id": f"c{number}",
-            "type": "function",
-            "function": {"name": "weather", "arguments": arguments},
-        }
-        said += [
-            {"role": "user", "content": f"Weather in {city} for {days} days?"},
-            {"role": "assistant", "content": None, "tool_calls": [call]},
-        ]
-    return [*said, {"role": "user", "content": "Weather in Paris for 5 days?"}]
+CALL = {"name": "weather", "arguments": json.dumps({"city": "Rome", "days": 1})}
+TALK: list[dict[str, Any]] = [
+    {"role": "user", "content": "Weather in Rome for 1 days?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c0", "type": "function", "function": CALL}],
+    },
+    {"role": "user", "content": "Weather in Paris for 5 days?"},
+]
+"""After which even a small model calls the tool. To read it takes most of the time."""
 
 
 def test_tool_calls_are_the_engines_own(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_tool_calls_are_the_engines_own(tmp_path: Path) -> None:
         engine(chat_template=TOOL_TEMPLATE) as running,
         Gateway(tmp_path / "gateway", local(running, tools=True)) as gateway,
     ):
-        talked = {"messages": talk(), "tools": [TOOL], "temperature": 0}
+        talked = {"messages": TALK, "tools": [TOOL], "temperature": 0}
         running.ask(CHAT, talked | {"max_tokens": 1, "n": 2})  # both slots have read the prompt
         for ask in asks:
             body = talked | ask
@@ -270,11 +270,11 @@ def word_soup(seed: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", ["whole", "whole, in the prompt", "stream", "stream, in the prompt"])
-def test_an_abandoned_call_frees_its_slot_beside_a_stream(patient: Gateway, whole: Engine, case: str) -> None:
+def test_an_abandoned_call_frees_its_slot_beside_a_stream(patient: Gateway, slow: Engine, case: str) -> None:
     """Beside a running stream the slot of a call whose client has gone is free within a second, or after the
     piece of the prompt that is being read; the stream goes on. On a busy machine the gateway may be held up
     while the engine goes on: a slot that is late is looked at again."""
-    assert any(freed_in_time(patient, whole, case, attempt) for attempt in range(8))
+    assert any(freed_in_time(patient, slow, case, attempt) for attempt in range(8))
 
 
 class Over(Exception):
@@ -412,7 +412,7 @@ def test_progress_and_usage_stay_out_of_a_stream(gateway: Gateway) -> None:
         {"messages": [{"role": "user", "content": "Mail ann@example.org"}], "model": "masks"},
     ],
 )
-def test_more_than_there_is_time_for(whole: Engine, hasty: Gateway, asks: dict[str, Any]) -> None:
+def test_more_than_there_is_time_for(slow: Engine, hasty: Gateway, asks: dict[str, Any]) -> None:
     """What has been said when the call's time is over is the answer: it ends by its length, with its usage,
     and the engine is free again."""
     told: dict[bool, dict[str, Any]] = {
@@ -424,19 +424,19 @@ def test_more_than_there_is_time_for(whole: Engine, hasty: Gateway, asks: dict[s
     answers = together({stream: partial(asked, hasty, path, each | asks) for stream, each in told.items()})
     for stream, answer in answers.items():
         ends_by_its_length(hasty, answer, count=asks.get("n", 1), stream=stream)
-    until(lambda: not whole.busy(), timeout_s=10)
+    until(lambda: not slow.busy(), timeout_s=10)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_less_time_than_there_would_be(whole: Engine, patient: Gateway, *, stream: bool) -> None:
+def test_less_time_than_there_would_be(slow: Engine, patient: Gateway, *, stream: bool) -> None:
     """A client that says how long its call may take has by then what was said, as where the deployment says
     it."""
     body = {"model": "gpt-4o", "messages": ASK, "ignore_eos": True, "stream": stream}
     body |= {"stream_options": {"include_usage": True}} if stream else {}
     with patient.client() as client:
-        answer = client.post(CHAT, json=body, headers={"x-airboss-timeout-s": "2"}, timeout=TOTAL_S)
+        answer = client.post(CHAT, json=body, headers={"x-airboss-timeout-s": "1"}, timeout=TOTAL_S)
     ends_by_its_length(patient, answer, count=1, stream=stream)
-    until(lambda: not whole.busy(), timeout_s=10)
+    until(lambda: not slow.busy(), timeout_s=10)
 
 
 def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, stream: bool) -> None:
@@ -464,12 +464,12 @@ def ends_by_its_length(hasty: Gateway, answer: httpx2.Response, *, count: int, s
     assert 0 < usage["completion_tokens"] < SLOT_TOKENS * count
 
 
-def test_no_time_for_a_beginning(whole: Engine, hasty: Gateway) -> None:
+def test_no_time_for_a_beginning(slow: Engine, hasty: Gateway) -> None:
     """A call that has waited for a slot all the time has no answer, and says so."""
     blocking = LONG | {"max_tokens": 900, "n": 4, "stream": True}
-    with whole.client.stream("POST", CHAT, json=blocking) as stream:
+    with slow.client.stream("POST", CHAT, json=blocking) as stream:
         assert stream.status_code == 200
-        until(lambda: whole.busy() == SLOTS)
+        until(lambda: slow.busy() == SLOTS)
         answer = asked(hasty, CHAT, {"messages": ASK})
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout_total")
 
@@ -477,7 +477,7 @@ def test_no_time_for_a_beginning(whole: Engine, hasty: Gateway) -> None:
 def test_a_dying_engine_is_an_ordinary_error(tmp_path: Path) -> None:
     """An engine killed in the middle of a whole answer gives an error with a status, and no piece of it."""
     with (
-        engine() as running,
+        engine(weights=shallow_weights(SLOW)) as running,
         Gateway(tmp_path / "gateway", local(running)) as gateway,
         leaving(gateway, LONG | {"max_tokens": 400}) as raw,
     ):

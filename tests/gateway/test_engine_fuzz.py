@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.gateway.test_schema_limits import bounded, levels
 from tests.support.engine import shallow_weights
@@ -309,29 +310,84 @@ MAKERS: list[Callable[[Rng], Made]] = [bad_schema, bad_format, bad_message, bad_
 MAKERS += [too_much, bad_bytes, odd, odd]
 
 
-def test_hostile_bodies(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Engine]:
+    """An engine for the module."""
+    with engine(weights=shallow_weights()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(running: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """A client of a worker in front of it."""
+    target = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS}
+    plan = deployment(f"{running.url}/v1", **target)
+    with Gateway(tmp_path_factory.mktemp("engine"), plan) as gateway, gateway.client() as made:
+        yield made
+
+
+def test_hostile_bodies(running: Engine, client: httpx2.Client) -> None:
     """Each is a clear 4xx, or where it was only odd an answer; never a 5xx, and the next call is served as
     fast as the first, by the same engine, which has not grown."""
     rng = random.Random(SEED)
-    with engine(weights=shallow_weights()) as running:
-        target = {"kind": "local", "upstream_model": "tiny", "tools": False, "slot_tokens": SLOT_TOKENS}
-        plan = deployment(f"{running.url}/v1", **target)
-        with Gateway(tmp_path / "gateway", plan) as gateway, gateway.client() as client:
-            usual_s = sorted(normal_call(client) for _ in range(9))[7]
-            first_bytes = rss(running)
-            for number in range(CALLS):
-                path, body, must = rng.choice(MAKERS)(rng)
-                shown = f"seed {SEED}, call {number}, {path}: {body[:600]!r}"
-                began = time.monotonic()
-                response = client.post(path, content=body, timeout=20)
-                took_s = time.monotonic() - began
-                check(response, must=must, shown=shown)
-                assert took_s < 5, shown
-                # The machine may be busy for a moment with something else: what is slow once is asked again.
-                slow_s = max(10 * usual_s, 1.0)
-                assert normal_call(client) < slow_s or normal_call(client) < slow_s, shown
-                assert rss(running) < first_bytes + SPARE_BYTES, shown
-            assert running.process.poll() is None
+    usual_s = sorted(normal_call(client) for _ in range(9))[7]
+    first_bytes = rss(running)
+    for number in range(CALLS):
+        path, body, must = rng.choice(MAKERS)(rng)
+        shown = f"seed {SEED}, call {number}, {path}: {body[:600]!r}"
+        served_on(client, path, body, usual_s, must=must, shown=shown)
+        assert rss(running) < first_bytes + SPARE_BYTES, shown
+    assert running.process.poll() is None
+
+
+BAD: dict[str, dict[str, object]] = {
+    "10,000 messages": {"messages": [{"role": "user", "content": f"message {i}"} for i in range(10_000)]},
+    "temperature in words": {"temperature": "hot"},
+    "unknown role": {"messages": [{"role": "wizard", "content": "x"}]},
+    "an image": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+            }
+        ]
+    },
+    "null content": {"messages": [{"role": "user", "content": None}]},
+    "bad schema": {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}}
+    },
+    "max_tokens as text": {"max_tokens": "7"},
+    "too long": {"messages": [{"role": "user", "content": "word " * 20_000}]},
+    "negative top_p": {"top_p": -3, "max_tokens": 3},
+    "huge n": {"n": 10_000},
+    "logit_bias odd": {"logit_bias": {"x": "y"}},
+    "logprobs too many": {"logprobs": True, "top_logprobs": 10_000_000, "max_tokens": 2},
+    "stop of many": {"stop": [f"s{i}" for i in range(5000)], "max_tokens": 2},
+    "nul": {"messages": [{"role": "user", "content": "a\0b"}], "max_tokens": 2},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_bodies(client: httpx2.Client, case: str, stream: bool) -> None:
+    """What people send by mistake gets an answer or a clear 4xx, and the next call is served as before."""
+    usual_s = normal_call(client)
+    body = chat(**{"max_tokens": 4, "stream": stream} | BAD[case])
+    served_on(client, CHAT, json.dumps(body).encode(), usual_s, must=False, shown=case)
+
+
+def served_on(
+    client: httpx2.Client, path: str, body: bytes, usual_s: float, *, must: bool, shown: str
+) -> None:
+    """The body is answered as it may be, at once, and a call after it as soon as usual."""
+    began = time.monotonic()
+    response = client.post(path, content=body, timeout=20)
+    took_s = time.monotonic() - began
+    check(response, must=must, shown=shown)
+    assert took_s < 5, shown
+    # The machine may be busy for a moment with something else: what is slow once is asked again.
+    slow_s = max(10 * usual_s, 1.0)
+    assert normal_call(client) < slow_s or normal_call(client) < slow_s, shown
 
 
 def check(response: httpx2.Response, *, must: bool, shown: str) -> None:

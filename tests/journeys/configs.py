@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.engine import SHA256, SOURCE, shallow_weights
+
 STARTER_MODEL = """
 [providers.local]
 kind = "local"
@@ -16,6 +18,12 @@ threads = 1
 model = "smollm2"
 aliases = ["gpt-4o"]
 """
+
+
+def shallow_model() -> str:
+    """The same with `shallow_weights`, where it does not matter what is said."""
+    return STARTER_MODEL.replace(SOURCE, f"file:{shallow_weights()}").replace(f'sha256 = "{SHA256}"\n', "")
+
 
 LIMITED = "limits = { requests_per_minute = 1000000, concurrency = 100 }"
 """More of the deployment that `fake` ends with: counted, and never in the way."""

@@ -116,6 +116,7 @@ def test_what_the_api_says_of_itself(  # noqa: PLR0917 - fixtures and cases
     asks, and where they wait for somebody else."""
     from schemathesis.generation import GenerationMode  # noqa: PLC0415 - as above
 
+    cases = described[path][method].as_strategy(generation_mode=GenerationMode[mode])
     with httpx2.Client(base_url=whole.ready["console_url"], timeout=60.0, trust_env=False) as client:
 
         @settings(
@@ -129,7 +130,7 @@ def test_what_the_api_says_of_itself(  # noqa: PLR0917 - fixtures and cases
         @given(data=st.data())
         def asked(data: st.DataObject) -> None:
             caller = data.draw(st.sampled_from(sorted(callers)))
-            case = data.draw(described[path][method].as_strategy(generation_mode=GenerationMode[mode]))
+            case = data.draw(cases)
             sent = case.as_transport_kwargs(base_url=whole.ready["console_url"])
             content = json.dumps(sent["json"]).encode() if sent.get("json") is not None else sent.get("data")
             check(

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,56 +144,6 @@ def test_tools_are_never_ignored(client: OpenAI) -> None:
             messages=[{"role": "user", "content": "x"}],
             tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         )
-
-
-BAD: dict[str, dict[str, object]] = {
-    "10,000 messages": {"messages": [{"role": "user", "content": f"message {i}"} for i in range(10_000)]},
-    "temperature in words": {"temperature": "hot"},
-    "unknown role": {"messages": [{"role": "wizard", "content": "x"}]},
-    "an image": {
-        "messages": [
-            {
-                "role": "user",
-                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
-            }
-        ]
-    },
-    "null content": {"messages": [{"role": "user", "content": None}]},
-    "bad schema": {
-        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}}
-    },
-    "max_tokens as text": {"max_tokens": "7"},
-    "too long": {"messages": [{"role": "user", "content": "word " * 20_000}]},
-    "negative top_p": {"top_p": -3, "max_tokens": 3},
-    "huge n": {"n": 10_000},
-    "logit_bias odd": {"logit_bias": {"x": "y"}},
-    "logprobs too many": {"logprobs": True, "top_logprobs": 10_000_000, "max_tokens": 2},
-    "stop of many": {"stop": [f"s{i}" for i in range(5000)], "max_tokens": 2},
-    "nul": {"messages": [{"role": "user", "content": "a\0b"}], "max_tokens": 2},
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_to_the_local_model(airboss: Airboss, case: str) -> None:
-    """Nonsense gets an answer or a clear 4xx, never a 5xx, and the next call is served at normal speed."""
-    began = time.monotonic()
-    assert airboss.chat("hi", max_tokens=2).status_code == 200
-    usual_s = time.monotonic() - began
-    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4} | BAD[case]
-    for stream in (False, True):
-        with airboss.client() as http:
-            response = http.post("/chat/completions", json=body | {"stream": stream})
-        assert response.status_code < 500, response.text
-        if response.status_code != 200:
-            assert response.json()["error"]["message"]
-            assert response.json()["error"]["type"]
-
-    def is_quick() -> bool:
-        started = time.monotonic()
-        assert airboss.chat("hi", max_tokens=2).status_code == 200
-        return time.monotonic() - started < 5 + 5 * usual_s
-
-    assert any(is_quick() for _ in range(3)), "a busy machine holds one up, and not each"
 
 
 OUT_OF_RANGE: dict[str, list[tuple[dict[str, object], str]]] = {

@@ -9,10 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 from airboss.testing import FakeProvider
-from tests.journeys.configs import LIMITED, STARTER_MODEL, fake
+from tests.journeys.configs import LIMITED, fake, shallow_model
 from tests.supervisor.children import alive
 from tests.support.airboss import Airboss
-from tests.support.engine import starter_weights
 from tests.support.killing import (
     NAMES,
     TELLING,
@@ -33,9 +32,9 @@ SEED = int(os.environ.get("AIRBOSS_TEST_SEED", "20261123"))
 def test_rounds_of_kill(fake_process: FakeProvider, tmp_path: Path) -> None:
     """Gateways, controller, store, replica and counters killed under load, each twice in the seed's order:
     nothing lost, nothing double. `make soak` kills a hundred times."""
-    config = fake(fake_process.url, LIMITED + STARTER_MODEL)
+    config = fake(fake_process.url, LIMITED + shallow_model())
     options = ("--workers", str(WORKERS))
-    with Airboss(tmp_path / "a", config, *options, weights=starter_weights()) as airboss:
+    with Airboss(tmp_path / "a", config, *options) as airboss:
         outcomes = kill_in_turn(airboss, ROUNDS, SEED, print)
         check(airboss, outcomes)
         statuses = Counter(record["error_type"] for record in airboss.records("--status", "error"))

@@ -41,9 +41,9 @@ def both_answer(airboss: Airboss) -> bool:
     return sum((each["running"] or 0) > 0 for each in replicas(airboss)) == 2
 
 
-def streams(airboss: Airboss, at_once: int) -> Load:
+def streams(airboss: Airboss, at_once: int, *, pause_s: float = 0.0) -> Load:
     """So many at once, one after the other."""
-    return Load(airboss.ready["base_url"], airboss.ready["api_key"], [STREAM], at_once)
+    return Load(airboss.ready["base_url"], airboss.ready["api_key"], [STREAM], at_once, pause_s=pause_s)
 
 
 def all_whole(load: Load) -> bool:
@@ -63,7 +63,7 @@ def test_one_two_one_under_load(tmp_path: Path) -> None:
             killed = airboss.pid("controller")
             assert killed is not None
             os.kill(killed, signal.SIGKILL)
-        with streams(airboss, 1) as light:
+        with streams(airboss, 1, pause_s=0.3) as light:
             until(lambda: states(airboss) == ["ready"], every_s=0.3)
         assert all_whole(heavy), heavy.outcomes
         assert all_whole(light), light.outcomes
@@ -83,7 +83,7 @@ def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
         wrong = wrong.replace(wrong.split('model = "')[1].split('"')[0], f"file:{starter_weights()}")
         broken = '[models.gone]\nprovider = "local"\nmodel = "file:/nowhere.gguf"\n'
         file.write_text(wrong + broken + '[deployments.gone]\nmodel = "gone"\n')
-        with streams(airboss, 1) as load:
+        with streams(airboss, 1, pause_s=0.3) as load:
             airboss.verb("apply", str(file))
             until(lambda: states(airboss).count("failed") == 2, every_s=0.3)
             found = {each["name"]: each for each in airboss.status()["deployments"]}

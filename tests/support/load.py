@@ -19,10 +19,19 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """So many threads that call in turn, streamed and not, until stopped."""
+    """So many threads that call in turn, streamed and not, until stopped; `pause_s` between two calls of one."""
 
-    def __init__(self, base_url: str, api_key: str, bodies: list[dict[str, Any]], threads: int = 4) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        bodies: list[dict[str, Any]],
+        threads: int = 4,
+        *,
+        pause_s: float = 0.0,
+    ) -> None:
         self.outcomes: list[Outcome] = []
+        self._pause_s = pause_s
         self._base_url = base_url
         self._headers = {"authorization": f"Bearer {api_key}"}
         self._bodies = bodies
@@ -50,6 +59,7 @@ class Load:
             while not self._stopping.is_set():
                 self.outcomes.append(self._call(client, self._bodies[turn % len(self._bodies)]))
                 turn += 1
+                self._stopping.wait(self._pause_s)
 
     def _call(self, client: httpx2.Client, body: dict[str, Any]) -> Outcome:
         stream = bool(body.get("stream"))
