@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -16,6 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import httpx2
+import pytest
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
@@ -23,10 +25,10 @@ from tests.support import postgres
 from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.files import holding
 from tests.support.gateway import together
-from tests.support.valkey import ValkeyServer, valkey, valkey_process
+from tests.support.valkey import ValkeyServer, valkey_process
 from tests.support.wait import hold_still, until
 
-__all__ = ["valkey", "valkey_process"]
+__all__ = ["valkey_process"]
 
 SHORT = 'fake:{"words": 3}'
 
@@ -43,6 +45,15 @@ def two(provider: FakeProvider, valkey: ValkeyServer, folder: Path) -> Iterator[
     text = config_of(provider, valkey, folder)
     with Airboss(folder / "leads", text) as leads, joined(folder / "joined", text, leads) as other:
         yield leads, other
+
+
+@pytest.fixture(scope="module")
+def pair(
+    fake_process: FakeProvider, valkey_process: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Airboss, Airboss]]:
+    """`two` for the module, which `test_who_leads_may_be_away` ends."""
+    with two(fake_process, valkey_process, tmp_path_factory.mktemp("pair")) as both:
+        yield both
 
 
 def joined(folder: Path, text: str | None, leads: Airboss, *args: str) -> Airboss:
@@ -79,121 +90,97 @@ def all_moved(leads: Airboss) -> None:
     until(moved, timeout_s=60)
 
 
-def test_a_machine_joins(fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_a_machine_joins(pair: tuple[Airboss, Airboss]) -> None:
     """It serves the same keys, deployments and limits, its calls stand among all others, and what is changed
     is in force there a moment later."""
-    with two(fake_process, valkey, tmp_path) as (leads, other):
-        key = leads.ready["api_key"]
-        assert (other.ready["api_key"], other.ready["console_url"]) == (None, leads.ready["console_url"])
-        ids = [chat(each, key).headers["x-request-id"] for each in (leads, other, other)]
-        limited = json.loads(leads.verb("keys", "create", "team", "--requests-per-minute", "10", "--json"))[
-            "key"
-        ]
-        until(lambda: chat(other, limited).status_code == 200)
-        counts = Counter(chat(each, limited).status_code for _ in range(10) for each in (leads, other))
-        assert counts == {200: 9, 429: 11}
-        all_moved(leads)
-        found = leads.records()
-        assert set(ids) < {each["id"] for each in found}
-        assert len(found) == len({each["id"] for each in found}) == 3 + 10
-        assert {each["key"] for each in found} == {"default", "team"}
-        # Of both machines' gateways, which tell once a second.
-        until(lambda: [each["attempts"] for each in leads.api("providers")["targets"]] == [13])
-        leads.verb("keys", "revoke", "team")
-        until(lambda: chat(other, limited).status_code == 401)
-        [node] = leads.api("nodes")["nodes"]
-        assert (node["base_url"], node["workers"]) == (other.ready["base_url"], 1)
-        assert other.stop() == 0
-        assert leads.api("nodes")["nodes"] == [], "who has brought everything takes leave"
-        assert not list((other.data / "journal").iterdir())
-        assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
-        (tmp_path / "third").mkdir()
-        (tmp_path / "third/airboss.toml").write_text(config_of(fake_process, valkey, tmp_path))
-        for _ in range(2):  # a first time that failed is none
-            wrong = run_up(
-                "--join", "http://127.0.0.1:9", "--port", "0", cwd=tmp_path / "third", env=env_of(leads)
-            )
-            assert (wrong.returncode, "does not answer" in wrong.stderr) == (1, True), wrong.stderr
-        leads.stop()
-        with joined(other.root, None, leads) as again:  # who leads is away: calls are served all the same
-            assert chat(again, key).status_code == 200
-            assert "what is recorded waits here" in again.log
-        waiting = list((other.data / "journal").rglob("*.seg"))
-        refused = run_airboss("records", "--data-dir", str(other.data), cwd=other.root)
-        assert (refused.returncode, waiting != []) == (2, True)
-        assert "serves calls beside another Airboss" in refused.stderr
-        assert list((other.data / "journal").rglob("*.seg")) == waiting, "it is still for the one that leads"
+    leads, other = pair
+    key = leads.ready["api_key"]
+    assert (other.ready["api_key"], other.ready["console_url"]) == (None, leads.ready["console_url"])
+    ids = [chat(each, key).headers["x-request-id"] for each in (leads, other, other)]
+    limited = json.loads(leads.verb("keys", "create", "team", "--requests-per-minute", "10", "--json"))["key"]
+    until(lambda: chat(other, limited).status_code == 200)
+    counts = Counter(chat(each, limited).status_code for _ in range(10) for each in (leads, other))
+    assert counts == {200: 9, 429: 11}
+    all_moved(leads)
+    found = leads.records()
+    assert set(ids) < {each["id"] for each in found}
+    assert len(found) == len({each["id"] for each in found}) == 3 + 10
+    assert {each["key"] for each in found} == {"default", "team"}
+    # Of both machines' gateways, which tell once a second.
+    until(lambda: [each["attempts"] for each in leads.api("providers")["targets"]] == [13])
+    leads.verb("keys", "revoke", "team")
+    until(lambda: chat(other, limited).status_code == 401)
+    [node] = leads.api("nodes")["nodes"]
+    assert (node["base_url"], node["workers"]) == (other.ready["base_url"], 1)
 
 
-def test_nothing_is_lost_between_machines(
-    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
-) -> None:
+def test_nothing_is_lost_between_machines(pair: tuple[Airboss, Airboss]) -> None:
     """Gateways, who brings their journals, and the controller that takes them are killed under calls: each
     call that was answered has one record."""
-    with two(fake_process, valkey, tmp_path) as (leads, other):
-        key, answered, stop = leads.ready["api_key"], [], threading.Event()
+    leads, other = pair
+    key, answered, stop = leads.ready["api_key"], [], threading.Event()
 
-        def call() -> None:
-            while not stop.is_set():
-                try:
-                    answer = chat(other, key)
-                except httpx2.TransportError:
-                    continue
-                if answer.status_code == 200:
-                    answered.append(answer.headers["x-request-id"])
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                answer = chat(other, key)
+            except httpx2.TransportError:
+                continue
+            if answer.status_code == 200:
+                answered.append(answer.headers["x-request-id"])
 
-        callers = [threading.Thread(target=call) for _ in range(4)]
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for each in callers:
+        each.start()
+    try:
+        for at, name in (
+            (other, "controller"),
+            (other, "gateway-0"),
+            (leads, "controller"),
+            (leads, "store"),
+        ):
+            at.begun_anew(name)
+            enough = len(answered) + 20
+            until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
+    finally:  # else they would call a machine that is gone for as long as tests run
+        stop.set()
         for each in callers:
-            each.start()
-        try:
-            for at, name in (
-                (other, "controller"),
-                (other, "gateway-0"),
-                (leads, "controller"),
-                (leads, "store"),
-            ):
-                at.begun_anew(name)
-                enough = len(answered) + 20
-                until(lambda enough=enough: len(answered) > enough)  # type: ignore[misc]
-        finally:  # else they would call a machine that is gone for as long as tests run
-            stop.set()
-            for each in callers:
-                each.join()
-        all_moved(leads)
-        found = Counter(each["id"] for each in leads.records())
-        assert set(found.values()) == {1}
-        assert set(answered) <= set(found)
+            each.join()
+    all_moved(leads)
+    found = Counter(each["id"] for each in leads.records())
+    assert set(found.values()) == {1}
+    assert set(answered) <= set(found)
 
 
-def test_a_person_is_forgotten_everywhere(
-    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
-) -> None:
+def test_a_person_is_forgotten_everywhere(pair: tuple[Airboss, Airboss]) -> None:
     """An erasure is pending while a machine that may have something of the person does not say that it has
     brought it; then nothing of theirs is in any file there."""
-    with two(fake_process, valkey, tmp_path) as (leads, other):
-        key, name = leads.ready["api_key"], "ann-of-the-hill"
-        assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
-        sender = other.pid("controller")
-        assert sender is not None
-        hold_still(sender)
-        assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
-        headers = {"authorization": f"Bearer {leads.ready['admin_key']}"}
-        url = f"{leads.ready['console_url']}/api/v1/erasures"
-        assert httpx2.post(url, json={"user": name}, headers=headers).json()["state"] == "pending"
-        told_everywhere = datetime.now(UTC) + timedelta(seconds=4)
-        until(lambda: datetime.now(UTC) > told_everywhere)
-        assert leads.api("status")["erasures_pending"] == 1, "it may have something of the person"
-        os.kill(sender, signal.SIGCONT)
-        until(lambda: leads.api("status")["erasures_pending"] == 0, timeout_s=60)
-        all_moved(leads)
-        assert len(leads.records()) == 2
-        for data in (leads.data, other.data):
-            assert holding(data, name.encode()) == []
+    leads, other = pair
+    key, name = leads.ready["api_key"], "ann-of-the-hill"
+    all_moved(leads)
+    before = len(leads.records())
+    assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
+    sender = other.pid("controller")
+    assert sender is not None
+    hold_still(sender)
+    assert chat(other, key, f"{SHORT} {name}", user=name).status_code == 200
+    headers = {"authorization": f"Bearer {leads.ready['admin_key']}"}
+    url = f"{leads.ready['console_url']}/api/v1/erasures"
+    assert httpx2.post(url, json={"user": name}, headers=headers).json()["state"] == "pending"
+    told_everywhere = datetime.now(UTC) + timedelta(seconds=4)
+    until(lambda: datetime.now(UTC) > told_everywhere)
+    assert leads.api("status")["erasures_pending"] == 1, "it may have something of the person"
+    os.kill(sender, signal.SIGCONT)
+    until(lambda: leads.api("status")["erasures_pending"] == 0, timeout_s=60)
+    all_moved(leads)
+    assert len(leads.records()) == before + 2
+    for data in (leads.data, other.data):
+        assert holding(data, name.encode()) == []
 
 
-def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_what_cannot_join(fake_process: FakeProvider, valkey_process: ValkeyServer, tmp_path: Path) -> None:
     """Each refusal says what to do; a second one that leads on a ledger is one of them."""
-    text = config_of(fake_process, valkey, tmp_path)
+    text = config_of(fake_process, valkey_process, tmp_path)
     early = tmp_path / "early"
     early.mkdir()
     (early / "airboss.toml").write_text(text)
@@ -228,3 +215,30 @@ def test_what_cannot_join(fake_process: FakeProvider, valkey: ValkeyServer, tmp_
         (leads.root / "airboss.toml").write_text(text.replace("[store]", '[store]\nbodies = "sealed"'))
         leads.verb("apply", "airboss.toml")
         assert "copy erase_key and bodies_key from" in refused("--join", url)
+
+
+def test_who_leads_may_be_away(pair: tuple[Airboss, Airboss], tmp_path: Path) -> None:
+    """A machine takes leave once it has brought everything. One that joined before starts and serves without
+    who leads, and what it records waits; one that never did does not. It ends the pair, and so comes last."""
+    leads, other = pair
+    key = leads.ready["api_key"]
+    assert other.stop() == 0
+    assert leads.api("nodes")["nodes"] == [], "who has brought everything takes leave"
+    assert not list((other.data / "journal").iterdir())
+    assert json.loads(leads.verb("audit", "verify", "--json"))["valid"]
+    (tmp_path / "third").mkdir()
+    shutil.copy(other.root / "airboss.toml", tmp_path / "third")
+    for _ in range(2):  # a first time that failed is none
+        wrong = run_up(
+            "--join", "http://127.0.0.1:9", "--port", "0", cwd=tmp_path / "third", env=env_of(leads)
+        )
+        assert (wrong.returncode, "does not answer" in wrong.stderr) == (1, True), wrong.stderr
+    leads.stop()
+    with joined(other.root, None, leads) as again:  # who leads is away: calls are served all the same
+        assert chat(again, key).status_code == 200
+        assert "what is recorded waits here" in again.log
+    waiting = list((other.data / "journal").rglob("*.seg"))
+    refused = run_airboss("records", "--data-dir", str(other.data), cwd=other.root)
+    assert (refused.returncode, waiting != []) == (2, True)
+    assert "serves calls beside another Airboss" in refused.stderr
+    assert list((other.data / "journal").rglob("*.seg")) == waiting, "it is still for the one that leads"

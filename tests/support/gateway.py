@@ -149,12 +149,12 @@ class Gateway:
         self._listen.listen(1024)
         self.port = self._listen.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        usual = process == COMMAND and not options and hasattr(os, "pidfd_open")
+        usual = process == COMMAND and hasattr(os, "pidfd_open")
         self.process = self._fork() if forked and usual else self._start()
 
     def _start(self) -> subprocess.Popen[bytes] | Forked:
         fd = self._listen.fileno()
-        command = [sys.executable, "-m", self._process_module, *self._arguments(fd), *self._options]
+        command = [sys.executable, "-m", self._process_module, *self._arguments(fd)]
         with (self._root / "log").open("ab") as log:
             return subprocess.Popen(command, pass_fds=(fd,), stdout=log, stderr=log)
 
@@ -165,7 +165,8 @@ class Gateway:
             return original().start(self._arguments(LISTEN), self._listen.fileno(), log.fileno())
 
     def _arguments(self, fd: int) -> list[str]:
-        return [str(self._root / "snapshot.json"), str(self.journal), str(fd), str(self._body_bytes_max)]
+        given = (self._root / "snapshot.json", self.journal, fd, self._body_bytes_max, *self._options)
+        return [str(each) for each in given]
 
     def restart(self) -> None:
         """Start again on the same socket, after a kill."""

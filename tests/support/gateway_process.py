@@ -32,21 +32,8 @@ from airboss.store.response_rows import ResponseStore
 from airboss.telemetry.journal import JournalWriter
 
 ADMIN_KEY = "ab_" + "a" * 43
-METRICS_OPEN = "--closed-metrics" not in sys.argv
 SET = "--set="
 """Begins an option `--set=MODULE:NAME=SECONDS`: a time of the gateway's that is another in this worker."""
-for option in sys.argv:
-    if option.startswith(SET):
-        module, name, seconds = option.removeprefix(SET).replace("=", ":").split(":")
-        setattr(importlib.import_module(f"airboss.{module}"), name, float(seconds))
-if "--slow-count" in sys.argv:
-
-    def load_slowly(load: Callable[[], bool] = o200k.load) -> bool:
-        """As on a busy machine."""
-        Event().wait(2 * gateway_serve.TOLD_S)
-        return load()
-
-    o200k.load = load_slowly
 
 
 class Responses:
@@ -115,9 +102,26 @@ def _provider_key(target: Target) -> str | None:
     return provider_key(target, env={}, read=lambda path: path.read_text().strip())
 
 
+def heed(options: list[str]) -> None:
+    """Be another worker than usual, as they say."""
+    for option in options:
+        if option.startswith(SET):
+            module, name, seconds = option.removeprefix(SET).replace("=", ":").split(":")
+            setattr(importlib.import_module(f"airboss.{module}"), name, float(seconds))
+    if "--slow-count" in options:
+
+        def load_slowly(load: Callable[[], bool] = o200k.load) -> bool:
+            """As on a busy machine."""
+            Event().wait(2 * gateway_serve.TOLD_S)
+            return load()
+
+        o200k.load = load_slowly
+
+
 def main() -> None:
     """Serve until told to stop."""
-    snapshot, journal, fd, body_bytes_max = sys.argv[1:5]
+    snapshot, journal, fd, body_bytes_max, *options = sys.argv[1:]
+    heed(options)
     logging.basicConfig(level=logging.INFO)
     root = Path(journal)
     stepped = root.parent / "clock"
@@ -130,7 +134,7 @@ def main() -> None:
         name="gateway-0",
         body_bytes_max=int(body_bytes_max),
         metrics_dir=metrics,
-        metrics_open=METRICS_OPEN,
+        metrics_open="--closed-metrics" not in options,
         admin_key=ADMIN_KEY,
         own_secrets=("preset-secret",),
         prices=shipped,

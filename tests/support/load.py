@@ -19,7 +19,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """So many threads that call in turn, streamed and not, until stopped; `pause_s` between two calls of one."""
+    """So many threads that call in turn, streamed and not, until stopped; each rests `pause_s` between."""
 
     def __init__(
         self,
