@@ -113,13 +113,13 @@ def options(command: TyperCommand | TyperGroup) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("verb", verbs())
-def test_every_verb_is_documented(verb: str) -> None:
-    """docs/cli.md has the verb, with exactly the options that it takes in its table."""
-    text = sections("docs/cli.md").get(f"airboss {verb}")
-    assert text is not None, f"docs/cli.md has no section `airboss {verb}`"
-    documented = {name.split(" ")[0] for name in rows(text) if name.startswith("--")}
-    assert documented == options(verbs()[verb])
+def test_every_verb_is_documented() -> None:
+    """docs/cli.md has each verb, with exactly the options that it takes in its table."""
+    for verb, taken in verbs().items():
+        text = sections("docs/cli.md").get(f"airboss {verb}")
+        assert text is not None, f"docs/cli.md has no section `airboss {verb}`"
+        documented = {name.split(" ")[0] for name in rows(text) if name.startswith("--")}
+        assert documented == options(taken), verb
 
 
 def test_no_verb_is_made_up() -> None:

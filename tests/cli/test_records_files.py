@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,10 +45,10 @@ def given(number: int) -> Score:
     return score(number, number, value=values[number % 3], user=None, comment=f"c{number}")
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A stopped Airboss with records."""
-    path = empty(tmp_path / "from")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stopped Airboss with records; each test has a copy of it."""
+    path = empty(tmp_path_factory.mktemp("kept") / "from")
     log = DuckDBRecordLog(DataDir(path).records_path)
     bodies: dict[str, Any] = {"request": msgspec.Raw('{"n":100000000000000000000,"t":"é\\u0000"}'.encode())}
     records = [record_json(number, user=f"u{number % 7}", **bodies) for number in range(COUNT)]
@@ -55,6 +56,12 @@ def data(tmp_path: Path) -> Path:
     log.put_scores([given(number) for number in range(0, COUNT, 10)])
     log.close()
     return path
+
+
+@pytest.fixture
+def data(kept: Path, tmp_path: Path) -> Path:
+    """A stopped Airboss with records, of the test's own."""
+    return shutil.copytree(kept, tmp_path / "from")
 
 
 def empty(path: Path) -> Path:
