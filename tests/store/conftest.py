@@ -79,17 +79,18 @@ def empty_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-PLAIN_LOGS = ("memory", "duckdb", "client", "clickhouse")
+PLAIN_LOGS = ("memory", "client", "clickhouse")
+"""`client` is that of a DuckDB file: without a socket it is tried where it is sealed."""
 SEALED_LOGS = ("sealed memory", "sealed duckdb", "sealed clickhouse")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What seals is the same over each log: where no words are stored it is not tried over the slowest. A
-    module with LOGS of its own is tried over these."""
+    """What seals is the same over each log: where no words are stored it is tried over memory alone. A module
+    with LOGS of its own is tried over these."""
     if "record_log" in metafunc.fixturenames:
         kinds = [*getattr(metafunc.module, "LOGS", (*PLAIN_LOGS, *SEALED_LOGS))]
         if metafunc.definition.get_closest_marker("words") is None:
-            kinds = [each for each in kinds if each != "sealed clickhouse"]
+            kinds = [each for each in kinds if each not in {"sealed duckdb", "sealed clickhouse"}]
         metafunc.parametrize("record_log", kinds, indirect=True)
 
 

@@ -11,7 +11,7 @@ from airboss.evaluations.from_records import Approved, picked
 from tests.store.samples import call_id, move_of
 from tests.store.test_contract_scores import score
 
-LOGS = ("memory", "duckdb", "client", "clickhouse", "sealed duckdb", "sealed clickhouse")
+LOGS = ("memory", "client", "clickhouse", "sealed duckdb", "sealed clickhouse")
 
 
 def body(value: object) -> msgspec.Raw:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -60,16 +62,24 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "FEW", 100)
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
-    """Calls of several people who share a session, the most of them summed up."""
-    found = DuckDBRecordLog(tmp_path / "records.duckdb")
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calls of several people who share a session in a file, the most of them summed up."""
+    path = tmp_path_factory.mktemp("full") / "records.duckdb"
     rng = random.Random(20261128)
     records = [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)]
-    found.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
-    tidied(found)
-    yield found
-    found.close()
+    with pytest.MonkeyPatch.context() as patch, closing(DuckDBRecordLog(path)) as log:
+        patch.setattr(duckdb_sums, "STRETCH", STRETCH)
+        log.apply(JournalMove(segment=SEGMENT, start=0, end=100, records=tuple(records)))
+        tidied(log)
+    return path
+
+
+@pytest.fixture
+def log(full: Path, tmp_path: Path) -> Iterator[DuckDBRecordLog]:
+    """A copy of it, to do with as one likes."""
+    with closing(DuckDBRecordLog(Path(shutil.copy(full, tmp_path)))) as found:
+        yield found
 
 
 def call(number: int, *, user: str | None, **fields: Any) -> bytes:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +22,7 @@ from airboss.domain.record import InferenceRecord
 from airboss.store import duckdb_sums, duckdb_tags, rollups, tagging
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.duckdb_run import reach
+from tests.store.killed import killed_in_turn
 from tests.store.samples import SEGMENT, START, record_json
 from tests.store.spans import span, span_move
 from tests.store.test_erase import in_files
@@ -44,14 +43,22 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "FEW", 100)
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[DuckDBRecordLog]:
-    """Calls of several people and teams, the most of them summed up."""
-    found = DuckDBRecordLog(tmp_path / "records.duckdb")
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calls of several people and teams in a file, the most of them summed up."""
+    path = tmp_path_factory.mktemp("full") / "records.duckdb"
     rng = random.Random(20261129)
-    take(found, [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)])
-    yield found
-    found.close()
+    with pytest.MonkeyPatch.context() as patch, closing(DuckDBRecordLog(path)) as log:
+        patch.setattr(duckdb_sums, "STRETCH", STRETCH)
+        take(log, [call(number, user=rng.choice([WHO, "bob", None])) for number in range(COUNT)])
+    return path
+
+
+@pytest.fixture
+def log(full: Path, tmp_path: Path) -> Iterator[DuckDBRecordLog]:
+    """A copy of it, to do with as one likes."""
+    with closing(DuckDBRecordLog(Path(shutil.copy(full, tmp_path)))) as found:
+        yield found
 
 
 def call(number: int, *, user: str | None, **fields: Any) -> bytes:
@@ -268,49 +275,37 @@ def test_an_older_file_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert connection.execute("select sum(requests) from tag_sums").fetchall() == [(31,)]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
+SUMMING = """
 from airboss.store import duckdb_sums, duckdb_tags
 from airboss.store.duckdb import DuckDBRecordLog
-real, left = duckdb_sums.run, int(sys.argv[2])
+real = duckdb_sums.run
 def run(*given):
-    global left
     found = real(*given)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+    step()
     return found
 duckdb_sums.run = duckdb_tags.run = run
 duckdb_sums.STRETCH = 32
-log = DuckDBRecordLog(Path(sys.argv[1]))
-while log.tidy():
-    pass
-os._exit(0)
+def work(path):
+    log = DuckDBRecordLog(path)
+    while log.tidy():
+        pass
 """
 
 
 def test_sums_that_are_killed_at_any_step_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each statement that sums up an older file in turn: the next start has each call once."""
     monkeypatch.setattr(duckdb_sums, "STRETCH", 32)
-    kills = 0
-    old_store(tmp_path / "old.duckdb", 10)
-    while True:
-        path = tmp_path / str(kills) / "records.duckdb"
-        path.parent.mkdir()
-        shutil.copy(tmp_path / "old.duckdb", path)
-        command = [sys.executable, "-c", KILLED, str(path), str(kills + 1)]
-        done = subprocess.run(command, check=False, timeout=60)
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL
-        kills += 1
+    old, folder = tmp_path / "old.duckdb", tmp_path / "killed"
+    old_store(old, 10)
+    folder.mkdir()
+    killed = killed_in_turn(SUMMING, old, folder)
+    for path in killed:
         log = DuckDBRecordLog(path)
         while log.tidy():
             pass
         of_records(log)
         log.close()
-    assert kills > 9
+    assert len(killed) > 9
 
 
 def test_another_duckdb_makes_them_anew(log: DuckDBRecordLog, tmp_path: Path) -> None:

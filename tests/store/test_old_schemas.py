@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +16,7 @@ from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.duckdb_run import append
 from airboss.store.joining import read_record
 from airboss.store.rows import COLUMNS, body_rows, open_rows, record_row
+from tests.store.killed import killed_in_turn
 from tests.store.samples import call_id, closed_json, opened_json, record, record_json
 
 FILES = sorted((Path(store_duckdb.__file__).parent / "schema").glob("*.sql"))
@@ -44,11 +40,11 @@ def old_store(path: Path, version: int) -> None:
             connection.execute(
                 "insert into schema_migrations values (?, ?, now()::timestamp)", [number, file.name]
             )
-        for number in range(1, RECORDS + 1):
-            kept = read_record(record_json(number))
-            row = record_row(number, kept)
-            append(connection, "records", [row if version >= CACHE_WRITE_SINCE else row[:-1]])
-            append(connection, "bodies", list(body_rows(number, kept)))
+        kept = {number: read_record(record_json(number)) for number in range(1, RECORDS + 1)}
+        rows = [record_row(number, each) for number, each in kept.items()]
+        append(connection, "records", rows if version >= CACHE_WRITE_SINCE else [row[:-1] for row in rows])
+        bodies = [part for number, each in kept.items() for part in body_rows(number, each)]
+        append(connection, "bodies", bodies)
         append(connection, "pending", list(open_rows("w/000001", opened_json(OPEN))))
         connection.execute("insert into offsets values ('w/000001', 4711)")
         if version >= SCORES_SINCE:
@@ -102,44 +98,30 @@ def applied(path: Path) -> Mapping[int, str]:
         return dict(connection.execute("select number, name from schema_migrations").fetchall())
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
+MIGRATION = """
 from airboss.store import duckdb, duckdb_open
-real, left = duckdb_open.run, int(sys.argv[2])
+real = duckdb_open.run
 def run(connection, text, *asked):
-    global left
     found = real(connection, text, *asked)
     if "schema_migrations values" in text or "create table" in text or "alter table" in text:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        step()
     return found
 duckdb_open.run = run
-duckdb.DuckDBRecordLog(Path(sys.argv[1]))
+def work(path):
+    duckdb.DuckDBRecordLog(path)
 """
 
 
 def test_a_migration_killed_at_any_step_goes_on(tmp_path: Path) -> None:
     """At each statement of each migration in turn: the next start has all, with every record."""
-    kills = 0
-    old_store(tmp_path / "old.duckdb", 1)
-    while True:
-        path = tmp_path / str(kills) / "records.duckdb"
-        path.parent.mkdir()
-        shutil.copy(tmp_path / "old.duckdb", path)
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(path), str(kills + 2)],
-            env=dict(os.environ),
-            check=False,
-            timeout=60,
-        )
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL
-        kills += 1
+    old, folder = tmp_path / "old.duckdb", tmp_path / "killed"
+    old_store(old, 1)
+    folder.mkdir()
+    killed = killed_in_turn(MIGRATION, old, folder, first=2)
+    for path in killed:
         log = DuckDBRecordLog(path)
-        assert held(log) == expected(1), f"killed at step {kills}"
+        assert held(log) == expected(1), f"killed at step {path.parent.name}"
         log.close()
         assert len(applied(path)) == len(FILES)
-    assert kills >= 2 * (len(FILES) - 1), "a kill between a migration and its note, and after it, was tried"
+    both = 2 * (len(FILES) - 1)
+    assert len(killed) >= both, "a kill between a migration and its note, and after it, was tried"

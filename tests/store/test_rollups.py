@@ -14,12 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from airboss.config.clickhouse import read_url
 from airboss.domain.ports import JournalMove, RecordFilter, RecordLog, UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.store import clickhouse_tags, duckdb_rollups, duckdb_sums, rollups
 from airboss.store.clickhouse import ClickHouseRecordLog
-from airboss.store.clickhouse_http import ClickHouse
 from airboss.store.duckdb import DuckDBRecordLog
 from airboss.store.rollups import QUANTILES
 from tests.store.samples import SEGMENT, START, record_json
@@ -101,15 +99,8 @@ def summed(
             yield log
         return
     full = request.getfixturevalue("clickhouse_url")
-    with request.getfixturevalue("clickhouse").emptied() as url:
-        with closing(ClickHouse(read_url(url))) as house:
-            source = read_url(full).database
-            tables = "select name from system.tables where database = $source and total_rows > 0"
-            for (name,) in house.rows(tables, {"source": source}):
-                if name != "schema_migrations":
-                    house.run(f"alter table {name} attach partition all from {source}.{name}")
-        with closing(ClickHouseRecordLog(url)) as log:
-            yield log
+    with request.getfixturevalue("clickhouse").copied(full) as url, closing(ClickHouseRecordLog(url)) as log:
+        yield log
 
 
 def filled(log: RecordLog, records: Sequence[bytes]) -> RecordLog:
