@@ -28,7 +28,7 @@ from tests.support.clickhouse import House
 from tests.support.wait import until
 
 LATER = START + timedelta(days=99)
-APART = tuple(name.strip('"') for name in clickhouse_tags.APART[:-1])
+APART = tuple(name.strip('"') for name in tagging.APART[:-1])
 PERIOD: dict[str, Any] = {"since": START - timedelta(days=9), "until": LATER}
 THIRD = "2026-11-03"
 DAYS = 6
@@ -90,7 +90,7 @@ def of_records(
 ) -> None:
     """The sums are those that its records make, reckoned here, but for days that have none."""
     rows = log._house.rows(
-        f"select toString(toDate(start)), {', '.join(clickhouse_tags.APART)},"
+        f"select toString(toDate(start)), {', '.join(tagging.APART)},"
         " requests, input_tokens, cost_usd, priced, started, toString(first_at), toString(last_at), latency,"
         " finalizeAggregation(users), finalizeAggregation(sessions)"
         " from tag_sums where untold != ['']"

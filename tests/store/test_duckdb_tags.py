@@ -33,7 +33,7 @@ STRETCH = 256
 WHO = "ann-unmistakable-7f3a"
 NOON = START.replace(day=3)
 """Calls are of five days; this is amid the third."""
-APART = tuple(name.strip('"') for name in duckdb_tags.APART[:-1])
+APART = tuple(name.strip('"') for name in tagging.APART[:-1])
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def of_records(log: DuckDBRecordLog, untold: Sequence[str] = ()) -> None:
         summed, since = reach(connection, duckdb_tags.TABLE)
         seqs = dict(connection.execute("select id, seq from records").fetchall())
         kept = connection.execute(
-            f"select start, {', '.join(duckdb_tags.APART)}, sum(requests)::bigint, sum(input_tokens)::bigint,"
+            f"select start, {', '.join(tagging.APART)}, sum(requests)::bigint, sum(input_tokens)::bigint,"
             " sum(cost_usd), sum(priced)::bigint, sum(started)::bigint, min(first_at), max(last_at),"
             " list(map_entries(latency)), list_distinct(flatten(list(users)))"
             " from tag_sums group by all"

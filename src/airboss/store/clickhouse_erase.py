@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from airboss.domain.ports import Erased
 from airboss.store import (
@@ -21,10 +20,9 @@ from airboss.store import (
     clickhouse_spans,
     clickhouse_tags,
 )
+from airboss.store.clickhouse_bodies import IDS_AT_ONCE
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.joining import blank_opened, read_opened
-
-IDS_AT_ONCE: Final = 5_000
 
 
 def blank(house: ClickHouse, user: str, before: datetime) -> Erased:

@@ -12,13 +12,15 @@ from zlib import crc32
 import msgspec
 
 from airboss.domain.record import InferenceRecord
-from airboss.store import span_asked, span_messages
+from airboss.store import clickhouse_bodies, span_asked, span_messages
+from airboss.store.clickhouse_bodies import IDS_AT_ONCE
 from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
 from airboss.store.rows import PART_CHARS_MAX, span_row
 from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, asked_in, joined
 from airboss.store.span_calls import record_ids
 from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
+    NOTHING,
     SPANS_MAX,
     Span,
     SpanDetail,
@@ -26,11 +28,11 @@ from airboss.store.span_rows import (
     TraceSpan,
     TraceSummary,
     around,
+    summary,
     trace_key,
     with_sums,
 )
 
-IDS_AT_ONCE: Final = 5_000
 COLUMNS: Final = (*SpanDetail.__struct_fields__, "move")
 WAITING_COLUMNS: Final = ("id", "trace_id", "moved_at", "record", "done")
 SETTLEMENT_COLUMNS: Final = ("token", "ids", "own", "answered", "done")
@@ -43,7 +45,6 @@ _ANSWERED: Final = ", ".join(
 )
 _STARTED: Final = COLUMNS.index("started_at")
 _TEXTS: Final = (COLUMNS.index("attributes"), COLUMNS.index("events"))
-_NULL: Final = msgspec.Raw(b"null")
 _FORGOTTEN: Final = (
     "\"user\" = null, session = null, message = null, attributes = '', events = '',"
     " name = if(gateway, name, kind)"
@@ -95,11 +96,7 @@ class ClickHouseSpans:
     def spans_of(self, record_ids: Sequence[str]) -> Sequence[SpanDetail]:
         """As `SpanLog.spans_of`."""
         self._begin()
-        if not record_ids:
-            return []
-        asked = {"first": min(record_ids), "last": max(record_ids), "ids": list(record_ids)}
-        rows = self._house.rows(query("spans_of").format(columns=_DETAIL), asked)
-        return [_detail(row) for row in rows]
+        return _details(self._house, record_ids)
 
     def settle_calls(self, before: datetime, *, limit: int) -> int:
         """As `SpanLog.settle_calls`, those of a whole move at once: so a step that is repeated after a kill
@@ -328,30 +325,16 @@ def traces(house: ClickHouse, where: TraceFilter, limit: int) -> list[TraceSumma
         conditions.append("(began, trace_id) < ($before_at, $before_trace)")
         asked |= {"before_at": at, "before_trace": trace_key(trace_id)}
     text = query("traces").format(where=" and ".join(conditions) or "true")
-    found = [
-        TraceSummary(
-            trace_id=row[0],
-            started_at=moment(row[1]),
-            duration_ms=max(0.0, float(row[2])),
-            name=row[3],
-            service=row[4],
-            spans=row[5],
-            errors=row[6],
-            model_calls=row[7],
-            user=row[8],
-            session=row[9],
-        )
-        for row in house.rows(text, asked)
-    ]
+    found = [summary((trace, moment(at), ms, *rest)) for trace, at, ms, *rest in house.rows(text, asked)]
     return with_sums(found, where.until, lambda of: house.rows(query("trace_sums"), of))
 
 
 def erase(house: ClickHouse, user: str, before: datetime) -> int:
     """Take a person out of the traces that name them; returns how many spans were theirs."""
     ids = [each for (each,) in house.rows(query("erase_traced"), {"user": user, "before": before})]
+    clickhouse_bodies.drop(house, ids)
     for start in range(0, len(ids), IDS_AT_ONCE):
         some: Mapping[str, Any] = {"ids": ids[start : start + IDS_AT_ONCE]}
-        house.run(f"delete from bodies{house.on_cluster} where id in $ids", some)  # noqa: S608 - fixed
         for table, nothing in (
             ("records", "\"user\" = null, session = null, tags = '{}'"),
             ("spans", _FORGOTTEN),
@@ -362,8 +345,6 @@ def erase(house: ClickHouse, user: str, before: datetime) -> int:
             blank = {"record": str(span_messages.blank_waiting(text.encode()), "utf-8"), "id": span_id}
             update = f"alter table waiting_calls{house.on_cluster} update record = $record where id = $id"
             house.run(update, blank, hard=True)
-    if ids:
-        house.run(f"alter table bodies{house.on_cluster} apply deleted mask", hard=True)
     return len(ids)
 
 
@@ -401,5 +382,5 @@ def _detail(row: Sequence[Any]) -> SpanDetail:
     fields["started_at"] = moment(fields["started_at"])
     fields["duration_ms"] = float(fields["duration_ms"])
     for name in ("attributes", "events"):
-        fields[name] = msgspec.Raw(fields[name].encode()) if fields[name] else _NULL
+        fields[name] = msgspec.Raw(fields[name].encode()) if fields[name] else NOTHING
     return SpanDetail(**fields)

@@ -22,6 +22,7 @@ from airboss.store import tagging
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.clickhouse_people import put_in_place
 from airboss.store.rollups import DAY_S, Question, inside
+from airboss.store.tagging import APART
 
 TABLE: Final = "tag_sums"
 CALLS_A_SUM: Final = 8
@@ -43,10 +44,6 @@ NONE: Final = ""
 LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 IN_SUMS: Final = "toDate(start) in $tag_days"
 IN_RECORDS: Final = "started_at >= $since and started_at < $until and toDate(started_at) not in $tag_days"
-APART: Final = (
-    "deployment", "release", "arm", "model", "provider", '"key"', "operation", "status", "error_type",
-    "finish_reason", "tags",
-)  # fmt: skip
 _TOLD: Final = (
     "toJSONString(cast(arrayFilter(tag -> not has($untold, tag.1), JSONExtractKeysAndValues(tags, 'String'))"
     " as Map(String, String)))"

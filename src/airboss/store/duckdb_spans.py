@@ -23,6 +23,7 @@ from airboss.store.span_answers import CALLS_MAX, AnsweredCall, answer_ids, aske
 from airboss.store.span_calls import record_ids
 from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
+    NOTHING,
     SPANS_MAX,
     Span,
     SpanDetail,
@@ -30,13 +31,13 @@ from airboss.store.span_rows import (
     TraceSpan,
     TraceSummary,
     around,
+    summary,
     trace_key,
     with_sums,
 )
 
 _DETAIL: Final = ", ".join(f'"{name}"' for name in SpanDetail.__struct_fields__)
 _ANSWERED: Final = ", ".join(f'"{name}"' for name in AnsweredCall.__struct_fields__)
-_NULL: Final = msgspec.Raw(b"null")
 _CONDITIONS: Final = {
     "service": "service = $service",
     "user": "person = $user",
@@ -237,19 +238,8 @@ def of_trace(connection: Connection, trace: str) -> list[TraceSpan]:
 
 
 def _tree_span(row: Sequence[Any]) -> TraceSpan:
-    return TraceSpan(
-        id=row[0],
-        span_id=row[1],
-        parent_id=row[2],
-        gateway=row[3],
-        name=row[4],
-        kind=row[5],
-        service=row[6],
-        started_at=aware(row[7]),
-        duration_ms=row[8],
-        status=row[9],
-        key=row[10],
-    )
+    fields = dict(zip(TraceSpan.__struct_fields__, row, strict=False))
+    return TraceSpan(**fields | {"started_at": aware(row[7])})
 
 
 def traces(connection: Connection, where: TraceFilter, limit: int) -> list[TraceSummary]:
@@ -266,19 +256,7 @@ def traces(connection: Connection, where: TraceFilter, limit: int) -> list[Trace
         asked |= {"before_at": naive(at), "before_trace": trace_key(trace_id)}
     text = query("traces").format(where=" and ".join(conditions) or "true")
     found = [
-        TraceSummary(
-            trace_id=row[0].hex,
-            started_at=aware(row[1]),
-            duration_ms=max(0.0, row[2]),
-            name=row[3],
-            service=row[4],
-            spans=row[5],
-            errors=row[6],
-            model_calls=row[7],
-            user=row[8],
-            session=row[9],
-        )
-        for row in run(connection, text, asked)
+        summary((trace.hex, aware(at), ms, *rest)) for trace, at, ms, *rest in run(connection, text, asked)
     ]
 
     def sums(of: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
@@ -334,5 +312,5 @@ def _detail(row: Sequence[Any]) -> SpanDetail:
     fields["started_at"] = aware(fields["started_at"])
     for name in ("attributes", "events"):
         text = fields[name]
-        fields[name] = _NULL if text is None else msgspec.Raw(text.encode())
+        fields[name] = NOTHING if text is None else msgspec.Raw(text.encode())
     return SpanDetail(**fields)

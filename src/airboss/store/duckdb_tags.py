@@ -16,12 +16,9 @@ from airboss.store.duckdb_bins import numbers
 from airboss.store.duckdb_run import ENGINE, Connection, query, reach, run
 from airboss.store.rollups import DAY_S, Question, inside
 from airboss.store.rows import naive
+from airboss.store.tagging import APART
 
 TABLE: Final = "tag_sums"
-APART: Final = (
-    "deployment", "release", "arm", "model", "provider", '"key"', "operation", "status", "error_type",
-    "finish_reason", "tags",
-)  # fmt: skip
 _STRETCH: Final = "select * from records where seq >= $first and seq < $last"
 _TOLD: Final = (
     "to_json(map_from_entries(list_filter(map_entries(tags::json::map(varchar, varchar)),"

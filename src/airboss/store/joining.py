@@ -11,6 +11,7 @@ from airboss.domain.ports import JournalMove, WatchedCall
 from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.domain.score import Score
 from airboss.store.opinions import wordless
+from airboss.store.span_answers import call_span
 from airboss.store.span_rows import NOTHING, Said, Span, span_key, trace_key
 
 T = TypeVar("T")
@@ -18,26 +19,25 @@ T = TypeVar("T")
 ORPHANS_MAX: Final = 1000
 """How many orphans a log gives at once; the rest come once these are closed."""
 
-_NULL: Final = msgspec.Raw(b"null")
 _ID_FIRST: Final = b'{"id":"'
 
 
 # msgspec (0.22) writes a field typed `Raw | None` but cannot read one: where the domain's types have such a
 # field, these say what is read.
 class _OpenFrame(OpenedCall, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    request: msgspec.Raw = _NULL
+    request: msgspec.Raw = NOTHING
     erased: bool = False  # its person was: what it answers is not kept either
 
 
 class _CloseFrame(ClosedCall, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    response: msgspec.Raw = _NULL
+    response: msgspec.Raw = NOTHING
 
 
 class StoredRecord(InferenceRecord, frozen=True, kw_only=True, gc=False):
     """A record whose bodies are still JSON text; `null` where there is none."""
 
-    request: msgspec.Raw = _NULL
-    response: msgspec.Raw = _NULL
+    request: msgspec.Raw = NOTHING
+    response: msgspec.Raw = NOTHING
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,24 +111,8 @@ def gateway_span(opened: OpenedCall, closed: ClosedCall) -> Span | None:
         trace_key(opened.trace_id)
     except ValueError:
         return None
-    return Span(
-        id=opened.id,
-        trace_id=opened.trace_id,
-        span_id=opened.id.replace("-", "")[16:],
-        parent_id=parent or None,
-        gateway=True,
-        name=f"{opened.operation} {opened.model}"[:256],
-        kind="embedding" if opened.operation == "embeddings" else "llm",
-        service=opened.deployment,
-        started_at=opened.started_at,
-        duration_ms=closed.latency_ms,
-        status="error" if closed.status == "error" else "ok",
-        message=closed.error_type,
-        key=opened.key,
-        user=opened.user,
-        session=opened.session,
-        sampled=flags == "" or bool(int(flags, 16) & 1),
-    )
+    sampled = flags == "" or bool(int(flags, 16) & 1)
+    return call_span(opened, closed, trace_id=opened.trace_id, parent_id=parent or None, sampled=sampled)
 
 
 def blank_span(span: Span) -> bytes:
@@ -180,8 +164,8 @@ def join(opened: OpenedCall, closed: ClosedCall) -> StoredRecord:
         tags=opened.tags,
         scores={},
         trace_id=opened.trace_id,
-        request=_NULL if opened.request is None else opened.request,
-        response=_NULL if closed.response is None or is_erased(opened) else closed.response,
+        request=NOTHING if opened.request is None else opened.request,
+        response=NOTHING if closed.response is None or is_erased(opened) else closed.response,
     )
 
 
@@ -198,7 +182,7 @@ def blank_opened(opened: OpenedCall) -> bytes:
     """The JSON of an open frame without the person: no body, user, session or tags. Whatever close is joined
     to it loses its body too. Never longer than the frame it was."""
     fields = {name: getattr(opened, name) for name in OpenedCall.__struct_fields__}
-    fields |= {"user": None, "session": None, "tags": {}, "request": _NULL}
+    fields |= {"user": None, "session": None, "tags": {}, "request": NOTHING}
     return msgspec.json.encode(_OpenFrame(**fields, erased=True))
 
 
@@ -210,12 +194,18 @@ def is_erased(opened: OpenedCall) -> bool:
 def blank_closed(closed: ClosedCall) -> bytes:
     """The JSON of a close frame without its body. Never longer than the frame it was."""
     fields = {name: getattr(closed, name) for name in ClosedCall.__struct_fields__}
-    return msgspec.json.encode(_CloseFrame(**fields | {"response": _NULL, "user": None}))
+    return msgspec.json.encode(_CloseFrame(**fields | {"response": NOTHING, "user": None}))
 
 
 def blank_record(payload: bytes) -> bytes:
     """The JSON of a record without the person and without bodies; costs and numbers stay."""
-    nothing: dict[str, Any] = {"user": None, "session": None, "tags": {}, "request": _NULL, "response": _NULL}
+    nothing: dict[str, Any] = {
+        "user": None,
+        "session": None,
+        "tags": {},
+        "request": NOTHING,
+        "response": NOTHING,
+    }
     return msgspec.json.encode(msgspec.structs.replace(read_record(payload), **nothing))
 
 

@@ -15,6 +15,7 @@ from airboss.store.span_answers import AnsweredCall, answer_ids, joined
 from airboss.store.span_calls import MODEL_KINDS, record_ids
 from airboss.store.span_messages import PLAIN, Texts
 from airboss.store.span_rows import (
+    NOTHING,
     SPANS_MAX,
     Span,
     SpanDetail,
@@ -23,8 +24,6 @@ from airboss.store.span_rows import (
     TraceSummary,
     trace_key,
 )
-
-_NULL = msgspec.Raw(b"null")
 
 
 class MemorySpans:
@@ -143,7 +142,7 @@ class MemorySpans:
         for span in spans:
             if span.id in self._spans:
                 continue
-            self._spans[span.id] = msgspec.structs.replace(span, call=_NULL, said=_NULL)
+            self._spans[span.id] = msgspec.structs.replace(span, call=NOTHING, said=NOTHING)
             beyond = len(self._calls) - span_messages.WAITING_MAX
             for each in list(filter(self._is_said, self._calls))[: max(0, beyond)]:
                 del self._calls[each]
@@ -163,8 +162,8 @@ class MemorySpans:
                 user=None,
                 session=None,
                 message=None,
-                attributes=_NULL,
-                events=_NULL,
+                attributes=NOTHING,
+                events=NOTHING,
             )
             if span.id in self._calls:
                 moved_at, payload = self._calls[span.id]
@@ -187,7 +186,9 @@ class MemorySpans:
             and (bytes(each.attributes) != b"null" or bytes(each.events) != b"null")
         ][:limit]
         for span in texts:
-            self._spans[span.id] = msgspec.structs.replace(span, message=None, attributes=_NULL, events=_NULL)
+            self._spans[span.id] = msgspec.structs.replace(
+                span, message=None, attributes=NOTHING, events=NOTHING
+            )
         return len(gone[:limit]) + len(texts)
 
     def _tree(self, trace_id: str) -> list[TraceSpan]:

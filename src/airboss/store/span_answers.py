@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from airboss.domain.record import InferenceRecord
+from airboss.domain.record import ClosedCall, InferenceRecord, OpenedCall
 from airboss.store.span_rows import Span, SpanDetail
 
 ANSWER_ID: Final = "gen_ai.response.id"
@@ -88,21 +88,34 @@ def joined(
 
 
 def span_of(call: AnsweredCall | InferenceRecord, client: SpanDetail) -> Span:
-    """A gateway's call below its client's; as `joining.gateway_span`, which has the call's own trace."""
+    """A gateway's call below its client's."""
+    return call_span(call, call, trace_id=client.trace_id, parent_id=client.span_id)
+
+
+def call_span(
+    call: OpenedCall | AnsweredCall | InferenceRecord,
+    ended: ClosedCall | AnsweredCall | InferenceRecord,
+    *,
+    trace_id: str,
+    parent_id: str | None,
+    sampled: bool = True,
+) -> Span:
+    """A call of the gateway, at its place in a trace."""
     return Span(
         id=call.id,
-        trace_id=client.trace_id,
+        trace_id=trace_id,
         span_id=call.id.replace("-", "")[16:],
-        parent_id=client.span_id,
+        parent_id=parent_id,
         gateway=True,
         name=f"{call.operation} {call.model}"[:256],
         kind="embedding" if call.operation == "embeddings" else "llm",
         service=call.deployment,
         started_at=call.started_at,
-        duration_ms=call.latency_ms,
-        status="error" if call.status == "error" else "ok",
-        message=call.error_type,
+        duration_ms=ended.latency_ms,
+        status="error" if ended.status == "error" else "ok",
+        message=ended.error_type,
         key=call.key,
         user=call.user,
         session=call.session,
+        sampled=sampled,
     )
