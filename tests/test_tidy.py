@@ -121,6 +121,7 @@ TOUCHES: Mapping[str, str] = {
     "replicas/ray_serve.py": "os",
     "replicas/weights.py": "fcntl os shutil",
     "replicas/weights_http.py": "httpx2 shutil ssl",
+    "replicas/weights_remote.py": "os",
     "replicas/weights_pypi.py": "httpx2 os shutil subprocess",
     "store/answers.py": "sqlite3",
     "store/brought.py": "os",

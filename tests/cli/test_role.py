@@ -96,12 +96,13 @@ def test_a_gateway_is_known_without_what_opens_a_ledger() -> None:
 
 
 def test_an_engine_is_started_with_what_it_was_placed_with(tmp_path: Path) -> None:
-    """Which its process is told: it opens no ledger, nor loads what opens one."""
+    """Which its process is told: it opens no ledger, nor loads what opens one or fetches weights."""
     placed = Placement(**structs.asdict(PLACEMENT) | {"settings": '{"provider": "local", "slots": 3}'})
     told = replica(placed, PLACES, essential=True).command.env
     code = (
         "import sys; from airboss.compose import replica_role\n"
-        "replica_role.serve_model = lambda chosen, **_: print(chosen.slots, 'sqlalchemy' in sys.modules)\n"
+        "heavy = {'sqlalchemy', 'httpx2', 'alembic', 'uvloop'}\n"
+        "replica_role.serve_model = lambda chosen, **_: print(chosen.slots, heavy & {*sys.modules})\n"
         f"from airboss.cli import role; role.main(['replica', '--data-dir', {str(tmp_path)!r},"
         " '--model', 'tiny', '--port', '40001', '--placement', 'tiny:2'])"
     )
@@ -113,7 +114,7 @@ def test_an_engine_is_started_with_what_it_was_placed_with(tmp_path: Path) -> No
         check=True,
         timeout=60,
     )
-    assert done.stdout == "3 False\n"
+    assert done.stdout == "3 set()\n"
 
 
 TELLING = """

@@ -21,7 +21,8 @@ import pytest
 from airboss.compose.up import fetch_weights
 from airboss.config import Config
 from airboss.domain.errors import SetupError
-from airboss.replicas.weights import Patience, fetch, sweep
+from airboss.replicas.weights import fetch, sweep
+from airboss.replicas.weights_http import Patience
 from airboss.store.datadir import DataDir
 from tests.replicas.shop import Shop, open_shop
 from tests.support.started import started

@@ -12,7 +12,8 @@ import pytest
 
 from airboss.domain.errors import SetupError
 from airboss.providers.aws_sign import Credentials
-from airboss.replicas.weights import Patience, fetch
+from airboss.replicas.weights import fetch
+from airboss.replicas.weights_http import Patience
 from airboss.replicas.weights_s3 import object_url, presigned
 from tests.replicas.shop import Shop, open_shop
 

