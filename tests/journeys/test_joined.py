@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,12 +21,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from airboss.supervisor.runfiles import read_starting, read_up
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.support import postgres
 from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.files import holding
 from tests.support.gateway import together
+from tests.support.started import started
 from tests.support.valkey import ValkeyServer, valkey_process
 from tests.support.wait import hold_still, until
 
@@ -112,6 +116,27 @@ def test_a_machine_joins(pair: tuple[Airboss, Airboss]) -> None:
     until(lambda: chat(other, limited).status_code == 401)
     [node] = leads.api("nodes")["nodes"]
     assert (node["base_url"], node["workers"]) == (other.ready["base_url"], 1)
+
+
+def test_a_join_is_told_of_from_its_beginning(pair: tuple[Airboss, Airboss], tmp_path: Path) -> None:
+    """Verbs hear that a machine is about to join, and not what one said that was killed there; one that has
+    not joined has not chosen a ledger."""
+    leads, other = pair
+    run = tmp_path / ".airboss/run"
+    run.mkdir(parents=True)
+    for file in (other.root / "airboss.toml", other.data / "run/up.json"):
+        shutil.copy(file, run if file.name == "up.json" else tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "airboss.cli.main", "up", "--join", url, "--port", "0"]
+        with started(command, cwd=tmp_path, env={**os.environ, **env_of(leads)}) as process:
+            until(lambda: read_starting(run) == process.pid)
+            assert read_up(run) is None
+            until((tmp_path / ".airboss/node").exists)
+            process.terminate()
+            assert process.wait(60) == 0
+    assert read_starting(run) is None
+    assert not (tmp_path / ".airboss/secrets/ledger").exists()
 
 
 def test_nothing_is_lost_between_machines(pair: tuple[Airboss, Airboss]) -> None:

@@ -46,6 +46,7 @@ from airboss.compose.up import (
     local_models,
     lock_patiently,
     relearning,
+    tell_starting,
     tell_where,
 )
 from airboss.config import Config
@@ -84,12 +85,15 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, private(), ExitStack() as opened:
-        with data.choosing_ledger(ledger_named_in(options.config)):
-            check_reached(data, options.config)
-            ledger = opened.enter_context(open_plans(data))
-            if ledger.config() is None:
-                raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
+    with lock_patiently(data) as lock, private(), ExitStack() as choosing, ExitStack() as opened:
+        runfiles.forget_up(data.run_dir)  # of one that was killed
+        tell_starting(data)
+        opened.callback(runfiles.forget_up, data.run_dir)
+        settle = choosing.enter_context(data.choosing_ledger(ledger_named_in(options.config)))
+        check_reached(data, options.config)
+        ledger = opened.enter_context(open_plans(data))
+        if ledger.config() is None:
+            raise SetupError(f"nobody has led on this ledger yet: start the one at {leader_url} first")
         config = applied_config(ledger, data)
         check_joins(config, data)
         check_exposure(options.host, tls=config.tls is not None, insecure=options.insecure)
@@ -116,6 +120,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
                 if not again:
                     data.lead()  # it has not joined, so the next try is a first one too
                 raise
+        settle()
         redact = redactor(ledger, own_keys(data)[1])
         logs.configure("up", log_format=log_format, redact=redact)
         tell_where(data, places, leader_url, config)
@@ -132,13 +137,11 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         )
 
         def on_ready() -> None:
+            runfiles.forget_starting(data.run_dir)
             announce(msgspec.structs.replace(ready, after_s=time.monotonic() - started))
 
-        try:
-            with relearning(ledger, redact):
-                asyncio.run(session.run(on_ready))
-        finally:
-            runfiles.forget_up(data.run_dir)
+        with relearning(ledger, redact):
+            asyncio.run(session.run(on_ready))
 
 
 def check_reached(data: DataDir, config: Path) -> None:

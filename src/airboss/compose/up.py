@@ -105,14 +105,14 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     end_when_told()
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, ExitStack() as opened:
+    with lock_patiently(data) as lock, ExitStack() as choosing, ExitStack() as opened:
         runfiles.forget_up(data.run_dir)  # of one that was killed
         tell_starting(data)
         opened.callback(runfiles.forget_up, data.run_dir)
-        with data.choosing_ledger(ledger_named_in(options.config)):
-            check_leads(data.ledger_url)
-            data.lead()
-            ledger = opened.enter_context(open_ledger(data))
+        settle = choosing.enter_context(data.choosing_ledger(ledger_named_in(options.config)))
+        check_leads(data.ledger_url)
+        data.lead()
+        ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         opened.enter_context(private())  # from here on all that is written is ours
         config = parse_config(text, source=source)
@@ -135,6 +135,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
             counters_socket=data.counters_socket if counts_apart(options, config) else None,
         )
         fetch_weights(config, data, draw, first=ledger.config() is None)
+        settle()
         note_start(ledger, data, options)
         put_into_force(ledger, data, text, source)
         ready = starter_keys(ledger, data, places)

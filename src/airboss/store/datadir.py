@@ -31,7 +31,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -119,19 +119,31 @@ class DataDir:
             self.put_ledger(wanted)
 
     @contextlib.contextmanager
-    def choosing_ledger(self, wanted: str | None) -> Iterator[None]:
-        """As `choose_ledger`, for what opens it. Where that fails at a first start nothing is chosen: another
-        URL may be named at the next."""
-        first = not self.has_ledger
+    def choosing_ledger(self, wanted: str | None) -> Iterator[Callable[[], None]]:
+        """As `choose_ledger`, for a start that opens it within and closes it. Where that fails at a first
+        start before it calls what it is given, nothing is chosen and none is there: another URL may be named
+        at the next."""
+        settled = self.has_ledger
+
+        def settle() -> None:
+            nonlocal settled
+            settled = True
+
         try:
             self.choose_ledger(wanted)
-            yield
+            yield settle
         except BaseException:
-            if first:
-                with contextlib.suppress(OSError):  # what failed is told
-                    self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
-                    sync_folder(self.secrets_dir)
+            if not settled:
+                self._choose_none()
             raise
+
+    def _choose_none(self) -> None:
+        """Be without a ledger again, of which nothing but its tables is there."""
+        with contextlib.suppress(OSError):  # what failed is told
+            self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
+            sync_folder(self.secrets_dir)
+            for end in ("", "-wal", "-shm"):
+                self.ledger_path.with_name(f"{self.ledger_path.name}{end}").unlink(missing_ok=True)
 
     def put_ledger(self, wanted: str) -> None:
         """Let the ledger be there from now on, whatever was before."""
