@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
+from airboss.compose.parts import SystemClock
 from airboss.domain.record import ClosedCall
 from airboss.gateway import at_once
 from airboss.gateway.answer import WholeAnswer
@@ -156,7 +157,7 @@ def test_what_was_asked_first_is_answered_first(run: Callable[[Any], None], bad:
             body_bytes_max=1_000,
             loop=loop,
             outbox=outbox,
-            intake=Intake(loop),
+            intake=Intake(loop, SystemClock()),
         )
         connection, wire = Connection(server), Wire()
         connection.connection_made(wire)

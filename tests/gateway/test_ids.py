@@ -38,6 +38,13 @@ def test_ids_of_a_new_life_are_later_than_those_of_the_last() -> None:
     assert int(ids.next(70_000).replace("-", "")[:12], 16) == 70_000
 
 
+def test_ids_of_two_workers_differ() -> None:
+    """Though both make as many in the same milliseconds."""
+    one, other = RecordIds(), RecordIds()
+    made = [ids.next(ms) for ids in (one, other) for ms in (1_000, 1_000, 1_001)]
+    assert len(set(made)) == 6
+
+
 def test_a_full_millisecond_spills_into_the_next() -> None:
     """More than 4,096 ids in one millisecond still grow."""
     ids = RecordIds()

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
+from airboss.compose.parts import SystemClock
 from airboss.domain.errors import Unavailable
 from airboss.domain.plan import Limits
 from airboss.gateway import at_once
@@ -57,7 +58,7 @@ def connected(handler: Handler, wire: Wire) -> Connection:
         body_bytes_max=1_000,
         loop=loop,
         outbox=Outbox(),
-        intake=Intake(loop),
+        intake=Intake(loop, SystemClock()),
     )
     connection = Connection(server)
     connection.connection_made(wire)
@@ -128,7 +129,7 @@ def test_a_request_that_cannot_be_answered_holds_up_no_other() -> None:
                 begun.append("other")
 
         clients = [Client(), Client()]
-        intake = Intake(asyncio.get_running_loop())
+        intake = Intake(asyncio.get_running_loop(), SystemClock())
         for each in clients:
             intake.add(cast("Any", SimpleNamespace(path="/", body=b"")), cast("Any", each))
         await asyncio.sleep(0)

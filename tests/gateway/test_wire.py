@@ -134,6 +134,14 @@ def test_bytes_pass_untouched() -> None:
     assert sent == body.replace(b'"model":"m"', b'"model":"up"')
 
 
+def test_the_upstreams_own_name_of_a_model_stays_as_it_is_written() -> None:
+    """Nothing is changed where nothing need be; another name is, however it is written."""
+    body = b' {"mod\\u0065l" :"u\\u0070", "messages":[{"role":"user","content":"\\"model\\":\\"m\\""}]} '
+    parsed = parse_body("chat", body)
+    assert plain_body(body, parsed, model="up") is body
+    assert json.loads(bytes(plain_body(body, parsed, model="other")))["model"] == "other"
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,", ": ")])
 @pytest.mark.parametrize(
     "more",
@@ -154,8 +162,8 @@ def test_long_bodies_go_up_as_short_ones(separators: tuple[str, str], more: dict
     short = {name: value for name, value in said.items() if name != "messages"}
     likewise = _chat(**short | {"model": "m"})
     wanted = json.loads(upstream_body(likewise, parse_body("chat", likewise), model="up", release=PLAIN))
-    sent = plain_body(body, parsed, model=b'"up"')
-    assert plain_body(likewise, parse_body("chat", likewise), model=b'"up"') == upstream_body(
+    sent = plain_body(body, parsed, model="up")
+    assert plain_body(likewise, parse_body("chat", likewise), model="up") == upstream_body(
         likewise, parse_body("chat", likewise), model="up", release=PLAIN
     )
     assert json.loads(bytes(sent)) == wanted | {"messages": said["messages"]}

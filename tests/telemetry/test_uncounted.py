@@ -73,7 +73,9 @@ def test_what_cannot_be_read_counts_nothing(tmp_path: Path) -> None:
     answer(life(path, Counts(written_at=NOW)), 2)
     data = bytearray(path.read_bytes())
     part = next(at for at in (0, PART_BYTES) if data[at + 8 : at + 12] != bytes(4))
-    end = data.index(bytes(4), part + 12)
+    end = part + 8
+    while length := int.from_bytes(data[end : end + 4]):
+        end += 4 + length
     data[end : end + 400] = b"\x00\x00\x00\x40" + b"z" * 396
     path.write_bytes(data)
     metrics = WorkerMetrics()

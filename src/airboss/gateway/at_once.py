@@ -45,8 +45,8 @@ def chat(worker: Worker, client: Connection, http: HttpRequest) -> Awaitable[Non
     """Serve a chat. Returns what is to be awaited for that; None: it is under way, or answered."""
     if len(http.body) >= LONG:  # it may have to wait before it is read
         return infer(worker, client, http, "chat")
-    now = worker.clock.now()
-    record_id = worker.ids.next(int(now.timestamp() * 1000))
+    now = client.intake.now
+    record_id = worker.ids.next(client.intake.now_ms)
     held = None
     try:
         serving, request, body, deployment = admitted = admit(

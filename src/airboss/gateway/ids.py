@@ -15,38 +15,36 @@ class RecordIds:
     than STEP_MS_MAX: ids that stayed ahead of the clock for days would keep all that goes by them waiting."""
 
     def __init__(self) -> None:
-        self._last_ms = 0
-        self._time = _time_of(0)
-        self._counter = 0
-        # Ids must be unique, not secret: a seeded generator spares a system call for each.
+        # Ids must be unique, not secret: a seeded generator spares a system call for each millisecond.
         self._random = random.Random(os.urandom(32))  # noqa: S311
+        self._begin(0)
 
     def begin_after(self, unix_ms: int) -> None:
         """Make only ids that are later than all of a last life, which ended then: the clock may have stepped
         back meanwhile."""
-        self._last_ms = unix_ms
-        self._time = _time_of(unix_ms)
+        self._begin(unix_ms)
         self._counter = 0xFFF
 
     def next(self, unix_ms: int) -> str:
-        """A new id. The 12 bits after the time count the ids of one millisecond; 62 bits are random."""
+        """A new id. The 12 bits after the time count the ids of one millisecond; the 62 bits behind them are
+        drawn for each millisecond, so that no two workers make the same."""
         if unix_ms == self._last_ms and self._counter < 0xFFF:
             self._counter += 1
         else:
             self._go_on(unix_ms)
-        # `hex` writes `0x` first; the variant fills the first digit, so that all of them are there.
-        noise = hex(0x8000_0000_0000_0000 | self._random.getrandbits(62))
-        return f"{self._time}-7{self._counter:03x}-{noise[2:6]}-{noise[6:]}"
+        return f"{self._time}-7{self._counter:03x}-{self._noise}"
 
     def _go_on(self, unix_ms: int) -> None:
         wrong = unix_ms < self._last_ms - STEP_MS_MAX
         if unix_ms > self._last_ms or self._counter == 0xFFF or wrong:
-            self._last_ms = unix_ms if wrong else max(unix_ms, self._last_ms + 1)
-            self._time = _time_of(self._last_ms)
-            self._counter = 0
+            self._begin(unix_ms if wrong else max(unix_ms, self._last_ms + 1))
         else:
             self._counter += 1
 
-
-def _time_of(unix_ms: int) -> str:
-    return f"{unix_ms >> 16:08x}-{unix_ms & 0xFFFF:04x}"
+    def _begin(self, unix_ms: int) -> None:
+        """Begin a millisecond."""
+        self._last_ms, self._counter = unix_ms, 0
+        self._time = f"{unix_ms >> 16:08x}-{unix_ms & 0xFFFF:04x}"
+        # The variant fills the first digit, so that all of them are there.
+        noise = f"{0x8000_0000_0000_0000 | self._random.getrandbits(62):x}"
+        self._noise = f"{noise[:4]}-{noise[4:]}"

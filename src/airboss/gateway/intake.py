@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from airboss.domain.ports import Clock
 from airboss.domain.request import Operation
 from airboss.gateway import wire
 from airboss.gateway.request_head import HttpRequest
@@ -27,10 +28,11 @@ _OPERATIONS: Final[dict[str, Operation]] = {
 
 
 class Intake:
-    """One worker's."""
+    """One worker's. `now` is when what is begun in this turn is: one look at the clock for all of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._loop, self._clock = loop, clock
+        self._look_at_clock()
         self._came: list[tuple[HttpRequest, Connection]] = []
         self._admitted: list[Callable[[], None]] = []
 
@@ -44,7 +46,12 @@ class Intake:
         """Have what was just begun sent on, once all of this turn are; `send` must not raise."""
         self._admitted.append(send)
 
+    def _look_at_clock(self) -> None:
+        self.now = self._clock.now()
+        self.now_ms = int(self.now.timestamp() * 1000)
+
     def _begin(self) -> None:
+        self._look_at_clock()
         came, self._came = self._came, []
         for request, _ in came if len(came) > 1 else ():
             operation = _OPERATIONS.get(request.path)

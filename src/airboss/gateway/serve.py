@@ -159,7 +159,7 @@ def _server(worker: Worker, router: Router, settings: GatewaySettings) -> Server
         body_bytes_max=settings.body_bytes_max,
         loop=loop,
         outbox=worker.outbox,
-        intake=Intake(loop),
+        intake=Intake(loop, worker.clock),
     )
 
 

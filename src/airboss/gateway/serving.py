@@ -50,8 +50,8 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """The lines of an answer that tell release, arm and plan (`told_by`)."""
     translate: Translate | None
     """How its calls are said in the target's dialect; None where that is OpenAI's."""
-    plain: bytes | None
-    """The upstream's name of the model, as JSON, where a chat goes there as it is but for that name."""
+    plain: str | None
+    """The upstream's name of the model, where a chat goes there as it is but for that name."""
     trial: bool
     """Whether it is not the stable release: what fails there says nothing of that."""
     others: tuple[Target, ...] = ()
@@ -97,9 +97,9 @@ def branch_of(plan: ServingPlan, arm: Arm, release: Release, target: Target) -> 
     return at_target(bare, release, target)
 
 
-def _plain(release: Release, target: Target) -> bytes | None:
+def _plain(release: Release, target: Target) -> str | None:
     other = target.kind == "local" or translation(release, target) is not None or says_something(release)
-    return None if other or target.embeds or not target.tools else msgspec.json.encode(target.upstream_model)
+    return None if other or target.embeds or not target.tools else target.upstream_model
 
 
 def told_by(release: Release, arm: Arm, plan: int) -> bytes:

@@ -171,11 +171,12 @@ def repeated_member(text: bytes) -> str | None:
             return None
         text = _outlined(text).text
     kept = _raw_members(text)
-    # Quotes, colons, commas and braces are all the rest, so that nothing was left out; or else there are
-    # spaces between them, and nothing but spaces.
+    if _encode(kept) == text:  # nothing was left out
+        return None
+    # Quotes, colons, commas, braces and spaces are all the rest, so that nothing was left out.
     names = "".join(kept)
     more = len(text) - len(names) - sum(map(len, kept.values())) - 4 * len(kept) - 1
-    if not more or more == text.count(b" ") - b"".join(kept.values()).count(b" ") - names.count(" "):
+    if more == text.count(b" ") - b"".join(kept.values()).count(b" ") - names.count(" "):
         return None
     pairs: list[tuple[str, object]] = []
 

@@ -275,14 +275,14 @@ def invalid(message: str) -> InvalidRequest:
 def _check(body: Body) -> None:
     if not body.model:
         raise InvalidRequest("'model' is empty; name a deployment, GET /v1/models lists them", param="model")
-    if isinstance(body, ChatBody) and not body.messages:
-        raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
-    if isinstance(body, CompletionBody) and body.prompt is None:
-        raise InvalidRequest("'prompt' is missing; add it", param="prompt")
-    if isinstance(body, EmbeddingsBody) and not body.input:
-        raise InvalidRequest("'input' is empty; send a text, or a list of texts", param="input")
-    if isinstance(body, EmbeddingsBody) and body.stream:
-        raise InvalidRequest("embeddings are not streamed; leave out 'stream'", param="stream")
+    if isinstance(body, ChatBody):
+        if not body.messages:
+            raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
+    elif isinstance(body, CompletionBody):
+        if body.prompt is None:
+            raise InvalidRequest("'prompt' is missing; add it", param="prompt")
+    elif isinstance(body, EmbeddingsBody):
+        _check_embeddings(body)
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest(
             "'stream_options' is only for streams; set 'stream' to true", param="stream_options"
@@ -292,6 +292,15 @@ def _check(body: Body) -> None:
         body.user = body.safety_identifier
     if body.user or body.metadata:
         check_labels(body.user, body.metadata or {})
+
+
+def _check_embeddings(body: EmbeddingsBody) -> None:
+    if not body.input:
+        raise InvalidRequest("'input' is empty; send a text, or a list of texts", param="input")
+    if body.stream:
+        raise InvalidRequest("embeddings are not streamed; leave out 'stream'", param="stream")
+    if body.dimensions is not None:
+        check_range("dimensions", body.dimensions, 1)
 
 
 def _check_ranges(body: Body) -> None:
@@ -304,8 +313,6 @@ def _check_ranges(body: Body) -> None:
         check_range("temperature", body.temperature, 0)
     if body.top_p is not None:
         check_range("top_p", body.top_p, 0, 1)
-    if isinstance(body, EmbeddingsBody) and body.dimensions is not None:
-        check_range("dimensions", body.dimensions, 1)
     if not isinstance(body, ChatBody):
         return
     if body.max_completion_tokens is not None:
@@ -364,18 +371,18 @@ def without_labels(body: bytes, parsed: Body, kind: ProviderKind, release: Relea
     return join_members({name: value for name, value in members(body).items() if name != "metadata"})
 
 
-def plain_body(body: bytes, parsed: Body, *, model: bytes) -> bytes | Pieces:
-    """The same where the release says nothing, and the client nothing that is for us; `model` is JSON. Of a
-    long body nothing is copied where little changes."""
+def plain_body(body: bytes, parsed: Body, *, model: str) -> bytes | Pieces:
+    """The same where the release says nothing, and the client nothing that is for us. Of a long body nothing
+    is copied where little changes."""
     asks_usage = parsed.stream and not wants_usage(parsed)
     if len(body) >= LONG:
-        changes = {"model": model}
+        changes = {"model": _encode(model)}
         if asks_usage:
             changes["stream_options"] = asking_usage(long_member(body, "stream_options") or b"null")
         pieces = in_pieces(body, changes)
         if pieces is not None:
             return pieces
-    changed = replace_model(body, model)
+    changed = body if parsed.model == model else replace_model(body, _encode(model))
     return _with_usage(changed, parsed) if asks_usage else changed
 
 

@@ -8,7 +8,8 @@ import msgspec
 
 from airboss.domain.plan import Rates, Target
 
-_MTOK = Decimal(1_000_000)
+_MILLIONTH = Decimal("0.000001")
+"""To divide by a million takes twice as long."""
 _SMALLEST = Decimal("0.0000000001")
 """Ten decimals hold one token at 0.0001 USD per million tokens exactly."""
 
@@ -56,7 +57,8 @@ def cost_usd(target: Target, used: Buckets, tier: str = "") -> Decimal | None:
     price = target.price
     if price is None:
         return Decimal(0) if target.kind == "local" else None
-    price = price.tiers.get(tier, price)
+    if tier:
+        price = price.tiers.get(tier, price)
     rates: Rates = price
     if price.long_prompt is not None and used.input > price.long_prompt.over_tokens:
         rates = price.long_prompt
@@ -69,4 +71,4 @@ def cost_usd(target: Target, used: Buckets, tier: str = "") -> Decimal | None:
         usd += used.cache_read * (usual if read is None else read)
         usd += (used.cache_write - used.cache_write_1h) * write
         usd += used.cache_write_1h * (write if hour is None else hour)
-    return (usd / _MTOK).quantize(_SMALLEST).normalize() if usd else Decimal(0)
+    return (usd * _MILLIONTH).quantize(_SMALLEST).normalize() if usd else Decimal(0)

@@ -84,20 +84,20 @@ class Usage(msgspec.Struct):
             missing = total - prompt - output
             output, thought = output + missing, max(thought, missing)
         output = output or 0
-        thought = min(thought, output)
-        details, read = self.prompt_tokens_details, min(self.cached, prompt)
-        if details is None:
-            return Buckets(
-                uncached=prompt - read, cache_read=read, output=output - thought, reasoning=thought
-            )
-        write = min(details.cache_write_tokens or 0, prompt - read)
+        details, read = self.prompt_tokens_details, self.cached
+        write = (details.cache_write_tokens or 0) if details is not None else 0
+        if not (thought or read or write):  # as of most answers
+            return Buckets(uncached=prompt, output=output)
+        thought, read = min(thought, output), min(read, prompt)
+        write = min(write, prompt - read)
+        hour = (details.cache_write_1h_tokens or 0) if details is not None else 0
         return Buckets(
             uncached=prompt - read - write,
             cache_read=read,
             cache_write=write,
             output=output - thought,
             reasoning=thought,
-            cache_write_1h=min(details.cache_write_1h_tokens or 0, write),
+            cache_write_1h=min(hour, write),
         )
 
 

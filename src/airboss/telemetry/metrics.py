@@ -9,12 +9,11 @@ bounded in number.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -38,8 +37,8 @@ Labels = tuple[str, str, str, str, str]
 Ended = tuple[float, float, float | None, int | None, int | None, Decimal | None]
 """Of a call that ended: its latency, overhead and time to the first token in ms, its tokens in and out, and
 its cost in USD."""
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[tuple[Labels, Ended]]).decode
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[Labels, Ended]]).decode
 LABEL_NAMES = tuple(
     prometheus_name(n)
     for n in (
@@ -64,8 +63,13 @@ class Histogram(msgspec.Struct):
 
     def observe(self, values: Collection[float], bounds: tuple[float, ...]) -> None:
         """Count values; `bounds` are the buckets' inclusive upper bounds, ascending."""
-        for bucket, n in Counter(map(partial(bisect_left, bounds), values)).items():
-            self.counts[bucket] += n
+        # To put many in order and look for a dozen bounds takes a third of a search for each value.
+        ordered, before = sorted(values), 0
+        for bucket, bound in enumerate(bounds):
+            upto = bisect_right(ordered, bound, before)
+            self.counts[bucket] += upto - before
+            before = upto
+        self.counts[-1] += len(ordered) - before
         self.total += sum(values)
 
     def observe_ms(self, values: Collection[float], bounds: tuple[float, ...]) -> None:
