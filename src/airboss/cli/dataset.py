@@ -22,7 +22,7 @@ from airboss.cli.dataset_words import (
     summary,
 )
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, print_nothing
+from airboss.cli.output import console, local_time, print_json, print_list, print_nothing, table_of
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
@@ -116,14 +116,8 @@ def list_datasets(
     """List datasets, newest first; as a table each in its newest version."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/datasets")["datasets"]
-    if not found:
-        print_nothing("no datasets yet; `airboss dataset create NAME --file F.jsonl` makes one")
-        return
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    show_table(found)
+    none = "no datasets yet; `airboss dataset create NAME --file F.jsonl` makes one"
+    print_list(found, show_table, none=none, as_json=as_json)
 
 
 @dataset.command("show")
@@ -218,13 +212,10 @@ def line(item: dict[str, Any], part: str) -> dict[str, Any]:
 def show_table(found: list[dict[str, Any]]) -> None:
     """Datasets as a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    columns = ("name", "digest", *PARTS, "erased", "holdout reads", "created")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("name", "digest", "created") else "right")
+    left = ("name", "digest", "created")
+    table = table_of("name", "digest", *PARTS, "erased", "holdout reads", "created", left=left)
     newest = {each["name"]: each for each in reversed(found)}
     shown = [each for each in found if newest[each["name"]] is each]
     for each in shown:

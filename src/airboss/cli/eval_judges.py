@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, print_nothing
+from airboss.cli.output import console, print_each, print_nothing
 from airboss.cli.when import parse_when
 
 NAME_WIDTH = 20
@@ -44,8 +44,7 @@ def judges(
         )
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     out = console()
     for number, each in enumerate(found):

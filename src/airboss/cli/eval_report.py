@@ -89,12 +89,9 @@ def release(target: dict[str, Any]) -> str:
 def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = ()) -> Any:
     """The comparisons as a table."""
     from rich.markup import escape  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    sure = f"{level(alpha)}%"
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("scorer", "n", "A", "B", f"B - A ({sure})", "p", "verdict"):
-        table.add_column(name, justify="left" if name in ("scorer", "verdict") else "right", no_wrap=True)
+    difference_of = f"B - A ({level(alpha)}%)"
+    table = table_of("scorer", "n", "A", "B", difference_of, "p", "verdict", left=("scorer", "verdict"))
     for each in report["comparisons"]:
         apart = each["metric"]["name"] in not_judged
         said = "not judged" if apart else verdict(each, report, alpha)
@@ -123,7 +120,7 @@ def difference(interval: dict[str, Any] | None) -> str:
 
 
 def p_value(comparison: dict[str, Any]) -> str:
-    """The exact test's p-value, corrected for the number of scorers."""
+    """The exact test's p-value, corrected for the number of tests."""
     p = comparison["p_adjusted"]
     return "-" if p is None else ("<0.0001" if p < 0.0001 else f"{p:.4f}")
 

@@ -15,15 +15,12 @@ import msgspec
 import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
-from airboss.cli.output import print_json, print_nothing
+from airboss.cli.output import Rows, print_json, print_list
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
 from airboss.store.wording import many
 
 Found = TypeVar("Found")
-
-Rows = list[dict[str, Any]]
-"""What an API lists."""
 
 NOUNS = {
     "evals": "an evaluation",
@@ -124,13 +121,8 @@ def listed(
     """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does; `more` narrows them."""
     with reach(data_dir, url) as api:
         found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit), **more})[name]
-    if not found:
-        print_nothing(NONE[name] if not more else f"no {name} match")
-    elif as_json:
-        for each in found:
-            print_json(each)
-    else:
-        show(found)
+    none = f"no {name} match" if more else NONE[name]
+    print_list(found, show, none=none, as_json=as_json)
 
 
 def ordered(

@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, print_nothing
+from airboss.cli.output import console, local_time, print_json, print_list, table_of
 from airboss.store.wording import many
 
 job = typer.Typer(
@@ -32,15 +32,10 @@ def list_jobs(
     params = {"limit": str(limit), **({"kind": kind} if kind is not None else {})}
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/jobs", params)["jobs"]
-    if kind is not None and not found:
-        print_nothing(f"no jobs of kind {kind!r}; kinds are eval, scoring, probe, tune and finetune")
-    elif not found:
-        print_nothing("no jobs yet; `airboss eval run` makes one")
-    elif as_json:
-        for each in found:
-            print_json(each)
-    else:
-        show_jobs(found)
+    none = "no jobs yet; `airboss eval run` makes one"
+    if kind is not None:
+        none = f"no jobs of kind {kind!r}; kinds are eval, scoring, probe, tune and finetune"
+    print_list(found, show_jobs, none=none, as_json=as_json)
 
 
 @job.command("show")
@@ -84,12 +79,10 @@ def cancel_job(
 def show_jobs(found: list[dict[str, Any]]) -> None:
     """Jobs as a table."""
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
 
     out = console()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "steps", "note", "created", "by"):
-        table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name != "note")
+    left = ("id", "state", "note", "created", "by")
+    table = table_of("id", "state", "steps", "note", "created", "by", left=left)
     for each in found:
         state = each["state"]
         colour = STATE_COLOURS.get(state)

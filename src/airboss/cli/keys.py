@@ -11,7 +11,17 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import clipped, console, local_time, plain, print_json, print_nothing, table_of
+from airboss.cli.output import (
+    clipped,
+    console,
+    local_time,
+    plain,
+    print_each,
+    print_json,
+    print_list,
+    print_nothing,
+    table_of,
+)
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
@@ -198,14 +208,8 @@ def list_keys(
     """List the keys: what they may call, their limits and how much of them is used, and what they spend."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/keys")["keys"]
-    if not found:
-        print_nothing("there are no keys yet; `airboss keys create NAME` makes one")
-        return
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    show(found)
+    none = "there are no keys yet; `airboss keys create NAME` makes one"
+    print_list(found, show, none=none, as_json=as_json)
 
 
 def show(found: list[dict[str, Any]]) -> None:
@@ -250,8 +254,7 @@ def list_tags(
         print_nothing("no tag has a budget; write one as [tags.NAME] in the configuration")
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     from rich.markup import escape  # noqa: PLC0415 - as above
 

@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import amount, console, dash, local_time, print_json, print_nothing
+from airboss.cli.output import amount, console, dash, local_time, print_json, print_list, print_nothing
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
 
@@ -27,13 +27,8 @@ def list_alarms(
     """List alarms and where they stand; exit 1 if one is firing."""
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/alarms")["alarms"]
-    if not found:
-        print_nothing("there are no alarms; write [alarms.NAME] into airboss.toml and apply it")
-    elif as_json:
-        for each in found:
-            print_json(each)
-    else:
-        show_table(found)
+    none = "there are no alarms; write [alarms.NAME] into airboss.toml and apply it"
+    print_list(found, show_table, none=none, as_json=as_json)
     if any(each["state"] == "firing" for each in found):
         raise typer.Exit(1)
 

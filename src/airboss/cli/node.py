@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, print_nothing, size, table_of
+from airboss.cli.output import console, print_each, print_json, print_nothing, size, table_of
 from airboss.cli.status import age
 from airboss.domain.errors import WrongCall
 
@@ -27,8 +27,7 @@ def list_nodes(
         print_nothing("no machine has joined; `airboss up --join URL` on another one does")
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 

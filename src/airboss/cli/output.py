@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+Rows = list[dict[str, Any]]
+"""What an API lists."""
+
 PIPED_WIDTH = 300
 """Columns where nobody says how wide the output is: a table in a file should not lose its columns."""
 
@@ -43,6 +46,16 @@ def print_each(found: Iterable[Any], write: Callable[[Any], None] = print_json) 
     return some
 
 
+def print_list(found: Rows, show: Callable[[Rows], None], *, none: str, as_json: bool) -> None:
+    """A list, as JSON or as `show` does; where nothing is in it, `none` says so."""
+    if not found:
+        print_nothing(none)
+    elif as_json:
+        print_each(found)
+    else:
+        show(found)
+
+
 def plain(text: str) -> str:
     """What somebody else wrote, for a terminal: nothing in it hides or moves what stands around it."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
@@ -61,11 +74,13 @@ def console() -> Console:
     return WholeConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
 
 
-def table_of(*columns: str) -> Table:
-    """A table without lines, of these columns, for its rows to be added."""
-    from rich.table import Table  # noqa: PLC0415 - as in `console`
+def table_of(*columns: str, left: Collection[str] | None = None) -> Table:
+    """A table without lines, of these columns, for its rows to be added; numbers, which stand to the right,
+    are in all but those in `left`."""
+    from rich.table import Column, Table  # noqa: PLC0415 - as in `console`
 
-    return Table(*columns, box=None, padding=(0, 2, 0, 0))
+    made = (Column(name, justify="left" if left is None or name in left else "right") for name in columns)
+    return Table(*made, box=None, padding=(0, 2, 0, 0))
 
 
 def fitting(

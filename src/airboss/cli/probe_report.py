@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airboss.cli.eval_report import release
+from airboss.cli.eval_report import p_value, release
 from airboss.cli.output import clipped, console, local_time, table_of, usd
 from airboss.store.wording import level, many
 
@@ -145,23 +145,10 @@ def column(percent: float, columns: int) -> int:
 def table(report: dict[str, Any]) -> Any:
     """Every finding in numbers."""
     from rich.markup import escape  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    made = Table(box=None, padding=(0, 2, 0, 0))
-    left = ("attribute", "group", "measure", "verdict")
-    for name in (
-        "attribute",
-        "group",
-        "measure",
-        "n",
-        "reference",
-        "group's",
-        "gap",
-        "floor",
-        "p",
-        "verdict",
-    ):
-        made.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    words = ("attribute", "group", "measure")
+    numbers = ("n", "reference", "group's", "gap", "floor", "p")
+    made = table_of(*words, *numbers, "verdict", left=(*words, "verdict"))
     for each in report["findings"]:
         colour = COLOURS.get(each["verdict"])
         made.add_row(
@@ -195,12 +182,6 @@ def floor(finding: dict[str, Any]) -> str:
     """What people of one group make of it; of flips the reference's share is that already."""
     value = finding["mean_a"] if finding["measure"] == "flips" else finding["floor"]
     return "-" if value is None else f"{value:+.3f}"
-
-
-def p_value(finding: dict[str, Any]) -> str:
-    """The p-value, corrected for all tests."""
-    p = finding["p_adjusted"]
-    return "-" if p is None else ("<0.0001" if p < 0.0001 else f"{p:.4f}")
 
 
 def verdict(finding: dict[str, Any]) -> str:

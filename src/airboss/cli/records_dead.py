@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, print_nothing
+from airboss.cli.output import console, print_each, print_nothing
 from airboss.store.wording import many
 
 
@@ -27,8 +27,7 @@ def dead(
     if not retry and not found["letters"]:
         print_nothing("no dead letters: everything that was journalled has become a record")
     elif as_json:
-        for each in [found] if retry else found["letters"]:
-            print_json(each)
+        print_each([found] if retry else found["letters"])
     else:
         show(found, retry=retry)
     if retry and found["left"]:

@@ -10,7 +10,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, print_nothing
+from airboss.cli.output import console, local_time, print_each, print_json, print_nothing
 
 release = typer.Typer(help="Releases: everything that shapes an answer, by digest.", no_args_is_help=True)
 
@@ -31,8 +31,7 @@ def list_releases(
         print_nothing("no release yet; `airboss apply FILE` makes one")
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON output need not pay
 

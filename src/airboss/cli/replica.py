@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LogFormatOption, UrlOption
-from airboss.cli.output import console, dash, left_out, print_json, print_nothing, table_of
+from airboss.cli.output import console, dash, left_out, print_each, print_nothing, table_of
 from airboss.cli.status import age, coloured
 
 replica = typer.Typer(help="Model engines on this machine.", no_args_is_help=True)
@@ -26,8 +26,7 @@ def list_replicas(
         print_nothing("no model of this configuration runs here")
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
 

@@ -13,7 +13,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, dash, local_time, print_json, print_nothing
+from airboss.cli.output import console, dash, local_time, print_each, print_json, print_nothing
 from airboss.cli.when import parse_until
 from airboss.store.wording import many
 
@@ -79,8 +79,7 @@ def rollout_status(
         print_nothing("no rollout yet; `airboss rollout start DEPLOYMENT` begins one")
         return
     if as_json:
-        for each in found:
-            print_json(each)
+        print_each(found)
         return
     stable = {each["name"]: each["stable"] for each in served}
     for each in found:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airboss.cli.api import Api
-from airboss.cli.output import milliseconds, print_json, usd
+from airboss.cli.output import milliseconds, plain, print_json, usd
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
 
@@ -61,8 +61,3 @@ def line(row: dict[str, Any], began: datetime) -> str:
     failed = "error" if row["status"] == "error" else ""
     cells += [f"{plain(row['kind']):9}", f"{failed:5}", row["record"] or ""]
     return "  ".join(cells).rstrip() + "\n"
-
-
-def plain(text: str) -> str:
-    """A name that somebody else chose, without what a terminal would obey."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

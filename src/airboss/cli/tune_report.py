@@ -85,12 +85,9 @@ def show_tune(found: dict[str, Any]) -> None:
 def candidates(result: dict[str, Any]) -> Any:
     """The best candidates and today's release, by validation."""
     from rich.markup import escape  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("validation", "n", "score", "tokens a call", "form", "examples", "instruction"):
-        left = name in ("validation", "form", "instruction")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    names = ("validation", "n", "score", "tokens a call", "form", "examples", "instruction")
+    table = table_of(*names, left=("validation", "form", "instruction"))
     chosen = result["chosen"]["release"] if result["chosen"] is not None else None
     rows = [("today", result["today"])]
     rows += [
