@@ -23,7 +23,7 @@ from airboss.releases.build import local_models
 from airboss.replicas.autoscale import Decision, Facts, Load, Rules, Sample, decide
 from airboss.replicas.llamacpp import DEFAULT_SLOTS
 from airboss.replicas.placing import finish, read_settings
-from airboss.telemetry.metrics import Counts, write_counts
+from airboss.telemetry.metrics import GONE_S, Counts, write_counts
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ TICK_S = 0.5
 TELL_S = 5.0
 FRESH_S = 3.0
 """A gateway writes its counts once a second; older ones do not say how things are now."""
-GONE_S = 10.0
-"""A gateway whose counts are older is dead, and so are its calls."""
 
 ReadCounts = Callable[[], Mapping[str, Counts]]
 """The newest counts of every process, by its name."""

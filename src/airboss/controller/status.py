@@ -29,10 +29,10 @@ from airboss.domain.status import (
 from airboss.releases.build import local_models
 from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
-from airboss.telemetry.metrics import BREAKERS, Counts, ShownPlace, TargetUse, shown_places
+from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, ShownPlace, TargetUse, shown_places
 
-SILENT: Final = timedelta(seconds=10)
-"""A gateway tells of itself every second; one that has not for so long hangs, or cannot write."""
+SILENT: Final = timedelta(seconds=GONE_S)
+"""A gateway that has not told of itself for so long hangs, or cannot write."""
 NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
 
 

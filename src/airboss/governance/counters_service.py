@@ -28,10 +28,11 @@ from airboss.governance.counters_wire import (
 )
 from airboss.governance.counting import Denied
 from airboss.governance.owner import Owner
+from airboss.telemetry.metrics import GONE_S
 
 TICK_S: Final = 0.5
-GONE_TICKS: Final = 20
-"""A worker that is not heard of for 10 s hangs: what it held is free. As in `counters_valkey.lua`."""
+GONE_TICKS: Final = round(GONE_S / TICK_S)
+"""A worker that is not heard of for so long hangs: what it held is free."""
 LISTEN_MODE: Final = 0o600
 
 log = logging.getLogger(__name__)

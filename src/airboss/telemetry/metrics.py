@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -26,6 +26,9 @@ from airboss.telemetry import semconv
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
 from airboss.telemetry.uncounted import Uncounted, left_uncounted
 
+GONE_S: Final = 10.0
+"""Workers tell of themselves once a second; one that has not for so long is gone, or hangs: `status` says so,
+its calls do not count as under way, and what it holds of limits is free (in `counters_valkey.lua` too)."""
 SERIES_MAX = 500
 """Sets of labels that calls are counted under, of 90 samples each; later ones are counted as OTHER."""
 OTHER = "other"
