@@ -94,6 +94,45 @@ def all_moved(leads: Airboss) -> None:
     until(moved, timeout_s=60)
 
 
+def test_what_cannot_join(fake_process: FakeProvider, valkey_process: ValkeyServer, tmp_path: Path) -> None:
+    """Each refusal says what to do; a second one that leads on a ledger is one of them."""
+    text = config_of(fake_process, valkey_process, tmp_path)
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "airboss.toml").write_text(text)
+    nobody = {"AIRBOSS_ADMIN_KEY": "k" * 40}
+    done = run_up("--port", "0", "--join", "http://127.0.0.1:9", cwd=early, env=nobody)
+    assert (done.returncode, "start the one at http://127.0.0.1:9 first" in done.stderr) == (2, True)
+    with Airboss(tmp_path / "leads", text) as leads:
+        url, admin = leads.ready["console_url"], leads.ready["admin_key"]
+
+        def refused(*args: str, key: str = admin, config: str = text) -> str:
+            other = Path(mkdtemp(dir=tmp_path))
+            (other / "airboss.toml").write_text(config)
+            env = {"AIRBOSS_ADMIN_KEY": key}
+            done = run_up("--port", "0", "--console-port", "0", *args, cwd=other, env=env)
+            assert done.returncode == 2, done.stderr
+            return done.stderr
+
+        with Airboss(tmp_path / "alone", fake(fake_process.url)) as alone:
+            elsewhere = ("--join", alone.ready["console_url"])
+            tried: dict[str, Callable[[], str]] = {
+                "airboss up --join": refused,  # it would lead as well
+                "AIRBOSS_ADMIN_KEY": partial(refused, "--join", url, key=""),
+                "does not accept this admin key": partial(refused, "--join", url, key="k" * 40),
+                "--join is": partial(refused, "--join", "nonsense"),
+                "names no ledger that two machines can reach": partial(
+                    refused, "--join", url, config=fake(fake_process.url)
+                ),
+                "works with another ledger": partial(refused, *elsewhere, key=alone.ready["admin_key"]),
+            }
+            for words, said in together(tried).items():
+                assert words in said
+        (leads.root / "airboss.toml").write_text(text.replace("[store]", '[store]\nbodies = "sealed"'))
+        leads.verb("apply", "airboss.toml")
+        assert "copy erase_key and bodies_key from" in refused("--join", url)
+
+
 def test_a_machine_joins(pair: tuple[Airboss, Airboss]) -> None:
     """It serves the same keys, deployments and limits, its calls stand among all others, and what is changed
     is in force there a moment later."""
@@ -201,45 +240,6 @@ def test_a_person_is_forgotten_everywhere(pair: tuple[Airboss, Airboss]) -> None
     assert len(leads.records()) == before + 2
     for data in (leads.data, other.data):
         assert holding(data, name.encode()) == []
-
-
-def test_what_cannot_join(fake_process: FakeProvider, valkey_process: ValkeyServer, tmp_path: Path) -> None:
-    """Each refusal says what to do; a second one that leads on a ledger is one of them."""
-    text = config_of(fake_process, valkey_process, tmp_path)
-    early = tmp_path / "early"
-    early.mkdir()
-    (early / "airboss.toml").write_text(text)
-    nobody = {"AIRBOSS_ADMIN_KEY": "k" * 40}
-    done = run_up("--port", "0", "--join", "http://127.0.0.1:9", cwd=early, env=nobody)
-    assert (done.returncode, "start the one at http://127.0.0.1:9 first" in done.stderr) == (2, True)
-    with Airboss(tmp_path / "leads", text) as leads:
-        url, admin = leads.ready["console_url"], leads.ready["admin_key"]
-
-        def refused(*args: str, key: str = admin, config: str = text) -> str:
-            other = Path(mkdtemp(dir=tmp_path))
-            (other / "airboss.toml").write_text(config)
-            env = {"AIRBOSS_ADMIN_KEY": key}
-            done = run_up("--port", "0", "--console-port", "0", *args, cwd=other, env=env)
-            assert done.returncode == 2, done.stderr
-            return done.stderr
-
-        with Airboss(tmp_path / "alone", fake(fake_process.url)) as alone:
-            elsewhere = ("--join", alone.ready["console_url"])
-            tried: dict[str, Callable[[], str]] = {
-                "airboss up --join": refused,  # it would lead as well
-                "AIRBOSS_ADMIN_KEY": partial(refused, "--join", url, key=""),
-                "does not accept this admin key": partial(refused, "--join", url, key="k" * 40),
-                "--join is": partial(refused, "--join", "nonsense"),
-                "names no ledger that two machines can reach": partial(
-                    refused, "--join", url, config=fake(fake_process.url)
-                ),
-                "works with another ledger": partial(refused, *elsewhere, key=alone.ready["admin_key"]),
-            }
-            for words, said in together(tried).items():
-                assert words in said
-        (leads.root / "airboss.toml").write_text(text.replace("[store]", '[store]\nbodies = "sealed"'))
-        leads.verb("apply", "airboss.toml")
-        assert "copy erase_key and bodies_key from" in refused("--join", url)
 
 
 def test_who_leads_may_be_away(pair: tuple[Airboss, Airboss], tmp_path: Path) -> None:

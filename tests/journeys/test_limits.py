@@ -30,7 +30,7 @@ from tests.support.wait import hold_still, until
 
 __all__ = ["valkey", "valkey_process"]
 
-LIMIT = 240
+LIMIT = 120
 CALLS = 3 * LIMIT
 SHORT = 'fake:{"words": 3}'
 # Clients whose gateway is killed leave connections that are closed when they are collected.
@@ -141,7 +141,7 @@ def gets_the_limit(airboss: Airboss, counting: str) -> None:
     until(lambda: shown(airboss, "flooding")["limits"] == [used])
     calls = key_of(airboss, "again")
     began = time.monotonic()
-    counts = calls.flood(120)
+    counts = calls.flood(LIMIT // 2)
     airboss.begun_anew(counting)
     until(lambda: calls.chat().status_code in {200, 429})
     for _ in range(3):
@@ -159,6 +159,117 @@ def test_a_flood_gets_the_limit_of_one_worker(fake_process: FakeProvider, tmp_pa
     """It counts itself, and a kill gives no more."""
     with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS), "--workers", "1") as airboss:
         gets_the_limit(airboss, "gateway-0")
+
+
+def spent_by_users(airboss: Airboss) -> list[Decimal]:
+    """What each user has spent, as the ledger knows it; the least first."""
+    with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger:
+        return sorted(Decimal(usd) for (usd,) in ledger.execute("select usd from user_spends"))
+
+
+def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """While one key floods, its calls get 200 or 429 and nothing else; liveness and another key's calls are
+    answered as before; the worker's memory stays."""
+    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS)) as airboss:
+        base_url = airboss.ready["base_url"]
+        flooding, other = key_of(airboss, "flooding").key, key_of(airboss, "other").key
+        pid = airboss.pid("gateway-0")
+        Flood(base_url, other).run(rate=50, seconds=1)
+
+        async def all_at_once() -> tuple[Flooded, Flooded, Flooded]:
+            return await asyncio.gather(
+                Flood(base_url, flooding, connections=200).calls(rate=500, seconds=4),
+                Flood(base_url, other).calls(rate=50, seconds=4),
+                Flood(base_url, "", path="/healthz").calls(rate=20, seconds=4),
+            )
+
+        def as_before() -> bool:
+            """Whether others are answered nearly as soon as without the flood."""
+            alone_s = Flood(base_url, other).run(rate=50, seconds=3).quantile_s(0.9)
+            flooded, beside, alive = asyncio.run(all_at_once())
+            counts.append(flooded.statuses)
+            assert (set(beside.statuses), set(alive.statuses)) == ({200}, {200})
+            return max(beside.quantile_s(0.9) - alone_s, alive.quantile_s(0.9)) <= 0.25 + alone_s
+
+        counts: list[Counter[int]] = []
+        before = rss_mb(pid)
+        # The generator and other tests share the cores with what it measures: what is so at any time is no
+        # harm of the flood's. `benchmarks.limits` is the fine measure.
+        assert any(as_before() for _ in range(4))
+        assert set(counts[0]) == {200, 429}
+        assert abs(counts[0][200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+        assert all(set(each) <= {200, 429} for each in counts)
+        assert rss_mb(pid) < before + 40
+
+
+def rss_mb(pid: int | None) -> float:
+    """A process's memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+QUEUED = """
+[keys.urgent]
+priority = "high"
+"""
+
+
+def test_calls_wait_for_a_place_and_too_many_do_not(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """With a queue nobody is refused for want of a place; who is over its size is told when to come back."""
+    limited = fake(fake_process.url, QUEUED).replace(
+        'model = "fake"\n',
+        'model = "fake"\nlimits = { concurrency = 2, queue = { size = 6, wait_s = 15 } }\n',
+        1,
+    )
+    slow = 'fake:{"words": 3, "tokens_per_s": 10}'
+    with Airboss(tmp_path / "a", limited, "--workers", "2") as airboss:
+        calls = key_of(airboss, "waiting")
+        found = Flood(calls.base_url, calls.key, content=slow, connections=8).run(rate=50, seconds=0.16)
+        assert found.statuses == {200: 8}
+        found = Flood(calls.base_url, calls.key, content=slow, connections=60).run(rate=200, seconds=0.3)
+        assert set(found.statuses) == {200, 503}
+        error = json.loads(found.bodies[503])["error"]
+        assert error["code"] == "overloaded"
+        assert "wait for a place at deployment 'support'" in error["message"]
+        until(lambda: calls.chat().status_code == 200)
+
+
+def test_limits_are_counted_in_valkey(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Two workers get one limit; while the server hangs, limited calls are told so within a second and others
+    are served; one that has been started anew is told what has been spent."""
+    within("month")
+    config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{LIMITS}')
+    with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
+        assert airboss.pid("counters") is None
+        counts = key_of(airboss, "flooding").flood(CALLS)
+        assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+        assert set(counts) == {200, 429}
+        app = key_of(airboss, "app")
+        for user in ("ana", "bea"):
+            counts = app.flood(CALLS // 2, user=user)
+            assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
+        poor, free, placed = (key_of(airboss, name) for name in ("poor", "free", "placed"))
+        valkey.hang()
+        try:
+            answer = placed.chat()
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"]["code"] == "counters_away"
+            assert free.chat().status_code == 200
+        finally:
+            valkey.go_on()
+        until(lambda: placed.chat().status_code == 200)
+        until(lambda: poor.flood(100)[200] == 0, timeout_s=60)
+        people = key_of(airboss, "people")
+        until(lambda: people.flood(60, user="ana")[200] == 0, timeout_s=60)
+        airboss.settled()
+        until(lambda: [usd for usd in spent_by_users(airboss) if usd >= Decimal("0.002")], timeout_s=60)
+        valkey.restart()
+        until(lambda: poor.chat().status_code == 429)
+        assert [poor.chat().status_code for _ in range(10)] == [429] * 10
+        assert [people.chat(user="ana").status_code for _ in range(10)] == [429] * 10
+        assert people.chat(user="bea").status_code == 200
 
 
 def test_a_flood_gets_the_limit_of_four_workers(four: Airboss) -> None:
@@ -188,6 +299,8 @@ def test_places_are_exact_across_workers_and_kills(four: Airboss) -> None:
     """Of three places three are taken, by four workers too; those of a killed worker are free again, and
     those of living ones stay taken when the owner is killed."""
     calls = key_of(four, "placed")
+    # Where the owner was killed just now, a worker that has not found the new one yet says 503.
+    until(lambda: {calls.chat().status_code for _ in range(20)} == {200})
     with calls.under_way(3):
         refused = calls.chat()
         assert refused.status_code == 429
@@ -321,114 +434,3 @@ def test_what_each_user_spends_is_the_sum_of_records_whoever_is_killed(four: Air
         assert Decimal("0.002") <= sums[-1] <= most, (members, sums, dict(counts))
     until(lambda: spent_by_users(four)[-3:] == sorted(sums), timeout_s=60)
     assert not holding(four.data / "counters", b"@example.com")
-
-
-def spent_by_users(airboss: Airboss) -> list[Decimal]:
-    """What each user has spent, as the ledger knows it; the least first."""
-    with closing(sqlite3.connect(airboss.data / "ledger.db")) as ledger:
-        return sorted(Decimal(usd) for (usd,) in ledger.execute("select usd from user_spends"))
-
-
-def test_a_flood_harms_nobody_else(fake_process: FakeProvider, tmp_path: Path) -> None:
-    """While one key floods, its calls get 200 or 429 and nothing else; liveness and another key's calls are
-    answered as before; the worker's memory stays."""
-    with Airboss(tmp_path / "a", fake(fake_process.url, LIMITS)) as airboss:
-        base_url = airboss.ready["base_url"]
-        flooding, other = key_of(airboss, "flooding").key, key_of(airboss, "other").key
-        pid = airboss.pid("gateway-0")
-        Flood(base_url, other).run(rate=50, seconds=1)
-
-        async def all_at_once() -> tuple[Flooded, Flooded, Flooded]:
-            return await asyncio.gather(
-                Flood(base_url, flooding, connections=200).calls(rate=500, seconds=4),
-                Flood(base_url, other).calls(rate=50, seconds=4),
-                Flood(base_url, "", path="/healthz").calls(rate=20, seconds=4),
-            )
-
-        def as_before() -> bool:
-            """Whether others are answered nearly as soon as without the flood."""
-            alone_s = Flood(base_url, other).run(rate=50, seconds=3).quantile_s(0.9)
-            flooded, beside, alive = asyncio.run(all_at_once())
-            counts.append(flooded.statuses)
-            assert (set(beside.statuses), set(alive.statuses)) == ({200}, {200})
-            return max(beside.quantile_s(0.9) - alone_s, alive.quantile_s(0.9)) <= 0.25 + alone_s
-
-        counts: list[Counter[int]] = []
-        before = rss_mb(pid)
-        # The generator and other tests share the cores with what it measures: what is so at any time is no
-        # harm of the flood's. `benchmarks.limits` is the fine measure.
-        assert any(as_before() for _ in range(4))
-        assert set(counts[0]) == {200, 429}
-        assert abs(counts[0][200] - LIMIT) <= max(1, LIMIT * 0.01), counts
-        assert all(set(each) <= {200, 429} for each in counts)
-        assert rss_mb(pid) < before + 40
-
-
-def rss_mb(pid: int | None) -> float:
-    """A process's memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-QUEUED = """
-[keys.urgent]
-priority = "high"
-"""
-
-
-def test_calls_wait_for_a_place_and_too_many_do_not(fake_process: FakeProvider, tmp_path: Path) -> None:
-    """With a queue nobody is refused for want of a place; who is over its size is told when to come back."""
-    limited = fake(fake_process.url, QUEUED).replace(
-        'model = "fake"\n',
-        'model = "fake"\nlimits = { concurrency = 2, queue = { size = 6, wait_s = 15 } }\n',
-        1,
-    )
-    slow = 'fake:{"words": 3, "tokens_per_s": 10}'
-    with Airboss(tmp_path / "a", limited, "--workers", "2") as airboss:
-        calls = key_of(airboss, "waiting")
-        found = Flood(calls.base_url, calls.key, content=slow, connections=8).run(rate=50, seconds=0.16)
-        assert found.statuses == {200: 8}
-        found = Flood(calls.base_url, calls.key, content=slow, connections=60).run(rate=200, seconds=0.3)
-        assert set(found.statuses) == {200, 503}
-        error = json.loads(found.bodies[503])["error"]
-        assert error["code"] == "overloaded"
-        assert "wait for a place at deployment 'support'" in error["message"]
-        until(lambda: calls.chat().status_code == 200)
-
-
-def test_limits_are_counted_in_valkey(
-    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
-) -> None:
-    """Two workers get one limit; while the server hangs, limited calls are told so within a second and others
-    are served; one that has been started anew is told what has been spent."""
-    within("month")
-    config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{LIMITS}')
-    with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
-        assert airboss.pid("counters") is None
-        counts = key_of(airboss, "flooding").flood(CALLS)
-        assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
-        assert set(counts) == {200, 429}
-        app = key_of(airboss, "app")
-        for user in ("ana", "bea"):
-            counts = app.flood(CALLS // 2, user=user)
-            assert abs(counts[200] - LIMIT) <= max(1, LIMIT * 0.01), counts
-        poor, free, placed = (key_of(airboss, name) for name in ("poor", "free", "placed"))
-        valkey.hang()
-        try:
-            answer = placed.chat()
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-            assert answer.json()["error"]["code"] == "counters_away"
-            assert free.chat().status_code == 200
-        finally:
-            valkey.go_on()
-        until(lambda: placed.chat().status_code == 200)
-        until(lambda: poor.flood(100)[200] == 0, timeout_s=60)
-        people = key_of(airboss, "people")
-        until(lambda: people.flood(60, user="ana")[200] == 0, timeout_s=60)
-        airboss.settled()
-        until(lambda: [usd for usd in spent_by_users(airboss) if usd >= Decimal("0.002")], timeout_s=60)
-        valkey.restart()
-        until(lambda: poor.chat().status_code == 429)
-        assert [poor.chat().status_code for _ in range(10)] == [429] * 10
-        assert [people.chat(user="ana").status_code for _ in range(10)] == [429] * 10
-        assert people.chat(user="bea").status_code == 200

@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
@@ -25,25 +27,11 @@ def _lag(airboss: Airboss) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_store_stopped_for_a_while(provider: FakeProvider, tmp_path: Path) -> None:
-    """With the store hung, calls go on, the lag is shown, and all arrives after."""
-    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
-        assert airboss.chat(model="support").status_code == 200
-        airboss.settled()
-        pid = until(lambda: airboss.pid("store"))
-        hold_still(pid)
-        try:
-            ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(50)]
-            until(lambda: _lag(airboss) > 3, every_s=0.3)
-            journal = airboss.status()["journal"]
-            assert journal["unmoved_bytes"] > 0
-            assert journal["lag_s"] > 3
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        airboss.settled()
-        assert {record["id"] for record in airboss.records()} >= set(ids)
-        assert len(airboss.records()) == 51
-        until(lambda: _lag(airboss) == 0, every_s=0.3)
+@pytest.fixture(scope="module")
+def airboss(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """One for the module, nothing recorded yet where the first test begins."""
+    with Airboss(tmp_path_factory.mktemp("store") / "a", fake(fake_process.url)) as running:
+        yield running
 
 
 def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> None:
@@ -62,28 +50,50 @@ def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> 
         until(counted, every_s=0.2)
 
 
-def test_another_store_is_taken_up_at_the_next_start(provider: FakeProvider, tmp_path: Path) -> None:
-    """Not by a store that happens to be started again: half of the records would be elsewhere."""
-    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
-        airboss.chat(model="support")
-        other = tmp_path / "other.toml"
-        other.write_text(
-            fake(provider.url) + '[store]\nrecords = "clickhouse://127.0.0.1:9/x"\n', encoding="utf-8"
-        )
-        airboss.verb("apply", str(other))
-        airboss.begun_anew("store")
-        airboss.chat(model="support")
-        airboss.settled()
-        assert len(airboss.records()) == 2
-
-
-def test_following_begins_with_the_first_record(provider: FakeProvider, tmp_path: Path) -> None:
+def test_following_begins_with_the_first_record(airboss: Airboss) -> None:
     """`records --follow` on an empty store shows the first call when it comes."""
-    with Airboss(tmp_path / "a", fake(provider.url)) as airboss:
-        command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json"]
-        with started([*command, "--data-dir", str(airboss.data)], stdout=subprocess.PIPE) as follower:
-            assert follower.stdout is not None
-            ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(3)]
-            shown = [json.loads(follower.stdout.readline())["id"] for _ in ids]
-            follower.terminate()
-        assert shown == ids
+    command = [sys.executable, "-m", "airboss.cli.main", "records", "--follow", "--json"]
+    with started([*command, "--data-dir", str(airboss.data)], stdout=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(3)]
+        shown = [json.loads(follower.stdout.readline())["id"] for _ in ids]
+        follower.terminate()
+    assert shown == ids
+
+
+def test_store_stopped_for_a_while(airboss: Airboss) -> None:
+    """With the store hung, calls go on, the lag is shown, and all arrives after."""
+    assert airboss.chat(model="support").status_code == 200
+    airboss.settled()
+    before = len(airboss.records())
+    pid = until(lambda: airboss.pid("store"))
+    hold_still(pid)
+    try:
+        ids = [airboss.chat(model="support").headers["x-request-id"] for _ in range(50)]
+        until(lambda: _lag(airboss) > 3, every_s=0.3)
+        journal = airboss.status()["journal"]
+        assert journal["unmoved_bytes"] > 0
+        assert journal["lag_s"] > 3
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    airboss.settled()
+    assert {record["id"] for record in airboss.records()} >= set(ids)
+    assert len(airboss.records()) == before + 50
+    until(lambda: _lag(airboss) == 0, every_s=0.3)
+
+
+def test_another_store_is_taken_up_at_the_next_start(
+    airboss: Airboss, provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Not by a store that happens to be started again: half of the records would be elsewhere."""
+    before = len(airboss.records())
+    airboss.chat(model="support")
+    other = tmp_path / "other.toml"
+    other.write_text(
+        fake(provider.url) + '[store]\nrecords = "clickhouse://127.0.0.1:9/x"\n', encoding="utf-8"
+    )
+    airboss.verb("apply", str(other))
+    airboss.begun_anew("store")
+    airboss.chat(model="support")
+    airboss.settled()
+    assert len(airboss.records()) == before + 2

@@ -74,6 +74,24 @@ def recorded(airboss: Airboss, *keys: str) -> list[Decimal]:
     ]
 
 
+def test_a_team_is_counted_in_valkey(
+    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """By two workers; a server that has been started anew is told what the team has spent."""
+    within("day")
+    config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{TEAMS}')
+    with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
+        assert airboss.pid("counters") is None
+        shares_the_limit(airboss)
+        keys = [in_team(airboss, name, "poor") for name in ("web", "mail")]
+        until(lambda: sum((calls.flood(60) for calls in keys), Counter[int]())[200] == 0, timeout_s=60)
+        airboss.settled()
+        until(lambda: team_spend(airboss, "web") >= Decimal("0.003"), timeout_s=60)
+        valkey.restart()
+        until(lambda: keys[0].chat().status_code == 429)
+        assert [calls.chat().status_code for calls in keys * 5] == [429] * 10
+
+
 def test_keys_of_a_team_get_the_limit_of_one_worker(four: Airboss) -> None:
     """By four workers; with whoever counts killed in the middle, the team still gets no more."""
     keys = shares_the_limit(four)
@@ -129,21 +147,3 @@ def test_a_teams_spend_is_the_sum_of_records_whoever_is_killed(four: Airboss) ->
     four.settled()
     until(lambda: team_spend(four, "late") == sum(recorded(four, "mail", "late"), Decimal(0)))
     assert late.chat().status_code == 200
-
-
-def test_a_team_is_counted_in_valkey(
-    fake_process: FakeProvider, valkey: ValkeyServer, tmp_path: Path
-) -> None:
-    """By two workers; a server that has been started anew is told what the team has spent."""
-    within("day")
-    config = fake(fake_process.url, f'[store]\ncounters = "{valkey.url}"\n{TEAMS}')
-    with Airboss(tmp_path / "a", config, "--workers", "2") as airboss:
-        assert airboss.pid("counters") is None
-        shares_the_limit(airboss)
-        keys = [in_team(airboss, name, "poor") for name in ("web", "mail")]
-        until(lambda: sum((calls.flood(60) for calls in keys), Counter[int]())[200] == 0, timeout_s=60)
-        airboss.settled()
-        until(lambda: team_spend(airboss, "web") >= Decimal("0.003"), timeout_s=60)
-        valkey.restart()
-        until(lambda: keys[0].chat().status_code == 429)
-        assert [calls.chat().status_code for calls in keys * 5] == [429] * 10

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,67 +41,18 @@ def _judged(airboss: Airboss) -> dict[str, Any]:
     }
 
 
-def test_scores_of_people_and_scorers(provider: FakeProvider, tmp_path: Path) -> None:
-    """Feedback and sampled scorers reach the record once each, while gateway, store and controller are
-    killed; a judge is asked through the gateway, and its own calls are never scored."""
-    grade = '{"reasoning": "fine", "grade": 4}'
-    provider.script(ScriptStep(behaviour=Behaviour(text=grade), forever=True, model="judge"))
-    scoring = (
-        'scoring = { sample = 1.0, judge_per_minute = 600, scorers = ["refusal", '
-        '{ kind = "llm_judge", deployment = "judge", name = "quality" }] }'
-    )
-    with Airboss(tmp_path / "a", fake(provider.url, scoring + JUDGE)) as airboss:
-        given: dict[str, list[str]] = {}
-        for name in ("controller", "store", "gateway-0", "controller"):
-            answers = [airboss.chat(model="support") for _ in range(6)]
-            assert {each.status_code for each in answers} == {200}
-            ids = [each.headers["x-request-id"] for each in answers]
-            with airboss.client() as client:
-                for number, record_id in enumerate(ids):
-                    body = {"record_id": record_id, "name": "stars", "value": number, "user": "ann"}
-                    answer = client.post("/feedback", json=body)
-                    assert answer.status_code == 202
-                    given.setdefault(record_id, []).append(answer.json()["id"])
-            airboss.ready_anew(name)
-        airboss.settled()
-
-        def all_scored() -> bool:
-            found = _judged(airboss)
-            return set(found) >= set(given) and all(
-                {"stars", "refusal", "quality"} <= set(found[record_id]) for record_id in given
-            )
-
-        until(all_scored, timeout_s=120, every_s=0.5)
-        found = _judged(airboss)
-        assert {each["quality"] for each in found.values()} == {0.75}
-        for record_id, ids in given.items():
-            scores = _get(airboss, f"/api/v1/records/{record_id}/scores")["scores"]
-            assert Counter(each["name"] for each in scores) == {"stars": 1, "refusal": 1, "quality": 1}
-            assert [each["id"] for each in scores if each["source"] == "human"] == ids
-        ours = [each for each in airboss.records("--deployment", "judge") if each["key"] == "airboss"]
-        assert len(ours) >= len(given)
-        assert all(each["scores"] == {} for each in ours)
-        metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
-        until(lambda: "airboss_scoring_lag_seconds 0" in httpx2.get(metrics).text)
-        low = airboss.records("--score", "stars<2")
-        assert {each["scores"]["stars"] for each in low} == {0, 1}
+SCORING = (
+    'scoring = { sample = 1.0, judge_per_minute = 600, scorers = ["refusal", '
+    '{ kind = "llm_judge", deployment = "judge", name = "quality" }] }'
+)
 
 
-def test_who_is_forgotten_is_so_in_what_judges_were_asked(provider: FakeProvider, tmp_path: Path) -> None:
-    """A judge's call is a record of its own, with the words of the call that it judges in it."""
-    words = "unmistakable words of ann"
-    provider.script(ScriptStep(behaviour=Behaviour(text='{"grade": 4}'), forever=True, model="judge"))
-    scorers = '["refusal", { kind = "llm_judge", deployment = "judge", name = "quality" }]'
-    config = fake(provider.url, f"scoring = {{ sample = 1.0, scorers = {scorers} }}" + JUDGE)
-    with Airboss(tmp_path / "a", config) as airboss:
-        airboss.chat(words, model="support", user="ann")
-        until(lambda: airboss.records("--score", "scorer:quality"), timeout_s=120, every_s=0.5)
-        airboss.settled()
-        assert len(airboss.records("--search", words)) == 2
-        assert [each["key"] for each in airboss.records("--deployment", "judge")] == ["airboss"]
-        airboss.verb("erase", "--user", "ann", "--yes")
-        assert airboss.records("--search", words) == []
-        assert {each["scores"]["quality"] for each in airboss.records("--deployment", "support")} == {0.75}
+@pytest.fixture(scope="module")
+def judged(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airboss]:
+    """One whose calls are all scored and judged."""
+    root = tmp_path_factory.mktemp("judged") / "a"
+    with Airboss(root, fake(fake_process.url, SCORING + JUDGE)) as airboss:
+        yield airboss
 
 
 @pytest.mark.timeout(900)
@@ -189,3 +140,61 @@ def _get(airboss: Airboss, path: str) -> Any:
     answer = httpx2.get(airboss.ready["console_url"] + path, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def test_scores_of_people_and_scorers(judged: Airboss, provider: FakeProvider) -> None:
+    """Feedback and sampled scorers reach the record once each, while gateway, store and controller are
+    killed; a judge is asked through the gateway, and its own calls are never scored."""
+    grade = '{"reasoning": "fine", "grade": 4}'
+    provider.script(ScriptStep(behaviour=Behaviour(text=grade), forever=True, model="judge"))
+    airboss = judged
+    given: dict[str, list[str]] = {}
+    for name in ("controller", "store", "gateway-0", "controller"):
+        answers = [airboss.chat(model="support") for _ in range(6)]
+        assert {each.status_code for each in answers} == {200}
+        ids = [each.headers["x-request-id"] for each in answers]
+        with airboss.client() as client:
+            for number, record_id in enumerate(ids):
+                body = {"record_id": record_id, "name": "stars", "value": number, "user": "ann"}
+                answer = client.post("/feedback", json=body)
+                assert answer.status_code == 202
+                given.setdefault(record_id, []).append(answer.json()["id"])
+        airboss.ready_anew(name)
+    airboss.settled()
+
+    def all_scored() -> bool:
+        found = _judged(airboss)
+        return set(found) >= set(given) and all(
+            {"stars", "refusal", "quality"} <= set(found[record_id]) for record_id in given
+        )
+
+    until(all_scored, timeout_s=120, every_s=0.5)
+    found = _judged(airboss)
+    assert {each["quality"] for each in found.values()} == {0.75}
+    for record_id, ids in given.items():
+        scores = _get(airboss, f"/api/v1/records/{record_id}/scores")["scores"]
+        assert Counter(each["name"] for each in scores) == {"stars": 1, "refusal": 1, "quality": 1}
+        assert [each["id"] for each in scores if each["source"] == "human"] == ids
+    ours = [each for each in airboss.records("--deployment", "judge") if each["key"] == "airboss"]
+    assert len(ours) >= len(given)
+    assert all(each["scores"] == {} for each in ours)
+    metrics = airboss.ready["base_url"].removesuffix("/v1") + "/metrics"
+    until(lambda: "airboss_scoring_lag_seconds 0" in httpx2.get(metrics).text)
+    low = airboss.records("--score", "stars<2")
+    assert {each["scores"]["stars"] for each in low} == {0, 1}
+
+
+def test_who_is_forgotten_is_so_in_what_judges_were_asked(judged: Airboss, provider: FakeProvider) -> None:
+    """A judge's call is a record of its own, with the words of the call that it judges in it."""
+    words = "unmistakable words of ann"
+    provider.script(ScriptStep(behaviour=Behaviour(text='{"grade": 4}'), forever=True, model="judge"))
+    airboss = judged
+    made = airboss.chat(words, model="support", user="ann").headers["x-request-id"]
+    scored = ("--user", "ann", "--score", "scorer:quality")
+    until(lambda: airboss.records(*scored), timeout_s=120, every_s=0.5)
+    airboss.settled()
+    found = airboss.records("--search", words)
+    assert sorted(each["key"] for each in found) == ["airboss", "default"]
+    airboss.verb("erase", "--user", "ann", "--yes")
+    assert airboss.records("--search", words) == []
+    assert [each["scores"]["quality"] for each in airboss.records("--id", made)] == [0.75]

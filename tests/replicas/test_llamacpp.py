@@ -23,7 +23,7 @@ from airboss.domain.errors import SetupError
 from airboss.replicas.health import healthy, moving
 from airboss.replicas.llamacpp import EngineShape, shape
 from airboss.supervisor.procfs import cpu_s
-from tests.support.engine import starter_weights
+from tests.support.engine import shallow_weights, starter_weights
 from tests.support.ports import unused_port
 from tests.support.wait import until
 
@@ -201,11 +201,14 @@ def test_logprobs(running: Engine) -> None:
         assert token["logprob"] == max(likely) <= 0
 
 
-def test_a_prompt_is_read_in_pieces(running: Engine) -> None:
+def test_a_prompt_is_read_in_pieces() -> None:
     """At most 128 tokens of a prompt are read at once, so that other slots and lost clients are seen to."""
     messages = [{"role": "user", "content": "word " * 700}]
     body = {"messages": messages, "max_tokens": 1, "stream": True, "return_progress": True}
-    with running.client.stream("POST", "/v1/chat/completions", json=body) as response:
+    with (
+        engine(weights=str(shallow_weights())) as quick,
+        quick.client.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
         data = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {")]
     read = [p["processed"] for item in data if (p := json.loads(item).get("prompt_progress"))]
     assert read[-1] > 700
