@@ -75,7 +75,7 @@ MADE = """
 
 @pytest.fixture(scope="module")
 def full(clickhouse: House) -> Iterator[str]:
-    """Calls of several people who share a session, of five days, brought by two moves."""
+    """Calls of several people who share a session, of four days, brought by two moves."""
     with clickhouse.database() as url:
         with closing(ClickHouseRecordLog(url)) as log:
             rng = random.Random(20261129)
@@ -102,9 +102,9 @@ def log(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> ClickHouseRecordLog:
 
 
 def call(number: int, *, user: str | None, **fields: Any) -> bytes:
-    """A call, a quarter of an hour after the last."""
+    """A call, twelve minutes after the last."""
     given: dict[str, Any] = {
-        "started_at": START + timedelta(minutes=15 * number),
+        "started_at": START + timedelta(minutes=12 * number),
         "user": user,
         "session": "of-both" if number % 3 else f"s-{user}",
         "model": f"m{number % 2}",
@@ -178,7 +178,7 @@ def killed_after(statements: int, run: Callable[..., None]) -> Callable[..., Non
     return killed
 
 
-@pytest.mark.parametrize("after", [1, 2, 22, 40, 43, 48])
+@pytest.mark.parametrize("after", [1, 2, 18, 32, 34, 39])
 def test_an_erasure_killed_at_any_step_goes_on(
     log: ClickHouseRecordLog, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -372,7 +372,7 @@ def test_the_slowest_people_of_uneven_many_calls(
         for at, each in enumerate(people)
     ]  # fmt: skip
     log.apply(JournalMove(segment=SEGMENT, start=2, end=3, records=tuple(many)))
-    until = START + timedelta(days=10)
+    until = START + timedelta(days=8)
     asked = UsageQuery(since=START, until=until, by=(person,), order="latency_p95_ms", limit=limit)
     with monkeypatch.context() as patch:
         patch.setattr(rollups, "FEW", 10**9)
