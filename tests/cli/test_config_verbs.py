@@ -28,9 +28,11 @@ def test_apply_shows_the_difference_and_the_plan(run: Run, api: AdminApi, tmp_pa
     file = tmp_path / "airboss.toml"
     file.write_text("x = 1\n")
     served = [{"name": "a", "candidate": "1e82a5bb0dee" + "f" * 52}, {"name": "b", "candidate": None}]
+    served.append({"name": "c", "candidate": None, "coming": "7c55c8c86368" + "f" * 52})
     api.answers["POST", "/api/v1/config"] = {"plan": 42, "deployments": served, **CHANGES}
     code, out, err = run("apply", str(file), "--url", api.url)
     waits = "a: 1e82a5bb0dee is a candidate, which no caller gets before `airboss rollout start a`\n"
+    waits += "c: 7c55c8c86368 takes over once its engine is ready\n"
     assert (code, out) == (0, f"{LINES}applied as plan 42\n{waits}")
     assert err == "airboss: providers.x has a literal key\n"
     assert api.asked[0][3] == {"config": "x = 1\n", "source": str(file)}

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import Unavailable, WrongCall
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Ledger
 from airboss.evaluations.contest import Contest
@@ -32,13 +32,15 @@ ITEMS = [item("a", "1", part="train"), item("b", "2", part="validation"), item("
 class Desk:
     """Orders, and the stores behind them."""
 
-    def __init__(self, folder: Path, serving: ServingPlan | None, *, candidate: bool = True) -> None:
+    def __init__(
+        self, folder: Path, serving: ServingPlan | None, *, candidate: bool = True, stands: Any = None
+    ) -> None:
         url = f"sqlite:///{folder / 'ledger.db'}"
         self.store, self.jobs = SqlEvalStore(url), SqlJobStore(url)
         Library(self.store, now).put(dataset("golden", ITEMS))
         self.scorers = folder / "scorers"
         self.scorers.mkdir()
-        ledger = FixedLedger(serving, standing(NEW if candidate else OLD, OLD))
+        ledger = FixedLedger(serving, stands or standing(NEW if candidate else OLD, OLD))
         self.orders = EvalOrders(
             store=self.store,
             jobs=self.jobs,
@@ -92,6 +94,16 @@ def test_without_a_candidate_the_stable_release_is_scored_alone(tmp_path: Path) 
     assert plan.a is not None
     assert (plan.a.release, plan.b.release) == (OTHER.digest, OLD.digest)
     assert desk.orders.plan(order(release="spare", baseline="none")).a is None
+    desk.close()
+
+
+def test_what_is_stable_is_not_guessed_while_that_changes(tmp_path: Path) -> None:
+    """What is served now may be gone before it is asked: who means it all the same names it."""
+    desk = Desk(tmp_path, SERVING, stands=standing(NEW, NEW))
+    for given in ({}, {"release": "candidate"}, {"baseline": "none"}):
+        with pytest.raises(Unavailable, match="once its engine is ready"):
+            desk.orders.plan(order(**given))
+    assert desk.orders.plan(order(release="stable", baseline="none")).b.release == OLD.digest
     desk.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import Unavailable, WrongCall
 from airboss.evaluations.targets import Served
 from airboss.releases.build import sealed
 from tests.evaluations.serving import GRADER, NEW, OLD, OTHER, deployment, plan, standing
@@ -55,6 +55,14 @@ def test_without_a_candidate() -> None:
         assert settled.candidate("support") is None
     with pytest.raises(WrongCall, match="has no candidate"):
         settled.find("support", "candidate")
+
+
+def test_a_deployment_that_goes_over_to_another_release_is_waited_for() -> None:
+    """While a rollout is to come, or nothing, there is nothing to wait for."""
+    going_over = Served(plan(deployment("support", OLD), others=(NEW,)), standing(NEW, NEW))
+    with pytest.raises(Unavailable, match=rf"goes over .* {OLD.digest[:12]} to {NEW.digest[:12]} once"):
+        going_over.check_settled("support-alias")
+    served().check_settled("support")
 
 
 @pytest.mark.parametrize(

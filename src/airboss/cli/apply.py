@@ -33,6 +33,8 @@ def apply(
     show_changes(done)
     sys.stdout.write(f"applied as plan {done['plan']}\n")
     for each in done["deployments"]:
+        if each.get("coming") is not None:
+            sys.stdout.write(f"{each['name']}: {each['coming'][:12]} takes over once its engine is ready\n")
         if each["candidate"] is not None:
             candidate = f"{each['name']}: {each['candidate'][:12]} is a candidate"
             start = f"`airboss rollout start {each['name']}`"

@@ -49,13 +49,15 @@ class ConfigIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment of a plan; `release` is the digest, and so is `candidate`: of what nobody gets before a
-    rollout, None where there is nothing of the kind."""
+    rollout, and `coming`: of what takes over by itself once its engine is ready. None where there is nothing
+    of the kind."""
 
     name: str
     aliases: tuple[str, ...]
     release: str
     model: str
     candidate: str | None
+    coming: str | None = None
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +180,7 @@ def apply(desk: Desk, call: Call) -> Applied:
                 release=each.stable.digest,
                 model=said_of(each.stable)[0],
                 candidate=waiting(each, standings.get(each.name)),
+                coming=coming(each, standings.get(each.name)),
             )
             for each in plan.deployments
         ),
@@ -215,11 +218,17 @@ def pinned(desk: Desk, intent: ConfigIntent) -> ConfigIntent:
 
 def waiting(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
     """The digest of what a configuration says and no caller gets, nor a rollout's canary."""
-    if standing is None or standing.wanted == deployment.stable.digest:
+    if standing is None or standing.wanted in (deployment.stable.digest, coming(deployment, standing)):
         return None
     canary = deployment.canary
     exposed = canary is not None and canary.served.release.digest == standing.wanted
     return None if exposed else standing.wanted
+
+
+def coming(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
+    """The digest of what takes over once its engine is ready."""
+    behind = standing is not None and standing.stable != deployment.stable.digest
+    return standing.stable if standing is not None and behind else None
 
 
 ROUTES: tuple[Route, ...] = (

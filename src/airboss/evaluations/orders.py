@@ -174,6 +174,7 @@ class EvalOrders(Orders):
         _check_part(dataset, order.part, order.why)
         served = Served.of(self._ledger)
         given = None if order.answers is None else read_answers(order.answers)
+        _check_settled(served, order)
         a, sides = self._sides(served, order, dataset, None if given is None else given.app)
         scorers = tuple(read_scorer(each, self._scorers) for each in order.scorers)
         plan = EvalPlan(
@@ -290,6 +291,13 @@ def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
     if not dataset.sizes[part]:
         sizes = ", ".join(f"{name} {size}" for name, size in dataset.sizes.items())
         raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}")
+
+
+def _check_settled(served: Served, order: EvalOrder) -> None:
+    """Raises Unavailable where what is stable is asked for unsaid, and that is just changing."""
+    unsaid = order.baseline is None or (order.release, order.releases, order.answers) == (None, None, None)
+    if order.deployment is not None and unsaid:
+        served.check_settled(order.deployment)
 
 
 def _way(order: EvalOrder) -> str:

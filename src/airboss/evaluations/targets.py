@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from airboss.domain import plan as plans
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import Unavailable, WrongCall
 from airboss.domain.plan import DeploymentPlan, ServingPlan, Standing
 from airboss.domain.ports import Ledger
 from airboss.domain.release import Release
@@ -58,6 +58,17 @@ class Served:
         """What a deployment serves. Raises WrongCall as `deployment`."""
         found = self.deployment(deployment)
         return _target(found, found.stable)
+
+    def check_settled(self, deployment: str) -> None:
+        """Raises Unavailable while a deployment goes over to another release by itself, which it does once
+        that one's engine is ready: what is stable now may be served no more before it is asked."""
+        found = self.deployment(deployment)
+        standing = self._standings.get(found.name)
+        if standing is not None and standing.stable != found.stable.digest:
+            raise Unavailable(
+                f"deployment {found.name!r} goes over from release {found.stable.digest[:12]} to "
+                f"{standing.stable[:12]} once its engine is ready, as `airboss status` tells; ask again then"
+            )
 
     def candidate(self, deployment: str) -> Target | None:
         """What waits to take its place: the canary of a rollout, or what the configuration wants."""
