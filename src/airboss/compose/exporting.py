@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airboss.compose.parts import SystemClock
 from airboss.compose.threads import at_work, in_a_loop
-from airboss.compose.watching import REPORT_S, InForce, SwitchedOn, secret
+from airboss.compose.watching import InForce, SwitchedOn, report, secret
 from airboss.config.rules import is_reference
 from airboss.store.datadir import DataDir
 from airboss.supervisor import runfiles
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from airboss.controller.otlp_settings import ExportSettings
     from airboss.domain.ports import Ledger
     from airboss.store.span_rows import TracedLog
-
-
-COUNTS = "exporting"
-"""The name under which what is counted here stands among the metrics."""
 
 
 def settings_of(config: Config, env: Mapping[str, str]) -> ExportSettings | None:
@@ -68,7 +64,6 @@ def exporting(
     """Calls are sent until the end of the block, but those `brought` by imports. `broke` is called if that
     ends by a defect."""
     from airboss.controller.otlp_export import OtlpExport  # noqa: PLC0415 - the controller's own
-    from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - as above
 
     force, clock = InForce(ledger), SystemClock()
     up = runfiles.read_up(data.run_dir)
@@ -84,15 +79,8 @@ def exporting(
         brought=brought,
     )
 
-    async def report() -> None:
-        while True:
-            counts = Counts(written_at=clock.now(), gauges=export.counts)
-            with suppress(OSError):  # a full disk: the mover says so
-                await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
-            await asyncio.sleep(REPORT_S)
-
     async def work() -> None:
-        await asyncio.gather(export.run(), report())
+        await asyncio.gather(export.run(), report(data, "exporting", lambda: {"gauges": export.counts}))
 
     with at_work({"otlp": in_a_loop(work)}, broke=broke):
         yield

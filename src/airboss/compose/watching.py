@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,16 +32,13 @@ if TYPE_CHECKING:
     from airboss.controller.alarm_measures import BudgetUse
     from airboss.controller.alarm_watch import AlarmWatch
     from airboss.controller.notify import Deliveries
-    from airboss.controller.online_scoring import OnlineRule, OnlineScoring
+    from airboss.controller.online_scoring import OnlineRule
     from airboss.domain.plan import ServingPlan
     from airboss.domain.ports import Ledger, RecordLog
     from airboss.domain.status import JournalStatus, RetentionStatus
     from airboss.evaluations.caller_http import HttpCaller
     from airboss.governance.erasure import Forgetting
     from airboss.store.alert_rows import AlertStore
-
-COUNTS = "watching"
-"""The name under which what is counted here stands among the metrics."""
 
 CONSOLE_URL = "http://127.0.0.1:8701"
 REPORT_S = 1.0
@@ -311,7 +308,8 @@ def watching(
             await rules.aclose()
 
     async def notify() -> None:
-        await asyncio.gather(deliveries.run(), _report(data, scoring, watch))
+        reporting = report(data, "watching", lambda: {"gauges": scoring.counts, "alarms": dict(watch.phases)})
+        await asyncio.gather(deliveries.run(), reporting)
 
     works = {
         "scoring": in_a_loop(score),
@@ -325,14 +323,14 @@ def watching(
         yield
 
 
-async def _report(data: DataDir, scoring: OnlineScoring, watch: AlarmWatch) -> None:
+async def report(data: DataDir, name: str, counted: Callable[[], Mapping[str, Any]]) -> None:
+    """Share what is counted here, fields of `Counts`, under a name among the metrics, until cancelled."""
     from airboss.telemetry.metrics import Counts, write_counts  # noqa: PLC0415 - the controller's own
 
-    clock = SystemClock()
     while True:
-        counts = Counts(written_at=clock.now(), gauges=scoring.counts, alarms=dict(watch.phases))
         with suppress(OSError):  # a full disk: the mover says so
-            await asyncio.to_thread(write_counts, data.metrics_dir / f"{COUNTS}.json", counts)
+            counts = Counts(written_at=SystemClock().now(), **counted())
+            await asyncio.to_thread(write_counts, data.metrics_dir / f"{name}.json", counts)
         await asyncio.sleep(REPORT_S)
 
 

@@ -6,15 +6,18 @@ other. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from airboss.dialects.speech import encode
+from airboss.domain.release import Release
 
 NOTHING: Final = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
 """A piece of chat that says nothing, to carry what was heard."""
+OURS: Final = ("prompt_variables", "release_variant")
+"""Members of a request that are for the gateway."""
 MARK: Final = b'"heard":'
 BEHIND_THE_END: Final = (MARK, b'"content_filter_')
 """What marks events that are the client's though they come behind an answer's end: those in a provider's own
@@ -72,6 +75,19 @@ def as_event(type_: str, heard: str) -> bytes:
     data = heard.replace("\n", "\ndata: ")
     named = f"event: {type_}\n" if type_.isprintable() else ""
     return f"{named}data: {data}\n\n".encode()
+
+
+def put_parameters(
+    changes: dict[str, bytes | None],
+    members: Mapping[str, msgspec.Raw],
+    release: Release,
+    names: Mapping[str, str],
+) -> None:
+    """Put a release's parameters among a request's members, by their names in its dialect."""
+    unsaid = [name for name in release.params if bytes(members.get(names[name], b"null")) == b"null"]
+    given = [(name, release.params[name]) for name in unsaid]
+    for name, value in (*given, *release.params_force.items()):
+        changes[names[name]] = encode([value] if name == "stop" and isinstance(value, str) else value)
 
 
 def before(first: Sequence[object], listed: bytes) -> bytes:

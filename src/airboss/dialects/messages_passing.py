@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.chat_said import MARK, REASONING
-from airboss.dialects.heard import NOTHING, as_event, before, carrying
+from airboss.dialects.heard import NOTHING, OURS, as_event, before, carrying, put_parameters
 from airboss.dialects.messages_shape import Typed
 from airboss.dialects.plain import is_at
 from airboss.dialects.speech import Json, Passing, encode
@@ -37,8 +37,6 @@ PARAMETERS: Mapping[str, str] = {
     "stop": "stop_sequences",
 }
 """A release's parameters that Anthropic has, and their names there."""
-OURS = ("prompt_variables", "release_variant")
-"""Members that are for the gateway."""
 _LAST = frozenset({"message_delta", "message_stop"})
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _typed = msgspec.json.Decoder(Typed)
@@ -65,7 +63,7 @@ def pass_on(
     itself = is_at(target, OWN_DOMAINS) or "claude" in target.upstream_model
     theirs = {"", REASONING} if itself else {REASONING}
     _put_turns(changes, bytes(changes.get("messages") or members["messages"]), theirs)
-    _put_parameters(changes, members, release)
+    put_parameters(changes, members, release, PARAMETERS)
     _put_labels(changes, members)
     outgoing = Outgoing(
         path="/messages",
@@ -125,20 +123,6 @@ def _put_turns(changes: dict[str, bytes | None], listed: bytes, theirs: Collecti
         kept.append(turn)
     if left_out:
         changes["messages"] = encode(kept)
-
-
-def _put_parameters(
-    changes: dict[str, bytes | None], members: Mapping[str, msgspec.Raw], release: Release
-) -> None:
-    for name, value in release.params.items():
-        if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
-            changes[PARAMETERS[name]] = _parameter(name, value)
-    for name, value in release.params_force.items():
-        changes[PARAMETERS[name]] = _parameter(name, value)
-
-
-def _parameter(name: str, value: Any) -> bytes:
-    return encode([value] if name == "stop" and isinstance(value, str) else value)
 
 
 def _put_labels(changes: dict[str, bytes | None], members: Mapping[str, msgspec.Raw]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from airboss.config.tiers import tier_named
 from airboss.dialects.chat_said import text_of
-from airboss.dialects.heard import NOTHING, before, carrying
+from airboss.dialects.heard import NOTHING, OURS, before, carrying, put_parameters
 from airboss.dialects.responses_items import EXTRA, SEALED, WAITING, image_url, unnamed_items
 from airboss.dialects.responses_request import Asked
 from airboss.dialects.responses_tools import CLIENTS, SEARCH, SEARCH_CALL, flat_name
@@ -48,8 +48,6 @@ PARAMETERS: Mapping[str, str] = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 """A release's parameters that Responses have, and their names there."""
-OURS = ("prompt_variables", "release_variant")
-"""Members that are for the gateway."""
 LAST = frozenset({"response.completed", "response.incomplete"})
 """Events that end a stream well."""
 STATUS: Mapping[str, int] = {
@@ -128,11 +126,7 @@ def pass_on(
         changes["input"] = before(first, said)
     elif own is not given and own != given:
         changes["input"] = encode(own)
-    for name, value in release.params.items():
-        if bytes(members.get(PARAMETERS[name], _NULL)) == _NULL:
-            changes[PARAMETERS[name]] = encode(value)
-    for name, value in release.params_force.items():
-        changes[PARAMETERS[name]] = encode(value)
+    put_parameters(changes, members, release, PARAMETERS)
     path, authorise = responses_place(target)
     outgoing = Outgoing(
         path=path,
