@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from airboss.config import AlarmConfig, Config, NotifierConfig, all_alarms, parse_config
+from airboss.config import AlarmConfig, Config, NotifierConfig, all_alarms, parse_config, warnings_of
 from airboss.config.checks_watch import seconds
 from airboss.domain.errors import ConfigError
 from airboss.store.alert_rules import rule_of
@@ -413,3 +413,22 @@ def test_times_are_short_words() -> None:
     """A number and a unit; nothing else is guessed at."""
     assert [seconds(text) for text in ("30s", "5m", "2h", "1d")] == [30, 300, 7200, 86_400]
     assert [seconds(text) for text in ("", "5", "m", "5 m", "-5m", "1.5h", "5M")] == [None] * 7
+
+
+@pytest.mark.parametrize(
+    ("scorer", "more", "warned"),
+    [
+        ('"latency"', "", True),
+        ('"latency:2000"', "", True),
+        ('{ kind = "latency", most_ms = 2000 }', "", True),
+        ('"latency"', "above = 900", False),
+        ('"latency:2000"', "below = 0.9", False),
+        ('"exact"', "", False),
+    ],
+)
+def test_times_of_two_days_are_warned_of(scorer: str, more: str, warned: bool) -> None:
+    """A run that is held against a baseline answers on another day: what took longer may be the machine."""
+    asked = f'eval = {{ dataset = "d", scorer = {scorer} }}'
+    text = f'{BASE}[alarms.slow]\ndeployment = "support"\n{asked}\n{more}\n'
+    said = warnings_of(parse_config(text, source="x"))
+    assert [each.startswith("alarms.slow: times are held against") for each in said] == [True] * warned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from airboss.config.checks_watch import check_notifier, seconds
 from airboss.config.rules import check_known, check_range
@@ -223,6 +223,16 @@ def alarm_oddities(config: Config) -> Iterator[str]:
             at = dotted(("alarms", name, "where", "model"))
             hint = nearest(model, models)
             yield f"{at}: no model of [models] is called {quoted(model)} by its provider; {hint}"
+        if alarm.eval is not None and _is_timed(alarm.eval.scorer) and alarm.above is alarm.below is None:
+            yield (
+                f"{dotted(('alarms', name))}: times are held against those of a baseline, which was asked on "
+                "another day: that may tell of the machine and not of the model; give `above` or `below`"
+            )
+
+
+def _is_timed(scorer: str | dict[str, Any]) -> bool:
+    kind = scorer.partition(":")[0] if isinstance(scorer, str) else scorer.get("kind")
+    return kind == "latency"
 
 
 def _check_reached(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:
