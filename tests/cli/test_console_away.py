@@ -61,6 +61,11 @@ def asked(away: Running) -> subprocess.Popen[str]:
     return verb
 
 
+def spaced(table: str) -> str:
+    """What a cell of a table says, which may go over several lines."""
+    return " ".join(table.split())
+
+
 def answers(verb: subprocess.Popen[str]) -> None:
     """It ends with what it was asked for."""
     out, told = verb.communicate(timeout=60)
@@ -95,11 +100,13 @@ def test_status_does_not_wait_for_it(away: Running) -> None:
     assert found["console_url"] == away.ready["console_url"]
     processes = {each["name"]: (each["state"], each["pid"]) for each in found["processes"]}
     assert processes["gateway-0"] == ("ready", away.pids()["gateway-0"])
+    assert processes["controller"][0] == "stopped", "also where nobody writes that it has ended"
     assert "deployments" not in found
     done = away.verb("status")
     assert done.returncode == 1
     assert f"the console is away: nobody answers at {away.ready['console_url']}" in done.stdout
     assert "gateway-0" in done.stdout
+    assert f"process {away.process.pid}, which would start it again, stands still" in spaced(done.stdout)
 
 
 def test_status_does_not_wait_for_one_that_hangs(running: Running) -> None:

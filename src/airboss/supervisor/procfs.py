@@ -27,6 +27,17 @@ def thread_states(pid: int) -> Iterator[str]:
             yield thread.read_text().rpartition(")")[2].split()[0]
 
 
+def stands_still(pid: int) -> bool:
+    """Whether a process was stopped, as by SIGSTOP; False where the system does not tell."""
+    states = set(thread_states(pid))
+    return bool(states) and states <= {"T", "t"}
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process any more, or one that nobody has taken leave of yet."""
+    return set(thread_states(pid)) <= {"Z", "X"}
+
+
 def cpu_s(pid: int) -> float:
     """Processor time that a process has used, in seconds; 0 where the system does not tell."""
     try:

@@ -12,6 +12,7 @@ import msgspec
 
 from airboss.config import TlsConfig
 from airboss.domain.status import ProcessStatus
+from airboss.supervisor.procfs import has_ended, stands_still
 
 if TYPE_CHECKING:
     import ssl
@@ -100,8 +101,19 @@ def write_processes(run: Path, processes: Iterable[ProcessStatus]) -> None:
 
 
 def read_processes(run: Path) -> list[ProcessStatus]:
-    """How the processes stood when the supervisor last wrote; empty before it first does."""
-    return read(run / "processes.json", list[ProcessStatus]) or []
+    """How the processes stood when the supervisor last wrote; empty before it first does. While it stands
+    still, those that have ended since are `stopped`."""
+    found = read(run / "processes.json", list[ProcessStatus]) or []
+    up = read_up(run)
+    if up is None or not stands_still(up.pid):
+        return found
+    why = f"it has ended, and process {up.pid}, which would start it again, stands still"
+    return [
+        msgspec.structs.replace(each, state="stopped", detail=why)
+        if each.pid is not None and has_ended(each.pid)
+        else each
+        for each in found
+    ]
 
 
 def write(path: Path, content: bytes) -> None:
