@@ -10,9 +10,10 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,10 +219,16 @@ def python_files() -> list[Path]:
     return [path for path in project_files() if path.suffix == ".py"]
 
 
+@lru_cache(maxsize=1)
+def nodes(tree: ast.Module) -> list[Any]:
+    """All that a file is made of."""
+    return list(ast.walk(tree))
+
+
 def imported(tree: ast.Module) -> set[str]:
     """Every module that a file imports, and the packages above it."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -247,7 +254,7 @@ def called(node: ast.AST) -> str:
 
 def long_functions(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A function fits on a page."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES_MAX:
@@ -268,21 +275,19 @@ def sleeping_tests(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A test waits for what it wants, not for time to pass; `asyncio.sleep(0)` only yields."""
     if not path.startswith("tests/"):
         return
-    for node in ast.walk(tree):
-        if called(node) in {"sleep", "wait_for_timeout"}:
-            assert isinstance(node, ast.Call)
-            if not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0):
-                yield f"{path}:{node.lineno}: sleeps: wait with `until` of tests/support/wait.py"
+    for node in nodes(tree):
+        sleeps = called(node) in {"sleep", "wait_for_timeout"}
+        if sleeps and [ast.unparse(each) for each in node.args] != ["0"]:
+            yield f"{path}:{node.lineno}: sleeps: wait with `until` of tests/support/wait.py"
 
 
 def endless_children(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A process that a test runs to its end has so long for it, and fails the test then, and not the run."""
     if not path.startswith("tests/"):
         return
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or ast.unparse(node.func) != "subprocess.run":
-            continue
-        if "timeout" not in {keyword.arg for keyword in node.keywords}:
+    for node in nodes(tree):
+        runs = called(node) == "run" and ast.unparse(node.func) == "subprocess.run"
+        if runs and "timeout" not in {keyword.arg for keyword in node.keywords}:
             yield f"{path}:{node.lineno}: may wait for ever: give subprocess.run a timeout"
 
 
@@ -290,12 +295,9 @@ def forged_redactions(path: str, tree: ast.Module, text: str) -> Iterator[Findin
     """Only the redactor says that a text is redacted."""
     if not path.startswith("src/") or path == "src/airboss/governance/redact.py":
         return
-    for node in ast.walk(tree):
-        forged = called(node) == "Redacted" or (
-            called(node) == "cast" and isinstance(node, ast.Call) and "Redacted" in ast.unparse(node.args[0])
-        )
-        if forged:
-            assert isinstance(node, ast.Call)
+    for node in nodes(tree):
+        name = called(node)
+        if name == "Redacted" or (name == "cast" and "Redacted" in ast.unparse(node.args[0])):
             yield f"{path}:{node.lineno}: makes a Redacted: take it from governance.redact.Redactor.redact"
 
 
@@ -313,15 +315,15 @@ def io_in_concepts(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
 
 def unfinished(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """What is in the tree works."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name) and node.id == "NotImplementedError":
             yield f"{path}:{node.lineno}: unfinished: write it, or refuse with an error of domain/errors.py"
 
 
 def setting_handlers(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
     """A handler of a signal sets no event: its own thread may hold it just then."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and re.match(r"signal\.signal\(.*\.set\(\)", ast.unparse(node)):
+    for node in nodes(tree):
+        if called(node) == "signal" and re.match(r"signal\.signal\(.*\.set\(\)", ast.unparse(node)):
             yield f"{path}:{node.lineno}: a handler sets an event: `stop_on_signals` of store/stopping.py"
 
 
@@ -332,7 +334,7 @@ def stray_texts(path: str, tree: ast.Module, text: str) -> Iterator[Finding]:
         said = node.value if isinstance(node, ast.Expr) else None
         return isinstance(said, ast.Constant) and isinstance(said.value, str)
 
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         body = getattr(node, "body", ())
         for above, below in pairwise(body if isinstance(body, list) else ()):
             if is_text(above) and is_text(below):
