@@ -5,13 +5,13 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 
-def healthy(url: str, *, timeout_s: float = 2.0) -> bool:
+def healthy(url: str) -> bool:
     """Whether the engine whose base URL (`http://127.0.0.1:8702` or `…/v1`) is `url` has loaded its model.
 
-    Asks `/health`; False for no connection, no answer within `timeout_s`, or a status other than 200 (503
+    Asks `/health`; False for no connection, no answer within two seconds, or a status other than 200 (503
     while the model loads). Never raises for what the engine does. Blocks: in a loop call it in a thread.
     """
-    return _answers(url, "/health", timeout_s)
+    return _answers(url, "/health", 2.0)
 
 
 def moving(url: str, *, timeout_s: float) -> bool:

@@ -89,11 +89,11 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
     _next_seq: int
     _file: OpenedFile
 
-    def __init__(self, path: Path, *, memory_limit: str = "256MB", threads: int = 2) -> None:
+    def __init__(self, path: Path, *, memory_limit: str = "256MB") -> None:
         self._path = path
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
-            "threads": threads,
+            "threads": 2,
             "checkpoint_threshold": LATEST,
             "allocator_background_threads": True,  # it gives back what questions took
             "temp_directory": str(duckdb_erase.spill_folder(path)),

@@ -52,19 +52,11 @@ class SealedLog(Passing):
     Raises StoreUnavailable, with nothing taken, where keys cannot be had: what is in journals waits there.
     """
 
-    def __init__(
-        self,
-        inner: TracedLog,
-        ring: Keyring,
-        *,
-        wanted: Callable[[], bool],
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, inner: TracedLog, ring: Keyring, *, wanted: Callable[[], bool]) -> None:
         super().__init__(inner)
         self._ring = ring
         self._sealer = Sealer(lambda: ring)
         self._wanted = wanted
-        self._now = now
         self._users: OrderedDict[str, str | None] = OrderedDict()
 
     def apply(self, move: JournalMove) -> int:
@@ -143,7 +135,7 @@ class SealedLog(Passing):
         """A frame that became no record, sealed."""
         if not payload:
             return payload
-        whose = _whose(payload, self._now())
+        whose = _whose(payload, datetime.now(UTC))
         return self._sealer.text(payload.decode(errors="replace"), whose, _letter(segment)).encode()
 
     def read_letter(self, segment: str, payload: bytes) -> bytes:
@@ -172,7 +164,7 @@ class SealedLog(Passing):
             if each in opened
             else (
                 self._users.get(each) if end.user is None else end.user,
-                began(each, self._now()),
+                began(each, datetime.now(UTC)),
                 "bodies",
             )
             for each, end in closed.items()

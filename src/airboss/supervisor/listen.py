@@ -29,14 +29,11 @@ def check_host(host: str) -> None:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        named = _NAME.fullmatch(host) is not None
-    else:
-        named = True
-    if not named:
-        raise WrongCall(
-            f"--host is {host[:80]!r}, and that is no address. Give one of this machine, such as 127.0.0.1,"
-            " or 0.0.0.0 for all of them; the port goes into --port."
-        )
+        if _NAME.fullmatch(host) is None:
+            raise WrongCall(
+                f"--host is {host[:80]!r}, and that is no address. Give one of this machine, such as"
+                " 127.0.0.1, or 0.0.0.0 for all of them; the port goes into --port."
+            ) from None
 
 
 def check_apart(port: int, console_port: int) -> None:
