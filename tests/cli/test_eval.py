@@ -483,3 +483,18 @@ def test_items_are_a_table_all_of_them_as_json_or_a_file(run: Run, api: AdminApi
     code, out, _ = run("eval", "items", "eval-1", "--out", str(file), "--url", api.url)
     assert (code, file.read_bytes()) == (0, b"a,b")
     assert run("eval", "items", "eval-1", "--out", str(tmp_path / "x.xls"), "--url", api.url)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("--alpha", "nan"), "alpha is nan"),
+        (("--scorer", '{"kind": "latency", "most_ms": Infinity}'), "scorers.most_ms is inf"),
+    ],
+)
+def test_a_number_that_is_none_is_named(run: Run, api: AdminApi, given: tuple[str, ...], named: str) -> None:
+    """JSON has no such number, and nothing is sent."""
+    ask = ("eval", "run", "--dataset", "golden", "--deployment", "d", "--scorer", "exact", "--url", api.url)
+    said = f"airboss: what is given cannot be sent as JSON: {named}\n"
+    assert run(*ask, *given) == (2, "", said)
+    assert api.asked == []

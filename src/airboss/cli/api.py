@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -309,7 +310,8 @@ class Remote:
         try:
             return self._answer("POST", path, json=dict(body))
         except ValueError as error:  # as the client says it
-            raise WrongCall(f"what is given cannot be sent as JSON: {error}") from error
+            why = next(no_numbers(body), error)
+            raise WrongCall(f"what is given cannot be sent as JSON: {why}") from error
 
     def _answer(self, method: str, path: str, **fields: Any) -> Any:
         return parsed(self._asked(method, path, **fields))
@@ -453,3 +455,15 @@ def fault(status: int, path: str) -> type[AirbossError]:
         return ConfigError
     later = status in (408, 429) or (status == 404 and path.startswith(MAY_COME))
     return AirbossError if status >= 500 or later else WrongCall
+
+
+def no_numbers(given: Any, name: str = "") -> Iterator[str]:
+    """Which numbers of a body are none, in words: the client's own do not say."""
+    if isinstance(given, float) and not math.isfinite(given):
+        yield f"{name} is {given}"
+    elif isinstance(given, Mapping):
+        for each, value in given.items():
+            yield from no_numbers(value, f"{name}.{each}" if name else str(each))
+    elif isinstance(given, list | tuple):
+        for value in given:
+            yield from no_numbers(value, name)
