@@ -48,10 +48,15 @@ def clickhouse() -> Iterator[House]:
         yield found
 
 
+EMPTY = pytest.mark.parametrize("url", ["empty"], indirect=True)
+"""For tests of how tables are made."""
+
+
 @pytest.fixture(name="url")
-def empty_database(clickhouse: House) -> Iterator[str]:
-    """An empty database of a ClickHouse."""
-    with clickhouse.database() as found:
+def database(request: pytest.FixtureRequest, clickhouse: House) -> Iterator[str]:
+    """A database of a ClickHouse with every table and no row; for a test that is EMPTY without tables."""
+    empty = hasattr(request, "param")
+    with clickhouse.database() if empty else clickhouse.emptied() as found:
         yield found
 
 

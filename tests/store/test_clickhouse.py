@@ -30,7 +30,7 @@ from airboss.store.sealed_log import SealedLog
 from airboss.store.span_rows import TracedLog
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import FixedClock
-from tests.store.conftest import Open
+from tests.store.conftest import EMPTY, Open
 from tests.store.keys import ring
 from tests.store.samples import SEGMENT, START, call_id, closed_json, move, opened, opened_json, record_json
 from tests.store.test_contract_scores import score, shown
@@ -68,6 +68,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, *, at: int, after: bool) -> None:
     monkeypatch.setattr(ClickHouse, "insert", insert)
 
 
+@EMPTY
 def test_threads_that_ask_first_together_make_the_schema_once(url: str) -> None:
     """Beside each other each would drop tables that another has made, and fail at those that are there."""
     with closing(ClickHouseRecordLog(url)) as log, ThreadPoolExecutor(4) as threads:
@@ -280,6 +281,7 @@ def test_replaced_rows_are_tidied_away(
     assert log.offset("w/2") == 200
 
 
+@EMPTY
 def test_a_schema_killed_half_way_goes_on(
     open_log: Open, server: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +310,7 @@ def test_a_schema_killed_half_way_goes_on(
         open_log().count(ALL)
 
 
+@EMPTY
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_schema_is_brought_forward_with_all_it_holds(
     clickhouse: House, open_log: Open, server: ClickHouse, version: int, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -19,17 +18,9 @@ from tests.store.spans import llm, span, span_move
 from tests.store.test_clickhouse import Killed, killing
 from tests.store.test_contract_messages import LATE, TALK, settled, silent
 from tests.store.test_contract_spans import LATER, gateway_call, ids, settle
-from tests.support.clickhouse import House
 
 SOON = START + timedelta(seconds=3)
 """When what was moved at START has waited long enough."""
-
-
-@pytest.fixture
-def url(clickhouse: House) -> Iterator[str]:
-    """A database with every table and no row."""
-    with clickhouse.emptied() as found:
-        yield found
 
 
 @pytest.fixture

@@ -285,20 +285,20 @@ def test_bodies_of_any_length_come_back_whole(tmp_path: Path) -> None:
 def test_huge_bodies_do_not_exhaust_memory(tmp_path: Path) -> None:
     """Many times the memory limit in open calls and bodies is stored, checkpointed, closed and read."""
     path = tmp_path / "records.duckdb"
-    record_log = DuckDBRecordLog(path, memory_limit="128MB")
+    record_log = DuckDBRecordLog(path, memory_limit="64MB")
     noise = random.Random(1).randbytes(6_000_000).hex().encode()
     huge = msgspec.Raw(b'"' + noise + b'"')
-    numbers = range(10)
+    numbers = range(5)
     for number in numbers:
         opened = {call_id(number): opened_json(number, request=huge)}
         record_log.apply(JournalMove(segment="w/1", start=number, end=number + 1, opened=opened))
     assert list(record_log.orphans("w/")) == [call_id(0)]
     closed = {call_id(number): closed_json(number, response=huge) for number in numbers}
-    record_log.apply(JournalMove(segment="w/1", start=10, end=11, closed=closed))
+    record_log.apply(JournalMove(segment="w/1", start=5, end=6, closed=closed))
     record_log.close()
-    record_log = DuckDBRecordLog(path, memory_limit="128MB")
-    assert record_log.count(ALL) == 10
-    (found,) = record_log.records(RecordFilter(id=call_id(5)), limit=1, bodies=True)
+    record_log = DuckDBRecordLog(path, memory_limit="64MB")
+    assert record_log.count(ALL) == 5
+    (found,) = record_log.records(RecordFilter(id=call_id(4)), limit=1, bodies=True)
     assert found.request == found.response == noise.decode()
     record_log.close()
 
