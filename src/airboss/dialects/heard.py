@@ -84,10 +84,11 @@ def put_parameters(
     names: Mapping[str, str],
 ) -> None:
     """Put a release's parameters among a request's members, by their names in its dialect."""
-    unsaid = [name for name in release.params if bytes(members.get(names[name], b"null")) == b"null"]
-    given = [(name, release.params[name]) for name in unsaid]
-    for name, value in (*given, *release.params_force.items()):
-        changes[names[name]] = encode([value] if name == "stop" and isinstance(value, str) else value)
+    for params, forced in ((release.params, False), (release.params_force, True)):
+        for name, value in params.items():
+            if forced or bytes(members.get(names[name], b"null")) == b"null":
+                stops = name == "stop" and isinstance(value, str)
+                changes[names[name]] = encode([value] if stops else value)
 
 
 def before(first: Sequence[object], listed: bytes) -> bytes:
