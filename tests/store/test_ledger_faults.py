@@ -17,9 +17,11 @@ from sqlalchemy.pool import QueuePool
 
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
+from airboss.store import ledger_postgres, ledger_psycopg
 from airboss.store.ledger import SqlLedger
-from airboss.store.ledger_trouble import LedgerTrouble
+from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
+from tests.support.between import between
 from tests.support.kept_keys import put_key
 from tests.support.small_disk import small_disk
 from tests.support.wait import hold_still, until
@@ -319,4 +321,27 @@ def test_a_database_that_hangs_on_every_connection_is_away(
                 used()
         stuck.close()
         put_key(ledger, KEY)
+        assert ledger.all_keys() == (KEY,)
+
+
+def test_a_connection_that_says_nothing_any_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that has lost the server answers for it: who waits there is told that the ledger is away, and
+    others, on connections of which nobody knew it yet, go on with new ones."""
+    monkeypatch.setattr(ledger_postgres, "STATEMENT_S", 2)
+    monkeypatch.setattr(ledger_postgres, "HELD_MS_MAX", 100)
+    monkeypatch.setattr(ledger_psycopg, "ON_ITS_WAY_S", 0)
+    with between(tmp_path) as (network, url), closing(SqlLedger(url)) as ledger:
+
+        def goes_silent() -> None:
+            with ledger.together():
+                put_key(ledger, KEY)
+                network.hold()
+                ledger.all_keys()
+
+        with pytest.raises(LedgerAway, match="silent for 2 s"):
+            goes_silent()
+        put_key(ledger, KEY)
+        network.hold()
         assert ledger.all_keys() == (KEY,)

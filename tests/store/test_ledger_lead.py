@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from airboss.domain.errors import SetupError
-from airboss.store import ledger_lead
+from airboss.store import ledger_lead, ledger_postgres, ledger_psycopg
 from airboss.store.ledger_lead import LEADER, check_leads, leading
 from airboss.store.ledger_postgres import GONE_S, SERVER, connect
 from tests.support import postgres
+from tests.support.between import between
 from tests.support.wait import until
 
 NOT_ME = "datname = current_database() AND pid <> pg_backend_pid()"
@@ -44,12 +45,12 @@ def is_led(url: str) -> bool:
     return False
 
 
-def is_held(url: str) -> bool:
-    """Whether somebody has a lock of the kind that a leader has."""
+def holders(url: str) -> list[int]:
+    """Which connections have a lock of the kind that a leader has."""
     mine = "locktype = 'advisory' AND granted AND datname = current_database()"
     with psycopg.connect(url) as asks:
         joined = "pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
-        return asks.execute(f"SELECT 1 FROM {joined} WHERE {mine}".encode()).fetchone() is not None
+        return [pid for (pid,) in asks.execute(f"SELECT pid FROM {joined} WHERE {mine}".encode())]
 
 
 @pytest.fixture
@@ -73,7 +74,23 @@ def test_the_lead_outlasts_a_server_that_is_away(url: str, caplog: pytest.LogCap
     with leading(url, broke=pytest.fail):
         with nobody_comes_in(url):
             until(lambda: caplog.text.count("who leads cannot be asked now") >= 3)
-        until(lambda: is_held(url))  # to ask by taking it would be another that leads
+        until(lambda: holders(url))  # to ask by taking it would be another that leads
+
+
+def test_the_lead_outlasts_a_connection_that_says_nothing_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stands between answers for it, so that the server does not know, and has the lock held."""
+    monkeypatch.setattr(ledger_lead, "LOOK_S", 0.05)
+    monkeypatch.setattr(ledger_postgres, "STATEMENT_S", 0)
+    monkeypatch.setattr(ledger_psycopg, "ON_ITS_WAY_S", 1)
+    with between(tmp_path) as (network, url):
+        at = postgres.database(tmp_path)
+        with leading(url, broke=pytest.fail):
+            before = holders(at)
+            network.hold()
+            until(lambda: holders(at) not in ([], before))
+            assert is_led(url)
 
 
 def test_who_finds_another_in_the_lead_ends(url: str) -> None:

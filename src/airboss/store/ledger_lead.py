@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +26,14 @@ WAIT_S: Final = 10.0
 """For so long a new leader waits for the last one's connection to end, as after a kill."""
 
 log = logging.getLogger(__name__)
+
+
+class _Held(NamedTuple):
+    """A connection that holds the lock, and who it is on the server."""
+
+    connection: Connection
+    pid: int
+    began: str
 
 
 @contextmanager
@@ -62,12 +70,12 @@ def check_leads(url: str, *, wait_s: float = WAIT_S) -> None:
         pass
 
 
-def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> Connection:
+def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> _Held:
     """A connection that holds the lock. Raises SetupError."""
     try:
         for _ in range(max(1, int(wait_s / 0.25))):
-            if (connection := _lock(engine)) is not None:
-                return connection
+            if (held := _lock(engine)) is not None:
+                return held
             stop.wait(0.25)
     except DBAPIError as error:
         raise cannot(error, engine) from error
@@ -78,35 +86,53 @@ def _taken(engine: Engine, stop: threading.Event, wait_s: float) -> Connection:
     )
 
 
-def _lock(engine: Engine) -> Connection | None:
+def _lock(engine: Engine) -> _Held | None:
     """A connection that holds the lock; None: another one does. Raises DBAPIError."""
+    asked = (
+        f"SELECT pg_try_advisory_lock({LEADER}), pid, backend_start::text"  # noqa: S608 - fixed
+        " FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    )
     connection, held = engine.connect(), False
     try:
-        held = bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LEADER})").scalar())
+        held, pid, began = connection.exec_driver_sql(asked).one()
     finally:
         if not held:
             connection.close()
-    return connection if held else None
+    return _Held(connection, pid, began) if held else None
 
 
-def _keep(engine: Engine, first: Connection, stop: threading.Event, broke: Callable[[], None]) -> None:
-    held: Connection | None = first
+def _left(engine: Engine, lost: _Held) -> bool:
+    """Whether the server still had the connection that was lost, which holds the lock until the server knows:
+    it is ended there. Raises DBAPIError."""
+    ended = (
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {lost.pid}"  # noqa: S608 - its own
+        f" AND backend_start::text = '{lost.began}'"
+    )
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(ended).first() is not None
+
+
+def _keep(engine: Engine, first: _Held, stop: threading.Event, broke: Callable[[], None]) -> None:
+    last, held = first, True
     while not stop.wait(LOOK_S):
-        if held is not None and _answers(held):
+        if held and _answers(last.connection):
             continue
-        held = None
+        held = False
         try:
-            held = _lock(engine)
+            again = _lock(engine)
+            if again is None and _left(engine, last):
+                continue
         except DBAPIError as error:
             log.debug("who leads cannot be asked now: %s", error)
             continue
-        if held is None:
+        if again is None:
             log.error("another Airboss has taken the lead; this one ends")
             broke()
             return
-    if held is not None:
+        last, held = again, True
+    if held:
         with suppress(DBAPIError):
-            held.close()
+            last.connection.close()
 
 
 def _answers(held: Connection) -> bool:

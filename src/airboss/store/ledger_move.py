@@ -17,6 +17,7 @@ from airboss.domain.errors import SetupError
 from airboss.store.ledger_lead import LEADER
 from airboss.store.ledger_open import MOVED, cannot, engine_on, named
 from airboss.store.ledger_part import LedgerPart
+from airboss.store.ledger_postgres import take_long
 from airboss.store.ledger_tables import audit_head, audit_leaves, metadata, revision, schema_version
 
 MOVE: Final = "ledger.move"
@@ -26,7 +27,7 @@ PAGE_CHARS: Final = 4 * 1024 * 1024
 """So much is in memory at a time, or one row."""
 LOOKS: Final = 30
 """How often others are looked for, a tenth of a second apart: a server sees a moment later that one ended."""
-STATEMENT_TIMEOUT_MS: Final = 600_000
+STATEMENT_S: Final = 600
 """A page takes moments, but to count the rows of a table with much in it may take minutes."""
 
 Tell = Callable[[int, int], object]
@@ -237,6 +238,6 @@ def _number_on(connection: Connection, table: Table) -> None:
 
 def _wait_long(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
+        take_long(connection, STATEMENT_S)
         # The one waits for as long as the other one is written.
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))

@@ -13,7 +13,7 @@ from airboss.config.extras import install
 from airboss.domain.errors import SetupError
 
 CONNECT_TIMEOUT_S: Final = 5
-STATEMENT_TIMEOUT_MS: Final = 30_000
+STATEMENT_S: Final = 30
 """No statement of ours takes longer, so one that does hangs; who waits for a writer waits as long."""
 GONE_S: Final = 20
 """So soon each side knows that the other's machine is gone, and the server frees what was locked from there:
@@ -22,8 +22,9 @@ HELD_MS_MAX: Final = 10_000
 """So long a writer may say nothing while it holds the writers' lock: a process that was stopped in the middle
 of a transaction, whose machine answers for it, keeps nobody else from writing."""
 REWRITE_WAIT_MS: Final = 2_000
+REWRITE_S: Final = 3600
 SERVER: Final = {
-    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "statement_timeout": STATEMENT_S * 1000,
     "timezone": "UTC",
     "tcp_keepalives_idle": GONE_S // 2,
     "tcp_keepalives_interval": GONE_S // 8,
@@ -59,7 +60,7 @@ def connect(url: URL) -> Engine:
         raise SetupError(
             f"a ledger in PostgreSQL needs the extra 'postgres': {install('postgres')}"
         ) from None
-    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "do_connect", _do_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
 
@@ -72,7 +73,7 @@ def rewrite(engine: Engine, tables: Iterable[Table]) -> bool:
     try:
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.exec_driver_sql(f"SET lock_timeout = {REWRITE_WAIT_MS}")
-            connection.exec_driver_sql("SET statement_timeout = 0")
+            take_long(connection, REWRITE_S)
             for table in tables:
                 connection.exec_driver_sql(f'VACUUM FULL "{table.name}"')
             connection.invalidate()  # the next to use it has its own settings
@@ -83,16 +84,20 @@ def rewrite(engine: Engine, tables: Iterable[Table]) -> bool:
     return True
 
 
-def _on_connect(connection: Any, _record: object) -> None:
-    from psycopg.types.string import StrDumper  # noqa: PLC0415 - an extra
+def take_long(connection: Connection, statement_s: float) -> None:
+    """From here on a statement on this connection may take so long, until it is invalidated."""
+    connection.exec_driver_sql(f"SET statement_timeout = '{statement_s:g}s'")
+    driver: Any = connection.connection.driver_connection
+    driver.statement_s = statement_s
 
-    class NoNul(StrDumper):
-        """PostgreSQL's texts cannot have the character NUL, which JSON and people's names can."""
 
-        def dump(self, obj: str) -> Any:
-            return super().dump(obj.replace("\x00", "\N{SYMBOL FOR NULL}"))
+def _do_connect(_dialect: object, _record: object, args: list[Any], named: dict[str, Any]) -> Any:
+    from airboss.store.ledger_psycopg import LedgerConnection, NoNul  # noqa: PLC0415 - an extra
 
+    connection = LedgerConnection.connect(*args, **named)
+    connection.statement_s = STATEMENT_S
     connection.adapters.register_dumper(str, NoNul)
+    return connection
 
 
 def _on_begin(connection: Connection) -> None:
