@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy.pool import QueuePool
 
@@ -21,6 +22,7 @@ from airboss.store import ledger_postgres, ledger_psycopg
 from airboss.store.ledger import SqlLedger
 from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
+from tests.support import postgres
 from tests.support.between import between
 from tests.support.kept_keys import put_key
 from tests.support.small_disk import small_disk
@@ -345,3 +347,18 @@ def test_a_connection_that_says_nothing_any_more_is_given_up(
         put_key(ledger, KEY)
         network.hold()
         assert ledger.all_keys() == (KEY,)
+
+
+def test_a_database_that_was_read_only_for_a_while_is_written_to(tmp_path: Path) -> None:
+    """Also by who connected meanwhile, as to a server that had handed over to another: its connections, which
+    stay as they began, are given up."""
+    url = empty_url("postgresql", tmp_path)
+    with closing(SqlLedger(url)), psycopg.connect(postgres.server(), autocommit=True) as outside:
+        name = url.split("///")[1].split("?", maxsplit=1)[0]
+        outside.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+        with closing(SqlLedger(url)) as ledger:
+            with pytest.raises(LedgerTrouble, match="read-only"):
+                put_key(ledger, KEY)
+            outside.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
+            put_key(ledger, KEY)
+            assert ledger.all_keys() == (KEY,)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, Integer, String, Table, Text, create_engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 
@@ -32,6 +33,8 @@ SERVER: Final = {
     "tcp_user_timeout": GONE_S * 1000,
 }
 """What the server is told for each connection."""
+READ_ONLY: Final = "25006"
+"""The SQLSTATE of who may only read there."""
 WRITERS: Final = 0x41697262  # "Airb"
 """The advisory lock that every writing transaction takes first, as SQLite takes its file's."""
 
@@ -62,6 +65,7 @@ def connect(url: URL) -> Engine:
         ) from None
     event.listen(engine, "do_connect", _do_connect)
     event.listen(engine, "begin", _on_begin)
+    event.listen(engine, "handle_error", _on_error)
     return engine
 
 
@@ -98,6 +102,13 @@ def _do_connect(_dialect: object, _record: object, args: list[Any], named: dict[
     connection.statement_s = STATEMENT_S
     connection.adapters.register_dumper(str, NoNul)
     return connection
+
+
+def _on_error(context: ExceptionContext) -> None:
+    """A server that has handed over to another may leave connections open, which only read for ever: who was
+    refused there connects anew next time, and so does everybody of this process."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _on_begin(connection: Connection) -> None:
