@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -84,9 +83,10 @@ TALK = [
 ]
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
 def test_messages_fill_the_bodies_in_any_order(record_log: TracedLog, order: tuple[int, ...]) -> None:
-    """Before their span, after it and with it, each in a move of its own or twice; text search finds them."""
+    """Before their span, after it and with it, each in a move of its own or twice; text search finds them.
+    Each comes first, amid and last, and before and after each other."""
     parts = [[silent(1), TALK[0]], [TALK[1]], [TALK[2], TALK[2]]]
     start = 0
     for number in order:
