@@ -8,15 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.journeys.configs import STARTER_MODEL
+from tests.journeys.configs import shallow_model
 from tests.support.airboss import Airboss
-from tests.support.engine import SHA256, starter_weights
 from tests.support.load import Load
 from tests.support.wait import until
 
-CONFIG = STARTER_MODEL.replace(
-    "threads = 1", "threads = 1\nslots = 2\nreplicas = { min = 1, max = 2, window_s = 5 }"
-)
 STREAM = {
     "model": "assistant",
     "stream": True,
@@ -54,7 +50,8 @@ def all_whole(load: Load) -> bool:
 def test_one_two_one_under_load(tmp_path: Path) -> None:
     """Five streams at once bring a second engine; with one at a time it goes again, though the controller is
     killed in between. Every stream comes whole, and both engines have served."""
-    with Airboss(tmp_path / "a", CONFIG, weights=starter_weights()) as airboss:
+    scaled = "threads = 1\nslots = 2\nreplicas = { min = 1, max = 2, window_s = 5 }"
+    with Airboss(tmp_path / "a", shallow_model().replace("threads = 1", scaled)) as airboss:
         until(lambda: states(airboss) == ["ready"], every_s=0.3)
         with streams(airboss, 5) as heavy:
             until(lambda: states(airboss) == ["ready", "ready"], every_s=0.3)
@@ -77,10 +74,10 @@ def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
     """Another engine starts beside the one that serves, and takes over when it is ready. With a wrong hash it
     never is: calls go on as before, and the reason is told. A deployment that has no other engine answers
     503 with the reason at once."""
-    with Airboss(tmp_path / "a", STARTER_MODEL, weights=starter_weights()) as airboss:
+    model = shallow_model()
+    with Airboss(tmp_path / "a", model) as airboss:
         file = tmp_path / "next.toml"
-        wrong = STARTER_MODEL.replace("pypi:", "file:/").replace(SHA256, "ab" * 32)
-        wrong = wrong.replace(wrong.split('model = "')[1].split('"')[0], f"file:{starter_weights()}")
+        wrong = model.replace("threads = 1", f'threads = 1\nsha256 = "{"ab" * 32}"')
         broken = '[models.gone]\nprovider = "local"\nmodel = "file:/nowhere.gguf"\n'
         file.write_text(wrong + broken + '[deployments.gone]\nmodel = "gone"\n')
         with streams(airboss, 1, pause_s=0.3) as load:
@@ -97,7 +94,7 @@ def test_weights_that_do_not_load_take_nothing_down(tmp_path: Path) -> None:
             assert time.monotonic() - began < airboss.soon_s(2)
             assert "there is no file /nowhere.gguf" in answer.json()["error"]["message"]
             before = replicas(airboss)[-1]["url"]
-            file.write_text(STARTER_MODEL.replace("threads = 1", "threads = 1\nslots = 2"))
+            file.write_text(model.replace("threads = 1", "threads = 1\nslots = 2"))
             airboss.verb("apply", str(file))
             until(lambda: states(airboss) == ["ready"], every_s=0.3)
             assert replicas(airboss)[0]["url"] != before
