@@ -14,7 +14,7 @@ from airboss.config.types import EvalConfig
 from airboss.controller.alarm_measures import Measures
 from airboss.controller.alarm_watch import AlarmWatch
 from airboss.controller.alarms import Reading
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import AirbossError, Unavailable, WrongCall
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.alert_rules import rule_of
 from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, Runs, evaluation_page
@@ -35,11 +35,12 @@ class Making:
         self.ends: dict[str, Any] = {}
         self.ended: list[str] = []
         self.wrong = ""
+        self.refuses: type[AirbossError] = WrongCall
 
     def start(self, rule: AlarmRule, *, job_id: str, run: int, baseline: str | None) -> None:  # noqa: ARG002 - who asks
         """As `alarm_runs.Making.start`."""
         if self.wrong:
-            raise WrongCall(self.wrong)
+            raise self.refuses(self.wrong)
         if job_id not in [job for job, _, _ in self.begun]:
             self.begun.append((job_id, run, baseline))
 
@@ -169,8 +170,10 @@ def test_a_bound_is_of_the_mean() -> None:
         assert evaluation_page(looks.asked, looks.memory) == f"evaluations/{looks.job}#items"
 
 
-def test_what_cannot_be_begun_is_no_data_and_tried_again(evals: Looks) -> None:
-    """In words, and five minutes later rather than a day."""
+@pytest.mark.parametrize("refuses", [WrongCall, Unavailable])
+def test_what_cannot_be_begun_is_no_data_and_tried_again(evals: Looks, refuses: type[AirbossError]) -> None:
+    """In words, and five minutes later rather than a day; nor while what is to be asked is just changing."""
+    evals.making.refuses = refuses
     evals.making.wrong = "no dataset is called 'golden'"
     evals.at(0)
     assert evals.at(0.001).why == "no dataset is called 'golden'"

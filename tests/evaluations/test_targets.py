@@ -62,6 +62,10 @@ def test_a_deployment_that_goes_over_to_another_release_is_waited_for() -> None:
     going_over = Served(plan(deployment("support", OLD), others=(NEW,)), standing(NEW, NEW))
     with pytest.raises(Unavailable, match=rf"goes over .* {OLD.digest[:12]} to {NEW.digest[:12]} once"):
         going_over.check_settled("support-alias")
+    with pytest.raises(Unavailable, match="ask again then"):
+        going_over.meant("support", None)
+    assert going_over.meant("support", "stable").release == OLD.digest
+    assert served().meant("support", None).release == OLD.digest
     served().check_settled("support")
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from airboss.controller.alarms import Reading
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import Unavailable, WrongCall
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, Runs
 
@@ -83,7 +83,7 @@ def _gone_on(
     if kept is not None and kept.job is not None:
         try:
             making.start(rule, job_id=kept.job, run=kept.run, baseline=kept.baseline)
-        except WrongCall as error:
+        except (WrongCall, Unavailable) as error:
             last = none(str(error)[:WORDS_MAX])
             return msgspec.structs.replace(kept, job=None, last=last, begun=True, refused=True)
         return msgspec.structs.replace(kept, begun=True)

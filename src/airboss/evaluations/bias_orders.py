@@ -29,7 +29,7 @@ from airboss.evaluations.bias_plan import (
 from airboss.evaluations.bias_prompts import ProbePrompt, own_prompts, read_prompts
 from airboss.evaluations.datasets import Json
 from airboss.evaluations.intervals import odd_alpha
-from airboss.evaluations.targets import STABLE, Served
+from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job, JobStore
 from airboss.store.wording import many
 
@@ -79,7 +79,7 @@ class ProbeOrders:
         """The order with every word looked up and checked. Raises WrongCall."""
         made = chosen(order)
         return ProbePlan(
-            target=Served.of(self._ledger).find(order.deployment, order.release or STABLE),
+            target=Served.of(self._ledger).meant(order.deployment, order.release),
             prompts=made.prompts,
             attributes=made.attributes,
             questions=made.questions,

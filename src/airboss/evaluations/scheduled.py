@@ -99,7 +99,7 @@ class ScheduledEvals(Orders):
             dataset=dataset.digest,
             dataset_name=dataset.name,
             part=asked.part,
-            b=served.stable(deployment),
+            b=served.meant(deployment, None),
             scorers=(spec,),
             params=asked.params,
             repeats=asked.repeats,

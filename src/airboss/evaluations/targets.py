@@ -98,6 +98,12 @@ class Served:
         way = self.deployment(deployment)
         return _target(way, self._release(wanted))
 
+    def meant(self, deployment: str, wanted: str | None) -> Target:
+        """As `find`; where nothing is named, what is stable. Raises as `check_settled` then."""
+        if not wanted:
+            self.check_settled(deployment)
+        return self.find(deployment, wanted or STABLE)
+
     def _release(self, wanted: str) -> Release:
         named = [each for each in self._releases.values() if each.name == wanted]
         # A model makes a release of its own name, which nobody means where the configuration has another one.

@@ -9,7 +9,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Target
 from airboss.domain.release import ProviderKind
 from airboss.evaluations.orders import Orders, Parts, judges_of
-from airboss.evaluations.targets import STABLE, Served
+from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job
 from airboss.tuning.finetune_plan import (
     KIND,
@@ -60,7 +60,7 @@ class FinetuneOrders(Orders):
         scorer = scorer_of(order.scorer, self._scorers)
         check_holdout(dataset.name, dataset.sizes["holdout"])
         served = Served.of(self._ledger)
-        target = served.find(order.deployment, order.release or STABLE)
+        target = served.meant(order.deployment, order.release)
         behind = served.behind(target)
         base = behind.release
         check_release(base)

@@ -11,7 +11,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.orders import Orders, judges_of, read_scorer
 from airboss.evaluations.scorers.spec import Spec
-from airboss.evaluations.targets import STABLE, Served
+from airboss.evaluations.targets import Served
 from airboss.providers.dialects import NAMES
 from airboss.store.job_rows import Job
 from airboss.tuning.plan import KIND, TuneOrder, TuneTask, check_order, check_scorer, check_sizes
@@ -43,7 +43,7 @@ class TuneOrders(Orders):
             concurrency=order.concurrency,
         )
         served = Served.of(self._ledger)
-        target = served.find(order.deployment, order.release or STABLE)
+        target = served.meant(order.deployment, order.release)
         base = served.behind(target).release
         return TuneTask(
             deployment=target.deployment,
