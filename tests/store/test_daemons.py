@@ -66,10 +66,11 @@ def test_they_answer_and_are_no_more_than_they_may_be() -> None:
 
 
 def test_those_with_nothing_to_do_end_and_what_comes_then_is_done() -> None:
-    """Also what comes in just the moment in which one ends."""
-    threads = Daemons(2, "idle", idle_s=0.0005)
-    for number in range(500):
-        assert threads.submit(abs, -number).result(60) == number
-        threading.Event().wait(0.0005)
-    until(lambda: not [each for each in threading.enumerate() if each.name.startswith("idle_")])
+    """Also what comes in just the moment in which one ends, and two that wait for the same end both."""
+    for _ in range(20):
+        threads = Daemons(2, "idle", idle_s=0.0005)
+        for number in range(50):
+            assert threads.submit(abs, -number).result(60) == number
+            threading.Event().wait(0.0005)
+        until(lambda: not [each for each in threading.enumerate() if each.name.startswith("idle_")])
     assert threads.submit(abs, -1).result(60) == 1

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -24,7 +24,8 @@ class Daemons(Executor):
         self._name = name
         self._begun = 0
         self._lock = threading.Lock()
-        self._todo: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        # A `SimpleQueue` of which two threads wait may have one of them wait for ever, whatever its timeout.
+        self._todo: Queue[tuple[Future[Any], Callable[[], Any]]] = Queue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As `Executor.submit`."""
