@@ -250,6 +250,20 @@ def test_what_could_not_be_judged_is_tried_again(bench: Bench) -> None:
     assert bench.log.records(RecordFilter(id=call_id(1)), limit=1, bodies=False)[0].scores["llm_judge"] == 1.0
 
 
+def test_what_a_later_job_could_judge_stays_judged(bench: Bench) -> None:
+    """A third job makes nothing that the second one did, and reports it."""
+    bench.calls(1, 2)
+    bench.judge.error = "status 503: down"
+    bench.work(bench.ask(judge()))
+    bench.judge.error = None
+    bench.work(bench.ask(judge()))
+    asked = sum(bench.judge.asked.values())
+    report = bench.work(bench.ask(judge()))
+    assert (sum(bench.judge.asked.values()), report.kept) == (asked, 2)
+    assert (report.comparisons[0].items, report.comparisons[0].unscored_b) == (2, 0)
+    assert len([each for each in bench.scores("llm_judge") if each.value is not None]) == 2
+
+
 def test_a_store_that_is_away_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job says so and goes on."""
     monkeypatch.setattr("airboss.evaluations.backfill.WAIT_S", (0.01, 0.02))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -232,30 +232,28 @@ class _Work:
     async def _chunk(self, ids: Sequence[str]) -> None:
         where = RecordFilter(ids=tuple(ids))
         records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
-        known = {each.id: each for each in await asyncio.to_thread(self._log.scores_of, ids)}
+        known = _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
         todo, kept = [], 0
         for record in records:
             for online in self._scorers:
-                wanted = self._wanted(record.id, online.spec.name, known)
+                there = known.get((record.id, online.spec.name), ())
+                wanted = self._wanted(record.id, online.spec.name, there)
                 if wanted is not None:
                     todo.append(Wanted(id=wanted, record=record, online=online))
                 else:
-                    kept += known[self._ids(record.id, online.spec.name)[0]].at < self._job.created_at
+                    kept += any(each.value is not None and each.at < self._job.created_at for each in there)
         await self._scoring.make(todo)
         self._kept += kept
 
-    def _wanted(self, record_id: str, name: str, known: Mapping[str, Score]) -> str | None:
-        """The id under which a score is to be made; None where it is there, or this job has tried."""
-        first, again = self._ids(record_id, name)
-        there = known.get(first)
-        if there is None:
+    def _wanted(self, record_id: str, name: str, there: Sequence[Score]) -> str | None:
+        """The id under which a score is to be made; None where a value is there, or this job has tried."""
+        if any(each.value is not None for each in there):
+            return None
+        first, again = score_id(record_id, name), score_id(record_id, f"{name}\0{self._job.id}")
+        tried = {each.id: each.at for each in there}
+        if first not in tried:
             return first
-        tried = again in known or there.at >= self._job.created_at
-        return None if there.value is not None or tried else again
-
-    def _ids(self, record_id: str, name: str) -> tuple[str, str]:
-        """The id that a score has, and the one that it has where that could not be made before."""
-        return score_id(record_id, name), score_id(record_id, f"{name}\0{self._job.id}")
+        return None if again in tried or tried[first] >= self._job.created_at else again
 
     async def reported(self) -> ScoringReport:
         """What all scores of the job's calls show, those that were there before too."""
@@ -265,11 +263,11 @@ class _Work:
             ids = self.task.calls[start : start + PAGE]
             where = RecordFilter(ids=ids)
             records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
-            known = {each.id: each for each in await asyncio.to_thread(self._log.scores_of, ids)}
+            known = _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
             gone -= len(records)
             for record in records:
                 for name, seen in observed.items():
-                    mark = _mark([known[each] for each in self._ids(record.id, name) if each in known])
+                    mark = _mark(known.get((record.id, name), ()))
                     if mark is not None:
                         unit = record.user or record.session or record.id
                         seen.append(Observed(item=record.id, unit=unit, a=(), b=(mark,)))
@@ -283,9 +281,18 @@ class _Work:
         return ScoringReport(comparisons=found, kept=self._kept, gone=gone)
 
 
+def _by_scorer(scores: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
+    """What scorers said, oldest first, by the call's id and the scorer's name: whichever job made it."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for each in sorted(scores, key=lambda each: (each.at, each.id)):
+        if each.source == "scorer":
+            found.setdefault((each.subject_id, each.name), []).append(each)
+    return found
+
+
 def _mark(scores: Sequence[Score]) -> Mark | None:
     """What was said of a call in the end; None where nobody had anything to say."""
-    for each in scores:
+    for each in reversed(scores):
         if each.value is not None:
             return scored(each.value)
     return unscored(unquoted(scores[-1].unscored or "")) if scores else None
