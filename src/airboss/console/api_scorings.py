@@ -19,7 +19,7 @@ from airboss.store.job_rows import Job, JobState
 
 class ScoringSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One in one line; `done` of `total` calls, `note` and `error` as of its job. `left_out` counts calls
-    that matched and could not be scored, by cause. `means` are by scorer, of those that gave numbers."""
+    that were drawn and could not be scored, by cause. `means` are by scorer, of those that gave numbers."""
 
     id: str
     state: JobState

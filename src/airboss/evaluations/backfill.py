@@ -68,7 +68,7 @@ class ScoringOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class ScoringTask(msgspec.Struct, frozen=True, kw_only=True):
     """The `spec` of a job of kind `scoring`. `calls` are records by their ids: a filter might name a person.
-    `left_out` counts those that matched and cannot be scored, by cause."""
+    `left_out` counts those that were drawn and cannot be scored, by cause."""
 
     scorers: tuple[Spec, ...]
     calls: tuple[str, ...]
@@ -107,7 +107,9 @@ class ScoringOrders:
         self._folder = folder
 
     def start(self, task: ScoringTask, *, by: str) -> Job:
-        """Queue it."""
+        """Queue it; whoever calls sees to it that it is one transaction. Raises WrongCall for a name that is
+        taken."""
+        self._check_names(task.scorers)
         return self._jobs.add(KIND, task, by, self._now())
 
     def task(self, order: ScoringOrder, where: RecordFilter) -> ScoringTask:
@@ -120,7 +122,6 @@ class ScoringOrders:
         scorers = tuple(read_scorer(each, self._folder) for each in order.scorers)
         check_live(scorers)
         judges_of(Served.of(self._ledger), scorers)
-        self._check_names(scorers)
         calls, left_out = draw(self._log, where, limit=order.limit, seed=order.seed)
         return ScoringTask(scorers=scorers, calls=calls, left_out=left_out, seed=order.seed)
 
