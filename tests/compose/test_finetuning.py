@@ -128,5 +128,5 @@ def test_a_place_without_its_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_local_model_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install is said before anything is queued."""
     monkeypatch.setitem(sys.modules, "jax", None)  # not to be imported, whatever is installed
-    with pytest.raises(WrongCall, match=r"pip install -e '\.\[finetune\]'"):
+    with pytest.raises(WrongCall, match=r"pip install 'airboss\[finetune\]'"):
         check_ready(Place(provider="local", kind="local"))

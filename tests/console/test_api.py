@@ -288,7 +288,7 @@ def test_apply_applies_and_says_what_changed(site: Site) -> None:
     assert site.applied == [(CONFIG, "airboss.toml")]
     body = answer.json()
     assert body["plan"] == 43
-    assert {"name", "aliases", "release", "model", "candidate"} == set(body["deployments"][0])
+    assert {"name", "aliases", "release", "model", "candidate", "coming"} == set(body["deployments"][0])
     assert {each["candidate"] for each in body["deployments"]} == {None}
     assert {"path": "models.small.model", "kind": "added", "before": None, "after": "tiny"} in body["changes"]
 

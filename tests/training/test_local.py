@@ -28,6 +28,6 @@ def test_the_extra_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def weights() -> Path:
         raise AssertionError("nothing is fetched")
 
-    with pytest.raises(TrainingFailed, match=r"pip install -e '\.\[finetune\]'"):
+    with pytest.raises(TrainingFailed, match=r"pip install 'airboss\[finetune\]'"):
         LocalTrainer(weights, tmp_path / "adapters").train(order, lambda *_: None)
     assert list(tmp_path.iterdir()) == []

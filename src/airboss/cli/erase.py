@@ -40,8 +40,8 @@ def erase(
     if as_json:
         print_json(done)
     else:
-        at = datetime.fromisoformat(done["at"])
-        show(user, done, [each["name"] for each in nodes if datetime.fromisoformat(each["clear_at"]) <= at])
+        time_of = datetime.fromisoformat
+        show(user, done, [each["name"] for each in nodes if time_of(each["clear_at"]) <= time_of(done["at"])])
 
 
 def wait(api: Api, asked: dict[str, Any], deadline: float) -> dict[str, Any]:
