@@ -136,7 +136,7 @@ async function errors() {
 
 let told;
 if (mode === "local") {
-  const asked = { model, messages: user("Give a number."), response_format: zodResponseFormat(Point, "point"), max_tokens: 40 };
+  const asked = { model, messages: user("Give a number."), response_format: zodResponseFormat(Point, "point"), max_tokens: 40, temperature: 0 };
   told = {
     chat: await chat("Say hello.", { max_tokens: 12, temperature: 0, seed: 7 }),
     parsed: (await client.chat.completions.create(asked)).choices[0].message.content,

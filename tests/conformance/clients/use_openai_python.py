@@ -179,7 +179,11 @@ def main() -> None:
         told: dict[str, Any] = {
             "chat": chat(client, model, "Say hello.", max_tokens=12, temperature=0, seed=7),
             "parsed": client.chat.completions.parse(
-                model=model, messages=user("Give a number."), response_format=Point, max_tokens=40
+                model=model,
+                messages=user("Give a number."),
+                response_format=Point,
+                max_tokens=40,
+                temperature=0,
             )
             .choices[0]
             .message.content,
