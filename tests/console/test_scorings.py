@@ -56,7 +56,7 @@ def done(site: Site, job_id: str, causes: dict[str, int]) -> None:
         resolve=cast("Any", None),
         folder=Path(),
     )
-    scoring = RecordScoring(record_log=site.log, clock=site.clock, forgotten=lambda _: False)
+    scoring = RecordScoring(record_log=site.log, clock=site.clock, redact=str, forgotten=lambda _: False)
     report = asyncio.run(
         score_calls(job, scoring=scoring, scorers=scorers, log=site.log, report=lambda *_: None)
     )

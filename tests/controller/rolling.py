@@ -110,7 +110,6 @@ class House:
             journal=self.journal,
             clock=self.clock,
             gate=self.gate,
-            own_key="airboss",
             engine_version=lambda: "e 1",
         )
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from airboss.config import ScoringConfig
-from airboss.controller.online_scoring import CHUNK, CURSOR, LATE, LOST_EVERY_S, OnlineRule, OnlineScoring
+from airboss.controller.online_scoring import CURSOR, LATE, LOST_EVERY_S, OnlineRule, OnlineScoring
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.score import Score
 from airboss.evaluations.online import OnlineScorer, drawn, open_scorers, specs_of
 from airboss.evaluations.ports import Answer, Call, Target
+from airboss.evaluations.record_scoring import CHUNK
 from airboss.store.alerts import SqlAlertStore
 from airboss.store.memory import MemoryRecordLog
 from airboss.store.opinions import ERASED

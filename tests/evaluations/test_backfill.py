@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.evaluations.backfill import (
     CALLS_MAX,
-    CHUNK,
     ScoringOrder,
     ScoringOrders,
     ScoringReport,
@@ -28,7 +27,7 @@ from airboss.evaluations.backfill import (
 )
 from airboss.evaluations.online import open_scorers
 from airboss.evaluations.ports import Answer, Call, Target
-from airboss.evaluations.record_scoring import RecordScoring
+from airboss.evaluations.record_scoring import CHUNK, RecordScoring
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.job_rows import Job
 from airboss.store.jobs import SqlJobStore
@@ -46,10 +45,11 @@ class Killed(BaseException):
 
 
 class Log(MemoryRecordLog):
-    """A log that may be away, and may kill before or after it keeps scores."""
+    """A log that may be away, after some answers, and may kill before or after it keeps scores."""
 
     kill_in: int | None = None
     after = False
+    answers = 0
     away = 0
 
     def put_scores(self, scores: Sequence[Score]) -> int:
@@ -64,7 +64,9 @@ class Log(MemoryRecordLog):
 
     def scores_of(self, record_ids: Any) -> Sequence[Score]:
         """As a log."""
-        if self.away:
+        if self.answers:
+            self.answers -= 1
+        elif self.away:
             self.away -= 1
             raise StoreUnavailable("the store is away")
         return super().scores_of(record_ids)
@@ -128,7 +130,7 @@ class Bench:
             resolve=lambda name: Target(deployment=name, release="f" * 64),
             folder=Path(),
         )
-        scoring = RecordScoring(record_log=self.log, clock=self.clock, forgotten=self._forgotten)
+        scoring = RecordScoring(record_log=self.log, clock=self.clock, redact=str, forgotten=self._forgotten)
         return asyncio.run(score_calls(job, scoring=scoring, scorers=scorers, log=self.log, report=report))
 
     def _forgotten(self, record: InferenceRecord) -> bool:
@@ -264,18 +266,22 @@ def test_what_a_later_job_could_judge_stays_judged(bench: Bench) -> None:
     assert len([each for each in bench.scores("llm_judge") if each.value is not None]) == 2
 
 
-def test_a_store_that_is_away_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job says so and goes on."""
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_store_that_is_away_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, answers: int
+) -> None:
+    """At first, or once all is scored and to be reported: the job says so and goes on."""
     monkeypatch.setattr("airboss.evaluations.backfill.WAIT_S", (0.01, 0.02))
     bench.calls(1)
     job = bench.ask("length")
-    bench.log.away = 2
+    bench.log.answers, bench.log.away = answers, 2
     assert bench.work(job).comparisons[0].items == 1
     assert any("waits for the record store" in note for note in bench.notes)
 
 
 def test_nobody_is_judged_who_is_to_be_forgotten_and_gone_calls_are_told(bench: Bench) -> None:
-    """An erasure between the order and its turn."""
+    """An erasure between the order and its turn, and a call that is too old to be kept then."""
+    bench.calls(0, user="dan", started_at=START - timedelta(days=9))
     bench.calls(1, user="ann")
     bench.calls(2, user="bob")
     bench.calls(3, user="cleo")
@@ -283,7 +289,8 @@ def test_nobody_is_judged_who_is_to_be_forgotten_and_gone_calls_are_told(bench: 
     assert b"ann" not in bytes(job.spec)
     bench.forgotten = {"ann"}
     bench.log.erase({"cleo": bench.clock.at})
-    bench.work(job)
+    bench.log.expire(bodies_before=None, records_before=START - timedelta(days=8), limit=9)
+    assert bench.work(job).gone == 1
     assert set(bench.judge.asked) == {"bob"}
     assert {each.subject_id for each in bench.scores("llm_judge") if each.value is not None} == {call_id(2)}
 
@@ -328,10 +335,9 @@ def test_one_name_means_one_scorer(bench: Bench) -> None:
         bench.ask("kind=contains:sorry")
 
 
-def test_times_are_the_calls_own(bench: Bench) -> None:
-    """A score is of now, of a call of then."""
+def test_a_score_is_of_the_time_it_was_made(bench: Bench) -> None:
+    """Not of its call's."""
     bench.calls(1)
     bench.work(bench.ask("length"))
     (found,) = bench.scores("length")
-    assert isinstance(found.at, datetime)
-    assert found.at > START + timedelta(hours=23)
+    assert found.at == bench.clock.at

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+from airboss.evaluations.record_scoring import CHUNK
 from airboss.testing import FakeProvider, ScriptStep
 from tests.journeys.configs import fake
 from tests.support.airboss import Airboss, run_airboss
@@ -21,7 +22,7 @@ model = "grader"
 model = "grader"
 """
 GRADED = 'ok;text={"reasoning": "", "grade": 4}'
-CALLS, CHUNK = 40, 16
+CALLS = 40
 
 
 def test_a_kill_repeats_no_kept_judgement(provider: FakeProvider, tmp_path: Path) -> None:

@@ -191,7 +191,6 @@ class Loop:
             ),
             clock=self.clock,
             gate=NoGate(),
-            own_key="airboss",
             engine_version=lambda: "0.4.1",
         )
 

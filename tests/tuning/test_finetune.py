@@ -13,12 +13,12 @@ from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.domain.plan import Target as Way
 from airboss.domain.release import Policy
 from airboss.evaluations.datasets import Item, dataset
-from airboss.evaluations.ports import Answer, Call, Target
+from airboss.evaluations.ports import Answer, Call, Report, Target
 from airboss.evaluations.scorers.exact import Exact
 from airboss.releases.variant import Variant, reached, varied
 from airboss.tuning.finetune import FineTuning
 from airboss.tuning.finetune_plan import FinetuneResult, FinetuneTask, Place
-from airboss.tuning.ports import Report, Trained, TrainOrder
+from airboss.tuning.ports import Trained, TrainOrder
 from airboss.tuning.training_files import TrainingFiles
 from tests.tuning.support import BASE, MemoryStore, answer, job, made, now, stored, truth
 

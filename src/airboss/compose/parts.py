@@ -187,10 +187,6 @@ def own_keys(data: DataDir) -> tuple[str, tuple[str, ...]]:
     return admin, (admin, api, internal, data.secret("session_key").value)
 
 
-INTERNAL_KEY = "airboss"
-"""The name of the data-plane key of our own calls: evaluations, probes, judges, the playground."""
-
-
 def internal_key(ledger: Ledger, data: DataDir) -> str:
     """The data-plane key of our own calls, made known to gateways where it is not yet.
 
@@ -198,6 +194,7 @@ def internal_key(ledger: Ledger, data: DataDir) -> str:
     """
     from airboss.domain.ports import ApiKey  # noqa: PLC0415 - small, but only here
     from airboss.governance.keys import hash_key  # noqa: PLC0415 - as above
+    from airboss.store.alert_metrics import INTERNAL_KEY  # noqa: PLC0415 - as above
 
     secret = data.secret("internal_key").value
     snapshot = ledger.snapshot()

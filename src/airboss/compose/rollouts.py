@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airboss.compose.evals import orders
-from airboss.compose.parts import INTERNAL_KEY, SystemClock, ledger_notes, pick_port
+from airboss.compose.parts import SystemClock, ledger_notes, pick_port
 
 if TYPE_CHECKING:
     from airboss.compose.stores import Stores
@@ -64,7 +64,6 @@ def rollouts(
         journal=journal,
         clock=SystemClock(),
         gate=EvalGate(ledger, data, stores),
-        own_key=INTERNAL_KEY,
         engine_version=engine_version,
     )
 

@@ -18,15 +18,11 @@ import msgspec
 from airboss.controller.following import Cursors, Minutes, follow, newest, unseen
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
-from airboss.evaluations.online import OnlineScorer, drawn, score_id
-from airboss.evaluations.record_scoring import RecordScoring, Wanted
-from airboss.store.alert_metrics import INTERNAL_KEY
+from airboss.evaluations.online import OnlineScorer, drawn, score_id, unscorable
+from airboss.evaluations.record_scoring import CHUNK, RecordScoring, Wanted
 
 CURSOR: Final = "scoring"
 PAGE: Final = 200
-CHUNK: Final = 16
-"""Calls whose scores are kept together; a kill costs so many judgements at most."""
-
 LATE: Final = timedelta(hours=1)
 """A call that old is not scored any more: what is scored now matters more."""
 
@@ -59,8 +55,8 @@ class OnlineScoring:
         record_log: RecordLog,
         cursors: Cursors,
         clock: Clock,
-        redact: Callable[[str], str] = lambda text: text,
-        brought: Container[str] = (),
+        redact: Callable[[str], str],
+        brought: Container[str],
         forgotten: Callable[[InferenceRecord], bool],
     ) -> None:
         self._rules = rules
@@ -158,12 +154,6 @@ class OnlineScoring:
 
 
 def _counts(record: InferenceRecord, rules: Mapping[str, OnlineRule]) -> bool:
-    """Whether a call is one to score: answered, not our own but for shadows, and drawn."""
+    """Whether a call is one to score, and drawn."""
     rule = rules.get(record.deployment)
-    return (
-        rule is not None
-        and record.status == "ok"
-        and (record.key != INTERNAL_KEY or record.arm == "shadow")
-        and record.operation in {"chat", "text_completion"}
-        and drawn(record.id, rule.sample)
-    )
+    return rule is not None and unscorable(record) is None and drawn(record.id, rule.sample)

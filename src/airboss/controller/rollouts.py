@@ -35,6 +35,7 @@ from airboss.releases.trained import NewModel, model_config
 from airboss.rollouts import analysis, live, stages
 from airboss.rollouts.live import Rollout, SeenUnit
 from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order
+from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.rollouts import SqlRolloutStore
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,6 @@ class Rollouts:
         journal: Callable[[], JournalStatus],
         clock: Clock,
         gate: Gate,
-        own_key: str,
         engine_version: Callable[[], str],
     ) -> None:
         self._ledger = ledger
@@ -72,7 +72,6 @@ class Rollouts:
         self._journal = journal
         self._clock = clock
         self._gate = gate
-        self._own_key = own_key
         self._engine_version = engine_version
         self._lock = threading.RLock()
         self._weights: dict[str, dict[int, float | None]] = {}
@@ -301,7 +300,7 @@ class Rollouts:
             for _ in range(BATCHES_MAX):
                 lane = next(each for each in rollout.lanes if each.name == name)
                 calls = self._records.watched(
-                    rollout.deployment, after=lane.after, until=until, without_key=self._own_key, limit=BATCH
+                    rollout.deployment, after=lane.after, until=until, without_key=INTERNAL_KEY, limit=BATCH
                 )
                 if not calls:
                     break

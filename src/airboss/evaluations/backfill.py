@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,14 +24,16 @@ from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.evaluations.compare import Comparison, Metric, Observed, compare_all
 from airboss.evaluations.marks import Mark, scored, unquoted, unscored
-from airboss.evaluations.online import OnlineScorer, check_live, score_id, specs_of
+from airboss.evaluations.online import OnlineScorer, check_live, score_id, specs_of, unscorable
 from airboss.evaluations.orders import SCORERS_MAX, judges_of, read_scorer
-from airboss.evaluations.record_scoring import RecordScoring, Wanted
+from airboss.evaluations.ports import Report
+from airboss.evaluations.record_scoring import CHUNK, RecordScoring, Wanted
 from airboss.evaluations.scorers.spec import Spec
 from airboss.evaluations.targets import Served
-from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.job_rows import Job, JobStore
 from airboss.store.wording import many
+
+T = TypeVar("T")
 
 KIND: Final = "scoring"
 """Of the job."""
@@ -40,9 +43,6 @@ CALLS_MAX: Final = 2_000
 LOOKED_AT: Final = 5
 """For each call that is to be scored at most so many are looked at."""
 
-CHUNK: Final = 16
-"""Calls whose scores are kept together; a kill costs so many judgements at most."""
-
 PAGE: Final = 500
 ALPHA: Final = 0.05
 WAIT_S: Final = (1.0, 10.0)
@@ -50,9 +50,6 @@ WAIT_S: Final = (1.0, 10.0)
 
 JOBS_MAX: Final = 1_000
 """Earlier ones that are looked through for a scorer's name."""
-
-Report = Callable[[int, int, str], None]
-"""Takes how many of how many calls are through, and a note for people."""
 
 
 class ScoringOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,7 +158,7 @@ def draw(
     calls: list[str] = []
     left_out: Counter[str] = Counter()
     for record in log.records(where, limit=LOOKED_AT * limit, bodies=False):
-        cause = _unfit(record)
+        cause = unscorable(record)
         if cause is not None:
             left_out[cause] += 1
             continue
@@ -172,17 +169,6 @@ def draw(
         causes = "; ".join(f"{count} {cause}" for cause, count in left_out.items())
         raise WrongCall(f"there is no call to score: {causes or 'none matches'}")
     return tuple(calls), dict(left_out)
-
-
-def _unfit(record: InferenceRecord) -> str | None:
-    """Why a call cannot be scored."""
-    if record.status != "ok":
-        return f"ended as {record.status}"
-    if record.key == INTERNAL_KEY and record.arm != "shadow":
-        return "of Airboss's own"
-    if record.operation not in ("chat", "text_completion"):
-        return f"of {record.operation}, not of a chat"
-    return None
 
 
 async def score_calls(
@@ -218,22 +204,12 @@ class _Work:
 
     async def chunk(self, ids: Sequence[str]) -> None:
         """Score these calls by every scorer that has not yet."""
-        wait, longest = WAIT_S
-        while True:
-            try:
-                await self._chunk(ids)
-                break
-            except StoreUnavailable as error:
-                self._report(self._done, len(self.task.calls), f"waits for the record store: {error}")
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, longest)
+        self._kept += await self._patiently(partial(self._chunk, ids))
         self._done += len(ids)
-        self._report(self._done, len(self.task.calls), "")
+        self._tell("")
 
-    async def _chunk(self, ids: Sequence[str]) -> None:
-        where = RecordFilter(ids=tuple(ids))
-        records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
-        known = _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
+    async def _chunk(self, ids: Sequence[str]) -> int:
+        records, known = await self._look(ids)
         todo, kept = [], 0
         for record in records:
             for online in self._scorers:
@@ -244,7 +220,7 @@ class _Work:
                 else:
                     kept += any(each.value is not None and each.at < self._job.created_at for each in there)
         await self._scoring.make(todo)
-        self._kept += kept
+        return kept
 
     def _wanted(self, record_id: str, name: str, there: Sequence[Score]) -> str | None:
         """The id under which a score is to be made; None where a value is there, or this job has tried."""
@@ -262,9 +238,7 @@ class _Work:
         gone = len(self.task.calls)
         for start in range(0, len(self.task.calls), PAGE):
             ids = self.task.calls[start : start + PAGE]
-            where = RecordFilter(ids=ids)
-            records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
-            known = _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
+            records, known = await self._patiently(partial(self._look, ids))
             gone -= len(records)
             for record in records:
                 for name, seen in observed.items():
@@ -278,8 +252,30 @@ class _Work:
             alpha=ALPHA,
             seed=self.task.seed,
         )
-        self._report(self._done, len(self.task.calls), in_words(found))
+        self._tell(_in_words(found))
         return ScoringReport(comparisons=found, kept=self._kept, gone=gone)
+
+    async def _look(
+        self, ids: Sequence[str]
+    ) -> tuple[Sequence[InferenceRecord], dict[tuple[str, str], list[Score]]]:
+        """Those of the calls that are kept, and what scorers said of them. Raises StoreUnavailable."""
+        where = RecordFilter(ids=tuple(ids))
+        records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
+        return records, _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What comes of it once the record store is there."""
+        wait, longest = WAIT_S
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable as error:
+                self._tell(f"waits for the record store: {error}")
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, longest)
+
+    def _tell(self, note: str) -> None:
+        self._report(self._done, len(self.task.calls), note)
 
 
 def _by_scorer(scores: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
@@ -304,7 +300,7 @@ def _metric(online: OnlineScorer) -> Metric:
     return Metric(name=online.spec.name, bounds=scorer.bounds, higher_is_better=scorer.higher_is_better)
 
 
-def in_words(found: Sequence[Comparison]) -> str:
+def _in_words(found: Sequence[Comparison]) -> str:
     """What scorers say, for people, in a line."""
     said = []
     for each in found:

@@ -27,11 +27,8 @@ from airboss.evaluations.bias_plan import (
 from airboss.evaluations.bias_reading import read
 from airboss.evaluations.datasets import input_digest
 from airboss.evaluations.paid_once import PaidOnce
-from airboss.evaluations.ports import Answer, Call, Caller, EvalStore
+from airboss.evaluations.ports import Answer, Call, Caller, EvalStore, Report
 from airboss.store.job_rows import Job
-
-Report = Callable[[int, int, str], None]
-"""Takes how many of how many steps are through, and a note for people."""
 
 SHOWN_CHARS: Final = 160
 COST_DIGITS: Final = 6

@@ -37,6 +37,7 @@ from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.regex import Regex
 from airboss.evaluations.scorers.spec import Spec, check_named, open_scorer, read_spec, spec_from
 from airboss.evaluations.scorers.tool_calls import ToolCalls
+from airboss.store.alert_metrics import INTERNAL_KEY
 
 SCORE_S_MAX: Final = 120.0
 COMMENT_CHARS_MAX: Final = 2_000
@@ -150,6 +151,17 @@ def open_scorers(
         assert not isinstance(scorer, PairwiseScorer)  # specs_of lets none pass
         opened.append(OnlineScorer(spec=spec, scorer=scorer))
     return tuple(opened)
+
+
+def unscorable(record: InferenceRecord) -> str | None:
+    """Why no scorer looks at such a call; None where one may. A shadow's is Airboss's own, and looked at."""
+    if record.status != "ok":
+        return f"ended as {record.status}"
+    if record.key == INTERNAL_KEY and record.arm != "shadow":
+        return "of Airboss's own"
+    if record.operation not in ("chat", "text_completion"):
+        return f"of {record.operation}, not of a chat"
+    return None
 
 
 def drawn(record_id: str, sample: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -21,6 +21,10 @@ from airboss.store.eval_rows import (
     RunRow,
     Tally,
 )
+
+Report = Callable[[int, int, str], None]
+"""Takes how many of how many steps of a job are through, and where it stands, for people. What it raises ends
+the job."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,9 @@ from airboss.evaluations.marks import unscored
 from airboss.evaluations.online import OnlineScorer, as_record_score, judges_it, score
 from airboss.store.opinions import wordless
 
+CHUNK: Final = 16
+"""Calls whose scores are kept together; a kill costs so many judgements at most."""
+
 AT_ONCE: Final = 8
 STARTS_PER_S_MAX: Final = 200
 """Of scores, so that catching up does not become load."""
@@ -40,7 +43,7 @@ class RecordScoring:
         *,
         record_log: RecordLog,
         clock: Clock,
-        redact: Callable[[str], str] = lambda text: text,
+        redact: Callable[[str], str],
         forgotten: Callable[[InferenceRecord], bool],
     ) -> None:
         self._log = record_log

@@ -17,14 +17,11 @@ from airboss.evaluations.marks import unquoted
 from airboss.evaluations.orders import EvalResult, EvalTask
 from airboss.evaluations.paid_once import Asking
 from airboss.evaluations.plan import ArmTotals, EvalPlan, ItemResult
-from airboss.evaluations.ports import Caller, EvalStore, Target
+from airboss.evaluations.ports import Caller, EvalStore, Report, Target
 from airboss.evaluations.run import EvalRun, Progress, begin, load
 from airboss.store.eval_rows import ResultRow
 from airboss.store.job_rows import Job
 from airboss.store.wording import many
-
-Report = Callable[[int, int, str], None]
-"""Takes how many of how many steps are through, and a note for people."""
 
 COST_DIGITS: Final = 6
 

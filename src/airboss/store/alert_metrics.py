@@ -14,7 +14,8 @@ from airboss.domain.usage import UsageRow
 from airboss.store.alert_rows import AlarmRule
 
 INTERNAL_KEY: Final = "airboss"
-"""Calls of our own, by the key of this name, never count."""
+"""The name of the data-plane key of our own calls: evaluations, probes, judges, the playground. They never
+count."""
 
 
 def metric_of(own: UsageRow, metric: str) -> float | None:

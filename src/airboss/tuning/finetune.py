@@ -13,7 +13,7 @@ from airboss.domain.errors import SetupError
 from airboss.domain.release import Release
 from airboss.evaluations.datasets import words_digest
 from airboss.evaluations.library import KeptDataset, Library
-from airboss.evaluations.ports import Caller, EvalStore
+from airboss.evaluations.ports import Caller, EvalStore, Report
 from airboss.releases.build import sealed
 from airboss.store.job_rows import Job
 from airboss.tuning.calling import Metered, Varying
@@ -21,7 +21,7 @@ from airboss.tuning.examples import Lines, lines_of
 from airboss.tuning.finetune_plan import FinetuneResult, FinetuneTask, Learned, check_examples, check_holdout
 from airboss.tuning.judging import judge_once
 from airboss.tuning.plan import BUDGET_MAX, per_item
-from airboss.tuning.ports import Report, Trained, Trainer, TrainingFailed, TrainOrder, TuneStore
+from airboss.tuning.ports import Trained, Trainer, TrainingFailed, TrainOrder, TuneStore
 from airboss.tuning.training_files import PARTS, Part, TrainingFiles
 
 WRITES_MAX: Final = 20

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from airboss.domain.errors import AirbossError
+from airboss.evaluations.ports import Report
 from airboss.store.whole_file import replace_file
 from airboss.tuning.hosted_answers import (
     count,
@@ -32,7 +33,7 @@ from airboss.tuning.hosted_answers import (
     tag_of,
 )
 from airboss.tuning.hosted_http import Json, Missing, Provider, Transient
-from airboss.tuning.ports import Loss, Report, Trained, TrainingFailed, TrainOrder
+from airboss.tuning.ports import Loss, Trained, TrainingFailed, TrainOrder
 
 T = TypeVar("T")
 

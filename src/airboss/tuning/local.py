@@ -22,9 +22,10 @@ import msgspec
 
 from airboss.config.extras import install
 from airboss.domain.errors import AirbossError
+from airboss.evaluations.ports import Report
 from airboss.training.order import ADAPTER, Done, Line, Note, Order, Step
 from airboss.tuning.child import child, last_words
-from airboss.tuning.ports import Loss, Report, Trained, TrainingFailed, TrainOrder
+from airboss.tuning.ports import Loss, Trained, TrainingFailed, TrainOrder
 
 LEARNING_RATE: Final = 5e-4
 ALPHA_A_RANK: Final = 2.0

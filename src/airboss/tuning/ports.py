@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,10 +11,7 @@ from typing import Protocol
 import msgspec
 
 from airboss.domain.errors import AirbossError
-
-Report = Callable[[int, int, str], None]
-"""Takes how many of how many steps are through, and where the work stands, for people. What it raises ends
-the work."""
+from airboss.evaluations.ports import Report
 
 
 class TuneStore(Protocol):

@@ -12,7 +12,7 @@ import msgspec
 
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.library import KeptDataset, Library
-from airboss.evaluations.ports import Caller, EvalStore
+from airboss.evaluations.ports import Caller, EvalStore, Report
 from airboss.evaluations.scorers.pairwise import PairwiseScorer
 from airboss.evaluations.scorers.spec import open_scorer
 from airboss.store.job_rows import Job
@@ -24,7 +24,7 @@ from airboss.tuning.candidates import example_of, released
 from airboss.tuning.frontier import frontier
 from airboss.tuning.judging import judge_once
 from airboss.tuning.plan import Choice, TuneResult, TuneTask, check_sizes, held_back
-from airboss.tuning.ports import Report, TuneStore
+from airboss.tuning.ports import TuneStore
 from airboss.tuning.search import Found, Search
 
 CANDIDATES_KEPT: Final = 100
