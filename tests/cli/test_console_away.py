@@ -7,19 +7,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from airboss.cli import api
+from airboss.supervisor.procfs import has_ended
 from tests.cli.running import COMMAND, Running, environment, up
 from tests.support.wait import hold_still, until
-
-
-def ended(pid: int) -> bool:
-    """Whether a child that nobody waits for has ended, with all its threads: one may keep a port open."""
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return state == "Z" and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +30,7 @@ def away(running: Running) -> Iterator[Running]:
     hold_still(running.process.pid)
     try:
         os.kill(controller, signal.SIGKILL)
-        until(lambda: ended(controller))
+        until(lambda: has_ended(controller))  # with all its threads: one may keep a port open
         yield running
     finally:
         os.kill(running.process.pid, signal.SIGCONT)

@@ -419,7 +419,7 @@ def test_times_are_short_words() -> None:
     ("scorer", "more", "warned"),
     [
         ('"latency"', "", True),
-        ('"latency:2000"', "", True),
+        ('"slow=latency:2000"', "", True),
         ('{ kind = "latency", most_ms = 2000 }', "", True),
         ('"latency"', "above = 900", False),
         ('"latency:2000"', "below = 0.9", False),

@@ -310,7 +310,7 @@ class Remote:
         try:
             return self._answer("POST", path, json=dict(body))
         except ValueError as error:  # as the client says it
-            why = next(no_numbers(body), error)
+            why = next(non_finite(body), error)
             raise WrongCall(f"what is given cannot be sent as JSON: {why}") from error
 
     def _answer(self, method: str, path: str, **fields: Any) -> Any:
@@ -457,13 +457,13 @@ def fault(status: int, path: str) -> type[AirbossError]:
     return AirbossError if status >= 500 or later else WrongCall
 
 
-def no_numbers(given: Any, name: str = "") -> Iterator[str]:
-    """Which numbers of a body are none, in words: the client's own do not say."""
+def non_finite(given: Any, name: str = "") -> Iterator[str]:
+    """The numbers of a body that JSON has not, in words: the client's own do not say which."""
     if isinstance(given, float) and not math.isfinite(given):
         yield f"{name} is {given}"
     elif isinstance(given, Mapping):
         for each, value in given.items():
-            yield from no_numbers(value, f"{name}.{each}" if name else str(each))
+            yield from non_finite(value, f"{name}.{each}" if name else str(each))
     elif isinstance(given, list | tuple):
         for value in given:
-            yield from no_numbers(value, name)
+            yield from non_finite(value, name)

@@ -149,11 +149,8 @@ def label(order: Mapping[str, Any]) -> str:
     """What is done, beside the bar."""
     if "filters" in order:
         return "recorded calls"
-    return (
-        f"{order['dataset']} on {order['deployment']}"
-        if "dataset" in order
-        else f"bias of {order['deployment']}"
-    )
+    what = f"{order['dataset']} on" if "dataset" in order else "bias of"
+    return f"{what} {order['deployment']}"
 
 
 def begun(api: Api, name: str, order: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,11 +42,10 @@ from airboss.compose.up import (
     Ready,
     UpOptions,
     end_when_told,
-    ledger_named_in,
     local_models,
     lock_patiently,
     relearning,
-    tell_starting,
+    starting,
     tell_where,
 )
 from airboss.config import Config
@@ -85,11 +84,7 @@ def run_joined(options: UpOptions, leader_url: str, *, announce: Callable[[Ready
         raise WrongCall(f"--join needs the admin key of that Airboss in {ADMIN_KEY_ENV}")
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, private(), ExitStack() as choosing, ExitStack() as opened:
-        runfiles.forget_up(data.run_dir)  # of one that was killed
-        tell_starting(data)
-        opened.callback(runfiles.forget_up, data.run_dir)
-        settle = choosing.enter_context(data.choosing_ledger(ledger_named_in(options.config)))
+    with lock_patiently(data) as lock, private(), starting(data, options.config) as (opened, settle):
         check_reached(data, options.config)
         ledger = opened.enter_context(open_plans(data))
         if ledger.config() is None:

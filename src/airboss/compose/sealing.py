@@ -110,8 +110,8 @@ def sealing(ledger: Ledger) -> Callable[[], bool]:
 
 
 def kept_responses(responses: Callable[[], ResponseStore], data: DataDir, days: int) -> Keeping:
-    """Where a gateway keeps responses, sealed where its plan says so. It gets the
-    store and the keys once it needs them."""
+    """Where a gateway keeps responses, sealed where its plan says so. It gets the store and the keys once it
+    needs them."""
     from airboss.gateway.kept import Keeping  # noqa: PLC0415 - the gateway's own
     from airboss.store.sealed_responses import SealedResponses  # noqa: PLC0415 - as above
 

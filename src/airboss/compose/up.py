@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -105,11 +105,7 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     end_when_told()
     data = DataDir(options.data_dir)
     data.create()
-    with lock_patiently(data) as lock, ExitStack() as choosing, ExitStack() as opened:
-        runfiles.forget_up(data.run_dir)  # of one that was killed
-        tell_starting(data)
-        opened.callback(runfiles.forget_up, data.run_dir)
-        settle = choosing.enter_context(data.choosing_ledger(ledger_named_in(options.config)))
+    with lock_patiently(data) as lock, starting(data, options.config) as (opened, settle):
         check_leads(data.ledger_url)
         data.lead()
         ledger = opened.enter_context(open_ledger(data))
@@ -171,6 +167,19 @@ def end_when_told() -> None:
     for number in asked_to_end():
         signal.signal(number, end)
     on_parent_gone(terminate_self)
+
+
+@contextmanager
+def starting(data: DataDir, config: Path) -> Iterator[tuple[ExitStack, Callable[[], None]]]:
+    """A start, of which verbs hear from here to its end: what it opens goes into the stack, and is closed
+    before the choice of a ledger is taken back, as `DataDir.choosing_ledger` does. Raises SetupError."""
+    runfiles.forget_up(data.run_dir)  # of one that was killed
+    tell_starting(data)
+    try:
+        with data.choosing_ledger(ledger_named_in(config)) as settle, ExitStack() as opened:
+            yield opened, settle
+    finally:
+        runfiles.forget_up(data.run_dir)
 
 
 def tell_starting(data: DataDir) -> None:

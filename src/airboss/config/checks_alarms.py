@@ -223,7 +223,8 @@ def alarm_oddities(config: Config) -> Iterator[str]:
             at = dotted(("alarms", name, "where", "model"))
             hint = nearest(model, models)
             yield f"{at}: no model of [models] is called {quoted(model)} by its provider; {hint}"
-        if alarm.eval is not None and _is_timed(alarm.eval.scorer) and alarm.above is alarm.below is None:
+        bounded = alarm.above is not None or alarm.below is not None
+        if alarm.eval is not None and _is_timed(alarm.eval.scorer) and not bounded:
             yield (
                 f"{dotted(('alarms', name))}: times are held against those of a baseline, which was asked on "
                 "another day: that may tell of the machine and not of the model; give `above` or `below`"
@@ -231,8 +232,9 @@ def alarm_oddities(config: Config) -> Iterator[str]:
 
 
 def _is_timed(scorer: str | dict[str, Any]) -> bool:
-    kind = scorer.partition(":")[0] if isinstance(scorer, str) else scorer.get("kind")
-    return kind == "latency"
+    if isinstance(scorer, str):  # NAME=KIND:ARGUMENT, of which only the kind must be there
+        return re.match(r"([\w.-]+=)?latency(:|$)", scorer) is not None
+    return scorer.get("kind") == "latency"
 
 
 def _check_reached(path: Path, alarm: AlarmConfig, wrong: Wrong) -> None:

@@ -43,7 +43,4 @@ def _check_semantic(path: Path, semantic: Semantic, config: Config, wrong: Wrong
         )
     check_range((*path, "threshold"), semantic.threshold, 0.8, 1, wrong)
     if find_spec("numpy") is None:
-        raise wrong(
-            path,
-            f"{dotted(path)} needs numpy: {install('semantic')}, then apply again",
-        )
+        raise wrong(path, f"{dotted(path)} needs numpy: {install('semantic')}, then apply again")

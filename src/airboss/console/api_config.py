@@ -19,6 +19,7 @@ from airboss.domain.errors import ConfigError, InvalidRequest, NotFound
 from airboss.domain.plan import DeploymentPlan, Standing
 from airboss.governance.roles import only_admins
 from airboss.releases.sharing import said_of
+from airboss.releases.standing import coming
 
 CONFIG_MAX = 4 * 1024 * 1024
 """The longest configuration, in the JSON of a client that escapes what it need not."""
@@ -223,12 +224,6 @@ def waiting(deployment: DeploymentPlan, standing: Standing | None) -> str | None
     canary = deployment.canary
     exposed = canary is not None and canary.served.release.digest == standing.wanted
     return None if exposed else standing.wanted
-
-
-def coming(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
-    """The digest of what takes over once its engine is ready."""
-    behind = standing is not None and standing.stable != deployment.stable.digest
-    return standing.stable if standing is not None and behind else None
 
 
 ROUTES: tuple[Route, ...] = (

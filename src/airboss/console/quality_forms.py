@@ -12,6 +12,7 @@ from airboss.console.rollout_words import Doing
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import ServingPlan
 from airboss.evaluations.library import KeptDataset
+from airboss.evaluations.online import lacking, scorer_of
 
 TEXT_MAX: Final = 2_000_000
 """Characters of a dataset that is written into a form; the verb takes more."""
@@ -28,8 +29,6 @@ SCORERS: Final = {
     "cost": "in USD",
 }
 """Scorers that need no more than their name."""
-EXPECTING: Final = frozenset({"exact", "contains", "tool_calls"})
-"""Of these, those that compare with what is expected, which of a recorded call nobody knows."""
 
 
 FIELDS: Final = (
@@ -63,7 +62,7 @@ def choices(desk: Desk) -> dict[str, Any]:
 def choices_live(plan: ServingPlan | None) -> dict[str, Any]:
     """What the form that scores recorded calls offers."""
     return {
-        "scorers": {name: words for name, words in SCORERS.items() if name not in EXPECTING},
+        "scorers": {name: words for name, words in SCORERS.items() if lacking(scorer_of(name)) is None},
         "deployments": sorted(each.name for each in plan.deployments) if plan is not None else [],
     }
 

@@ -122,7 +122,7 @@ def check_live(specs: Sequence[Spec]) -> None:
     for spec in specs:
         if names.count(spec.name) > 1:
             raise WrongCall(f"two scorers are called {spec.name!r}; give one of them another `name`")
-        lacks = _lacking(spec)
+        lacks = lacking(spec)
         if lacks is not None:
             raise WrongCall(f"the scorer {spec.name!r} {lacks}, and a live call has none")
 
@@ -289,8 +289,9 @@ def _floats(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _lacking(spec: Spec) -> str | None:
-    """What a scorer takes from an item and not from its spec."""
+def lacking(spec: Spec) -> str | None:
+    """What a scorer takes from an item and not from its spec, and no live call has; None where that is
+    nothing."""
     match spec:
         case Exact():
             return "compares with an expected answer"

@@ -13,6 +13,7 @@ from airboss.domain.ports import Ledger
 from airboss.domain.release import Release
 from airboss.evaluations.ports import Target
 from airboss.releases.build import is_bare
+from airboss.releases.standing import coming
 from airboss.store.wording import listed
 
 DIGITS_MIN = 8
@@ -63,11 +64,11 @@ class Served:
         """Raises Unavailable while a deployment goes over to another release by itself, which it does once
         that one's engine is ready: what is stable now may be served no more before it is asked."""
         found = self.deployment(deployment)
-        standing = self._standings.get(found.name)
-        if standing is not None and standing.stable != found.stable.digest:
+        new = coming(found, self._standings.get(found.name))
+        if new is not None:
             raise Unavailable(
-                f"deployment {found.name!r} goes over from release {found.stable.digest[:12]} to "
-                f"{standing.stable[:12]} once its engine is ready, as `airboss status` tells; ask again then"
+                f"deployment {found.name!r} goes over from release {found.stable.digest[:12]} to {new[:12]} "
+                "once its engine is ready, as `airboss status` tells; ask again then"
             )
 
     def candidate(self, deployment: str) -> Target | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from airboss.domain.plan import Promotion, PromotionWhy, Standing
+from airboss.domain.plan import DeploymentPlan, Promotion, PromotionWhy, Standing
 from airboss.domain.release import Release
 from airboss.releases.build import sealed
 
@@ -54,6 +54,13 @@ def settle(before: Standing | None, *, deployment: str, wanted: str, careful: bo
             standing=promoted(wish, wanted, why="applied", now=now), outcome="applied", supersedes=True
         )
     return Settled(standing=wish, outcome="candidate", supersedes=supersedes)
+
+
+def coming(deployment: DeploymentPlan, standing: Standing | None) -> str | None:
+    """The digest of what takes over by itself once its engine is ready: it is stable, and not served yet."""
+    if standing is None or standing.stable == deployment.stable.digest:
+        return None
+    return standing.stable
 
 
 def promoted(standing: Standing, release: str, *, why: PromotionWhy, now: datetime) -> Standing:

@@ -120,9 +120,9 @@ class DataDir:
 
     @contextlib.contextmanager
     def choosing_ledger(self, wanted: str | None) -> Iterator[Callable[[], None]]:
-        """As `choose_ledger`, for a start that opens it within and closes it. Where that fails at a first
-        start before it calls what it is given, nothing is chosen and none is there: another URL may be named
-        at the next."""
+        """As `choose_ledger`, for a start that opens the ledger in the block and closes it there. A first
+        start that fails before it calls what it is given leaves neither a choice nor a ledger: the next one
+        may name another URL."""
         settled = self.has_ledger
 
         def settle() -> None:
@@ -138,7 +138,7 @@ class DataDir:
             raise
 
     def _choose_none(self) -> None:
-        """Be without a ledger again, of which nothing but its tables is there."""
+        """Take the choice back, with the file, which has nothing but its tables."""
         with contextlib.suppress(OSError):  # what failed is told
             self._secret_path(LEDGER_SECRET).unlink(missing_ok=True)
             sync_folder(self.secrets_dir)

@@ -101,9 +101,9 @@ def _lock(engine: Engine) -> _Held | None:
     return _Held(connection, pid, began) if held else None
 
 
-def _left(engine: Engine, lost: _Held) -> bool:
-    """Whether the server still had the connection that was lost, which holds the lock until the server knows:
-    it is ended there. Raises DBAPIError."""
+def _end_lost(engine: Engine, lost: _Held) -> bool:
+    """End the connection that was lost on the server, which has it hold the lock for as long as it does not
+    know; whether it was still there. Raises DBAPIError."""
     ended = (
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {lost.pid}"  # noqa: S608 - its own
         f" AND backend_start::text = '{lost.began}'"
@@ -120,7 +120,7 @@ def _keep(engine: Engine, first: _Held, stop: threading.Event, broke: Callable[[
         held = False
         try:
             again = _lock(engine)
-            if again is None and _left(engine, last):
+            if again is None and _end_lost(engine, last):
                 continue
         except DBAPIError as error:
             log.debug("who leads cannot be asked now: %s", error)

@@ -139,5 +139,5 @@ def key_text(key: ApiKey) -> str:
 
 
 def row_text(value: msgspec.Struct) -> str:
-    """Any other row."""
+    """The JSON of any other row."""
     return msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""What a ledger is told to be that cannot be used; known without what opens one."""
+"""The errors of a ledger that cannot be used, apart from what opens one, which takes long to load."""
 
 from __future__ import annotations
 

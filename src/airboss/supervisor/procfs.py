@@ -34,7 +34,8 @@ def stands_still(pid: int) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether there is no such process any more, or one that nobody has taken leave of yet."""
+    """Whether there is no such process any more, or one that nobody has waited for yet; True, too, where the
+    system does not tell."""
     return set(thread_states(pid)) <= {"Z", "X"}
 
 

@@ -107,7 +107,10 @@ def read_processes(run: Path) -> list[ProcessStatus]:
     up = read_up(run)
     if up is None or not stands_still(up.pid):
         return found
-    why = f"it has ended, and process {up.pid}, which would start it again, stands still"
+    why = (
+        f"it has ended, and process {up.pid}, which would start it again, stands still: "
+        f"`kill -CONT {up.pid}` lets it go on"
+    )
     return [
         msgspec.structs.replace(each, state="stopped", detail=why)
         if each.pid is not None and has_ended(each.pid)

@@ -276,7 +276,7 @@ def read_json(body: bytes, now_ns: int) -> Reading:
 
 
 def decoded_whole(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The same of JSON."""
+    """A request in JSON, read. Raises as `parsed`."""
     check_json(body)
     try:
         return decoded(decoder, body)
