@@ -16,6 +16,7 @@ from airboss.domain.ports import Ledger
 from airboss.evaluations.backfill import ScoringOrders, ScoringTask, score_calls
 from airboss.evaluations.online import open_scorers
 from airboss.evaluations.record_scoring import RecordScoring
+from airboss.evaluations.scorer_names import ScorerNames
 from airboss.store.jobs import SqlJobStore
 from airboss.store.memory import MemoryRecordLog
 from tests.console.described import assert_as_described
@@ -24,6 +25,7 @@ from tests.console.site import NOW, Site
 from tests.console.test_pages import hrefs, shown
 from tests.console.test_tuning_pages import HOSTILE, safe
 from tests.evaluations.serving import NEW, OLD, FixedLedger, deployment, plan, standing
+from tests.evaluations.test_backfill import Notes
 from tests.store.samples import move
 
 
@@ -39,12 +41,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
         jobs=made.jobs,
         ledger=cast("Ledger", ledger),
         log=made.log,
-        in_force=Config,
+        names=names(made),
         now=made.clock.now,
         folder=tmp_path,
     )
     yield made
     made.jobs.close()
+
+
+def names(site: Site) -> ScorerNames:
+    """Nobody watches any."""
+    return ScorerNames(jobs=site.jobs, notes=Notes(), in_force=Config)
 
 
 def done(site: Site, job_id: str, causes: dict[str, int]) -> None:
@@ -58,7 +65,14 @@ def done(site: Site, job_id: str, causes: dict[str, int]) -> None:
     )
     scoring = RecordScoring(record_log=site.log, clock=site.clock, redact=str, forgotten=lambda _: False)
     report = asyncio.run(
-        score_calls(job, scoring=scoring, scorers=scorers, log=site.log, report=lambda *_: None)
+        score_calls(
+            job,
+            scoring=scoring,
+            scorers=scorers,
+            log=site.log,
+            report=lambda *_: None,
+            names=names(site),
+        )
     )
     first = msgspec.structs.replace(report.comparisons[0], causes=causes, labels={HOSTILE: (0, 3)})
     site.jobs.finish(

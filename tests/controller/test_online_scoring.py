@@ -313,19 +313,22 @@ def test_who_is_forgotten_while_a_judge_thinks_leaves_no_words(scored: Scored, e
         assert "words of ann" in (other.unscored or "")
 
 
-def test_a_store_that_is_away_is_asked_again(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is passed over while scores cannot be kept."""
+def test_a_store_that_is_away_is_waited_for(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is passed over while scores cannot be kept, and nothing judged again."""
+    monkeypatch.setattr("airboss.evaluations.record_scoring.WAIT_S", (0.01, 0.02))
+    scored.rules = {"assistant": scored.rule({"kind": "llm_judge", "deployment": "assistant"})}
     scored.calls(1, 2)
+    keep, away = scored.log.put_scores, [True, True]
 
-    def down(_scores: object) -> int:
-        raise StoreUnavailable("away")
+    def down(scores: Sequence[Score]) -> int:
+        if away:
+            away.pop()
+            raise StoreUnavailable("away")
+        return keep(scores)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(scored.log, "put_scores", down)
-        with pytest.raises(StoreUnavailable):
-            scored.run()
+    monkeypatch.setattr(scored.log, "put_scores", down)
     scored.run()
-    assert len(scored.scores()) == 2
+    assert (len(scored.scores()), scored.judge.calls) == (2, 2)
 
 
 def test_a_cursor_whose_record_is_gone_is_found_again(scored: Scored) -> None:

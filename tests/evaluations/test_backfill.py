@@ -28,6 +28,7 @@ from airboss.evaluations.backfill import (
 from airboss.evaluations.online import open_scorers
 from airboss.evaluations.ports import Answer, Call, Target
 from airboss.evaluations.record_scoring import CHUNK, RecordScoring
+from airboss.evaluations.scorer_names import ScorerNames
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.job_rows import Job
 from airboss.store.jobs import SqlJobStore
@@ -45,15 +46,18 @@ class Killed(BaseException):
 
 
 class Log(MemoryRecordLog):
-    """A log that may be away, after some answers, and may kill before or after it keeps scores."""
+    """A log that may be away, and may kill before or after it keeps scores."""
 
     kill_in: int | None = None
     after = False
-    answers = 0
     away = 0
+    full = 0
 
     def put_scores(self, scores: Sequence[Score]) -> int:
         """As a log."""
+        if self.full:
+            self.full -= 1
+            raise StoreUnavailable("the disk is full")
         if self.kill_in is not None:
             self.kill_in -= 1
             if self.kill_in == 0:
@@ -64,12 +68,25 @@ class Log(MemoryRecordLog):
 
     def scores_of(self, record_ids: Any) -> Sequence[Score]:
         """As a log."""
-        if self.answers:
-            self.answers -= 1
-        elif self.away:
+        if self.away:
             self.away -= 1
             raise StoreUnavailable("the store is away")
         return super().scores_of(record_ids)
+
+
+class Notes:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, str | None] = {}
+
+    def cursor(self, name: str) -> str | None:
+        """As a ledger's."""
+        return self._kept.get(name)
+
+    def put_cursor(self, name: str, value: str | None) -> None:
+        """As a ledger's."""
+        self._kept[name] = value
 
 
 class Judge:
@@ -78,10 +95,12 @@ class Judge:
     def __init__(self) -> None:
         self.asked: Counter[str | None] = Counter()
         self.error: str | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def call(self, call: Call) -> Answer:
         """The best grade."""
         self.asked[call.user] += 1
+        self.meanwhile()
         return Answer(error=self.error) if self.error else Answer(text='{"reasoning":"fine","grade":5}')
 
 
@@ -98,11 +117,12 @@ class Bench:
         self.forgotten: set[str | None] = set()
         self.notes: list[str] = []
         self.moved = 0
+        self.names = ScorerNames(jobs=self.jobs, notes=Notes(), in_force=lambda: self.config)
         self.orders = ScoringOrders(
             jobs=self.jobs,
             ledger=cast("Any", _Ledger()),
             log=self.log,
-            in_force=lambda: self.config,
+            names=self.names,
             now=self.clock.now,
             folder=root,
         )
@@ -119,7 +139,11 @@ class Bench:
         return self.orders.start(self.orders.task(ScoringOrder(scorers=scorers, **order), where), by="ann")
 
     def work(self, job: Job) -> ScoringReport:
-        """Do it, in a process of its own."""
+        """Do it."""
+        return asyncio.run(self.done(job))
+
+    async def done(self, job: Job) -> ScoringReport:
+        """What comes of it."""
 
         def report(_done: int, _total: int, note: str) -> None:
             self.notes.append(note)
@@ -130,8 +154,16 @@ class Bench:
             resolve=lambda name: Target(deployment=name, release="f" * 64),
             folder=Path(),
         )
-        scoring = RecordScoring(record_log=self.log, clock=self.clock, redact=str, forgotten=self._forgotten)
-        return asyncio.run(score_calls(job, scoring=scoring, scorers=scorers, log=self.log, report=report))
+        scoring = RecordScoring(
+            record_log=self.log,
+            clock=self.clock,
+            redact=str,
+            forgotten=self._forgotten,
+            waits=lambda error: report(0, 0, str(error)),
+        )
+        return await score_calls(
+            job, scoring=scoring, scorers=scorers, log=self.log, report=report, names=self.names
+        )
 
     def _forgotten(self, record: InferenceRecord) -> bool:
         return record.user in self.forgotten
@@ -266,17 +298,57 @@ def test_what_a_later_job_could_judge_stays_judged(bench: Bench) -> None:
     assert len([each for each in bench.scores("llm_judge") if each.value is not None]) == 2
 
 
-@pytest.mark.parametrize("answers", [0, 1])
-def test_a_store_that_is_away_is_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, answers: int
-) -> None:
-    """At first, or once all is scored and to be reported: the job says so and goes on."""
-    monkeypatch.setattr("airboss.evaluations.backfill.WAIT_S", (0.01, 0.02))
+def test_a_store_that_is_away_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job says so and goes on."""
+    monkeypatch.setattr("airboss.evaluations.record_scoring.WAIT_S", (0.01, 0.02))
+    bench.calls(1, 2)
+    job = bench.ask(judge())
+    bench.log.away, bench.log.full = 2, 2
+    assert bench.work(job).comparisons[0].items == 2
+    assert bench.judge.asked.total() == 2
+    assert {"the store is away", "the disk is full"} <= set(bench.notes)
+
+
+def test_a_store_that_goes_at_the_end_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All scores are there by then: no reason to fail."""
+    monkeypatch.setattr("airboss.evaluations.record_scoring.WAIT_S", (0.01, 0.02))
     bench.calls(1)
-    job = bench.ask("length")
-    bench.log.answers, bench.log.away = answers, 2
+    job = bench.ask(judge())
+    bench.judge.meanwhile = lambda: setattr(bench.log, "away", 1)
     assert bench.work(job).comparisons[0].items == 1
-    assert any("waits for the record store" in note for note in bench.notes)
+
+
+def test_two_at_once_pay_one_judge_once(bench: Bench) -> None:
+    """The second waits for what the first pays for, call by call, and reports it too."""
+    bench.calls(*range(40))
+    jobs = [bench.ask(judge(), "length"), bench.ask("refusal", judge())]
+
+    async def both() -> list[ScoringReport]:
+        return await asyncio.gather(*map(bench.done, jobs))
+
+    first, second = asyncio.run(both())
+    assert bench.judge.asked.total() == 40
+    assert [each.comparisons[0].items for each in (first, second)] == [40, 40]
+    assert len(bench.scores("llm_judge")) == 40
+
+
+def test_what_an_apps_evaluator_says_is_not_a_scorers_own(bench: Bench) -> None:
+    """It has the same name, and is by the app's key: it judges by something else."""
+    bench.calls(1)
+    said = Score(
+        id="01890000-0000-7000-8000-000000000001",
+        subject="record",
+        subject_id=call_id(1),
+        name="length",
+        source="scorer",
+        by="team-a",
+        at=START,
+        value="short",
+    )
+    bench.log.put_scores([said])
+    report = bench.work(bench.ask("length"))
+    assert (report.kept, report.comparisons[0].labels) == (0, {})
+    assert {each.by for each in bench.scores("length")} == {"team-a", "length"}
 
 
 def test_nobody_is_judged_who_is_to_be_forgotten_and_gone_calls_are_told(bench: Bench) -> None:
@@ -303,6 +375,8 @@ MEANING: list[tuple[Callable[[Bench], object], str]] = [
     (lambda bench: bench.ask(), "0 scorers"),
     (lambda bench: bench.ask("length", limit=0), "limit is 0"),
     (lambda bench: bench.ask("length", limit=CALLS_MAX + 1), "limit is 2001"),
+    (lambda bench: bench.ask("length", seed=2**63), "seed is 9223372036854775808; give at most"),
+    (lambda bench: bench.ask("length", seed=-(2**63)), "seed is -9223372036854775808"),
     (lambda bench: bench.ask("python:x.py:f"), "must be FILE.py:NAME"),
 ]
 
@@ -319,20 +393,46 @@ def test_an_order_that_means_nothing_queues_nothing(
 
 
 def test_one_name_means_one_scorer(bench: Bench) -> None:
-    """To earlier jobs and to this one, as a mean of two would be of neither; and never the one of live calls:
-    calls that somebody chose would count in their alarms and rollouts."""
+    """To jobs before and beside it: a mean of two would be of neither. It is taken once scores are made."""
     bench.calls(1)
-    bench.ask("tone=contains:please")
+    bench.ask("tone=contains:dear")  # cancelled before its turn, say
+    second = bench.ask("tone=contains:thanks")
+    bench.work(bench.ask("tone=contains:please"))
     with pytest.raises(WrongCall, match=r"'tone': it had other settings in scoring-\w+, .*such as 'tone-2'"):
         bench.ask("tone=contains:thanks")
-    bench.ask("tone=contains:please")
-    bench.config = parse_config(
-        '[providers.p]\nkind = "openai"\napi_key = "env:K"\n[models.m]\nprovider = "p"\nmodel = "x"\n'
-        '[deployments.d]\nmodel = "m"\nscoring = { scorers = ["kind=contains:sorry"] }\n',
-        source="x",
-    )
-    with pytest.raises(WrongCall, match=r"'kind': live calls of 'd' are scored under it"):
-        bench.ask("kind=contains:sorry")
+    with pytest.raises(WrongCall, match="it had other settings"):
+        bench.work(second)
+    assert bench.work(bench.ask("tone=contains:please")).kept == 1
+
+
+WATCHED = [
+    ('[deployments.d]\nmodel = "m"\nscoring = { scorers = ["tone=refusal"] }\n', "live calls of 'd'"),
+    ('[deployments.d]\nmodel = "m"\nrollout = { metrics = ["cost", "score:tone"] }\n', "rollouts of 'd'"),
+    (
+        '[deployments.d]\nmodel = "m"\n[alarms.a]\ndeployment = "d"\nmetric = "score:tone"\nbelow = 0.5\n',
+        "the alarm 'a' goes by it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "why"), WATCHED)
+def test_no_alarm_or_rollout_goes_by_chosen_calls(bench: Bench, written: str, why: str) -> None:
+    """A name that it goes by is refused, and ends a job that was under way when it came to be."""
+    bench.calls(*range(2 * CHUNK))
+    job = bench.ask("tone=refusal")
+    took = bench.log.put_scores
+    model = '[providers.p]\nkind = "openai"\napi_key = "env:K"\n[models.m]\nprovider = "p"\nmodel = "x"\n'
+
+    def applied(scores: Sequence[Score]) -> int:
+        bench.config = parse_config(model + written, source="x")
+        return took(scores)
+
+    bench.log.put_scores = applied  # type: ignore[method-assign]  # applied while the first chunk is kept
+    with pytest.raises(WrongCall, match=f"cannot be called 'tone': .*{why}"):
+        bench.work(job)
+    assert len(bench.scores("tone")) == CHUNK
+    with pytest.raises(WrongCall, match=why):
+        bench.ask("tone=refusal")
 
 
 def test_a_score_is_of_the_time_it_was_made(bench: Bench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from airboss.evaluations import caller_http
 from airboss.evaluations.caller_http import HttpCaller, money, read_answer, request_body, retry_after
 from airboss.evaluations.datasets import Input
+from airboss.evaluations.paid_once import FORGOTTEN
 from airboss.evaluations.ports import Answer, Call
 from airboss.testing import FakeProvider
 from tests.evaluations.support import A
@@ -51,6 +54,26 @@ def test_an_answer_is_read_whole(provider: FakeProvider) -> None:
     assert seen.header("authorization") == f"Bearer {KEY}"
     body = json.loads(seen.body)
     assert body == {"model": "a", "messages": [{"role": "user", "content": "Where?"}]}
+
+
+def test_a_call_of_who_is_forgotten_meanwhile_is_not_repeated(provider: FakeProvider) -> None:
+    """The repeat would be newer than their erasure, which would not find it; others' calls go on."""
+    provider.script(*["429;retry_after=0"] * 2)
+    asked: list[str] = []
+
+    def forgotten(user: str, began_at: datetime) -> bool:
+        assert began_at <= datetime.now(UTC)
+        asked.append(user)
+        return user == "ann"
+
+    async def work() -> list[Answer]:
+        async with aclosing(HttpCaller(provider.url, KEY, confirm=False, forgotten=forgotten)) as caller:
+            return [await caller.call(call(user=user)) for user in ("ann", "bob")]
+
+    ann, bob = asyncio.run(work())
+    assert (ann.error, ann.text, bob.error) == (FORGOTTEN, None, None)
+    assert asked == ["ann", "bob"]
+    assert provider.stats().requests == 3
 
 
 def test_the_request() -> None:

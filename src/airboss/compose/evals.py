@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airboss.domain.ports import Ledger
     from airboss.evaluations.caller_http import HttpCaller
     from airboss.evaluations.orders import EvalOrders, Parts
+    from airboss.governance.erasure import Forgetting
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job
 
@@ -72,7 +73,7 @@ def calling(
 
     def work(job: Job, progress: Progress) -> object:
         async def main() -> object:
-            async with aclosing(caller(ledger, data)) as calls:
+            async with aclosing(caller(ledger, data, stores.people)) as calls:
                 return await do(job, store=stores.evals, caller=calls, now=utc_now, report=progress.report)
 
         return run_until_stopped(main(), progress)
@@ -80,8 +81,9 @@ def calling(
     return work
 
 
-def caller(ledger: Ledger, data: DataDir) -> HttpCaller:
-    """Calls releases at the gateway of this data directory, with our own key. Close it with `aclose`."""
+def caller(ledger: Ledger, data: DataDir, people: Forgetting | None = None) -> HttpCaller:
+    """Calls releases at the gateway of this data directory, with our own key; what is of `people` is not
+    repeated once they are to be forgotten. Close it with `aclose`."""
     from airboss.evaluations.caller_http import HttpCaller  # noqa: PLC0415 - 60 ms, where needed
 
     up = runfiles.read_up(data.run_dir)
@@ -89,7 +91,14 @@ def caller(ledger: Ledger, data: DataDir) -> HttpCaller:
     if up is not None and up.tls is not None:
         verify = runfiles.trust(up.tls.cert)
     base_url = up.base_url if up is not None else GATEWAY_URL
-    return HttpCaller(base_url, internal_key(ledger, data), timeout_s=CALL_S, verify=verify)
+    key = internal_key(ledger, data)
+    if people is None:
+        return HttpCaller(base_url, key, timeout_s=CALL_S, verify=verify)
+
+    def forgotten(user: str, began_at: datetime) -> bool:
+        return people.tombstones().covers(user, began_at)
+
+    return HttpCaller(base_url, key, timeout_s=CALL_S, verify=verify, forgotten=forgotten)
 
 
 def run_until_stopped(work: Coroutine[Any, Any, T], progress: Progress) -> T:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airboss.compose.stores import Stores
     from airboss.controller.jobs import Handler, Progress
     from airboss.domain.ports import Ledger
+    from airboss.evaluations.caller_http import HttpCaller
     from airboss.releases.trained import NewModel
     from airboss.store.datadir import DataDir
     from airboss.store.job_rows import Job, JobStore
@@ -113,7 +114,8 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
                 check_served(tuning.task, ledger)
                 new = NewModel(base=tuning.task.base.model, fields=learned.trained.fields)
                 with engine_for(new, ledger, data, progress) as port:
-                    result = run_until_stopped(judged(tuning, learned, ledger, data, port), progress)
+                    asking = caller(ledger, data, stores.people)
+                    result = run_until_stopped(judged(tuning, learned, asking, port), progress)
                 result = proposed(result, lambda name, release: propose(name, release, new))
                 if not result.better and result.judgement.after is not None:
                     _drop_adapter(new, ledger, data)
@@ -154,10 +156,10 @@ def check_served(task: FinetuneTask, ledger: Ledger) -> None:
 
 
 async def judged(
-    tuning: FineTuning, learned: Learned, ledger: Ledger, data: DataDir, port: int | None
+    tuning: FineTuning, learned: Learned, asking: HttpCaller, port: int | None
 ) -> FinetuneResult:
     """The judgement of what was trained."""
-    async with aclosing(caller(ledger, data)) as calls:
+    async with aclosing(asking) as calls:
         return await tuning.judge(learned, calls, port=port)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from airboss.compose import evals
 from airboss.compose.parts import SystemClock
+from airboss.compose.watching import InForce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +28,13 @@ def orders(
 ) -> ScoringOrders:
     """Takes orders for scores of recorded calls."""
     from airboss.evaluations.backfill import ScoringOrders  # noqa: PLC0415 - statistics, where needed
+    from airboss.evaluations.scorer_names import ScorerNames  # noqa: PLC0415 - as above
 
     return ScoringOrders(
         jobs=stores.jobs,
         ledger=ledger,
         log=records,
-        in_force=in_force,
+        names=ScorerNames(jobs=stores.jobs, notes=stores.alerts, in_force=in_force),
         now=evals.utc_now,
         folder=evals.scorers_dir(data),
     )
@@ -45,16 +47,22 @@ def handler(
     from airboss.evaluations.backfill import ScoringTask, score_calls  # noqa: PLC0415 - as above
     from airboss.evaluations.online import open_scorers  # noqa: PLC0415 - as above
     from airboss.evaluations.record_scoring import RecordScoring  # noqa: PLC0415 - as above
+    from airboss.evaluations.scorer_names import ScorerNames  # noqa: PLC0415 - as above
     from airboss.evaluations.targets import Served  # noqa: PLC0415 - as above
+
+    names = ScorerNames(jobs=stores.jobs, notes=stores.alerts, in_force=InForce(ledger).config)
 
     def work(job: Job, progress: Progress) -> object:
         async def main() -> object:
-            async with aclosing(evals.caller(ledger, data)) as calls:
+            async with aclosing(evals.caller(ledger, data, stores.people)) as calls:
                 scoring = RecordScoring(
                     record_log=records,
                     clock=SystemClock(),
                     redact=redact,
                     forgotten=stores.people.covers,
+                    waits=lambda error: progress.report(
+                        progress.done, progress.total, f"waits for the record store: {error}"
+                    ),
                 )
                 scorers = open_scorers(
                     msgspec.json.decode(job.spec, type=ScoringTask).scorers,
@@ -63,7 +71,12 @@ def handler(
                     folder=evals.scorers_dir(data),
                 )
                 return await score_calls(
-                    job, scoring=scoring, scorers=scorers, log=records, report=progress.report
+                    job,
+                    scoring=scoring,
+                    scorers=scorers,
+                    log=records,
+                    report=progress.report,
+                    names=names,
                 )
 
         return evals.run_until_stopped(main(), progress)

@@ -50,7 +50,7 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
                 return await tuned(tunes)
 
         async def tuned(tunes: SqlTuneStore) -> TuneResult:
-            async with aclosing(caller(ledger, data)) as calls:
+            async with aclosing(caller(ledger, data, stores.people)) as calls:
                 tuning = Tuning(
                     job,
                     evals=stores.evals,

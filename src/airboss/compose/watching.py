@@ -114,10 +114,11 @@ class ScoringRules:
     """How live calls are scored now: the scorers of every deployment that has any, opened again when the
     configuration, what judges serve, or the gateway's address has changed. One event loop asks it."""
 
-    def __init__(self, ledger: Ledger, data: DataDir, force: InForce) -> None:
+    def __init__(self, ledger: Ledger, data: DataDir, force: InForce, people: Forgetting) -> None:
         self._ledger = ledger
         self._data = data
         self._force = force
+        self._people = people
         self._key: object = None
         self._rules: dict[str, OnlineRule] = {}
         self._caller: HttpCaller | None = None
@@ -147,7 +148,7 @@ class ScoringRules:
         served = Served(snapshot.plan, self._ledger.standings())
         if self._caller is not None:
             self._old.append(self._caller)
-        self._caller = evals.caller(self._ledger, self._data)
+        self._caller = evals.caller(self._ledger, self._data, self._people)
         return {
             name: OnlineRule(
                 sample=each.scoring.sample,
@@ -270,7 +271,7 @@ def watching(
     from airboss.evaluations.online import less_is_better  # noqa: PLC0415 - as above
 
     store, clock, force = stores.alerts, SystemClock(), InForce(ledger)
-    rules = ScoringRules(ledger, data, force)
+    rules = ScoringRules(ledger, data, force, stores.people)
     watch = AlarmWatch(
         alarms=lambda: all_alarms(force.config(), with_budget(ledger.all_keys())),
         maintenance=lambda: force.config().maintenance,

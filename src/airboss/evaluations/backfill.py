@@ -9,31 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
-from airboss.config import Config
-from airboss.domain.errors import StoreUnavailable, WrongCall
+from airboss.domain.errors import WrongCall
 from airboss.domain.ports import Ledger, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
 from airboss.evaluations.compare import Comparison, Metric, Observed, compare_all
 from airboss.evaluations.marks import Mark, scored, unquoted, unscored
-from airboss.evaluations.online import OnlineScorer, check_live, score_id, specs_of, unscorable
+from airboss.evaluations.online import OnlineScorer, check_live, score_id, unscorable
 from airboss.evaluations.orders import SCORERS_MAX, judges_of, read_scorer
 from airboss.evaluations.ports import Report
 from airboss.evaluations.record_scoring import CHUNK, RecordScoring, Wanted
+from airboss.evaluations.scorer_names import ScorerNames
 from airboss.evaluations.scorers.spec import Spec
 from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job, JobStore
 from airboss.store.wording import many
-
-T = TypeVar("T")
 
 KIND: Final = "scoring"
 """Of the job."""
@@ -44,12 +41,8 @@ LOOKED_AT: Final = 5
 """For each call that is to be scored at most so many are looked at."""
 
 PAGE: Final = 500
+SEED_MAX: Final = 2**63 - 1
 ALPHA: Final = 0.05
-WAIT_S: Final = (1.0, 10.0)
-"""How long a record store that is away is waited for before it is asked again: at first, and at most."""
-
-JOBS_MAX: Final = 1_000
-"""Earlier ones that are looked through for a scorer's name."""
 
 
 class ScoringOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,21 +85,20 @@ class ScoringOrders:
         jobs: JobStore,
         ledger: Ledger,
         log: RecordLog,
-        in_force: Callable[[], Config],
+        names: ScorerNames,
         now: Callable[[], datetime],
         folder: Path,
     ) -> None:
         self._jobs = jobs
         self._ledger = ledger
         self._log = log
-        self._in_force = in_force
+        self._names = names
         self._now = now
         self._folder = folder
 
     def start(self, task: ScoringTask, *, by: str) -> Job:
-        """Queue it; whoever calls sees to it that it is one transaction. Raises WrongCall for a name that is
-        taken."""
-        self._check_names(task.scorers)
+        """Queue it. Raises WrongCall for a name that is taken."""
+        self._names.check(task.scorers)
         return self._jobs.add(KIND, task, by, self._now())
 
     def task(self, order: ScoringOrder, where: RecordFilter) -> ScoringTask:
@@ -114,6 +106,8 @@ class ScoringOrders:
         WrongCall for an order that means nothing, or no call; StoreUnavailable."""
         if not 1 <= order.limit <= CALLS_MAX:
             raise WrongCall(f"limit is {order.limit}; 1 to {CALLS_MAX:,} calls are scored at a time")
+        if abs(order.seed) > SEED_MAX:
+            raise WrongCall(f"seed is {order.seed}; give at most {SEED_MAX}")
         if not 1 <= len(order.scorers) <= SCORERS_MAX:
             raise WrongCall(f"{len(order.scorers)} scorers; give 1 to {SCORERS_MAX}")
         scorers = tuple(read_scorer(each, self._folder) for each in order.scorers)
@@ -121,32 +115,6 @@ class ScoringOrders:
         judges_of(Served.of(self._ledger), scorers)
         calls, left_out = draw(self._log, where, limit=order.limit, seed=order.seed)
         return ScoringTask(scorers=scorers, calls=calls, left_out=left_out, seed=order.seed)
-
-    def _check_names(self, scorers: Sequence[Spec]) -> None:
-        """Raises WrongCall for a name under which live calls are scored, as alarms and rollouts go by those
-        and this draw is of whatever the filters leave, and for one that meant another scorer before."""
-        live = {
-            spec.name: name
-            for name, each in self._in_force().deployments.items()
-            for spec in (specs_of(each.scoring) if each.scoring is not None else ())
-        }
-        before: dict[str, tuple[Spec, str]] = {}
-        for job in self._jobs.list(KIND, JOBS_MAX):
-            for spec in msgspec.json.decode(job.spec, type=ScoringTask).scorers:
-                before.setdefault(spec.name, (spec, job.id))
-        for spec in scorers:
-            why = ""
-            if spec.name in live:
-                why = (
-                    f"live calls of {live[spec.name]!r} are scored under it, which alarms and rollouts go by"
-                )
-            elif before.get(spec.name, (spec, ""))[0] != spec:
-                why = f"it had other settings in {before[spec.name][1]}, whose scores stand under it"
-            if why:
-                raise WrongCall(
-                    f"the scorer cannot be called {spec.name!r}: {why}; give it another name, such as "
-                    f"{spec.name + '-2'!r} (NAME=KIND:…, or `name` of a table)"
-                )
 
 
 def draw(
@@ -172,13 +140,21 @@ def draw(
 
 
 async def score_calls(
-    job: Job, *, scoring: RecordScoring, scorers: Sequence[OnlineScorer], log: RecordLog, report: Report
+    job: Job,
+    *,
+    scoring: RecordScoring,
+    scorers: Sequence[OnlineScorer],
+    log: RecordLog,
+    report: Report,
+    names: ScorerNames,
 ) -> ScoringReport:
-    """Do the job, or what is left of it. A record store that is away is waited for. What `report` raises
+    """Do the job, or what is left of it. Jobs that share a scorer take turns with it, so that no judge is
+    paid twice for a call. Raises WrongCall once a name is not the job's to use any more. What `report` raises
     passes through."""
     work = _Work(job, scoring, scorers, log, report)
     for start in range(0, len(work.task.calls), CHUNK):
-        await work.chunk(work.task.calls[start : start + CHUNK])
+        async with names.held(work.task.scorers, job.id):
+            await work.chunk(work.task.calls[start : start + CHUNK])
     return await work.reported()
 
 
@@ -204,13 +180,8 @@ class _Work:
 
     async def chunk(self, ids: Sequence[str]) -> None:
         """Score these calls by every scorer that has not yet."""
-        self._kept += await self._patiently(partial(self._chunk, ids))
-        self._done += len(ids)
-        self._tell("")
-
-    async def _chunk(self, ids: Sequence[str]) -> int:
-        records, known = await self._look(ids)
-        todo, kept = [], 0
+        records, known = await self._found(ids)
+        todo = []
         for record in records:
             for online in self._scorers:
                 there = known.get((record.id, online.spec.name), ())
@@ -218,9 +189,20 @@ class _Work:
                 if wanted is not None:
                     todo.append(Wanted(id=wanted, record=record, online=online))
                 else:
-                    kept += any(each.value is not None and each.at < self._job.created_at for each in there)
+                    self._kept += any(
+                        each.value is not None and each.at < self._job.created_at for each in there
+                    )
         await self._scoring.make(todo)
-        return kept
+        self._done += len(ids)
+        self._report(self._done, len(self.task.calls), "")
+
+    async def _found(
+        self, ids: Sequence[str]
+    ) -> tuple[Sequence[InferenceRecord], dict[tuple[str, str], list[Score]]]:
+        """Those of these calls that are still kept, and what scorers said of them."""
+        where = RecordFilter(ids=tuple(ids))
+        records = await self._scoring.told(self._log.records, where, limit=len(ids), bodies=False)
+        return records, _by_scorer(await self._scoring.told(self._log.scores_of, ids))
 
     def _wanted(self, record_id: str, name: str, there: Sequence[Score]) -> str | None:
         """The id under which a score is to be made; None where a value is there, or this job has tried."""
@@ -237,8 +219,7 @@ class _Work:
         observed: dict[str, list[Observed]] = {each.spec.name: [] for each in self._scorers}
         gone = len(self.task.calls)
         for start in range(0, len(self.task.calls), PAGE):
-            ids = self.task.calls[start : start + PAGE]
-            records, known = await self._patiently(partial(self._look, ids))
+            records, known = await self._found(self.task.calls[start : start + PAGE])
             gone -= len(records)
             for record in records:
                 for name, seen in observed.items():
@@ -252,37 +233,16 @@ class _Work:
             alpha=ALPHA,
             seed=self.task.seed,
         )
-        self._tell(_in_words(found))
+        self._report(self._done, len(self.task.calls), _in_words(found))
         return ScoringReport(comparisons=found, kept=self._kept, gone=gone)
-
-    async def _look(
-        self, ids: Sequence[str]
-    ) -> tuple[Sequence[InferenceRecord], dict[tuple[str, str], list[Score]]]:
-        """Those of the calls that are kept, and what scorers said of them. Raises StoreUnavailable."""
-        where = RecordFilter(ids=tuple(ids))
-        records = await asyncio.to_thread(self._log.records, where, limit=len(ids), bodies=False)
-        return records, _by_scorer(await asyncio.to_thread(self._log.scores_of, ids))
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What comes of it once the record store is there."""
-        wait, longest = WAIT_S
-        while True:
-            try:
-                return await ask()
-            except StoreUnavailable as error:
-                self._tell(f"waits for the record store: {error}")
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, longest)
-
-    def _tell(self, note: str) -> None:
-        self._report(self._done, len(self.task.calls), note)
 
 
 def _by_scorer(scores: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
-    """What scorers said, oldest first, by the call's id and the scorer's name: whichever job made it."""
+    """What scorers of ours said, oldest first, by the call's id and the scorer's name: whichever job made it.
+    What an app's evaluator says under that name is by its key."""
     found: dict[tuple[str, str], list[Score]] = {}
     for each in sorted(scores, key=lambda each: (each.at, each.id)):
-        if each.source == "scorer":
+        if each.source == "scorer" and each.by == each.name:
             found.setdefault((each.subject_id, each.name), []).append(each)
     return found
 

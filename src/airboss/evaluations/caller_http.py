@@ -6,7 +6,8 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,7 @@ import httpx2
 import msgspec
 
 from airboss.evaluations.datasets import Json
+from airboss.evaluations.paid_once import FORGOTTEN
 from airboss.evaluations.ports import Answer, Call, Token
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -93,7 +95,8 @@ class HttpCaller:
     The release goes in the header `x-airboss-release`. An answer that does not name the same release is an
     error, unless `confirm` is off (for endpoints that are no gateway): else an evaluation could compare a
     release with itself and not know. `verify` is as httpx has it. `timeout_s` spans a call with its repeats;
-    only what was turned away (429, 503, no connection) is asked again, and once what broke. The key never
+    only what was turned away (429, 503, no connection) is asked again, and once what broke; not of a person
+    who was `forgotten` since the call began, as that attempt would be newer than their erasure. The key never
     stands in an answer.
     """
 
@@ -105,11 +108,13 @@ class HttpCaller:
         timeout_s: float = 120.0,
         confirm: bool = True,
         verify: ssl.SSLContext | bool = True,
+        forgotten: Callable[[str, datetime], bool] = lambda _user, _began_at: False,
     ) -> None:
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._key = api_key
         self._timeout_s = timeout_s
         self._confirm = confirm
+        self._forgotten = forgotten
         self._refused: dict[tuple[str, str], set[str]] = {}
         """What a release of a deployment has refused of a call's parameters."""
         # Time is bounded once, by `asyncio.timeout`; how many calls there are at once is the run's to say.
@@ -158,7 +163,7 @@ class HttpCaller:
         await self._client.aclose()
 
     async def _patiently(self, call: Call) -> Answer:
-        attempt = 1
+        attempt, began_at = 1, datetime.now(UTC)
         while True:
             fitted = self._fitted(call)
             try:
@@ -170,6 +175,8 @@ class HttpCaller:
                     raise
                 pause = max(failed.again_after_s, PAUSE_S * 2 ** (attempt - 1))
                 await asyncio.sleep(min(pause, PAUSE_S_MAX))
+                if call.user is not None and await asyncio.to_thread(self._forgotten, call.user, began_at):
+                    raise _Failed(FORGOTTEN) from failed
                 attempt += 1
 
     def _learned(self, call: Call, cause: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container, Sequence
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
+from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
 from airboss.domain.score import Score
@@ -21,6 +22,12 @@ CHUNK: Final = 16
 AT_ONCE: Final = 8
 STARTS_PER_S_MAX: Final = 200
 """Of scores, so that catching up does not become load."""
+
+WAIT_S: Final = (1.0, 10.0)
+"""How long a record store that is away is waited for before it is asked again: at first, and at most."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +43,8 @@ class RecordScoring:
     """Makes scores and keeps them. One event loop calls it.
 
     `redact` takes secrets out of what scorers say. Calls of people who are to be `forgotten` are left alone.
+    A record store that is away is waited for, and each time `waits` hears why: what judges were paid for
+    meanwhile is kept then, and not asked for again.
     """
 
     def __init__(
@@ -45,14 +54,27 @@ class RecordScoring:
         clock: Clock,
         redact: Callable[[str], str],
         forgotten: Callable[[InferenceRecord], bool],
+        waits: Callable[[StoreUnavailable], None] = lambda _: None,
     ) -> None:
         self._log = record_log
         self._clock = clock
         self._redact = redact
         self._forgotten = forgotten
+        self._waits = waits
+
+    async def told(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the record store says in the end, however long it is away; it is asked in a thread."""
+        wait, longest = WAIT_S
+        while True:
+            try:
+                return await asyncio.to_thread(ask, *args, **kwargs)
+            except StoreUnavailable as error:
+                self._waits(error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, longest)
 
     async def make(self, todo: Sequence[Wanted]) -> list[Score]:
-        """The scores that could be made of these, kept by now. Raises StoreUnavailable."""
+        """The scores that could be made of these, kept by now."""
         gate = asyncio.Semaphore(AT_ONCE)
         worded: set[str] = set()
 
@@ -60,7 +82,7 @@ class RecordScoring:
             async with gate:
                 # Only now: of who is forgotten meanwhile nothing is shown to a judge.
                 record, spec = wanted.record, wanted.online.spec
-                bodies = await asyncio.to_thread(self._with_bodies, {record.id})
+                bodies = await self.told(self._with_bodies, {record.id})
                 whole = bodies.get(record.id, record)
                 if whole.response is not None:
                     worded.add(record.id)
@@ -80,7 +102,7 @@ class RecordScoring:
             if each is not None
         ]
         if scores:
-            await asyncio.to_thread(self._keep, scores, worded)
+            await self.told(self._keep, scores, worded)
         return scores
 
     def _keep(self, scores: Sequence[Score], worded: Container[str]) -> None:
