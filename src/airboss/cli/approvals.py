@@ -10,7 +10,7 @@ import typer
 from airboss.cli.api import place, reach
 from airboss.cli.diff import show_changes
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, plain, print_each, print_json, print_nothing, table_of
+from airboss.cli.output import console, escape, plain, print_each, print_json, print_nothing, table_of
 from airboss.cli.status import age, until
 
 approvals = typer.Typer(help="Changes that wait for somebody else to approve them.", no_args_is_help=True)
@@ -36,8 +36,6 @@ def list_approvals(
     if as_json:
         print_each(found)
         return
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     table = table_of("number", "what", "of", "by", "since", "state", "lapses", "why")
     for each in found:
         who = [each["action"], escape(each["subject"]), escape(each["by"]), f"{age(each['at'])} ago"]

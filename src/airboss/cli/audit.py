@@ -13,7 +13,16 @@ import typer
 
 from airboss.cli.api import Api, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption, has_data
-from airboss.cli.output import clipped, console, local_time, print_each, print_json, print_nothing, table_of
+from airboss.cli.output import (
+    clipped,
+    console,
+    escape,
+    local_time,
+    print_each,
+    print_json,
+    print_nothing,
+    table_of,
+)
 from airboss.cli.when import parse_when
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.wording import many
@@ -77,9 +86,7 @@ def show(found: list[dict[str, Any]]) -> None:
     if not found:
         print_nothing(NOTHING)
         return
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
-    from airboss.governance.audit_words import fields  # noqa: PLC0415 - as above
+    from airboss.governance.audit_words import fields  # noqa: PLC0415 - which JSON output does without
 
     table = table_of("leaf", "time", "action", "by", "what", "detail")
     for each in found:

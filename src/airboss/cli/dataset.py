@@ -22,7 +22,7 @@ from airboss.cli.dataset_words import (
     summary,
 )
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, print_list, print_nothing, table_of
+from airboss.cli.output import console, escape, local_time, print_json, print_list, print_nothing, table_of
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
@@ -211,8 +211,6 @@ def line(item: dict[str, Any], part: str) -> dict[str, Any]:
 
 def show_table(found: list[dict[str, Any]]) -> None:
     """Datasets as a table."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     left = ("name", "digest", "created")
     table = table_of("name", "digest", *PARTS, "erased", "holdout reads", "created", left=left)

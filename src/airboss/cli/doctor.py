@@ -23,7 +23,7 @@ from airboss.cli.options import (
     JsonOption,
     has_data,
 )
-from airboss.cli.output import console, print_json, table_of
+from airboss.cli.output import console, escape, print_json, table_of
 from airboss.domain.errors import AirbossError, DataDirLocked
 from airboss.store.wording import many
 
@@ -264,8 +264,6 @@ def sealed(data_dir: Path) -> Iterator[Check]:
 
 def show(found: list[Check]) -> None:
     """The checks as a table."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = table_of("", "check", "seen", "what to do")
     for each in found:

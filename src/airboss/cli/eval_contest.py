@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import Api, place, reach
 from airboss.cli.eval_report import difference, number, p_value, release
 from airboss.cli.follow_job import begun, ended, left, outlasting, say_id, tell
-from airboss.cli.output import clipped, console, dash, milliseconds, table_of, usd
+from airboss.cli.output import clipped, console, dash, escape, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
 from airboss.store.wording import level, many
 
@@ -79,8 +79,6 @@ def table(api: Api, contest: str) -> dict[str, Any]:
 
 def show_contest(found: dict[str, Any]) -> None:
     """Releases by scorers, the best release first, the baseline above them."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     out.print(
         f"[bold]{found['id']}[/], {escape(found['dataset'])} {found['part']}: "
@@ -120,8 +118,6 @@ def show_contest(found: dict[str, Any]) -> None:
 
 def cells(cell: dict[str, Any], not_judged: Collection[str]) -> tuple[str, ...]:
     """One scorer's numbers of a release."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     return (
         escape(cell["scorer"]),
         str(cell["units"]),
@@ -135,8 +131,6 @@ def cells(cell: dict[str, Any], not_judged: Collection[str]) -> tuple[str, ...]:
 
 def state(each: dict[str, Any]) -> tuple[str, ...]:
     """How far the evaluation of a release is that is not done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     steps = f" {each['done']}/{each['total']}" if each["state"] == "running" else ""
     why = f": {clipped(' '.join(each['error'].split()), WHY_CHARS)}" if each["error"] else ""
     return *[""] * 5, escape(each["state"] + steps + why)

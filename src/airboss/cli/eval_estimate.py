@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from airboss.cli.output import console, table_of, usd
+from airboss.cli.output import console, escape, table_of, usd
 from airboss.store.wording import many
 
 BY: Final = {
@@ -17,8 +17,6 @@ BY: Final = {
 
 def show_estimate(found: dict[str, Any]) -> None:
     """An estimate: who would be asked how much, and what that costs."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     times = f", {found['repeats']} times each" if found["repeats"] > 1 else ""
     out.print(f"{escape(found['dataset'])} {found['part']}: {many(found['items'], 'item')}{times}")

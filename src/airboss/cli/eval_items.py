@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import Api, place, reach
 from airboss.cli.files import form_of, write_table
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_each, print_nothing, table_of
+from airboss.cli.output import console, escape, print_each, print_nothing, table_of
 
 SHOWN: Final = 100
 """Answers in a table for people."""
@@ -51,8 +51,6 @@ def _pages(api: Api, path: str) -> Iterator[dict[str, Any]]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     if not found["answers"]:
         print_nothing(NOTHING)
         return

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from airboss.cli.output import console, local_time, table_of, usd
+from airboss.cli.output import console, escape, local_time, table_of, usd
 from airboss.store.wording import level, many
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
@@ -14,8 +14,6 @@ VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "
 
 def show_evals(found: list[dict[str, Any]]) -> None:
     """Evaluations, one a line."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     table = table_of("id", "state", "dataset", "part", "A", "B", "scorers", "gates", "created")
     for each in found:
@@ -45,8 +43,6 @@ def with_means(found: dict[str, Any]) -> list[str]:
 
 def show_report(found: dict[str, Any]) -> None:
     """One evaluation: what it was to do, and what it found if it is done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out = console()
     plan, report, summary = found["plan"], found["report"], found["summary"]
     out.print(f"[bold]{summary['id']}[/] {summary['state']}, {escape(plan['dataset_name'])} {plan['part']}")
@@ -88,8 +84,6 @@ def release(target: dict[str, Any]) -> str:
 
 def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = ()) -> Any:
     """The comparisons as a table."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     difference_of = f"B - A ({level(alpha)}%)"
     table = table_of("scorer", "n", "A", "B", difference_of, "p", "verdict", left=("scorer", "verdict"))
     for each in report["comparisons"]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import console, dash, local_time, table_of, usd
+from airboss.cli.output import console, dash, escape, local_time, table_of, usd
 from airboss.cli.tune_report import interval
 from airboss.store.wording import many
 
 
 def show_finetunes(found: list[dict[str, Any]]) -> None:
     """Fine-tunings, one a line."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     table = table_of("id", "state", "deployment", "dataset", "model", "better", "release", "created")
     for each in found:
@@ -33,8 +31,6 @@ def show_finetunes(found: list[dict[str, Any]]) -> None:
 
 def show_finetune(found: dict[str, Any]) -> None:
     """One fine-tuning: where it stands, and what came of it if it is done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out = console()
     summary, result = found["summary"], found["result"]
     out.print(

@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import console, local_time, print_json, print_list, table_of
+from airboss.cli.output import console, escape, local_time, print_json, print_list, table_of
 from airboss.store.wording import many
 
 job = typer.Typer(
@@ -78,8 +78,6 @@ def cancel_job(
 
 def show_jobs(found: list[dict[str, Any]]) -> None:
     """Jobs as a table."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     left = ("id", "state", "note", "created", "by")
     table = table_of("id", "state", "steps", "note", "created", "by", left=left)

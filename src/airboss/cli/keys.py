@@ -14,6 +14,7 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import (
     clipped,
     console,
+    escape,
     local_time,
     plain,
     print_each,
@@ -214,8 +215,6 @@ def list_keys(
 
 def show(found: list[dict[str, Any]]) -> None:
     """Keys in a table."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     table = table_of("key", "may", "limits", "budget", "state", "age")
     for each in found:
         may = "everything" if each["deployments"] is None else ", ".join(each["deployments"]) or "nothing"
@@ -256,8 +255,6 @@ def list_tags(
     if as_json:
         print_each(found)
         return
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     from airboss.governance.budgets import money, spent_money  # noqa: PLC0415 - what JSON output need not load
 
     table = table_of("tag", "value", "spent", "calls")

@@ -8,7 +8,17 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import amount, console, dash, local_time, print_json, print_list, print_nothing
+from airboss.cli.output import (
+    amount,
+    console,
+    dash,
+    escape,
+    local_time,
+    print_json,
+    print_list,
+    print_nothing,
+    table_of,
+)
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
 
@@ -156,10 +166,7 @@ def show_drift_of(each: dict[str, Any]) -> None:
 
 def show_table(found: list[dict[str, Any]]) -> None:
     """Alarms as a table."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = table_of()
     table.add_column("alarm", overflow="fold", min_width=22)  # whole: it is asked for by it
     for name in ("state", "since", "value", "bound", "silenced until"):
         table.add_column(name)
@@ -178,8 +185,6 @@ def show_table(found: list[dict[str, Any]]) -> None:
 
 def show_page(found: dict[str, Any]) -> None:
     """One alarm with its events and notifications."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out, each = console(), found["alarm"]
     since = f" since {local_time(each['since'])}" if each["since"] else ""
     out.print(f"[bold]{escape(each['name'])}[/] {coloured(each['state'])}{since}")

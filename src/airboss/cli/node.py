@@ -9,7 +9,7 @@ import typer
 
 from airboss.cli.api import place, reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_each, print_json, print_nothing, size, table_of
+from airboss.cli.output import console, escape, print_each, print_json, print_nothing, size, table_of
 from airboss.cli.status import age
 from airboss.domain.errors import WrongCall
 
@@ -29,8 +29,6 @@ def list_nodes(
     if as_json:
         print_each(found)
         return
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     names = ("machine", "serves", "gateways", "heard", "all here until", "waits there")
     table = table_of(*names)
     for each in found:

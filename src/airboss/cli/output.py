@@ -66,6 +66,13 @@ def clipped(text: str, chars: int) -> str:
     return text if len(text) <= chars else f"{text[: chars - 1]}…"
 
 
+def escape(text: str) -> str:
+    """A text to print as it stands: nothing in it is markup."""
+    from rich import markup  # noqa: PLC0415 - as in `console`
+
+    return markup.escape(text)
+
+
 def console() -> Console:
     """Where tables go."""
     from airboss.cli.narrow import WholeConsole  # noqa: PLC0415 - 40 ms that JSON output need not pay

@@ -13,7 +13,7 @@ from airboss.cli.api import reach
 from airboss.cli.diff import read_config
 from airboss.cli.files import unreadable
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, print_json, print_nothing, table_of
+from airboss.cli.output import console, escape, print_json, print_nothing, table_of
 from airboss.domain.errors import WrongCall
 
 if TYPE_CHECKING:
@@ -68,8 +68,6 @@ def list_policies(
         for row in rows:
             print_json(row)
         return
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     table = table_of("policy", "action", "kinds", "custom", "releases", "deployments", "keys", "teams")
     for row in rows:
         custom = [f"{kind}: {action}" for kind, action in row["custom"].items()]

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.eval_report import p_value, release
-from airboss.cli.output import clipped, console, local_time, table_of, usd
+from airboss.cli.output import clipped, console, escape, local_time, table_of, usd
 from airboss.store.wording import level, many
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ NOTE_CHARS = 60
 
 def show_probes(found: list[dict[str, Any]]) -> None:
     """Probes, one a line."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     table = table_of("id", "state", "deployment", "release", "attributes", "conclusion", "created")
     for each in found:
@@ -51,8 +49,6 @@ def show_probes(found: list[dict[str, Any]]) -> None:
 
 def show_probe(found: dict[str, Any]) -> None:
     """One probe: where it stands, and what it found if it is done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out = console()
     summary, report = found["summary"], found["report"]
     out.print(
@@ -82,7 +78,7 @@ def show_probe(found: dict[str, Any]) -> None:
 
 def plots(report: dict[str, Any], alpha: float) -> None:
     """The forest plots, one a measure."""
-    import msgspec  # noqa: PLC0415 - as above
+    import msgspec  # noqa: PLC0415 - which JSON output does without
 
     from airboss.console.forest import forest  # noqa: PLC0415 - as above
     from airboss.evaluations.bias_measures import MEASURES, Finding  # noqa: PLC0415 - as above
@@ -144,8 +140,6 @@ def column(percent: float, columns: int) -> int:
 
 def table(report: dict[str, Any]) -> Any:
     """Every finding in numbers."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     words = ("attribute", "group", "measure")
     numbers = ("n", "reference", "group's", "gap", "floor", "p")
     made = table_of(*words, *numbers, "verdict", left=(*words, "verdict"))
@@ -197,8 +191,6 @@ def said(answer: str) -> str:
 
 def notes(summary: dict[str, Any], report: dict[str, Any]) -> list[str]:
     """What else is to be known: calls, cost, what was not asked, what could have been found."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     questions = ", ".join(f"{count} about {name}" for name, count in summary["questions"].items())
     cost = "" if report["cost_unknown"] == report["calls"] else f", {usd(report['cost_usd'])}"
     calls = f"{many(report['calls'], 'call')}, {report['errors']} without an answer{cost}"

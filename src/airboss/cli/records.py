@@ -18,6 +18,7 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import (
     console,
     dash,
+    escape,
     fitting,
     left_out,
     local_time,
@@ -27,6 +28,7 @@ from airboss.cli.output import (
     print_nothing,
     said,
     short_time,
+    table_of,
     usd,
 )
 from airboss.cli.records_dead import dead
@@ -338,9 +340,6 @@ WIDTHS = (19, 36, 14, 24, 18, 9, 9, 7, 13, 11, 8)
 
 def show_table(found: list[dict[str, Any]]) -> None:
     """Records as a table; the newest stands first."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
-
     out = console()
     cells = {name: [read(each) for each in found] for name, read in COLUMNS.items()}
     kept = fitting(cells, out.width, least=LEAST)
@@ -348,7 +347,7 @@ def show_table(found: list[dict[str, Any]]) -> None:
         cells["time"] = [short_time(each["started_at"]) for each in found]
         cells["status"] = [each["status"] for each in found]
         kept = fitting(cells, out.width, least=LEAST)
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = table_of()
     for name in kept:
         whole = max(map(len, cells[name])) if name in ("time", "id") else None
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True, min_width=whole)

@@ -8,7 +8,7 @@ import typer
 
 from airboss.cli.api import reach
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LogFormatOption, UrlOption
-from airboss.cli.output import console, dash, left_out, print_each, print_nothing, table_of
+from airboss.cli.output import console, dash, escape, left_out, print_each, print_nothing, table_of
 from airboss.cli.status import age, coloured
 
 replica = typer.Typer(help="Model engines on this machine.", no_args_is_help=True)
@@ -28,9 +28,7 @@ def list_replicas(
     if as_json:
         print_each(found)
         return
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
-    from airboss.cli.narrow import without  # noqa: PLC0415 - as above
+    from airboss.cli.narrow import without  # noqa: PLC0415 - 40 ms that JSON output need not pay
 
     names = ("replica", "model", "url", "state", "since", "pid", "restarts", "running", "queued", "reason")
     table = table_of(*names)

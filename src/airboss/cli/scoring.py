@@ -9,7 +9,7 @@ import typer
 from airboss.cli.eval_report import number, scored_alone
 from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
-from airboss.cli.output import console, local_time, table_of
+from airboss.cli.output import console, escape, local_time, table_of
 from airboss.cli.records_filters import (
     ArmOption,
     DeploymentOption,
@@ -118,8 +118,6 @@ def show(
 
 def show_scorings(found: list[dict[str, Any]]) -> None:
     """Those there are, one a line."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     table = table_of("id", "state", "calls", "scorers", "created", "by")
     for each in found:
         means = each["means"]
@@ -137,8 +135,6 @@ def show_scorings(found: list[dict[str, Any]]) -> None:
 
 def show_scoring(found: dict[str, Any]) -> None:
     """One of them: where it stands, and what the scorers say if it is done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out = console()
     summary, report = found["summary"], found["report"]
     out.print(f"[bold]{summary['id']}[/] {summary['state']}, {many(summary['calls'], 'call')}")

@@ -12,7 +12,7 @@ import typer
 from airboss import __version__
 from airboss.cli.api import reach, unanswered
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import amount, console, dash, print_json, size, table_of
+from airboss.cli.output import amount, console, dash, escape, print_json, size, table_of
 from airboss.store.wording import many
 
 OWN_WORDS = {
@@ -77,8 +77,6 @@ def left_alone(data_dir: Path) -> dict[str, Any] | None:
 
 def show_left_alone(found: dict[str, Any]) -> None:
     """The same in words."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     up = f"up {age(found['started_at'])}"
     out.print(f"[bold]airboss {found['version']}[/] {up}, data in {escape(found['data_dir'])}")
@@ -107,8 +105,6 @@ def well(found: dict[str, Any]) -> bool:
 
 def show(found: dict[str, Any]) -> None:
     """The status as tables."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     state = f"up {age(found['started_at'])}" if found["running"] else "stopped"
     plan = (
@@ -156,8 +152,6 @@ def show(found: dict[str, Any]) -> None:
 
 def show_processes(found: Sequence[dict[str, Any]]) -> None:
     """The processes that are watched, as a table, where there are any."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     processes = table_of("process", "state", "since", "pid", "restarts", "memory")
     for each in found:
         memory = size(each["rss_bytes"]) if each.get("rss_bytes") else "-"
@@ -171,8 +165,6 @@ def show_processes(found: Sequence[dict[str, Any]]) -> None:
 
 def unserved(found: dict[str, Any]) -> Iterator[str]:
     """Gateways that answer no call, whatever else is well."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     for each in found.get("unrecordable", ()):
         yield f"[red]no call is served[/] by {escape(each)}"
     for each in found["processes"]:
@@ -182,8 +174,6 @@ def unserved(found: dict[str, Any]) -> Iterator[str]:
 
 def troubles(found: dict[str, Any]) -> Iterator[str]:
     """Who counts limits, the ledger, plans, and the audit log, where they are not as they should be."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     if found.get("counters_away"):
         gateways = many(found["counters_away"], "gateway")
         yield f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
@@ -199,8 +189,6 @@ def troubles(found: dict[str, Any]) -> Iterator[str]:
 
 def put_away(found: dict[str, Any]) -> Iterator[str]:
     """What could not become a record since the start, and why the newest could not."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     count = found["corrupt_frames"] + found["stray_feedback"]
     if count:
         newest = "".join(f", the newest because {each['why']}" for each in found["dead_letters"][:1])
@@ -244,8 +232,6 @@ def beside(deployment: dict[str, Any]) -> str:
 
 def journal(found: dict[str, Any]) -> str:
     """How far the record store is behind, in one line, and why it is."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     why = f"\n  {escape(found['store_detail'])}" if found["store_detail"] else ""
     up = "[yellow]slow[/]" if found["store_detail"] else "[green]up[/]"
     store = up if found["store_up"] else "[red]down[/]"
@@ -257,8 +243,6 @@ def journal(found: dict[str, Any]) -> str:
 
 def breaker(found: dict[str, Any]) -> str:
     """A place that is being left alone, in one line."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     state = {"half_open": "is tried again"}.get(found["state"], "is left alone for now")
     why = f" after {found['last_failure']}" if found["last_failure"] else ""
     where = f"{found['provider']}/{found['model']} at {found['url']}"
@@ -273,8 +257,6 @@ def fires(found: dict[str, Any]) -> list[dict[str, Any]]:
 def alarms(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Where alarms stand: those with something to say in a line each, and those without in one for all. Of
     many that are well, as many deployments have, their number."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     calm = [each for each in found if each["value"] is None and each["state"] in ("ok", "no_data")]
     ok = [
         each for each in found if each not in calm and (each["state"], each["silenced_until"]) == ("ok", None)
@@ -292,8 +274,6 @@ def alarms(found: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def alarm(found: dict[str, Any]) -> str:
     """Where an alarm stands, in one line; empty values are dashes."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     from airboss.store.alert_metrics import chosen_by  # noqa: PLC0415 - as above
 
     colour = {"ok": "green", "resolved": "green", "firing": "red"}.get(found["state"], "yellow")
@@ -314,8 +294,6 @@ def alarm(found: dict[str, Any]) -> str:
 
 def coloured(state: str, detail: str | None) -> str:
     """A state with its colour, and what there is to say about it."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     on_its_way = {"starting", "fetching", "stopping", "draining"}
     colour = "green" if state == "ready" else "yellow" if state in on_its_way else "red"
     return f"[{colour}]{state}[/]" + (f" ({escape(detail)})" if detail else "")

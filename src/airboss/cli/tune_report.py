@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airboss.cli.eval_report import release
-from airboss.cli.output import clipped, console, dash, local_time, table_of, usd
+from airboss.cli.output import clipped, console, dash, escape, local_time, table_of, usd
 from airboss.store.wording import many
 
 SHOWN = 10
@@ -14,8 +14,6 @@ SHOWN = 10
 
 def show_tunes(found: list[dict[str, Any]]) -> None:
     """Tunings, one a line."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-
     out = console()
     table = table_of("id", "state", "deployment", "dataset", "from", "better", "release", "created")
     for each in found:
@@ -35,8 +33,6 @@ def show_tunes(found: list[dict[str, Any]]) -> None:
 
 def show_tune(found: dict[str, Any]) -> None:
     """One tuning: where it stands, and what came of it if it is done."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     out = console()
     summary, result = found["summary"], found["result"]
     out.print(
@@ -84,8 +80,6 @@ def show_tune(found: dict[str, Any]) -> None:
 
 def candidates(result: dict[str, Any]) -> Any:
     """The best candidates and today's release, by validation."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     names = ("validation", "n", "score", "tokens a call", "form", "examples", "instruction")
     table = table_of(*names, left=("validation", "form", "instruction"))
     chosen = result["chosen"]["release"] if result["chosen"] is not None else None

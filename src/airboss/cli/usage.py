@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airboss.cli.files import form_of, write_table
-from airboss.cli.output import console, dash, fitting, left_out, milliseconds, print_json, print_nothing, usd
+from airboss.cli.output import (
+    console,
+    dash,
+    escape,
+    fitting,
+    left_out,
+    milliseconds,
+    print_json,
+    print_nothing,
+    table_of,
+    usd,
+)
 
 if TYPE_CHECKING:
     from airboss.cli.api import Api
@@ -48,9 +59,6 @@ def show_usage(
 def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None = None) -> None:
     """Groups as a table, after the day or month that `per` names; a change against what is compared with
     stands in brackets."""
-    from rich.markup import escape  # noqa: PLC0415 - 40 ms that JSON output need not pay
-    from rich.table import Table  # noqa: PLC0415 - as above
-
     out = console()
     rows = [cells(now, before) for now, before in pairs]
     if per is not None:
@@ -58,7 +66,7 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None =
         rows = [[now["start"][: LETTERS[per]], *row] for row, (now, _) in zip(rows, pairs, strict=True)]
     columns = {name: [row[number] for row in rows] for number, name in enumerate((*by, *SUMS))}
     kept = fitting(columns, out.width, least=LEAST, folded=by)
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = table_of()
     for name in kept:
         if name in by:
             table.add_column(name, overflow="fold")
