@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from airboss.console.api_eval import report_of, result_of
-from airboss.console.api_jobs import of_job
+from airboss.console.api_eval import report_of
+from airboss.console.api_jobs import of_job, result_of
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
 from airboss.domain.errors import NotFound
 from airboss.evaluations.contest import PREFIX, Contender, ContestTable, Entry, eval_id, table
-from airboss.evaluations.orders import KIND, EvalTask
+from airboss.evaluations.orders import KIND, EvalResult, EvalTask
 from airboss.store.job_rows import Job
 
 
@@ -36,7 +36,7 @@ def show_contest(desk: Desk, call: Call) -> ContestTable:
 
 def _entry(desk: Desk, job: Job, caller: Caller) -> Entry:
     """An evaluation of a contest, as its table is made of it."""
-    plan, result = msgspec.json.decode(job.spec, type=EvalTask).plan, result_of(job)
+    plan, result = msgspec.json.decode(job.spec, type=EvalTask).plan, result_of(job, EvalResult)
     told = of_job(job, caller)
     return Entry(
         contender=Contender(

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from airboss.console.api_datasets import UPLOAD_MAX
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, result_of, spec_told
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -104,7 +104,7 @@ def show_eval(desk: Desk, call: Call) -> Evaluation:
     """GET /api/v1/evals/{id}."""
     job = of_kind(desk, call, KIND, "evaluation")
     report = report_of(desk, job)
-    result = result_of(job)
+    result = result_of(job, EvalResult)
     task = msgspec.json.decode(job.spec, type=EvalTask)
     return Evaluation(
         summary=summary(job, call.caller, desk),
@@ -121,7 +121,7 @@ def summary(job: Job, caller: Caller, desk: Desk) -> EvalSummary:
     found = report.comparisons if report is not None else ()
     task = msgspec.json.decode(job.spec, type=EvalTask)
     plan = task.plan
-    result = result_of(job)
+    result = result_of(job, EvalResult)
     decision = result.decision if result is not None else None
     return EvalSummary(
         dataset=plan.dataset_name,
@@ -141,11 +141,6 @@ def report_of(desk: Desk, job: Job) -> EvalReport | None:
     """What an evaluation found, as soon as it is kept."""
     row = desk.evals.run(job.id)
     return None if row is None or row.report is None else msgspec.json.decode(row.report, type=EvalReport)
-
-
-def result_of(job: Job) -> EvalResult | None:
-    """The result of an evaluation's job that is done."""
-    return None if job.result is None else msgspec.json.decode(job.result, type=EvalResult)
 
 
 ROUTES: tuple[Route, ...] = (

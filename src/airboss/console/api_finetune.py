@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, result_of, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -81,13 +81,13 @@ def finetunes(desk: Desk, call: Call) -> Finetunes:
 def show_finetune(desk: Desk, call: Call) -> Finetune:
     """GET /api/v1/finetunes/{id}."""
     job = of_kind(desk, call, KIND, "fine-tuning")
-    return Finetune(summary=summary(job, call.caller), result=result_of(job))
+    return Finetune(summary=summary(job, call.caller), result=result_of(job, FinetuneResult))
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> FinetuneSummary:
     """A fine-tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=FinetuneTask)
-    result = result_of(job)
+    result = result_of(job, FinetuneResult)
     return FinetuneSummary(
         deployment=task.deployment,
         dataset=task.dataset_name,
@@ -103,11 +103,6 @@ def summary(job: Job, caller: Caller = NOBODY) -> FinetuneSummary:
         proposed=result.proposed if result is not None else None,
         **of_job(job, caller),
     )
-
-
-def result_of(job: Job) -> FinetuneResult | None:
-    """What came of a fine-tuning; None until it is done."""
-    return None if job.result is None else msgspec.json.decode(job.result, type=FinetuneResult)
 
 
 ROUTES: tuple[Route, ...] = (

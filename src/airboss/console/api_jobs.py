@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from airboss.governance.audit_ledger import JOB_DIGEST, text_digest
 from airboss.store.job_rows import Job
 
 LIMIT = Limit(50, 1_000)
+
+T = TypeVar("T")
 
 
 class Jobs(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,11 @@ def of_job(job: Job, caller: Caller) -> dict[str, Any]:
     if job.error is not None and not caller.may("reader"):
         said["error"] = "failed; why is for readers"
     return said
+
+
+def result_of(job: Job, kind: type[T]) -> T | None:
+    """What came of a job; None until it is done."""
+    return None if job.result is None else msgspec.json.decode(job.result, type=kind)
 
 
 def spec_told(job: Job) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, result_of, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -82,13 +82,13 @@ def probes(desk: Desk, call: Call) -> Probes:
 def show_probe(desk: Desk, call: Call) -> Probe:
     """GET /api/v1/probes/{id}."""
     job = of_kind(desk, call, KIND, "probe")
-    return Probe(summary=summary(job, call.caller), report=report_of(job))
+    return Probe(summary=summary(job, call.caller), report=result_of(job, ProbeReport))
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> ProbeSummary:
     """A probe's job in one line."""
     plan = msgspec.json.decode(job.spec, type=ProbeTask).plan
-    report = report_of(job)
+    report = result_of(job, ProbeReport)
     return ProbeSummary(
         deployment=plan.target.deployment,
         target=plan.target,
@@ -102,11 +102,6 @@ def summary(job: Job, caller: Caller = NOBODY) -> ProbeSummary:
         conclusion=report.conclusion if report is not None else None,
         **of_job(job, caller),
     )
-
-
-def report_of(job: Job) -> ProbeReport | None:
-    """What came of a probe; None until it is done."""
-    return None if job.result is None else msgspec.json.decode(job.result, type=ProbeReport)
 
 
 ROUTES: tuple[Route, ...] = (

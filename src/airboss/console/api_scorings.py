@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from airboss.console.api_datasets import FILTERS
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, result_of, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.named import whole
@@ -72,12 +72,12 @@ def scorings(desk: Desk, call: Call) -> Scorings:
 def show_scoring(desk: Desk, call: Call) -> Scoring:
     """GET /api/v1/scorings/{id}."""
     job = of_kind(desk, call, KIND, "scoring")
-    return Scoring(summary=summary(job, call.caller), report=report_of(job))
+    return Scoring(summary=summary(job, call.caller), report=result_of(job, ScoringReport))
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> ScoringSummary:
     """A scoring's job in one line."""
-    task, report = task_of(job), report_of(job)
+    task, report = task_of(job), result_of(job, ScoringReport)
     found = report.comparisons if report is not None else ()
     return ScoringSummary(
         scorers=tuple(spec.name for spec in task.scorers),
@@ -91,11 +91,6 @@ def summary(job: Job, caller: Caller = NOBODY) -> ScoringSummary:
 def task_of(job: Job) -> ScoringTask:
     """What it is to do."""
     return msgspec.json.decode(job.spec, type=ScoringTask)
-
-
-def report_of(job: Job) -> ScoringReport | None:
-    """What came of it; None until it is done."""
-    return None if job.result is None else msgspec.json.decode(job.result, type=ScoringReport)
 
 
 ROUTES: tuple[Route, ...] = (

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, spec_told
+from airboss.console.api_jobs import LIMIT, newest, of_job, of_kind, result_of, spec_told
 from airboss.console.callers import NOBODY, Caller
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -75,13 +75,13 @@ def tunes(desk: Desk, call: Call) -> Tunes:
 def show_tune(desk: Desk, call: Call) -> Tune:
     """GET /api/v1/tunes/{id}."""
     job = of_kind(desk, call, KIND, "tuning")
-    return Tune(summary=summary(job, call.caller), result=result_of(job))
+    return Tune(summary=summary(job, call.caller), result=result_of(job, TuneResult))
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> TuneSummary:
     """A tuning's job in one line."""
     task = msgspec.json.decode(job.spec, type=TuneTask)
-    result = result_of(job)
+    result = result_of(job, TuneResult)
     return TuneSummary(
         deployment=task.deployment,
         dataset=task.dataset_name,
@@ -94,11 +94,6 @@ def summary(job: Job, caller: Caller = NOBODY) -> TuneSummary:
         proposed=result.proposed if result is not None else None,
         **of_job(job, caller),
     )
-
-
-def result_of(job: Job) -> TuneResult | None:
-    """What came of a tuning; None until it is done."""
-    return None if job.result is None else msgspec.json.decode(job.result, type=TuneResult)
 
 
 ROUTES: tuple[Route, ...] = (
