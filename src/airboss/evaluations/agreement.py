@@ -17,6 +17,7 @@ import msgspec
 from airboss.domain.score import ScoreValue, as_number
 from airboss.evaluations.betting import bounded_interval
 from airboss.evaluations.intervals import (
+    CONFIDENCE,
     Interval,
     mean_interval,
     paired_proportions_interval,
@@ -107,7 +108,7 @@ def only_ones(pairs: Sequence[Pair]) -> bool:
     return bool(judges and given) and _within(judges, 0, 1) and all(each == 1 for each in given)
 
 
-def agreement(pairs: Sequence[Pair], *, cut: float = CUT, confidence: float = 0.95) -> Agreement:
+def agreement(pairs: Sequence[Pair], *, cut: float = CUT) -> Agreement:
     """How often judge and people agree over these pairs, which stand on one scale (`aligned`)."""
     judges, people = numbers(each.judge for each in pairs), numbers(each.person for each in pairs)
     yes_no = bool(judges and people) and _within(judges, 0, 1) and _within(people, 0, 1)
@@ -123,14 +124,14 @@ def agreement(pairs: Sequence[Pair], *, cut: float = CUT, confidence: float = 0.
     return Agreement(
         n=len(said),
         yes_no=yes_no,
-        agreement=share(sum(judge == person for judge, person in said), len(said), confidence),
-        kappa=kappa(counts, confidence=confidence),
-        sensitivity=_found(said, "True", confidence) if yes_no else None,
-        specificity=_found(said, "False", confidence) if yes_no else None,
+        agreement=share(sum(judge == person for judge, person in said), len(said)),
+        kappa=kappa(counts),
+        sensitivity=_found(said, "True") if yes_no else None,
+        specificity=_found(said, "False") if yes_no else None,
     )
 
 
-def kappa(counts: Sequence[Sequence[int]], *, confidence: float = 0.95) -> Interval | None:
+def kappa(counts: Sequence[Sequence[int]]) -> Interval | None:
     """Cohen's kappa of a square table (a row a judge's word, a column a person's); None where it has none,
     as one of them always says the same, or where there are fewer than two pairs.
 
@@ -145,12 +146,12 @@ def kappa(counts: Sequence[Sequence[int]], *, confidence: float = 0.95) -> Inter
         return None
     estimate, _ = kappa_with_error(counts)
     middle, error = kappa_with_error([[each + 0.5 for each in row] for row in counts])
-    half = normal_quantile((1 + confidence) / 2) * error
+    half = normal_quantile((1 + CONFIDENCE) / 2) * error
     return Interval(
         estimate=estimate,
         low=max(-1.0, min(estimate, middle - half)),
         high=min(1.0, max(estimate, middle + half)),
-        confidence=confidence,
+        confidence=CONFIDENCE,
         method="fleiss-cohen-everitt, half a pair added to each cell",
     )
 
@@ -172,9 +173,7 @@ def kappa_with_error(counts: Sequence[Sequence[float]]) -> tuple[float, float]:
     return value, math.sqrt(max(0.0, a + b - c) / total) / (1 - chance)
 
 
-def corrected(
-    pairs: Sequence[Pair], scored: Scored, *, seed: int = 0, confidence: float = 0.95
-) -> Corrected | None:
+def corrected(pairs: Sequence[Pair], scored: Scored, *, seed: int = 0) -> Corrected | None:
     """The mean that people would give to all that the judge scored: mean(judge over all) + mean(person -
     judge over those that both judged). It is without bias however wrong the judge is if, and only if, chance
     chose what people judged: so it takes `sampled` pairs alone, on one scale. None with fewer than two.
@@ -192,8 +191,8 @@ def corrected(
     if len(drawn) < LEAST or scored.n < LEAST or len(judges) < len(drawn) or len(people) < len(drawn):
         return None
     bounded = _within(judges, 0, 1) and _within(people, 0, 1)
-    error = _error(judges, people, bounded=bounded, seed=seed, confidence=confidence)
-    judge = _judge(judges, scored, confidence=confidence)
+    error = _error(judges, people, bounded=bounded, seed=seed)
+    judge = _judge(judges, scored)
     estimate = judge.estimate + error.estimate
     low = estimate - math.hypot(judge.estimate - judge.low, error.estimate - error.low)
     high = estimate + math.hypot(judge.high - judge.estimate, error.high - error.estimate)
@@ -204,9 +203,9 @@ def corrected(
         sampled=len(drawn),
         judge_mean=scored.mean,
         error=error,
-        people=_people(people, bounded=bounded, seed=seed, confidence=confidence),
+        people=_people(people, bounded=bounded, seed=seed),
         corrected=Interval(
-            estimate=estimate, low=low, high=high, confidence=confidence, method="prediction-powered"
+            estimate=estimate, low=low, high=high, confidence=CONFIDENCE, method="prediction-powered"
         ),
     )
 
@@ -217,53 +216,51 @@ def numbers(values: Iterable[ScoreValue]) -> list[float]:
     return [] if None in found else [each for each in found if each is not None]
 
 
-def share(count: int, total: int, confidence: float) -> Interval | None:
+def share(count: int, total: int) -> Interval | None:
     """A share with Wilson's interval; None of nothing."""
-    return wilson_interval(count, total, confidence=confidence) if total else None
+    return wilson_interval(count, total) if total else None
 
 
-def _found(said: Sequence[tuple[str, str]], word: str, confidence: float) -> Interval | None:
+def _found(said: Sequence[tuple[str, str]], word: str) -> Interval | None:
     asked = [judge for judge, person in said if person == word]
-    return share(sum(judge == word for judge in asked), len(asked), confidence)
+    return share(sum(judge == word for judge in asked), len(asked))
 
 
-def _error(
-    judges: Sequence[float], people: Sequence[float], *, bounded: bool, seed: int, confidence: float
-) -> Interval:
+def _error(judges: Sequence[float], people: Sequence[float], *, bounded: bool, seed: int) -> Interval:
     """The mean of person minus judge."""
     if set(judges) | set(people) <= {0.0, 1.0}:
         only_judge = sum(j > p for j, p in zip(judges, people, strict=True))
         only_person = sum(p > j for j, p in zip(judges, people, strict=True))
-        return paired_proportions_interval(only_judge, only_person, len(judges), confidence=confidence)
+        return paired_proportions_interval(only_judge, only_person, len(judges))
     differences = [p - j for j, p in zip(judges, people, strict=True)]
     if bounded:
         rng = random.Random(seed)  # noqa: S311 - an order, not a secret
-        return bounded_interval(differences, low=-1.0, high=1.0, rng=rng, confidence=confidence)
-    return mean_interval(differences, confidence=confidence)
+        return bounded_interval(differences, low=-1.0, high=1.0, rng=rng)
+    return mean_interval(differences)
 
 
-def _judge(judges: Sequence[float], scored: Scored, *, confidence: float) -> Interval:
+def _judge(judges: Sequence[float], scored: Scored) -> Interval:
     """The judge's own mean over all that it scored."""
     plain = set(judges) <= {0.0, 1.0} and abs(scored.variance - scored.mean * (1 - scored.mean)) < _CLOSE
     if plain:
-        return wilson_interval(round(scored.mean * scored.n), scored.n, confidence=confidence)
-    half = normal_quantile((1 + confidence) / 2) * math.sqrt(scored.variance / scored.n)
+        return wilson_interval(round(scored.mean * scored.n), scored.n)
+    half = normal_quantile((1 + CONFIDENCE) / 2) * math.sqrt(scored.variance / scored.n)
     return Interval(
         estimate=scored.mean,
         low=scored.mean - half,
         high=scored.mean + half,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         method="normal",
     )
 
 
-def _people(people: Sequence[float], *, bounded: bool, seed: int, confidence: float) -> Interval:
+def _people(people: Sequence[float], *, bounded: bool, seed: int) -> Interval:
     if set(people) <= {0.0, 1.0}:
-        return wilson_interval(sum(each == 1.0 for each in people), len(people), confidence=confidence)
+        return wilson_interval(sum(each == 1.0 for each in people), len(people))
     if bounded:
         rng = random.Random(seed)  # noqa: S311 - an order, not a secret
-        return bounded_interval(people, low=0.0, high=1.0, rng=rng, confidence=confidence)
-    return mean_interval(people, confidence=confidence)
+        return bounded_interval(people, low=0.0, high=1.0, rng=rng)
+    return mean_interval(people)
 
 
 def _within(values: Sequence[float], low: float, high: float) -> bool:

@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from airboss.evaluations.intervals import Interval
+from airboss.evaluations.intervals import CONFIDENCE, Interval
 from airboss.evaluations.quantiles import solve_rising
 
 _STAKE_MAX: Final = 0.75
@@ -25,7 +25,7 @@ _LEAST_MEAN: Final = 1e-9
 
 
 def bounded_interval(
-    values: Sequence[float], *, low: float, high: float, rng: random.Random, confidence: float = 0.95
+    values: Sequence[float], *, low: float, high: float, rng: random.Random, confidence: float = CONFIDENCE
 ) -> Interval:
     """The interval for the mean of independent values in [low, high]; each end is missed with at most
     (1 - confidence) / 2.

@@ -22,6 +22,8 @@ from airboss.evaluations.quantiles import (
 )
 
 ALPHA_MIN: Final = 0.000_001
+CONFIDENCE: Final = 0.95
+"""Of an interval for which nobody asks for another."""
 
 EXACT_FLIPS_MAX: Final = 16
 """Up to so many differences other than zero, all 2^n signs are tried."""
@@ -53,7 +55,7 @@ class PairedTest(msgspec.Struct, frozen=True, kw_only=True):
     units: int
 
 
-def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Interval:
     """The score interval for a proportion; 0 <= low <= high <= 1.
 
     Raises ValueError if trials < 1 or successes are not in 0..trials. Source: E. B. Wilson, Probable
@@ -106,7 +108,7 @@ def sign_flip(differences: Sequence[float], *, rng: random.Random, draws: int = 
 
 
 def mean_interval(
-    values: Sequence[float], *, confidence: float = 0.95, clusters: Sequence[Hashable] | None = None
+    values: Sequence[float], *, confidence: float = CONFIDENCE, clusters: Sequence[Hashable] | None = None
 ) -> Interval:
     """A t interval for a mean whose values may come in clusters (the turns of one person, say).
 
@@ -134,7 +136,7 @@ def mean_interval(
 
 
 def paired_proportions_interval(
-    only_a: int, only_b: int, pairs: int, *, confidence: float = 0.95
+    only_a: int, only_b: int, pairs: int, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """The score interval for B's share of yes minus A's over the same items; -1 <= low <= high <= 1.
 
