@@ -40,12 +40,12 @@ from airboss.domain.status import JournalStatus
 from airboss.store.joining import call_of, interrupted, read_opened
 from airboss.store.span_messages import CALLS_FOR
 from airboss.store.span_rows import TracedLog
+from airboss.store.whole_file import sync_folder
 from airboss.telemetry.frames import Frame, Stretch, read_frames
 from airboss.telemetry.journal import (
     OWNER,
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
-    fsync_directory,
     lock_of_the_dead,
     read_to_end,
     segment_name,
@@ -495,6 +495,6 @@ class Mover:
 def _renamed(path: Path, done: Path, fault: Callable[[FaultPoint], None]) -> Path:
     """Rename for good: after a power cut too, it is `done` that is there."""
     path.rename(done)
-    fsync_directory(done.parent)
+    sync_folder(done.parent)
     fault("renamed")
     return done

@@ -27,6 +27,7 @@ from typing import Final
 
 from airboss.domain.errors import BodyTooLarge, Unavailable
 from airboss.domain.record import Redacted
+from airboss.store.whole_file import sync_folder
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, FrameKind, frame_head
 
 OWNER: Final = "owner"
@@ -113,7 +114,7 @@ class JournalWriter:
             fcntl.flock(self._owner, fcntl.LOCK_EX)
             self._next_segment(0)
             self.directory = self.directory.rename(self._root / name)
-            fsync_directory(self._root)
+            sync_folder(self._root)
         except OSError:
             shutil.rmtree(self.directory, ignore_errors=True)
             for descriptor in (self._segment, self._owner):
@@ -345,7 +346,7 @@ class JournalWriter:
             segments = [each for each in (*full, self._segment) if each >= 0]
         try:
             if len(segments) > len(full) > 0:
-                fsync_directory(self.directory)
+                sync_folder(self.directory)
             for descriptor in segments:
                 os.fdatasync(descriptor)
         except OSError as error:
@@ -389,15 +390,6 @@ def _inodes_left(path: Path) -> int | None:
         held = os.statvfs(path)
         return held.f_favail if held.f_files else None
     return None
-
-
-def fsync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _uuid7_hex() -> str:

@@ -24,9 +24,9 @@ import msgspec
 
 from airboss.domain.errors import InvalidRequest, NotFound, PermissionDenied, SetupError, Unavailable
 from airboss.domain.ports import Clock
-from airboss.store.whole_file import replace_file
+from airboss.store.whole_file import replace_file, sync_folder
 from airboss.telemetry.frames import FRAME_BYTES_MAX, HEAD_BYTES, read_frames
-from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX, fsync_directory
+from airboss.telemetry.journal import ENDED, REMOTE, SEGMENT_SUFFIX, UNBORN_PREFIX
 from airboss.telemetry.metrics import Counts
 
 PIECE_BYTES_MAX: Final = FRAME_BYTES_MAX + HEAD_BYTES
@@ -251,7 +251,7 @@ class Nodes:
             unborn.mkdir(mode=0o700, exist_ok=True)
             replace_file(unborn / REMOTE, [name.encode()])
             unborn.rename(directory)
-            fsync_directory(self._root)
+            sync_folder(self._root)
         return directory
 
     def _end(self, directory: Path) -> None:
@@ -292,5 +292,5 @@ def _append(path: Path, at: int, piece: bytes) -> int:
     finally:
         os.close(descriptor)
     if new:
-        fsync_directory(path.parent)
+        sync_folder(path.parent)
     return at

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from airboss.domain.errors import AirbossError, SetupError
+from airboss.store.whole_file import sync_folder
 from airboss.telemetry.frames import HEAD_BYTES, read_frames
 from airboss.telemetry.journal import (
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
-    fsync_directory,
     lock_of_the_dead,
     segment_name,
     segments_under,
@@ -147,13 +147,13 @@ class Shipping:
                     return brought
                 if successor is not None:
                     segment.unlink()
-                    fsync_directory(directory)
+                    sync_folder(directory)
                     self._sent.pop(segment_name(segment), None)
                     self._sure.discard(segment_name(segment))
             if dead:
                 done = directory.with_name(directory.name + DONE_SUFFIX)
                 directory.rename(done)
-                fsync_directory(self._root)
+                sync_folder(self._root)
                 self._finish(done)
                 return True
         return brought
