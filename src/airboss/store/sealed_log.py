@@ -19,7 +19,6 @@ from airboss.domain.record import Found, InferenceRecord
 from airboss.domain.score import Score
 from airboss.store.joining import read_closed, read_opened, read_record, read_score, read_span
 from airboss.store.keyring import Keyring, Whose
-from airboss.store.passing import Passing
 from airboss.store.sealed_marks import NAME, PREFIX, Unopened
 from airboss.store.sealer import (
     SCORE_TEXTS,
@@ -45,7 +44,7 @@ USERS_MAX: Final = 65_536
 """Calls whose users are remembered, for what is said of them soon after."""
 
 
-class SealedLog(Passing):
+class SealedLog:
     """Implements `TracedLog` over another. `wanted` says whether what comes now is sealed; what was sealed
     before is opened anyway. Safe to call from several threads, one of which makes moves.
 
@@ -53,11 +52,32 @@ class SealedLog(Passing):
     """
 
     def __init__(self, inner: TracedLog, ring: Keyring, *, wanted: Callable[[], bool]) -> None:
-        super().__init__(inner)
+        self.inner = inner
         self._ring = ring
         self._sealer = Sealer(lambda: ring)
         self._wanted = wanted
         self._users: OrderedDict[str, str | None] = OrderedDict()
+        # What nothing sealed is in is the inner log's own.
+        self.offset = inner.offset
+        self.begun = inner.begun
+        self.orphans = inner.orphans
+        self.forget = inner.forget
+        self.count = inner.count
+        self.stats = inner.stats
+        self.series = inner.series
+        self.traffic = inner.traffic
+        self.usage = inner.usage
+        self.spent = inner.spent
+        self.watched = inner.watched
+        self.score_stats = inner.score_stats
+        self.stray_scores = inner.stray_scores
+        self.drop_scores = inner.drop_scores
+        self.make_room = inner.make_room
+        self.tidy = inner.tidy
+        self.traces = inner.traces
+        self.trace = inner.trace
+        self.settle_calls = inner.settle_calls
+        self.close = inner.close
 
     def apply(self, move: JournalMove) -> int:
         """As `RecordLog.apply`, sealed."""
