@@ -378,6 +378,22 @@ def test_a_silent_server_is_given_up_on(valkey: ValkeyServer, monkeypatch: pytes
     run(body)
 
 
+def test_who_leaves_while_it_is_greeted_hangs_up(valkey: ValkeyServer) -> None:
+    """No connection is left behind by a worker that ends before it was welcome."""
+
+    async def body() -> None:
+        counters = ValkeyCounters(valkey.url, worker="a")
+        valkey.hang()
+        starting = asyncio.create_task(counters.start(dict))
+        await until(lambda: counters._lines)
+        starting.cancel()
+        await counters.close()
+        valkey.go_on()
+        await until(lambda: valkey.command("CLIENT", "LIST").count(b"id=") == 1, timeout_s=10.0)
+
+    run(body)
+
+
 def test_what_a_dead_worker_held_is_free_after_a_while(valkey: ValkeyServer) -> None:
     """A worker that is not heard of any more holds nothing; one that comes back says what it holds."""
 

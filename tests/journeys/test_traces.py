@@ -44,7 +44,7 @@ SILENT = {
     "gen_ai.request.model": "gpt-4o-mini",
 }
 
-WAITS_S, TRIES = 10.0, 3
+WAITS_S, TRIES = 10.0, 6
 """So long a call whose span says nothing of it waits for what was said."""
 
 

@@ -37,7 +37,7 @@ DIGEST = "d" * 64
 
 PATIENT = Timeouts(total_s=120.0, first_token_s=60.0, idle_s=60.0)
 """Times that run out on no machine, however busy it is."""
-HASTY = Timeouts(total_s=4.0, first_token_s=3.0, idle_s=1.0)
+HASTY = Timeouts(total_s=6.0, first_token_s=3.0, idle_s=1.0)
 """Times that are to run out."""
 SILENT = frozenset({"silence", "stall"})
 """Faults that end no sooner than somebody's patience."""

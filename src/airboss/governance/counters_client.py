@@ -203,6 +203,9 @@ class FarCounters(ABC):
                     log.warning("%s does not take this worker: %s", self.who, said)
                 await asyncio.sleep(RETRY_S)
                 continue
+            except asyncio.CancelledError:
+                line.hang_up()
+                raise
             self._welcome(line, seq, before)
             said = ""
             connected.set()
