@@ -42,6 +42,7 @@ from airboss.store.alert_rows import (
 )
 from airboss.store.alert_rules import of_teams, quieted, rule_of
 from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, evaluation_page
+from airboss.telemetry.outage import Outage
 
 EVERY_S: Final = 5.0
 LOOK_S: Final = 5.0
@@ -139,11 +140,13 @@ class AlarmWatch:
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set. A ledger that fails is logged and asked again."""
+        outage = Outage(log, "alarms cannot be looked at or kept")
         while not stop.is_set():
             try:
                 self.tick()
+                outage.over()
             except AirbossError as error:  # of a scorer that is refused, too
-                log.warning("alarms cannot be looked at or kept; trying again: %s", error)
+                outage.failed(error)
             stop.wait(EVERY_S)
 
     def silenced(self, now: datetime) -> frozenset[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from airboss.domain.errors import AirbossError
+from airboss.telemetry.outage import Outage
 
 EVERY_S: Final = 0.5
 
@@ -28,7 +29,7 @@ class Chores:
     def __init__(self, chores: Mapping[str, Chore], *, every_s: float = EVERY_S) -> None:
         self._chores = chores
         self._every_s = every_s
-        self._failing: set[str] = set()
+        self._outages = {name: Outage(log, f"{name}: not done") for name in chores}
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set. A defect in a chore is raised: who runs this must not look alive then."""
@@ -42,8 +43,6 @@ class Chores:
             try:
                 chore.tick()
             except (AirbossError, OSError) as error:
-                if name not in self._failing:
-                    log.warning("%s: not done, trying again: %s", name, error)
-                self._failing.add(name)
+                self._outages[name].failed(error)
             else:
-                self._failing.discard(name)
+                self._outages[name].over()

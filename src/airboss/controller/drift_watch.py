@@ -26,6 +26,7 @@ from airboss.evaluations.drift_features import Seen, asked_in, embedded, seen, t
 from airboss.evaluations.ports import Answer
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.drift_rows import DriftStore, checks_of, features_of
+from airboss.telemetry.outage import Outage
 
 EVERY_S: Final = 20.0
 SAMPLE: Final = 20
@@ -73,13 +74,15 @@ class DriftWatch:
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set. What fails is logged and tried again."""
+        outage = Outage(log, "no drift looked for")
         while not stop.is_set():
             try:
                 self.tick()
+                outage.over()
             except StoreUnavailable as error:
                 log.debug("no drift looked for: %s", error)
             except (SetupError, ConfigError) as error:  # a ledger that is away, and such
-                log.warning("no drift looked for; trying again: %s", error)
+                outage.failed(error)
             stop.wait(EVERY_S)
 
     def tick(self) -> None:
@@ -155,11 +158,13 @@ class CheckPrompts:
 
     async def run(self) -> None:
         """Ask until cancelled. What fails is logged and tried again."""
+        outage = Outage(log, "prompts not checked")
         while True:
             try:
                 await self.tick()
+                outage.over()
             except AirbossError as error:
-                log.warning("prompts not checked, trying again: %s", error)
+                outage.failed(error)
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def tick(self) -> None:

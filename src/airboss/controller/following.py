@@ -11,6 +11,7 @@ from typing import Final, NoReturn, Protocol
 from airboss.domain.errors import ConfigError, SetupError, StoreUnavailable, WrongCall
 from airboss.domain.ports import RecordFilter, RecordLog
 from airboss.domain.record import InferenceRecord
+from airboss.telemetry.outage import Outage
 
 POLL_S: Final = 1.0
 MINUTES_KEPT: Final = 100
@@ -61,14 +62,16 @@ class Minutes:
 async def follow(tick: Callable[[], Awaitable[bool]], undone: str) -> NoReturn:
     """Do `tick` until cancelled, at once again where it says that there may be more. A store or ledger that
     fails is asked again; `undone` says in the log what was not done."""
+    outage = Outage(log, undone)
     while True:
         more = False
         try:
             more = await tick()
+            outage.over()
         except StoreUnavailable as error:
             log.debug("%s: %s", undone, error)
         except (SetupError, ConfigError) as error:  # a ledger that is away, and such
-            log.warning("%s; trying again: %s", undone, error)
+            outage.failed(error)
         except (WrongCall, ValueError):
             log.exception("%s; trying again", undone)
         if not more:

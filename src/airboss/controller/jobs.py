@@ -16,6 +16,7 @@ from airboss.domain.errors import AirbossError, SetupError
 from airboss.domain.ports import Clock
 from airboss.store.job_rows import Job, JobStore
 from airboss.store.ledger_trouble import LedgerTrouble
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class JobRunner:
         waited for."""
         beaten_at, wall = self._clock.monotonic(), self._clock.now()
         lease = timedelta(seconds=self._lease_s)
-        broken = False
+        outage = Outage(log, "jobs wait")
         while not stop.is_set():
             try:
                 # Where the wall clock was set, our leases have run out by it: we would claim our own jobs.
@@ -121,11 +122,9 @@ class JobRunner:
                     self._beat(now)
                 while not stop.is_set() and self._begin(now):
                     pass
-                broken = False
+                outage.over()
             except SetupError as error:
-                if not broken:
-                    log.warning("jobs wait: %s", error)
-                broken = True
+                outage.failed(error)
             stop.wait(self._poll_s)
         self._give_back()
 

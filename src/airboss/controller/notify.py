@@ -18,6 +18,7 @@ import msgspec
 from airboss.domain.errors import ConfigError, SetupError
 from airboss.domain.ports import Clock
 from airboss.store.alert_rows import BACK_OFF_S_MAX, AlertStore, Notification
+from airboss.telemetry.outage import Outage
 
 BACK_OFF_S: Final = 1.0
 GIVE_UP: Final = timedelta(hours=24)
@@ -62,6 +63,7 @@ class Deliveries:
         """Send until cancelled. A ledger that fails is logged and asked again. A try that takes its time
         holds up no other notifier."""
         trying: dict[str, asyncio.Task[Any]] = {}
+        outage = Outage(log, "notifications not sent")
         try:
             while True:
                 try:
@@ -71,9 +73,10 @@ class Deliveries:
                         trying[each.id] = trying.get(each.id) or asyncio.create_task(self._send(each))
                     for each in await self._due(AT_ONCE + len(trying)):
                         trying[each.id] = trying.get(each.id) or asyncio.create_task(self._try(each))
+                    outage.over()
                     await asyncio.sleep(POLL_S)
                 except (SetupError, ConfigError) as error:
-                    log.warning("notifications not sent; trying again: %s", error)
+                    outage.failed(error)
                     await asyncio.sleep(POLL_S)
         finally:
             for task in trying.values():

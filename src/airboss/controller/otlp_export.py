@@ -29,6 +29,7 @@ from airboss.domain.record import EXTERNAL, InferenceRecord
 from airboss.evaluations.online import drawn
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.span_rows import TracedLog
+from airboss.telemetry.outage import Outage
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from airboss.telemetry.otlp_write import Parent
 
 CURSOR: Final = "otlp"
+SIGNALS: Final = ("traces", "metrics", "scores")
 PAGE: Final = 200
 POLL_S: Final = 1.0
 BACKOFF_S_MAX: Final = 60.0
@@ -121,7 +123,8 @@ class OtlpExport:
         self._held: ExportSettings | None = None
         self._client: httpx2.AsyncClient | None = None
         self._totals: object = None
-        self._pauses = {signal: Pause(chance) for signal in ("traces", "metrics", "scores")}
+        self._pauses = {signal: Pause(chance) for signal in SIGNALS}
+        self._outages = {signal: Outage(log, f"{signal} not sent") for signal in SIGNALS}
         self._metrics_at = self._scores_at = 0.0
         self._counted = False
         self._recent: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
@@ -147,6 +150,7 @@ class OtlpExport:
 
     async def run(self) -> None:
         """Follow until cancelled. A backend, store or ledger that fails is asked again, ever less often."""
+        outage = self._outages["traces"]
         try:
             while True:
                 wait_s = POLL_S
@@ -154,14 +158,15 @@ class OtlpExport:
                     if await self.tick():
                         wait_s = 0.0
                     self._pauses["traces"].end()
+                    outage.over()
                 except Refused as refused:
                     self.failures += 1
-                    log.warning("traces not sent: %s", refused)
+                    outage.failed(refused)
                     wait_s = self._pauses["traces"].begin(self._clock.monotonic(), refused.wait_s)
                 except StoreUnavailable as error:
                     log.debug("traces not sent: %s", error)
                 except (SetupError, ConfigError, ValueError) as error:
-                    log.warning("traces not sent: %s", error)
+                    outage.failed(error)
                     wait_s = self._pauses["traces"].begin(self._clock.monotonic())
                 await asyncio.sleep(wait_s)
         finally:
@@ -195,9 +200,10 @@ class OtlpExport:
             try:
                 await send(settings)
                 pause.end()
+                self._outages[signal].over()
             except Refused as refused:
                 self.failures += 1
-                log.warning("%s not sent: %s", signal, refused)
+                self._outages[signal].failed(refused)
                 pause.begin(self._clock.monotonic(), refused.wait_s)
         return len(page) == PAGE
 

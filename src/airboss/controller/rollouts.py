@@ -37,6 +37,7 @@ from airboss.rollouts.live import Rollout, SeenUnit
 from airboss.rollouts.stages import Decision, Event, GateAnswer, Look, Order
 from airboss.store.alert_metrics import INTERNAL_KEY
 from airboss.store.rollouts import SqlRolloutStore
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -237,13 +238,15 @@ class Rollouts:
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set. What fails is told and tried again: no rollout may stand unwatched."""
+        outage = Outage(log, "rollouts wait")
         while not stop.wait(TICK_S):
             try:
                 self.tick()
+                outage.over()
             except StoreUnavailable:
                 continue  # the mover tells of it
             except AirbossError as error:
-                log.warning("rollouts wait: %s", error)
+                outage.failed(error)
             except Exception:
                 log.exception("a tick of the rollouts failed; it is tried again")
 

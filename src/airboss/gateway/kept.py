@@ -16,6 +16,7 @@ from airboss.gateway.room import SMALL_BYTES, Place
 from airboss.gateway.shelf import SILENT_S, Shelf
 from airboss.store.daemons import Daemons
 from airboss.store.response_rows import KeptResponse, ResponseStore, TooLong
+from airboss.telemetry.outage import Outage
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Worker
@@ -25,7 +26,7 @@ _threads: Final = Daemons(4, "responses")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-log = logging.getLogger("airboss.gateway")
+_outage: Final = Outage(logging.getLogger("airboss.gateway"), "kept responses cannot be read")
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,12 +125,14 @@ async def asked_of(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
     Unavailable where it cannot be asked, or is silent."""
     told = asyncio.get_running_loop().run_in_executor(_threads, partial(ask, *args, **asked))
     try:
-        return await asyncio.wait_for(told, SILENT_S)
+        found = await asyncio.wait_for(told, SILENT_S)
     except (AirbossError, TimeoutError) as error:
         reason = str(error) or f"it has been silent for {SILENT_S:.0f} s"
-        log.warning("the store of responses cannot be used", extra={"reason": reason})
+        _outage.failed(reason)
         raise Unavailable(
             "kept responses cannot be read just now; try again, or send the conversation as 'input'",
             code="responses_unavailable",
             retry_after_s=1,
         ) from error
+    _outage.over()
+    return found

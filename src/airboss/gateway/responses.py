@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +34,7 @@ from airboss.gateway.worker import Worker
 from airboss.providers.lenient import without_halves
 from airboss.store.response_rows import KeptResponse
 from airboss.store.wording import many
+from airboss.telemetry.outage import Outage
 
 PATH = "/v1/responses"
 _RICH = (
@@ -46,7 +47,7 @@ _NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Ids by which a response can be asked for."""
 
 
-log = logging.getLogger("airboss.gateway")
+_outage: Final = Outage(logging.getLogger("airboss.gateway"), "a response is not kept")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -161,7 +162,9 @@ class _Keeper:
             await self._keeping.shelf.put(store, self._kept(call, answer, response))
         except (AirbossError, msgspec.DecodeError) as error:
             self._speech.kept = False
-            log.warning("a response is not kept", extra={"reason": str(error)})
+            _outage.failed(error)
+        else:
+            _outage.over()
 
     def _kept(self, call: InferenceRequest, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(call.body, type=_Conversation).messages[self._before :]

@@ -43,6 +43,7 @@ from airboss.store.daemons import Daemons
 from airboss.store.plan_source import PlanSource
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger("airboss.gateway")
 
@@ -254,16 +255,14 @@ async def _follow_plan_once(
 async def _follow_plan(
     worker: Worker, ledger: PlanSource, settings: GatewaySettings, provider_key: ProviderKey
 ) -> None:
-    away = False
+    outage = Outage(log, "cannot read the plan, the one held is served")
     while True:
         await asyncio.sleep(PLAN_POLL_S)
         try:
             await _follow_plan_once(worker, ledger, settings, provider_key)
-            away = False
+            outage.over()
         except (SetupError, OSError) as error:
-            if not away:  # a database may be away for an hour, or files cannot be opened; that is said once
-                log.warning("cannot read the plan; serving the one held: %s", error)
-            away = True
+            outage.failed(error)
         except Exception:
             # The plan held is good; a ledger that is away must not take the data path with it.
             log.exception("cannot read the plan; serving the one held")

@@ -24,6 +24,7 @@ from airboss.gateway.stock import Scope, Stock
 from airboss.governance.budgets import members, period_of, period_start
 from airboss.governance.counting import Change, Counters, units
 from airboss.store.daemons import Daemons
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +56,16 @@ class Asked(Generic[P, T]):
     def __init__(self, ask: Callable[P, T]) -> None:
         self._ask = ask
         self._stuck: Future[T] | None = None
-        self._away = False
+        self._outage = Outage(log, "cannot read what has been spent")
 
     async def answer(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What it says; None where it is away, which is said once."""
         try:
             answer = await self._within(*args, **kwargs)
         except AirbossError as error:  # the owner knows what we told it; records can wait
-            if not self._away:
-                log.warning("cannot read what has been spent: %s", error)
-            self._away = True
+            self._outage.failed(error)
             return None
-        self._away = False
+        self._outage.over()
         return answer
 
     async def _within(self, *args: P.args, **kwargs: P.kwargs) -> T:
