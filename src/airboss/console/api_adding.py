@@ -230,7 +230,6 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/datasets/{name}/add",
         summary="Add recorded calls, by id or all that match, or lines, to a dataset as a version more",
-        answer=Added,
         handle=add_items,
         role="operator",
         body=AddIntent,

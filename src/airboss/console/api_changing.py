@@ -89,7 +89,6 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/datasets/{name}/change",
         summary="Take items out of the newest version of a dataset, or have them expect something else",
-        answer=ChangedDataset,
         handle=change_items,
         role="operator",
         body=ChangeIntent,

@@ -60,7 +60,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/evals/{id}/contest",
         summary="Several releases against one baseline, best first; by the contest or an evaluation of it",
-        answer=ContestTable,
         handle=show_contest,
         role="reader",
     ),

@@ -101,7 +101,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/jobs",
         summary="Jobs, newest first",
-        answer=Jobs,
         handle=jobs,
         role="reader",
         params={
@@ -113,7 +112,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/jobs/{id}",
         summary="One job: where it stands, and what came of it",
-        answer=Job,
         handle=job,
         role="reader",
     ),
@@ -121,7 +119,6 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/jobs/{id}/cancel",
         summary="End a job that has not ended; what it has done so far is kept",
-        answer=Job,
         handle=cancel,
         role="operator",
     ),

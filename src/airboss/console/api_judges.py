@@ -65,7 +65,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/judges",
         summary="How far judges can be believed, by what people say of the same answers",
-        answer=JudgesAnswer,
         handle=list_judges,
         role="viewer",
         params=PARAMS,

@@ -84,7 +84,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/providers",
         summary="Every provider's targets: breaker, attempts, failures, latency",
-        answer=Providers,
         handle=list_providers,
         role="viewer",
     ),

@@ -131,7 +131,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/report",
         summary="What there is evidence of for auditors, clause by clause",
-        answer=Report,
         handle=show_report,
         role="viewer",
         params={

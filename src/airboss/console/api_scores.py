@@ -214,7 +214,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/records/{id}/scores",
         summary="Every score of one record",
-        answer=Scores,
         handle=scores_of_record,
         role="reader",
     ),
@@ -223,7 +222,6 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/records/{id}/scores",
         summary="What you think of a record; again replaces it, null takes it back",
         role="reader",
-        answer=Judged,
         handle=judge,
         body=Judgement,
     ),
@@ -231,7 +229,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/scores",
         summary="What scores say of each deployment's releases in a period",
-        answer=ScoresAnswer,
         handle=scores,
         role="viewer",
         params={

@@ -88,7 +88,6 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/api/v1/tags",
         summary=f"Tags with budgets, and what their values have spent: of each the {VALUES_MAX} dearest",
-        answer=Tags,
         handle=list_tags,
         role="viewer",
     ),

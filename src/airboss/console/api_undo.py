@@ -75,7 +75,6 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/rollouts/undo",
         summary="Take a promotion back: what was stable before serves everybody at once",
-        answer=UndoAnswer,
         handle=undo,
         role="operator",
         body=UndoIntent,

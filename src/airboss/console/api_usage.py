@@ -396,14 +396,11 @@ ROUTES: tuple[Route, ...] = (
         role="viewer",
         params=USAGE_PARAMS,
     ),
-    Route(
-        method="GET", path="/api/v1/views", summary="Saved views", answer=Views, handle=views, role="viewer"
-    ),
+    Route(method="GET", path="/api/v1/views", summary="Saved views", handle=views, role="viewer"),
     Route(
         method="POST",
         path="/api/v1/views",
         summary="Keep a view under a name, in place of one that has it",
-        answer=SavedView,
         handle=save_view,
         role="operator",
         body=ViewIntent,
@@ -412,7 +409,6 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/api/v1/views/{name}/delete",
         summary="Keep a view no more",
-        answer=Gone,
         handle=delete_view,
         role="operator",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -31,7 +31,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The document for these routes."""
     bodies = [route.body for route in routes if route.body not in {None, bytes}]
-    types = [*(route.answer for route in routes), *bodies, ErrorBody]
+    types = [*(answer_of(route) for route in routes), *bodies, ErrorBody]
     schemas, components = msgspec.json.schema_components(
         list(dict.fromkeys(types)), ref_template="#/components/schemas/{name}"
     )
@@ -56,6 +56,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
+def answer_of(route: Route) -> Any:
+    """The type of what it answers."""
+    return get_type_hints(route.handle)["return"] if route.answer is None else route.answer
+
+
 def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     """One route's entry."""
     parameters = [
@@ -73,7 +78,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "x-airboss-role": route.role,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done", "content": content(schemas[route.answer])},
+            "200": {"description": "Done", "content": content(schemas[answer_of(route)])},
             "default": {"description": "An error", "content": content(schemas[ErrorBody])},
         },
     }

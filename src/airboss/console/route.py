@@ -56,15 +56,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `role` is the least that may ask, an admin unless somebody has decided otherwise;
     what only some answers need, `handle` asks for itself (`Call.need`). `params` are query parameters by
-    name, with their description. `handle` runs in a thread; it returns a value of type `answer`, or that
-    value as JSON. A `body` of `bytes` is taken as it is; `body_max` bounds it, in bytes. `prompt`: it is done
-    in a moment whatever hangs, and waits for no other."""
+    name, with their description. `handle` runs in a thread; it returns a value of type `answer`, its own
+    return type unless given, or that value as JSON. A `body` of `bytes` is taken as it is; `body_max` bounds
+    it, in bytes. `prompt`: it is done in a moment whatever hangs, and waits for no other."""
 
     method: Literal["GET", "POST"]
     path: str
     summary: str
-    answer: Any
     handle: Callable[[Desk, Call], object]
+    answer: Any = None
     role: Role = "admin"
     params: Mapping[str, str] = {}
     body: Any = None
