@@ -23,9 +23,9 @@ from airboss.controller.price_list import PriceList
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.domain.status import DeadLetter
-from airboss.evaluations.datasets import Shares
+from airboss.evaluations.datasets import Shares, dataset
 from airboss.evaluations.drift_checks import Changed, Checks
-from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalOrder
 from airboss.governance.audit import Sealer
@@ -93,8 +93,8 @@ def work(loop: Loop) -> None:
         json.dumps({"input": f"Where is order {4000 + n}, {WORD}?", "expected": f"delivered {WORD}"}) + "\n"
         for n in range(60)
     )
-    made = read_jsonl(BytesIO(lines.encode()), name="orders", source="orders.jsonl", shares=Shares())
-    Library(loop.evals, loop.clock.now).put(made)
+    items = read_items(BytesIO(lines.encode()), source="orders.jsonl")
+    Library(loop.evals, loop.clock.now).put(dataset("orders", items, shares=Shares()))
     evaluation(loop)
     loop.clock.forward(5)
     loop.orders.start(EvalOrder(dataset="orders", deployment="support", scorers=("exact",)), by="ada")

@@ -10,14 +10,14 @@ import pytest
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations import jsonl
-from airboss.evaluations.datasets import Dataset, input_digest
-from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations.datasets import Dataset, dataset, input_digest
+from airboss.evaluations.jsonl import read_items
 
 
 def read(text: str | bytes) -> Dataset:
     """The dataset in a file of this content."""
     data = text.encode() if isinstance(text, str) else text
-    return read_jsonl(io.BytesIO(data), name="n", source="f.jsonl")
+    return dataset("n", read_items(io.BytesIO(data), source="f.jsonl"))
 
 
 def test_every_form_of_input() -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.datasets import Item, question
-from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.table import as_lines
 
 
 def items(text: str) -> list[Item]:
     """What a text becomes, in the order of its questions."""
     lines = io.BytesIO(as_lines(text, source="f.csv").encode())
-    return sorted(read_jsonl(lines, name="n", source="f.csv").items, key=question)
+    return sorted(read_items(lines, source="f.csv"), key=question)
 
 
 @pytest.mark.parametrize("between", [",", ";", "\t"])

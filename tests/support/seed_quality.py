@@ -11,8 +11,8 @@ from typing import Any
 
 from airboss.controller.rollout_rows import first_id
 from airboss.domain.plan import ServingPlan
-from airboss.evaluations.datasets import Shares
-from airboss.evaluations.jsonl import read_jsonl
+from airboss.evaluations import datasets
+from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalOrder
 from airboss.evaluations.ports import Answer, Call
@@ -23,8 +23,8 @@ from tests.support.seed_loop import END, Loop
 def dataset(loop: Loop, name: str = "orders", count: int = 240) -> None:
     """A dataset of questions and answers; somebody has read its holdout once."""
     library = Library(loop.evals, loop.clock.now)
-    made = read_jsonl(BytesIO(lines(count).encode()), name=name, source="orders.jsonl", shares=Shares())
-    library.put(made)
+    items = read_items(BytesIO(lines(count).encode()), source="orders.jsonl")
+    library.put(datasets.dataset(name, items, shares=datasets.Shares()))
     library.open_holdout(library.find(name), who="ada", why="the judgement before the launch")
 
 

@@ -11,7 +11,7 @@ import typer
 from airboss.cli.api import Api, place, reach
 from airboss.cli.files import form_of, write_table
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, escape, print_each, print_nothing, table_of
+from airboss.cli.output import clipped, console, escape, print_each, print_nothing, table_of
 
 SHOWN: Final = 100
 """Answers in a table for people."""
@@ -59,15 +59,13 @@ def _show(found: dict[str, Any]) -> None:
     table = table_of("item", "side", "expected", "answer", *map(escape, names))
     for each in found["answers"]:
         texts = (each["item"], each["side"].upper(), each["expected"], each["error"] or each["answer"])
-        table.add_row(*(escape(_cut(text)) for text in texts), *(escape(_mark(each, name)) for name in names))
+        table.add_row(
+            *(escape(clipped(" ".join((text or "-").split()), CHARS)) for text in texts),
+            *(escape(_mark(each, name)) for name in names),
+        )
     out.print(table)
     if found["next"] is not None:
         out.print("there are more: --json and --out give all of them", style="dim", markup=False)
-
-
-def _cut(text: str | None) -> str:
-    one_line = " ".join((text or "-").split())
-    return one_line if len(one_line) <= CHARS else one_line[: CHARS - 1] + "…"
 
 
 def _mark(answer: dict[str, Any], name: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from airboss.domain.errors import WrongCall
-from airboss.evaluations.datasets import ITEMS_MAX, Dataset, Input, Item, Shares, dataset, input_digest
+from airboss.evaluations.datasets import ITEMS_MAX, Input, Item, input_digest
 
 LINE_BYTES_MAX: Final = 1024 * 1024
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -46,11 +46,6 @@ class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _FIELDS: Final = _Given.__struct_fields__ + _Input.__struct_fields__
-
-
-def read_jsonl(stream: BinaryIO, *, name: str, source: str, shares: Shares | None = None) -> Dataset:
-    """The dataset in `stream`. Raises WrongCall as `read_items` and `datasets.dataset`."""
-    return dataset(name, read_items(stream, source=source), shares=shares)
 
 
 def read_items(stream: BinaryIO, *, source: str) -> list[Item]:

@@ -24,7 +24,7 @@ DELIMITERS: Final = ("\t", ",", ";")
 
 
 def as_lines(text: str, *, source: str) -> str:
-    """The text as JSON Lines, as `read_jsonl` takes them: itself, unless it is a table. Then each row stands
+    """The text as JSON Lines, as `read_items` takes them: itself, unless it is a table. Then each row stands
     on the line of its number, the head on an empty one. Raises WrongCall for a table that cannot be read;
     `source` is how messages call it."""
     text = text.removeprefix("\ufeff")
