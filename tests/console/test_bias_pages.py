@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
-from typing import cast
 
-import pytest
-
-from airboss.domain.ports import Ledger
-from airboss.evaluations.bias_orders import ProbeOrder, ProbeOrders
+from airboss.evaluations.bias_orders import ProbeOrder
 from airboss.evaluations.bias_plan import Example, ProbeReport
-from airboss.store.jobs import SqlJobStore
 from tests.console.site import NOW, Site
+from tests.console.test_api_probe import site
 from tests.console.test_forest import finding
 from tests.console.test_pages import hrefs, shown
 from tests.console.test_tuning_pages import HOSTILE, safe
-from tests.evaluations.serving import NEW, OLD, FixedLedger, deployment, plan, standing
 
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A console with jobs of its own and a deployment served."""
-    made = Site(jobs=SqlJobStore(f"sqlite:///{tmp_path / 'ledger.db'}"))
-    ledger = FixedLedger(plan(deployment("support", OLD), others=(NEW,)), standing(NEW, OLD))
-    made.probes = ProbeOrders(jobs=made.jobs, ledger=cast("Ledger", ledger), now=made.clock.now)
-    yield made
-    made.jobs.close()
+__all__ = ["site"]
 
 
 def asked(site: Site) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +13,9 @@ from airboss.domain.ports import WatchedCall
 from airboss.rollouts.live import Rollout
 from airboss.store.memory import MemoryRecordLog
 from tests.controller.rolling import CONFIG, House, stable_prompt
+from tests.controller.test_rollouts import house
 
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """One with a stable release."""
-    house = House(tmp_path / "data")
-    house.apply("Old.")
-    yield house
-    house.store.close()
-    house.ledger.close()
+__all__ = ["house"]
 
 
 class Hangs(MemoryRecordLog):

@@ -13,7 +13,7 @@ from tests.gateway.test_responses_native import native
 from tests.support.engine import shallow_weights
 from tests.support.engine_process import SLOT_TOKENS, Engine, engine
 from tests.support.gateway import DIGEST, Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, is_whole, say, streamed, text
 
 
@@ -21,13 +21,6 @@ from tests.support.spoken import error, is_whole, say, streamed, text
 def running() -> Iterator[Engine]:
     """One engine for the module."""
     with engine(weights=shallow_weights()) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as started:
         yield started
 
 

@@ -12,19 +12,12 @@ import pytest
 
 from airboss.governance.policies import policy_of
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 
 KEY = "sk-of-the-provider-0123456789"
 SAID = {"message": f"{KEY} may not ask for jane@example.com", "type": "x", "param": f"of {KEY}"}
 ROUTES = ("/v1/responses/input_tokens", "/v1/messages/count_tokens", "/v1/responses", "/v1/messages")
 BODY: dict[str, Any] = {"input": "hi", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from airboss.gateway.credentials import without_credentials
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 
 SECRET = "gho_0123456789abcdef"
 TOOL = {
@@ -30,13 +30,6 @@ ROUTES: list[tuple[str, str, dict[str, Any]]] = [
     ("openai", "embeddings", {"input": "x", "api_key": SECRET}),
     ("anthropic", "messages", CHAT | {"max_tokens": 9, "mcp_servers": [SERVER]}),
 ]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that keeps what it is sent."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

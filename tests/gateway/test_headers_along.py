@@ -9,18 +9,11 @@ import pytest
 
 from airboss.domain.release import ProviderKind
 from tests.support.gateway import Gateway, deployment
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 
 SECRET = "gate-secret-0123456789abcdef"
 KINDS: tuple[ProviderKind, ...] = ("openai", "azure", "openai-compatible", "anthropic", "gemini")
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that keeps what it is sent."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker whose deployments have time: one alone, one whose calls wait for each other, one
     with a fallback."""
     plan = deployment(fake_process.url, timeout=PATIENT)
@@ -49,12 +49,6 @@ def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
     backed = msgspec.structs.replace(backed, target=target)
     with Gateway(tmp_path_factory.mktemp("own"), plan, narrow, backed) as running:
         yield running
-
-
-@pytest.fixture
-def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
-    """The module's worker, its provider as it was when it began."""
-    return shared
 
 
 def ask(

@@ -42,7 +42,7 @@ MAIL = sealed(
 
 
 @pytest.fixture(scope="module")
-def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def shared_gateway(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A worker that serves RELEASE, one that drops, and MAIL."""
     plans = [
         deployment(fake_process.url, stable=RELEASE),
@@ -51,12 +51,6 @@ def shared(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory)
     ]
     with Gateway(tmp_path_factory.mktemp("raw"), *plans) as running:
         yield running
-
-
-@pytest.fixture
-def gateway(shared: Gateway, provider: FakeProvider) -> Gateway:
-    """The module's worker, its provider as it was when it began."""
-    return shared
 
 
 def ask(gateway: Gateway, path: str = CHAT, **body: Any) -> httpx2.Response:

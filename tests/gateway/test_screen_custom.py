@@ -19,7 +19,7 @@ from tests.gateway.test_screen import ACTIONS, chat, events_of, found, record_of
 from tests.gateway.test_traces import said, send_json
 from tests.support.gateway import KEY, Gateway, deployment
 from tests.support.otlp import llm
-from tests.support.said_upstream import SaidUpstream, said_upstream
+from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import error, is_whole, recorded_text, say, text
 
 EMPLOYEE = "EMP-123456"
@@ -41,13 +41,6 @@ def custom(action: PiiAction) -> tuple[CustomKind, ...]:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The worker's folder."""
     return tmp_path_factory.mktemp("custom")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SaidUpstream]:
-    """An upstream that says what it is told."""
-    with said_upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ from airboss.providers.fake_faults import Behaviour
 from airboss.providers.gemini_answer import GeminiReader
 from airboss.providers.text_over_chat import TextReader
 from tests.gateway import samples
+from tests.support.odd_json import places
 
 ROUNDS = 150
 ODD: list[Any] = [
@@ -91,15 +92,6 @@ def fake_responses() -> tuple[list[Any], list[Any]]:
 
 
 WHOLE, EVENTS = fake_responses()
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to everything inside of a value."""
-    if at:
-        yield at
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, each in inside:
-        yield from places(each, (*at, name))
 
 
 def odder(rng: random.Random, value: Any) -> Any:

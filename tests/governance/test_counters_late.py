@@ -15,8 +15,8 @@ from airboss.governance.counters_valkey import BASE, SHA
 from airboss.governance.counters_wire import Ask, Given, Hello, Tell, Welcome, framed
 from airboss.governance.counting import Change, Denied, Want
 from airboss.governance.owner import Owner
-from tests.governance.test_counters_socket import Pipe
-from tests.governance.test_counters_valkey import granted, run, until, worker
+from tests.governance.test_counters_socket import Pipe, granted, until
+from tests.governance.test_counters_valkey import run, worker
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 
 __all__ = ["valkey", "valkey_process"]

@@ -18,15 +18,12 @@ from airboss.governance import counters_client
 from airboss.governance.counters_valkey import ValkeyCounters
 from airboss.governance.counting import Answer, Book, Change, Denied, Grant, Want
 from airboss.governance.windows import SLOT_S
+from tests.governance.test_counters_socket import A_REQUEST, BUDGET, ONE_CALL, granted, until
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 
 pytestmark = pytest.mark.usefixtures("patient")
 
 __all__ = ["valkey", "valkey_process"]
-
-ONE_CALL = Want("key/a/concurrency", "running", 1, 1)
-A_REQUEST = Want("key/a/requests", "minute", 10, 1)
-BUDGET = "key/a/usd/2026-11"
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:
@@ -39,27 +36,12 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
-    """Let the loop turn until it holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        await asyncio.sleep(0)
-
-
 async def worker(server: ValkeyServer, name: str = "a", held: dict[str, int] | None = None) -> ValkeyCounters:
     """A worker that has been welcomed."""
     counters = ValkeyCounters(server.url, worker=name)
     await counters.start(lambda: dict(held or {}))
     assert counters.here
     return counters
-
-
-async def granted(answer: Awaitable[Answer]) -> tuple[Grant, ...]:
-    """What is granted; it must be."""
-    found = await answer
-    assert not isinstance(found, Denied), found
-    return found
 
 
 async def settled(*workers: ValkeyCounters) -> None:
