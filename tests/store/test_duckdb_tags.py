@@ -86,7 +86,7 @@ def take(log: DuckDBRecordLog, records: Sequence[bytes], start: int = 0) -> None
 def of_records(log: DuckDBRecordLog, untold: Sequence[str] = ()) -> None:
     """The sums are those that its records make, reckoned here."""
     with log._reading() as connection:
-        summed, since = reach(connection, duckdb_tags.TABLE)
+        summed, since = reach(connection, tagging.TABLE)
         seqs = dict(connection.execute("select id, seq from records").fetchall())
         kept = connection.execute(
             f"select start, {', '.join(tagging.APART)}, sum(requests)::bigint, sum(input_tokens)::bigint,"

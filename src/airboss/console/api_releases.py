@@ -14,12 +14,10 @@ from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import Named, Promotion
 from airboss.domain.ports import KeptRelease
 from airboss.domain.release import Release
+from airboss.evaluations.targets import DIGITS_MIN
 from airboss.releases.build import is_bare
 from airboss.releases.sharing import beside, said_of
 from airboss.store.wording import listed
-
-DIGITS_MIN = 8
-"""Of a digest: a shorter text is a name."""
 
 Place = Literal["stable", "canary", "candidate", "promoted before", "served"]
 """How a release stands: `served` means that no deployment has it, and our own calls may."""

@@ -8,11 +8,10 @@ from airboss.config.wording import nearest
 from airboss.console.desk import Desk
 from airboss.console.query import KEYS
 from airboss.domain.errors import InvalidRequest
+from airboss.evaluations.targets import DIGITS_MIN
+from airboss.store.alert_rules import NOBODY
 
 DIGEST_LENGTH = 64
-DIGITS_MIN = 8
-NOBODY = "(none)"
-"""No key can have this name."""
 WORDS = frozenset({"previous", "week"})
 """What else `compare` may say."""
 

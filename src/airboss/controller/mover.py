@@ -43,6 +43,7 @@ from airboss.store.span_rows import TracedLog
 from airboss.store.whole_file import sync_folder
 from airboss.telemetry.frames import Frame, Stretch, read_frames
 from airboss.telemetry.journal import (
+    DONE_SUFFIX,
     OWNER,
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
@@ -52,7 +53,6 @@ from airboss.telemetry.journal import (
     segments_under,
 )
 
-DONE_SUFFIX: Final = ".done"
 DEAD_LETTERS: Final = "dead-letters.jsonl"
 MOVES_PER_TICK: Final = 32
 """Of one segment, so that one busy worker cannot starve the others."""

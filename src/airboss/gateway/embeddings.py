@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.heard import OURS
 from airboss.domain.errors import Unsupported
 from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.splice import join_members, members, replace_model
 from airboss.gateway.sse import unmarked
-from airboss.gateway.wire import OURS, EmbeddingsBody
+from airboss.gateway.wire import EmbeddingsBody
 from airboss.providers.compatible import Reply, error_in, read_reply
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import azure

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from airboss.dialects.heard import OURS
 from airboss.domain.errors import InvalidRequest
 from airboss.domain.plan import Target
 from airboss.domain.release import Release
 from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.splice import asking_usage, join_members, members
-from airboss.gateway.wire import OURS, Body, ChatBody, CompletionBody, put_params
+from airboss.gateway.wire import Body, ChatBody, CompletionBody, put_params
 from airboss.providers.completed import CompletedReader
 from airboss.providers.dialect import Outgoing, Reader, Unsaid
 from airboss.providers.dialects import NAMES, openai_place

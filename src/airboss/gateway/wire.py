@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from airboss.dialects.heard import OURS
 from airboss.domain.errors import ApiError, InvalidRequest
 from airboss.domain.release import ProviderKind, Release
 from airboss.domain.request import Operation
@@ -47,10 +48,6 @@ _ASKING = b'"stream_options":' + asking_usage(b"null")
 TAGS_MAX = 64
 TOP_LOGPROBS_MAX = 20
 """OpenAI's own; a local engine asked for millions gives them, in seconds and hundreds of megabytes."""
-
-
-OURS = ("prompt_variables", "release_variant")
-"""Members of a request that are for the gateway."""
 
 
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

@@ -18,7 +18,7 @@ from airboss.domain.errors import StoreUnavailable
 from airboss.domain.usage import UsageRow
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.clickhouse_spans import HALF_MADE
-from airboss.store.rollups import DAY_S, Question, Sums, inside
+from airboss.store.rollups import APART, DAY_S, Question, Sums, inside
 
 _WRITING: Final = "latency_ms - if(stream, ifNull(ttft_ms, 0), 0)"
 _RATED: Final = f"status = 'ok' and {_WRITING} >= 1"
@@ -67,9 +67,8 @@ NUMBERS: Final = {
     ),
 }
 """What calls are summed up to, and what one call is."""
-_APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
-USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
-SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
+USERS: Final = Sums("user_sums", (*APART, '"user"'), ('"user"',), tuple(NUMBERS))
+SESSIONS: Final = Sums("session_sums", (*APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
 TABLES: Final = (USERS, SESSIONS)
 ORDERS: Final = {
     "requests": "sum(requests)",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airboss.store import clickhouse_people, clickhouse_tags, rollups
+from airboss.store import clickhouse_people, clickhouse_tags, rollups, tagging
 from airboss.store.clickhouse_http import ClickHouse, moment, query
 from airboss.store.rollups import DAY_S, GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
@@ -204,7 +204,7 @@ _AT_THE_ENDS: Final = (
 )
 _ROLLUPS: Final = {"sums": "rollups", "in_sums": _IN_ROLLUPS, "in_records": _AT_THE_ENDS}
 _TAG_SUMS: Final = {
-    "sums": clickhouse_tags.TABLE,
+    "sums": tagging.TABLE,
     "in_sums": clickhouse_tags.IN_SUMS,
     "in_records": clickhouse_tags.IN_RECORDS,
 }

@@ -22,9 +22,8 @@ from airboss.store import tagging
 from airboss.store.clickhouse_http import ClickHouse, query
 from airboss.store.clickhouse_people import put_in_place
 from airboss.store.rollups import DAY_S, Question, inside
-from airboss.store.tagging import APART
+from airboss.store.tagging import APART, TABLE
 
-TABLE: Final = "tag_sums"
 CALLS_A_SUM: Final = 8
 """A day that has fewer calls for each of its sums is told from these calls."""
 LATE: Final = timedelta(hours=1)

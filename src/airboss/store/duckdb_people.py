@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import Connection, execute, query, reach, run
-from airboss.store.rollups import DAY_S, Question, Sums, inside
+from airboss.store.rollups import APART, DAY_S, Question, Sums, inside
 from airboss.store.rows import naive
 
 _PARAMETER: Final = re.compile(r"\$([a-z_0-9]+)")
@@ -47,9 +47,8 @@ CALL: Final = (
     "status", "started_at", "stream", "input_tokens", "output_tokens", "cost_usd", "latency_ms", "ttft_ms",
 )  # fmt: skip
 """What numbers and lists are made of."""
-_APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
-USERS: Final = Sums("user_sums", (*_APART, '"user"'), ('"user"',), tuple(NUMBERS))
-SESSIONS: Final = Sums("session_sums", (*_APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
+USERS: Final = Sums("user_sums", (*APART, '"user"'), ('"user"',), tuple(NUMBERS))
+SESSIONS: Final = Sums("session_sums", (*APART, "session", '"user"'), ("session", '"user"'), tuple(NUMBERS))
 TABLES: Final = (USERS, SESSIONS)
 NOBODY: Final = "(from records where false)"
 _WITHOUT: Final = '($without is null or "key" <> $without)'

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from airboss.store import duckdb_people, duckdb_tags, rollups
+from airboss.store import duckdb_people, duckdb_tags, rollups, tagging
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_bins import BINNED, bin_of, numbers
 from airboss.store.duckdb_run import Connection, execute, query, run
@@ -131,7 +131,7 @@ def _text(
     order = [asked.order, *(f"counts.{key}" for key in keys), "counts.start"]
     return query("rolled").format(
         **filled,
-        sums=f"from {duckdb_tags.TABLE} where {WHOLE_DAYS}" if tagged else query("rolled_sums"),
+        sums=f"from {tagging.TABLE} where {WHOLE_DAYS}" if tagged else query("rolled_sums"),
         where_of_sums=asked.where if summed else "false",
         histograms="".join(f", {name}" for name in histograms),
         bins=_bins(", ".join(keys), names, histograms),

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from airboss.store import duckdb_people, duckdb_tags
+from airboss.store import duckdb_people, duckdb_tags, tagging
 from airboss.store.duckdb_run import Connection, query, reach, run
 from airboss.store.rows import naive
 
@@ -38,7 +38,7 @@ class Made(msgspec.Struct, frozen=True):
 def make(connection: Connection, *, next_seq: int) -> Made | None:
     """Sum up the next stretch for one table, outside of any transaction, if it is whole."""
     ends: dict[int, int | None] = {}  # as a rule all go as far
-    for table in (*(sums.table for sums in duckdb_people.TABLES), duckdb_tags.TABLE):
+    for table in (*(sums.table for sums in duckdb_people.TABLES), tagging.TABLE):
         first, _ = reach(connection, table)
         if first not in ends:
             ends[first] = _end(connection, first, next_seq)
@@ -46,7 +46,7 @@ def make(connection: Connection, *, next_seq: int) -> Made | None:
         if last is None:
             continue
         run(connection, f"drop table if exists temp.{MADE}")
-        if table == duckdb_tags.TABLE:
+        if table == tagging.TABLE:
             untold = duckdb_tags.make(connection, MADE, first, last, share=(last - first) / STRETCH)
             return Made(table, first, last, tuple(untold))
         (sums,) = (each for each in duckdb_people.TABLES if each.table == table)

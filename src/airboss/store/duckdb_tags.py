@@ -16,9 +16,8 @@ from airboss.store.duckdb_bins import numbers
 from airboss.store.duckdb_run import ENGINE, Connection, query, reach, run
 from airboss.store.rollups import DAY_S, Question, inside
 from airboss.store.rows import naive
-from airboss.store.tagging import APART
+from airboss.store.tagging import APART, TABLE
 
-TABLE: Final = "tag_sums"
 _STRETCH: Final = "select * from records where seq >= $first and seq < $last"
 _TOLD: Final = (
     "to_json(map_from_entries(list_filter(map_entries(tags::json::map(varchar, varchar)),"

@@ -42,6 +42,8 @@ SUMMED: Final = (
     "finish_reason",
 )  # fmt: skip
 """What sums are told apart by."""
+APART: Final = ("deployment", "release", "arm", "model", "provider", '"key"', "operation")
+"""Columns of records that sums of people are apart by, besides them."""
 TIMES: Final = 20
 """So many times as many calls are read, and rows exact, once those that come first have been chosen."""
 DAY_S: Final = 86_400

@@ -16,6 +16,7 @@ NAMES_MAX: Final = 64
 OBJECTS_MAX: Final = 4_096
 """Different objects of tags in a stretch of records, or in a day's."""
 ROWS_MAX: Final = 65_536
+TABLE: Final = "tag_sums"
 APART: Final = (
     "deployment", "release", "arm", "model", "provider", '"key"', "operation", "status", "error_type",
     "finish_reason", "tags",

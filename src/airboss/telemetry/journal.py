@@ -39,6 +39,8 @@ PIECES_MAX: Final = 1024
 """Of one write (IOV_MAX)."""
 _ZEROS: Final = memoryview(bytes(GROWTH_BYTES))
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+DONE_SUFFIX: Final = ".done"
+"""Of a segment, or of a dead worker's journal, of which nothing is left to take."""
 UNBORN_PREFIX: Final = "."
 """A directory whose name starts so is still being made: its owner may not hold the lock yet."""
 

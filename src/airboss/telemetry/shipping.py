@@ -23,6 +23,7 @@ from airboss.domain.errors import AirbossError, SetupError
 from airboss.store.whole_file import sync_folder
 from airboss.telemetry.frames import HEAD_BYTES, read_frames
 from airboss.telemetry.journal import (
+    DONE_SUFFIX,
     SEGMENT_SUFFIX,
     UNBORN_PREFIX,
     lock_of_the_dead,
@@ -30,7 +31,6 @@ from airboss.telemetry.journal import (
     segments_under,
 )
 
-DONE_SUFFIX: Final = ".done"
 READ_BYTES: Final = 4 * 1024 * 1024
 PIECES_PER_TICK: Final = 16
 """Of one segment, so that one busy worker cannot starve the others."""
