@@ -25,7 +25,6 @@ from airboss.providers.chat_answer import (
     whole_choice,
 )
 from airboss.providers.compatible import read_error
-from airboss.providers.cut import beginning
 from airboss.providers.dialect import DONE
 from airboss.providers.usage import Tokens
 
@@ -133,6 +132,7 @@ class _Event(msgspec.Struct):
 
 _message = msgspec.json.Decoder(_Message)
 _event = msgspec.json.Decoder(_Event)
+_ODD = "no message of Anthropic's"
 
 
 class _Open:
@@ -168,7 +168,7 @@ class AnthropicReader:
 
     def whole_with(self, body: bytes, images: list[Json]) -> bytes:
         """A whole answer that has these pictures besides, as parts of a message."""
-        said = _decoded(_message, body)
+        said = lenient.answered(_message, body, _ODD)
         if said.type == "error" or said.content is None:
             return self.error(200, body)
         self._write.id, self._write.model = said.id, said.model
@@ -234,7 +234,7 @@ class AnthropicReader:
 
     def event(self, data: bytes) -> list[bytes]:  # noqa: PLR0911 - one for each kind of event
         """One event."""
-        said = _decoded(_event, data)
+        said = lenient.answered(_event, data, _ODD)
         match said.type:
             case "message_start" if said.message is not None:
                 self._write.id, self._write.model = said.message.id, said.message.model
@@ -347,13 +347,3 @@ def _kept(block: _Block, thought: str, signature: str) -> Json:
     if block.type == "redacted_thinking":
         return {"type": block.type, "data": block.data}
     return {"type": "thinking", "thinking": thought, "signature": signature}
-
-
-def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
-    try:
-        return lenient.decoded(decoder, data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = beginning(data, 80)
-        raise UpstreamFailed(
-            f"the upstream's answer is no message of Anthropic's; it begins {shown!r}"
-        ) from None

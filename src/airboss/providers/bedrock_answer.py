@@ -154,6 +154,7 @@ class _Event(msgspec.Struct, rename="camel"):
 
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
+_ODD = "not one of Converse"
 
 
 class BedrockReader:
@@ -173,7 +174,7 @@ class BedrockReader:
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer."""
-        said = _decoded(_response, body)
+        said = lenient.answered(_response, body, _ODD)
         if said.output is None or said.output.message is None:
             return self.error(200, body)
         if said.stop_reason in BROKEN:
@@ -194,7 +195,7 @@ class BedrockReader:
 
     def event(self, data: bytes) -> list[bytes]:
         """One event, `{"TYPE": …}`."""
-        said = _decoded(_event, data)
+        said = lenient.answered(_event, data, _ODD)
         for kind, status in STATUS.items():
             if (failed := getattr(said, kind)) is not None:
                 return [_told(failed.message or kind, status, inside=True)]
@@ -378,11 +379,3 @@ def _picture(kind: str, pieces: list[bytes], number: int) -> Json:
     """A picture as a part of a message."""
     url = f"data:image/{kind};base64,{base64.b64encode(b''.join(pieces)).decode()}"
     return {"type": "image_url", "index": number, "image_url": {"url": url}}
-
-
-def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
-    try:
-        return lenient.decoded(decoder, data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = beginning(data, 80)
-        raise UpstreamFailed(f"the upstream's answer is not one of Converse; it begins {shown!r}") from None

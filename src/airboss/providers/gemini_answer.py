@@ -247,13 +247,7 @@ class GeminiReader:
         return [*made, DONE]
 
     def _read(self, data: bytes) -> _Response:
-        try:
-            said = lenient.decoded(_response, data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            shown = beginning(data, 80)
-            raise UpstreamFailed(
-                f"the upstream's answer is not one of Gemini's; it begins {shown!r}"
-            ) from None
+        said = lenient.answered(_response, data, "not one of Gemini's")
         if said.response_id:
             self._write.id, self._named = said.response_id, True
         elif not self._named:

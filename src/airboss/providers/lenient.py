@@ -9,6 +9,9 @@ from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
+from airboss.domain.errors import UpstreamFailed
+from airboss.providers.cut import beginning
+
 T = TypeVar("T")
 _ESCAPED = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """A backslash, a pair, or half of one."""
@@ -31,6 +34,15 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
         if mended == data:
             raise
         return decoded(decoder, mended)
+
+
+def answered(decoder: msgspec.json.Decoder[T], data: bytes, odd: str) -> T:
+    """As `decoded`, of what an upstream answers. Raises UpstreamFailed, which calls `odd` what cannot be."""
+    try:
+        return decoded(decoder, data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        shown = beginning(data, 80)
+        raise UpstreamFailed(f"the upstream's answer is {odd}; it begins {shown!r}") from None
 
 
 def any_json(data: bytes) -> Any:
