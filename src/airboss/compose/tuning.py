@@ -47,19 +47,16 @@ def handler(ledger: Ledger, data: DataDir, stores: Stores, propose: Propose) -> 
     def work(job: Job, progress: Progress) -> object:
         async def main() -> TuneResult:
             with open_tunes(data) as tunes:
-                return await tuned(tunes)
-
-        async def tuned(tunes: SqlTuneStore) -> TuneResult:
-            async with aclosing(caller(ledger, data, stores.people)) as calls:
-                tuning = Tuning(
-                    job,
-                    evals=stores.evals,
-                    tunes=tunes,
-                    caller=calls,
-                    now=utc_now,
-                    report=progress.report,
-                )
-                return await tuning.run()
+                async with aclosing(caller(ledger, data, stores.people)) as calls:
+                    tuning = Tuning(
+                        job,
+                        evals=stores.evals,
+                        tunes=tunes,
+                        caller=calls,
+                        now=utc_now,
+                        report=progress.report,
+                    )
+                    return await tuning.run()
 
         return proposed(run_until_stopped(main(), progress), propose)
 
