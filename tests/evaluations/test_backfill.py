@@ -238,6 +238,14 @@ def test_what_cannot_be_scored_is_left_out_and_told(bench: Bench) -> None:
         bench.ask("length", where=RecordFilter(user="nobody"))
 
 
+def test_calls_of_our_own_crowd_out_nobodys(bench: Bench) -> None:
+    """Where judges were asked much, few of the calls are anybody's."""
+    bench.calls(*range(100), key=INTERNAL_KEY)
+    bench.calls(*range(100, 106))
+    job = bench.ask("length", limit=6)
+    assert len(msgspec.json.decode(job.spec, type=ScoringTask).calls) == 6
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_anywhere_each_score_is_made_once(bench: Bench, after: bool) -> None:
     """A job that is begun again passes over what it had made; a kill costs one chunk's judgements."""

@@ -36,6 +36,12 @@ def count(item, answer):
 def label(item, answer):
     return "formal"
 
+def essay(item, answer):
+    return "formal " * 20
+
+def empty(item, answer):
+    return ""
+
 def none(item, answer):
     return None
 
@@ -78,6 +84,8 @@ def test_what_a_function_returns(file: str) -> None:
     assert mark(f"{file}:yes").value is True
     assert mark(f"{file}:count").value == 3.0
     assert mark(f"{file}:label").value == "formal"
+    for wrong in ("essay", "empty"):
+        assert "label of" in (mark(f"{file}:{wrong}").unscored or "")
 
 
 def test_what_a_function_does_wrong_is_data(file: str) -> None:

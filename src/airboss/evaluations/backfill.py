@@ -37,8 +37,8 @@ KIND: Final = "scoring"
 
 CALLS: Final = 200
 CALLS_MAX: Final = 2_000
-LOOKED_AT: Final = 5
-"""For each call that is to be scored at most so many are looked at."""
+LOOKED_AT: Final = 10_000
+"""Of calls that match at most so many are looked at, as some cannot be scored."""
 
 PAGE: Final = 500
 SEED_MAX: Final = 2**63 - 1
@@ -125,7 +125,7 @@ def draw(
     where = msgspec.structs.replace(where, sort=where.sort or "shuffled", seed=seed)
     calls: list[str] = []
     left_out: Counter[str] = Counter()
-    for record in log.records(where, limit=LOOKED_AT * limit, bodies=False):
+    for record in log.records(where, limit=LOOKED_AT, bodies=False):
         cause = unscorable(record)
         if cause is not None:
             left_out[cause] += 1

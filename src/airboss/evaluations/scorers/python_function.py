@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from airboss.domain.errors import WrongCall
+from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer
+from airboss.store.opinions import check_value
 
 HUNG_MAX: Final = 3
 """A thread cannot be ended from outside, so after so many that did not return no more are begun."""
@@ -107,6 +108,10 @@ class FunctionScorer:
             value = float(value)
         if not isinstance(value, bool | float | str):
             return unscored(f"{self._spec.function} returned no number, bool or label: {value!r}")
+        try:
+            check_value(value)
+        except InvalidRequest as error:
+            return unscored(f"{self._spec.function} returned no number, bool or label: {error}")
         return scored(value, str(comment)[:500] if comment is not None else None)
 
 
