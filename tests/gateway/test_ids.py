@@ -45,6 +45,13 @@ def test_ids_of_two_workers_differ() -> None:
     assert len(set(made)) == 6
 
 
+def test_spans_of_one_millisecond_differ() -> None:
+    """A call's span has the last 16 digits of its id, and an app may make many calls of one trace at once."""
+    ids = RecordIds()
+    made = [ids.next(1_000) for _ in range(10_000)]
+    assert len({each.replace("-", "")[16:] for each in made}) == len(made)
+
+
 def test_a_full_millisecond_spills_into_the_next() -> None:
     """More than 4,096 ids in one millisecond still grow."""
     ids = RecordIds()

@@ -27,12 +27,13 @@ class RecordIds:
 
     def next(self, unix_ms: int) -> str:
         """A new id. The 12 bits after the time count the ids of one millisecond; the 62 bits behind them are
-        drawn for each millisecond, so that no two workers make the same."""
+        drawn for each millisecond, so that no two workers make the same, and the count is in the last of them
+        too: these 62 are the call's span in a trace, which other calls of that millisecond may be in."""
         if unix_ms == self._last_ms and self._counter < 0xFFF:
             self._counter += 1
         else:
             self._go_on(unix_ms)
-        return f"{self._time}-7{self._counter:03x}-{self._noise}"
+        return f"{self._time}-7{self._counter:03x}-{self._noise}{self._counter ^ self._last_bits:03x}"
 
     def _go_on(self, unix_ms: int) -> None:
         wrong = unix_ms < self._last_ms - STEP_MS_MAX
@@ -46,5 +47,6 @@ class RecordIds:
         self._last_ms, self._counter = unix_ms, 0
         self._time = f"{unix_ms >> 16:08x}-{unix_ms & 0xFFFF:04x}"
         # The variant fills the first digit, so that all of them are there.
-        noise = f"{0x8000_0000_0000_0000 | self._random.getrandbits(62):x}"
+        drawn = 0x8000_0000_0000_0000 | self._random.getrandbits(62)
+        noise, self._last_bits = f"{drawn >> 12:x}", drawn & 0xFFF
         self._noise = f"{noise[:4]}-{noise[4:]}"
