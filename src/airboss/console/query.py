@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from airboss.config.checks_watch import seconds
 from airboss.config.tags import TAG_CHARS_MAX, read_tag
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import Arm
@@ -100,8 +101,6 @@ AS_SENT = ("user", "session", "tag")
 YEARS = range(1970, 9000)
 """Of times that are asked for: so far from the ends of the calendar that others can be reckoned from them."""
 
-DURATION = re.compile(r"(\d{1,6})([smhd])")
-DURATION_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 STATUSES: tuple[str, ...] = get_args(Status)
 ARMS: tuple[str, ...] = (*get_args(Arm), EXTERNAL)
 SORTS: tuple[str, ...] = get_args(RecordSort)
@@ -191,9 +190,9 @@ def read_time(text: str, name: str, *, now: datetime, local: tzinfo) -> datetime
 
 
 def _moment(text: str, *, now: datetime, local: tzinfo) -> datetime:
-    duration = DURATION.fullmatch(text)
-    if duration is not None:
-        return now - timedelta(seconds=int(duration[1]) * DURATION_S[duration[2]])
+    ago_s = seconds(text)
+    if ago_s is not None:
+        return now - timedelta(seconds=ago_s)
     # A `+` in a query string arrives as a space.
     value = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
     return (value if value.tzinfo is not None else value.replace(tzinfo=local)).astimezone(UTC)

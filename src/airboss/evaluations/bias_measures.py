@@ -36,6 +36,7 @@ import msgspec
 from airboss.evaluations.intervals import (
     FLIP_DRAWS,
     Interval,
+    TestMethod,
     holm,
     mean_interval,
     minimum_detectable_effect,
@@ -66,9 +67,6 @@ UNITS_MIN: Final = 6
 Verdict = Literal["different", "equivalent", "inconclusive", "unmeasured"]
 """`different`: bias is shown. `equivalent`: the difference lies within the margin. `inconclusive`: neither
 can be said. `unmeasured`: there was nothing to measure."""
-
-Method = Literal["mcnemar-exact", "sign-flip-exact", "sign-flip-drawn"]
-"""How a p-value came about."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +114,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float | None = None
     p_error: float = 0.0
     p_adjusted: float | None = None
-    method: Method | None = None
+    method: TestMethod | None = None
     detectable: float | None = None
     verdict: Verdict = "unmeasured"
     why: str | None = None
@@ -240,7 +238,7 @@ def _value(reading: Reading, measure: Measure) -> float | None:
 
 def _test(
     seen: Sequence[_Observed], measure: Measure, *, rng: random.Random, draws: int
-) -> tuple[float, float, Method]:
+) -> tuple[float, float, TestMethod]:
     """The p-value of no difference, its standard error, and how it came about."""
     sums = _sums(seen)
     if measure in SHARES:

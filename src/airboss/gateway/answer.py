@@ -36,7 +36,6 @@ from airboss.providers.usage import Usage, UsageSum
 log = logging.getLogger("airboss.gateway")
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Of events that come before the first output, which a client gets with it."""
-DONE = b"data: [DONE]\n\n"
 
 
 class WholeAnswer(BaseAnswer):

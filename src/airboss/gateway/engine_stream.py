@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 
 from airboss.domain.errors import ApiError
-from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import OutOfTime
 from airboss.gateway.engine_whole import EngineWholeAnswer
+from airboss.gateway.spoken import DONE
 from airboss.gateway.sse import Splitter, event_data
+from airboss.providers.completed import PROGRESS
 from airboss.providers.connection import Headers
 from airboss.providers.engine_answer import VERBOSE, told
 
-PROGRESS = b'"prompt_progress":'
 """In an engine's event about the prompt. Inside of a text the last quote would have a backslash before it."""
 
 _TOTAL = re.compile(rb'"prompt_progress":\s*\{[^{}]*"total":\s*([0-9]{1,9})\b')

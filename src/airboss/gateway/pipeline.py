@@ -20,7 +20,7 @@ from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
 from airboss.gateway.account import closing, said_whole, tell_counted, usage_event
-from airboss.gateway.answer import DONE, AnyAnswer, StreamedAnswer, WholeAnswer
+from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import is_counted
@@ -38,7 +38,7 @@ from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Branch, Serving, is_screened, with_variant
 from airboss.gateway.splice import LONG
-from airboss.gateway.spoken import Client, Spoken, refuse_unsayable
+from airboss.gateway.spoken import DONE, Client, Spoken, refuse_unsayable
 from airboss.gateway.spread import after, drawn
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.trace import read_trace, trace_headers

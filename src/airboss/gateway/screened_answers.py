@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from airboss.domain.errors import ApiError, PolicyRefused, Unavailable, UpstreamFailed
 from airboss.domain.request import Operation
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
-from airboss.gateway.engine_stream import PROGRESS, EngineStreamedAnswer
+from airboss.gateway.engine_stream import EngineStreamedAnswer
 from airboss.gateway.engine_whole import EngineWholeAnswer
 from airboss.gateway.screened_names import AnswerLookout, Item, Waiting
 from airboss.gateway.seam import Seam
@@ -18,6 +18,7 @@ from airboss.governance.screening_chat import AnswerScreen, Passed
 from airboss.governance.screening_known import KnownEvent
 from airboss.providers.assembly import OUTPUT_CHARS_MAX
 from airboss.providers.compatible import Choice, Delta, Reply, check_whole, read_reply
+from airboss.providers.completed import PROGRESS
 from airboss.providers.lenient import without_halves
 
 BLOCKED = "a policy blocks what the answer held"

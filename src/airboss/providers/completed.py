@@ -17,7 +17,7 @@ from airboss.providers.dialect import DONE
 Raw = msgspec.Raw
 Members = dict[str, Raw]
 _SPACE = " \t\r\n"
-_PROGRESS = b'"prompt_progress":'
+PROGRESS = b'"prompt_progress":'
 """A local engine's event about the prompt, which is not for the client; `gateway.answer` takes it out."""
 _NULL = Raw(b"null")
 
@@ -88,7 +88,7 @@ class CompletedReader:
 
     def event(self, data: bytes) -> list[bytes]:
         """One event: a piece that is all white space makes none."""
-        if data == DONE or _PROGRESS in data:
+        if data == DONE or PROGRESS in data:
             return [data]
         members, choices = _read(data)
         if not choices:

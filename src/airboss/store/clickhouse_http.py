@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -44,6 +44,8 @@ _SETTINGS: Final = {
     "session_timezone": "UTC",
 }
 """Sent with every statement. What a person deletes is deleted when the answer comes, on every replica."""
+Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
+"""`ClickHouse.rows`, or what does more before it."""
 _PLACE: Final = re.compile(r"\$([a-z_]+)")
 COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from airboss.store import clickhouse_people, clickhouse_tags, rollups, tagging
-from airboss.store.clickhouse_http import ClickHouse, moment, query
+from airboss.store.clickhouse_http import Ask, ClickHouse, moment, query
 from airboss.store.rollups import DAY_S, GROWTH, HISTOGRAMS, LEAST, LEAST_BIN, QUANTILES, Question
 
 BINNED: Final = {"latency": "latency_ms", "ttft": "ttft_ms", "cost": "toFloat64(records.cost_usd) * 1e6"}
@@ -24,7 +24,6 @@ CALLS: Final = 12
 SLOW: Final = 20
 """Of so many times as many sums as groups are asked for the slowest calls are looked at first."""
 FEW_MAX: Final = 1_000
-Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 
 
 def ask(rows: Ask, asked: Question) -> list[dict[str, Any]] | Question:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zlib import crc32
@@ -13,7 +13,7 @@ import msgspec
 from airboss.domain.ports import ScoreStats
 from airboss.domain.score import Score, ScoreCondition, ScoreValue, latest
 from airboss.store import score_rows
-from airboss.store.clickhouse_http import ClickHouse, moment, query, stamp
+from airboss.store.clickhouse_http import Ask, ClickHouse, moment, query, stamp
 from airboss.store.evaluated import may_be_of
 from airboss.store.joining import read_score
 from airboss.store.opinions import ERASED, TAKEN_BACK, has_words, reviewed, settle, wordless
@@ -31,7 +31,6 @@ COLUMNS: Final = {
 WAITING_COLUMNS: Final = ("id", "record_id", "by", "moved_at", "score", "done")
 _scores: Final = msgspec.json.Decoder(Score)
 
-Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 Facts = Mapping[str, tuple[str, str, str, str]]
 """Deployment, release, key and start of records, by id."""
 

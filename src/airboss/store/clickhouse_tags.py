@@ -11,15 +11,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from airboss.domain.errors import StoreUnavailable
 from airboss.store import tagging
-from airboss.store.clickhouse_http import ClickHouse, query
+from airboss.store.clickhouse_http import Ask, ClickHouse, query
 from airboss.store.clickhouse_people import put_in_place
 from airboss.store.rollups import DAY_S, Question, inside
 from airboss.store.tagging import APART, TABLE
@@ -48,7 +48,6 @@ _TOLD: Final = (
     " as Map(String, String)))"
 )
 """A record's tags without some."""
-Ask = Callable[[str, Mapping[str, Any]], list[list[Any]]]
 
 
 class TagSums:

@@ -9,8 +9,7 @@ from typing import Any, Final
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
 from airboss.store import clickhouse_people, clickhouse_rollups
-from airboss.store.clickhouse_http import moment, query
-from airboss.store.clickhouse_rollups import Ask
+from airboss.store.clickhouse_http import Ask, moment, query
 from airboss.store.rollups import Question, of_usage
 from airboss.store.usage import TAG, by_team, check
 

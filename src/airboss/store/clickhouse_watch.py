@@ -8,8 +8,7 @@ from typing import Any
 
 from airboss.domain.ports import DeploymentStats, ReleaseBucket, Spent, StatsBucket, WatchedCall
 from airboss.store import clickhouse_rollups
-from airboss.store.clickhouse_http import moment, query
-from airboss.store.clickhouse_rollups import Ask
+from airboss.store.clickhouse_http import Ask, moment, query
 from airboss.store.joining import as_open, read_opened
 from airboss.store.rollups import Question, of_deployments, of_releases, over_time, told
 from airboss.store.rows import plain
