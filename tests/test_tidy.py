@@ -77,7 +77,7 @@ TOUCHES: Mapping[str, str] = {
     "compose/joining.py": "os",
     "compose/parts.py": "fcntl os ssl socket",
     "compose/ray.py": "os",
-    "compose/controller_role.py": "signal socket uvicorn",
+    "compose/controller_role.py": "socket uvicorn",
     "compose/gateway_role.py": "os socket uvloop",
     "compose/replica_role.py": "os",
     "compose/store_role.py": "os",

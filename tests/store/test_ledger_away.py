@@ -31,6 +31,21 @@ def test_a_server_that_comes_or_goes_is_away_and_one_that_refuses_is_not(said: s
     assert "first-password" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("FATAL:  sorry, too many clients already", "raise its max_connections"),
+        ('FATAL:  too many connections for role "airboss"', "raise its max_connections"),
+        ("cannot execute INSERT in a read-only transaction", "is it a standby"),
+        ("could not extend file: No space left on device", "make room on the disk"),
+        ("Connection refused", "is the server up"),
+    ],
+)
+def test_what_is_said_comes_with_what_to_do(said: str, advice: str) -> None:
+    """Where it is not the server that has to be started."""
+    assert advice in str(cannot(OperationalError("select 1", {}, Exception(said)), ENGINE))
+
+
 def test_one_that_is_silent_on_every_connection_is_away() -> None:
     """It hangs, whatever each of them waits for."""
     assert isinstance(cannot(AllTaken(), ENGINE), LedgerAway)

@@ -6,18 +6,26 @@ import asyncio
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from airboss.domain.status import ProcessStatus
+from airboss.store.stopping import ending
 from airboss.supervisor import runfiles
 from airboss.supervisor import session as session_file
 from airboss.supervisor.process import Command
 from airboss.supervisor.session import Session
 from airboss.supervisor.supervisor import Health, Spec
+
+
+@pytest.fixture(autouse=True)
+def goes_on() -> Iterator[None]:
+    """Who runs these sessions does not end with them."""
+    yield
+    ending.clear()
 
 
 def test_a_full_disk_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

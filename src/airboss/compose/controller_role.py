@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ from airboss.controller.mover import Mover
 from airboss.store.client import StoreClient
 from airboss.store.datadir import DataDir
 from airboss.store.ledger_lead import leading
+from airboss.store.stopping import tell_of_signals
 from airboss.supervisor.lifeline import on_parent_gone, tell_it_serves, terminate_self
 from airboss.supervisor.listen import check_exposure, listen
 from airboss.telemetry import logs
@@ -95,8 +95,7 @@ def run_controller(
         async def main() -> None:
             stop = asyncio.Event()
             give_way()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            tell_of_signals(asyncio.get_running_loop(), stop)
             tell_it_serves(asyncio.get_running_loop())
             await controller.run(lambda told: serve_console(desk, listener, config.tls, told), stop)
 

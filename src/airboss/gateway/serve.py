@@ -41,6 +41,7 @@ from airboss.governance.windows import steady
 from airboss.providers import o200k
 from airboss.store.daemons import Daemons
 from airboss.store.plan_source import PlanSource
+from airboss.store.stopping import tell_of_signals
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, read_counts
 from airboss.telemetry.outage import Outage
@@ -206,8 +207,7 @@ def settle() -> None:
 
 @contextmanager
 def _signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> Iterator[None]:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    tell_of_signals(loop, stopped)
     try:
         yield
     finally:

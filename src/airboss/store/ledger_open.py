@@ -32,6 +32,24 @@ TROUBLE = (OperationalError, InternalError, InterfaceError, AllTaken)
 
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
+REMEDIES = {
+    ("authentication failed", "no password supplied"): (
+        f"see that user and password of the URL are right; {ESCAPES}"
+    ),
+    ("too many clients already", "remaining connection slots", "too many connections for"): (
+        "end connections there that nobody needs, or raise its max_connections; who has them: "
+        "SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2"
+    ),
+    ("read-only transaction",): (
+        "is it a standby, or default_transaction_read_only on there? Let the URL name one that writes"
+    ),
+    ("No space left on device", "Disk quota exceeded", "File too large"): (
+        "make room on the disk of its server"
+    ),
+    ("sslmode", "certificate"): "see what the URL says after `?`, as libpq takes it",
+}
+"""What to do, by what is said."""
+
 AWAY = (
     "Connection refused",
     "Connection reset",
@@ -167,15 +185,12 @@ def cannot(error: DBAPIError | AllTaken, engine: Engine) -> SetupError:
 
 def remedy(said: str, at: URL) -> str:
     """What to do about what PostgreSQL or its client said."""
-    if "authentication failed" in said or "no password supplied" in said:
-        return f"see that user and password of the URL are right; {ESCAPES}"
     if "does not exist" in said and at.database and f'database "{at.database}"' in said:
         return "make it, empty, or name another"
     if "permission denied for schema" in said:
         return f'let the user make tables there: make "{at.username}" the owner of the database'
-    if "sslmode" in said or "certificate" in said:
-        return "see what the URL says after `?`, as libpq takes it"
-    return "is the server up and the database there?"
+    told = (advice for words, advice in REMEDIES.items() if any(each in said for each in words))
+    return next(told, "is the server up and the database there?")
 
 
 def any_text(engine: Engine) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Integer, String, Table, Text, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, Integer, String, Table, Text, create_engine, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.compiler import compiles
 
 from airboss.config.extras import install
@@ -48,7 +49,6 @@ def connect(url: URL) -> Engine:
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             isolation_level="REPEATABLE READ",
-            pool_pre_ping=True,  # a server that was restarted has closed what the pool holds
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "options": " ".join(f"-c {name}={value}" for name, value in SERVER.items()),
@@ -64,6 +64,7 @@ def connect(url: URL) -> Engine:
             f"a ledger in PostgreSQL needs the extra 'postgres': {install('postgres')}"
         ) from None
     event.listen(engine, "do_connect", _do_connect)
+    event.listen(engine, "checkout", partial(_on_checkout, engine.dialect))
     event.listen(engine, "begin", _on_begin)
     event.listen(engine, "handle_error", _on_error)
     return engine
@@ -102,6 +103,23 @@ def _do_connect(_dialect: object, _record: object, args: list[Any], named: dict[
     connection.statement_s = STATEMENT_S
     connection.adapters.register_dumper(str, NoNul)
     return connection
+
+
+def _on_checkout(dialect: Dialect, connection: Any, _record: object, _proxy: object) -> None:
+    """A server that was restarted has closed what the pool holds, and one that is silent answers nothing on
+    it. It is asked first, for which it has less time than for a statement; then all that are held go."""
+    if connection.fresh:
+        connection.fresh = False
+        return
+    statement_s, connection.statement_s = connection.statement_s, 0.0
+    try:
+        dialect.do_ping(connection)
+    except Exception as error:
+        if isinstance(error, dialect.loaded_dbapi.Error):
+            raise InvalidatePoolError(str(error)) from error
+        raise
+    finally:
+        connection.statement_s = statement_s
 
 
 def _on_error(context: ExceptionContext) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.types.string import StrDumper
 
+from airboss.store.stopping import HURRY_S, ending
+
 ON_ITS_WAY_S: Final = 5
+LOST: Final = "the connection is lost"
 T = TypeVar("T")
 
 
@@ -20,23 +23,44 @@ class LedgerConnection(psycopg.Connection[Any]):
 
     statement_s: float
     """What the server was told that a statement may take."""
+    fresh = True
+    """Whether nobody has used it yet."""
+    _given_up = False
+    """Whether one was silent while this process ended: then no server is waited for any more."""
+
+    @classmethod
+    def connect(cls, *args: Any, **named: Any) -> Self:
+        """As of any connection; raises psycopg.OperationalError at once where the server was silent, and this
+        process ends."""
+        if ending.is_set():
+            if LedgerConnection._given_up:
+                raise psycopg.OperationalError(f"{LOST}: it was silent, and this process ends")
+            named["connect_timeout"] = int(HURRY_S)
+        try:
+            return super().connect(*args, **named)
+        except psycopg.errors.ConnectionTimeout:
+            LedgerConnection._given_up = ending.is_set()
+            raise
 
     def wait(self, gen: PQGen[T], *args: Any, **named: Any) -> T:
         """As of any connection, which waits in here for whatever it was asked."""
         return super().wait(self._while_heard(gen), *args, **named)
 
     def _while_heard(self, gen: PQGen[T]) -> PQGen[T]:
-        silent_s = self.statement_s + ON_ITS_WAY_S
-        until = time.monotonic() + silent_s
+        heard = time.monotonic()
         try:
             awaited = next(gen)
             while True:
                 ready = yield awaited
+                now, silent_s = time.monotonic(), self.statement_s + ON_ITS_WAY_S
+                if ending.is_set():
+                    silent_s = min(silent_s, HURRY_S)
                 if ready:
-                    until = time.monotonic() + silent_s
-                elif time.monotonic() > until:
+                    heard = now
+                elif now > heard + silent_s:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"the connection is lost: silent for {silent_s:g} s")
+                    LedgerConnection._given_up = ending.is_set()
+                    raise psycopg.OperationalError(f"{LOST}: silent for {silent_s:g} s")
                 awaited = gen.send(ready)
         except StopIteration as ended:
             given: T = ended.value

@@ -1,10 +1,19 @@
-"""The signals that ask a process to end, and an event for those whose main thread waits for one."""
+"""The signals that ask a process to end, an event for those whose main thread waits for one, and one for who
+waits for somebody else."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
+from typing import Final
+
+HURRY_S: Final = 3.0
+"""So long a process that ends waits for a database that is silent: whatever it is at may be killed at any
+moment, and a supervisor waits for it."""
+ending: Final = threading.Event()
+"""Set once this process has been told to end."""
 
 
 def asked_to_end() -> tuple[signal.Signals, ...]:
@@ -15,6 +24,17 @@ def asked_to_end() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, signal.SIGHUP)
 
 
+def tell_of_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    """Set `stopped` at SIGTERM and SIGINT from now on; `ending`, too."""
+
+    def end() -> None:
+        ending.set()
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+
+
 def stop_on_signals() -> threading.Event:
     """What these signals set from now on, whichever thread they come to. Only a main thread can call this."""
     stop = threading.Event()
@@ -23,6 +43,7 @@ def stop_on_signals() -> threading.Event:
 
     def wait() -> None:
         os.read(woken, 1)
+        ending.set()
         stop.set()
 
     # A main thread that waits for an event would not hear what comes to a thread of a library's, or just

@@ -15,7 +15,7 @@ from typing import Final
 from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
 from airboss.store.daemons import Daemons
-from airboss.store.stopping import asked_to_end
+from airboss.store.stopping import asked_to_end, ending
 from airboss.supervisor import fleet, runfiles
 from airboss.supervisor.local import LocalHost
 from airboss.supervisor.process import OnLine
@@ -81,6 +81,7 @@ class Session:
             self._supervisor.want([*await asyncio.to_thread(self._replicas), *self._core])
             await self._until_stopped(on_ready)
         finally:
+            ending.set()
             log.info("stopping; calls in flight may finish, for at most %.0f s", fleet.DRAIN_S)
             self._listener.close()
             await self._supervisor.stop([fleet.is_gateway, lambda name: not fleet.is_store(name)])
