@@ -77,6 +77,16 @@ def test_it_does_not_wait_for_a_writer(file: Path, plans: SqlitePlans) -> None:
     assert plans.revision() == 99
 
 
+def test_what_is_read_is_of_one_moment(file: Path, plans: SqlitePlans) -> None:
+    """A plan that is published amid a reading is of the next one: no plan comes with another's keys."""
+    asked = "SELECT value FROM revision"
+    with closing(SqlLedger(url_of(file))) as ledger, plans._reading() as column:
+        before = column(asked)
+        ledger.publish("one", plan())
+        assert column(asked) == before
+    assert plans.revision() == before[0] + 1
+
+
 @pytest.mark.parametrize("what", AWAY)
 def test_a_file_that_is_gone_is_told(file: Path, plans: SqlitePlans, what: str) -> None:
     """To who asks, until it is back."""
