@@ -442,6 +442,8 @@ def test_limits_and_budgets(gateway: Gateway) -> None:
     """A call that nobody knows the cost of is refused to a key with a budget; requests are counted."""
     refused = call(gateway, "POST", "/v1/audio/speech", POOR, json={"model": "voice", "input": "x"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "price_unknown")
+    assert "what a call of 'audio_speech' costs nobody knows" in refused.json()["error"]["message"]
+    assert "[models]" not in refused.json()["error"]["message"], "no price there would mend it"
     assert call(gateway, "GET", "/v1/files", POOR).status_code == 200
     assert call(gateway, "GET", "/v1/files", POOR).status_code == 200
     assert call(gateway, "GET", "/v1/files", POOR).status_code == 429

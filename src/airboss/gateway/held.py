@@ -109,11 +109,12 @@ class Held:
         wanted = [(stock, guess.tokens(stock.limit)) for stock in tokens]
         wanted += [(stock, 1) for stock in of_candidate]
         if purses:
-            unknown = isinstance(body, wire.RelayedBody) and not body.free
+            if isinstance(body, wire.RelayedBody) and not body.free:
+                return cost_unknown(purses[0], request.operation)
             asked = sharing(branch.entire)
             prices = [price(guess, each) for each in asked]
-            if unknown or None in prices:
-                return price_unknown(purses[0], asked[0 if unknown else prices.index(None)])
+            if None in prices:
+                return price_unknown(purses[0], asked[prices.index(None)])
             usd = max(each for each in prices if each is not None)
             wanted += [(stock, units(usd)) for stock in purses]
         return wanted
@@ -197,5 +198,14 @@ def price_unknown(money: Stock, target: Target) -> PermissionDenied:
     return PermissionDenied(
         f"{money.scope.said} has a budget in USD, and nobody knows what {target.upstream_model!r} of "
         f"provider {target.provider!r} costs: give the model a price under [models], or call another",
+        code="price_unknown",
+    )
+
+
+def cost_unknown(money: Stock, operation: str) -> PermissionDenied:
+    """The refusal of a call whose cost no price tells before it is made."""
+    return PermissionDenied(
+        f"{money.scope.said} has a budget in USD, and what a call of {operation!r} costs nobody knows before "
+        "it is made, whatever the model's price; make it where no budget binds, as with a key without one",
         code="price_unknown",
     )
