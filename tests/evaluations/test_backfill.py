@@ -326,6 +326,21 @@ def test_a_store_that_goes_at_the_end_is_waited_for(bench: Bench, monkeypatch: p
     assert bench.work(job).comparisons[0].items == 1
 
 
+def test_a_calls_bodies_are_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many scorers look at them."""
+    bench.calls(*range(5))
+    read, listed = Counter[str | None](), bench.log.records
+
+    def records(where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
+        read.update([where.id] if bodies else [])
+        return listed(where, limit=limit, bodies=bodies)
+
+    monkeypatch.setattr(bench.log, "records", records)
+    report = bench.work(bench.ask("length", "refusal", "contains:happy", "latency:1"))
+    assert [each.items for each in report.comparisons] == [5] * 4
+    assert read == {call_id(number): 1 for number in range(5)}
+
+
 def test_two_at_once_pay_one_judge_once(bench: Bench) -> None:
     """The second waits for what the first pays for, call by call, and reports it too."""
     bench.calls(*range(40))

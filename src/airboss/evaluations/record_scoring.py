@@ -77,13 +77,14 @@ class RecordScoring:
         """The scores that could be made of these, kept by now."""
         gate = asyncio.Semaphore(AT_ONCE)
         worded: set[str] = set()
+        read: dict[str, asyncio.Task[dict[str, InferenceRecord]]] = {}
 
         async def one(wanted: Wanted) -> Score | None:
             async with gate:
-                # Only now: of who is forgotten meanwhile nothing is shown to a judge.
                 record, spec = wanted.record, wanted.online.spec
-                bodies = await self.told(self._with_bodies, {record.id})
-                whole = bodies.get(record.id, record)
+                if record.id not in read:  # only now: whose bodies went meanwhile is not judged by them
+                    read[record.id] = asyncio.create_task(self.told(self._with_bodies, {record.id}))
+                whole = (await read[record.id]).get(record.id, record)
                 if whole.response is not None:
                     worded.add(record.id)
                 if not judges_it(spec, whole):
