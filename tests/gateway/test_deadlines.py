@@ -68,7 +68,7 @@ def attempt(times: Timeouts, share: float | None) -> tuple[Try, Any]:
     return tried, answer
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
     times=st.builds(Timeouts, total_s=SECONDS, first_token_s=SECONDS, idle_s=SECONDS),
     share=st.none() | SECONDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import cache
 
 import pytest
 import re2
@@ -160,17 +161,23 @@ def patterns(draw: st.DrawFn, depth: int = 2) -> str:
     """Patterns of every form that is read."""
     if depth == 0:
         return draw(ATOMS)
-    inner = st.lists(patterns(depth=depth - 1), min_size=1, max_size=3)
-    joined = "".join(draw(inner))
+    inner = several(depth - 1)
+    joined = draw(inner)
     match draw(st.integers(0, 3)):
         case 0:
             return joined
         case 1:
-            return f"(?:{joined}|{''.join(draw(inner))})"
+            return f"(?:{joined}|{draw(inner)})"
         case 2:
             low = draw(st.integers(0, 2))
             return f"(?:{joined}){{{low},{low + draw(st.integers(0, 2))}}}"
     return f"({joined})?"
+
+
+@cache
+def several(depth: int) -> st.SearchStrategy[str]:
+    """One to three patterns, one behind another. Made once: that takes longer than to draw from it."""
+    return st.lists(patterns(depth=depth), min_size=1, max_size=3).map("".join)
 
 
 def by_re2(pattern: str, text: str) -> str:
