@@ -364,6 +364,63 @@ def test_several_signed_thoughts(gateway: Gateway, upstream: SaidUpstream, diale
     assert not any("index" in block for block in blocks)
 
 
+NATIVE = [("responses", "openai"), ("messages", "anthropic")]
+
+
+@pytest.mark.parametrize("previous", [False, True], ids=["first", "goes on"])
+def test_the_end_of_a_response_with_a_number_that_no_float_holds(
+    gateway: Gateway, upstream: SaidUpstream, previous: bool
+) -> None:
+    """It is the end all the same, for the client as for the record."""
+    half(upstream, "responses", stream=True)
+    asked: dict[str, Any] = {"model": "openai", "stream": True}
+    if previous:
+        first = say(gateway, "responses", **asked)
+        asked["previous_response_id"] = streamed(first)[-1][1]["response"]["id"]
+    upstream.events[-1] = upstream.events[-1][:-1] + ', "sequence_number": 1e999}'
+    answer = say(gateway, "responses", **asked)
+    assert is_whole("responses", answer), answer.text
+    last = streamed(answer)[-1][1]["response"]
+    assert last["output"][0]["content"][0]["text"].startswith("Half ")
+    assert gateway.closed(answer.headers["x-request-id"])["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "said", [{"message": "Too \ud83d.", "code": 429}, "Too \ud83d."], ids=["object", "text"]
+)
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize(("dialect", "kind"), NATIVE)
+def test_an_error_without_a_type_in_a_stream(  # noqa: PLR0917 - a row of the table
+    gateway: Gateway, upstream: SaidUpstream, dialect: str, kind: str, at: int, said: Any
+) -> None:
+    """A proxy before the provider says errors in OpenAI's words, whatever it stands before. It is one, with
+    what it says, also where events follow it: clients take it for one."""
+    half(upstream, dialect, stream=True)
+    upstream.events.insert(at, json.dumps({"error": said}))
+    answer = say(gateway, dialect, model=kind, stream=True)
+    if answer.status_code == 200:
+        assert not is_whole(dialect, answer)
+        told = error_in_stream(dialect, answer)
+    else:
+        assert answer.status_code == (429 if isinstance(said, dict) else 502)
+        told = error(dialect, answer)
+    assert "Too \ufffd." in told["message"]
+    assert '"error": ' not in answer.text  # as it came
+    assert gateway.closed(answer.headers["x-request-id"])["status"] == "error"
+
+
+@pytest.mark.parametrize(("dialect", "kind"), NATIVE)
+def test_half_of_a_character_in_an_error_in_place_of_a_stream(
+    gateway: Gateway, upstream: SaidUpstream, dialect: str, kind: str
+) -> None:
+    """Its words are told, as of any other error."""
+    said = {"error": {"message": "Too \ud83d.", "type": "server_error", "code": "odd"}}
+    upstream.raw = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + json.dumps(said).encode()
+    answer = say(gateway, dialect, model=kind, stream=True)
+    assert answer.status_code == 502
+    assert "Too \ufffd." in error(dialect, answer)["message"]
+
+
 def test_what_aws_shows_of_a_session(gateway: Gateway, upstream: SaidUpstream) -> None:
     """It tells what should have been signed, the session's token among it: nobody hears or keeps that."""
     signed = f"should have been 'POST\\n/model\\n\\nx-amz-security-token:{TOKEN}\\n' with {AWS_SECRET}"

@@ -13,6 +13,7 @@ import msgspec
 
 from airboss.dialects.speech import encode
 from airboss.domain.release import Release
+from airboss.providers.lenient import without_halves
 
 NOTHING: Final = encode({"choices": [{"index": 0, "delta": {}, "finish_reason": None}]})
 """A piece of chat that says nothing, to carry what was heard."""
@@ -61,7 +62,7 @@ def carrying(chat: bytes, heard: Sequence[bytes], recorded: Sequence[bytes] | No
 
 def alone(chat: bytes) -> bytes:
     """A JSON object without what it was read from: a whole answer in other words is no event of a stream."""
-    members = _members.decode(chat)
+    members = _members.decode(without_halves(chat))
     return encode({name: raw for name, raw in members.items() if name not in {"heard", "recorded"}})
 
 

@@ -156,9 +156,9 @@ class PassingReader(AnthropicReader):
         """One event. One that chat has no words for still moves the stream on, but for a ping, which says
         only that the connection is there and waits for the next."""
         said = super().event(data)
-        type_ = decoded(_typed, data).type
-        if type_ == "error":
+        if said and said[0].startswith(b'{"error"'):
             return said  # told in our own words
+        type_ = decoded(_typed, data).type
         if type_ == "ping":
             self._pings = [data]
             return said

@@ -294,9 +294,17 @@ class _Event(msgspec.Struct):
     output_index: int = 0
     item: _Item | None = None
     delta: str = ""
-    error: _Error | None = None
+    error: Any = None
     code: Any = None
     message: Any = None
+
+    @property
+    def cause(self) -> _Error:
+        """What one of the type `error` says, inside of it or at its top."""
+        if isinstance(self.error, dict):
+            inside: _Error = lenient.readable(self.error, _Error)
+            return inside
+        return _Error(code=self.code, message=self.error or self.message)
 
 
 _response = msgspec.json.Decoder(_Response)
@@ -390,9 +398,11 @@ class PassingReader:
         if said.response is not None:
             self._begin(said.response)
         if said.type == "error":
-            return [_failed(said.error or _Error(code=said.code, message=said.message))]
+            return [_failed(said.cause)]
         if said.type == "response.failed" and said.response is not None:
             return [_failed(said.response.error, self.told())]
+        if said.error:  # OpenAI's clients take any event with one for an error; its words are those of chat
+            return [encode({"error": said.error})]
         if said.type in LAST and said.response is not None:
             finish = self._write.chunk({}, finish=_finish(said.response, calls=bool(self._calls)))
             usage = self.told()

@@ -122,7 +122,8 @@ class _Message(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    type: str
+    type: str | None = None
+    error: Any = None
     index: int = 0
     message: _Message | None = None
     content_block: _Block | None = None
@@ -235,6 +236,8 @@ class AnthropicReader:
     def event(self, data: bytes) -> list[bytes]:  # noqa: PLR0911 - one for each kind of event
         """One event."""
         said = lenient.answered(_event, data, _ODD)
+        if said.type is None and not said.error:
+            raise lenient.not_answered(data, _ODD)
         match said.type:
             case "message_start" if said.message is not None:
                 self._write.id, self._write.model = said.message.id, said.message.model
@@ -252,7 +255,7 @@ class AnthropicReader:
                 return self._ending(said.delta)
             case "message_stop" if self._finished:
                 return [*self._usage_if_new(), DONE]
-            case "error":
+            case "error" | None:  # a proxy before it says no type
                 return [self.error(200, data)]
         return []  # pings, and what a later version adds
 
@@ -334,13 +337,14 @@ class AnthropicReader:
         """An error; inside of a stream its status is its code."""
         said = read_error(body)
         message = said.message if isinstance(said.message, str) else "no message"
-        type_ = said.type if isinstance(said.type, str) else "api_error"
-        code: str | int | None = STATUS.get(type_, 502) if status == 200 else None
+        type_ = said.type if isinstance(said.type, str) else ""
+        own = said.code if isinstance(said.code, str | int) else 502
+        code: str | int | None = STATUS.get(type_, own) if status == 200 else None
         if any(words in message.lower() for words in _TOO_LONG):
             code = "context_length_exceeded"
         elif _FILTERED in message.lower():
             code = "content_filter"
-        return error_of(message, type_=type_, code=code)
+        return error_of(message, type_=type_ or "api_error", code=code)
 
 
 def _kept(block: _Block, thought: str, signature: str) -> Json:

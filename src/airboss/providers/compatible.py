@@ -330,7 +330,7 @@ def name_in(said: object) -> str | None:
 def read_error(body: bytes) -> UpstreamError:
     """What an error answer says; never raises. Without a readable message the start of the body is shown."""
     try:
-        said = msgspec.json.decode(body, type=ErrorEnvelope | list[ErrorEnvelope])
+        said = msgspec.convert(any_json(without_halves(body)), ErrorEnvelope | list[ErrorEnvelope])
         # Google's own OpenAI endpoint has errors in a list.
         envelope = said if isinstance(said, ErrorEnvelope) else said[0] if said else ErrorEnvelope()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

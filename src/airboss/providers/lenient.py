@@ -28,7 +28,7 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError:
-        return cast("T", readable(any_json(data), decoder.type))
+        return cast("T", readable(any_json(without_halves(data)), decoder.type))
     except msgspec.DecodeError:
         mended = without_halves(data)
         if mended == data:
@@ -41,8 +41,12 @@ def answered(decoder: msgspec.json.Decoder[T], data: bytes, odd: str) -> T:
     try:
         return decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = beginning(data, 80)
-        raise UpstreamFailed(f"the upstream's answer is {odd}; it begins {shown!r}") from None
+        raise not_answered(data, odd) from None
+
+
+def not_answered(data: bytes, odd: str) -> UpstreamFailed:
+    """What is to be raised for an answer that is `odd`."""
+    return UpstreamFailed(f"the upstream's answer is {odd}; it begins {beginning(data, 80)!r}")
 
 
 def any_json(data: bytes) -> Any:
@@ -207,6 +211,8 @@ _fields = lru_cache(maxsize=256)(msgspec.structs.fields)
 
 def _part(value: Any, kind: Any) -> Any:
     """A member, or UNSET."""
+    if kind is msgspec.Raw:
+        return msgspec.Raw(msgspec.json.encode(value))
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
