@@ -85,7 +85,7 @@ DEEP = "[" * 400 + "]" * 400
         ('{"input": "a"}\n{"input": "a"}', "line 2: .*there already"),
         ('{"input": "a", "messages": [{"role": "user", "content": "a"}]}', "either `input` or `messages`"),
         ('{"messages": [{"role": "assistant", "content": "a"}]}', "neither messages nor variables"),
-        ('{"variables": {"x": "y"}}', "unknown field `variables`$"),
+        ('{"variables": {"x": "y"}}', "`variables`; a line has input, .* may have messages, variables,"),
         ('["input"]', "line 1: .*object"),
         ('{"input": 3}', "line 1"),
         (f'{{"input": [{{"role": "user", "content": {DEEP}}}]}}', "line 1: nested deeper than 250"),

@@ -140,8 +140,12 @@ def read_input(given: str | list[dict[str, Any]] | dict[str, Any]) -> Input:
 
 
 def _near(message: str) -> str:
-    """The nearest field, where a message complains of an unknown one."""
+    """The nearest field, or else all that there are, where a message complains of an unknown one."""
     _, found, rest = message.partition("unknown field `")
+    if not found:
+        return ""
     name = rest.partition("`")[0]
-    near = difflib.get_close_matches(name, set(_FIELDS) - {name}, n=1) if found else []
-    return f"; did you mean `{near[0]}`?" if near else ""
+    if near := difflib.get_close_matches(name, set(_FIELDS) - {name}, n=1):
+        return f"; did you mean `{near[0]}`?"
+    line, inside = ", ".join(_Given.__struct_fields__), ", ".join(_Input.__struct_fields__)
+    return f"; a line has {line}, and an `input` may have {inside}"
