@@ -4,6 +4,7 @@ are away."""
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx2
 import msgspec
 import pytest
 
+from airboss.compose import servers
 from airboss.compose.servers import _seen, check_servers
 from airboss.config import StoreConfig
 from airboss.domain.errors import SetupError
@@ -71,6 +73,20 @@ def test_doctor_says_what_is_wrong_with_the_ledger(
         assert found["verdict"] == verdict, found
         assert verdict != "fail" or remedy in found["seen"]
     assert not (tmp_path / ".airboss").exists()
+
+
+def test_doctor_does_not_wait_for_a_server_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than for all that there are."""
+    monkeypatch.setattr(servers, "SILENT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        text = f'[store]\nrecords = "clickhouse://{at}/ab"\ncounters = "valkey://{at}/0"\n'
+        (tmp_path / "airboss.toml").write_text(fake(NOWHERE, text))
+        for name in ("records", "counters"):
+            [found] = doctor(tmp_path, f"[store] {name}")
+            assert (found["verdict"], found["seen"]) == ("fail", "the server has been silent for 0.5 s")
 
 
 def test_doctor_says_what_is_wrong_with_the_counters(tmp_path: Path) -> None:
@@ -146,5 +162,6 @@ def test_counters_that_are_away_are_seen(tmp_path: Path) -> None:
             until(lambda: why in airboss.log)
             server.restart()
             until(lambda: airboss.status()["counters_away"] == 0)
+            until(lambda: "the server that counts limits answers again" in airboss.log)
     finally:
         server.kill()

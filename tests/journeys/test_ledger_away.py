@@ -9,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
+import psycopg
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
 from tests.journeys.test_joined import all_moved, chat, joined
-from tests.support.airboss import Airboss
+from tests.support import postgres
+from tests.support.airboss import Airboss, run_airboss, run_up
 from tests.support.between import between
 from tests.support.valkey import ValkeyServer, valkey, valkey_process
 from tests.support.wait import until
@@ -91,6 +94,9 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
                     began = time.monotonic()
                     assert status_for(leads, watcher)["ledger_trouble"].startswith("the ledger")
                     assert time.monotonic() - began < leads.soon_s(3)
+                began = time.monotonic()
+                assert httpx2.get(f"{leads.ready['console_url']}/login", timeout=60).status_code == 200
+                assert time.monotonic() - began < leads.soon_s(3)
                 leads.begun_anew("gateway-0")
                 assert chat(leads, key).status_code == 200
                 assert metric(leads, "airboss_plan_from_disk") == 1
@@ -99,6 +105,38 @@ def test_status_is_told_while_the_ledger_hangs(fake_process: FakeProvider, tmp_p
             until(lambda: leads.status()["ledger_trouble"] is None)
             until(lambda: metric(leads, "airboss_plan_from_disk") == 0)
             assert chat(leads, key).status_code == 200
+
+
+def test_a_ledger_that_may_only_be_read_is_told(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """By `status` and `doctor`, though nobody has tried to write; calls go on."""
+    url = postgres.database(tmp_path)
+    name = urlsplit(url).path[1:]
+    text = fake(fake_process.url, f'[store]\nledger = "{url}"\n')
+    with (
+        Airboss(tmp_path / "leads", text) as leads,
+        psycopg.connect(postgres.server(), autocommit=True) as outside,
+    ):
+        outside.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+        outside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        until(lambda: "read-only" in (leads.status()["ledger_trouble"] or ""))
+        assert chat(leads, leads.ready["api_key"]).status_code == 200
+        done = run_airboss("status", cwd=leads.root)
+        assert (done.returncode, "trouble with the ledger" in done.stdout) == (1, True), done.stdout
+        done = run_airboss("doctor", "--json", cwd=leads.root)
+        told = {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}
+        assert told["ledger"]["verdict"] == told["[store] ledger"]["verdict"] == "fail", done.stdout
+        outside.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
+
+
+def test_a_start_says_what_it_waits_for(fake_process: FakeProvider, tmp_path: Path) -> None:
+    """Before it gives up."""
+    with between(tmp_path) as (network, url):
+        network.silence()
+        (tmp_path / "airboss.toml").write_text(fake(fake_process.url, f'[store]\nledger = "{url}"\n'))
+        done = run_up("--port", "0", "--console-port", "0", cwd=tmp_path)
+        said = done.stderr.index("waiting for the ledger postgresql://127.0.0.1")
+        assert said < done.stderr.index("cannot be used")
+        network.mend()
 
 
 def status_for(at: Airboss, key: str) -> Any:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 
 from airboss.domain.errors import SetupError
 from airboss.domain.ports import ApiKey
-from airboss.store import ledger_postgres, ledger_psycopg
+from airboss.store import ledger_postgres, ledger_psycopg, ledger_trouble
 from airboss.store.ledger import SqlLedger
 from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
 from tests.store.ledgers import KINDS, deployment, empty_url, plan
@@ -349,7 +349,9 @@ def test_a_connection_that_says_nothing_any_more_is_given_up(
         assert ledger.all_keys() == (KEY,)
 
 
-def test_a_database_that_was_read_only_for_a_while_is_written_to(tmp_path: Path) -> None:
+def test_a_database_that_was_read_only_for_a_while_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also by who connected meanwhile, as to a server that had handed over to another: its connections, which
     stay as they began, are given up."""
     url = empty_url("postgresql", tmp_path)
@@ -357,8 +359,14 @@ def test_a_database_that_was_read_only_for_a_while_is_written_to(tmp_path: Path)
         name = url.split("///")[1].split("?", maxsplit=1)[0]
         outside.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
         with closing(SqlLedger(url)) as ledger:
+            told = ledger.unwritable()
+            assert told is not None
+            assert "read-only" in told
             with pytest.raises(LedgerTrouble, match="read-only"):
                 put_key(ledger, KEY)
             outside.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
             put_key(ledger, KEY)
+            assert ledger.unwritable() is not None, "one write of a minute is no proof"
+            monkeypatch.setattr(ledger_trouble, "TOLD_S", 0.0)
+            assert ledger.unwritable() is None
             assert ledger.all_keys() == (KEY,)

@@ -238,6 +238,9 @@ def data(data_dir: Path) -> Iterator[Check]:
         else:
             advice = "see the log of `airboss up`; no record is lost meanwhile"
             yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
+        if trouble := status.get("ledger_trouble"):
+            advice = "mend what it names; calls go on meanwhile, and nothing can be changed"
+            yield fail("ledger", trouble, advice)
         if trouble := status.get("audit_trouble"):  # not there where an older one runs
             yield fail("audit log", trouble, "find out who did that; see `airboss audit verify`")
         for each in status.get("untold", ()):

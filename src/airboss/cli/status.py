@@ -176,9 +176,10 @@ def troubles(found: dict[str, Any]) -> Iterator[str]:
     """Who counts limits, the ledger, plans, and the audit log, where they are not as they should be."""
     if found.get("counters_away"):
         gateways = many(found["counters_away"], "gateway")
-        yield f"[red]who counts limits is away[/] for {gateways}: limited calls get 503; see `airboss doctor`"
+        then = "limited calls get 503 once what was leased is spent; `airboss doctor` asks \\[store] counters"
+        yield f"[red]who counts limits is away[/] for {gateways}: {then}"
     if found.get("ledger_trouble"):
-        yield f"[red]the ledger is away[/]: {escape(found['ledger_trouble'])}"
+        yield f"[red]trouble with the ledger[/]: {escape(found['ledger_trouble'])}"
     for each in found.get("kept_plans", ()):
         yield f"[yellow]a plan from disk is served[/] by {escape(each)}: its ledger was away at its start"
     if found.get("audit_trouble"):

@@ -100,6 +100,7 @@ def status_over(
             calls=calls_of(counts, now) if found.running else None,
             missing=missing_keys if found.running else lambda _: (),
             shut=shut_places(living(counts, now).values()),
+            unwritable=stores.spends.unwritable(),
         )
 
     governed = with_governance(with_alarms(whole, ledger, stores.alerts), retention, stores, audit)

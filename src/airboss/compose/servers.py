@@ -13,10 +13,13 @@ from airboss.compose.counting import valkey
 from airboss.config import StoreConfig
 from airboss.config.clickhouse import read_url
 from airboss.domain.errors import AirbossError, SetupError
+from airboss.store.daemons import Daemons
 from airboss.store.datadir import resolved
 
 APART_S: Final = 1.0
 """Clocks must agree within it."""
+SILENT_S: Final = 10.0
+"""So long they are waited for, all together."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +72,20 @@ def asked(store: StoreConfig, *, ledger: str | None) -> Iterator[Seen]:
         clocks["records"] = (store.records, _clickhouse)
     if store.counters != "embedded":
         clocks["counters"] = (store.counters, lambda _: valkey(store, "doctor").clock())
-    for name, (reference, clock) in clocks.items():
-        scheme, _, variable = reference.partition(":")
-        if scheme == "env" and not os.environ.get(variable, "").strip():
-            yield Seen(name=name, unset=variable)
-        else:
-            yield _seen(name, reference, clock)
+    threads, by = Daemons(len(clocks), "asked"), time.monotonic() + SILENT_S
+    told = {name: threads.submit(_asked, name, *asking) for name, asking in clocks.items()}
+    for name, each in told.items():
+        try:
+            yield each.result(max(0.0, by - time.monotonic()))
+        except TimeoutError:
+            yield Seen(name=name, why=f"the server has been silent for {SILENT_S:g} s")
+
+
+def _asked(name: str, reference: str, clock: Callable[[str], float]) -> Seen:
+    scheme, _, variable = reference.partition(":")
+    if scheme == "env" and not os.environ.get(variable, "").strip():
+        return Seen(name=name, unset=variable)
+    return _seen(name, reference, clock)
 
 
 def _seen(name: str, reference: str, clock: Callable[[str], float]) -> Seen:

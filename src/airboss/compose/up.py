@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
@@ -61,6 +62,8 @@ log = logging.getLogger("airboss.up")
 
 STARTER_KEY = "default"
 """Name of the data-plane key that `airboss up` prints."""
+LATE_S: Final = 1.5
+"""A start that has waited so long says for what."""
 
 
 class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +96,6 @@ Draw = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]
 def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw) -> None:
     """Start everything and serve until SIGTERM or SIGINT, or until the demo that started it is gone. Raises
     AirbossError where that cannot be."""
-    from airboss.store.ledger_lead import check_leads  # noqa: PLC0415 - SQLAlchemy, where it is needed
     from airboss.supervisor.local import LocalHost  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.roster import Roster  # noqa: PLC0415 - only `up` supervises
     from airboss.supervisor.session import Session  # noqa: PLC0415 - as above
@@ -106,9 +108,9 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
     data = DataDir(options.data_dir)
     data.create()
     with lock_patiently(data) as lock, starting(data, options.config) as (opened, settle):
-        check_leads(data.ledger_url)
-        data.lead()
-        ledger = opened.enter_context(open_ledger(data))
+        with told_late(data):
+            may_lead(data)
+            ledger = opened.enter_context(open_ledger(data))
         text, source = choose_config(ledger, data, options.config)
         opened.enter_context(private())  # from here on all that is written is ours
         config = parse_config(text, source=source)
@@ -155,6 +157,30 @@ def run_up(options: UpOptions, *, announce: Callable[[Ready], None], draw: Draw)
         )
         with relearning(ledger, redact):
             asyncio.run(session.run(on_ready))
+
+
+def may_lead(data: DataDir) -> None:
+    """Go on as who leads here. Raises SetupError where another Airboss does on this ledger."""
+    from airboss.store.ledger_lead import check_leads  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    check_leads(data.ledger_url)
+    data.lead()
+
+
+@contextmanager
+def told_late(data: DataDir) -> Iterator[None]:
+    """Where the block takes longer, say that the ledger is waited for."""
+    from airboss.store.ledger_open import named, read_url  # noqa: PLC0415 - SQLAlchemy, where it is needed
+
+    where = named(read_url(data.ledger_url))
+    words = "still waiting for the ledger %s after %g s"
+    late = threading.Timer(LATE_S, log.warning, (words, where, LATE_S))
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 def end_when_told() -> None:

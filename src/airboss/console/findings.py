@@ -148,7 +148,7 @@ def process_findings(status: SystemStatus) -> Iterator[Finding]:
         yield Finding(level="bad", title=f"{name} serves no call.", detail=f"{why[:1].upper()}{why[1:]}.")
     if status.ledger_trouble is not None:
         detail = f"Calls are served as before, and nothing can be changed: {status.ledger_trouble}."
-        yield Finding(level="bad", title="The ledger is away.", detail=detail)
+        yield Finding(level="bad", title="There is trouble with the ledger.", detail=detail)
     for each in status.kept_plans:
         name, _, which = each.partition(": ")
         detail = f"The ledger was away when it started: it serves {which}, and keys as they were then."

@@ -41,6 +41,9 @@ BEGUN_COOKIE: Final = "airboss_sign_in"
 BEGUN_S: Final = 600
 """So long a person may take at the provider."""
 
+LEDGER_S: Final = 2.0
+"""So long the form waits for what the ledger says of a provider; without it there is the field for a key."""
+
 KNOWN_COOKIE: Final = "airboss_known"
 KNOWN_S: Final = 180 * 86_400
 """So long a browser in which somebody signed in is told from others at its address."""
@@ -204,9 +207,11 @@ async def form_page(
 ) -> Response:
     """The form, with what went wrong, and the other way in where there is one."""
     label = None
-    with suppress(AirbossError):  # whoever has a key comes in all the same, and sees why
-        if desk.identity is not None and (oidc := (await desk.run(desk.in_force)).oidc) is not None:
-            label = oidc.label or urlsplit(oidc.issuer).hostname
+    # Whoever has a key comes in all the same, and sees why; where the ledger is silent, too.
+    with suppress(AirbossError, TimeoutError):
+        if desk.identity is not None:
+            oidc = (await asyncio.wait_for(desk.promptly(desk.in_force), LEDGER_S)).oidc
+            label = (oidc.label or urlsplit(oidc.issuer).hostname) if oidc is not None else None
     page = templates.page("login.html", seen, next=wanted, problem=problem, label=label, sign_in=SIGN_IN)
     return html(page, status=status)
 

@@ -43,10 +43,11 @@ def gather(
     calls: Calls | None = None,
     missing: Callable[[Target], Sequence[str]] = lambda _: (),
     shut: Mapping[ShownPlace, str] = NONE_SHUT,
+    unwritable: str | None = None,
 ) -> SystemStatus:
     """What was `told` without the ledger, and what that says now. `calls` are what gateways count at each
     replica, where that is known, `missing` why keys of a target cannot be had, `shut` the places that are
-    left alone by all gateways, and why."""
+    left alone by all gateways, and why, `unwritable` why nothing can be written to the ledger."""
     snapshot = ledger.snapshot()
     text = ledger.config()
     config = parse_config(text, source="the configuration in force") if text is not None else Config()
@@ -56,6 +57,7 @@ def gather(
     plan = snapshot.plan if snapshot is not None else None
     return msgspec.structs.replace(
         told,
+        ledger_trouble=unwritable,
         plan_number=plan.number if plan is not None else None,
         plan_created_at=plan.created_at if plan is not None else None,
         deployments=tuple(

@@ -125,7 +125,7 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     False: of a stopped one, `started_at` and URLs are None. `base_url` ends with `/v1`. `erasures_pending`
     are people to be forgotten, `counters_away` gateways that do not reach who counts limits, `kept_plans`
     which serve a plan from disk, `unrecordable` which can record no call; `audit_trouble`: the audit log was
-    edited, `ledger_trouble`: what it says is of earlier, `untold`: whom summaries did not reach."""
+    edited, `ledger_trouble`: it is of earlier, or not written, `untold`: whom summaries did not reach."""
 
     version: str
     running: bool

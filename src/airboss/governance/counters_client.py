@@ -206,7 +206,10 @@ class FarCounters(ABC):
             except asyncio.CancelledError:
                 line.hang_up()
                 raise
+            away_s = asyncio.get_running_loop().time() - self._gone_at
             self._welcome(line, seq, before)
+            if self._missed:
+                log.warning("%s answers again, after %.0f s", self.who, away_s)
             said = ""
             connected.set()
             await self._lost.wait()

@@ -138,17 +138,20 @@ def server_clock(url: str) -> float:
     engine = connect(read_url(url))
     asked = (
         "SELECT extract(epoch FROM clock_timestamp())::float8, to_regclass('alembic_version') IS NOT NULL"
-        " OR has_schema_privilege(current_schema(), 'CREATE')"
+        " OR has_schema_privilege(current_schema(), 'CREATE'),"
+        " current_setting('transaction_read_only') = 'on'"
     )
     try:
         with engine.connect() as connection:
-            now, usable = connection.exec_driver_sql(asked).one()
+            now, usable, only_read = connection.exec_driver_sql(asked).one()
     except DBAPIError as error:
         raise cannot(error, engine) from error
     finally:
         engine.dispose()
-    if not usable:
+    if not usable or only_read:
         said = "permission denied for schema, in which no table may be made"
+        if only_read:
+            said = "it may only be read: each is a read-only transaction"
         raise SetupError(
             f"the ledger {engine.url.database} cannot be used: {said}; {remedy(said, engine.url)}"
         )

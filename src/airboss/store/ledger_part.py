@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as AllTaken
 
 from airboss.domain.errors import SetupError
 from airboss.store.ledger_open import (
@@ -21,7 +23,8 @@ from airboss.store.ledger_open import (
     read_url,
     writing,
 )
-from airboss.store.ledger_trouble import edited
+from airboss.store.ledger_tables import revision
+from airboss.store.ledger_trouble import LedgerTrouble, edited, writes
 from airboss.store.ledger_unchanged import Version
 from airboss.store.opened_file import OpenedFile
 
@@ -85,7 +88,26 @@ class LedgerPart:
                 ends.callback(_together.reset, token)
                 yield
         except REFUSALS as error:
-            raise cannot(error, self._engine) from error
+            raise self._refused(error) from error
+
+    def unwritable(self) -> str | None:
+        """Why nothing can be written, though it can be read; None: it can, as far as is known."""
+        asked = "SELECT current_setting('transaction_read_only') = 'on'"
+        only_read = False
+        if self._engine.dialect.name == "postgresql":
+            with self._read() as connection:
+                only_read = bool(connection.exec_driver_sql(asked).scalar())
+        if only_read or writes.why_not(self._place) is not None:
+            with suppress(SetupError), self._write() as connection:
+                connection.execute(update(revision).values(value=revision.c.value))
+        return writes.why_not(self._place)
+
+    def _refused(self, error: DBAPIError | AllTaken) -> SetupError:
+        """What to tell of a write that the database refuses."""
+        told = cannot(error, self._engine)
+        if isinstance(told, LedgerTrouble):
+            writes.refused(self._place, str(told))
+        return told
 
     def _check(self) -> None:
         """Raise SetupError where SQLite's file is not the one that was opened any more."""
@@ -127,7 +149,8 @@ class LedgerPart:
                 return
             with self._writer.begin() as connection:
                 yield connection
+            writes.done(self._place)
         except REFUSALS as error:
-            raise cannot(error, self._engine) from error
+            raise self._refused(error) from error
         except msgspec.DecodeError as error:
             raise edited(error, self._engine.url.database) from error
