@@ -99,6 +99,8 @@ def test_following_goes_forward() -> None:
     answer = program.get("/api/v1/records?after=id-4")
     assert ids(answer) == []
     assert answer.json()["next"] == "id-4"
+    answer = program.get("/api/v1/records?after=id-9")
+    assert (answer.status_code, "id-9" in answer.text) == (404, True)
 
 
 def test_pages_with_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,8 @@ def records(desk: Desk, call: Call) -> RecordPage | bytes:
     """GET /api/v1/records."""
     where = read_filter(whole(desk, call.params), now=call.now, local=UTC)
     limit = LIMIT.read(call.params)
+    if where.after and not desk.log.records(RecordFilter(id=where.after), limit=1, bodies=False):
+        raise no_record(where.after)  # it has expired: who follows it would hear of nothing ever again
     bodies = call.params.get("bodies") or "false"
     if bodies not in ("true", "false"):
         raise InvalidRequest(f"bodies={bodies[:60]!r} is neither true nor false", param="bodies")
@@ -247,7 +249,7 @@ RECORD_PARAMS = {
     " first, a page ends after a second of looking, maybe empty: `next` leads on",
     "limit": LIMIT.told(),
     "before": "only records older than this id (paging, newest first)",
-    "after": "only records newer than this id, oldest first (following)",
+    "after": "only records newer than this id, oldest first (following); empty: from the first",
     "bodies": "true (for readers): with request and response; such a page may end before `limit`, and `next`"
     " leads on; a sorted list that would is refused",
 }
