@@ -3,11 +3,13 @@ waits for somebody else."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # a record store has no event loop
+    import asyncio
 
 HURRY_S: Final = 3.0
 """So long a process that ends waits for a database that is silent: whatever it is at may be killed at any
