@@ -36,7 +36,7 @@ def test_a_secret_ends_though_the_ledger_is_away(fake_process: FakeProvider, tmp
 
         assert taken() == [KEY, "ends", "new", "old"]
         (tmp_path / "gateway/snapshot.json").unlink()
-        until(lambda: "serving the one held" in gateway.log)
+        until(lambda: "the one held is served" in gateway.log)
         clock.set(passed_s=3601)
         until(lambda: taken() == [KEY, "new", "old"], timeout_s=20)
         clock.set(passed_s=7201)

@@ -54,7 +54,7 @@ def has_data(data_dir: Path) -> bool:
     that is. The file that a start makes first stays empty where it fails before it has a ledger."""
     from airboss.store.datadir import DataDir  # noqa: PLC0415 - no verb's help needs it
 
-    if (data_dir / "secrets/ledger").exists() or DataDir(data_dir).has_ledger_file:
+    if DataDir(data_dir).has_ledger:
         return True
     from airboss.compose.parts import starting  # noqa: PLC0415 - only where there is none
 
