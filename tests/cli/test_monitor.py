@@ -288,6 +288,7 @@ def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert well(found | {"retention": {"disk_full": False}})
     assert not well(found | {"retention": {"disk_full": True}})
+    assert not well(found | {"breakers": [{"provider": "main", "state": "half_open"}]})
 
 
 def test_status_tells_whom_a_summary_did_not_reach() -> None:

@@ -12,7 +12,7 @@ from airboss.console.findings import BURSTS_NAMED, Finding, findings
 from airboss.console.overview import cards, rows
 from airboss.console.query import Period
 from airboss.domain.ports import DeploymentStats, StatsBucket
-from airboss.domain.status import RetentionStatus
+from airboss.domain.status import BreakerStatus, RetentionStatus
 from tests.console.site import NOW
 from tests.support.seed_records import seed_plan, seed_status
 
@@ -177,6 +177,21 @@ def test_alarms_that_fire_are_told() -> None:
     assert [(each.alarm, each.since) for each in found[:5]] == list(since.items())[:5]
     assert (found[0].level, found[0].title) == ("bad", "The alarm support.0 fires")
     assert [(each.title, each.path) for each in found[5:]] == [("2 more alarms fire.", "/alerts")]
+
+
+def test_a_provider_that_fails_is_told_though_fallbacks_answer() -> None:
+    """One for each provider and its failure, with what to do about a key that is refused."""
+    models = [("main", "a", "upstream_auth"), ("main", "b", "upstream_auth"), ("other", "c", None)]
+    breakers = [
+        BreakerStatus(provider=provider, model=model, url="http://h/v1", state="half_open", last_failure=why)
+        for provider, model, why in models
+    ]
+    status = msgspec.structs.replace(seed_status(NOW), breakers=tuple(breakers))
+    refused, other = findings(status, drawn(), lambda *_: [], {})
+    assert (refused.level, refused.title) == ("warn", "The provider main fails with upstream_auth.")
+    assert "asked for a, b now and then" in refused.detail
+    assert "`api_key` under [providers.main]" in refused.detail
+    assert (other.title, other.path) == ("The provider other fails.", "/system/providers")
 
 
 def test_an_alarm_that_somebody_knows_of_is_no_news() -> None:

@@ -86,17 +86,17 @@ def show_left_alone(found: dict[str, Any]) -> None:
     show_processes(found["processes"])
 
 
+TROUBLES = ("unrecordable", "breakers", "counters_away", "kept_plans", "audit_trouble", "ledger_trouble")
+"""Members of a status that are empty or null where all is well."""
+
+
 def well(found: dict[str, Any]) -> bool:
-    """Whether it runs, everything that it should serve is ready, and no alarm is firing."""
+    """Whether it runs, all that it should serve is ready, no provider fails, and no alarm is firing."""
     things = [*found["deployments"], *found["processes"]]
     return bool(
         found["running"]
         and found["journal"]["store_up"]
-        and not found.get("unrecordable")
-        and not found.get("counters_away")
-        and not found.get("kept_plans")
-        and not found.get("audit_trouble")
-        and not found.get("ledger_trouble")
+        and not any(map(found.get, TROUBLES))
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))

@@ -12,7 +12,7 @@ import msgspec
 from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
-from airboss.domain.status import SystemStatus
+from airboss.domain.status import BreakerStatus, SystemStatus
 from airboss.store.wording import many
 from airboss.telemetry.remote import Node
 
@@ -26,6 +26,10 @@ ALARMS_NAMED = 5
 
 BURSTS_NAMED = 5
 """Deployments with errors that are told one by one; of more their number."""
+
+
+MODELS_NAMED = 3
+"""Models of a provider that fails that are named; of more an ellipsis."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +122,25 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         elif each.state == "starting":
             detail = each.detail or "Its model is being fetched or loaded."
             yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
+    yield from breaker_findings(status.breakers)
     yield from process_findings(status)
+
+
+def breaker_findings(breakers: Sequence[BreakerStatus]) -> Iterator[Finding]:
+    """Providers that fail, one for each and its failure, though fallbacks may answer every call."""
+    failing: dict[tuple[str, str | None], dict[str, None]] = {}
+    for each in breakers:
+        failing.setdefault((each.provider, each.last_failure), {})[each.model] = None
+    for (provider, failure), models in failing.items():
+        named = ", ".join(list(models)[:MODELS_NAMED]) + (", …" if len(models) > MODELS_NAMED else "")
+        detail = (
+            f"It is asked for {named} now and then only. Calls go to another place or a fallback where there"
+        )
+        detail += " is one, and fail where there is none."
+        if failure == "upstream_auth":
+            detail += f" It refuses its key: see `api_key` under [providers.{provider}]."
+        title = f"The provider {provider} fails{f' with {failure}' if failure else ''}."
+        yield Finding(level="warn", title=title, detail=detail, path="/system/providers")
 
 
 def alarm_findings(
