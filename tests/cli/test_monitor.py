@@ -261,6 +261,32 @@ def test_status_begins_with_gateways_that_serve_nothing() -> None:
     ]
 
 
+def test_status_begins_with_providers_that_are_out(run: Run, api: AdminApi) -> None:
+    """Though fallbacks answer, not all is well; it is not told a second time below, and a flap only there."""
+    now = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+    found = msgspec.to_builtins(seed_status(now))
+    place: dict[str, Any] = {
+        "provider": "main",
+        "model": "up",
+        "url": "http://main/v1",
+        "key": None,
+        "state": "half_open",
+    }
+    place |= {"last_failure": "upstream_auth", "deployments": ["support"], "instead": "spare/small"}
+    api.answers["GET", "/api/v1/status"] = found | {
+        "breakers": [place | {"out_since": now.isoformat()}, place | {"model": "flap", "out_since": None}]
+    }
+    ended, out, err = run("status", "--url", api.url)
+    assert (ended, err) == (1, "")
+    assert out.index("main/up has not answered for") < out.index("deployment") < out.index("main/flap")
+    assert out.count("main/up") == 1
+    said = " ".join(out.split())
+    assert "upstream_auth. Calls of support go to spare/small instead" in said
+    assert "Check the key of provider main." in said
+    api.answers["GET", "/api/v1/status"] = found | {"breakers": [place | {"out_since": None}]}
+    assert run("status", "--url", api.url)[0] == 0, "a flap"
+
+
 def test_status_begins_with_alarms_that_fire(run: Run, api: AdminApi) -> None:
     """Before what is served, and not a second time below."""
     line = {"kind": "threshold", "deployment": "d", "metric": "error_rate", "value": 1.0}
@@ -288,7 +314,6 @@ def test_status_tells_of_dead_letters_and_of_a_full_disk() -> None:
     found = {"running": True, "journal": {"store_up": True}, "deployments": [], "processes": []}
     assert well(found | {"retention": {"disk_full": False}})
     assert not well(found | {"retention": {"disk_full": True}})
-    assert not well(found | {"breakers": [{"provider": "main", "state": "half_open"}]})
 
 
 def test_status_tells_whom_a_summary_did_not_reach() -> None:

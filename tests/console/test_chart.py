@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from airboss.console.chart import LINES_MAX, Chart, busiest, chart, coarse, sparkline
-from airboss.console.findings import BURSTS_NAMED, Finding, findings
+from airboss.console.findings import BURSTS_NAMED, OUT_NAMED, Finding, findings
 from airboss.console.overview import cards, rows
 from airboss.console.query import Period
 from airboss.domain.ports import DeploymentStats, StatsBucket
@@ -179,21 +179,6 @@ def test_alarms_that_fire_are_told() -> None:
     assert [(each.title, each.path) for each in found[5:]] == [("2 more alarms fire.", "/alerts")]
 
 
-def test_a_provider_that_fails_is_told_though_fallbacks_answer() -> None:
-    """One for each provider and its failure, with what to do about a key that is refused."""
-    models = [("main", "a", "upstream_auth"), ("main", "b", "upstream_auth"), ("other", "c", None)]
-    breakers = [
-        BreakerStatus(provider=provider, model=model, url="http://h/v1", state="half_open", last_failure=why)
-        for provider, model, why in models
-    ]
-    status = msgspec.structs.replace(seed_status(NOW), breakers=tuple(breakers))
-    refused, other = findings(status, drawn(), lambda *_: [], {})
-    assert (refused.level, refused.title) == ("warn", "The provider main fails with upstream_auth.")
-    assert "asked for a, b now and then" in refused.detail
-    assert "`api_key` under [providers.main]" in refused.detail
-    assert (other.title, other.path) == ("The provider other fails.", "/system/providers")
-
-
 def test_an_alarm_that_somebody_knows_of_is_no_news() -> None:
     """It is told after those that nobody has silenced, with why it is, and is not red."""
     since = {"known": NOW, "news": NOW - timedelta(hours=1)}
@@ -312,3 +297,43 @@ def test_of_many_deployments_that_fail_the_worst_are_told() -> None:
     assert [each.alarm for each in told if each.alarm] == ["d00.cost"]
     assert "The alarm d06.errors fires." in told[-2].detail
     assert len(told) == len(found) + 1
+
+
+def out(model: str = "up", **more: Any) -> BreakerStatus:
+    """A place that has been out for ten minutes while a fallback answers."""
+    fields: dict[str, Any] = {"state": "half_open", "last_failure": "upstream_auth", "key": "env:MAIN_KEY"}
+    fields |= {
+        "out_since": NOW - timedelta(minutes=10),
+        "deployments": ("support",),
+        "instead": "spare/small",
+    }
+    return BreakerStatus(provider="main", model=model, url="http://main/v1", **{**fields, **more})
+
+
+def test_a_provider_that_is_out_is_a_finding_though_a_fallback_answers() -> None:
+    """With since when, whose calls, why, who is asked instead and what to do; with no fallback it is bad."""
+    status = seed_status(NOW)
+
+    def told(*breakers: BreakerStatus) -> tuple[Finding, ...]:
+        return findings(msgspec.structs.replace(status, breakers=breakers), drawn(), lambda *_: [], {})
+
+    (one,) = told(out())
+    assert (one.level, one.title, one.since, one.path) == (
+        "warn",
+        "main/up has not answered",
+        NOW - timedelta(minutes=10),
+        "/system/providers",
+    )
+    assert one.detail == (
+        "At http://main/v1 with env:MAIN_KEY it fails with upstream_auth. Calls of support go to "
+        "spare/small instead, at its price. Check the key of provider main."
+    )
+    (alone,) = told(out(instead=None, deployments=("a", "b"), key=None, last_failure="timeout_connect"))
+    assert alone.level == "bad"
+    assert alone.detail.startswith(
+        "At http://main/v1 it fails with timeout_connect. Calls of a, b have nobody else to go to. "
+    )
+    assert told(out(out_since=None)) == (), "a flap"
+    *named, more = told(*(out(f"up{n}") for n in range(OUT_NAMED + 2)))
+    assert len(named) == OUT_NAMED
+    assert (more.title, more.path) == ("2 more places of models have not answered.", "/system/providers")

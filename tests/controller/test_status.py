@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from airboss.controller.status import SILENT, deployment_status, local_state, with_silence
+from airboss.controller.status import SILENT, deployment_status, local_state, met, open_breakers, with_silence
 from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Replica, ReplicaState
 from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.domain.status import DeploymentState, ProcessStatus
-from airboss.telemetry.metrics import Counts, TargetUse, shut_places
+from airboss.telemetry.metrics import OUT_S, Counts, TargetUse, places_out, shut_places
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 URL = "http://127.0.0.1:9001/v1"
@@ -161,3 +161,74 @@ def test_a_deployment_is_down_while_its_places_are_left_alone() -> None:
         hosted, target=msgspec.structs.replace(hosted.target, base_urls=(URL, URL + "/2"))
     )
     assert deployment_status(two, [], shut={own: "timeout"}).state == "ready"
+
+
+def tripped(state: int, began: float, failed: float, answered: float | None = None) -> TargetUse:
+    """A place whose breaker opened so many seconds ago and failed last so many; `answered` as `failed`."""
+    at = None if answered is None else NOW - timedelta(seconds=answered)
+    times = {"failed_at": NOW - timedelta(seconds=failed), "answered_at": at}
+    return msgspec.structs.replace(
+        use(URL, state, "upstream_auth"), tripped_at=NOW - timedelta(seconds=began), **times
+    )
+
+
+ANSWERED = msgspec.structs.replace(use(URL, 0), answered_at=NOW - timedelta(seconds=5))
+
+
+@pytest.mark.parametrize(
+    ("workers", "since_s"),
+    [
+        ([tripped(2, OUT_S, 0)], OUT_S),
+        ([tripped(1, 9 * OUT_S, 0, answered=9 * OUT_S)], 9 * OUT_S),
+        ([tripped(2, OUT_S - 1, 0)], None),
+        ([tripped(1, 9 * OUT_S, 9 * OUT_S)], None),
+        ([tripped(2, 2 * OUT_S, 0), ANSWERED, use(URL, 0)], 2 * OUT_S),
+        ([tripped(1, 9 * OUT_S, OUT_S), ANSWERED], None),
+        ([tripped(2, 2 * OUT_S, 0), tripped(1, 3 * OUT_S, 1)], 3 * OUT_S),
+        ([tripped(1, 900 * OUT_S, 800 * OUT_S), tripped(2, 2, 1, answered=3)], None),
+    ],
+    ids=[
+        "open",
+        "half open",
+        "a flap",
+        "then idle",
+        "ours failed last",
+        "is back",
+        "two",
+        "an old one, a flap",
+    ],
+)
+def test_a_place_is_out_that_was_tried_again_for_long_in_vain(
+    workers: list[TargetUse], since_s: float | None
+) -> None:
+    """Not one that failed for a moment, whoever calls it after; nor one that has answered another worker."""
+    found = places_out([Counts(written_at=NOW, targets=[each]) for each in workers])
+    assert found == ({("p", "m", URL, ""): NOW - timedelta(seconds=since_s)} if since_s is not None else {})
+
+
+def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
+    """Of a model with another place that is well that, else the first model that is; and of a place that only
+    a candidate asks, none is out."""
+    hosted = deployment("openai")
+    other = msgspec.structs.replace(hosted.target, provider="q", base_urls=("http://q/v1",))
+    covered = msgspec.structs.replace(
+        hosted, target=msgspec.structs.replace(hosted.target, fallbacks=(other,))
+    )
+    two = msgspec.structs.replace(
+        hosted, target=msgspec.structs.replace(hosted.target, base_urls=(URL, URL + "/2"))
+    )
+    (shut,) = open_breakers([use(URL, 2, "upstream_auth")], {("p", "m", URL, ""): NOW})
+    assert (shut.out_since, shut.key, shut.last_failure) == (NOW, None, "upstream_auth")
+
+    def told(*plans: DeploymentPlan) -> tuple[datetime | None, tuple[str, ...], str | None]:
+        (found,) = met([shut], plans)
+        return found.out_since, found.deployments, found.instead
+
+    assert told(covered) == (NOW, ("assistant",), "q/m")
+    assert told(two) == (NOW, ("assistant",), "another place of p/m")
+    assert told(hosted) == (NOW, ("assistant",), None)
+    other_plan = msgspec.structs.replace(hosted, name="bare")
+    assert told(covered, other_plan) == (NOW, ("assistant", "bare"), None), "one of them has nobody"
+    assert told() == (None, (), None)
+    (also,) = open_breakers([TargetUse("q", "m", "http://q/v1", "", 1)], {})
+    assert [each.instead for each in met([shut, also], [covered])] == [None, None]

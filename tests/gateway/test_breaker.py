@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -24,6 +25,8 @@ from airboss.providers.connection import Pool, Pools
 from airboss.providers.outbox import Outbox
 
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
+
+NOW = datetime(2026, 11, 24, 14, tzinfo=UTC)
 
 
 def failing(breaker: Breaker, times: int, now: float) -> None:
@@ -232,7 +235,7 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
     for number in range(1000):
         place.failed_with(f"code-{number}" + "x" * 1000)
     place.failed_with("timeout_idle")
-    use = place.use(0.0)
+    use = place.use(0.0, NOW)
     assert use.failures["timeout_idle"] == 2
     assert sum(use.failures.values()) == 1002
     assert len(use.failures) <= 21
@@ -252,3 +255,22 @@ def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     assert place.breaker.tripped
     note_failure(place, answer, Unavailable("x", code=code))
     assert place.breaker.tripped
+
+
+def test_a_place_tells_since_when_it_is_out() -> None:
+    """From the opening on, however often it is tried in vain; an answer ends that, and is told itself."""
+    place = Place(TARGET, "http://x/v1", None, cast("Pool", None))
+    failing(place.breaker, STREAK_MAX, 10.0)
+    place.breaker.failed(80.0)
+    use = place.use(100.0, NOW)
+    assert (use.tripped_at, use.failed_at, use.answered_at) == (
+        NOW - timedelta(seconds=90),
+        NOW - timedelta(seconds=20),
+        None,
+    )
+    place.breaker.answered()
+    place.ended(110.0, 109.0, stream=False, well=True)
+    use = place.use(120.0, NOW)
+    assert (use.tripped_at, use.answered_at) == (None, NOW - timedelta(seconds=10))
+    failing(place.breaker, STREAK_MAX, 115.0)
+    assert place.use(120.0, NOW).tripped_at == NOW - timedelta(seconds=5)

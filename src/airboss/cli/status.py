@@ -13,7 +13,7 @@ from airboss import __version__
 from airboss.cli.api import reach, unanswered
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import amount, console, dash, escape, print_json, size, table_of
-from airboss.store.wording import many
+from airboss.store.wording import many, out_words
 
 OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
@@ -86,12 +86,13 @@ def show_left_alone(found: dict[str, Any]) -> None:
     show_processes(found["processes"])
 
 
-TROUBLES = ("unrecordable", "breakers", "counters_away", "kept_plans", "audit_trouble", "ledger_trouble")
+TROUBLES = ("unrecordable", "counters_away", "kept_plans", "audit_trouble", "ledger_trouble")
 """Members of a status that are empty or null where all is well."""
 
 
 def well(found: dict[str, Any]) -> bool:
-    """Whether it runs, all that it should serve is ready, no provider fails, and no alarm is firing."""
+    """Whether it runs, everything that it should serve is ready, no place of a model is out, though others
+    answer, and no alarm is firing."""
     things = [*found["deployments"], *found["processes"]]
     return bool(
         found["running"]
@@ -99,6 +100,7 @@ def well(found: dict[str, Any]) -> bool:
         and not any(map(found.get, TROUBLES))
         and not found.get("retention", {}).get("disk_full")
         and all(t["state"] == "ready" for t in things)
+        and not are_out(found)
         and not any(each["state"] == "firing" for each in found.get("alarms", ()))
     )
 
@@ -117,7 +119,7 @@ def show(found: dict[str, Any]) -> None:
         # Roles that were started one by one do not know of each other.
         serves = f"serves {found['base_url']}\n" if found["base_url"] else ""
         out.print(f"{serves}console {found['console_url']}")
-    for each in (*unserved(found), *map(alarm, fires(found))):
+    for each in (*unserved(found), *map(out_line, are_out(found)), *map(alarm, fires(found))):
         out.print(each)
     deployments = table_of("deployment", "aliases", "provider", "model", "release", "state")
     for each in found["deployments"]:
@@ -144,7 +146,8 @@ def show(found: dict[str, Any]) -> None:
         if line is not None:
             out.print(line)
     for each in found.get("breakers", ()):
-        out.print(breaker(each))
+        if not each.get("out_since"):
+            out.print(breaker(each))
     firing = fires(found)
     for line in alarms([each for each in found.get("alarms", ()) if each not in firing]):
         out.print(line)
@@ -240,6 +243,19 @@ def journal(found: dict[str, Any]) -> str:
         return f"record store {store}, all records moved{why}"
     behind = f"{size(found['unmoved_bytes'])} of journal wait, the oldest for {found['lag_s']:.0f} s"
     return f"record store {store}, {behind}; nothing is lost while it waits{why}"
+
+
+def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The places of models that have failed for longer than a flap lasts."""
+    return [each for each in found.get("breakers", ()) if each.get("out_since")]
+
+
+def out_line(found: dict[str, Any]) -> str:
+    """A place that is out, since when, who is asked instead, and the next step."""
+    names = ("provider", "url", "key", "last_failure", "deployments", "instead")
+    words = out_words(**{name: found[name] for name in names})
+    place = f"{found['provider']}/{found['model']}"
+    return f"[red]{escape(place)} has not answered[/] for {age(found['out_since'])}. {escape(words)}"
 
 
 def breaker(found: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def status_over(
     from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - as above
     from airboss.controller.status import gather, kept_plans, told, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.procfs import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import shut_places, target_uses  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import places_out, shut_places, target_uses  # noqa: PLC0415 - as above
 
     everywhere = counts_of(data, nodes)
 
@@ -84,6 +84,7 @@ def status_over(
             base_url=(up.base_url or None) if up is not None else None,
             console_url=up.console_url if up is not None else None,
             targets=target_uses(counts.values()),
+            out=places_out(alive.values()),
             counters_away=gauge_of(counts, "counters_away", now),
             kept_plans=list(kept_plans(alive)),
             unrecordable=[

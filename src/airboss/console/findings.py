@@ -12,8 +12,8 @@ import msgspec
 from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
-from airboss.domain.status import BreakerStatus, SystemStatus
-from airboss.store.wording import many
+from airboss.domain.status import SystemStatus
+from airboss.store.wording import many, out_words
 from airboss.telemetry.remote import Node
 
 EXCESS_MIN = 3.0
@@ -28,8 +28,9 @@ BURSTS_NAMED = 5
 """Deployments with errors that are told one by one; of more their number."""
 
 
-MODELS_NAMED = 3
-"""Models of a provider that fails that are named; of more an ellipsis."""
+OUT_NAMED = 5
+"""Places that are out and are told one by one; of more their number."""
+PROVIDERS = "/system/providers"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,25 +123,35 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         elif each.state == "starting":
             detail = each.detail or "Its model is being fetched or loaded."
             yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
-    yield from breaker_findings(status.breakers)
     yield from process_findings(status)
+    yield from out_findings(status)
 
 
-def breaker_findings(breakers: Sequence[BreakerStatus]) -> Iterator[Finding]:
-    """Providers that fail, one for each and its failure, though fallbacks may answer every call."""
-    failing: dict[tuple[str, str | None], dict[str, None]] = {}
-    for each in breakers:
-        failing.setdefault((each.provider, each.last_failure), {})[each.model] = None
-    for (provider, failure), models in failing.items():
-        named = ", ".join(list(models)[:MODELS_NAMED]) + (", …" if len(models) > MODELS_NAMED else "")
-        detail = (
-            f"It is asked for {named} now and then only. Calls go to another place or a fallback where there"
+def out_findings(status: SystemStatus) -> Iterator[Finding]:
+    """Places of models that are out, whoever is asked instead: no call fails by it, and costs may rise."""
+    out = [each for each in status.breakers if each.out_since is not None]
+    for each in sorted(out, key=lambda each: each.instead is not None)[:OUT_NAMED]:
+        yield Finding(
+            level="bad" if each.instead is None else "warn",
+            title=f"{each.provider}/{each.model} has not answered",
+            detail=out_words(
+                provider=each.provider,
+                url=each.url,
+                key=each.key,
+                last_failure=each.last_failure,
+                deployments=each.deployments,
+                instead=each.instead,
+            ),
+            since=each.out_since,
+            path=PROVIDERS,
         )
-        detail += " is one, and fail where there is none."
-        if failure == "upstream_auth":
-            detail += f" It refuses its key: see `api_key` under [providers.{provider}]."
-        title = f"The provider {provider} fails{f' with {failure}' if failure else ''}."
-        yield Finding(level="warn", title=title, detail=detail, path="/system/providers")
+    more = len(out) - OUT_NAMED
+    if more > 0:
+        title = (
+            f"{more} more {'place of a model has' if more == 1 else 'places of models have'} not answered."
+        )
+        detail = "The page Providers has them all."
+        yield Finding(level="warn", title=title, detail=detail, path=PROVIDERS)
 
 
 def alarm_findings(

@@ -34,6 +34,7 @@ from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, ShownPlace, Targ
 SILENT: Final = timedelta(seconds=GONE_S)
 """A gateway that has not told of itself for so long hangs, or cannot write."""
 NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
+NONE_OUT: Final[Mapping[ShownPlace, datetime]] = MappingProxyType({})
 
 
 def gather(
@@ -60,6 +61,7 @@ def gather(
         ledger_trouble=unwritable,
         plan_number=plan.number if plan is not None else None,
         plan_created_at=plan.created_at if plan is not None else None,
+        breakers=tuple(met(told.breakers, plan.deployments if plan else ())),
         deployments=tuple(
             with_rollout(
                 deployment_status(
@@ -88,13 +90,14 @@ def told(
     base_url: str | None,
     console_url: str | None,
     targets: Sequence[TargetUse] = (),
+    out: Mapping[ShownPlace, datetime] = NONE_OUT,
     counters_away: int = 0,
     kept_plans: Sequence[str] = (),
     unrecordable: Sequence[str] = (),
 ) -> SystemStatus:
     """What is known without the ledger. `started_at` None means that no Airboss is running on this data
-    directory; `targets` are how each place does; `counters_away`, `kept_plans` and `unrecordable` as
-    `SystemStatus` has them."""
+    directory; `targets` are how each place does, `out` since when which are out; `counters_away`,
+    `kept_plans` and `unrecordable` as `SystemStatus` has them."""
     return SystemStatus(
         version=__version__,
         running=started_at is not None,
@@ -108,7 +111,7 @@ def told(
         replicas=(),
         processes=tuple(processes),
         journal=journal,
-        breakers=tuple(open_breakers(targets)),
+        breakers=tuple(open_breakers(targets, out)),
         counters_away=counters_away,
         kept_plans=tuple(kept_plans),
         unrecordable=tuple(unrecordable),
@@ -140,8 +143,10 @@ def kept_plans(counts: Mapping[str, Counts]) -> Iterator[str]:
             yield f"{name}: plan {each.plan}, which the ledger had at {each.kept_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def open_breakers(targets: Sequence[TargetUse]) -> Iterator[BreakerStatus]:
-    """The places that are being left alone."""
+def open_breakers(
+    targets: Sequence[TargetUse], out: Mapping[ShownPlace, datetime]
+) -> Iterator[BreakerStatus]:
+    """The places that are being left alone, and since when those are out that are."""
     for use in targets:
         state = BREAKERS[use.state]
         if state != "closed":
@@ -151,7 +156,38 @@ def open_breakers(targets: Sequence[TargetUse]) -> Iterator[BreakerStatus]:
                 url=use.url,
                 state=state,
                 last_failure=use.last_error or None,
+                key=use.key or None,
+                out_since=out.get((use.provider, use.model, use.url, use.key)),
             )
+
+
+def met(breakers: Sequence[BreakerStatus], plans: Sequence[DeploymentPlan]) -> Iterator[BreakerStatus]:
+    """Breakers with the deployments whose calls meet them, and who is asked instead, one for each where they
+    differ. What only a candidate asks is not out: its rollout judges it."""
+    places = [(each.provider, each.model, each.url, each.key or "") for each in breakers]
+    for each, place in zip(breakers, places, strict=True):
+        asked = {
+            plan.name: (plan.target, *plan.target.fallbacks)
+            for plan in plans
+            if any(place in shown_places(one) for one in (plan.target, *plan.target.fallbacks))
+        }
+        others = [instead_of(place, targets, places) for targets in asked.values()]
+        yield msgspec.structs.replace(
+            each,
+            out_since=each.out_since if asked else None,
+            deployments=tuple(asked),
+            instead=", ".join(dict.fromkeys(map(str, others))) if others and None not in others else None,
+        )
+
+
+def instead_of(place: ShownPlace, targets: Sequence[Target], shut: Sequence[ShownPlace]) -> str | None:
+    """Which of the targets, in their order, is asked while a place is not; None: none that is well."""
+    for one in targets:
+        places = shown_places(one)
+        if any(each not in shut for each in places):
+            name = f"{one.provider}/{one.upstream_model}"
+            return f"another place of {name}" if place in places else name
+    return None
 
 
 def successors(

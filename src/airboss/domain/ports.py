@@ -405,8 +405,7 @@ class RecordLog(Protocol):
 
         If the offset held is not `move.start` nothing is taken and the offset held is returned: the mover
         reads on from there. So a move repeated after a crash does nothing, and nothing is taken twice.
-        Raises ValueError, with nothing taken, for a move that no log could take: JSON that is no record, a
-        number out of range."""
+        Raises ValueError, with nothing taken, for what no log can take: no record, a number out of range."""
 
     def orphans(self, segment_prefix: str) -> dict[str, bytes]:
         """The moved `open` frames (JSON) of segments with this prefix that no close has joined yet: the first

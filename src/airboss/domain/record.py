@@ -49,8 +49,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     `error_type` is None for the attempt that answered; `status_code` None if no head arrived. `usage` None:
     it used nothing. `cost_usd` is what that cost, None where nothing was used or the price is unknown;
-    `priced_by` is where the price came from: `config`, the version of the table of prices, or `span` where an
-    app's span told the cost."""
+    `priced_by` says whence: `config`, the version of the table of prices, or an app's `span` told it."""
 
     provider: str
     model: str
@@ -110,8 +109,7 @@ class ClosedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     Tokens and cost are those of all attempts together. `input_tokens` includes `cached_input_tokens` and
     `cache_write_tokens`, which do not overlap; `output_tokens` includes `reasoning_tokens`. `provider` and
     `model` are of another that answered; a fallback's `error_type` is ANSWERED_BY_FALLBACK though it is `ok`.
-    `user` is set where bodies are sealed: it says with whose key, before the two frames are joined.
-    """
+    `user` is set where bodies are sealed: it says with whose key, before the two frames are joined."""
 
     id: str
     status: Status

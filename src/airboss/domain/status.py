@@ -33,9 +33,8 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment. `model` is the name upstream or the weights' source; `release` is the digest.
-    `candidate` is the digest of a changed release that no rollout exposes; `canary` of one that is exposed,
-    at `canary_weight` (0 to 1)."""
+    """One deployment. `model` is the name upstream or the weights' source; `release` is the digest,
+    `candidate` a changed release's that no rollout exposes, `canary` of one that is, at `canary_weight`."""
 
     name: str
     aliases: tuple[str, ...]
@@ -62,12 +61,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the record store is behind the journals.
-    `unmoved_bytes` are bytes of frames not taken yet; `oldest_unmoved_at` is when the oldest of them was
-    written and `lag_s` its age in seconds (None and 0.0 when all is moved). `moved_records` and
-    `corrupt_frames` count since the controller started. `store_up` is whether the store answered last; if
-    not, `store_detail` is what it said, else for how long it is silent. `stray_feedback` counts strays.
-    `dead_letters` are the newest 20 that were put away, before this start too, the newest first."""
+    """How far the record store is behind. `unmoved_bytes` are bytes of frames not taken yet;
+    `oldest_unmoved_at` is when the oldest of them was written, `lag_s` its age in seconds (None and 0.0 when
+    all is moved). `moved_records` and `corrupt_frames` count since the controller started, as does
+    `stray_feedback`. `store_up`: the store answered last; if not, `store_detail` is what it said, else for
+    how long it is silent. `dead_letters` are the newest 20 ever put away, the newest first."""
 
     unmoved_bytes: int
     oldest_unmoved_at: datetime | None
@@ -111,13 +109,19 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of a model whose circuit breaker is not closed; `last_failure` is why."""
+    """A place of a model whose circuit breaker is not closed; `last_failure` is why, `key` the reference to
+    its key. `out_since` set: it is tried in vain for longer than a flap lasts, calls of `deployments` meet
+    that, and `instead` is asked; None: at least one of them has nobody else."""
 
     provider: str
     model: str
     url: str
     state: Literal["half_open", "open"]
     last_failure: str | None = None
+    key: str | None = None
+    out_since: datetime | None = None
+    deployments: tuple[str, ...] = ()
+    instead: str | None = None
 
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):

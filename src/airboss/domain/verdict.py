@@ -27,8 +27,7 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
     chance * (1 - chance), so it may differ from the difference of the means where weights changed. `harm_e`
     is the largest e-value so far against "not worse", `promote_e` the present one against "worse by the
     margin"; they decide at 1 / `alpha_harm` and 1 / `alpha_promote`. With a `margin` of None the metric
-    only guards. `beyond` values were not in [0, 1]: for promotion they are the worst there could be.
-    """
+    only guards. `beyond` values were not in [0, 1]: for promotion they are the worst there could be."""
 
     metric: str
     finding: Finding

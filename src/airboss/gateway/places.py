@@ -16,6 +16,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 
 import msgspec
@@ -40,6 +41,7 @@ class Place:
     """One address with one key, as one model is asked there; lives as long as the worker."""
 
     __slots__ = (
+        "answered_at",
         "avoid_until",
         "breaker",
         "failures",
@@ -73,6 +75,7 @@ class Place:
         self.last_error = ""
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
+        self.answered_at: float | None = None
         self.avoid_until = 0.0
         self.lacks_until = 0.0
         """Until then a route that not every provider has is taken to be missing here."""
@@ -95,13 +98,18 @@ class Place:
         if self.breaker.tripped:
             self.breaker.left()
         if well and first_output_at is not None:
+            self.answered_at = first_output_at
             took_s = first_output_at - began
             self.latency_s += took_s
             (self.took_s if stream else self.took_whole_s).append(took_s)
 
-    def use(self, now: float) -> TargetUse:
-        """How it does, to be shared."""
+    def use(self, now: float, at: datetime) -> TargetUse:
+        """How it does, to be shared; `at` is the time of day that it is `now`."""
         breaker = self.breaker
+
+        def moment(then: float | None) -> datetime | None:
+            return None if then is None else at - timedelta(seconds=now - then)
+
         state = {"closed": 0, "half_open": 1, "open": 2}[breaker.state(now)]
         return TargetUse(
             self.provider,
@@ -116,6 +124,9 @@ class Place:
             self.latency_s,
             self.last_error,
             dict(self.failures),
+            moment(breaker.tripped_at if breaker.tripped else None),
+            moment(breaker.failed_at if breaker.tripped else None),
+            moment(self.answered_at),
         )
 
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:
@@ -174,14 +185,14 @@ class Places:
         """Go on from what a last life of this worker has shared; what it had under way has ended with it."""
         for use in held:
             shown = (use.provider, use.model, use.url, use.key)
-            self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0)
+            self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0, tripped_at=None)
 
-    def uses(self, now: float) -> list[TargetUse]:
-        """How each place does, to be shared. Where it is also for calls on trial, these are counted in, and
-        the breaker is that of all others."""
+    def uses(self, now: float, at: datetime) -> list[TargetUse]:
+        """How each place does, to be shared; `at` as in `Place.use`. Where it is also for calls on
+        trial, these are counted in, and the breaker is that of all others."""
         found: dict[ShownPlace, TargetUse] = {}
         for place in sorted(self, key=lambda each: each.trial):
-            use = place.use(now)
+            use = place.use(now, at)
             known = found.setdefault((use.provider, use.model, use.url, use.key), use)
             if known is not use:
                 known.add(use)

@@ -86,8 +86,7 @@ class Worker:
         age = (counts.written_at - kept_at).total_seconds() if kept_at is not None else 0.0
         counts.gauges |= {"plan_from_disk": float(kept_at is not None), "plan_from_disk_age_seconds": age}
         counts.outstanding = self.executor.places.outstanding()
-        now = time.perf_counter()
-        counts.targets = self.executor.places.uses(now)
+        counts.targets = self.executor.places.uses(time.perf_counter(), counts.written_at)
         counts.limited = self.metrics.limited({} if self.limiter is None else self.limiter.said_no())
         if self.limiter is not None:
             counts.limits = self.limiter.uses()

@@ -1,4 +1,5 @@
-"""How many of a thing there are, and how sure a number is: for errors, pages and what verbs print."""
+"""How many of a thing there are, how sure a number is, and what is out: for errors, pages and what verbs
+print."""
 
 from __future__ import annotations
 
@@ -30,3 +31,26 @@ def level(alpha: float) -> str:
     digits of what is left to 100 at least, so that none reads as 100; 0 < alpha < 1."""
     decimals = max(2, 1 - math.floor(math.log10(100 * alpha)))
     return f"{100 * (1 - alpha):.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def out_words(
+    *,
+    provider: str,
+    url: str,
+    key: str | None,
+    last_failure: str | None,
+    deployments: Sequence[str],
+    instead: str | None,
+) -> str:
+    """Of a place that is out, as `BreakerStatus` tells: where, why, who is asked instead, what to do."""
+    whose = ""
+    if deployments:
+        whose = f" Calls of {listed(deployments)} "
+        whose += f"go to {instead} instead, at its price." if instead else "have nobody else to go to."
+    step = (
+        f"Check the key of provider {provider}."
+        if last_failure == "upstream_auth"
+        else f"See whether provider {provider} is up and can be reached from here."
+    )
+    there = f"At {url} with {key}" if key else f"At {url}"
+    return f"{there} it fails{f' with {last_failure}' if last_failure else ''}.{whose} {step}"

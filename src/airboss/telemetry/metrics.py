@@ -150,6 +150,8 @@ class LimitUse(msgspec.Struct, array_like=True):
     age_s: float
 
 
+OUT_S: Final = 60.0
+"""What is tried again in vain for so long is out; before that it may come back by itself, and is no news."""
 BREAKERS: tuple[Literal["closed", "half_open", "open"], ...] = ("closed", "half_open", "open")
 """A breaker's states, by `TargetUse.state`."""
 
@@ -174,9 +176,14 @@ class TargetUse(msgspec.Struct, array_like=True):
     last_error: str = ""
     failures: dict[str, int] = {}
     """Attempts that failed, by error, whosever fault it was."""
+    tripped_at: datetime | None = None
+    """Since when its breaker is not closed; None: it is."""
+    failed_at: datetime | None = None
+    """While it is not: when an attempt failed last."""
+    answered_at: datetime | None = None
 
     def add(self, other: TargetUse) -> None:
-        """Count in what another has seen of the same place; the state stays."""
+        """Count in what another has seen of the same place; the state and times stay."""
         self.outstanding += other.outstanding
         self.answered += other.answered
         self.failed += other.failed
@@ -284,6 +291,25 @@ def shut_places(counts: Iterable[Counts]) -> dict[ShownPlace, str]:
         for place, uses in found.items()
         if all(BREAKERS[use.state] == "open" for use in uses)
     }
+
+
+def places_out(counts: Iterable[Counts]) -> dict[ShownPlace, datetime]:
+    """The places that are out, and since when: a worker has tried one again in vain for OUT_S and more, and
+    none has been answered there since it failed that worker last. A place that failed for a moment, and was
+    asked by nobody after, is none: who knows how it is."""
+    found: dict[ShownPlace, list[TargetUse]] = {}
+    for use in (use for each in counts for use in each.targets):
+        found.setdefault((use.provider, use.model, use.url, use.key), []).append(use)
+    since: dict[ShownPlace, datetime] = {}
+    for place, uses in found.items():
+        answered = max((use.answered_at for use in uses if use.answered_at is not None), default=None)
+        for use in uses:
+            began, failed = use.tripped_at, use.failed_at
+            if began is None or failed is None or (failed - began).total_seconds() < OUT_S:
+                continue
+            if answered is None or answered < failed:
+                since[place] = min(began, since.get(place, began))
+    return since
 
 
 class WorkerMetrics:
@@ -415,7 +441,9 @@ class WorkerMetrics:
 
 def of_the_dead(counts: Counts) -> Counts:
     """What is left of a worker that writes no more: its counters go on, and nothing of it is under way."""
-    targets = [msgspec.structs.replace(each, state=0, outstanding=0) for each in counts.targets]
+    targets = [
+        msgspec.structs.replace(each, state=0, outstanding=0, tripped_at=None) for each in counts.targets
+    ]
     return msgspec.structs.replace(
         counts, gauges={}, limits=[], outstanding={}, targets=targets, unrecordable=""
     )
