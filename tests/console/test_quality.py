@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from io import BytesIO
 
 import msgspec
 import pytest
 
 from airboss.domain.ports import RecordFilter
 from airboss.domain.score import Score
+from airboss.evaluations import datasets
+from airboss.evaluations.jsonl import read_items
+from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalOrder
 from airboss.evaluations.plan import EvalReport
 from tests.console.looped import LoopSite, pressed
 from tests.console.test_pages import hrefs, shown
 from tests.support.seed_loop import OLD_PROMPT
-from tests.support.seed_quality import dataset
+from tests.support.seed_quality import dataset, lines
 from tests.support.seed_quality import evaluation as made
 
 GAP = "B \N{MINUS SIGN} A"
@@ -238,6 +242,26 @@ def test_a_release_scored_alone_claims_no_difference(fresh: LoopSite) -> None:
     assert "scored alone" in page.text
     assert GAP not in page.text
     assert "Items 1 to" in page.text
+
+
+def test_means_of_one_group_are_shown_without_an_interval(fresh: LoopSite) -> None:
+    """Beside how many items they are of, what an interval takes, and no verdict, in the API as well."""
+    fresh.loop.apply(OLD_PROMPT)
+    sixty = read_items(BytesIO(lines(60).encode()), source="orders.jsonl")
+    anns = [msgspec.structs.replace(each, group="ann", user="ann", part="validation") for each in sixty]
+    Library(fresh.loop.evals, fresh.loop.clock.now).put(datasets.dataset("orders", anns))
+    run = made(fresh.loop, gates=(), baseline="none", scorers=("length:words",))
+    text = shown(fresh.person(), f"/evaluations/{run}").text
+    report = fresh.program().get(f"/api/v1/evals/{run}").json()["report"]
+    (found,) = report["comparisons"]
+    count, mean = found["items"] - found["unscored_b"], found["mean_b"]
+    assert (report["unit"], found["units"], mean["low"]) == ("user", 1, None)
+    assert f"{mean['estimate']:.3g} (\N{EN DASH})" in text
+    assert f"1 ({count} items)" in text
+    assert f"length: {count} items of 1 user; an interval takes at least 2 users." in text
+    assert "too few" in text
+    assert "no data" not in text
+    assert "length" in shown(fresh.person(), "/evaluations").text
 
 
 def test_an_evaluation_outlives_its_dataset(fresh: LoopSite) -> None:

@@ -102,6 +102,21 @@ def test_calls_are_scored_from_the_list_of_records(site: Site) -> None:
     assert f"/scorings/{job.id}" in hrefs(shown(person, "/jobs"))
 
 
+def test_the_mean_of_one_person_has_no_interval(site: Site) -> None:
+    """The page shows it and says what an interval takes."""
+    said = msgspec.Raw(b'{"choices":[{"message":{"role":"assistant","content":"Here you are."}}]}')
+    site.log.apply(move(*range(100, 106), segment="more", response=said, user="ann"))
+    order = {"scorers": ["length", "refusal"], "filters": {"user": "ann"}}
+    job = site.program().post("/api/v1/scorings", json=order).json()
+    done(site, job["id"], {})
+    where = f"/api/v1/scorings/{job['id']}"
+    length = site.program().get(where).json()["report"]["comparisons"][0]
+    assert (length["units"], length["mean_b"]["estimate"], length["mean_b"]["low"]) == (1, 13.0, None)
+    text = shown(site.person(), f"/scorings/{job['id']}").text
+    assert "length: 6 calls of 1 user or session; an interval takes at least 2 users or sessions." in text
+    assert "length less is better613\N{EN DASH}no data10" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

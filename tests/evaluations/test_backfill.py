@@ -25,6 +25,7 @@ from airboss.evaluations.backfill import (
     ScoringTask,
     score_calls,
 )
+from airboss.evaluations.intervals import Mean
 from airboss.evaluations.online import open_scorers
 from airboss.evaluations.ports import Answer, Call, Target
 from airboss.evaluations.record_scoring import CHUNK, RecordScoring
@@ -207,6 +208,15 @@ def test_calls_are_scored_and_counted_by_person(bench: Bench) -> None:
     assert length.mean_b.estimate == len("I am happy to help.")
     assert {each.subject_id for each in bench.scores("length")} == {call_id(n) for n in range(50)}
     assert bench.notes[-1] == "contains 1, length 19"
+
+
+def test_of_one_person_there_is_a_mean_without_an_interval(bench: Bench) -> None:
+    """How sure it is takes two of them; what the calls got is told anyway."""
+    bench.calls(*range(6), user="ann")
+    (length,) = bench.work(bench.ask("length")).comparisons
+    assert (length.items, length.units) == (6, 1)
+    assert length.mean_b == Mean(estimate=len("I am happy to help."))
+    assert bench.notes[-1] == "length 19"
 
 
 def test_chance_draws_and_the_same_seed_draws_the_same(bench: Bench) -> None:

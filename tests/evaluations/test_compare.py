@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.score import ScoreValue
-from airboss.evaluations.compare import Comparison, Metric, Observed, compare, compare_all
-from airboss.evaluations.intervals import mcnemar_exact, paired_proportions_interval, wilson_interval
+from airboss.evaluations.compare import Comparison, Metric, Observed, compare, compare_all, standing
+from airboss.evaluations.gate import Gate, decide
+from airboss.evaluations.intervals import Mean, mcnemar_exact, paired_proportions_interval, wilson_interval
 from airboss.evaluations.marks import scored, unscored
 
 YES = Metric(name="exact", bounds=(0.0, 1.0))
@@ -40,8 +42,13 @@ def test_yes_or_no_by_item() -> None:
     assert (found.items, found.pairs, found.units) == (54, 54, 54)
     assert (found.better, found.worse, found.equal) == (12, 2, 40)
     assert found.test == mcnemar_exact(2, 12)
-    assert found.difference == paired_proportions_interval(2, 12, 54)
-    assert (found.mean_a, found.mean_b) == (wilson_interval(22, 54), wilson_interval(32, 54))
+    assert found.gap == paired_proportions_interval(2, 12, 54)
+    assert found.mean_a is not None
+    assert found.mean_b is not None
+    assert (found.mean_a.interval, found.mean_b.interval) == (
+        wilson_interval(22, 54),
+        wilson_interval(32, 54),
+    )
     assert found.detectable is not None
     assert 0.15 < found.detectable < 0.25
 
@@ -101,11 +108,31 @@ def test_numbers_without_bounds() -> None:
     """Milliseconds get a t interval; less is better, so a smaller mean of B counts as better."""
     rng = random.Random(4)
     found = compared(TIME, pairs(*[(100 + rng.gauss(0, 5), 90 + rng.gauss(0, 5)) for _ in range(40)]))
-    assert found.difference is not None
-    assert found.difference.method == "t"
-    assert found.difference.high < 0
+    assert found.gap is not None
+    assert found.gap.method == "t"
+    assert found.gap.high < 0
     assert found.better > 35
-    assert compared(TIME, pairs((1.0, 2.0))).difference is None
+
+
+def test_of_one_unit_there_are_means_and_no_interval() -> None:
+    """Six items of one person have means and a difference; neither an interval nor a verdict is made up."""
+    marks = [(4.0, 6.0), (6.0, 9.0), (2.0, 3.0), (8.0, 9.0), (5.0, 4.0), (5.0, 5.0)]
+    observed = [
+        Observed(item=f"{index}", unit="group ann", a=(scored(a),), b=(scored(b),))
+        for index, (a, b) in enumerate(marks)
+    ]
+    (found,) = compare_all([(TIME, observed)], alpha=0.05, seed=0)
+    assert (found.pairs, found.units) == (6, 1)
+    assert (found.mean_a, found.mean_b, found.difference) == tuple(Mean(estimate=n) for n in (5.0, 6.0, 1.0))
+    assert (found.gap, standing(found, 0.05), found.detectable) == (None, None, None)
+    alone = compared(TIME, [msgspec.structs.replace(each, a=()) for each in observed])
+    assert (alone.mean_a, alone.mean_b, alone.difference) == (None, Mean(estimate=6.0), None)
+    gate = Gate(metric="latency", rule="better")
+    finding = decide([gate], [found], alpha=0.05).findings[0]
+    assert (finding.conclusion, finding.reason) == (
+        "inconclusive",
+        "latency: 1 unit, too few for an interval; use more items",
+    )
 
 
 def test_labels_are_counted_and_not_compared() -> None:
@@ -135,10 +162,10 @@ def test_swapping_the_releases_turns_everything_around(values: list[tuple[float,
     one = compared(metric, pairs(*values))
     other = compared(metric, pairs(*[(b, a) for a, b in values]))
     assert (one.better, one.worse) == (other.worse, other.better)
-    assert one.difference is not None
-    assert other.difference is not None
-    assert one.difference.low == pytest.approx(-other.difference.high, abs=1e-6)
-    assert one.difference.estimate == pytest.approx(-other.difference.estimate, abs=1e-12)
+    assert one.gap is not None
+    assert other.gap is not None
+    assert one.gap.low == pytest.approx(-other.gap.high, abs=1e-6)
+    assert one.gap.estimate == pytest.approx(-other.gap.estimate, abs=1e-12)
     assert one.test == other.test
     assert one == compared(metric, pairs(*values))
 

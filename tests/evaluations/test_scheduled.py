@@ -276,6 +276,17 @@ def test_a_mean_of_too_few_is_none(watched: Watched) -> None:
     assert "labels, which have no mean" in watched.work("two", label).words
 
 
+def test_an_alarm_goes_by_no_mean_without_an_interval(watched: Watched) -> None:
+    """Many items of one person are one, by itself and beside a baseline."""
+    watched.keep(*(msgspec.structs.replace(each, group="ann") for each in items()))
+    asked = Asked(dataset="golden", scorer="length")
+    watched.start("one", asked)
+    found = watched.work("one", FakeCaller(lambda _: "yes"))
+    assert (found.mean, found.words) == (None, "1 item with a score, which is too few")
+    watched.start("two", asked, held_to="one")
+    assert watched.work("two", FakeCaller(lambda _: "yes")).mean is None
+
+
 def test_less_is_worse_only_where_more_is_better(watched: Watched) -> None:
     """Of refusals fewer are better."""
     asked = Asked(dataset="golden", scorer="refusal")

@@ -141,7 +141,8 @@ def test_one_release_is_scored_by_itself(store: SqlEvalStore) -> None:
     exact, latency, _cost = report.comparisons
     assert exact.mean_b is not None
     assert exact.mean_b.estimate == pytest.approx(29 / 30)
-    assert exact.mean_b.low < 29 / 30 < exact.mean_b.high
+    assert exact.mean_b.interval is not None
+    assert exact.mean_b.interval.low < 29 / 30 < exact.mean_b.interval.high
     assert (exact.units, exact.pairs, exact.unscored_a, exact.difference) == (COUNT, 0, 0, None)
     assert (exact.test, exact.p_adjusted, exact.mean_a) == (None, None, None)
     assert latency.mean_b is not None

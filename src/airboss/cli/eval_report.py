@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from airboss.cli.output import console, escape, local_time, table_of, usd
+from airboss.evaluations.few import Few, counted, lines
 from airboss.store.wording import level, many
 
 VERDICT_COLOURS = {"better": "green", "pass": "green", "worse": "red", "fail": "red"}
@@ -61,7 +62,7 @@ def show_report(found: dict[str, Any]) -> None:
     out.print()
     if not_judged:
         out.print(escape(f"by {', '.join(not_judged)} nobody is judged: both answered at different times"))
-    for line in notes(report, found["holdout_reads_before"]):
+    for line in [*too_few(report), *notes(report, found["holdout_reads_before"])]:
         out.print(escape(line))
     if summary["note"]:
         out.print(f"answers, of judges too: {escape(summary['note'])}")
@@ -92,7 +93,7 @@ def scores(report: dict[str, Any], alpha: float, not_judged: Collection[str] = (
         colour = VERDICT_COLOURS.get(said)
         table.add_row(
             escape(each["metric"]["name"]),
-            str(each["units"]),
+            counted(each["units"], scored(each, alone=report["a"] is None)),
             *(number(each[side]) for side in ("mean_a", "mean_b")),
             difference(each["difference"]),
             p_value(each),
@@ -107,9 +108,11 @@ def number(interval: dict[str, Any] | None) -> str:
 
 
 def difference(interval: dict[str, Any] | None) -> str:
-    """A difference with its interval."""
+    """A difference with its interval, `-` of too few units for one."""
     if interval is None:
         return "-"
+    if interval["low"] is None:
+        return f"{interval['estimate']:+.4g} (-)"
     return f"{interval['estimate']:+.4g} ({interval['low']:+.4g} to {interval['high']:+.4g})"
 
 
@@ -129,8 +132,8 @@ def verdict(comparison: dict[str, Any], report: dict[str, Any], alpha: float) ->
         return ", ".join(f"{label} {a}:{b}" for label, (a, b) in comparison["labels"].items())
     interval, p = comparison["difference"], comparison["p_adjusted"]
     if report["a"] is None:
-        return scored_alone(comparison["mean_b"])
-    if interval is None or p is None:
+        return "too few" if scored_few(comparison) else scored_alone(comparison["mean_b"])
+    if interval is None or interval["low"] is None or p is None:
         return "too few" if comparison["pairs"] else "unscored"
     if p > alpha or interval["low"] <= 0 <= interval["high"]:
         return "no difference shown"
@@ -138,8 +141,33 @@ def verdict(comparison: dict[str, Any], report: dict[str, Any], alpha: float) ->
 
 
 def scored_alone(interval: dict[str, Any] | None) -> str:
-    """How sure the score of a release by itself is."""
-    return "unscored" if interval is None else f"{interval['low']:.4g} to {interval['high']:.4g}"
+    """How sure the score of a release by itself is; `-` of too few units to say."""
+    if interval is None:
+        return "unscored"
+    return "-" if interval["low"] is None else f"{interval['low']:.4g} to {interval['high']:.4g}"
+
+
+def scored(comparison: dict[str, Any], *, alone: bool) -> int:
+    """How many items the means are of."""
+    found = comparison["items"] - comparison["unscored_b"] if alone else comparison["pairs"]
+    return int(found)
+
+
+def scored_few(comparison: dict[str, Any]) -> bool:
+    """Whether there are means, of too few units for an interval."""
+    return comparison["mean_b"] is not None and comparison["mean_b"]["low"] is None
+
+
+def too_few(report: dict[str, Any]) -> list[str]:
+    """Why there are means without an interval."""
+    alone = report["a"] is None
+    found = (
+        Few(scorer=each["metric"]["name"], scored=scored(each, alone=alone), units=each["units"])
+        for each in report["comparisons"]
+        if scored_few(each)
+    )
+    needs = "an interval takes" if alone else "an interval and a verdict take"
+    return lines(found, what="item", unit=report.get("unit", "group"), needs=needs)
 
 
 def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:

@@ -13,13 +13,15 @@ from airboss.console.api_eval import EvalSummary
 from airboss.console.picture import Picture, Spread, picture
 from airboss.evaluations.compare import Comparison, Standing, standing
 from airboss.evaluations.datasets import Item, flat_text
-from airboss.evaluations.intervals import Interval
+from airboss.evaluations.few import Few, counted, lines
+from airboss.evaluations.intervals import Mean
 from airboss.evaluations.marks import Mark
 from airboss.evaluations.plan import EvalPlan, EvalReport, ItemResult
 from airboss.evaluations.scorers.pairwise import votes_in
 from airboss.store.eval_rows import ResultRow
 
 MINUS = "\N{MINUS SIGN}"
+NO_INTERVAL = " (\N{EN DASH})"
 SHARED = (0.0, 1.0)
 """Metrics of this range stand on one axis; each other one has its own."""
 
@@ -33,9 +35,10 @@ ORDER: dict[Side, int] = {"worse": 0, "unscored": 1, "differs": 2, "better": 3, 
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """One scorer's comparison in words; `look` as of a state."""
+    """One scorer's comparison in words; `look` as of a state, `n` counts what the means are of."""
 
     comparison: Comparison
+    n: str
     a: str
     b: str
     difference: str
@@ -101,12 +104,12 @@ def told(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()) -
 def one(found: Comparison, report: EvalReport, plan: EvalPlan) -> Told:
     """One scorer's."""
     look, verdict = judged(found, report, plan)
-    gap = found.difference
     return Told(
         comparison=found,
+        n=counted(found.units, scored(found, plan)),
         a=mean(found.mean_a),
         b=mean(found.mean_b),
-        difference=f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})" if gap else "no data",
+        difference=difference_told(found.difference),
         p=chance(found.p_adjusted),
         look=look,
         verdict=verdict,
@@ -122,7 +125,7 @@ def judged(found: Comparison, report: EvalReport, plan: EvalPlan) -> tuple[str, 
     if found.labels:
         return "none", "labels"
     if plan.a is None:
-        return "none", "scored alone"
+        return ("warn", "too few") if without_interval(found) else ("none", "scored alone")
     shown = standing(found, plan.alpha)
     if shown is None:
         return "warn", "too few" if found.pairs else "unscored"
@@ -134,7 +137,7 @@ def forests(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()
     of its own, by itself."""
     margins = {gate.metric: gate.margin for gate in plan.gates if gate.rule == "non-inferior"}
     shown = [each for each in report.comparisons if each.metric.name not in not_judged]
-    drawn = [each for each in shown if each.difference is not None]
+    drawn = [each for each in shown if each.gap is not None]
     shared = [each for each in drawn if each.metric.bounds == SHARED and each.metric.name not in margins]
     groups = ([shared] if shared else []) + [[each] for each in drawn if each not in shared]
     found = []
@@ -156,23 +159,57 @@ def forests(report: EvalReport, plan: EvalPlan, not_judged: Collection[str] = ()
 
 def spread(found: Comparison, report: EvalReport, plan: EvalPlan) -> Spread:
     """One row of a forest."""
-    assert found.difference is not None  # only those with one are drawn
+    assert found.gap is not None  # only those with one are drawn
     look, _ = judged(found, report, plan)
     return Spread(
         label=found.metric.name,
-        low=found.difference.low,
-        high=found.difference.high,
-        estimate=found.difference.estimate,
+        low=found.gap.low,
+        high=found.gap.high,
+        estimate=found.gap.estimate,
         note=f"n {found.units:,}",
         look=look if look in ("ok", "bad") else "open",
     )
 
 
-def mean(interval: Interval | None) -> str:
-    """A side's mean with its interval."""
-    if interval is None:
+def mean(found: Mean | None) -> str:
+    """A side's mean with its interval, or a dash of too few units for one."""
+    if found is None:
         return "no data"
+    interval = found.interval
+    if interval is None:
+        return f"{found.estimate:.3g}".replace("-", MINUS) + NO_INTERVAL
     return f"{interval.estimate:.3g} ({interval.low:.3g} to {interval.high:.3g})".replace("-", MINUS)
+
+
+def difference_told(found: Mean | None) -> str:
+    """A difference as `mean` tells a side's."""
+    if found is None:
+        return "no data"
+    interval = found.interval
+    if interval is None:
+        return signed(found.estimate) + NO_INTERVAL
+    return f"{signed(interval.estimate)} ({signed(interval.low)} to {signed(interval.high)})"
+
+
+def scored(found: Comparison, plan: EvalPlan) -> int:
+    """How many items the means are of."""
+    return found.items - found.unscored_b if plan.a is None else found.pairs
+
+
+def without_interval(found: Comparison) -> bool:
+    """Whether there are means, of too few units for an interval."""
+    return found.mean_b is not None and found.mean_b.interval is None
+
+
+def too_few(report: EvalReport, plan: EvalPlan) -> list[str]:
+    """Why there are means without an interval."""
+    found = (
+        Few(scorer=each.metric.name, scored=scored(each, plan), units=each.units)
+        for each in report.comparisons
+        if without_interval(each)
+    )
+    needs = "an interval takes" if plan.a is None else "an interval and a verdict take"
+    return lines(found, what="item", unit=report.unit, needs=needs)
 
 
 def means(found: EvalSummary) -> list[str]:

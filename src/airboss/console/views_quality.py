@@ -16,12 +16,14 @@ from airboss.console.eval_story import (
     Differing,
     Side,
     asked,
+    difference_told,
     differing,
     forests,
     means,
     narrowed,
     plainly,
     told,
+    too_few,
 )
 from airboss.console.fleet import release_names
 from airboss.console.page import Action, Form, Page, View, asking, period_of
@@ -105,6 +107,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         not_judged=found.not_judged,
         told=told(report, plan, apart) if report is not None else (),
         forests=forests(report, plan, apart) if report is not None else (),
+        few=too_few(report, plan) if report is not None else (),
         reads_before=found.holdout_reads_before,
         keep={name: value for name, value in seen.params.items() if name != "page"},
         counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in sides},
@@ -115,6 +118,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         parted=[(each, answers(desk, each, plan.part)) for each in wanted[start : start + ITEMS_SHOWN]],
         doing=cancelling(found.summary.id, found.summary.state),
         contest=contest,
+        difference_told=difference_told,
     )
 
 

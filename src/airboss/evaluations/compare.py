@@ -12,8 +12,10 @@ from typing import Final, Literal
 import msgspec
 
 from airboss.evaluations.betting import bounded_interval
+from airboss.evaluations.few import INTERVAL_UNITS
 from airboss.evaluations.intervals import (
     Interval,
+    Mean,
     PairedTest,
     holm,
     mcnemar_exact,
@@ -58,10 +60,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     gives the most frequent reasons. Pairs of one group are averaged into one of the `units` that everything
     rests on: on `better` of them B is better, on `worse` A, on `equal` neither. The interval of the
     difference is Tango's for yes-or-no marks, betting's for other bounded ones, and t for the rest, which
-    needs two units; it is None where there are too few. `p_adjusted` is Holm's over the run's metrics.
-    Without an A there is only `mean_b`. `detectable` is the smallest true difference that so many units find
-    with 80% probability, None where nothing varies. Labels are only counted: `labels` has for each how often
-    A and B gave it.
+    needs two units: of one there are the means without an interval, and nothing is judged. `p_adjusted` is
+    Holm's over the run's metrics. Without an A there is only `mean_b`. `detectable` is the smallest true
+    difference that so many units find with 80% probability, None where nothing varies. Labels are only
+    counted: `labels` has for each how often A and B gave it.
     """
 
     metric: Metric
@@ -74,13 +76,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     better: int = 0
     worse: int = 0
     equal: int = 0
-    mean_a: Interval | None = None
-    mean_b: Interval | None = None
-    difference: Interval | None = None
+    mean_a: Mean | None = None
+    mean_b: Mean | None = None
+    difference: Mean | None = None
     test: PairedTest | None = None
     p_adjusted: float | None = None
     detectable: float | None = None
     labels: dict[str, tuple[int, int]] = {}
+
+    @property
+    def gap(self) -> Interval | None:
+        """The difference with its interval, which a verdict needs; None where there is none."""
+        return None if self.difference is None else self.difference.interval
 
 
 class _Unit(msgspec.Struct, frozen=True):
@@ -90,7 +97,7 @@ class _Unit(msgspec.Struct, frozen=True):
 
 def standing(found: Comparison, alpha: float) -> Standing | None:
     """How B stands to A by a comparison that was made at `alpha`; None where nothing was tested."""
-    gap, p = found.difference, found.p_adjusted
+    gap, p = found.gap, found.p_adjusted
     if gap is None or p is None:
         return None
     if p > alpha or gap.low <= 0 <= gap.high:
@@ -179,14 +186,12 @@ def _with_numbers(
     above, below = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
     up = metric.higher_is_better
     if yes_no:
-        interval: Interval | None = paired_proportions_interval(
-            below, above, len(units), confidence=1 - alpha
-        )
+        shown = Mean.of(paired_proportions_interval(below, above, len(units), confidence=1 - alpha))
         test = mcnemar_exact(below, above)
     else:
         width = None if metric.bounds is None else metric.bounds[1] - metric.bounds[0]
         reach = None if width is None else (-width, width)
-        interval = _interval(differences, reach, alpha, rng)
+        shown = _shown(differences, reach, alpha, rng)
         test = sign_flip(differences, rng=rng)
     spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
     return msgspec.structs.replace(
@@ -196,29 +201,31 @@ def _with_numbers(
         equal=len(units) - above - below,
         mean_a=_side([unit.a for unit in units], metric, alpha, rng, yes_no=yes_no),
         mean_b=_side([unit.b for unit in units], metric, alpha, rng, yes_no=yes_no),
-        difference=interval,
+        difference=shown,
         test=test,
         detectable=minimum_detectable_effect(spread, len(units), alpha=alpha) if spread else None,
     )
 
 
-def _side(
-    values: Sequence[float], metric: Metric, alpha: float, rng: random.Random, *, yes_no: bool
-) -> Interval | None:
+def _side(values: Sequence[float], metric: Metric, alpha: float, rng: random.Random, *, yes_no: bool) -> Mean:
     if yes_no:
-        return wilson_interval(sum(each == 1 for each in values), len(values), confidence=1 - alpha)
-    return _interval(values, metric.bounds, alpha, rng)
+        yes = sum(each == 1 for each in values)
+        return Mean.of(wilson_interval(yes, len(values), confidence=1 - alpha))
+    return _shown(values, metric.bounds, alpha, rng)
 
 
-def _interval(
+def _shown(
     values: Sequence[float], bounds: tuple[float, float] | None, alpha: float, rng: random.Random
-) -> Interval | None:
+) -> Mean:
+    """The mean of at least one unit, with an interval where there are enough for one."""
     if bounds is not None:
         low, high = bounds
         # A mean of values at a bound may lie a last bit beyond it.
         held = [min(max(value, low), high) for value in values]
-        return bounded_interval(held, low=low, high=high, rng=rng, confidence=1 - alpha)
-    return mean_interval(values, confidence=1 - alpha) if len(values) > 1 else None
+        return Mean.of(bounded_interval(held, low=low, high=high, rng=rng, confidence=1 - alpha))
+    if len(values) < INTERVAL_UNITS:
+        return Mean(estimate=values[0])
+    return Mean.of(mean_interval(values, confidence=1 - alpha))
 
 
 def _values(marks: Iterable[Mark]) -> list[float]:

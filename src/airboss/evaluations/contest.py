@@ -15,7 +15,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Comparison, Standing, standing
 from airboss.evaluations.datasets import Part
 from airboss.evaluations.gate import Conclusion
-from airboss.evaluations.intervals import ALPHA_MIN, Interval, odd_alpha
+from airboss.evaluations.intervals import ALPHA_MIN, Mean, odd_alpha
 from airboss.evaluations.plan import ArmTotals, EvalPlan, EvalReport, timed
 from airboss.evaluations.ports import Target
 from airboss.store.job_rows import JobState
@@ -128,8 +128,8 @@ class ContestCell(msgspec.Struct, frozen=True, kw_only=True):
 
     scorer: str
     standing: Standing | None
-    mean: Interval | None
-    difference: Interval | None
+    mean: Mean | None
+    difference: Mean | None
     p_adjusted: float | None
     units: int
     unscored: int

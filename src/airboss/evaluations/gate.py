@@ -12,6 +12,7 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Comparison
 from airboss.evaluations.intervals import Interval
+from airboss.store.wording import many
 
 Rule = Literal["better", "non-inferior"]
 """What is asked of B. `better`: the exact test finds a difference, and the interval lies above zero: the test
@@ -117,14 +118,14 @@ def decide(gates: Sequence[Gate], comparisons: Sequence[Comparison], *, alpha: f
 
 def _finding(gate: Gate, comparison: Comparison, alpha: float) -> Finding:
     lacking = _lacking(gate, comparison)
-    if lacking is not None or comparison.difference is None or comparison.test is None:
+    if lacking is not None or comparison.gap is None or comparison.test is None:
         return Finding(gate=gate, conclusion="inconclusive", reason=f"{gate.metric}: {lacking}")
-    interval = _upwards(comparison.difference, up=comparison.metric.higher_is_better)
+    interval = _upwards(comparison.gap, up=comparison.metric.higher_is_better)
     if gate.rule == "better":
         conclusion, reason = _better(comparison, interval, alpha)
     else:
         conclusion, reason = _non_inferior(gate.margin, interval)
-    shown = comparison.difference
+    shown = comparison.gap
     numbers = f"B - A = {shown.estimate:.4g} ({shown.low:.4g} to {shown.high:.4g})"
     return Finding(
         gate=gate,
@@ -144,8 +145,8 @@ def _lacking(gate: Gate, comparison: Comparison) -> str | None:
             f"{unscored} of {comparison.items} items lack a score on one side (A {comparison.unscored_a}, "
             f"B {comparison.unscored_b}), of at most {UNSCORED_SHARE_MAX:.0%}: {causes}"
         )
-    if comparison.difference is None or comparison.test is None:
-        return f"{comparison.units} units are too few for an interval; use more items"
+    if comparison.gap is None or comparison.test is None:
+        return f"{many(comparison.units, 'unit')}, too few for an interval; use more items"
     if gate.rule == "non-inferior" and comparison.units < UNITS_MIN:
         return f"{comparison.units} units are too few to show non-inferiority; use {UNITS_MIN} at least"
     return None

@@ -46,6 +46,34 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     method: str
 
 
+class Mean(msgspec.Struct, frozen=True, kw_only=True):
+    """A mean with its interval, as `Interval`; of too few units for one there is `estimate` alone."""
+
+    estimate: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    method: str | None = None
+
+    @classmethod
+    def of(cls, found: Interval) -> Mean:
+        """A mean with this interval."""
+        return cls(**msgspec.structs.asdict(found))
+
+    @property
+    def interval(self) -> Interval | None:
+        """What a verdict may rest on; None where there are too few units."""
+        if self.low is None or self.high is None or self.confidence is None or self.method is None:
+            return None
+        return Interval(
+            estimate=self.estimate,
+            low=self.low,
+            high=self.high,
+            confidence=self.confidence,
+            method=self.method,
+        )
+
+
 class PairedTest(msgspec.Struct, frozen=True, kw_only=True):
     """A two-sided test of no difference. `units` is how many independent differences other than zero it
     rests on."""

@@ -10,6 +10,7 @@ import msgspec
 from airboss.domain.errors import WrongCall
 from airboss.evaluations.compare import Comparison
 from airboss.evaluations.datasets import Json, Part
+from airboss.evaluations.few import Unit
 from airboss.evaluations.gate import Decision, Gate, check_gates
 from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.marks import Mark
@@ -83,7 +84,7 @@ class ArmTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 class EvalReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an evaluation found. `a` is None where there was none. `decision` is None without gates.
-    `position_bias` is by pairwise judge."""
+    `position_bias` is by pairwise judge. `unit` is what counts once in it."""
 
     items: int
     a: ArmTotals | None
@@ -91,6 +92,7 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...]
     decision: Decision | None = None
     position_bias: dict[str, PositionBias] = {}
+    unit: Unit = "group"
 
 
 def timed(plan: EvalPlan) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from airboss.domain.errors import WrongCall
 from airboss.evaluations.app_answers import app_call
 from airboss.evaluations.compare import Metric, Observed, compare_all
 from airboss.evaluations.datasets import Item, input_digest
+from airboss.evaluations.few import unit_of
 from airboss.evaluations.gate import decide
 from airboss.evaluations.marks import Mark, unscored, without_quotes
 from airboss.evaluations.paid_once import Asking, PaidOnce, answer_key
@@ -311,6 +312,7 @@ class EvalRun:
             comparisons=comparisons,
             decision=decide(plan.gates, comparisons, alpha=plan.alpha) if plan.gates else None,
             position_bias={name: bias for name, bias in biases.items() if bias is not None},
+            unit=unit_of(self._items),
         )
 
     def _marks(self, item: Item, arm: Arm, name: str) -> list[Mark]:

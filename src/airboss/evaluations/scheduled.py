@@ -203,7 +203,7 @@ def said(plan: EvalPlan, report: EvalReport) -> Said:
     if not plan.held_to:
         assert found.mean_b is not None  # nothing lacks
         return Said(mean=found.mean_b.estimate, words=f"{_mean(found)} of {many(found.units, 'item')}")
-    if found.mean_a is None or found.mean_b is None or found.difference is None:
+    if found.mean_a is None or found.mean_b is None or found.gap is None:
         return Said(
             mean=None, words=f"{many(found.units, 'item')} in common with the baseline, which is too few"
         )
@@ -226,7 +226,9 @@ def _lacking(found: Comparison) -> str | None:
         causes = [unquoted(cause) for cause in found.causes if cause != NOT_HELD]
         of = f"{found.unscored_b} of {many(found.items, 'item')}"
         return f"{name} has no score of {of}: {', '.join(causes[:2])}"
-    return f"{many(found.units, 'item')} with a score, which is too few" if found.mean_b is None else None
+    if found.mean_b is None or found.mean_b.interval is None:
+        return f"{many(found.units, 'item')} with a score, which is too few"
+    return None
 
 
 def _mean(found: Comparison) -> str:

@@ -227,7 +227,7 @@ class Board:
             )
             for item in paired
         ]
-        return compare(Metric(name="score", bounds=(0.0, 1.0)), observed, alpha=0.05, seed=0).difference
+        return compare(Metric(name="score", bounds=(0.0, 1.0)), observed, alpha=0.05, seed=0).gap
 
 
 def _as_value(seen: Seen) -> Mark:

@@ -1,0 +1,65 @@
+"""What is said where there are too few units for an interval, and how many there are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from airboss.store.wording import many
+
+INTERVAL_UNITS: Final = 2
+"""Units that an interval of marks without bounds takes, and a verdict."""
+
+Unit = Literal["item", "user", "group"]
+"""What counts once: an item, all items of a user, or all of a group that is none."""
+
+
+class Grouped(Protocol):
+    """An item, as far as it says what it counts with."""
+
+    @property
+    def group(self) -> str | None:
+        """What stays together."""
+
+    @property
+    def user(self) -> str | None:
+        """Whose it is."""
+
+
+def unit_of(items: Iterable[Grouped]) -> Unit:
+    """What counts once among these."""
+    kinds: set[Unit] = {
+        "item" if each.group is None else "user" if each.group == each.user else "group" for each in items
+    }
+    return kinds.pop() if len(kinds) == 1 else "group"
+
+
+class Few(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scorer scored: so many `scored` items, or calls, in so many `units`, which have no interval."""
+
+    scorer: str
+    scored: int
+    units: int
+
+
+def counted(units: int, scored: int, what: str = "item") -> str:
+    """How many count, and where that is not how many are scored, those too: `1 (6 items)`."""
+    return f"{units:,}" if units == scored else f"{units:,} ({many(scored, what)})"
+
+
+def lines(found: Iterable[Few], *, what: str, unit: str, needs: str) -> list[str]:
+    """Why scorers have no interval, a line for those with the same numbers; `what` is scored, `unit` counts
+    once, `needs` is what takes several of them."""
+    alike: dict[tuple[int, int], list[str]] = {}
+    for each in found:
+        alike.setdefault((each.scored, each.units), []).append(each.scorer)
+    several = "s or ".join(unit.split(" or ")) + "s"
+    return [
+        f"{', '.join(names)}: {many(scored, what)}"
+        + (f" of {many(units, unit)}" if scored > units else "")
+        + f"; {needs} at least {INTERVAL_UNITS}"
+        + (f" {several}" if scored > units else "")
+        for (scored, units), names in alike.items()
+    ]

@@ -1,0 +1,44 @@
+"""What is said of evaluations and scorings where there are too few units for an interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cli.admin_api import AdminApi
+from tests.cli.conftest import Run
+from tests.cli.test_eval import comparison, evaluation, ready
+
+
+def bare(estimate: float) -> dict[str, Any]:
+    """A mean of too few units for an interval, as the admin API gives it."""
+    return {"estimate": estimate, "low": None, "high": None, "confidence": None, "method": None}
+
+
+def test_means_of_one_unit_are_told_without_an_interval(run: Run, api: AdminApi) -> None:
+    """How many items and users they are of is told, what an interval takes, and no verdict."""
+    few = {"items": 6, "pairs": 6, "units": 1, "p_adjusted": 1.0}
+    sides = {"mean_a": bare(4), "mean_b": bare(5), "difference": bare(1)}
+    names = ("length", "latency")
+    found = evaluation(*(comparison(each, **few, **sides) for each in names), unit="user")
+    ready(api, found)
+    told = " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())
+    assert "length 1 (6 items) 4 5 +1 (-) 1.0000 too few" in told
+    takes = "6 items of 1 user; an interval and a verdict take at least 2 users"
+    assert f"length, latency: {takes}" in told
+    alone = comparison("length", **{**few, "pairs": 0}, mean_a=None, mean_b=bare(5), difference=None)
+    ready(api, evaluation(alone, a=None))  # an older one does not say what counts once
+    told = " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())
+    assert "length 1 (6 items) - 5 - 1.0000 too few" in told
+    assert "length: 6 items of 1 group; an interval takes at least 2 groups" in told
+
+
+def test_a_scoring_of_one_person_has_its_mean(run: Run, api: AdminApi) -> None:
+    """Its interval is a dash, and it says why."""
+    few = {"items": 6, "pairs": 0, "units": 1, "mean_a": None, "mean_b": bare(19), "difference": None}
+    summary = {"id": "scoring-1", "state": "done", "calls": 6, "left_out": {}}
+    report = {"comparisons": [comparison("length", **few)], "kept": 0, "gone": 0}
+    api.answers["GET", "/api/v1/scorings/scoring-1"] = {"summary": summary, "report": report}
+    told = " ".join(run("scoring", "show", "scoring-1", "--url", api.url)[1].split())
+    assert "length 6 19 - 0" in told
+    assert "length: 6 calls of 1 user or session; an interval takes at least 2 users or sessions" in told
+    assert "airboss records --score 'length<" in told
