@@ -37,7 +37,7 @@ def test_how_many_there_are() -> None:
 def test_scorers_of_the_same_numbers_share_a_line() -> None:
     """Another number is another line; a single item is of no group worth naming."""
     found = [Few(scorer=name, scored=scored, units=1) for name, scored in (("a", 6), ("b", 6), ("c", 1))]
-    assert lines(found, what="item", unit="user", needs="an interval takes") == [
+    assert lines(found, what="item", unit="user", alone=True) == [
         "a, b: 6 items of 1 user; an interval takes at least 2 users",
         "c: 1 item; an interval takes at least 2",
     ]

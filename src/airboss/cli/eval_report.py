@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from airboss.cli.output import console, escape, local_time, table_of, usd
@@ -62,7 +62,9 @@ def show_report(found: dict[str, Any]) -> None:
     out.print()
     if not_judged:
         out.print(escape(f"by {', '.join(not_judged)} nobody is judged: both answered at different times"))
-    for line in [*too_few(report), *notes(report, found["holdout_reads_before"])]:
+    alone = report["a"] is None
+    few = too_few(report["comparisons"], what="item", unit=report.get("unit", "group"), alone=alone)
+    for line in [*few, *notes(report, found["holdout_reads_before"])]:
         out.print(escape(line))
     if summary["note"]:
         out.print(f"answers, of judges too: {escape(summary['note'])}")
@@ -158,16 +160,14 @@ def scored_few(comparison: dict[str, Any]) -> bool:
     return comparison["mean_b"] is not None and comparison["mean_b"]["low"] is None
 
 
-def too_few(report: dict[str, Any]) -> list[str]:
-    """Why there are means without an interval."""
-    alone = report["a"] is None
+def too_few(comparisons: Sequence[dict[str, Any]], *, what: str, unit: str, alone: bool) -> list[str]:
+    """Why there are means without an interval, as `few.lines` has it."""
     found = (
         Few(scorer=each["metric"]["name"], scored=scored(each, alone=alone), units=each["units"])
-        for each in report["comparisons"]
+        for each in comparisons
         if scored_few(each)
     )
-    needs = "an interval takes" if alone else "an interval and a verdict take"
-    return lines(found, what="item", unit=report.get("unit", "group"), needs=needs)
+    return lines(found, what=what, unit=unit, alone=alone)
 
 
 def notes(report: dict[str, Any], reads_before: int | None) -> list[str]:

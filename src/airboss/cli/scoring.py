@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.cli.eval_report import number, scored, scored_alone, scored_few
+from airboss.cli.eval_report import number, scored_alone, too_few
 from airboss.cli.follow_job import DetachOption, WaitOption, listed, ordered, shown, tell
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import console, escape, local_time, table_of
@@ -29,7 +29,7 @@ from airboss.cli.records_filters import (
     in_ms,
 )
 from airboss.cli.scorers import scorer_of
-from airboss.evaluations.few import Few, lines
+from airboss.evaluations.few import SCORED_UNIT
 from airboss.store.wording import many
 
 scoring = typer.Typer(help="Scorers over calls that were recorded.", no_args_is_help=True)
@@ -158,7 +158,8 @@ def show_scoring(found: dict[str, Any]) -> None:
             str(each["unscored_b"]),
         )
     out.print(table)
-    for line in [*too_few(report), *causes(report)]:
+    few = too_few(report["comparisons"], what="call", unit=SCORED_UNIT, alone=True)
+    for line in [*few, *causes(report)]:
         out.print(escape(line))
     if report["kept"]:
         out.print(f"{many(report['kept'], 'score')} had been there before")
@@ -167,16 +168,6 @@ def show_scoring(found: dict[str, Any]) -> None:
     first = next((each["metric"]["name"] for each in report["comparisons"] if each["mean_b"]), None)
     if first is not None:
         out.print(escape(f"see them: airboss records --score '{first}<…'"))
-
-
-def too_few(report: dict[str, Any]) -> list[str]:
-    """Why there are means without an interval."""
-    found = (
-        Few(scorer=each["metric"]["name"], scored=scored(each, alone=True), units=each["units"])
-        for each in report["comparisons"]
-        if scored_few(each)
-    )
-    return lines(found, what="call", unit="user or session", needs="an interval takes")
 
 
 def causes(report: dict[str, Any]) -> list[str]:

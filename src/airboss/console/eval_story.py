@@ -106,7 +106,7 @@ def one(found: Comparison, report: EvalReport, plan: EvalPlan) -> Told:
     look, verdict = judged(found, report, plan)
     return Told(
         comparison=found,
-        n=counted(found.units, scored(found, plan)),
+        n=counted(found.units, scored(found, alone=plan.a is None)),
         a=mean(found.mean_a),
         b=mean(found.mean_b),
         difference=difference_told(found.difference),
@@ -191,9 +191,9 @@ def difference_told(found: Mean | None) -> str:
     return f"{signed(interval.estimate)} ({signed(interval.low)} to {signed(interval.high)})"
 
 
-def scored(found: Comparison, plan: EvalPlan) -> int:
+def scored(found: Comparison, *, alone: bool) -> int:
     """How many items the means are of."""
-    return found.items - found.unscored_b if plan.a is None else found.pairs
+    return found.items - found.unscored_b if alone else found.pairs
 
 
 def without_interval(found: Comparison) -> bool:
@@ -201,15 +201,14 @@ def without_interval(found: Comparison) -> bool:
     return found.mean_b is not None and found.mean_b.interval is None
 
 
-def too_few(report: EvalReport, plan: EvalPlan) -> list[str]:
-    """Why there are means without an interval."""
+def too_few(comparisons: Sequence[Comparison], *, what: str, unit: str, alone: bool) -> list[str]:
+    """Why there are means without an interval, as `few.lines` has it."""
     found = (
-        Few(scorer=each.metric.name, scored=scored(each, plan), units=each.units)
-        for each in report.comparisons
+        Few(scorer=each.metric.name, scored=scored(each, alone=alone), units=each.units)
+        for each in comparisons
         if without_interval(each)
     )
-    needs = "an interval takes" if plan.a is None else "an interval and a verdict take"
-    return lines(found, what="item", unit=report.unit, needs=needs)
+    return lines(found, what=what, unit=unit, alone=alone)
 
 
 def means(found: EvalSummary) -> list[str]:

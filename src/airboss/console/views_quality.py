@@ -107,7 +107,9 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         not_judged=found.not_judged,
         told=told(report, plan, apart) if report is not None else (),
         forests=forests(report, plan, apart) if report is not None else (),
-        few=too_few(report, plan) if report is not None else (),
+        few=too_few(report.comparisons, what="item", unit=report.unit, alone=plan.a is None)
+        if report
+        else (),
         reads_before=found.holdout_reads_before,
         keep={name: value for name, value in seen.params.items() if name != "page"},
         counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in sides},

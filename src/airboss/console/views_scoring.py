@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from airboss.console import api_datasets, api_scorings
 from airboss.console.desk import Desk
-from airboss.console.eval_story import without_interval
+from airboss.console.eval_story import too_few
 from airboss.console.page import Action, Form, Page, View, asking
 from airboss.console.quality_forms import scorers_of
 from airboss.console.render import Visit
 from airboss.console.views_quality import cancelling
 from airboss.domain.errors import InvalidRequest
-from airboss.evaluations.backfill import ScoringReport
-from airboss.evaluations.few import Few, lines
+from airboss.evaluations.few import SCORED_UNIT
 
 
 def begin(desk: Desk, form: Form) -> str:
@@ -27,23 +26,14 @@ def begin(desk: Desk, form: Form) -> str:
 def scoring(desk: Desk, seen: Visit) -> View:
     """What the scorers say."""
     found = api_scorings.show_scoring(desk, asking(seen))
+    report = found.report
     return View(
         "scoring.html",
         s=found.summary,
-        report=found.report,
-        few=too_few(found.report) if found.report is not None else (),
+        report=report,
+        few=too_few(report.comparisons, what="call", unit=SCORED_UNIT, alone=True) if report else (),
         doing=cancelling(found.summary.id, found.summary.state),
     )
-
-
-def too_few(report: ScoringReport) -> list[str]:
-    """Why there are means without an interval."""
-    found = (
-        Few(scorer=each.metric.name, scored=each.items - each.unscored_b, units=each.units)
-        for each in report.comparisons
-        if without_interval(each)
-    )
-    return lines(found, what="call", unit="user or session", needs="an interval takes")
 
 
 PAGES: tuple[Page, ...] = (

@@ -12,6 +12,9 @@ from airboss.store.wording import many
 INTERVAL_UNITS: Final = 2
 """Units that an interval of marks without bounds takes, and a verdict."""
 
+SCORED_UNIT: Final = "user or session"
+"""What counts once of recorded calls."""
+
 Unit = Literal["item", "user", "group"]
 """What counts once: an item, all items of a user, or all of a group that is none."""
 
@@ -49,9 +52,10 @@ def counted(units: int, scored: int, what: str = "item") -> str:
     return f"{units:,}" if units == scored else f"{units:,} ({many(scored, what)})"
 
 
-def lines(found: Iterable[Few], *, what: str, unit: str, needs: str) -> list[str]:
+def lines(found: Iterable[Few], *, what: str, unit: str, alone: bool) -> list[str]:
     """Why scorers have no interval, a line for those with the same numbers; `what` is scored, `unit` counts
-    once, `needs` is what takes several of them."""
+    once, and `alone` is one release, about which there is no verdict."""
+    needs = "an interval takes" if alone else "an interval and a verdict take"
     alike: dict[tuple[int, int], list[str]] = {}
     for each in found:
         alike.setdefault((each.scored, each.units), []).append(each.scorer)
