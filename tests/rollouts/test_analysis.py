@@ -190,8 +190,41 @@ GOLDEN = (
     0.752916633752106,
     -0.2191450041140342,
     0.26738286338586476,
-    -0.008630484794821683,
+    0.0,
 )
+
+
+def test_the_effect_is_the_difference_of_the_means_that_stand_beside_it() -> None:
+    """At one chance for all, however few and uneven the arms are; so 0 where nobody saw an error."""
+    for values in ([0.0] * 9, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]):
+        seen = [
+            Outcome(metric="error_rate", canary=at % 3 > 0, chance=0.5, value=value)
+            for at, value in enumerate(values)
+        ]
+        one = evidence(
+            fold(begin(alpha=0.05, metrics=(Metric(name="error_rate", higher_is_better=False),)), seen)
+        )[0]
+        assert (one.stable_mean, one.canary_mean, one.effect) != (None, None, None)
+        assert one.effect == pytest.approx((one.canary_mean or 0) - (one.stable_mean or 0), abs=1e-12)
+
+
+def test_a_day_that_is_bad_for_both_arms_is_no_effect() -> None:
+    """At 10% a fifth of calls fail, at 50% half, on both arms alike: only the plain means differ."""
+    seen = [
+        Outcome(
+            metric="error_rate", canary=at % arms == 0, chance=1 / arms, value=float(at // arms % bad == 0)
+        )
+        for arms, bad in ((10, 5), (2, 2))
+        for at in range(1000)
+    ]
+    one = evidence(
+        fold(begin(alpha=0.05, metrics=(Metric(name="error_rate", higher_is_better=False),)), seen)
+    )[0]
+    assert one.canary_mean is not None
+    assert one.stable_mean is not None
+    assert one.effect is not None
+    assert one.canary_mean - one.stable_mean > 0.1
+    assert abs(one.effect) < 0.001
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, -1.0, math.nan])

@@ -48,7 +48,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """All that is kept of one metric; its size does not grow with traffic.
 
-    Sums are of outcomes in [0, 1], `squares` of their distances to the centre; `x` and `v` as in `betting`.
+    Sums are of outcomes in [0, 1], `squares` of their distances to the centre. A unit's weight on its arm is
+    the chance that it had of the other one.
     `history` holds the last stable values of a rank or tail. `harm_top` is the largest log e-value of harm.
     `beyond` counts values of a mean that are not between 0 and 1: nobody knows what they are worth, so that
     for promotion they are the worst there could be, and for harm nothing.
@@ -61,8 +62,10 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     stable_sum: float = 0.0
     canary_sum: float = 0.0
     squares: float = 0.0
-    x: float = 0.0
-    v: float = 0.0
+    stable_weight: float = 0.0
+    stable_weighted: float = 0.0
+    canary_weight: float = 0.0
+    canary_weighted: float = 0.0
     harm_top: float = 0.0
     history: tuple[float, ...] = ()
     beyond: int = 0
@@ -139,8 +142,10 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         stable_sum=tally.stable_sum + y * (1 - canary),
         canary_sum=tally.canary_sum + y * canary,
         squares=tally.squares + (y - centre) ** 2,
-        x=tally.x + x,
-        v=tally.v + v,
+        stable_weight=tally.stable_weight + p * (1 - canary),
+        stable_weighted=tally.stable_weighted + p * (1 - canary) * y,
+        canary_weight=tally.canary_weight + (1 - p) * canary,
+        canary_weighted=tally.canary_weighted + (1 - p) * canary * y,
         harm_top=max(tally.harm_top, betting.log_mean(harm[points.index(0.0)])),
         history=history,
         beyond=tally.beyond,
@@ -186,6 +191,18 @@ def promote_log(metric: Metric, tally: Tally) -> float | None:
     return betting.log_mean(tally.gain[grid(metric).index(-metric.margin)])
 
 
+def effect(metric: Metric, tally: Tally) -> float | None:
+    """Canary less stable, of means weighted so that users on both arms are alike; None while one has nobody.
+
+    At one chance for all it is the difference of the plain means. A unit's weight is its chance of the other
+    arm: overlap weights, Li, Morgan and Zaslavsky, JASA 113 (2018).
+    """
+    if not (tally.stable_weight and tally.canary_weight):
+        return None
+    canary, stable = tally.canary_weighted / tally.canary_weight, tally.stable_weighted / tally.stable_weight
+    return natural(metric, canary - stable)
+
+
 def evidence(state: AnalysisState) -> tuple[MetricEvidence, ...]:
     """Every metric's numbers now, in its own units, in the order of the state's metrics."""
     return tuple(
@@ -200,9 +217,6 @@ def _evidence(metric: Metric, tally: Tally, alpha: float, alpha_harm: float) -> 
         natural(metric, sequences.lower(tally.gain, points, alpha=alpha)),
         natural(metric, sequences.upper(tally.harm, points, alpha=alpha_harm)),
     )
-    effect = None
-    if tally.stable_n and tally.canary_n:
-        effect = natural(metric, min(max(tally.x / tally.v, -1.0), 1.0))
     return MetricEvidence(
         metric=metric.name,
         finding=finding(metric, tally, alpha, alpha_harm),
@@ -211,7 +225,7 @@ def _evidence(metric: Metric, tally: Tally, alpha: float, alpha_harm: float) -> 
         canary_n=tally.canary_n,
         stable_mean=natural_mean(metric, tally.stable_sum / tally.stable_n) if tally.stable_n else None,
         canary_mean=natural_mean(metric, tally.canary_sum / tally.canary_n) if tally.canary_n else None,
-        effect=effect,
+        effect=effect(metric, tally),
         low=min(ends),
         high=max(ends),
         margin=metric.margin,

@@ -130,7 +130,7 @@ def outcome(metric: Metric, value: float, *, history: Sequence[float]) -> float 
 
 def natural(metric: Metric, effect: float) -> float:
     """An effect on outcomes as one in the metric's own units and direction."""
-    return effect if metric.higher_is_better else -effect
+    return effect if metric.higher_is_better else 0.0 - effect  # never -0.0
 
 
 def natural_mean(metric: Metric, mean: float) -> float:
