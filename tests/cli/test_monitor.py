@@ -272,7 +272,8 @@ def test_status_begins_with_providers_that_are_out(run: Run, api: AdminApi) -> N
         "key": None,
         "state": "half_open",
     }
-    place |= {"last_failure": "upstream_auth", "deployments": ["support"], "instead": "spare/small"}
+    place |= {"last_failure": "upstream_auth", "limited": None, "deployments": ["support"]}
+    place["instead"] = "spare/small"
     api.answers["GET", "/api/v1/status"] = found | {
         "breakers": [place | {"out_since": now.isoformat()}, place | {"model": "flap", "out_since": None}]
     }
@@ -283,6 +284,20 @@ def test_status_begins_with_providers_that_are_out(run: Run, api: AdminApi) -> N
     said = " ".join(out.split())
     assert "upstream_auth. Calls of support go to spare/small instead" in said
     assert "Check the key of provider main." in said
+    spent = {"last_failure": "insufficient_quota", "limited": "out_of_quota", "state": "open"}
+    slow = {"last_failure": "rate_limit_exceeded", "limited": "rate_limited", "state": "closed"}
+    for each, title, step in (
+        (spent, "has been out of quota for", "Add credit or raise the quota at provider main"),
+        (slow, "has been rate limited for", "Ask provider main for a higher limit"),
+    ):
+        told = [place | each | {"out_since": now.isoformat()}]
+        api.answers["GET", "/api/v1/status"] = found | {"breakers": told}
+        ended, out, _ = run("status", "--url", api.url)
+        said = " ".join(out.split())
+        assert ended == 1
+        assert f"main/up {title}" in said
+        assert f"it refuses every call with {each['last_failure']}. Calls of support go to" in said
+        assert step in said
     api.answers["GET", "/api/v1/status"] = found | {"breakers": [place | {"out_since": None}]}
     assert run("status", "--url", api.url)[0] == 0, "a flap"
 

@@ -22,6 +22,7 @@ from airboss.domain.plan import ServingPlan, Standing
 from airboss.domain.ports import ApiKey, KeptRelease, RecordLog, Snapshot, Spent
 from airboss.domain.record import InferenceRecord
 from airboss.domain.release import Release
+from airboss.domain.status import BreakerStatus
 from airboss.governance.keys import hash_key, new_key
 from airboss.rollouts.live import Rollout
 from airboss.store.alert_rows import AlarmRow, Silence
@@ -298,6 +299,7 @@ class Site:
     ended: Ended = field(default_factory=Ended)
     admin_key: str = ADMIN_KEY
     audit_trouble: str | None = None
+    breakers: tuple[BreakerStatus, ...] = ()
 
     def app(self) -> Starlette:
         """A fresh application."""
@@ -313,7 +315,9 @@ class Site:
             session_key="session-key-of-the-tests",
             clock=self.clock,
             status=lambda: msgspec.structs.replace(
-                seed_status(self.clock.now(), store_up=self.store_up), audit_trouble=self.audit_trouble
+                seed_status(self.clock.now(), store_up=self.store_up),
+                audit_trouble=self.audit_trouble,
+                breakers=self.breakers,
             ),
             apply=apply,
             base_url=BASE_URL,

@@ -334,6 +334,16 @@ def test_a_provider_that_is_out_is_a_finding_though_a_fallback_answers() -> None
         "At http://main/v1 it fails with timeout_connect. Calls of a, b have nobody else to go to. "
     )
     assert told(out(out_since=None)) == (), "a flap"
+    (spent,) = told(out(limited="out_of_quota", last_failure="insufficient_quota"))
+    assert (spent.level, spent.title) == ("warn", "main/up has been out of quota")
+    assert spent.detail == (
+        "At http://main/v1 with env:MAIN_KEY it refuses every call with insufficient_quota. Calls of support "
+        "go to spare/small instead, at its price. Add credit or raise the quota at provider main: calls then "
+        "go to it again."
+    )
+    (slow,) = told(out(limited="rate_limited", state="closed", instead=None, last_failure="slow_down"))
+    assert (slow.level, slow.title) == ("bad", "main/up has been rate limited")
+    assert slow.detail.endswith("Ask provider main for a higher limit, or give it `targets` with other keys.")
     *named, more = told(*(out(f"up{n}") for n in range(OUT_NAMED + 2)))
     assert len(named) == OUT_NAMED
     assert (more.title, more.path) == ("2 more places of models have not answered.", "/system/providers")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airboss.console.views_providers import shown
+from airboss.domain.status import BreakerStatus
 from airboss.telemetry.metrics import TargetUse
-from tests.console.site import Ledger, Site
+from tests.console.site import NOW, Ledger, Site
 from tests.console.test_pages import shown as page_of
 
 OPENAI = "https://openai.example/v1"
@@ -90,6 +93,21 @@ def test_the_page_tells_each_place(busy: Site) -> None:
     assert "25.0" in page
     assert "gone.example" not in page
     assert page.count('<tr class="first">') == page.count('<th scope="rowgroup"') > 1
+
+
+def test_the_page_marks_the_places_that_are_out(busy: Site) -> None:
+    """A place that lets no call through is marked where its breaker stands, which may be closed."""
+    place: dict[str, Any] = {"provider": "openai", "model": "gpt-4o-mini", "url": OPENAI}
+    busy.breakers = (
+        BreakerStatus(**place, key="env:KEY_A", state="open"),
+        BreakerStatus(**place, key="env:KEY_B", state="closed", out_since=NOW, limited="rate_limited"),
+    )
+    rows = busy.person().get("/system/providers").text.split("</tr>")
+    first = next(row for row in rows if "env:KEY_A" in row)
+    other = next(row for row in rows if "env:KEY_B" in row)
+    assert "since" not in first
+    assert "closed</span>" in other
+    assert ">rate limited since" in other
 
 
 def test_a_model_is_tested_where_it_serves(busy: Site) -> None:

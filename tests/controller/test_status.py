@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Replica, ReplicaState
 from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.domain.status import DeploymentState, ProcessStatus
-from airboss.telemetry.metrics import OUT_S, Counts, TargetUse, places_out, shut_places
+from airboss.telemetry.metrics import OUT_S, Counts, Limited, Out, TargetUse, places_out, shut_places
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 URL = "http://127.0.0.1:9001/v1"
@@ -163,12 +164,18 @@ def test_a_deployment_is_down_while_its_places_are_left_alone() -> None:
     assert deployment_status(two, [], shut={own: "timeout"}).state == "ready"
 
 
-def tripped(state: int, began: float, failed: float, answered: float | None = None) -> TargetUse:
-    """A place whose breaker opened so many seconds ago and failed last so many; `answered` as `failed`."""
+def tripped(
+    state: int, began: float, failed: float, answered: float | None = None, limited: Limited | None = None
+) -> TargetUse:
+    """A place in vain since so many seconds that failed last so many ago; `answered` as `failed`."""
     at = None if answered is None else NOW - timedelta(seconds=answered)
-    times = {"failed_at": NOW - timedelta(seconds=failed), "answered_at": at}
+    times: dict[str, Any] = {
+        "failed_at": NOW - timedelta(seconds=failed),
+        "answered_at": at,
+        "limited": limited,
+    }
     return msgspec.structs.replace(
-        use(URL, state, "upstream_auth"), tripped_at=NOW - timedelta(seconds=began), **times
+        use(URL, state, "upstream_auth"), in_vain_at=NOW - timedelta(seconds=began), **times
     )
 
 
@@ -186,6 +193,10 @@ ANSWERED = msgspec.structs.replace(use(URL, 0), answered_at=NOW - timedelta(seco
         ([tripped(1, 9 * OUT_S, OUT_S), ANSWERED], None),
         ([tripped(2, 2 * OUT_S, 0), tripped(1, 3 * OUT_S, 1)], 3 * OUT_S),
         ([tripped(1, 900 * OUT_S, 800 * OUT_S), tripped(2, 2, 1, answered=3)], None),
+        ([tripped(0, OUT_S, 0, limited="rate_limited")], OUT_S),
+        ([tripped(0, OUT_S - 1, 0, limited="rate_limited")], None),
+        ([tripped(0, 2 * OUT_S, 0, limited="rate_limited"), ANSWERED], None),
+        ([tripped(0, 2 * OUT_S, 0, OUT_S, limited="rate_limited"), use(URL, 0)], OUT_S),
     ],
     ids=[
         "open",
@@ -196,6 +207,10 @@ ANSWERED = msgspec.structs.replace(use(URL, 0), answered_at=NOW - timedelta(seco
         "is back",
         "two",
         "an old one, a flap",
+        "rate limited",
+        "rate limited for a moment",
+        "rate limited, others answered",
+        "rate limited since it answered",
     ],
 )
 def test_a_place_is_out_that_was_tried_again_for_long_in_vain(
@@ -203,7 +218,8 @@ def test_a_place_is_out_that_was_tried_again_for_long_in_vain(
 ) -> None:
     """Not one that failed for a moment, whoever calls it after; nor one that has answered another worker."""
     found = places_out([Counts(written_at=NOW, targets=[each]) for each in workers])
-    assert found == ({("p", "m", URL, ""): NOW - timedelta(seconds=since_s)} if since_s is not None else {})
+    since = {place: each.since for place, each in found.items()}
+    assert since == ({("p", "m", URL, ""): NOW - timedelta(seconds=since_s)} if since_s is not None else {})
 
 
 def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
@@ -217,7 +233,7 @@ def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
     two = msgspec.structs.replace(
         hosted, target=msgspec.structs.replace(hosted.target, base_urls=(URL, URL + "/2"))
     )
-    (shut,) = open_breakers([use(URL, 2, "upstream_auth")], {("p", "m", URL, ""): NOW})
+    (shut,) = open_breakers([use(URL, 2, "upstream_auth")], {("p", "m", URL, ""): Out(NOW)})
     assert (shut.out_since, shut.key, shut.last_failure) == (NOW, None, "upstream_auth")
 
     def told(*plans: DeploymentPlan) -> tuple[datetime | None, tuple[str, ...], str | None]:
@@ -230,5 +246,10 @@ def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
     other_plan = msgspec.structs.replace(hosted, name="bare")
     assert told(covered, other_plan) == (NOW, ("assistant", "bare"), None), "one of them has nobody"
     assert told() == (None, (), None)
+    (limited,) = open_breakers([use(URL, 0)], {("p", "m", URL, ""): Out(NOW, "rate_limited")})
+    assert (limited.state, limited.out_since, limited.limited) == ("closed", NOW, "rate_limited")
+    (found,) = met([limited], [covered])
+    assert (found.deployments, found.instead) == (("assistant",), "q/m")
+    assert list(met([limited], [])) == [], "nobody asks it, and nothing is the matter with its breaker"
     (also,) = open_breakers([TargetUse("q", "m", "http://q/v1", "", 1)], {})
     assert [each.instead for each in met([shut, also], [covered])] == [None, None]

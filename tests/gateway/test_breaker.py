@@ -16,8 +16,9 @@ from airboss.domain.plan import Target
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.breaker import OPEN_S, OPEN_S_MAX, STREAK_MAX, Breaker, RetryBudget
 from airboss.gateway.dispatch import Executor
+from airboss.gateway.heads import error_lines
 from airboss.gateway.hedge import HEDGES_SAVED, Hedges
-from airboss.gateway.judge import judge
+from airboss.gateway.judge import is_targets_fault, judge, limit_reached
 from airboss.gateway.places import Place, choose
 from airboss.gateway.trying import note_failure
 from airboss.providers.compatible import UpstreamError, as_api_error
@@ -257,20 +258,119 @@ def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     assert place.breaker.tripped
 
 
-def test_a_place_tells_since_when_it_is_out() -> None:
-    """From the opening on, however often it is tried in vain; an answer ends that, and is told itself."""
-    place = Place(TARGET, "http://x/v1", None, cast("Pool", None))
-    failing(place.breaker, STREAK_MAX, 10.0)
-    place.breaker.failed(80.0)
+QUOTA = UpstreamRefused("x", upstream_status=429, code="insufficient_quota")
+BUSY = UpstreamRefused("x", upstream_status=429, code="rate_limit_exceeded")
+WRONG = UpstreamRefused("x", upstream_status=400)
+DOWN = UpstreamFailed("x")
+
+
+def told(place: Place, error: ApiError, times: int, now: float) -> None:
+    """So many attempts at a place end so."""
+    status = error.upstream_status if isinstance(error, UpstreamRefused) else None
+    for _ in range(times):
+        place.failed(is_targets_fault(error, status), limit_reached(error), now)
+
+
+def a_place() -> Place:
+    """One that nobody has asked yet."""
+    return Place(TARGET, "http://x/v1", None, cast("Pool", None))
+
+
+@pytest.mark.parametrize(
+    ("error", "limited"), [(DOWN, None), (QUOTA, "out_of_quota"), (BUSY, "rate_limited")]
+)
+def test_a_place_tells_since_when_it_is_out(error: ApiError, limited: str | None) -> None:
+    """From the fifth attempt in vain on, however often it is tried; an answer ends that, and is told."""
+    place = a_place()
+    told(place, error, STREAK_MAX - 1, 9.0)
+    assert place.use(100.0, NOW).in_vain_at is None
+    told(place, error, 1, 10.0)
+    told(place, error, 1, 80.0)
     use = place.use(100.0, NOW)
-    assert (use.tripped_at, use.failed_at, use.answered_at) == (
+    assert (use.in_vain_at, use.failed_at, use.answered_at, use.limited) == (
         NOW - timedelta(seconds=90),
         NOW - timedelta(seconds=20),
         None,
+        limited,
     )
     place.breaker.answered()
     place.ended(110.0, 109.0, stream=False, well=True)
     use = place.use(120.0, NOW)
-    assert (use.tripped_at, use.answered_at) == (None, NOW - timedelta(seconds=10))
-    failing(place.breaker, STREAK_MAX, 115.0)
-    assert place.use(120.0, NOW).tripped_at == NOW - timedelta(seconds=5)
+    assert (use.in_vain_at, use.answered_at, use.limited) == (None, NOW - timedelta(seconds=10), None)
+    told(place, error, STREAK_MAX, 115.0)
+    assert place.use(120.0, NOW).in_vain_at == NOW - timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(("error", "opens"), [(DOWN, True), (QUOTA, True), (BUSY, False)])
+def test_what_no_wait_mends_opens_a_breaker(error: ApiError, opens: bool) -> None:
+    """A place that is out of quota is left alone; one that only says when to come back is not."""
+    place = a_place()
+    told(place, error, 3 * STREAK_MAX, 10.0)
+    assert place.breaker.tripped is opens
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "still"),
+    [
+        (DOWN, WRONG, False),
+        (DOWN, BUSY, True),
+        (QUOTA, WRONG, True),
+        (QUOTA, BUSY, True),
+        (BUSY, WRONG, True),
+        (QUOTA, DOWN, True),
+    ],
+)
+def test_a_refusal_shows_no_quota(first: ApiError, then: ApiError, still: bool) -> None:
+    """A call that is refused for what it says shows that a place is there, not that it has quota; one that
+    is rate limited shows neither an answer nor a quota."""
+    place = a_place()
+    told(place, first, STREAK_MAX, 10.0)
+    open_before = place.breaker.tripped
+    told(place, then, 1, 20.0)
+    assert (place.use(20.0, NOW).in_vain_at is not None) is still
+    told(place, WRONG, 2, 21.0)
+    assert (place.use(21.0, NOW).in_vain_at is not None) is (still and then is not DOWN)
+    if first is QUOTA and then is not DOWN:
+        assert open_before
+        assert place.breaker.tripped
+
+
+def test_some_answers_among_limits_are_no_trouble() -> None:
+    """However long it goes on."""
+    place = a_place()
+    for second in range(600):
+        told(place, BUSY, STREAK_MAX - 1, float(second))
+        place.ended(second + 0.5, second + 0.4, stream=False, well=True)
+        assert place.use(float(second), NOW).in_vain_at is None
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (402, UpstreamError(message="Insufficient Balance", code="invalid_request_error")),
+        (429, UpstreamError(message="quota", type="insufficient_quota", code="insufficient_quota")),
+        (429, UpstreamError(message="quota", type="insufficient_quota", code="budget_exceeded")),
+        (429, UpstreamError(message="quota", type="insufficient_quota")),
+        (429, UpstreamError(message="Your team a-b has either used all available credits or reached its")),
+        (403, UpstreamError(message="no", code="insufficient_user_quota")),
+        (400, UpstreamError(message="no", code="billing_hard_limit_reached")),
+        (400, UpstreamError(message="Your credit balance is too low to access the Anthropic API. Please")),
+        (400, UpstreamError(message="You have reached your specified API usage limits. You will regain")),
+    ],
+)
+def test_a_quota_that_is_used_up_is_known_in_every_providers_words(status: int, said: UpstreamError) -> None:
+    """It is the operator's to mend, and another model is asked, whatever status it has; a caller is told so
+    by the code."""
+    error = as_api_error("p", status, said, retry_after_s=None)
+    assert judge(error, status) == "elsewhere"
+    assert limit_reached(error) == "out_of_quota"
+    assert is_targets_fault(error, status)
+    assert error.http_status == (429 if status == 429 else 502)
+    assert b"x-should-retry: false" in error_lines(error, b"")
+
+
+def test_what_a_caller_says_of_credit_is_no_quota() -> None:
+    """A provider that repeats a prompt in its error says nothing of our account."""
+    words = "messages.0: 'Your credit balance is too low to access' is not of type object"
+    error = as_api_error("p", 400, UpstreamError(message=words), retry_after_s=None)
+    assert (judge(error, 400), limit_reached(error)) == ("caller", None)

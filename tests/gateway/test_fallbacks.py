@@ -124,7 +124,10 @@ FALLS_BACK = [
     "500",
     "503",
     "529",
+    "429;code=insufficient_quota",
+    "status;status=400;message=Your credit balance is too low to access the Anthropic API.",
     "status;status=401",
+    "status;status=402",
     "status;status=403",
     "status;status=404",
     "status;status=408",
@@ -373,11 +376,13 @@ def test_where_all_fail_the_first_error_is_told(
     assert end["attempts"][-1]["status_code"] == 400
 
 
+@pytest.mark.parametrize("fault", ["503", "429;code=insufficient_quota", "status;status=402"])
 def test_a_model_that_is_down_is_left_alone_and_returned_to(
-    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, fault: str
 ) -> None:
-    """The breaker opens, single calls find out whether it is back, and then everybody goes there again."""
-    provider.script(ScriptStep(behaviour="503", forever=True))
+    """The breaker opens, single calls find out whether it is back, and then everybody goes there again; so it
+    is with one that is out of quota."""
+    provider.script(ScriptStep(behaviour=fault, forever=True))
     for _ in range(40):
         assert gateway.chat().headers["x-airboss-fallback"] == "openai-compatible/big"
     assert provider.stats().requests <= 12

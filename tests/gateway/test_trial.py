@@ -145,7 +145,7 @@ def test_both_are_shown_as_one_place() -> None:
     own.breaker.answered()
     (use,) = places.uses(0.0, datetime(2026, 11, 24, tzinfo=UTC))
     assert (use.state, use.answered, use.failed, use.failures) == (0, 1, 5, {"upstream_error": 5})
-    assert (use.tripped_at, use.failed_at) == (None, None)
+    assert (use.in_vain_at, use.failed_at) == (None, None)
     places.keep([TARGET])
     assert len(list(places)) == 2
     places.keep([])

@@ -13,7 +13,7 @@ from airboss import __version__
 from airboss.cli.api import reach, unanswered
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import amount, console, dash, escape, print_json, size, table_of
-from airboss.store.wording import many, out_words
+from airboss.store.wording import OUT_TITLES, many, out_words
 
 OWN_WORDS = {
     "burn_rate": "the error budget of {deployment} is used up {value} times as fast as it may be",
@@ -252,10 +252,11 @@ def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def out_line(found: dict[str, Any]) -> str:
     """A place that is out, since when, who is asked instead, and the next step."""
-    names = ("provider", "url", "key", "last_failure", "deployments", "instead")
+    names = ("provider", "url", "key", "last_failure", "limited", "deployments", "instead")
     words = out_words(**{name: found[name] for name in names})
     place = f"{found['provider']}/{found['model']}"
-    return f"[red]{escape(place)} has not answered[/] for {age(found['out_since'])}. {escape(words)}"
+    title = OUT_TITLES[found["limited"]]
+    return f"[red]{escape(place)} {title}[/] for {age(found['out_since'])}. {escape(words)}"
 
 
 def breaker(found: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
 from airboss.domain.status import SystemStatus
-from airboss.store.wording import many, out_words
+from airboss.store.wording import OUT_TITLES, many, out_words
 from airboss.telemetry.remote import Node
 
 EXCESS_MIN = 3.0
@@ -133,12 +133,13 @@ def out_findings(status: SystemStatus) -> Iterator[Finding]:
     for each in sorted(out, key=lambda each: each.instead is not None)[:OUT_NAMED]:
         yield Finding(
             level="bad" if each.instead is None else "warn",
-            title=f"{each.provider}/{each.model} has not answered",
+            title=f"{each.provider}/{each.model} {OUT_TITLES[each.limited]}",
             detail=out_words(
                 provider=each.provider,
                 url=each.url,
                 key=each.key,
                 last_failure=each.last_failure,
+                limited=each.limited,
                 deployments=each.deployments,
                 instead=each.instead,
             ),

@@ -17,6 +17,7 @@ from airboss.evaluations.datasets import Input, input_digest
 from airboss.evaluations.ports import Call
 from airboss.evaluations.ports import Target as AskedRelease
 from airboss.releases.sharing import beside, sharing
+from airboss.store.wording import OUT_TITLES
 from airboss.telemetry.metrics import TargetUse
 
 QUESTION = "Answer with the one word: ready"
@@ -42,7 +43,13 @@ def listing(desk: Desk, _seen: Visit) -> View:
     found = shown(plan, desk.targets()) if plan is not None else ()
     there = desk.plays is not None
     otlp = in_force(desk).telemetry.otlp
-    return View("providers.html", models=found, states=STATES, there=there, sent_on=otlp)
+    out = {
+        (each.provider, each.model, each.url, each.key or ""): each
+        for each in desk.status().breakers
+        if each.out_since is not None
+    }
+    given = {"models": found, "states": STATES, "there": there, "sent_on": otlp}
+    return View("providers.html", **given, out=out, titles=OUT_TITLES)
 
 
 def shown(plan: ServingPlan, uses: Sequence[TargetUse]) -> tuple[Shown, ...]:

@@ -29,12 +29,12 @@ from airboss.domain.status import (
 from airboss.releases.build import local_models
 from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
-from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, ShownPlace, TargetUse, shown_places
+from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, Out, ShownPlace, TargetUse, shown_places
 
 SILENT: Final = timedelta(seconds=GONE_S)
 """A gateway that has not told of itself for so long hangs, or cannot write."""
 NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
-NONE_OUT: Final[Mapping[ShownPlace, datetime]] = MappingProxyType({})
+NONE_OUT: Final[Mapping[ShownPlace, Out]] = MappingProxyType({})
 
 
 def gather(
@@ -90,13 +90,13 @@ def told(
     base_url: str | None,
     console_url: str | None,
     targets: Sequence[TargetUse] = (),
-    out: Mapping[ShownPlace, datetime] = NONE_OUT,
+    out: Mapping[ShownPlace, Out] = NONE_OUT,
     counters_away: int = 0,
     kept_plans: Sequence[str] = (),
     unrecordable: Sequence[str] = (),
 ) -> SystemStatus:
     """What is known without the ledger. `started_at` None means that no Airboss is running on this data
-    directory; `targets` are how each place does, `out` since when which are out; `counters_away`,
+    directory; `targets` are how each place does, `out` which are out; `counters_away`,
     `kept_plans` and `unrecordable` as `SystemStatus` has them."""
     return SystemStatus(
         version=__version__,
@@ -143,13 +143,12 @@ def kept_plans(counts: Mapping[str, Counts]) -> Iterator[str]:
             yield f"{name}: plan {each.plan}, which the ledger had at {each.kept_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def open_breakers(
-    targets: Sequence[TargetUse], out: Mapping[ShownPlace, datetime]
-) -> Iterator[BreakerStatus]:
-    """The places that are being left alone, and since when those are out that are."""
+def open_breakers(targets: Sequence[TargetUse], out: Mapping[ShownPlace, Out]) -> Iterator[BreakerStatus]:
+    """The places that are being left alone or are out, and since when."""
     for use in targets:
         state = BREAKERS[use.state]
-        if state != "closed":
+        found = out.get((use.provider, use.model, use.url, use.key))
+        if state != "closed" or found is not None:
             yield BreakerStatus(
                 provider=use.provider,
                 model=use.model,
@@ -157,7 +156,8 @@ def open_breakers(
                 state=state,
                 last_failure=use.last_error or None,
                 key=use.key or None,
-                out_since=out.get((use.provider, use.model, use.url, use.key)),
+                out_since=found.since if found is not None else None,
+                limited=found.limited if found is not None else None,
             )
 
 
@@ -171,6 +171,8 @@ def met(breakers: Sequence[BreakerStatus], plans: Sequence[DeploymentPlan]) -> I
             for plan in plans
             if any(place in shown_places(one) for one in (plan.target, *plan.target.fallbacks))
         }
+        if not asked and each.state == "closed":
+            continue
         others = [instead_of(place, targets, places) for targets in asked.values()]
         yield msgspec.structs.replace(
             each,

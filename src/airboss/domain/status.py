@@ -61,11 +61,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the record store is behind. `unmoved_bytes` are bytes of frames not taken yet;
-    `oldest_unmoved_at` is when the oldest of them was written, `lag_s` its age in seconds (None and 0.0 when
-    all is moved). `moved_records` and `corrupt_frames` count since the controller started, as does
-    `stray_feedback`. `store_up`: the store answered last; if not, `store_detail` is what it said, else for
-    how long it is silent. `dead_letters` are the newest 20 ever put away, the newest first."""
+    """How far the record store is behind. `unmoved_bytes` are of frames not taken yet, `oldest_unmoved_at` is
+    when the oldest was written, `lag_s` its age (None and 0.0 when all is moved). `moved_records`,
+    `corrupt_frames` and `stray_feedback` count since the controller started. `store_up`: the store answered
+    last; if not, `store_detail` is what it said, else how long it is silent; `dead_letters` the newest 20."""
 
     unmoved_bytes: int
     oldest_unmoved_at: datetime | None
@@ -94,10 +93,9 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """For how many days bodies and records are kept, None for good; when the last run that was finished ended
-    (None: none yet in this controller), and how many records it took something from. `dropped` records have
-    lost their bodies since the controller started because the store took more than `bodies_max_bytes`, or
-    the disk was nearly full; `disk_full` is whether it is now."""
+    """For how many days bodies and records are kept, None for good; when the last finished run ended (None:
+    none yet in this controller), and how many records it took something from. Since it started, `dropped`
+    lost their bodies to `bodies_max_bytes` or a disk nearly full; `disk_full` is whether it is now."""
 
     bodies_days: int | None = None
     records_days: int | None = None
@@ -109,17 +107,18 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of a model whose circuit breaker is not closed; `last_failure` is why, `key` the reference to
-    its key. `out_since` set: it is tried in vain for longer than a flap lasts, calls of `deployments` meet
-    that, and `instead` is asked; None: at least one of them has nobody else."""
+    """A place of a model that is left alone or out; `last_failure` is why, `key` the reference to its key.
+    `out_since` set: it is tried in vain for longer than a flap lasts (by a limit: `limited`), calls of
+    `deployments` meet that, and `instead` is asked; None: at least one of them has nobody else."""
 
     provider: str
     model: str
     url: str
-    state: Literal["half_open", "open"]
+    state: Literal["closed", "half_open", "open"]
     last_failure: str | None = None
     key: str | None = None
     out_since: datetime | None = None
+    limited: Literal["out_of_quota", "rate_limited"] | None = None
     deployments: tuple[str, ...] = ()
     instead: str | None = None
 

@@ -31,22 +31,17 @@ class Breaker:
         "_open_s",
         "_window_began",
         "answered_n",
-        "failed_at",
         "failed_n",
         "opened_n",
         "probing_until",
         "retry_at",
         "streak",
         "tripped",
-        "tripped_at",
     )
 
     def __init__(self) -> None:
         self.tripped = False
         """Whether it is anything but closed: the one thing that a call of a healthy target looks at."""
-        self.tripped_at = 0.0
-        """Since when, if it is."""
-        self.failed_at = 0.0
         self.streak = 0
         self.answered_n = 0
         self.failed_n = 0
@@ -83,7 +78,6 @@ class Breaker:
 
     def failed(self, now: float) -> None:
         """An attempt failed."""
-        self.failed_at = now
         self.failed_n += 1
         self.streak += 1
         if self.tripped:
@@ -111,8 +105,6 @@ class Breaker:
         self.probing_until = 0.0
 
     def _open(self, now: float) -> None:
-        if not self.tripped:
-            self.tripped_at = now
         self.tripped = True
         self.opened_n += 1
         self.retry_at = now + self._open_s

@@ -12,10 +12,9 @@ from airboss.gateway.outgoing import dropped_line
 from airboss.gateway.serving import told_of, told_of_none
 from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted
+from airboss.providers.faults import USED_UP
 
-HOPELESS = frozenset(
-    {"internal_error", "provider_key_missing", "upstream_auth", "insufficient_quota", "budget_exceeded"}
-)
+HOPELESS = USED_UP | {"internal_error", "provider_key_missing", "upstream_auth", "budget_exceeded"}
 """Codes of errors that sending again cannot mend, though clients do so by their status: OpenAI's and
 Anthropic's heed `x-should-retry`."""
 EVENT_STREAM = b"text/event-stream; charset=utf-8"

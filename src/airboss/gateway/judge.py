@@ -18,6 +18,8 @@ from airboss.gateway.seam import NOT_CONTINUED
 from airboss.governance.policies import NAMES_AWAY
 from airboss.providers.compatible import NO_MODEL, names_what_is_missing, read_error
 from airboss.providers.connection import ConnectFailed, ConnectionStale
+from airboss.providers.faults import USED_UP
+from airboss.telemetry.metrics import Limited
 
 Class = Literal["caller", "elsewhere", "again"]
 
@@ -59,9 +61,7 @@ _NOT_THERE = b"OperationNotSupported"
 _ELSEWHERE = frozenset(
     {
         *THE_MODELS_OWN,
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "quota_exceeded",
+        *USED_UP,
         "provider_key_missing",
         "breaker_open",
         "replicas_failed",
@@ -108,16 +108,24 @@ def is_too_large(error: ApiError) -> bool:
 
 
 def is_targets_fault(error: ApiError, status: int | None) -> bool | None:
-    """Whether an error speaks against the target, so that its breaker should know. A 429 does not: it is
-    there, and says when to come back. None where it says nothing: what went wrong on our side alone."""
+    """Whether an error speaks against the target, so that its breaker should know. A 429 does not, unless it
+    is of what no wait mends: it is there, and says when to come back. None where it says nothing: what went
+    wrong on our side alone."""
     ours = status is None and error.code in _OURS
     if ours or error.code in _NOBODYS or isinstance(error, ConnectionStale):
         return None
     if isinstance(error, PolicyRefused) or error.code == NOT_CONTINUED:
         return False
     if isinstance(error, UpstreamRefused):
-        return error.upstream_status in {408, 425}
+        return error.upstream_status in {408, 425} or error.code in USED_UP
     return status != 501
+
+
+def limit_reached(error: ApiError) -> Limited | None:
+    """Which kind of limit at the target an error tells of, if any."""
+    if error.code in USED_UP:
+        return "out_of_quota"
+    return "rate_limited" if isinstance(error, UpstreamRefused) and error.upstream_status == 429 else None
 
 
 def is_no_route(status: int | None, said: bytes) -> bool:

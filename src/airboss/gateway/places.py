@@ -22,9 +22,9 @@ from hashlib import blake2b
 import msgspec
 
 from airboss.domain.plan import Target
-from airboss.gateway.breaker import Breaker
+from airboss.gateway.breaker import STREAK_MAX, Breaker
 from airboss.providers.connection import Origin, Pool, Pools
-from airboss.telemetry.metrics import ShownPlace, TargetUse, shown_places, shown_url
+from airboss.telemetry.metrics import Limited, ShownPlace, TargetUse, shown_places, shown_url
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
@@ -44,11 +44,15 @@ class Place:
         "answered_at",
         "avoid_until",
         "breaker",
+        "failed_at",
         "failures",
+        "in_vain_at",
+        "in_vain_n",
         "key_ref",
         "lacks_until",
         "last_error",
         "latency_s",
+        "limited",
         "model",
         "outstanding",
         "pool",
@@ -76,6 +80,12 @@ class Place:
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
         self.answered_at: float | None = None
+        self.in_vain_n = 0
+        """Attempts that met its fault or its limit since it was last asked with success."""
+        self.in_vain_at = self.failed_at = 0.0
+        """When these were STREAK_MAX, and when there was one last, if there are."""
+        self.limited: Limited | None = None
+        """The kind of limit that the last of them met."""
         self.avoid_until = 0.0
         self.lacks_until = 0.0
         """Until then a route that not every provider has is taken to be missing here."""
@@ -93,10 +103,36 @@ class Place:
         name = error if error in self.failures or len(self.failures) < FAILURES_MAX else OTHER
         self.failures[name] = self.failures.get(name, 0) + 1
 
+    def failed(
+        self,
+        fault: bool | None,  # noqa: FBT001 - a finding, no switch
+        limited: Limited | None,
+        now: float,
+    ) -> None:
+        """An attempt ended in an error: the place's fault or not (None: nobody knows), or a limit's of its.
+        A call that it refuses for what that says shows that it is there, not that a limit lets any through.
+        """
+        if fault or (limited and fault is not None):
+            self.in_vain_n += 1
+            self.failed_at = now
+            if self.in_vain_n == STREAK_MAX:
+                self.in_vain_at = now
+            if self.limited == "out_of_quota" and not fault:
+                fault = None
+            else:
+                self.limited = limited
+        elif fault is not None and self.limited:
+            fault = None if self.breaker.tripped else fault
+        elif fault is not None:
+            self.in_vain_n = 0
+        self.breaker.ended(fault, now)
+
     def ended(self, first_output_at: float | None, began: float, *, stream: bool, well: bool) -> None:
         """An attempt ended now."""
         if self.breaker.tripped:
             self.breaker.left()
+        if well:
+            self.in_vain_n, self.limited = 0, None
         if well and first_output_at is not None:
             self.answered_at = first_output_at
             took_s = first_output_at - began
@@ -110,6 +146,7 @@ class Place:
         def moment(then: float | None) -> datetime | None:
             return None if then is None else at - timedelta(seconds=now - then)
 
+        in_vain = self.in_vain_n >= STREAK_MAX
         state = {"closed": 0, "half_open": 1, "open": 2}[breaker.state(now)]
         return TargetUse(
             self.provider,
@@ -124,9 +161,10 @@ class Place:
             self.latency_s,
             self.last_error,
             dict(self.failures),
-            moment(breaker.tripped_at if breaker.tripped else None),
-            moment(breaker.failed_at if breaker.tripped else None),
+            moment(self.in_vain_at if in_vain else None),
+            moment(self.failed_at if in_vain else None),
             moment(self.answered_at),
+            self.limited,
         )
 
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:
@@ -185,7 +223,7 @@ class Places:
         """Go on from what a last life of this worker has shared; what it had under way has ended with it."""
         for use in held:
             shown = (use.provider, use.model, use.url, use.key)
-            self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0, tripped_at=None)
+            self._before[shown] = msgspec.structs.replace(use, state=0, outstanding=0, in_vain_at=None)
 
     def uses(self, now: float, at: datetime) -> list[TargetUse]:
         """How each place does, to be shared; `at` as in `Place.use`. Where it is also for calls on

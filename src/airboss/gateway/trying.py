@@ -18,7 +18,7 @@ from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.asked import Asked
 from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.engine_stream import ran_out
-from airboss.gateway.judge import HedgeLost, is_targets_fault
+from airboss.gateway.judge import HedgeLost, is_targets_fault, limit_reached
 from airboss.gateway.outgoing import request_of
 from airboss.gateway.places import REFUSED_S, Place
 from airboss.gateway.recording import unrecorded
@@ -184,7 +184,8 @@ def note_failure(place: Place, answer: AnyAnswer, error: ApiError, *, hurried: b
         return name
     place.failed_with(name)
     silent = answer.paused or hurried
-    place.breaker.ended(None if silent else is_targets_fault(error, answer.status), now)
+    fault = None if silent else is_targets_fault(error, answer.status)
+    place.failed(fault, limit_reached(error), now)
     if isinstance(error, ConnectFailed) and not hurried:
         place.avoid_until = max(place.avoid_until, now + REFUSED_S)
     return name

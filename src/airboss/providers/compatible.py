@@ -13,9 +13,10 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from airboss import __version__
-from airboss.domain.errors import ApiError, Unavailable, UpstreamFailed, UpstreamRefused
+from airboss.domain.errors import ApiError, UpstreamFailed, UpstreamRefused
 from airboss.domain.request import Operation
 from airboss.providers.cut import beginning, cut
+from airboss.providers.faults import QUOTA_USED_UP, USED_UP, fault, is_used_up
 from airboss.providers.lenient import any_json, readable, whole_number, without_halves
 from airboss.providers.usage import Usage
 
@@ -385,7 +386,8 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
     if status in {400, 413, 422} and code != "context_length_exceeded" and _TOO_LONG.search(message):
         code = "context_length_exceeded"
     missing = status == 404 and names_what_is_missing(said)
-    if missing or status in {400, 409, 413, 415, 422}:
+    spent = is_used_up(status, code, type_, message)
+    if missing or (status in {400, 409, 413, 415, 422} and not spent):
         return UpstreamRefused(
             message,
             upstream_status=status,
@@ -398,22 +400,11 @@ def as_api_error(provider: str, status: int, said: UpstreamError, *, retry_after
             message,
             upstream_status=429,
             error_type=type_ or "rate_limit_error",
-            code=code or "rate_limit_exceeded",
+            code=QUOTA_USED_UP if spent and code not in USED_UP else code or "rate_limit_exceeded",
             param=param,
             retry_after_s=retry_after_s,
         )
-    if status in {401, 403}:
-        return UpstreamFailed(
-            f"provider {provider!r} refused our credentials ({status}): {message}; check its api_key",
-            code="upstream_auth",
-        )
-    if status in {503, 529}:
-        return Unavailable(
-            f"provider {provider!r} is overloaded ({status}): {message}",
-            code="upstream_unavailable",
-            retry_after_s=retry_after_s,
-        )
-    return UpstreamFailed(f"provider {provider!r} answered {status}: {message}")
+    return fault(provider, status, message, spent=spent, retry_after_s=retry_after_s)
 
 
 _TOO_LONG = re.compile(
@@ -460,7 +451,7 @@ _STATUS: Mapping[str, int] = {
     "content_filter": 400,
     "content_policy_violation": 400,
     "invalid_api_key": 401,
-    "insufficient_quota": 429,
+    **dict.fromkeys(USED_UP, 429),
     "rate_limit_exceeded": 429,
     "invalid_request_error": 400,
     "authentication_error": 401,

@@ -33,12 +33,21 @@ def level(alpha: float) -> str:
     return f"{100 * (1 - alpha):.{decimals}f}".rstrip("0").rstrip(".")
 
 
+OUT_TITLES: Final[Mapping[str | None, str]] = {
+    None: "has not answered",
+    "out_of_quota": "has been out of quota",
+    "rate_limited": "has been rate limited",
+}
+"""What a place that is out has been, by its `BreakerStatus.limited`."""
+
+
 def out_words(
     *,
     provider: str,
     url: str,
     key: str | None,
     last_failure: str | None,
+    limited: str | None,
     deployments: Sequence[str],
     instead: str | None,
 ) -> str:
@@ -47,10 +56,13 @@ def out_words(
     if deployments:
         whose = f" Calls of {listed(deployments)} "
         whose += f"go to {instead} instead, at its price." if instead else "have nobody else to go to."
-    step = (
-        f"Check the key of provider {provider}."
-        if last_failure == "upstream_auth"
-        else f"See whether provider {provider} is up and can be reached from here."
-    )
+    step = f"See whether provider {provider} is up and can be reached from here."
+    if limited == "out_of_quota":
+        step = f"Add credit or raise the quota at provider {provider}: calls then go to it again."
+    elif limited is not None:
+        step = f"Ask provider {provider} for a higher limit, or give it `targets` with other keys."
+    elif last_failure == "upstream_auth":
+        step = f"Check the key of provider {provider}."
     there = f"At {url} with {key}" if key else f"At {url}"
-    return f"{there} it fails{f' with {last_failure}' if last_failure else ''}.{whose} {step}"
+    fails = "it fails" if limited is None else "it refuses every call"
+    return f"{there} {fails}{f' with {last_failure}' if last_failure else ''}.{whose} {step}"

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -152,6 +152,9 @@ class LimitUse(msgspec.Struct, array_like=True):
 
 OUT_S: Final = 60.0
 """What is tried again in vain for so long is out; before that it may come back by itself, and is no news."""
+Limited = Literal["out_of_quota", "rate_limited"]
+"""What a provider that is there refuses calls for: credit or a quota is used up, which no wait mends; or
+there are too many calls for the moment."""
 BREAKERS: tuple[Literal["closed", "half_open", "open"], ...] = ("closed", "half_open", "open")
 """A breaker's states, by `TargetUse.state`."""
 
@@ -176,11 +179,13 @@ class TargetUse(msgspec.Struct, array_like=True):
     last_error: str = ""
     failures: dict[str, int] = {}
     """Attempts that failed, by error, whosever fault it was."""
-    tripped_at: datetime | None = None
-    """Since when its breaker is not closed; None: it is."""
+    in_vain_at: datetime | None = None
+    """Since when attempts are in vain, several in a row; None: they are not."""
     failed_at: datetime | None = None
-    """While it is not: when an attempt failed last."""
+    """While they are: when one failed last."""
     answered_at: datetime | None = None
+    limited: Limited | None = None
+    """Which limit the last attempt in vain has met."""
 
     def add(self, other: TargetUse) -> None:
         """Count in what another has seen of the same place; the state and times stay."""
@@ -293,23 +298,35 @@ def shut_places(counts: Iterable[Counts]) -> dict[ShownPlace, str]:
     }
 
 
-def places_out(counts: Iterable[Counts]) -> dict[ShownPlace, datetime]:
-    """The places that are out, and since when: a worker has tried one again in vain for OUT_S and more, and
-    none has been answered there since it failed that worker last. A place that failed for a moment, and was
-    asked by nobody after, is none: who knows how it is."""
+class Out(NamedTuple):
+    """Since when a place is out, and by which limit, if it is one."""
+
+    since: datetime
+    limited: Limited | None = None
+
+
+def places_out(counts: Iterable[Counts]) -> dict[ShownPlace, Out]:
+    """The places that are out: a worker has tried one again in vain for OUT_S and more, and none has been
+    answered there since it failed that worker last; at a limit, which is all workers' together, for OUT_S
+    before that. A place that failed for a moment, and was asked by nobody after, is none: who knows how it
+    is."""
     found: dict[ShownPlace, list[TargetUse]] = {}
     for use in (use for each in counts for use in each.targets):
         found.setdefault((use.provider, use.model, use.url, use.key), []).append(use)
-    since: dict[ShownPlace, datetime] = {}
+    out: dict[ShownPlace, Out] = {}
     for place, uses in found.items():
         answered = max((use.answered_at for use in uses if use.answered_at is not None), default=None)
         for use in uses:
-            began, failed = use.tripped_at, use.failed_at
-            if began is None or failed is None or (failed - began).total_seconds() < OUT_S:
+            began, failed = use.in_vain_at, use.failed_at
+            if began is None or failed is None:
                 continue
-            if answered is None or answered < failed:
-                since[place] = min(began, since.get(place, began))
-    return since
+            if use.limited and answered is not None:
+                began = max(began, answered)
+            if (failed - began).total_seconds() < OUT_S or (answered is not None and answered >= failed):
+                continue
+            if place not in out or began < out[place].since:
+                out[place] = Out(began, use.limited)
+    return out
 
 
 class WorkerMetrics:
@@ -442,7 +459,7 @@ class WorkerMetrics:
 def of_the_dead(counts: Counts) -> Counts:
     """What is left of a worker that writes no more: its counters go on, and nothing of it is under way."""
     targets = [
-        msgspec.structs.replace(each, state=0, outstanding=0, tripped_at=None) for each in counts.targets
+        msgspec.structs.replace(each, state=0, outstanding=0, in_vain_at=None) for each in counts.targets
     ]
     return msgspec.structs.replace(
         counts, gauges={}, limits=[], outstanding={}, targets=targets, unrecordable=""

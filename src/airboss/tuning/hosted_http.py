@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx2
 
+from airboss.providers.faults import USED_UP
 from airboss.tuning.ports import TrainingFailed
 
 CONNECT_S: Final = 15.0
@@ -22,7 +23,6 @@ ANSWER_S: Final = 120.0
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 SAID_CHARS_MAX: Final = 300
 AFTER_S_MAX: Final = 300.0
-USED_UP: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 Json = dict[str, Any]
 
