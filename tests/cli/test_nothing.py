@@ -16,7 +16,7 @@ LISTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "audit list": ("audit", {"entries": [], "next": None}, "nothing was done yet"),
     "dataset list": ("datasets", {"datasets": []}, "no datasets yet; `airboss dataset create"),
     "eval judges": ("judges", {"judges": []}, "no judge can be held against people yet"),
-    "eval items e": ("evals/e/items", {"answers": [], "next": None}, "there are no answers yet"),
+    "eval items e": ("evals/e/items", {"answers": [], "next": None}, "no answers are there"),
     "eval list": ("evals", {"evals": []}, "no evaluations yet; `airboss eval run`"),
     "eval list --dataset d": ("evals", {"evals": []}, "no evals match"),
     "finetune list": ("finetunes", {"finetunes": []}, "nothing was fine-tuned yet"),

@@ -51,6 +51,7 @@ class House:
             records=self.log,
             audit=audit,
             clock=FixedClock(),
+            expire_answers=lambda _before, _limit: 0,
             free_bytes=lambda: free(disk),
         )
 

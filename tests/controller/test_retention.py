@@ -31,7 +31,20 @@ class House:
         records = tuple(record_json(10 - day, started_at=NOON - timedelta(days=day)) for day in range(11))
         self.log.apply(JournalMove(segment=SEGMENT, start=0, end=9, records=records))
         audit: Any = self.audit
-        self.keeper = Retention(wanted=lambda: self.wanted, records=self.log, audit=audit, clock=self.clock)
+        self.answers = [NOON - timedelta(days=day) for day in range(11)]
+        self.keeper = Retention(
+            wanted=lambda: self.wanted,
+            records=self.log,
+            audit=audit,
+            clock=self.clock,
+            expire_answers=self.expire_answers,
+        )
+
+    def expire_answers(self, before: datetime, limit: int) -> int:
+        """Forget the oldest answers begun before then, two at once."""
+        old = sorted(at for at in self.answers if at < before)[: min(limit, 2)]
+        self.answers = [at for at in self.answers if at not in old]
+        return len(old)
 
     def kept(self) -> tuple[list[int], list[int]]:
         """Days ago of the records there are, and of those with bodies."""
@@ -51,6 +64,19 @@ def test_bodies_and_records_go_after_their_days() -> None:
     ((action, actor, _, detail),) = house.audit.entries
     assert (action, actor, detail["records"]) == ("retention", "airboss", 7)
     assert detail["bodies_before"] == "2026-11-21T00:00:00+00:00"
+
+
+def test_answers_of_evaluations_go_after_their_days() -> None:
+    """By themselves too, with no word to the record store, in as many batches as it takes."""
+    house = House(answers_days=3)
+    house.log.close()
+    for _ in range(2):
+        house.keeper.tick()
+    assert [(NOON - at).days for at in house.answers] == [0, 1, 2, 3]
+    status = house.keeper.status()
+    assert (status.answers_days, status.expired) == (3, 0)
+    ((_, _, _, detail),) = house.audit.entries
+    assert detail == {"records": 0, "answers": 7, "answers_before": "2026-11-21T00:00:00+00:00"}
 
 
 def test_nothing_goes_unless_it_is_said() -> None:
@@ -73,6 +99,7 @@ def test_a_nearly_full_disk_is_told(caplog: pytest.LogCaptureFixture) -> None:
         records=house.log,
         audit=audit,
         clock=house.clock,
+        expire_answers=house.expire_answers,
         free_bytes=lambda: free[0],
     )
     keeper.tick()

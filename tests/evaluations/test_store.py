@@ -15,6 +15,7 @@ from airboss.evaluations.datasets import HoldoutLocked, Shares, dataset
 from airboss.evaluations.library import Library
 from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, ResultRow, RunRow
 from airboss.store.evals import SqlEvalStore
+from airboss.store.jobs import SqlJobStore
 from airboss.store.ledger import SqlLedger
 from tests.evaluations.support import NOW, item, now
 
@@ -138,6 +139,30 @@ def test_runs_and_results(store: SqlEvalStore) -> None:
         store.put_result(each)
     assert store.results("one") == (row("a", "4"), row("a", "3", repeat=1), row("b", "1"))
     assert store.results("two") == ()
+
+
+def test_old_answers_and_results_go(store: SqlEvalStore, url: str) -> None:
+    """In batches, the report stays; not those of a job that goes on, nor of a run that a later is held to."""
+    for age in range(5):
+        store.put_answer(f"k{age}", subject="s", content="", at=NOW - timedelta(days=age))
+    runs = {"old": 9, "going": 8, "baseline": 7, "new": 1}
+    for name, age in runs.items():
+        plan = '{"held_to":"baseline"}' if name == "new" else '{"held_to":"old"}' if name == "going" else "{}"
+        store.put_run(
+            RunRow(id=name, dataset="d", created_at=NOW - timedelta(days=age), state="running", content=plan)
+        )
+        store.put_result(ResultRow(run=name, item="i", arm="b", repeat=0, subject="s", content="{}"))
+    store.finish_run("old", "the report")
+    waiting = SqlJobStore(url)
+    waiting.add("eval", {}, "me", NOW, job_id="going")
+    waiting.close()
+    gone = [store.expire(NOW - timedelta(days=2), 1) for _ in range(3)]
+    assert gone == [2, 1, 0]
+    assert [store.answer(f"k{age}") is not None for age in range(5)] == [True, True, True, False, False]
+    assert {name for name in runs if store.results(name)} == {"going", "baseline", "new"}
+    kept = store.run("old")
+    assert kept is not None
+    assert kept.report == "the report"
 
 
 def test_a_person_is_forgotten(library: Library, store: SqlEvalStore) -> None:

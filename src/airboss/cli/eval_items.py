@@ -16,7 +16,7 @@ from airboss.cli.output import clipped, console, escape, print_each, print_nothi
 SHOWN: Final = 100
 """Answers in a table for people."""
 CHARS: Final = 40
-NOTHING: Final = "there are no answers yet; `airboss eval show ID` says how far it is"
+NOTHING: Final = "no answers are there: none yet, or none any more; `airboss eval show ID` says how far it is"
 
 
 def items(

@@ -213,11 +213,12 @@ def made_room(retention: dict[str, Any]) -> Iterator[str]:
 def kept(retention: dict[str, Any]) -> str | None:
     """For how long what is kept, where that has an end."""
     days = {"bodies": retention["bodies_days"], "records": retention["records_days"]}
+    days["answers of evaluations"] = retention["answers_days"]
     ends = [f"{name} for {many(count, 'day')}" for name, count in days.items() if count is not None]
     if not ends:
         return None
     ran = f", looked at {age(retention['ran_at'])} ago" if retention["ran_at"] else ""
-    return f"keeps {' and '.join(ends)}{ran}"
+    return f"keeps {', '.join(ends)}{ran}"
 
 
 def waiting(erasures: int) -> str | None:

@@ -73,6 +73,7 @@ def keeping(ledger: Ledger, stores: Stores, records: RecordLog, data: DataDir) -
         records=records,
         audit=stores.audit,
         clock=SystemClock(),
+        expire_answers=stores.evals.expire,
         free_bytes=lambda: free_bytes(data.path),
     )
 

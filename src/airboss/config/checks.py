@@ -126,7 +126,7 @@ def check(config: Config, wrong: Wrong) -> None:
 def _check_retention(retention: RetentionConfig, wrong: Wrong) -> None:
     path = ("store", "retention")
     check_range((*path, "bodies_max_bytes"), retention.bodies_max_bytes, 64 * 1024**2, 1024**5, wrong)
-    for field in ("bodies_days", "records_days"):
+    for field in ("bodies_days", "records_days", "answers_days"):
         check_range((*path, field), getattr(retention, field), 1, 36_500, wrong)
     bodies, records = retention.bodies_days, retention.records_days
     if bodies is not None and records is not None and bodies > records:

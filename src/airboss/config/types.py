@@ -225,11 +225,13 @@ class TeamConfig(Allowance, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[store] retention`: for how many days requests and responses are kept, and for how many the records
-    with their numbers; and in about how many bytes of the store. None: for good, without a bound."""
+    with their numbers; in about how many bytes of the store; and for how many days the answers of
+    evaluations, probes and tunings. None: for good, without a bound."""
 
     bodies_days: int | None = None
     records_days: int | None = None
     bodies_max_bytes: int | None = None
+    answers_days: int | None = None
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -87,8 +87,9 @@ def evaluation(desk: Desk, seen: Visit) -> View:
     contest = contest_of(desk, seen, found.summary)
     apart = found.not_judged
     parted: list[Differing] = []
+    rows = desk.evals.results(found.summary.id) if report is not None else ()
     if report is not None:
-        parted = differing(desk.evals.results(found.summary.id), plan, report, questions(desk, plan), apart)
+        parted = differing(rows, plan, report, questions(desk, plan), apart)
     scorer, side = seen.params.get("scorer"), seen.params.get("side")
     sides = SIDES if plan.a is not None else SIDES_ALONE
     if side is not None and side not in sides:
@@ -114,6 +115,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         keep={name: value for name, value in seen.params.items() if name != "page"},
         counts={each: len(narrowed(parted, scorer=scorer, side=each)) for each in sides},
         parted_total=len(wanted),
+        kept=bool(rows),
         first=start + 1,
         page=page,
         more=len(wanted) > start + ITEMS_SHOWN,

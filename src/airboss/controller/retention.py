@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 class Retention:
     """A chore. A day is over at midnight UTC, so that two runs of one day delete the same; whole days go, the
-    oldest records first. Any thread may ask for the status."""
+    oldest records first. `expire_answers` is `EvalStore.expire`. Any thread may ask for the status."""
 
     def __init__(
         self,
@@ -34,8 +34,10 @@ class Retention:
         records: RecordLog,
         audit: AuditLog,
         clock: Clock,
+        expire_answers: Callable[[datetime, int], int],
         free_bytes: Callable[[], int] = lambda: FREE_BYTES_MIN,
     ) -> None:
+        self._expire_answers = expire_answers
         self._free_bytes = free_bytes
         self._dropped = 0
         self._full = False
@@ -44,7 +46,7 @@ class Retention:
         self._audit = audit
         self._clock = clock
         self._done_for: tuple[RetentionConfig, datetime] | None = None
-        self._expired = 0
+        self._expired = self._answers = 0
         self._status = RetentionStatus()
 
     def status(self) -> RetentionStatus:
@@ -54,6 +56,7 @@ class Retention:
             self._status,
             bodies_days=wanted.bodies_days,
             records_days=wanted.records_days,
+            answers_days=wanted.answers_days,
             bodies_max_bytes=wanted.bodies_max_bytes,
             dropped=self._dropped,
             disk_full=self._free_bytes() < FREE_BYTES_MIN,
@@ -71,20 +74,32 @@ class Retention:
         today = self._clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if self._done_for == (wanted, today):
             return
-        bodies_before = _before(today, wanted.bodies_days)
-        records_before = _before(today, wanted.records_days)
-        if bodies_before is None and records_before is None:
+        days = {
+            "bodies": wanted.bodies_days,
+            "records": wanted.records_days,
+            "answers": wanted.answers_days,
+        }
+        due = {what: today - timedelta(days=kept) for what, kept in days.items() if kept is not None}
+        if not due:
             self._done_for = (wanted, today)
             return
         for _ in range(BATCHES_PER_TICK):
-            gone = self._records.expire(
-                bodies_before=bodies_before, records_before=records_before, limit=BATCH
-            )
-            self._expired += gone
-            if gone < BATCH:
-                self._note(bodies_before, records_before)
+            if not self._expire(due):
+                self._note(due)
                 self._finish(wanted, today)
                 return
+
+    def _expire(self, due: Mapping[str, datetime]) -> bool:
+        """Delete a batch of what began before it is due, by what it is; whether there may be more."""
+        bodies, records, answers = due.get("bodies"), due.get("records"), due.get("answers")
+        gone = removed = 0
+        if bodies is not None or records is not None:
+            gone = self._records.expire(bodies_before=bodies, records_before=records, limit=BATCH)
+            self._expired += gone
+        if answers is not None:
+            removed = self._expire_answers(answers, BATCH)
+            self._answers += removed
+        return gone >= BATCH or removed > 0
 
     def _look_at_disk(self) -> None:
         """Say in the log when it gets nearly full, and when there is room again."""
@@ -110,22 +125,14 @@ class Retention:
             if full:
                 return
 
-    def _note(self, bodies_before: datetime | None, records_before: datetime | None) -> None:
-        if self._expired:
-            detail = {
-                "records": self._expired,
-                "bodies_before": bodies_before.isoformat() if bodies_before is not None else None,
-                "records_before": records_before.isoformat() if records_before is not None else None,
-            }
+    def _note(self, due: Mapping[str, datetime]) -> None:
+        if self._expired or self._answers:
+            befores = {f"{what}_before": before.isoformat() for what, before in due.items()}
+            detail = {"records": self._expired, "answers": self._answers, **befores}
             self._audit.append(
                 "retention", actor="airboss", subject="records", detail=detail, at=self._clock.now()
             )
 
     def _finish(self, wanted: RetentionConfig, today: datetime) -> None:
         self._status = RetentionStatus(ran_at=self._clock.now(), expired=self._expired)
-        self._done_for, self._expired = (wanted, today), 0
-
-
-def _before(today: datetime, days: int | None) -> datetime | None:
-    """Before when something is too old: `days` whole days are kept beside today."""
-    return None if days is None else today - timedelta(days=days)
+        self._done_for, self._expired, self._answers = (wanted, today), 0, 0

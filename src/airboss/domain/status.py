@@ -93,12 +93,13 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """For how many days bodies and records are kept, None for good; when the last finished run ended (None:
+    """For how many days what is kept, None for good; when the last finished run ended (None:
     none yet in this controller), and how many records it took something from. Since it started, `dropped`
     lost their bodies to `bodies_max_bytes` or a disk nearly full; `disk_full` is whether it is now."""
 
     bodies_days: int | None = None
     records_days: int | None = None
+    answers_days: int | None = None
     bodies_max_bytes: int | None = None
     dropped: int = 0
     disk_full: bool = False

@@ -202,6 +202,11 @@ class EvalStore(Protocol):
         """Delete every dataset of this name, the items that no other one has, the answers to those and the
         results on them; returns how many datasets there were. Who read a holdout stays on record."""
 
+    def expire(self, before: datetime, limit: int) -> int:
+        """Delete answers that were kept before then, and the results of runs begun before then whose job is
+        over and that no run begun later is held to; reports stay. At most `limit` answers at once, and the
+        results of a few runs. Returns how many of both went; 0 is the end."""
+
     def forget_user(self, user: str) -> int:
         """Delete a person's items everywhere, the answers to them and the results on them; returns how many
         items there were."""

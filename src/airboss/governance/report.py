@@ -286,6 +286,11 @@ def _stored_briefly(facts: Facts) -> Found:
             "requests and responses are kept for good: set [store] retention bodies_days",
         )
     what = f"requests and responses go after {many(days, 'day')}"
+    answers = facts.config.store.retention.answers_days
+    if answers is None:
+        note = "answers of evaluations are kept for good: set [store] retention answers_days"
+        return "evidenced", (Evidence(what=what, command="airboss export"),), note
+    what += f", answers of evaluations after {many(answers, 'day')}"
     return "evidenced", (Evidence(what=what, command="airboss export"),), ""
 
 

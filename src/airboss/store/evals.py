@@ -43,9 +43,19 @@ from airboss.store.ledger_tables import (
     eval_results,
     eval_runs,
     holdout_reads,
+    jobs,
 )
 
 INSERT_ROWS: Final = 1_000
+EXPIRED_RUNS: Final = 4
+"""Of so many runs the results are deleted at once; one may have as many as its dataset has items."""
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What is read here of a run's plan: the run whose results it is held to."""
+
+    held_to: str | None = None
+
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -298,6 +308,22 @@ class SqlEvalStore(LedgerPart):
                 for table in (eval_answers, eval_results):
                     connection.execute(delete(table).where(table.c.subject.in_(some)))
             return len(digests)
+
+    def expire(self, before: datetime, limit: int) -> int:
+        """As `EvalStore.expire`."""
+        with self._write() as connection:
+            old = select(eval_answers.c.key).where(eval_answers.c.at < before.isoformat()).limit(limit)
+            gone = connection.execute(delete(eval_answers).where(eval_answers.c.key.in_(old))).rowcount
+            goes_on = exists().where((jobs.c.id == eval_runs.c.id) & jobs.c.state.in_(("queued", "running")))
+            there = exists().where(eval_results.c.run == eval_runs.c.id)
+            later = eval_runs.c.created_at >= before.isoformat()
+            plans = connection.execute(select(eval_runs.c.content).where(later)).scalars()
+            needed = {msgspec.json.decode(plan, type=_Held).held_to for plan in plans}
+            over = ~later & ~goes_on & there & eval_runs.c.id.not_in(needed - {None})
+            runs = select(eval_runs.c.id).where(over).limit(EXPIRED_RUNS)
+            return (
+                gone + connection.execute(delete(eval_results).where(eval_results.c.run.in_(runs))).rowcount
+            )
 
     def forget_user(self, user: str) -> int:
         """As `EvalStore.forget_user`."""
