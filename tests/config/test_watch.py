@@ -220,6 +220,20 @@ def test_what_no_kind_can_do_is_refused(before: str, after: str, words: str) -> 
 
 OWN = {"airboss.dead-letters", "airboss.bodies-dropped", "airboss.disk-full"}
 DEFAULTS = ("errors", "latency", "cost", "refusals", "traffic", "drift")
+FALLS_BACK = """
+[models.spare]
+provider = "p"
+model = "spare"
+[releases.r]
+model = "m"
+fallbacks = ["spare"]
+[releases.plain]
+model = "m"
+[deployments.covered]
+release = "r"
+[deployments.bare]
+release = "plain"
+"""
 
 
 def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
@@ -238,6 +252,19 @@ def test_every_deployment_has_alarms_unless_they_are_switched_off() -> None:
     assert all_alarms(parse_config(BASE + shorter, source="x"), [])["airboss.dead-letters"].window == "10s"
     own = '[alarms."support.errors"]\ndeployment = "support"\nmetric = "error_rate"\nabove = 0.5\n'
     assert all_alarms(parse_config(BASE + own, source="x"), [])["support.errors"].above == 0.5
+
+
+def test_a_deployment_with_fallbacks_has_an_alarm_on_them() -> None:
+    """One without them has nothing to watch there, and it is switched off like the others."""
+    config = parse_config(f"{BASE}{NOTIFIER}{FALLS_BACK}", source="x")
+    found = all_alarms(config, [])
+    asked = {name for name, each in found.items() if each.metric == "fallback_rate"}
+    assert asked == {"covered.fallbacks"}
+    own = found["covered.fallbacks"]
+    assert (own.kind, own.deployment, own.alpha, own.notify) == ("sequential", "covered", 0.01, ("ops",))
+    off = f'{BASE}{FALLS_BACK}default_alarms = ["fallbacks"]\n'
+    assert "bare.fallbacks" not in all_alarms(parse_config(off, source="x"), [])
+    assert not [name for name in all_alarms(parse_config(off, source="x"), []) if name.startswith("bare.")]
 
 
 def test_deployments_with_like_names_have_alarms_of_their_own() -> None:

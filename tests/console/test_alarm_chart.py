@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,9 +15,12 @@ from airboss.console.alarm_chart import alarm_chart, watched
 from airboss.console.query import Period
 from airboss.domain.errors import StoreUnavailable
 from airboss.domain.ports import UsageQuery
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.store.alert_metrics import INTERNAL_KEY, metric_of
 from airboss.store.alert_rows import AlarmRow, AlarmRule, Slo
+from airboss.store.memory import MemoryRecordLog
 from tests.console.looped import LoopSite
+from tests.console.site import NOW, put, sample
 from tests.console.test_pages import shown
 
 SINCE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -74,6 +78,28 @@ def test_a_step_is_the_metric_of_its_calls(week: LoopSite) -> None:
         assert expected is not None
         value = chart.lines[0].value[at]
         assert value == pytest.approx(100 * expected if metric == "error_rate" else expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["threshold", "sequential"])
+def test_answers_by_fallbacks_are_drawn_as_a_share(week: LoopSite, kind: str) -> None:
+    """Of all answers, whatever fires on them; failed calls are none."""
+    log = MemoryRecordLog()
+    kinds = [
+        (None, "ok"),
+        (None, "ok"),
+        (None, "ok"),
+        (ANSWERED_BY_FALLBACK, "ok"),
+        ("timeout_total", "error"),
+    ]
+    for number, (error_type, status) in enumerate(kinds):
+        ends = {"error_type": error_type, "status": status, "deployment": "support", "key": "app"}
+        put(log, sample(id=f"id-{number}", started_at=NOW, **ends))
+    desk = replace(week.desk(), log=log)
+    period = Period(since=NOW - timedelta(hours=1), until=NOW + timedelta(hours=1), key=None)
+    chart = alarm_chart(desk, rule("fallback_rate", kind=kind), (), period, zone="UTC")
+    assert chart is not None
+    assert (chart.label, chart.unit) == ("Answers by a fallback", "percent")
+    assert [each for each in chart.lines[0].value if each is not None] == [25.0]
 
 
 def test_a_sum_is_told_for_the_alarms_window(week: LoopSite) -> None:

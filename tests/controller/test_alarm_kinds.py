@@ -341,12 +341,14 @@ def test_what_is_usual_is_learned(log: Log) -> None:
         ("ttft_p95", {"ttft_ms": 20.0}, {"ttft_ms": 50.0}),
         ("cost_usd", {"cost_usd": Decimal("0.01")}, {"cost_usd": Decimal("0.02")}),
         ("refused_rate", {}, {"status": "refused"}),
+        ("fallback_rate", {}, {"error_type": "answered_by_fallback"}),
     ],
 )
 def test_each_default_sees_what_it_is_for(
     log: Log, metric: str, usual: dict[str, Any], worse: dict[str, Any]
 ) -> None:
-    """Slower, later, dearer or refused: seen within minutes, and not before there is a past."""
+    """Slower, later, dearer, refused or answered by another: seen within minutes, and not before there is a
+    past."""
     watch = Watch(log, metric=metric)
     reading = watch.minute()
     assert reading.value is None

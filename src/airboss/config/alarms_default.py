@@ -18,6 +18,7 @@ _SEQUENTIAL: Final[dict[DefaultAlarm, str]] = {
     "latency": "latency_p95",
     "cost": "cost_usd",
     "refusals": "refused_rate",
+    "fallbacks": "fallback_rate",
 }
 OWN: Final = {
     "airboss.dead-letters": ("dead_letters", "0s"),
@@ -42,7 +43,7 @@ def all_alarms(config: Config, keys: Iterable[str]) -> dict[str, AlarmConfig]:
     notify = tuple(config.notifiers)[:10]
     found = {}
     for deployment, called in _called(config.deployments).items():
-        for name in config.deployments[deployment].default_alarms:
+        for name in _wanted(config, deployment):
             found[f"{called}.{name}"] = msgspec.structs.replace(_default(deployment, name), notify=notify)
         rollout = config.deployments[deployment].rollout
         if rollout is not None and rollout.always is not None:
@@ -74,6 +75,14 @@ def _called(names: Iterable[str]) -> dict[str, str]:
         each: called if each == called or times[called] == 1 else f"{called[: CALLED_MAX - 9]}-{_hash(each)}"
         for each, called in plain.items()
     }
+
+
+def _wanted(config: Config, deployment: str) -> list[DefaultAlarm]:
+    """The default alarms of a deployment; none on fallbacks where its release has none."""
+    own = config.deployments[deployment]
+    release = config.releases.get(own.release) if own.release is not None else None
+    falls_back = release is not None and bool(release.fallbacks)
+    return [each for each in own.default_alarms if each != "fallbacks" or falls_back]
 
 
 def _hash(name: str) -> str:

@@ -26,7 +26,7 @@ METRICS: Final = (
 RATES: Final = ("error_rate", "refused_rate", "fallback_rate")
 """Those of them that are shares, 0 to 1."""
 
-SEQUENTIAL: Final = ("error_rate", "refused_rate", "latency_p95", "ttft_p95", "cost_usd")
+SEQUENTIAL: Final = ("error_rate", "refused_rate", "fallback_rate", "latency_p95", "ttft_p95", "cost_usd")
 """What a sequential test may watch, beside scores between 0 and 1."""
 
 RECORDING: Final = ("dead_letters", "bodies_dropped", "disk_full")

@@ -165,8 +165,8 @@ class DriftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     every: str = "6h"
 
 
-DefaultAlarm = Literal["errors", "latency", "cost", "refusals", "traffic", "drift"]
-"""An alarm that every deployment has unless it is switched off."""
+DefaultAlarm = Literal["errors", "latency", "cost", "refusals", "fallbacks", "traffic", "drift"]
+"""An alarm that every deployment has unless it is switched off; `fallbacks` one whose release has some."""
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,7 +187,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     limits: Limits | None = None
     cache: Caching | None = None
     default_alarms: tuple[DefaultAlarm, ...] = (
-        "errors", "latency", "cost", "refusals", "traffic", "drift",
+        "errors", "latency", "cost", "refusals", "fallbacks", "traffic", "drift",
     )  # fmt: skip
     drift: DriftConfig = DriftConfig()
 

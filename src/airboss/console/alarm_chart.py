@@ -16,7 +16,7 @@ from airboss.console.marks import gathered, marks
 from airboss.console.query import Period
 from airboss.console.text import NB, milliseconds, usd
 from airboss.domain.usage import UsageRow
-from airboss.store.alert_metrics import counts, length, metric_of, not_good, question
+from airboss.store.alert_metrics import counted, length, metric_of, not_good, question
 from airboss.store.alert_rows import AlarmEvent, AlarmRow, AlarmRule
 
 WEEK: Final = timedelta(days=7)
@@ -27,6 +27,7 @@ Unit = Literal["percent", "ms", "usd", "count"]
 LABELS: Final[Mapping[str, tuple[str, Unit]]] = {
     "error_rate": ("Errors", "percent"),
     "refused_rate": ("Refused calls", "percent"),
+    "fallback_rate": ("Answers by a fallback", "percent"),
     "latency_p50": ("Latency p50", "ms"),
     "latency_p95": ("Latency p95", "ms"),
     "ttft_p50": ("First token p50", "ms"),
@@ -41,6 +42,7 @@ LABELS: Final[Mapping[str, tuple[str, Unit]]] = {
 BAD: Final = {
     "error_rate": "Calls that failed",
     "refused_rate": "Calls that were refused",
+    "fallback_rate": "Answers that a fallback gave",
     "latency_p95": "Answers that took over {}",
     "ttft_p95": "First tokens after over {}",
     "cost_usd": "Calls that cost over {}",
@@ -165,27 +167,31 @@ def line(
     if rule.slo is not None:
         asked = msgspec.structs.replace(asked, slow_ms=seen.slow)
     rows = {
-        round((row.start + ago).timestamp()): row for row in desk.log.usage(asked) if row.start is not None
+        round((each[0].start + ago).timestamp()): each
+        for each in counted(rule.metric, desk.log, asked)
+        if each[0].start is not None
     }
     steps = [(rows.get(at), max(1.0, min(at + step, until) - at)) for at in x]
     summed = rule.metric in SUMS and not seen.share  # in a step just begun one call would stand for many
     return AlarmLine(
         deployment="a week before" if ago else rule.deployment,
         hue=4 if ago else 0,
-        n=[row.requests if row is not None else 0 for row, _ in steps],
+        n=[each[0].requests if each is not None else 0 for each, _ in steps],
         value=[
-            value(rule, seen, row, seconds) if seconds > step / 4 or not summed else None
-            for row, seconds in steps
+            value(rule, seen, each, seconds) if seconds > step / 4 or not summed else None
+            for each, seconds in steps
         ],
     )
 
 
-def value(rule: AlarmRule, seen: Watched, row: UsageRow | None, seconds: float) -> float | None:
-    """What is drawn of one step of so many seconds."""
-    if seen.share:
-        if row is None:
-            return None
-        n, bad = not_good(row, seen.slow) if rule.slo is not None else counts(rule.metric, row)
+def value(
+    rule: AlarmRule, seen: Watched, counted: tuple[UsageRow, int, int] | None, seconds: float
+) -> float | None:
+    """What is drawn of one step of so many seconds, with how many calls there are and how many are bad."""
+    row, n, bad = counted or (None, 0, 0)
+    if rule.slo is not None:
+        n, bad = not_good(row, seen.slow)
+    if seen.share or rule.metric == "fallback_rate":
         return round(100 * bad / n, 3) if n else None
     if rule.metric in SUMS:
         if row is None:

@@ -5,8 +5,9 @@ and then tests, call by call, that no more are bad than that, for as long as wha
 week; then it learns anew. The chance of a false alarm is shared out over these epochs, so that it is `alpha`
 a week. While an alarm fires nothing is learned, for a week at most: then the new state is the usual one.
 
-A call is bad that failed, or was refused; for latencies and costs, an answer beyond BEYOND times the 95th
-percentile of before. Without a past there is no usual latency or cost; for failures FRESH stands in.
+A call is bad that failed, was refused, or was answered by a fallback; for latencies and costs, an answer
+beyond BEYOND times the 95th percentile of before. Without a past there is no usual latency or cost; for all
+others FRESH stands in.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from airboss.domain.ports import RecordLog
 from airboss.domain.usage import UsageRow
 from airboss.evaluations import sequential
 from airboss.evaluations.sequential import Test
-from airboss.store.alert_metrics import INTERNAL_KEY, counts, question
+from airboss.store.alert_metrics import INTERNAL_KEY, counted, question
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.usage import LATE
 from airboss.store.wording import many
@@ -55,10 +56,10 @@ CALM: Final = timedelta(minutes=5)
 RETRY: Final = timedelta(minutes=5)
 """How soon it is looked again for enough to learn from."""
 
-FRESH: Final = {"error_rate": 0.05, "refused_rate": 0.2}
+FRESH: Final = {"error_rate": 0.05, "refused_rate": 0.2, "fallback_rate": 0.1}
 """What is well for a deployment without a past."""
 
-LEAST: Final = {"error_rate": 0.02, "refused_rate": 0.05}
+LEAST: Final = {"error_rate": 0.02, "refused_rate": 0.05, "fallback_rate": 0.05}
 """Fewer bad calls than that are never worth waking anybody; of others twice the share that a p95 leaves."""
 LEAST_BEYOND: Final = 0.1
 
@@ -109,13 +110,11 @@ def learned(rule: AlarmRule, of: str, log: RecordLog, now: datetime) -> Epoch:
     start = _floored(now, STEP)
     if rule.metric.startswith("score:"):
         return _learned_score(rule, of, log, start)
-    own = _used(rule, log, start - WEEK, start)
-    n, bad, bound = 0, 0, None
-    if own is not None:
-        bound = _bound(rule.metric, own)
-        if bound is not None:
-            own = _used(rule, log, start - WEEK, start, bound=bound) or own
-        n, bad = counts(rule.metric, own)
+    used = _used(rule, log, start - WEEK, start)
+    own, n, bad = used or (None, 0, 0)
+    bound = _bound(rule.metric, own) if own is not None else None
+    if bound is not None:
+        own, n, bad = _used(rule, log, start - WEEK, start, bound=bound) or (own, n, bad)
     age = max(EPOCH_MIN, min(WEEK, start - own.first_at)) if own is not None else EPOCH_MIN
     fresh = FRESH.get(rule.metric)
     if n < BASELINE_MIN and fresh is None:
@@ -181,11 +180,7 @@ def _gone_on(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Ep
             since += step
         return msgspec.structs.replace(epoch, test=test, until=until)
     begin = since if epoch.counted is None else max(epoch.since, since - LATE)
-    found = [
-        (row.start, *counts(rule.metric, row))
-        for row in _steps(rule, log, begin, until, bound=epoch.bound)
-        if row.start is not None
-    ]
+    found = _steps(rule, log, begin, until, bound=epoch.bound)
     come = _new(found, epoch.counted or (), since)
     for _, n, bad in come:
         test = sequential.after(test, n=n, bad=bad)
@@ -221,8 +216,7 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
         shares = [_bad(rule, mean)] if mean is not None else []
     else:
         come = sum(n for _, n, _ in epoch.arrived), sum(bad for _, _, bad in epoch.arrived)
-        own = _used(rule, log, since, now, bound=epoch.bound)
-        begun = counts(rule.metric, own) if own is not None else (0, 0)
+        _, *begun = _used(rule, log, since, now, bound=epoch.bound) or (None, 0, 0)
         shares = [bad / n for n, bad in (come, begun) if n]
     share = shares[0] if shares else None
     broken = sequential.rejected(test, epoch.alpha)
@@ -274,24 +268,24 @@ def _bound(metric: str, own: UsageRow) -> float | None:
 
 def _used(
     rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None = None
-) -> UsageRow | None:
-    return next(iter(log.usage(question(rule, since, until, bound))), None)
+) -> tuple[UsageRow, int, int] | None:
+    return next(iter(counted(rule.metric, log, question(rule, since, until, bound))), None)
 
 
 def _steps(
     rule: AlarmRule, log: RecordLog, since: datetime, until: datetime, *, bound: float | None
-) -> list[UsageRow]:
+) -> list[Step]:
     asked = question(rule, since, until, bound)
     step_s = int(STEP.total_seconds())
-    return list(log.usage(msgspec.structs.replace(asked, step_s=step_s, limit=int((GAP + LATE) / STEP) + 1)))
+    asked = msgspec.structs.replace(asked, step_s=step_s, limit=int((GAP + LATE) / STEP) + 1)
+    return [(row.start, n, bad) for row, n, bad in counted(rule.metric, log, asked) if row.start is not None]
 
 
 def _hours(rule: AlarmRule, log: RecordLog, start: datetime, *, bound: float | None) -> float:
     """The share of bad calls in an hour as bad as one in twenty: days have their hours, failures come in
     bunches, and what comes every day is usual."""
     asked = msgspec.structs.replace(question(rule, start - WEEK, start, bound), step_s=3_600)
-    found = [counts(rule.metric, row) for row in log.usage(asked)]
-    shares = sorted(bad / n for n, bad in found if n >= HOUR_MIN)
+    shares = sorted(bad / n for _, n, bad in counted(rule.metric, log, asked) if n >= HOUR_MIN)
     return shares[int(0.95 * len(shares))] if len(shares) >= HOURS_MIN else 0.0
 
 

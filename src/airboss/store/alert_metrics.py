@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from airboss.domain.ports import RecordFilter, UsageQuery
+from airboss.domain.ports import RecordFilter, RecordLog, UsageQuery
+from airboss.domain.record import ANSWERED_BY_FALLBACK
 from airboss.domain.usage import UsageRow
 from airboss.store.alert_rows import AlarmRule
 
@@ -39,7 +40,7 @@ def metric_of(own: UsageRow, metric: str) -> float | None:
 
 
 def counts(metric: str, own: UsageRow) -> tuple[int, int]:
-    """How many calls there are to judge by, and how many of them are bad."""
+    """How many calls there are to judge by, and how many of them are bad; but see `counted`."""
     match metric:
         case "error_rate":
             return own.requests - own.cancelled - own.refused, own.errors
@@ -51,6 +52,16 @@ def counts(metric: str, own: UsageRow) -> tuple[int, int]:
             return own.started, own.late
         case _:
             return own.priced, own.costly
+
+
+def counted(metric: str, log: RecordLog, asked: UsageQuery) -> list[tuple[UsageRow, int, int]]:
+    """What was used, with `counts` of it. Raises StoreUnavailable."""
+    if metric != "fallback_rate":
+        return [(row, *counts(metric, row)) for row in log.usage(asked)]
+    theirs = msgspec.structs.replace(asked.where, error_type=ANSWERED_BY_FALLBACK)
+    # Before all of them: what comes between the two questions makes none bad that is not there.
+    bad = {row.start: row.answered for row in log.usage(msgspec.structs.replace(asked, where=theirs))}
+    return [(row, row.answered, bad.get(row.start, 0)) for row in log.usage(asked)]
 
 
 def not_good(own: UsageRow | None, slow_ms: float | None) -> tuple[int, int]:
