@@ -112,6 +112,19 @@ def test_the_same_message_goes_to_each_release(rolled: LoopSite, gateway: Gatewa
     assert "Where is it" not in str(detail)
 
 
+def test_a_model_is_tested_by_a_call_that_says_so(rolled: LoopSite, gateway: Gateway) -> None:
+    """So that the gateway takes a place that answers to be back; what the playground asks is no test."""
+    target = rolled.loop.plan().deployments[0].target
+    form = {"provider": target.provider, "model": target.upstream_model}
+    answer = pressed(rolled.person(), "/system/providers/test", **form)
+    assert answer.status_code == 303, answer.text
+    until(lambda: len(gateway.asked) == 1)
+    assert gateway.asked[0].tests
+    pressed(rolled.person(), "/playground", **FORM, release1="stable")
+    until(lambda: len(gateway.asked) == 2)
+    assert not gateway.asked[1].tests
+
+
 KIND = "Be kind. </textarea><img src=x>\nAnswer in one word."
 
 

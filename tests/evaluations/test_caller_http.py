@@ -56,6 +56,18 @@ def test_an_answer_is_read_whole(provider: FakeProvider) -> None:
     assert body == {"model": "a", "messages": [{"role": "user", "content": "Where?"}]}
 
 
+def test_a_call_that_tests_says_so(provider: FakeProvider) -> None:
+    """In a header; others have none."""
+    for tests, header in ((False, None), (True, "1")):
+
+        async def work(tests: bool = tests) -> Answer:
+            async with aclosing(HttpCaller(provider.url, KEY, confirm=False)) as caller:
+                return await caller.call(call(tests=tests))
+
+        assert asyncio.run(work()).error is None
+        assert provider.last().header("x-airboss-test") == header
+
+
 def test_a_call_of_who_is_forgotten_meanwhile_is_not_repeated(provider: FakeProvider) -> None:
     """The repeat would be newer than their erasure, which would not find it; others' calls go on."""
     provider.script(*["429;retry_after=0"] * 2)

@@ -24,7 +24,7 @@ from airboss.providers.outbox import Outbox
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_continuation import SAID, said
-from tests.support.gateway import KEY, Gateway, deployment
+from tests.support.gateway import DIGEST, KEY, Gateway, deployment
 from tests.support.wait import until
 
 OWN = "ab_" + "o" * 43
@@ -131,6 +131,55 @@ def test_a_failing_candidate_leaves_stable_its_retries(gateway: Gateway, provide
     ), "the candidate's retries are used up"
     answer = ask(gateway, users["stable"])
     assert (answer.status_code, "x-airboss-fallback" in answer.headers) == (200, False)
+
+
+@pytest.fixture
+def patient(tmp_path: Path, provider: FakeProvider) -> Iterator[Gateway]:
+    """A worker whose breakers stay open for a minute, and whose model has a fallback."""
+    fallback = Target(
+        provider="fake", kind="openai-compatible", base_urls=(provider.url,), upstream_model="backup"
+    )
+    plain = deployment(provider.url)
+    plan = msgspec.structs.replace(plain, target=msgspec.structs.replace(plain.target, fallbacks=(fallback,)))
+    now = datetime.now(UTC)
+    keys = (
+        ApiKey(name="app", sha256=hash_key(KEY), created_at=now),
+        ApiKey(name="airboss", sha256=hash_key(OWN), created_at=now, internal=True),
+    )
+    options = ("--set=gateway.breaker:OPEN_S=60",)
+    with Gateway(tmp_path / "patient", plan, keys=keys, options=options) as running:
+        yield running
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", ["500", "429;code=insufficient_quota"])
+def test_a_test_that_is_answered_closes_everybodys_breaker(
+    patient: Gateway, provider: FakeProvider, fault: str, stream: bool
+) -> None:
+    """Of our own calls only one that says so; one that fails closes and opens nothing, and an app's key may
+    not ask for it."""
+
+    def falls_back() -> bool:
+        return "x-airboss-fallback" in patient.chat().headers
+
+    def named(key: str, **more: str) -> httpx2.Response:
+        body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+        headers = {"authorization": f"Bearer {key}", "x-airboss-release": DIGEST, **more}
+        return httpx2.post(f"{patient.url}/v1/chat/completions", json=body, headers=headers, timeout=30.0)
+
+    test = {"x-airboss-test": "1"}
+    down = ScriptStep(behaviour=fault, forever=True, model="up")
+    provider.script(down)
+    for _ in range(STREAK_MAX):
+        assert falls_back()
+    assert "x-airboss-fallback" in named(OWN, **test).headers
+    provider.script()
+    assert falls_back(), "its breaker is open"
+    assert named(KEY, **test).status_code == 403
+    assert "x-airboss-fallback" not in named(OWN).headers
+    assert falls_back(), "an evaluation's answer is none of stable's"
+    assert "x-airboss-fallback" not in named(OWN, **test).headers
+    assert not falls_back()
 
 
 def test_both_are_shown_as_one_place() -> None:

@@ -114,7 +114,7 @@ def test(desk: Desk, form: Form) -> str:
         raise NotFound(f"no release asks {model[:80]!r} of provider {provider[:80]!r}", param="model")
     given = Input(messages=({"role": "user", "content": QUESTION},))
     call = Call(
-        target=found, input=given, subject=input_digest(given), params={"max_tokens": TOKENS}, repeat=0
+        target=found, input=given, subject=input_digest(given), params={"max_tokens": TOKENS}, tests=True
     )
     play = desk.plays.start([call], form.now)
     desk.note(form.call(), "providers.test", f"{provider}/{model}", {"release": found.release})

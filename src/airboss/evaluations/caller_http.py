@@ -34,6 +34,7 @@ RELEASE_HEADER: Final = "x-airboss-release"
 SHADOW_HEADER: Final = "x-airboss-shadow-of"
 KEY_HEADER: Final = "x-airboss-key"
 USER_HEADER: Final = "x-airboss-user"
+TEST_HEADER: Final = "x-airboss-test"
 LIMIT: Final = "max_tokens"
 COOL: Final = "temperature"
 UNSUPPORTED: Final = re.compile(rf"400: Unsupported (?:parameter|value): '({LIMIT}|{COOL})'")
@@ -201,6 +202,8 @@ class HttpCaller:
     async def _once(self, call: Call) -> Answer:
         started = time.monotonic()
         headers = {RELEASE_HEADER: served(call)}
+        if call.tests:
+            headers[TEST_HEADER] = "1"
         if call.user and self._confirm:  # the gateway keeps it to itself, and another endpoint would not
             headers[USER_HEADER] = quote(call.user)
         try:

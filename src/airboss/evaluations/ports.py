@@ -55,7 +55,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `params` go into the request and win over the item's own. `subject` is the digest of the item's input, for
     erasure. `repeat` tells apart the calls that ask the same again. `varied` says what the target's release
     is where no plan has it. `user` is the person whose words are in it, so that its record is forgotten with
-    them. What is asked `apart` is not answered by what was kept of a call that was not.
+    them. What is asked `apart` is not answered by what was kept of a call that was not. One that `tests` is
+    to find out whether a model is there: the places that answer it are asked by everybody again.
     """
 
     target: Target
@@ -66,6 +67,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     varied: Varied | None = None
     user: str | None = None
     apart: str = ""
+    tests: bool = False
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,6 +69,10 @@ class Breaker:
     def answered(self) -> None:
         """An attempt was answered, be it with a refusal: the target is there."""
         self.answered_n += 1
+        self.close()
+
+    def close(self) -> None:
+        """The target is there, as who asked elsewhere knows."""
         self.streak = 0
         if self.tripped:
             self.tripped = False

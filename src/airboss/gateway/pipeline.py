@@ -36,7 +36,7 @@ from airboss.gateway.recording import without_room
 from airboss.gateway.relayed import RelayedRequest, once
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Branch, Serving, is_screened, with_variant
+from airboss.gateway.serving import Branch, Serving, is_screened
 from airboss.gateway.splice import LONG
 from airboss.gateway.spoken import DONE, Client, Spoken, refuse_unsayable
 from airboss.gateway.spread import after, drawn
@@ -58,6 +58,8 @@ KEY_OF = b"x-airboss-key"
 """And the key of that call, whose policies bind this one too."""
 USER_OF = b"x-airboss-user"
 """Whose words a call of our own has in it: no part of the request, as no provider need know."""
+TEST = b"x-airboss-test"
+"""Says, in a call of our own that names a release, that it is to find out whether a model is there."""
 Entered = tuple[Serving, InferenceRequest, wire.Body, DeploymentPlan]
 """What is served from, who calls, what for, and which deployment that means."""
 
@@ -180,11 +182,7 @@ def assign(
     session, else per request. Raises ApiError where the call names a release that it may not have."""
     wanted = http.headers.get(b"x-airboss-release")
     if wanted is not None:
-        branch = serving.named(wanted, request.principal)
-        variant = body.release_variant
-        if variant is None:
-            return branch
-        return with_variant(branch, variant, serving.plan.number)
+        return serving.named(wanted, request.principal, body.release_variant, tests=TEST in http.headers)
     if request.principal.internal and SHADOW_OF in http.headers:
         return serving.shadowed(deployment)
     if body.release_variant is not None:
@@ -416,6 +414,8 @@ def close_record(
         closed = dispatched.answer.priced(closed, call.body)
     if call.seat is not None:
         closed = call.seat.close(closed)
+    if call.branch.tests and status == "ok":
+        worker.executor.places.are_back([each.place for each in dispatched.tries if each.error is None])
     try:
         worker.recording.hold("close", serving.redactor, closed, closed.response)
     except ApiError:

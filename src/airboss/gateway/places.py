@@ -132,12 +132,16 @@ class Place:
         if self.breaker.tripped:
             self.breaker.left()
         if well:
-            self.in_vain_n, self.limited = 0, None
+            self.well()
         if well and first_output_at is not None:
             self.answered_at = first_output_at
             took_s = first_output_at - began
             self.latency_s += took_s
             (self.took_s if stream else self.took_whole_s).append(took_s)
+
+    def well(self) -> None:
+        """It answers: what was in vain is over."""
+        self.in_vain_n, self.limited = 0, None
 
     def use(self, now: float, at: datetime) -> TargetUse:
         """How it does, to be shared; `at` is the time of day that it is `now`."""
@@ -218,6 +222,15 @@ class Places:
             found.append(place)
         of_target[id(target)] = (target, tuple(found))
         return tuple(found)
+
+    def are_back(self, tested: Iterable[Place]) -> None:
+        """Places on trial have answered who wanted to find out whether they do: so they will all others."""
+        for each in tested:
+            own = self._places.get((each.provider, each.url, each.key_ref, each.model, False))
+            if own is not None and own is not each:
+                own.well()
+                own.breaker.close()
+                own.answered_at = each.answered_at
 
     def resume(self, held: Iterable[TargetUse]) -> None:
         """Go on from what a last life of this worker has shared; what it had under way has ended with it."""

@@ -54,6 +54,8 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """The upstream's name of the model, where a chat goes there as it is but for that name."""
     trial: bool
     """Whether it is not the stable release: what fails there says nothing of that."""
+    tests: bool = False
+    """Whether it is asked to find out whether its places answer: those that do are back for all."""
     others: tuple[Target, ...] = ()
     """Who is asked in turn where the target fails."""
     members: tuple[Branch, ...] = ()
@@ -286,9 +288,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         """Every name, aliases included, that the caller may send as `model`."""
         return [name for name, deployment in self.by_name.items() if allowed(principal, deployment)]
 
-    def named(self, digest: bytes, principal: Principal) -> Branch:
-        """The branch of a release that a call names. Raises PermissionDenied for keys other than our own, and
-        NotFound for a release that is not served."""
+    def named(self, digest: bytes, principal: Principal, variant: Variant | None, *, tests: bool) -> Branch:
+        """The branch of a release, or of a variant of it, that a call names, and may be `tests` of. Raises
+        PermissionDenied for keys other than our own, and NotFound for a release that is not served."""
         if not principal.internal:
             raise PermissionDenied(
                 "x-airboss-release chooses a release, which an app's key may not; leave the header out"
@@ -299,7 +301,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
                 f"no release {digest[:80].decode('latin-1')!r} is served now; see `airboss release list`",
                 code="release_not_found",
             )
-        return branch
+        if tests:
+            branch = msgspec.structs.replace(branch, tests=True)
+        return branch if variant is None else with_variant(branch, variant, self.plan.number)
 
     def shadowed(self, deployment: DeploymentPlan) -> Branch:
         """The branch of what is asked again beside a deployment. Raises NotFound where there is none any
