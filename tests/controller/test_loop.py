@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -161,6 +162,25 @@ def test_a_store_that_is_silent_is_slow_and_not_down(tmp_path: Path) -> None:
     moves.heard_at = 0.0
     moves.now = msgspec.structs.replace(DONE, store_up=False, store_detail="it does not answer")
     assert controller.journal == moves.now
+
+
+@pytest.mark.parametrize("whom", ["record store", "ledger"])
+def test_whom_records_wait_for_is_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, whom: Literal["record store", "ledger"]
+) -> None:
+    """Once as it begins, with why, and once as it is over; and who is silent meanwhile."""
+    clock = Clock()
+    controller = Controller(mover=(moves := Moves()), metrics=tmp_path / "x", clock=clock)
+    moves.now = msgspec.structs.replace(DONE, waits_for=whom)
+    away = msgspec.structs.replace(DONE, waits_for=whom, store_up=False, store_detail="it is stopped")
+    for each in (DONE, away, away, DONE):
+        controller._take(each)
+    assert [each.getMessage() for each in caplog.records] == [
+        f"records wait in the journal for the {whom}: it is stopped",
+        "records are moved again",
+    ]
+    clock.seconds = 20.0
+    assert controller.journal.store_detail == f"the {whom} has not answered for 20 s"
 
 
 def test_a_mover_that_fails_ends_the_controller(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airboss.controller.mover import FaultPoint, Mover
+from airboss.controller.mover import Mover
+from airboss.controller.moving import FaultPoint
 from airboss.telemetry.journal import JournalWriter
 from tests.controller.journals import (
     FixedClock,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +17,9 @@ from msgspec.structs import replace
 from airboss.domain.errors import SetupError, Unavailable, WrongCall
 from airboss.gateway import kept as kept_module
 from airboss.gateway.kept import asked_of
+from airboss.gateway.patience import SHORT_S, Patience
 from airboss.gateway.shelf import TOGETHER_MAX, Shelf
+from airboss.store.ledger_trouble import LedgerAway
 from airboss.store.response_rows import KeptResponse, ResponseStore
 from airboss.store.responses import SqlResponseStore
 from tests.support.wait import until
@@ -42,14 +47,14 @@ class Slow:
     def __init__(self) -> None:
         self.puts: list[tuple[KeptResponse, ...]] = []
         self.free = threading.Event()
-        self.fails = False
+        self.fails: Exception | None = None
 
     def put(self, *kept: KeptResponse) -> None:
         """As `ResponseStore.put`."""
         self.puts.append(kept)
         assert self.free.wait(60)
         if self.fails:
-            raise SetupError("the disk is full")
+            raise self.fails
 
 
 async def _begun(store: Slow, shelf: Shelf, count: int) -> list[asyncio.Task[None]]:
@@ -135,11 +140,11 @@ def test_a_failure_is_told_to_all_and_ends_nothing() -> None:
     async def run() -> None:
         shelf = Shelf()
         tasks = await _begun(store, shelf, 2)
-        store.fails = True
+        store.fails = SetupError("the disk is full")
         store.free.set()
         told = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(each) for each in told] == [SetupError, SetupError]
-        store.fails = False
+        store.fails = None
         await shelf.put(cast("ResponseStore", store), kept(9))
 
     asyncio.run(run())
@@ -165,20 +170,101 @@ def test_who_goes_away_takes_nobody_along() -> None:
 
 
 def test_nobody_waits_for_a_database_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither who puts a response away nor who asks for one; other threads' work goes on meanwhile."""
+    """Neither who puts a response away nor who asks for one; other threads' work goes on meanwhile. One has
+    waited in vain: who comes then is told at once, until there is an answer, though it comes late."""
     store = Slow()
     monkeypatch.setattr(kept_module, "SILENT_S", 0.05)
+    asked: list[int] = []
+
+    def asks(number: int) -> bool:
+        asked.append(number)
+        return store.free.wait(10)
 
     async def run() -> None:
-        with pytest.raises(SetupError, match=r"silent for 0\.05 s"):
-            await Shelf(silent_s=0.05).put(cast("ResponseStore", store), kept(1))
-        for _ in range(40):  # more than there are threads of any kind
+        shelf, inner = Shelf(silent_s=0.05), cast("ResponseStore", store)
+        for number in range(40):
+            with pytest.raises(Unavailable, match=r"silent for 0\.05 s"):
+                await shelf.put(inner, kept(number))
             with pytest.raises(Unavailable) as told:
-                await asked_of(store.free.wait, 10)
+                await asked_of(asks, number)
             assert told.value.code == "responses_unavailable"
         assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 30) == "done"
+        assert ([each.id for put in store.puts for each in put], asked) == (["0"], [0])
         store.free.set()
         monkeypatch.setattr(kept_module, "SILENT_S", 60.0)
+        shelf._silent_s = 60.0
+        each = (shelf._patience, kept_module._reading)
+        await asyncio.to_thread(until, lambda: not any(patience._why for patience in each))
         assert await asked_of(lambda: "answered") == "answered"
+        await shelf.put(inner, kept(40))
 
     asyncio.run(run())
+    assert [each.id for put in store.puts for each in put] == ["0", "40"]
+
+
+def test_what_was_told_as_not_kept_is_not_kept_later() -> None:
+    """Who waited in vain behind a transaction that hangs has heard `"store": false`."""
+    store = Slow()
+
+    async def run() -> None:
+        shelf, inner = Shelf(silent_s=0.05), cast("ResponseStore", store)
+        told = await asyncio.gather(
+            *(_after(store, number, shelf.put(inner, kept(number))) for number in range(3)),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in told] == [Unavailable] * 3
+        store.free.set()
+        assert shelf._task is not None
+        await shelf._task
+
+    asyncio.run(run())
+    assert [each.id for put in store.puts for each in put] == ["0"]
+
+
+async def _after(store: Slow, number: int, put: Coroutine[Any, Any, None]) -> None:
+    """The first at once, others once its transaction runs."""
+    if number:
+        await asyncio.to_thread(until, lambda: bool(store.puts))
+    await put
+
+
+def test_that_no_server_is_there_is_found_out_once() -> None:
+    """Who waits behind the transaction that found it is told with it; those who come after, and those who
+    read, wait for a moment, each kind one at a time."""
+    store = Slow()
+    store.fails = LedgerAway("connection timeout expired")
+    reading = Patience()
+
+    async def run() -> None:
+        shelf = Shelf(silent_s=60.0, beside=reading)
+        tasks = await _begun(store, shelf, 1)
+        tasks += [
+            asyncio.ensure_future(shelf.put(cast("ResponseStore", store), kept(n))) for n in range(1, 9)
+        ]
+        await asyncio.to_thread(until, lambda: time.monotonic() > began + 2 * SHORT_S)
+        store.free.set()
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in told] == [LedgerAway] * 9
+        assert shelf._patience.wait_s(60.0) == reading.wait_s(60.0) == SHORT_S
+
+    began = time.monotonic()
+    asyncio.run(run())
+    assert [len(each) for each in store.puts] == [1]
+
+
+@pytest.mark.parametrize("error", [WrongCall("another key has it"), ValueError("a defect")])
+def test_whoever_answers_is_waited_for(error: Exception) -> None:
+    """However late, and whatever it said."""
+    patience, asked = Patience(), Future[None]()
+    patience.gave_up(None, 1.0)
+    patience.asked(asked)
+    asked.set_exception(error)
+    assert patience.wait_s(60.0) == 60.0
+
+
+def test_a_refusal_at_once_costs_nobody_patience() -> None:
+    """A server that is not there says so itself: the next call may ask it and wait."""
+    patience, asked = Patience(), Future[None]()
+    patience.asked(asked)
+    asked.set_exception(LedgerAway("Connection refused"))
+    assert patience.wait_s(60.0) == 60.0

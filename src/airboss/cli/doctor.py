@@ -237,7 +237,8 @@ def data(data_dir: Path) -> Iterator[Check]:
             yield ok("record store", f"answers; {seen}")
         else:
             advice = "see the log of `airboss up`; no record is lost meanwhile"
-            yield fail("record store", f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
+            away = journal.get("waits_for", "record store")  # not there where an older one runs
+            yield fail(away, f"{journal['store_detail'] or 'does not answer'}; {seen}", advice)
         if trouble := status.get("ledger_trouble"):
             advice = "mend what it names; calls go on meanwhile, and nothing can be changed"
             yield fail("ledger", trouble, advice)

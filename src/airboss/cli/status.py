@@ -239,11 +239,12 @@ def journal(found: dict[str, Any]) -> str:
     """How far the record store is behind, in one line, and why it is."""
     why = f"\n  {escape(found['store_detail'])}" if found["store_detail"] else ""
     up = "[yellow]slow[/]" if found["store_detail"] else "[green]up[/]"
-    store = up if found["store_up"] else "[red]down[/]"
+    away = found.get("waits_for", "record store")  # not there where an older one runs
+    store = f"record store {up}" if found["store_up"] else f"{away} [red]down[/]"
     if not found["unmoved_bytes"]:
-        return f"record store {store}, all records moved{why}"
+        return f"{store}, all records moved{why}"
     behind = f"{size(found['unmoved_bytes'])} of journal wait, the oldest for {found['lag_s']:.0f} s"
-    return f"record store {store}, {behind}; nothing is lost while it waits{why}"
+    return f"{store}, {behind}; nothing is lost while it waits{why}"
 
 
 def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:

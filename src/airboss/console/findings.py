@@ -93,7 +93,7 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     if not journal.store_up:
         detail = "Calls are served and recorded: the journal keeps them. Numbers here stop until it answers."
         detail += f" It said: {journal.store_detail}" if journal.store_detail else ""
-        yield Finding(level="bad", title="The record store does not answer.", detail=detail)
+        yield Finding(level="bad", title=f"The {journal.waits_for} does not answer.", detail=detail)
     elif journal.lag_s > LAG_S_WARN or journal.store_detail:
         detail = f"Nothing is lost. The newest {journal.lag_s:.0f} s are missing from the numbers here."
         slow = f" It is slow: {journal.store_detail}." if journal.store_detail else ""

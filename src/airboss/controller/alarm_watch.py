@@ -253,7 +253,7 @@ class AlarmWatch:
             why = (
                 f"records are {journal.lag_s:.0f} s behind"
                 if journal.store_up
-                else (journal.store_detail or "the record store does not answer")[:WHY_CHARS_MAX]
+                else (journal.store_detail or f"the {journal.waits_for} does not answer")[:WHY_CHARS_MAX]
             )
             asking = [rule for rule in rules if rule.kind not in RUN_KINDS]
             readings |= {rule.name: Reading(why=why, memory=self._memory(rule, rows)) for rule in asking}

@@ -114,7 +114,7 @@ class Controller:
         status = self._mover.status()
         silent_s = self._clock.monotonic() - max(self._taken_at, self._mover.heard_at)
         if silent_s >= STALE_S and status.store_up:
-            why = f"the record store has not answered for {silent_s:.0f} s"
+            why = f"the {status.waits_for} has not answered for {silent_s:.0f} s"
             return msgspec.structs.replace(status, store_up=silent_s < DOWN_S, store_detail=why)
         if not self._looked.is_set():
             why = "the record store has not been asked yet"
@@ -135,8 +135,10 @@ class Controller:
             self._found = self._found or status.store_up
             self._news.notify_all()
         if self._store_up is not None and status.store_up != self._store_up:
-            state = "answers again" if status.store_up else "does not answer; records wait in the journal"
-            log.warning("the record store %s", state, extra={"unmoved_bytes": status.unmoved_bytes})
+            state = "are moved again"
+            if not status.store_up:
+                state = f"wait in the journal for the {status.waits_for}: {status.store_detail}"
+            log.warning("records %s", state, extra={"unmoved_bytes": status.unmoved_bytes})
         self._store_up = status.store_up
         self._looked.set()
 

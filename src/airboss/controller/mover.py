@@ -29,7 +29,7 @@ import msgspec
 from airboss.controller.dead_letters import DeadLetters
 from airboss.controller.gaps import Gaps
 from airboss.controller.letter_retry import READERS, LetterRetry
-from airboss.controller.moving import Elsewhere, People
+from airboss.controller.moving import Elsewhere, FaultPoint, People
 from airboss.controller.quiet import Quiet, written_end
 from airboss.controller.span_scores import SpanScores
 from airboss.controller.steady import Steady
@@ -64,9 +64,6 @@ SETTLED_AT_ONCE: Final = 1000
 SETTLE_EVERY_S: Final = 1.0
 SETTLE_EVERY_S_MAX: Final = 10.0
 
-FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
-"""The boundaries between two lasting steps, where a test kills the mover."""
-
 log = logging.getLogger(__name__)
 
 
@@ -86,13 +83,11 @@ class Mover:
         elsewhere: Elsewhere | None = None,
         fault: Callable[[FaultPoint], None] = lambda _point: None,
     ) -> None:
-        self._root = root
-        self._log = record_log
+        self._root, self._log = root, record_log
         self._clock, self._steady = clock, Steady(clock)
         self._batch_frames = batch_frames
         self._batch = mmap(-1, batch_bytes)  # one for all: each of its own was laid beside the last
-        self._people = people
-        self._elsewhere = elsewhere
+        self._people, self._elsewhere = people, elsewhere
         self._fault = fault
         self._letters = DeadLetters(root / DEAD_LETTERS)
         self._strays = StrayFeedback(record_log, clock, self._letters)
@@ -107,6 +102,7 @@ class Mover:
         self._settle_at, self._settle_s = 0.0, SETTLE_EVERY_S
         self._behind = self._moved = False
         self._store_detail: str | None = None
+        self._waits_for: Literal["record store", "ledger"] = "record store"
 
     def run(
         self,
@@ -131,12 +127,15 @@ class Mover:
 
     def _is_quiet(self) -> bool:
         with suppress(SetupError):  # the tick tells of it
-            return (
-                not self.letters.asked
-                and self._quiet.lasts()
-                and not (self._people is not None and self._people.begin())
-            )
+            return not self.letters.asked and self._quiet.lasts() and not self._more_people()
         return False
+
+    def _more_people(self) -> bool:
+        """As `People.begin`."""
+        self._waits_for = "ledger"
+        more = self._people is not None and self._people.begin()
+        self._waits_for = "record store"
+        return more
 
     def drain(self) -> JournalStatus:
         """Tick until all is moved that can be. `store_up` False in the answer: the log did not take it."""
@@ -166,8 +165,7 @@ class Mover:
         if self._elsewhere is not None:
             sure, heard = self._elsewhere.clear_at(), self._elsewhere.clear_at(silent=False)
         try:
-            if self._people is not None:
-                self._people.begin()
+            self._more_people()
             self._log.offset("")  # a log that is down is found out before anything is read and joined for it
             for directory in self._directories():
                 try:
@@ -184,6 +182,7 @@ class Mover:
             self._store_detail = None
         except (StoreUnavailable, SetupError) as error:
             self._whole.clear()  # a move that failed may be half made
+            self._waits_for = "ledger" if isinstance(error, SetupError) else "record store"
             self._store_detail = str(error)  # without the ledger nobody knows who was forgotten
         return self.status()
 
@@ -478,6 +477,7 @@ class Mover:
             dead_letters=self._letters.newest(),
             stray_feedback=self._strays.count,
             store_detail=self._store_detail,
+            waits_for=self._waits_for,
         )
 
     def _written_at(self, name: str, end: int, touched: float, now: datetime) -> datetime:

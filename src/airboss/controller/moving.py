@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from airboss.controller.dead_letters import DeadLetters
 from airboss.telemetry.frames import Frame
+
+FaultPoint = Literal["applied", "closed", "renamed", "forgotten", "deleted"]
+"""The boundaries between two lasting steps, where a test kills the mover."""
 
 
 class People(Protocol):

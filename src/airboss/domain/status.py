@@ -20,8 +20,7 @@ DeploymentState = Literal["ready", "starting", "down"]
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One supervised process. `restarts` counts since `airboss up`; `since` is when `state` began.
-    `rss_bytes` is the memory it holds, None where that cannot be read."""
+    """One supervised process. `restarts` is since `airboss up`, `rss_bytes` its memory (None: not known)."""
 
     name: str
     state: ProcessState
@@ -62,9 +61,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How far the record store is behind. `unmoved_bytes` are of frames not taken yet, `oldest_unmoved_at` is
-    when the oldest was written, `lag_s` its age (None and 0.0 when all is moved). `moved_records`,
-    `corrupt_frames` and `stray_feedback` count since the controller started. `store_up`: the store answered
-    last; if not, `store_detail` is what it said, else how long it is silent; `dead_letters` the newest 20."""
+    when the oldest was written, `lag_s` its age (None and 0.0 when all is moved). Counts are since the
+    controller's start. `store_up`: the store answered last; else `store_detail` says why, or how long whom
+    records wait for is silent: the ledger knows who was forgotten. `dead_letters`: the newest 20."""
 
     unmoved_bytes: int
     oldest_unmoved_at: datetime | None
@@ -73,6 +72,7 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
     moved_records: int
     corrupt_frames: int
     store_detail: str | None = None
+    waits_for: Literal["record store", "ledger"] = "record store"
     stray_feedback: int = 0
     dead_letters: tuple[DeadLetter, ...] = ()
 

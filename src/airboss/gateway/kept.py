@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from airboss.domain.errors import AirbossError, InvalidRequest, Unavailable
+from airboss.gateway.patience import Patience
 from airboss.gateway.referred import BYTES_MAX, input_with, items_named, kept_items, too_many, with_input
 from airboss.gateway.room import SMALL_BYTES, Place
 from airboss.gateway.shelf import SILENT_S, Shelf
@@ -27,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _outage: Final = Outage(logging.getLogger("airboss.gateway"), "kept responses cannot be read")
+_reading: Final = Patience()
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     store: ResponseStore
     days: int
     sealed: ResponseStore | None = None
-    shelf: Shelf = msgspec.field(default_factory=Shelf)
+    shelf: Shelf = msgspec.field(default_factory=lambda: Shelf(beside=_reading))
 
 
 class Kept:
@@ -120,15 +121,13 @@ class Kept:
         return found
 
 
-async def asked_of(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
+async def asked_of(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What the store of responses says, asked in a thread of theirs: a database that hangs keeps it. Raises
-    Unavailable where it cannot be asked, or is silent."""
-    told = asyncio.get_running_loop().run_in_executor(_threads, partial(ask, *args, **asked))
+    Unavailable where it cannot be asked, or is silent; at once where it is known to be."""
     try:
-        found = await asyncio.wait_for(told, SILENT_S)
-    except (AirbossError, TimeoutError) as error:
-        reason = str(error) or f"it has been silent for {SILENT_S:.0f} s"
-        _outage.failed(reason)
+        found = await _answered(ask, *args, **kwargs)
+    except AirbossError as error:
+        _outage.failed(error)
         raise Unavailable(
             "kept responses cannot be read just now; try again, or send the conversation as 'input'",
             code="responses_unavailable",
@@ -136,3 +135,13 @@ async def asked_of(ask: Callable[P, T], *args: P.args, **asked: P.kwargs) -> T:
         ) from error
     _outage.over()
     return found
+
+
+async def _answered(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    wait_s = _reading.wait_s(SILENT_S)
+    asked = _threads.submit(ask, *args, **kwargs)
+    _reading.asked(asked)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(asked), wait_s)
+    except TimeoutError:
+        raise _reading.gave_up(asked, wait_s) from None
