@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from airboss.domain.plan import DeploymentPlan, Retry, Target, Timeouts
+from airboss.gateway.breaker import STREAK_MAX
 from airboss.governance.policies import policy_of
 from airboss.testing import Behaviour, FakeProvider, ScriptStep
 from tests.support.gateway import KEY, PATIENT, PRICE, SILENT, Gateway, deployment, hasty
@@ -95,6 +96,10 @@ def shared(
         plan("poor", "poor"),
         with_fallback(plan("poor-both", "poor"), backup.url, "poor"),
         with_fallback(plan("down"), backup.url, down="model 'big' has no engine"),
+        with_fallback(plan("tripped-down", "t1"), backup.url, down="model 'big' has no engine"),
+        with_fallback(plan("tripped-off", "t2"), backup.url, continuation="off"),
+        with_fallback(plan("tripped-fails", "t3"), backup.url),
+        with_fallback(plan("tripped-masks", "t4", policy=policy_of("mask", None)), backup.url),
         plan("odd", "odd", retry=Retry(attempts=4)),
         plan("off", continuation="off"),
         plan("masks", policy=policy_of("mask", None)),
@@ -304,6 +309,26 @@ def test_who_was_not_asked_to_go_on_is_not_said_to_have_answered(
     end = gateway.closed(response.headers["x-request-id"])
     assert {each["provider"] for each in end["attempts"]} == {"fake"}
     assert (end["status"], end["provider"]) == ("error", None)  # no other than was asked first
+
+
+@pytest.mark.parametrize("model", ["tripped-down", "tripped-off", "tripped-fails", "tripped-masks"])
+def test_whose_breaker_opens_goes_on_where_nobody_else_can(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider, model: str
+) -> None:
+    """As the last resort, as for a call that has not begun: the fallback has no engine, does not go on,
+    fails, or may not see what the first has said."""
+    parted = "Mail jane@example.com or call me, and then all is well again."
+    backup.script(ScriptStep(behaviour="ok" if model == "tripped-masks" else "503", forever=True))
+    provider.script(*["503"] * (STREAK_MAX - 1), f"cut-reset;after=6;text={parted}", f"ok;text={parted}")
+    for _ in range(STREAK_MAX - 1):
+        gateway.chat(model=model)
+    response = gateway.chat(model=model, stream=True)
+    masked = parted.replace("jane@example.com", "[EMAIL]") if model == "tripped-masks" else parted
+    assert said(response) == masked
+    end = gateway.closed(response.headers["x-request-id"])
+    assert (end["status"], end["provider"], end["error_type"]) == ("ok", None, None)
+    tried = [(each["provider"], each["why"]) for each in end["attempts"]]
+    assert (tried[0], tried[-1]) == (("fake", "first"), ("fake", "continuation"))
 
 
 @pytest.mark.parametrize("dialect", sorted(PATHS))

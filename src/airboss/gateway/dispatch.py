@@ -223,19 +223,22 @@ class Executor:
         """Have an answer that broke off gone on with, by the first of `targets`, whose it is, or another.
         Raises `broke` where nobody can."""
         source = targets[0]
+        order = [(target, number == len(targets)) for number, target in enumerate(targets, 1)]
         for _ in range(CONTINUATIONS_MAX):
             if judge(broke, cut.status) == "caller" or time.perf_counter() >= call.deadline:
                 break
-            began = cut
-            for number, target in enumerate(targets, 1):
+            began, turns = cut, [*order]
+            for target, last in turns:
                 try:
-                    answer = await self._continue(call, cut, source, target, last=number == len(targets))
+                    answer = await self._continue(call, cut, source, target, last=last)
                 except ApiError as error:
                     latest = call.answer
                     if isinstance(latest, StreamedAnswer) and latest is not cut and latest.begun:
                         cut, source, broke = latest, target, error
                         break
                     call.answer = cut
+                    if error.code == BREAKER_OPEN and not last:
+                        turns.append((target, True))  # the last resort, behind all others
                 else:
                     if answer is not None:
                         return answer
