@@ -198,6 +198,19 @@ def test_logs_and_messages_are_redacted_too() -> None:
     assert redactor.redact_text("nothing \ud800 here") == "nothing \ud800 here"
 
 
+@pytest.mark.parametrize("more", ["", "'", "'; check its api_key"])
+def test_half_of_a_secret_goes_where_a_text_was_cut_off(more: str) -> None:
+    """From four characters on, whatever is said after it; what was not cut off stays."""
+    own, odd = new_key(), 'sk-"quoted"-0123456789'
+    redactor = Redactor([SECRET, odd])
+    for secret in (SECRET, own, odd):
+        for size in range(4, len(secret)):
+            half = f"bad key {secret[:size]}"
+            assert redactor.redact_text(f"{half}…{more}") == f"bad key {MARK}…{more}", size
+    assert redactor.redact_text(f"bad key {SECRET[:3]}…{more}") == f"bad key {SECRET[:3]}…{more}"
+    assert redactor.redact_text(f"{SECRET[:-1]}{more}") == f"{SECRET[:-1]}{more}"
+
+
 @pytest.mark.parametrize(
     "data",
     [

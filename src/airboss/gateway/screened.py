@@ -57,7 +57,7 @@ from airboss.governance.screening_chat import (
     screen_written,
 )
 from airboss.governance.tokens import Tokens
-from airboss.providers.cut import CUT, cut_off
+from airboss.providers.cut import CUT
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Worker
@@ -287,12 +287,11 @@ class CallScreen:
             return
         masks = masking(self._policy)
         bare = without_names(masks) if masks.asks_names else masks
-        begun = cut_off(error.message)
+        begun, was_cut, more = error.message.rpartition(CUT)
         try:
             # What a screen holds back where a text was cut off may be half of a value.
-            error.message = (
-                screen_text(masks, error.message).text if begun is None else Screen(masks).feed(begun) + CUT
-            )
+            said = Screen(masks).feed(begun) if was_cut else ""
+            error.message = said + was_cut + screen_text(masks, more).text
         except Unavailable:  # of names in it, which are not known
             theirs = isinstance(error, UpstreamFailed | UpstreamRefused)
             error.message = UNREAD if theirs else screen_text(bare, error.message).text

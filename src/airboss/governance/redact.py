@@ -28,6 +28,7 @@ import msgspec
 from airboss.domain.record import Attempt, ClosedCall, InferenceRecord, OpenedCall, Redacted, Status
 from airboss.domain.request import Operation
 from airboss.providers.aws_sign import credentials_of
+from airboss.providers.cut import CUT
 
 try:
     from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -48,6 +49,8 @@ _Search = Callable[[bytes | memoryview], list[tuple[int, int, int]]]
 
 MIN_SECRET = 8
 """Characters; a shorter value is not looked for."""
+MIN_HALF = 4
+"""Of the beginning of one, where a text was cut off."""
 
 _MARK = MARK.encode()
 _LAST_NULL = b"null}"
@@ -57,6 +60,7 @@ _SUSPECT = re.compile(rb"ab_[A-Za-z0-9_-]{43}|asic ").search
 _HINTS = (b"ab_", b"asic ")
 """What begins a key of ours, and what comes before credentials in base64."""
 _OWN_KEY_TEXT = re.compile(r"ab_[A-Za-z0-9_-]{43}")
+_OWN_KEY_BEGUN = re.compile(r"ab_[A-Za-z0-9_-]+\Z")
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _OUTSIDE_QUOTES = frozenset("0123456789+-.eEtrufalsn[]{},: ")
 """All that JSON has outside its strings: a secret of these alone may be found there, in a number."""
@@ -125,8 +129,10 @@ class Redactor:
         return Redacted(around[: -len(_LAST_NULL)]), self.redact(value), Redacted(b"}")
 
     def redact_text(self, text: str) -> str:
-        """The same for a log line, an error message or anything else that is read by people."""
-        return self._known.taken_from_text(text)
+        """The same for a log line, an error message or anything else that is read by people. Where words of
+        others in it were cut off, the beginning of a secret goes as well."""
+        begun, cut, more = self._known.taken_from_text(text).rpartition(CUT)
+        return self._known.without_half(begun) + cut + more if cut else more
 
 
 class _Known:
@@ -183,6 +189,15 @@ class _Known:
         data = text.encode("utf-8", "surrogatepass")
         cleaned = self.taken_from(data)
         return text if cleaned is data else cleaned.decode("utf-8", "surrogatepass")
+
+    def without_half(self, text: str) -> str:
+        """A text that was cut off, without the beginning of a secret at its end."""
+        data = text.encode("utf-8", "surrogatepass")
+        whole = (*self._needles, *(secret.encode("utf-8", "surrogatepass") for secret in self._secrets))
+        half = max((_begun(needle, data) for needle in whole), default=0)
+        if half:
+            return data[:-half].decode("utf-8", "surrogatepass") + MARK
+        return _OWN_KEY_BEGUN.sub(MARK, text)
 
     def _is_clean(self, data: bytes) -> bool:
         """Whether nothing in it is a secret, or an escape that may hide one. Every record pays for this."""
@@ -253,6 +268,12 @@ def _searches(patterns: tuple[bytes, ...]) -> tuple[_Search, ...]:
         ).find_matches_as_indexes
         for at in range(0, len(patterns), PATTERNS_MAX)
     )
+
+
+def _begun(needle: bytes, data: bytes) -> int:
+    """How much of a needle, as its beginning, is at the end of `data`; 0 for less than MIN_HALF."""
+    sizes = range(len(needle) - 1, MIN_HALF - 1, -1)
+    return next((size for size in sizes if data.endswith(needle[:size])), 0)
 
 
 def _without(needle: bytes, data: bytes) -> bytes:

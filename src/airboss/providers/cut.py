@@ -24,9 +24,3 @@ def brief(message: str) -> str:
 def beginning(body: bytes, most: int) -> str:
     """How a body begins, as `cut` has it."""
     return cut(body[: 4 * most + 4].decode("utf-8", "replace"), most)
-
-
-def cut_off(message: str) -> str | None:
-    """What a message says up to where it was cut off, at its end; None where it was not."""
-    said = message.rstrip("'\"")
-    return said.removesuffix(CUT) if said.endswith(CUT) else None
