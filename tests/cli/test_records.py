@@ -170,6 +170,20 @@ def test_one_record_in_full(run: Run, api: AdminApi) -> None:
     assert json.loads(run("records", "--url", api.url, "--id", "x", "--json")[1]) == made
 
 
+def test_one_record_says_what_was_said_in_attempts_that_failed(run: Run, api: AdminApi) -> None:
+    """Below the attempt whose it is, on one line; of one that answered there is nothing to say."""
+    words = ["You exceeded your current quota", "half\nof\x1b[2Jit", "of nobody"]
+    told = [{"attempt": number, "message": each} for number, each in enumerate(words, 1)]
+    attempts = [{"provider": "a", "error_type": failed} for failed in ("x", "y", None)]
+    made = record(1, attempts=attempts, response={"choices": [], "failed_attempts": [*told, 7]})
+    api.answers["GET", "/api/v1/records/x"] = made
+    code, out, _ = run("records", "--url", api.url, "--id", "x")
+    assert code == 0
+    lines = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  message ")]
+    assert lines == [words[0], json.dumps(words[1])]
+    assert out.index("attempt 2") < out.index(lines[1]) < out.index("attempt 3")
+
+
 def test_one_record_says_who_scored_it_and_why(run: Run, api: AdminApi) -> None:
     """The record has the values alone; what a person wrote cannot steer a terminal."""
     api.answers["GET", "/api/v1/records/x"] = record(1, scores={"helpfulness": 0.0, "tone": None})

@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from airboss.console.curl import INLINE_MAX, body_text, curl
 from airboss.console.waterfall import waterfall
 from airboss.domain.record import Attempt
 from airboss.store.memory import MemoryRecordLog
-from tests.console.site import BASE_URL, Site, put, sample
+from tests.console.site import BASE_URL, NOW, Site, put, sample
 
 SURROGATES = st.characters(codec=None, exclude_categories=())
 ANY_JSON = st.recursive(
@@ -294,3 +295,34 @@ def test_a_call_without_time_has_no_picture() -> None:
     found = waterfall(sample(latency_ms=3.0, attempts=(), ttft_ms=None))
     assert found is not None
     assert [row.label for row in found.rows] == ["call"]
+
+
+def test_what_was_said_in_attempts_that_failed_stands_below_them() -> None:
+    """For readers alone, as all that was said; not words of one that answered or is not there."""
+    log = MemoryRecordLog()
+    plain = sample(id="one", started_at=NOW)
+    (answered,) = plain.attempts
+    failed = msgspec.structs.replace(answered, error_type="insufficient_quota", status_code=429)
+    told = [
+        {"attempt": 1, "message": "You exceeded <b>your quota</b>"},
+        {"attempt": 2, "message": "of one that answered"},
+        {"attempt": 9, "message": "of none"},
+        {"attempt": "1", "message": 5},
+    ]
+    put(
+        log,
+        msgspec.structs.replace(
+            plain, attempts=(failed, answered), response=plain.response | {"failed_attempts": told}
+        ),
+    )
+    site = Site(log=log)
+    text = site.person().get("/records/one").text
+    table = text[text.index('<table class="attempts">') :].partition("</table>")[0]
+    assert "You exceeded &lt;b&gt;your quota&lt;/b&gt;" in table
+    assert "of one that answered" not in table
+    assert "of none" not in table
+    assert table.count("its-words") == 1
+    assert "You exceeded" not in text[text.index("<h2>Conversation") : text.index("<h2>Timing")]
+    unread = site.person("viewer").get("/records/one").text
+    assert "<h2>Attempts" in unread
+    assert "You exceeded" not in unread

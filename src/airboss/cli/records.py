@@ -378,22 +378,32 @@ def as_read(value: object) -> str:
     return "-" if value is None else said(value)
 
 
+def printed(words: str) -> str:
+    """What somebody said, on one line."""
+    return words if words.isprintable() else json.dumps(words)
+
+
 def show_one(record: dict[str, Any], scores: Sequence[dict[str, Any]] = ()) -> None:
     """Every field of one record, what is thought of it, then its bodies as indented JSON."""
+    from airboss.dialects.failed_attempts import attempt_words  # noqa: PLC0415 - msgspec, for this alone
+
     for name, value in record.items():
         if name in ("request", "response", "attempts"):
             continue
         sys.stdout.write(f"{name:20} {as_read(value)}\n")
+    words = attempt_words(record["response"])
     for number, attempt in enumerate(record["attempts"], 1):
         sys.stdout.write(f"\nattempt {number}\n")
+        if attempt.get("error_type") and (told := words.get(number)):
+            sys.stdout.write(f"  {'message':18} {printed(told)}\n")
         for name, value in attempt.items():
             sys.stdout.write(f"  {name:18} {'-' if value is None else said(value)}\n")
     for score in scores:
         value = "unscored" if score["value"] is None else as_read(score["value"])
         of = f" of {as_read(score['user'])}" if score["user"] else ""
         why = score["comment"] or score["unscored"]
-        words = f": {why if why.isprintable() else json.dumps(why)}" if why else ""
-        sys.stdout.write(f"\nscore {score['name']} {value}, {score['source']}{of} by {score['by']}{words}\n")
+        by = score["by"] + (f": {printed(why)}" if why else "")
+        sys.stdout.write(f"\nscore {score['name']} {value}, {score['source']}{of} by {by}\n")
     for name in ("request", "response"):
         body = "not kept" if record[name] is None else json.dumps(record[name], ensure_ascii=False, indent=2)
         sys.stdout.write(f"\n{name}\n{body}\n")

@@ -43,6 +43,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import hue
 from airboss.console.waterfall import waterfall
 from airboss.console.wire import encode
+from airboss.dialects.failed_attempts import attempt_words
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import DeploymentStats, RecordFilter
@@ -259,6 +260,7 @@ def record(desk: Desk, seen: Visit) -> View:
         "record.html",
         plan=plan,
         r=found,
+        words=attempt_words(found.response),
         traced=desk.log.spans_of([found.id]),
         scores=scores[-SCORES:],
         me=actor,

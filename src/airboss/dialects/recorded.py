@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from airboss.dialects.chat_said import list_of, text_of
+from airboss.dialects.failed_attempts import answered
 from airboss.dialects.messages_request import messages_as_chat
 from airboss.dialects.responses_request import as_chat, input_messages, read_responses
 from airboss.dialects.speech import Json, encode
@@ -54,14 +55,16 @@ def _blocks(turn: Any) -> list[str]:
 
 def in_chat(record: InferenceRecord) -> InferenceRecord:
     """The record with its bodies as chat. Of a response that built on others the request has its own input
-    alone, and still says so: `previous_response_id`."""
+    alone, and still says so: `previous_response_id`. What was said in attempts that failed is no answer."""
+    request, response = record.request, answered(record.response)
     match dialect_of(record):
         case "messages":
-            request, response = _messages_request(record.request), _message(record.response)
+            request, response = _messages_request(request), _message(response)
         case "responses":
-            request, response = _responses_request(record.request), _response(record.response)
+            request, response = _responses_request(request), _response(response)
         case "chat":
-            return record
+            if response is record.response:
+                return record
     return msgspec.structs.replace(record, request=request, response=response)
 
 

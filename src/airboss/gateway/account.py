@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from airboss.dialects.chat_said import TOO_LARGE
+from airboss.dialects.failed_attempts import FailedAttempt
 from airboss.dialects.speech import Counts, Speech
 from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target
@@ -16,6 +17,7 @@ from airboss.gateway import wire
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
+from airboss.gateway.failed_words import with_failed
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.gateway.splice import DEPTH_MAX, too_deep
 from airboss.providers.compatible import name_in
@@ -38,10 +40,11 @@ def closing(
     user: str | None = None,
     policy: tuple[PolicyFinding, ...] = (),
     speech: Speech | None = None,
+    failed: tuple[FailedAttempt, ...] = (),
 ) -> ClosedCall:
     """The close of a call that ends now. `target` is its release's; `bodies` False leaves the response out.
     `user` is whose that is where it will be sealed. `policy` is what policies found, `speech` the client's
-    dialect where that is not chat."""
+    dialect where that is not chat, `failed` what was said in attempts that failed."""
     ended = time.perf_counter()
     answer, started = dispatched.answer, dispatched.started
     said = None
@@ -61,6 +64,8 @@ def closing(
     response = _response(answer, error, speech) if bodies else None
     if response is not None and status == "error" and error is not None:
         response = _with_error(response, error)
+    if bodies and failed:
+        response = with_failed(response, failed)
     # The first by their places, because a call with so many named arguments would cost four times as much.
     closed = ClosedCall(
         record_id,

@@ -28,6 +28,7 @@ from airboss.gateway.cache_answer import Kept
 from airboss.gateway.credentials import may_carry, without_credentials
 from airboss.gateway.deadline import HEADER as TIMEOUT
 from airboss.gateway.deadline import in_time, own_time_over, with_own_time
+from airboss.gateway.failed_words import failed_words
 from airboss.gateway.heads import attribution, id_header, respond_error, response_head
 from airboss.gateway.judge import defect, is_too_large
 from airboss.gateway.labels import HEADER as LABELS
@@ -342,8 +343,8 @@ def end_in_error(  # noqa: PLR0917 - the call's whole context, in the order it c
     status: Status = "refused" if isinstance(error, PolicyRefused) else "error"
     if own_time_over(call.deployment.timeout, error):
         status = "cancelled"  # as of a client that goes away by then: it speaks against no release
+    serving.hush(error)  # before it is recorded: there only whole secrets are found
     closed = close_record(worker, serving, call, opened, dispatched, status=status, error=error)
-    serving.hush(error)
     deliver_error(client, call, dispatched, error, closed)
 
 
@@ -409,6 +410,7 @@ def close_record(
         user=opened.user if serving.plan.sealed else None,
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,
+        failed=failed_words(dispatched.tries, call.screen, serving) if len(dispatched.tries) > 1 else (),
     )
     if isinstance(dispatched.answer, RelayedAnswer) and isinstance(call.body, wire.RelayedBody):
         closed = dispatched.answer.priced(closed, call.body)
@@ -486,15 +488,7 @@ def refuse(  # noqa: PLR0917 - the call's whole context, in the order it came to
 
 def blocked(screened: CallScreen, deployment: DeploymentPlan, branch: Branch, held: Held | None) -> Admitted:
     """A call whose request a policy blocks; the record has it masked."""
+    said = screened.request
     return Admitted(
-        request=screened.request,
-        body=screened.body,
-        deployment=deployment,
-        branch=branch,
-        upstream_body=b"",
-        said=screened.request,
-        trace=None,
-        screen=screened,
-        spoken=screened.spoken,
-        held=held,
+        said, screened.body, deployment, branch, b"", said, None, screened, spoken=screened.spoken, held=held
     )
