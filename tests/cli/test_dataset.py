@@ -55,6 +55,22 @@ def test_create_sends_the_file_whole(run: Run, api: AdminApi, tmp_path: Path) ->
     }
 
 
+def test_parts_that_are_too_small_are_said(run: Run, api: AdminApi, tmp_path: Path) -> None:
+    """On stderr where it is made, with --json too; where it is shown in the report, or the JSON."""
+    uneven = [{"part": "validation", "words": "validation: 2 items of 1 user, asked for 20%; take more"}]
+    api.answers["POST", "/api/v1/datasets"] = {**CREATED, "uneven": uneven}
+    api.answers["GET", "/api/v1/datasets/golden"] = {"dataset": DATASET, "readings": [], "uneven": uneven}
+    file = tmp_path / "f.jsonl"
+    file.write_text('{"input": "?"}\n')
+    for more in ((), ("--json",)):
+        _, _, said = run("dataset", "create", "golden", "--file", str(file), "--url", api.url, *more)
+        assert said == f"airboss: {uneven[0]['words']}\n"
+    _, out, said = run("dataset", "show", "golden", "--url", api.url)
+    assert (out.splitlines()[1], said) == (uneven[0]["words"], "")
+    _, out, _ = run("dataset", "show", "golden", "--json", "--url", api.url)
+    assert json.loads(out)["uneven"] == uneven
+
+
 def test_create_reads_stdin(run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` is stdin."""
 
@@ -152,7 +168,7 @@ def test_list_and_show(run: Run, api: AdminApi) -> None:
     _, shown, _ = run("dataset", "show", "golden", "--url", api.url)
     assert shown.splitlines()[1] == "holdout read 2026-11-24 15:00:00 by admin: the last word"
     _, shown, _ = run("dataset", "show", "golden", "--json", "--url", api.url)
-    assert json.loads(shown) == {**DATASET, "readings": [reading]}
+    assert json.loads(shown) == {**DATASET, "readings": [reading], "uneven": []}
     api.answers["GET", "/api/v1/datasets"] = {"datasets": [DATASET, {**DATASET, "digest": "cd" * 32}]}
     _, table, _ = run("dataset", "list", "--url", api.url)
     assert ("abab" in table, "cdcd" in table) == (True, False)

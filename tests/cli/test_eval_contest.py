@@ -46,6 +46,13 @@ def test_several_releases_are_one_order(run: Run, api: AdminApi, table: Any) -> 
     assert api.asked[-1][3]["release"] is None
 
 
+def test_n_tells_units_and_items(run: Run, api: AdminApi, table: Any) -> None:
+    """Where those are not the same, as an evaluation's does."""
+    table["releases"][0]["cells"][0] |= {"units": 1, "scored": 6}
+    _, out, _ = run("eval", "show", "contest-0f", "--url", api.url)
+    assert (out.count("1 (6 items)"), out.count(" 60 ") > 1) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("conclusions", "code"),
     [((None, None, None), 0), (("pass", "pass", "pass"), 0), (("pass", "pass", "inconclusive"), 1)],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.cli.admin_api import AdminApi
 from tests.cli.conftest import Run
-from tests.cli.test_eval import comparison, evaluation, ready
+from tests.cli.test_eval import RUN, comparison, evaluation, job, ready
 
 
 def bare(estimate: float) -> dict[str, Any]:
@@ -23,8 +25,8 @@ def test_means_of_one_unit_are_told_without_an_interval(run: Run, api: AdminApi)
     ready(api, found)
     told = " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())
     assert "length 1 (6 items) 4 5 +1 (-) 1.0000 too few" in told
-    takes = "6 items of 1 user; an interval and a verdict take at least 2 users"
-    assert f"length, latency: {takes}" in told
+    takes = "6 items of 1 user; an interval and a verdict take at least 2 users; in a dataset made with"
+    assert f"length, latency: {takes} `--group-by none` each item counts by itself" in told
     alone = comparison("length", **{**few, "pairs": 0}, mean_a=None, mean_b=bare(5), difference=None)
     ready(api, evaluation(alone, a=None))  # an older one does not say what counts once
     told = " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())
@@ -42,3 +44,15 @@ def test_a_scoring_of_one_person_has_its_mean(run: Run, api: AdminApi) -> None:
     assert "length 6 19 - 0" in told
     assert "length: 6 calls of 1 user or session; an interval takes at least 2 users or sessions" in told
     assert "airboss records --score 'length<" in told
+
+
+@pytest.mark.parametrize("kind", ["eval", "tune", "finetune"])
+def test_a_part_that_is_too_small_is_said(run: Run, api: AdminApi, kind: str) -> None:
+    """When the job is ordered, so that it can be left before it is paid for, and where it is shown."""
+    words = "validation: 1 item of 1 user, asked for 20%; take calls of more users"
+    api.answers["POST", f"/api/v1/{kind}s"] = job("queued", spec={"uneven": [words]})
+    order = RUN if kind == "eval" else (kind, "run", "--deployment", "support", "--dataset", "golden")
+    assert run(*order, "--detach", "--url", api.url)[2] == f"airboss: {words}\n"
+    if kind == "eval":
+        ready(api, {**evaluation(comparison()), "uneven": [words]})
+        assert words in " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())

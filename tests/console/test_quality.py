@@ -258,10 +258,33 @@ def test_means_of_one_group_are_shown_without_an_interval(fresh: LoopSite) -> No
     assert (report["unit"], found["units"], mean["low"]) == ("user", 1, None)
     assert f"{mean['estimate']:.3g} (\N{EN DASH})" in text
     assert f"1 ({count} items)" in text
-    assert f"length: {count} items of 1 user; an interval takes at least 2 users." in text
+    takes = "an interval takes at least 2 users; in a dataset made with `--group-by none` each item counts"
+    assert f"length: {count} items of 1 user; {takes} by itself." in text
     assert "too few" in text
     assert "no data" not in text
     assert "length" in shown(fresh.person(), "/evaluations").text
+
+
+def test_parts_that_are_too_small_are_said(fresh: LoopSite) -> None:
+    """On the dataset's page and in the API, and where an evaluation takes such a part; not where the split
+    is even."""
+    fresh.loop.apply(OLD_PROMPT)
+    hundred = read_items(BytesIO(lines(100).encode()), source="orders.jsonl")
+    anns = [msgspec.structs.replace(each, group="ann", user="ann", part=None) for each in hundred]
+    kept = Library(fresh.loop.evals, fresh.loop.clock.now)
+    kept.put(datasets.dataset("orders", anns))
+    person, program = fresh.person(), fresh.program()
+    found = program.get("/api/v1/datasets/orders").json()["uneven"]
+    assert {(each["items"], each["units"]) for each in found} == {(100, 1), (0, 0)}
+    text = shown(person, "/datasets/orders").text
+    assert all(f"{each['words']}." in text for each in found)
+    (full,) = (each for each in found if each["items"])
+    job = made(fresh.loop, part=full["part"], gates=(), baseline="none", scorers=("exact",))
+    assert f"{full['words']}." in shown(person, f"/evaluations/{job}").text
+    assert program.get(f"/api/v1/evals/{job}").json()["uneven"] == [full["words"]]
+    kept.put(datasets.dataset("even", [msgspec.structs.replace(each, part=None) for each in hundred]))
+    assert program.get("/api/v1/datasets/even").json()["uneven"] == []
+    assert "asked for" not in shown(person, "/datasets/even").text
 
 
 def test_an_evaluation_outlives_its_dataset(fresh: LoopSite) -> None:

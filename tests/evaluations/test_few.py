@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airboss.evaluations.datasets import Input, Item
-from airboss.evaluations.few import Few, Unit, counted, lines, unit_of
+from airboss.evaluations.few import UNGROUPED, Few, Unit, counted, lines, unit_of
 
 ASKED = Input(messages=({"role": "user", "content": "hi"},))
 
@@ -38,6 +38,6 @@ def test_scorers_of_the_same_numbers_share_a_line() -> None:
     """Another number is another line; a single item is of no group worth naming."""
     found = [Few(scorer=name, scored=scored, units=1) for name, scored in (("a", 6), ("b", 6), ("c", 1))]
     assert lines(found, what="item", unit="user", alone=True) == [
-        "a, b: 6 items of 1 user; an interval takes at least 2 users",
+        f"a, b: 6 items of 1 user; an interval takes at least 2 users{UNGROUPED}",
         "c: 1 item; an interval takes at least 2",
     ]

@@ -13,7 +13,7 @@ from airboss.domain.errors import Unavailable, WrongCall
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Ledger
 from airboss.evaluations.contest import Contest
-from airboss.evaluations.datasets import HoldoutLocked, dataset
+from airboss.evaluations.datasets import PARTS, HoldoutLocked, Shares, dataset, part_of
 from airboss.evaluations.gate import Decision, Finding, Gate
 from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalOrder, EvalOrders, EvalResult, EvalTask, gate_order, gate_outcome
@@ -206,6 +206,23 @@ def test_nothing_served(tmp_path: Path) -> None:
     with pytest.raises(WrongCall, match="nothing is served yet"):
         desk.orders.plan(order())
     desk.close()
+
+
+def test_a_part_that_is_too_small_is_said(desk: Desk) -> None:
+    """The job has it, and so has the refusal of a part that is empty."""
+    drawn = [item(str(at), "yes", group="ann", user="ann") for at in range(6)]
+    full = part_of(drawn[0], Shares())
+    Library(desk.store, now).put(dataset("anns", drawn))
+    job = desk.orders.start(order(dataset="anns", part=full, why="to see"), by="ann")
+    (words,) = msgspec.json.decode(job.spec, type=EvalTask).uneven
+    assert words.startswith(f"{full}: 6 items of 1 user, asked for ")
+    empty = next(part for part in PARTS if part != full)
+    with pytest.raises(
+        WrongCall, match=rf"is empty; its parts: .*; {empty}: 0 items, asked for .*--group-by"
+    ):
+        desk.orders.start(order(dataset="anns", part=empty, why="to see"), by="ann")
+    even = desk.orders.start(order(), by="ann")
+    assert msgspec.json.decode(even.spec, type=EvalTask).uneven == (), "pinned by hand"
 
 
 def test_the_holdout_wants_a_reason(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from airboss.domain.errors import ConfigError, WrongCall
 from airboss.domain.plan import ServingPlan
 from airboss.domain.ports import Ledger
 from airboss.evaluations.app_answers import AppAnswers
-from airboss.evaluations.datasets import Item, dataset
+from airboss.evaluations.datasets import Item, Part, Shares, dataset, part_of
 from airboss.evaluations.library import Library
 from airboss.evaluations.orders import EvalOrder, EvalOrders, EvalTask
 from airboss.evaluations.plan import EvalPlan, EvalReport
@@ -282,9 +282,30 @@ def test_an_alarm_goes_by_no_mean_without_an_interval(watched: Watched) -> None:
     asked = Asked(dataset="golden", scorer="length")
     watched.start("one", asked)
     found = watched.work("one", FakeCaller(lambda _: "yes"))
-    assert (found.mean, found.words) == (None, "1 item with a score, which is too few")
+    assert (found.mean, found.words) == (None, "40 items of 1 group with a score, which is too few")
     watched.start("two", asked, held_to="one")
-    assert watched.work("two", FakeCaller(lambda _: "yes")).mean is None
+    beside = watched.work("two", FakeCaller(lambda _: "yes"))
+    assert (beside.mean, beside.words.split(" with ")[0]) == (None, "40 items of 1 group")
+    exact = Asked(dataset="golden", scorer="exact")
+    watched.start("three", exact)
+    assert watched.work("three", FakeCaller(lambda _: "yes")).words.endswith(" of 40 items of 1 group")
+
+
+def test_a_run_says_how_its_part_is_too_small(watched: Watched) -> None:
+    """Where the split was drawn: the job has it, for its page and verbs."""
+    drawn = [msgspec.structs.replace(each, group="ann", user="ann", part=None) for each in items()]
+    part = part_of(drawn[0], Shares())
+    watched.keep(*drawn)
+    if part == "holdout":
+        pytest.fail("choose another name than ann: its items must be in an open part")
+    watched.start("one", Asked(dataset="golden", scorer="exact", part=part))
+    (words,) = msgspec.json.decode(watched.job("one").spec, type=EvalTask).uneven
+    assert words.startswith(f"{part}: 40 items of 1 user, asked for ")
+    other: Part = "validation" if part == "train" else "train"
+    with pytest.raises(
+        WrongCall, match=rf"{other} part of dataset 'golden' is empty; {other}: 0 items, asked"
+    ):
+        watched.start("two", Asked(dataset="golden", scorer="exact", part=other))
 
 
 def test_less_is_worse_only_where_more_is_better(watched: Watched) -> None:

@@ -65,6 +65,10 @@ class MemoryStore:
         """As `EvalStore.items`."""
         return tuple(row for row in self.kept_items[digest] if row.part == part)
 
+    def every_item(self, digest: str) -> tuple[ItemRow, ...]:
+        """As `EvalStore.every_item`."""
+        return tuple(self.kept_items[digest])
+
     def open_holdout(self, read: HoldoutRead) -> tuple[int, tuple[ItemRow, ...]]:
         """As `EvalStore.open_holdout`."""
         before = len(self.holdout_reads(read.dataset))

@@ -100,4 +100,4 @@ def test_what_makes_no_example_is_counted() -> None:
     found = lines_of(items, release, policy=None, people=True)
     assert [line.user for line in found.lines] == [None, "ann"]
     with pytest.raises(WrongCall, match=r"2 items to learn from .* needs 10; of 3 no example can be made"):
-        check_examples("some", found)
+        check_examples("some", found, ())

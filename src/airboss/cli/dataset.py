@@ -22,7 +22,16 @@ from airboss.cli.dataset_words import (
     summary,
 )
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
-from airboss.cli.output import console, escape, local_time, print_json, print_list, print_nothing, table_of
+from airboss.cli.output import (
+    console,
+    escape,
+    local_time,
+    print_json,
+    print_list,
+    print_nothing,
+    say,
+    table_of,
+)
 from airboss.cli.records_filters import ScoreOption, SlowerOption, TagOption, filters, in_ms
 from airboss.domain.errors import WrongCall
 from airboss.store.wording import many
@@ -95,6 +104,7 @@ def create(
         }
     with reach(data_dir, url) as api:
         made = api.post("/api/v1/datasets", body)
+    say(each["words"] for each in made.get("uneven", ()))
     if as_json:
         print_json(made)
         return
@@ -132,9 +142,11 @@ def show(
     with reach(data_dir, url) as api:
         found = api.get(place("datasets", name))
     if as_json:
-        print_json({**found["dataset"], "readings": found["readings"]})
+        print_json({**found["dataset"], "readings": found["readings"], "uneven": found.get("uneven", [])})
         return
     sys.stdout.write(summary(found["dataset"]) + "\n")
+    for each in found.get("uneven", ()):
+        sys.stdout.write(f"{each['words']}\n")
     for each in found["readings"]:
         sys.stdout.write(f"holdout read {local_time(each['at'])} by {each['who']}: {each['why']}\n")
 

@@ -13,6 +13,7 @@ from airboss.cli.eval_report import difference, number, p_value, release
 from airboss.cli.follow_job import begun, ended, left, outlasting, say_id, tell
 from airboss.cli.output import clipped, console, dash, escape, milliseconds, table_of, usd
 from airboss.domain.errors import AirbossError
+from airboss.evaluations.few import counted
 from airboss.store.wording import level, many
 
 PREFIX: Final = "contest-"
@@ -120,7 +121,7 @@ def cells(cell: dict[str, Any], not_judged: Collection[str]) -> tuple[str, ...]:
     """One scorer's numbers of a release."""
     return (
         escape(cell["scorer"]),
-        str(cell["units"]),
+        counted(cell["units"], cell["scored"]),
         number(cell["mean"]),
         difference(cell["difference"]),
         p_value(cell),

@@ -51,6 +51,7 @@ def show_report(found: dict[str, Any]) -> None:
         then = f", as it was in {plan['held_to']}" if plan.get("held_to") else ""
         out.print(f"A {escape(release(plan['a']))}{then}, which B is held against")
     out.print(f"B {escape(release(plan['b']))}")
+    tell_uneven(found)
     if report is None:
         out.print(f"{summary['done']} of {many(summary['total'], 'item')}; {escape(summary['note'])}")
         if summary["error"]:
@@ -76,6 +77,12 @@ def show_report(found: dict[str, Any]) -> None:
         out.print("run it again: what was answered is kept, and only the rest is asked")
     if report["decision"] is not None:
         tell_decision(report["decision"])
+
+
+def tell_uneven(found: dict[str, Any]) -> None:
+    """How the dataset was too small for what was asked for, in a part that is used."""
+    for line in found.get("uneven", ()):
+        console().print(f"[yellow]{escape(line)}[/]")
 
 
 def release(target: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airboss.cli.eval_report import release
+from airboss.cli.eval_report import release, tell_uneven
 from airboss.cli.output import console, dash, escape, local_time, table_of, usd
 from airboss.cli.tune_report import interval
 from airboss.store.wording import many
@@ -38,6 +38,7 @@ def show_finetune(found: dict[str, Any]) -> None:
         f"{escape(summary['provider'])} on {escape(summary['dataset'])} by {escape(summary['scorer'])}"
     )
     out.print(f"to beat: {escape(release(summary['base']))} of {escape(summary['deployment'])}")
+    tell_uneven(found)
     if result is None:
         steps = f"{summary['done']} of {summary['total']}; " if summary["total"] else ""
         out.print(f"{steps}{escape(summary['note'])}")

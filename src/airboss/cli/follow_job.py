@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from airboss.cli.api import Api, Unreachable, place, reach
-from airboss.cli.output import Rows, print_json, print_list
+from airboss.cli.output import Rows, print_json, print_list, say
 from airboss.domain.errors import AirbossError, WrongCall
 from airboss.store.job_rows import Job
 from airboss.store.wording import many
@@ -154,10 +154,12 @@ def label(order: Mapping[str, Any]) -> str:
 
 
 def begun(api: Api, name: str, order: Mapping[str, Any]) -> dict[str, Any]:
-    """The job that an order became. Raises WrongCall where no Airboss runs."""
+    """The job that an order became, with what is to be known of its dataset said. Raises WrongCall where no
+    Airboss runs."""
     if not api.running:
         raise WrongCall(f"{NOUNS[name]} needs a running Airboss; start it with `airboss up`")
     job: dict[str, Any] = api.post(f"/api/v1/{name}", order)
+    say(job["spec"].get("uneven", ()))
     return job
 
 

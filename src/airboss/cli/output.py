@@ -32,6 +32,12 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def say(lines: Iterable[str]) -> None:
+    """Say on stderr what is to be known beside what was done, a line each; with --json too."""
+    for line in lines:
+        sys.stderr.write(f"airboss: {line}\n")
+
+
 def print_nothing(words: str) -> None:
     """Say on stderr that there is nothing, with --json too: stdout has what there is, and nothing else."""
     sys.stderr.write(f"airboss: {words}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airboss.cli.eval_report import release
+from airboss.cli.eval_report import release, tell_uneven
 from airboss.cli.output import clipped, console, dash, escape, local_time, table_of, usd
 from airboss.store.wording import many
 
@@ -40,6 +40,7 @@ def show_tune(found: dict[str, Any]) -> None:
         f"{escape(summary['dataset'])} by {escape(summary['scorer'])}"
     )
     out.print(f"to beat: {escape(release(summary['base']))}")
+    tell_uneven(found)
     if result is None:
         out.print(f"{summary['done']} of {many(summary['total'], 'call')}; {escape(summary['note'])}")
         if summary["error"]:

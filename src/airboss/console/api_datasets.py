@@ -20,6 +20,7 @@ from airboss.evaluations.datasets import ITEMS_MAX, Item, Part, Shares, dataset
 from airboss.evaluations.from_records import OWN_KEY, Approved, Gathered, Grouping, gather
 from airboss.evaluations.jsonl import read_items
 from airboss.evaluations.library import KeptDataset, Library
+from airboss.evaluations.splits import Uneven
 from airboss.evaluations.table import as_lines
 from airboss.store.sealed_log import began
 
@@ -64,12 +65,14 @@ class DatasetIntent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. `new` False: just this dataset was there. `left_out` counts records that became no
-    item, by cause, `corrected` the items that expect what people wrote in place of the answer."""
+    item, by cause, `corrected` the items that expect what people wrote in place of the answer. `uneven` are
+    the parts that are too small for what was asked for."""
 
     dataset: KeptDataset
     new: bool
     left_out: dict[str, int]
     corrected: int = 0
+    uneven: tuple[Uneven, ...] = ()
 
 
 class Datasets(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +90,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset, and who read its holdout, oldest first."""
+    """A dataset, who read its holdout, oldest first, and the parts that are too small for what was asked
+    for."""
 
     dataset: KeptDataset
     readings: tuple[Reading, ...]
+    uneven: tuple[Uneven, ...] = ()
 
 
 class Items(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +160,13 @@ def create_dataset(desk: Desk, call: Call) -> Created:
         check_remembered(desk, made.items, call.now)
         kept = library(desk).find(made.name)
         _note(desk, call, "dataset.create", kept, sizes=kept.sizes, of=of)
-    return Created(dataset=kept, new=new, left_out=found.left_out, corrected=len(found.corrected))
+    return Created(
+        dataset=kept,
+        new=new,
+        left_out=found.left_out,
+        corrected=len(found.corrected),
+        uneven=library(desk).uneven(kept),
+    )
 
 
 def check_name(name: str) -> None:
@@ -224,6 +235,7 @@ def show_dataset(desk: Desk, call: Call) -> DatasetDetail:
         readings=tuple(
             Reading(at=each.at, who=each.who, why=each.why) for each in desk.evals.holdout_reads(kept.digest)
         ),
+        uneven=library(desk).uneven(kept),
     )
 
 

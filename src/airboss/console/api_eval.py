@@ -57,13 +57,15 @@ class Evals(msgspec.Struct, frozen=True, kw_only=True):
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation in full: what it was to do, and what it found (None until it is done).
     `holdout_reads_before` is how often the holdout had been read before, None for other parts. By the scorers
-    `not_judged` numbers are told and neither side is called better or worse."""
+    `not_judged` numbers are told and neither side is called better or worse. `uneven` says how the part was
+    too small for what was asked for."""
 
     summary: EvalSummary
     plan: EvalPlan
     report: EvalReport | None
     holdout_reads_before: int | None
     not_judged: tuple[str, ...] = ()
+    uneven: tuple[str, ...] = ()
 
 
 def run_eval(desk: Desk, call: Call) -> Job:
@@ -111,6 +113,7 @@ def show_eval(desk: Desk, call: Call) -> Evaluation:
         plan=task.plan,
         not_judged=not_judged(task.plan, contest=task.contest is not UNSET),
         report=report,
+        uneven=task.uneven,
         holdout_reads_before=result.holdout_reads_before if result is not None else None,
     )
 

@@ -50,10 +50,12 @@ class Finetunes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finetune(msgspec.Struct, frozen=True, kw_only=True):
-    """A fine-tuning in full; `result` is None until it is done."""
+    """A fine-tuning in full; `result` is None until it is done. `uneven` says which parts of the dataset were
+    too small for what was asked for."""
 
     summary: FinetuneSummary
     result: FinetuneResult | None
+    uneven: tuple[str, ...] = ()
 
 
 def run_finetune(desk: Desk, call: Call) -> Job:
@@ -81,7 +83,11 @@ def finetunes(desk: Desk, call: Call) -> Finetunes:
 def show_finetune(desk: Desk, call: Call) -> Finetune:
     """GET /api/v1/finetunes/{id}."""
     job = of_kind(desk, call, KIND, "fine-tuning")
-    return Finetune(summary=summary(job, call.caller), result=result_of(job, FinetuneResult))
+    return Finetune(
+        summary=summary(job, call.caller),
+        result=result_of(job, FinetuneResult),
+        uneven=msgspec.json.decode(job.spec, type=FinetuneTask).uneven,
+    )
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> FinetuneSummary:

@@ -46,10 +46,12 @@ class Tunes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tune(msgspec.Struct, frozen=True, kw_only=True):
-    """A tuning in full; `result` is None until it is done."""
+    """A tuning in full; `result` is None until it is done. `uneven` says which parts of the dataset were too
+    small for what was asked for."""
 
     summary: TuneSummary
     result: TuneResult | None
+    uneven: tuple[str, ...] = ()
 
 
 def run_tune(desk: Desk, call: Call) -> Job:
@@ -75,7 +77,11 @@ def tunes(desk: Desk, call: Call) -> Tunes:
 def show_tune(desk: Desk, call: Call) -> Tune:
     """GET /api/v1/tunes/{id}."""
     job = of_kind(desk, call, KIND, "tuning")
-    return Tune(summary=summary(job, call.caller), result=result_of(job, TuneResult))
+    return Tune(
+        summary=summary(job, call.caller),
+        result=result_of(job, TuneResult),
+        uneven=msgspec.json.decode(job.spec, type=TuneTask).uneven,
+    )
 
 
 def summary(job: Job, caller: Caller = NOBODY) -> TuneSummary:

@@ -32,6 +32,7 @@ def finetuning(desk: Desk, seen: Visit) -> View:
         "finetuning.html",
         t=t,
         result=result,
+        uneven=found.uneven,
         **known(desk),
         gain=gained(judged),
         holdout=gain_picture(judged, label="new minus today"),

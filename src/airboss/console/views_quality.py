@@ -106,6 +106,7 @@ def evaluation(desk: Desk, seen: Visit) -> View:
         there=dataset_names(desk),
         report=report,
         not_judged=found.not_judged,
+        uneven=found.uneven,
         told=told(report, plan, apart) if report is not None else (),
         forests=forests(report, plan, apart) if report is not None else (),
         few=too_few(report.comparisons, what="item", unit=report.unit, alone=plan.a is None)
@@ -190,6 +191,7 @@ def dataset(desk: Desk, seen: Visit) -> View:
     return View(
         "dataset.html",
         d=found.dataset,
+        uneven=found.uneven,
         versions=versions,
         newest=versions[0].digest == found.dataset.digest,
         readings=tuple(reversed(found.readings)),

@@ -56,6 +56,7 @@ def tuning(desk: Desk, seen: Visit) -> View:
         "tuning.html",
         t=t,
         result=result,
+        uneven=found.uneven,
         **known(desk),
         gain=gained(result.judgement) if result is not None else None,
         holdout=gain_picture(result.judgement) if result is not None else None,

@@ -124,7 +124,8 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
 class ContestCell(msgspec.Struct, frozen=True, kw_only=True):
     """One release by one scorer: its `mean`, how far from the baseline, and how it stands to it (None where
     nothing can be said: labels, too few items, time). The interval holds with those of the other releases;
-    `p_adjusted` is corrected for scorers and releases. `unscored` items lack a mark on either side."""
+    `p_adjusted` is corrected for scorers and releases. It rests on `units`, of `scored` items; `unscored`
+    items lack a mark on either side."""
 
     scorer: str
     standing: Standing | None
@@ -132,6 +133,7 @@ class ContestCell(msgspec.Struct, frozen=True, kw_only=True):
     difference: Mean | None
     p_adjusted: float | None
     units: int
+    scored: int
     unscored: int
 
 
@@ -245,6 +247,7 @@ def _cell(found: Comparison, plan: EvalPlan, contest: Contest) -> ContestCell:
         difference=found.difference,
         p_adjusted=None if p is None else min(1.0, contest.size * p),
         units=found.units,
+        scored=found.pairs,
         unscored=found.items - found.pairs,
     )
 

@@ -75,6 +75,12 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     train: float = 0.4
     validation: float = 0.3
 
+    @property
+    def holdout(self) -> float:
+        """The chance of an item to be in the holdout."""
+        rest = 1 - self.train - self.validation
+        return rest if rest > 1e-9 else 0.0  # 0.7 and 0.3 leave no holdout, whatever floats make of them
+
     def __post_init__(self) -> None:
         """Refuse shares that are none."""
         if min(self.train, self.validation) < 0 or self.train + self.validation > 1:

@@ -15,6 +15,9 @@ INTERVAL_UNITS: Final = 2
 SCORED_UNIT: Final = "user or session"
 """What counts once of recorded calls."""
 
+UNGROUPED: Final = "; in a dataset made with `--group-by none` each item counts by itself"
+"""What helps where items count in groups."""
+
 Unit = Literal["item", "user", "group"]
 """What counts once: an item, all items of a user, or all of a group that is none."""
 
@@ -52,6 +55,11 @@ def counted(units: int, scored: int, what: str = "item") -> str:
     return f"{units:,}" if units == scored else f"{units:,} ({many(scored, what)})"
 
 
+def of_units(units: int, scored: int, *, what: str = "item", unit: str) -> str:
+    """How many are scored, and where that is not how many count, those too: `6 items of 1 user`."""
+    return many(scored, what) + (f" of {many(units, unit)}" if scored > units else "")
+
+
 def lines(found: Iterable[Few], *, what: str, unit: str, alone: bool) -> list[str]:
     """Why scorers have no interval, a line for those with the same numbers; `what` is scored, `unit` counts
     once, and `alone` is one release, about which there is no verdict."""
@@ -61,9 +69,7 @@ def lines(found: Iterable[Few], *, what: str, unit: str, alone: bool) -> list[st
         alike.setdefault((each.scored, each.units), []).append(each.scorer)
     several = "s or ".join(unit.split(" or ")) + "s"
     return [
-        f"{', '.join(names)}: {many(scored, what)}"
-        + (f" of {many(units, unit)}" if scored > units else "")
-        + f"; {needs} at least {INTERVAL_UNITS}"
-        + (f" {several}" if scored > units else "")
+        f"{', '.join(names)}: {of_units(units, scored, what=what, unit=unit)}; {needs} at least "
+        f"{INTERVAL_UNITS}" + (f" {several}{UNGROUPED if what == 'item' else ''}" if scored > units else "")
         for (scored, units), names in alike.items()
     ]

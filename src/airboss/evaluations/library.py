@@ -22,6 +22,7 @@ from airboss.evaluations.datasets import (
     part_of,
 )
 from airboss.evaluations.ports import EvalStore
+from airboss.evaluations.splits import Drawn, Uneven, uneven
 from airboss.store.eval_rows import DatasetRow, HoldoutRead, ItemRow, Tally
 from airboss.store.wording import listed
 
@@ -176,6 +177,13 @@ class Library:
                 f"the holdout of dataset {dataset.name!r} is locked; to read it say who you are and why"
             )
         return tuple(_item(row) for row in self._store.items(dataset.digest, part))
+
+    def uneven(self, dataset: KeptDataset) -> tuple[Uneven, ...]:
+        """The parts that are too small for what was asked for; every item is looked at, a holdout's by what
+        it counts with alone."""
+        rows = self._store.every_item(dataset.digest)
+        drawn = ((row.part, msgspec.json.decode(row.content, type=Drawn)) for row in rows)
+        return uneven(drawn, dataset.shares)
 
     def open_holdout(self, dataset: KeptDataset, *, who: str, why: str) -> Holdout:
         """The holdout's items; that they were read is on disk before they are given. Raises HoldoutLocked

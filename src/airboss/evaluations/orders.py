@@ -25,6 +25,7 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction, open_function
 from airboss.evaluations.scorers.spec import Spec, check_named, read_spec, spec_from
+from airboss.evaluations.splits import because, said
 from airboss.evaluations.targets import Served
 from airboss.store.eval_rows import AnswerRow
 from airboss.store.job_rows import Job, JobStore
@@ -70,11 +71,13 @@ class EvalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EvalTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The `spec` of a job of kind `eval`; its run has the job's id. `contest`: the one that it is in."""
+    """The `spec` of a job of kind `eval`; its run has the job's id. `contest`: the one that it is in.
+    `uneven` says how the dataset's part is too small for what was asked for, and what helps."""
 
     plan: EvalPlan
     concurrency: int = CONCURRENCY
     why: str | None = None
+    uneven: tuple[str, ...] = ()
     contest: Contest | UnsetType = UNSET
 
 
@@ -112,6 +115,11 @@ class Orders:
         self._now = parts["now"]
         self._scorers = parts["scorers"]
 
+    def _task(self, plan: EvalPlan, **rest: Any) -> EvalTask:
+        """An evaluation to do, with what is to be said of the part that it takes."""
+        found = self._library.uneven(self._library.again(plan.dataset, plan.dataset_name))
+        return EvalTask(plan=plan, uneven=said(found, plan.part), **rest)
+
 
 class EvalOrders(Orders):
     """Takes orders for evaluations."""
@@ -122,7 +130,7 @@ class EvalOrders(Orders):
         (plan,), answers = self.plans(order)
         if answers:
             self._store.put_answers(answers, at=self._now(), dataset=plan.dataset)
-        task = EvalTask(plan=plan, concurrency=order.concurrency, why=order.why)
+        task = self._task(plan, concurrency=order.concurrency, why=order.why)
         return self._jobs.add(KIND, task, by, self._now())
 
     def start_contest(self, order: EvalOrder, *, by: str) -> tuple[Job, ...]:
@@ -134,7 +142,7 @@ class EvalOrders(Orders):
         return tuple(
             self._jobs.add(
                 KIND,
-                EvalTask(plan=plan, concurrency=order.concurrency, why=order.why, contest=contest),
+                self._task(plan, concurrency=order.concurrency, why=order.why, contest=contest),
                 by,
                 now,
                 job_id=eval_id(contest.id, number),
@@ -171,7 +179,7 @@ class EvalOrders(Orders):
         if len(order.scorers) > SCORERS_MAX:
             raise WrongCall(f"{len(order.scorers)} scorers; give at most {SCORERS_MAX}")
         dataset = self._library.find(order.dataset)
-        _check_part(dataset, order.part, order.why)
+        self._check_part(dataset, order.part, order.why)
         served = Served.of(self._ledger)
         given = None if order.answers is None else read_answers(order.answers)
         _check_settled(served, order)
@@ -199,6 +207,18 @@ class EvalOrders(Orders):
         if given is not None:
             answers = given.of(self._store.every_item(dataset.digest), order.part, dataset.name)
         return tuple(msgspec.structs.replace(plan, b=side) for side in sides), answers
+
+    def _check_part(self, dataset: KeptDataset, part: Part, why: str | None) -> None:
+        if part == "holdout" and not (why or "").strip():
+            times = "once" if dataset.holdout_reads == 1 else f"{dataset.holdout_reads} times"
+            raise HoldoutLocked(
+                f"the holdout of dataset {dataset.name!r} is locked: say why it is read (--why), which is "
+                f"written down; it has been read {times}"
+            )
+        if not dataset.sizes[part]:
+            sizes = ", ".join(f"{name} {size}" for name, size in dataset.sizes.items())
+            why = because(self._library.uneven(dataset), part)
+            raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}{why}")
 
     def _sides(
         self, served: Served, order: EvalOrder, dataset: KeptDataset, app: Target | None
@@ -279,18 +299,6 @@ def check_function(spec: PythonFunction, folder: Path) -> None:
 
 def _no_files(name: str) -> str:
     raise WrongCall(f"the scorer's file {name!r} is not here; send the schema itself, as a table")
-
-
-def _check_part(dataset: KeptDataset, part: Part, why: str | None) -> None:
-    if part == "holdout" and not (why or "").strip():
-        times = "once" if dataset.holdout_reads == 1 else f"{dataset.holdout_reads} times"
-        raise HoldoutLocked(
-            f"the holdout of dataset {dataset.name!r} is locked: say why it is read (--why), which is "
-            f"written down; it has been read {times}"
-        )
-    if not dataset.sizes[part]:
-        sizes = ", ".join(f"{name} {size}" for name, size in dataset.sizes.items())
-        raise WrongCall(f"the {part} part of dataset {dataset.name!r} is empty; its parts: {sizes}")
 
 
 def _check_settled(served: Served, order: EvalOrder) -> None:

@@ -14,10 +14,11 @@ from airboss.config.locate import line_of
 from airboss.domain.errors import ConfigError, WrongCall
 from airboss.evaluations.compare import Comparison, standing
 from airboss.evaluations.datasets import Json, Part
+from airboss.evaluations.few import of_units
 from airboss.evaluations.gate import UNSCORED_SHARE_MAX
 from airboss.evaluations.marks import unquoted
 from airboss.evaluations.online import scorer_of
-from airboss.evaluations.orders import KIND, EvalTask, Orders, check_function, judges_of
+from airboss.evaluations.orders import KIND, Orders, check_function, judges_of
 from airboss.evaluations.plan import EvalPlan, EvalReport, check_plan
 from airboss.evaluations.ports import Target
 from airboss.evaluations.run import NOT_HELD, held
@@ -25,6 +26,7 @@ from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.spec import Spec
+from airboss.evaluations.splits import because
 from airboss.evaluations.targets import Served
 from airboss.store.wording import many
 
@@ -85,12 +87,13 @@ class ScheduledEvals(Orders):
             if unlike is not None and asked.baseline is not None:
                 raise WrongCall(f"the baseline {wanted} {unlike}; name another, or leave `baseline` out")
             plan = then if unlike is None else plan
-        self._jobs.add(KIND, EvalTask(plan=plan), BY, self._now(), job_id=job_id)
+        self._jobs.add(KIND, self._task(plan), BY, self._now(), job_id=job_id)
 
     def _plan(self, asked: Asked, deployment: str, bounds: Bounds) -> EvalPlan:
         dataset, served = self._library.find(asked.dataset), Served.of(self._ledger)
         if not dataset.sizes[asked.part]:
-            raise WrongCall(f"the {asked.part} part of dataset {dataset.name!r} is empty")
+            why = because(self._library.uneven(dataset), asked.part)
+            raise WrongCall(f"the {asked.part} part of dataset {dataset.name!r} is empty{why}")
         spec = checked(asked.scorer)
         if isinstance(spec, PythonFunction):
             check_function(spec, self._scorers)
@@ -197,19 +200,20 @@ def _check_calls(dataset: str, items: int, asked: Asked, spec: Spec, most: int) 
 def said(plan: EvalPlan, report: EvalReport) -> Said:
     """What a run says by its one scorer."""
     (found,) = report.comparisons
-    alone = _lacking(found)
+    # One release that is scored by itself has no pairs: its scores are of B alone.
+    scored = found.pairs if report.a is not None else found.items - found.unscored_b
+    of = of_units(found.units, scored, unit=report.unit)
+    alone = _lacking(found, of)
     if alone is not None:
         return Said(mean=None, words=alone)
     if not plan.held_to:
         assert found.mean_b is not None  # nothing lacks
-        return Said(mean=found.mean_b.estimate, words=f"{_mean(found)} of {many(found.units, 'item')}")
+        return Said(mean=found.mean_b.estimate, words=f"{_mean(found)} of {of}")
     if found.mean_a is None or found.mean_b is None or found.gap is None:
-        return Said(
-            mean=None, words=f"{many(found.units, 'item')} in common with the baseline, which is too few"
-        )
+        return Said(mean=None, words=f"{of} in common with the baseline, which is too few")
     return Said(
         mean=found.mean_b.estimate,
-        words=f"{_mean(found)} of {many(found.units, 'item')}, {found.mean_a.estimate:.3g} in the baseline: "
+        words=f"{_mean(found)} of {of}, {found.mean_a.estimate:.3g} in the baseline: "
         f"{found.worse} worse, {found.better} better"
         + (f", p {found.p_adjusted:.2g}" if found.p_adjusted is not None else ""),
         before=found.mean_a.estimate,
@@ -217,8 +221,8 @@ def said(plan: EvalPlan, report: EvalReport) -> Said:
     )
 
 
-def _lacking(found: Comparison) -> str | None:
-    """Why there is no mean to go by; None where there is."""
+def _lacking(found: Comparison, of_all: str) -> str | None:
+    """Why there is no mean to go by, of `of_all` that are scored; None where there is."""
     name = found.metric.name
     if found.labels:
         return f"{name} gives labels, which have no mean; use a scorer that gives numbers, or yes and no"
@@ -227,7 +231,7 @@ def _lacking(found: Comparison) -> str | None:
         of = f"{found.unscored_b} of {many(found.items, 'item')}"
         return f"{name} has no score of {of}: {', '.join(causes[:2])}"
     if found.mean_b is None or found.mean_b.interval is None:
-        return f"{many(found.units, 'item')} with a score, which is too few"
+        return f"{of_all} with a score, which is too few"
     return None
 
 

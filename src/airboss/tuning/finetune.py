@@ -147,8 +147,9 @@ class FineTuning:
             "training": self._part(dataset, "training"),
             "validation": self._part(dataset, "validation"),
         }
-        check_examples(task.dataset_name, found["training"])
-        check_holdout(task.dataset_name, dataset.sizes["holdout"])
+        uneven = self._library.uneven(dataset)
+        check_examples(task.dataset_name, found["training"], uneven)
+        check_holdout(task.dataset_name, dataset.sizes["holdout"], uneven)
         return found
 
     def _part(self, dataset: KeptDataset, part: Part) -> Lines:

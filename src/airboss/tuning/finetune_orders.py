@@ -9,6 +9,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.plan import Target
 from airboss.domain.release import ProviderKind
 from airboss.evaluations.orders import Orders, Parts, judges_of
+from airboss.evaluations.splits import said
 from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job
 from airboss.tuning.finetune_plan import (
@@ -58,7 +59,8 @@ class FinetuneOrders(Orders):
         check_order(order)
         dataset = self._library.find(order.dataset)
         scorer = scorer_of(order.scorer, self._scorers)
-        check_holdout(dataset.name, dataset.sizes["holdout"])
+        uneven = self._library.uneven(dataset)
+        check_holdout(dataset.name, dataset.sizes["holdout"], uneven)
         served = Served.of(self._ledger)
         target = served.meant(order.deployment, order.release)
         behind = served.behind(target)
@@ -70,7 +72,8 @@ class FinetuneOrders(Orders):
         items = self._library.items(dataset, "train")
         from airboss.tuning.examples import lines_of  # noqa: PLC0415 - what finds personal data
 
-        check_examples(dataset.name, lines_of(items, base, policy=policy, people=order.people))
+        lines = lines_of(items, base, policy=policy, people=order.people)
+        check_examples(dataset.name, lines, uneven)
         return FinetuneTask(
             deployment=target.deployment,
             dataset=dataset.digest,
@@ -91,6 +94,7 @@ class FinetuneOrders(Orders):
             people=order.people,
             judges=judges_of(served, [scorer]),
             folder=str(self._scorers),
+            uneven=said(uneven),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from airboss.evaluations.datasets import Json
 from airboss.evaluations.intervals import odd_alpha
 from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.spec import Spec
+from airboss.evaluations.splits import Uneven, because
 from airboss.store.wording import many
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
 from airboss.tuning.plan import CONCURRENCY, CONCURRENCY_MAX
@@ -73,6 +75,7 @@ class FinetuneTask(msgspec.Struct, frozen=True, kw_only=True):
 
     `dataset` is a digest, `base` today's release and `target` the way to it; `policy` is its deployment's.
     `judges` are the releases of judging deployments, `folder` is what paths of scorers are relative to.
+    `uneven` says which parts of the dataset are too small for what was asked for, and what helps.
     """
 
     deployment: str
@@ -94,6 +97,7 @@ class FinetuneTask(msgspec.Struct, frozen=True, kw_only=True):
     people: bool = False
     judges: dict[str, Target] = {}
     folder: str = "."
+    uneven: tuple[str, ...] = ()
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +170,7 @@ def check_release(release: Release) -> None:
         )
 
 
-def check_examples(dataset: str, found: Lines) -> None:
+def check_examples(dataset: str, found: Lines, uneven: Sequence[Uneven]) -> None:
     """Raises WrongCall where there is too little to learn from."""
     if len(found.lines) >= EXAMPLES_MIN:
         return
@@ -180,14 +184,16 @@ def check_examples(dataset: str, found: Lines) -> None:
         why.append(f"of {found.unfit} no example can be made: they need a question and an expected answer")
     raise WrongCall(
         f"dataset {dataset!r} has {many(len(found.lines), 'item')} to learn from in its train part, and "
-        f"fine-tuning needs {EXAMPLES_MIN}" + (f"; {', and '.join(why)}" if why else "")
+        f"fine-tuning needs {EXAMPLES_MIN}"
+        + (f"; {', and '.join(why)}" if why else "")
+        + because(uneven, "train")
     )
 
 
-def check_holdout(dataset: str, size: int) -> None:
+def check_holdout(dataset: str, size: int, uneven: Sequence[Uneven]) -> None:
     """Raises WrongCall where there is too little to judge by."""
     if size < UNITS_MIN:
         raise WrongCall(
             f"dataset {dataset!r} has {many(size, 'item')} to judge by (holdout); fine-tuning needs "
-            f"{UNITS_MIN}"
+            f"{UNITS_MIN}{because(uneven, 'holdout')}"
         )

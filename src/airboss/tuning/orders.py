@@ -11,6 +11,7 @@ from airboss.domain.errors import WrongCall
 from airboss.domain.release import PromptForm, Release
 from airboss.evaluations.orders import Orders, judges_of, read_scorer
 from airboss.evaluations.scorers.spec import Spec
+from airboss.evaluations.splits import said
 from airboss.evaluations.targets import Served
 from airboss.providers.dialects import NAMES
 from airboss.store.job_rows import Job
@@ -35,9 +36,11 @@ class TuneOrders(Orders):
         check_order(order)
         dataset = self._library.find(order.dataset)
         scorer = scorer_of(order.scorer, self._scorers)
+        uneven = self._library.uneven(dataset)
         check_sizes(
             dataset.name,
             dataset.sizes,
+            uneven=uneven,
             budget=order.budget,
             scorer=scorer,
             concurrency=order.concurrency,
@@ -63,6 +66,7 @@ class TuneOrders(Orders):
             people=order.people,
             judges=judges_of(served, [scorer]),
             folder=str(self._scorers),
+            uneven=said(uneven),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from airboss.evaluations.ports import Target
 from airboss.evaluations.scorers.llm_judge import LlmJudge
 from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.spec import Spec
+from airboss.evaluations.splits import Uneven, because
 from airboss.store.wording import many
 from airboss.tuning.acceptance import UNITS_MIN, Judgement
 from airboss.tuning.board import Reflections, Standing
@@ -64,7 +66,8 @@ class TuneTask(msgspec.Struct, frozen=True, kw_only=True):
     after a crash.
 
     `dataset` is a digest, `base` today's release and `target` the way to it. `judges` are the releases
-    of judging deployments, `folder` is what paths of scorers are relative to.
+    of judging deployments, `folder` is what paths of scorers are relative to. `uneven` says which parts of
+    the dataset are too small for what was asked for, and what helps.
     """
 
     deployment: str
@@ -84,6 +87,7 @@ class TuneTask(msgspec.Struct, frozen=True, kw_only=True):
     people: bool = False
     judges: dict[str, Target] = {}
     folder: str = "."
+    uneven: tuple[str, ...] = ()
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,12 +168,21 @@ def check_scorer(scorer: Spec) -> None:
         )
 
 
-def check_sizes(name: str, sizes: dict[str, int], *, budget: int, scorer: Spec, concurrency: int) -> None:
+def check_sizes(
+    name: str,
+    sizes: dict[str, int],
+    *,
+    uneven: Sequence[Uneven],
+    budget: int,
+    scorer: Spec,
+    concurrency: int,
+) -> None:
     """Raises WrongCall where the dataset is too small, or the budget for it."""
     if sizes["validation"] < VALIDATION_MIN or sizes["holdout"] < UNITS_MIN:
         raise WrongCall(
             f"dataset {name!r} has {many(sizes['validation'], 'item')} to choose by (validation) and "
             f"{sizes['holdout']} to judge by (holdout); tuning needs {VALIDATION_MIN} and {UNITS_MIN}"
+            + because(uneven, "validation", "holdout")
         )
     least = held_back(sizes["holdout"], scorer, concurrency) + 2 * per_item(scorer) * sizes["validation"]
     if budget < least:

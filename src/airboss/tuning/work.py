@@ -94,7 +94,12 @@ class Tuning:
     async def _search(self, dataset: KeptDataset) -> tuple[Found, Board]:
         task = self._task
         check_sizes(
-            dataset.name, dataset.sizes, budget=task.budget, scorer=task.scorer, concurrency=task.concurrency
+            dataset.name,
+            dataset.sizes,
+            uneven=self._library.uneven(dataset),
+            budget=task.budget,
+            scorer=task.scorer,
+            concurrency=task.concurrency,
         )
         scorer = open_scorer(
             task.scorer,
