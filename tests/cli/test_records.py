@@ -38,6 +38,16 @@ def test_json_is_one_record_a_line_newest_first(run: Run, api: AdminApi) -> None
     assert {params["bodies"] for _, _, params, _ in api.asked} == {"true"}
 
 
+def test_a_long_list_is_lines_and_no_table(run: Run, api: AdminApi) -> None:
+    """To lay out a table takes 0.7 ms for each row; a page is as much as may be asked for."""
+    api.answers["GET", "/api/v1/records"] = paged([record(number) for number in range(5, 0, -1)])
+    code, out, _ = run("records", "--url", api.url, "--limit", "1000")
+    assert (code, out.count("\n"), out.startswith("time")) == (0, 6, True)
+    code, out, _ = run("records", "--url", api.url, "--limit", "1001")
+    assert (code, out.count("\n"), out.startswith("time")) == (0, 5, False)
+    assert {params["limit"] for _, _, params, _ in api.asked} == {"1000", "998", "997"}
+
+
 @pytest.mark.parametrize("asked", ["1234567", "123456.75", "0.5", "86400000"])
 def test_the_slowest_are_asked_for_by_just_the_number_given(run: Run, api: AdminApi, asked: str) -> None:
     """Of a long time no digit is rounded away, and none is added."""

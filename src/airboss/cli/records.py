@@ -60,9 +60,11 @@ from airboss.cli.usage import show_usage
 from airboss.domain.errors import AirbossError, WrongCall
 
 LIMIT_MAX = 1_000_000
-TABLE_MAX = 10_000
-"""A table is made of as many at most; more are lines as they are found."""
-PAGE = 200
+TABLE_MAX = 1_000
+"""A table is made of as many at most, which takes a second; more are lines as they are found."""
+PAGE = 1_000
+FOLLOWED_MAX = 10_000
+"""Of those that are there as `--follow` begins."""
 SORTED_MAX = 1_000
 """Of what is not paged."""
 FOLLOW_S = 0.5
@@ -277,9 +279,8 @@ def tell_unserved(api: Api, name: str) -> None:
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:
     """At most `limit` records that match, newest first, page by page; a page of a search may be empty."""
     cursor: str | None = None
-    at_once = SORTED_MAX if "sort" in query else PAGE
     while limit > 0:
-        params = {**query, "limit": str(min(limit, at_once)), "bodies": "true" if bodies else "false"}
+        params = {**query, "limit": str(min(limit, PAGE)), "bodies": "true" if bodies else "false"}
         if cursor is not None:
             params["before"] = cursor
         page = api.get("/api/v1/records", params)
@@ -296,7 +297,7 @@ def follow_records(api: Api, query: Query, limit: int, *, as_json: bool) -> None
     if not api.running:
         raise WrongCall("--follow needs a running Airboss; start it with `airboss up`.")
     write: Callable[[dict[str, Any]], None] = print_json if as_json else follow_line
-    seen = list(pages(api, query, min(limit, TABLE_MAX), bodies=as_json))
+    seen = list(pages(api, query, min(limit, FOLLOWED_MAX), bodies=as_json))
     for each in reversed(seen):
         write(each)
     cursor = seen[0]["id"] if seen else None

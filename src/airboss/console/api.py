@@ -58,8 +58,8 @@ BUCKETS_MAX = 5_000
 BODIES_SLICE = 8
 """Records read at once where bodies come along, at first: each may be tens of megabytes. As long as they are
 short, twice as many are read the next time."""
-SHORT_BYTES = 1024 * 1024
-
+SHORT_BYTES = 4 * 1024 * 1024
+"""So much is read at once, if all are as long as the longest before."""
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """A page of records with bodies ends once it is this long; `next` leads on."""
 
@@ -135,7 +135,7 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
     """A page with bodies, as JSON, read a few at a time and cut short when it grows too long."""
     parts: list[bytes] = []
     ids: list[str] = []
-    size, full = 0, True
+    size, longest, full = 0, 1, True
     at_once = BODIES_SLICE
     while len(ids) < limit and size < BODIES_BYTES_MAX:
         found = desk.log.records(where, limit=min(at_once, limit - len(ids)), bodies=True)
@@ -145,8 +145,8 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
         for each in found:
             ids.append(each.id)
             parts.append(encode(each))
-            size += len(parts[-1])
-        at_once = 2 * at_once if size < SHORT_BYTES else BODIES_SLICE
+            size, longest = size + len(parts[-1]), max(longest, len(parts[-1]))
+        at_once = max(BODIES_SLICE, min(2 * at_once, SHORT_BYTES // longest))
         paging = "after" if where.after is not None else "before"
         where = msgspec.structs.replace(where, **{paging: ids[-1]})
     next_ = encode(cursor(where, ids, full=full))
