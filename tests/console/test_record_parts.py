@@ -305,23 +305,25 @@ def test_what_was_said_in_attempts_that_failed_stands_below_them() -> None:
     failed = msgspec.structs.replace(answered, error_type="insufficient_quota", status_code=429)
     told = [
         {"attempt": 1, "message": "You exceeded <b>your quota</b>"},
-        {"attempt": 2, "message": "of one that answered"},
+        {"attempt": 2, "message": "You exceeded <b>your quota</b>"},
+        {"attempt": 3, "message": "of one that answered"},
         {"attempt": 9, "message": "of none"},
         {"attempt": "1", "message": 5},
     ]
     put(
         log,
         msgspec.structs.replace(
-            plain, attempts=(failed, answered), response=plain.response | {"failed_attempts": told}
+            plain, attempts=(failed, failed, answered), response=plain.response | {"failed_attempts": told}
         ),
     )
     site = Site(log=log)
     text = site.person().get("/records/one").text
     table = text[text.index('<table class="attempts">') :].partition("</table>")[0]
-    assert "You exceeded &lt;b&gt;your quota&lt;/b&gt;" in table
+    assert table.count("You exceeded &lt;b&gt;your quota&lt;/b&gt;") == 1
+    assert table.count("the same words") == 1
     assert "of one that answered" not in table
     assert "of none" not in table
-    assert table.count("its-words") == 1
+    assert table.count("its-words") == 2
     assert "You exceeded" not in text[text.index("<h2>Conversation") : text.index("<h2>Timing")]
     unread = site.person("viewer").get("/records/one").text
     assert "<h2>Attempts" in unread
