@@ -120,6 +120,8 @@ def test_what_was_not_kept_is_unscored() -> None:
     assert found.value is None
     assert "not kept" in str(found.unscored)
     assert said("latency", bare).value == 100.0
+    failed = {"failed_attempts": [{"attempt": 1, "message": "no"}]}
+    assert said("refusal", call(response=failed)) == said("refusal", call(response=None))
 
 
 def test_strange_bodies_are_data() -> None:

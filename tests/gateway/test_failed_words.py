@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,6 +20,7 @@ from tests.gateway.test_fallbacks import other, with_fallbacks
 from tests.support.gateway import PATIENT, Gateway, deployment
 from tests.support.said_upstream import SaidUpstream
 from tests.support.spoken import PATHS, recorded_text, say
+from tests.support.wait import until
 
 SECRET = "sk-provider-secret-0123456789"
 WORDS = "Too many words of yours in this minute"
@@ -259,3 +261,34 @@ def test_what_the_cache_gives_again_has_none(gateway: Gateway, provider: FakePro
     assert attempt_words(response_of(gateway, first))
     assert "failed_attempts" not in response_of(gateway, again)
     assert again.json() == first.json()
+
+
+def test_whose_client_leaves_keeps_them(
+    gateway: Gateway, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """Where nothing of an answer had come they are all there is."""
+    fails(provider, WORDS)
+    backup.script("silence")
+    body = {"model": "plain", "messages": [{"role": "user", "content": "hi"}]}
+    gateway.leave("/v1/chat/completions", body, once=lambda: backup.stats().requests)
+
+    def left() -> Any:
+        return next((each for each in gateway.frames()[1].values() if each["status"] == "cancelled"), None)
+
+    closed = until(left)
+    assert closed["response"] == {"failed_attempts": [{"attempt": 1, "message": WORDS}]}
+
+
+def test_where_bodies_are_not_kept_there_are_none(
+    own_root: Path, provider: FakeProvider, backup: FakeProvider
+) -> None:
+    """They are part of the body."""
+    plan = with_fallbacks(deployment(provider.url, retry=Retry(attempts=1)), other(backup.url))
+    fails(provider, WORDS)
+    with Gateway(own_root, plan, bodies=False) as worker:
+        answer = worker.chat()
+        assert answer.status_code == 200
+        closed = worker.closed(answer.headers["x-request-id"])
+        assert len(closed["attempts"]) == 2
+        assert closed["response"] is None
+        assert WORDS.encode() not in worker.journal_bytes()

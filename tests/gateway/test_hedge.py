@@ -57,6 +57,7 @@ def test_the_quicker_one_answers(
         by_why = {each["why"]: each for each in end["attempts"]}
         assert by_why["hedge"]["error_type"] is None
         assert by_why["first"]["error_type"] in {"hedge_lost", "cancelled"}
+        assert "failed_attempts" not in end["response"], "who lost has not failed"
         assert by_why["first"]["usage"]["estimated"]
         # What two upstreams took side by side is no more than the call took.
         assert end["overhead_ms"] > 0

@@ -210,9 +210,9 @@ def as_record_score(mark: Mark, spec: Spec, record: InferenceRecord, at: datetim
 
 
 async def _mark(online: OnlineScorer, record: InferenceRecord) -> Mark:
+    record = in_chat(record)
     if record.response is None and not isinstance(online.spec, _TEXTLESS):
         return unscored("the answer was not kept: bodies are off, or erased")
-    record = in_chat(record)
     return await judged(online.scorer, _item(online.spec, record), _answer(record))
 
 
