@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import pytest
 import uvloop
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airboss.domain.plan import Target, Timeouts
 from airboss.gateway import attempts, trying
-from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.answer import StreamedAnswer, WholeAnswer
 from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import LAST_WORDS_S, Dispatched, Try
 from airboss.gateway.dispatch import Executor
@@ -52,11 +52,11 @@ def happens(answer: Any, what: str, now: float) -> None:
 def attempt(times: Timeouts, share: float | None) -> tuple[Try, Any]:
     """A stream's attempt that begins at 0, and its answer."""
     said = SimpleNamespace(over=False, settled=False)
-    answer = SimpleNamespace(
-        paused=False, first_output_at=None, progress_at=0.0, read_on_at=0.0, assembly=said
-    )
+    answer: Any = object.__new__(StreamedAnswer)  # its kind tells which deadlines it has
+    answer.paused, answer.first_output_at, answer.assembly = False, None, said
+    answer.progress_at = answer.read_on_at = 0.0
     tried = Try(
-        answer=cast("Any", answer),
+        answer=answer,
         target=cast("Target", None),
         place=cast("Place", None),
         why="first",
@@ -74,6 +74,7 @@ def attempt(times: Timeouts, share: float | None) -> tuple[Try, Any]:
     share=st.none() | SECONDS,
     course=st.lists(st.tuples(WHAT, st.sampled_from([0, 1, 1, 70])), max_size=6),
 )
+@example(times=Timeouts(idle_s=60), share=None, course=[("first", 1), ("over", 2), ("pause", 70)])
 def test_no_deadline_passes_unseen(
     times: Timeouts, share: float | None, course: list[tuple[str, int]]
 ) -> None:

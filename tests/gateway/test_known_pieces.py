@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import UpstreamFailed
 from airboss.domain.record import PolicyFinding
+from airboss.gateway import screened_answers
 from airboss.gateway.answer import StreamedAnswer
 from airboss.gateway.screened_answers import ScreenedStreamedAnswer
 from airboss.gateway.seam import Seam
@@ -167,6 +168,30 @@ def test_values_in_a_usual_stream(action: str, end: list[bytes], several: bool) 
     for count in range(2, len(texts) + 1):
         stream = texts[:count] + end
         assert came(action, stream, several=several) == came(action, astride(stream), several=several)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_piece_is_progress(action: str) -> None:
+    """An answer that goes on has no deadline behind it, however many of its pieces are of a known kind."""
+    loop = asyncio.new_event_loop()
+    try:
+        answer = answer_of(action, Client(loop))
+        answer.head(200, {})
+        for _ in range(6):
+            answer.progress_at = 0.0
+            answer.body(event({"content": "on "}))
+            assert answer.progress_at > 0
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS[1:])
+def test_a_text_too_long_to_go_on_with_is_let_go(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    """Nobody is asked to go on with so much; what is kept of an answer has an end."""
+    monkeypatch.setattr(screened_answers, "OUTPUT_CHARS_MAX", 12)
+    texts = [event({"content": "on "}) for _ in range(9)]
+    whole, cut = came(action, texts), came(action, astride(texts))
+    assert (whole.raw, whole) == ("", cut)
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -88,8 +88,8 @@ def put_parameters(
     for params, forced in ((release.params, False), (release.params_force, True)):
         for name, value in params.items():
             if forced or bytes(members.get(names[name], b"null")) == b"null":
-                stops = name == "stop" and isinstance(value, str)
-                changes[names[name]] = encode([value] if stops else value)
+                # One alone, of those to stop at, is the only text among them.
+                changes[names[name]] = encode([value] if isinstance(value, str) else value)
 
 
 def before(first: Sequence[object], listed: bytes) -> bytes:

@@ -12,7 +12,6 @@ from airboss.store.ledger_sqlite import connected
 from airboss.store.opened_file import OpenedFile
 
 ANSWERS_MAX: Final = 64
-BUSY_S: Final = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +34,7 @@ class Version:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = connected(self._file.path, wait_s=BUSY_S)
+                    self._connection = connected(self._file.path, wait_s=0)
                 found = self._connection.execute("PRAGMA data_version").fetchone()
             except sqlite3.Error:
                 return None
