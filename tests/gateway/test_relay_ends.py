@@ -222,6 +222,70 @@ def test_nothing_is_no_answer(gateway: Gateway, said: SaidUpstream, head: str) -
     assert ask(gateway, model="patient").status_code == 200
 
 
+LOOKS = [
+    ("GET", "files", 2),
+    ("GET", "files/f-1", 2),
+    ("DELETE", "files/f-1", 1),
+    ("POST", "batches", 1),
+    ("GET", "batches/b-1", 2),
+    ("GET", "fine_tuning/jobs", 2),
+    ("GET", "vector_stores/v-1", 2),
+]
+"""What is kept or runs at the provider, looked at or changed, and how often it is asked for in vain."""
+
+
+def look(gateway: Gateway, method: str, path: str) -> httpx2.Response:
+    """One call of those."""
+    body = {"input_file_id": "f-1"} if method == "POST" else None
+    with gateway.client() as client:
+        return client.request(method, f"/v1/{path}", json=body, headers={"x-airboss-deployment": "patient"})
+
+
+@pytest.mark.parametrize(
+    "said_so", [b"<!doctype html><title>Sign in</title>", b'{"object": "list", "data": [{']
+)
+@pytest.mark.parametrize("looked", LOOKS)
+def test_what_is_kept_there_is_told_whole_or_not_at_all(
+    gateway: Gateway, said: SaidUpstream, looked: tuple[str, str, int], said_so: bytes
+) -> None:
+    """A page or half of an object is no answer about a file or a batch either; what makes something is not
+    asked for again."""
+    answered(said, said_so, "application/json")
+    method, path, times = looked
+    answer = look(gateway, method, path)
+    assert (answer.status_code, len(said.seen)) == (502, times)
+    assert answer.json()["error"]["code"] in {"upstream_error", "stream_cut"}
+    assert closed(gateway, answer)["status"] == "error"
+
+
+@pytest.mark.parametrize("content", [b"<!doctype html><title>Mine</title>", b'{"cut": [', b""])
+def test_what_a_file_holds_is_its_owners(gateway: Gateway, said: SaidUpstream, content: bytes) -> None:
+    """A page, half of an object or nothing: it comes as it was put there."""
+    answered(said, content, "application/json")
+    answer = look(gateway, "GET", "files/f-1/content")
+    assert (answer.status_code, answer.content) == (200, content)
+    assert closed(gateway, answer)["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "head", ["204 No Content", "200 OK", "204 No Content\r\ncontent-type: application/json"]
+)
+def test_what_was_done_may_be_told_with_nothing(gateway: Gateway, said: SaidUpstream, head: str) -> None:
+    """A file that is deleted may have nothing more to say."""
+    said.raw = f"HTTP/1.1 {head}\r\nconnection: close\r\n\r\n".encode()
+    answer = look(gateway, "DELETE", "files/f-1")
+    assert (answer.status_code, answer.content) == (int(head[:3]), b"")
+    assert closed(gateway, answer)["status"] == "ok"
+
+
+def test_a_long_page_is_no_answer(gateway: Gateway, said: SaidUpstream) -> None:
+    """Whose end nobody has to wait for to know."""
+    answered(said, b"<!doctype html>" + b"<p>Sign in</p>" * 10_000, "text/html")
+    assert ask(gateway, "audio/speech").status_code == 502
+    assert look(gateway, "GET", "files").status_code == 502
+    assert look(gateway, "GET", "files/f-1/content").status_code == 200
+
+
 def test_an_error_with_status_200_is_one(gateway: Gateway, said: SaidUpstream) -> None:
     """It is asked again, and then told with the status that it would have come with."""
     answered(said, json.dumps(FAILED).encode(), "application/json")

@@ -83,6 +83,9 @@ def said_upstream() -> Iterator[SaidUpstream]:
         def do_GET(self) -> None:  # as above
             self.do_POST()
 
+        def do_DELETE(self) -> None:  # as above
+            self.do_POST()
+
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 

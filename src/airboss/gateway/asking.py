@@ -163,6 +163,7 @@ class Asking(msgspec.Struct, frozen=True):
                 client,
                 path=path,
                 makes=call.body.makes,
+                kept=call.body.kept,
                 attribution=self._relayed_head,
             )
             made.headless = call.body.head

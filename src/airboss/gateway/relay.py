@@ -52,6 +52,7 @@ async def relay(worker: Worker, client: Connection, http: HttpRequest) -> None:
         again=route.again or method == "GET",
         free=route.free or method != "POST",
         makes=route.models,
+        kept=route.kept,
         text=http.body if named.json and route.texts else None,
     )
     wire.check_labels(parsed.user, parsed.metadata or {})

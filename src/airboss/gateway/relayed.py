@@ -25,7 +25,7 @@ _ID = r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}"
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Paths under `/v1`, as a pattern. `models`: a request there may name a deployment as its model. `again`:
     what is sent twice does no harm. `free`: it costs nothing. `texts`: JSON there says texts, and
-    gets none back."""
+    gets none back. `kept`: what comes back is what somebody has put there, whatever it looks like."""
 
     pattern: str
     methods: tuple[str, ...]
@@ -34,6 +34,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     free: bool = False
     texts: bool = False
+    kept: bool = False
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ ROUTES: Final = (
     Route(pattern="/v1/rerank", methods=("POST",), operation="rerank", models=True, again=True, texts=True),
     Route(pattern="/v1/files", methods=("GET", "POST"), operation="files", free=True),
     Route(pattern=f"/v1/files/{_ID}", methods=("GET", "DELETE"), operation="files", free=True),
-    Route(pattern=f"/v1/files/{_ID}/content", methods=("GET",), operation="files", free=True),
+    Route(pattern=f"/v1/files/{_ID}/content", methods=("GET",), operation="files", free=True, kept=True),
     Route(pattern="/v1/uploads", methods=("POST",), operation="uploads", free=True),
     Route(
         pattern=f"/v1/uploads/{_ID}/(parts|complete|cancel)",

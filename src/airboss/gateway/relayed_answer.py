@@ -84,12 +84,20 @@ class RelayedAnswer(WholeAnswer):
     over KEPT_BYTES_MAX, or at once where it is a stream of events; its end waits for the record."""
 
     def __init__(
-        self, provider: str, client: Client, *, path: str, makes: bool, attribution: Callable[[], bytes]
+        self,
+        provider: str,
+        client: Client,
+        *,
+        path: str,
+        makes: bool,
+        kept: bool,
+        attribution: Callable[[], bytes],
     ) -> None:
         """`makes`: a model makes the answer, so that what it says of errors and of usage is the call's. A
-        batch tells those of its own calls, whoever looks at it."""
+        batch tells those of its own calls, whoever looks at it. `kept`: it may look like anything."""
         super().__init__(provider)
         self._makes = makes
+        self._kept = kept
         self._client = client
         self._path = path
         self._attribution = attribution
@@ -147,6 +155,7 @@ class RelayedAnswer(WholeAnswer):
             )
         if (self._size > KEPT_BYTES_MAX or self.events) and not self.headless:
             first = self._joined()
+            self._check_page(first)
             self._pieces.clear()
             self._first = first[:KEPT_BYTES_MAX] if self._tail else b""
             self.committed = self.flows = True
@@ -177,6 +186,8 @@ class RelayedAnswer(WholeAnswer):
             )
         whole = self._joined()
         usage = None
+        if not self._kept and not self.events:
+            self._check_whole(whole)
         if self._makes:
             self._judge(whole)
             usage = self._usage(whole)
@@ -197,17 +208,23 @@ class RelayedAnswer(WholeAnswer):
             return None
         return _as_usage(told) if told is not None else None
 
+    def _check_whole(self, whole: bytes) -> None:
+        """Raise UpstreamFailed where this is no answer, or not all of it."""
+        if self._is_cut(whole):
+            raise self._cut()
+        if not self.committed:
+            self._check_page(whole)
+
+    def _check_page(self, first: bytes) -> None:
+        if not self._kept and HTML.match(first):
+            raise UpstreamFailed(f"provider {self.provider!r} answered with a page of HTML")
+
     def _judge(self, whole: bytes) -> None:
-        """Raise ApiError where the answer ends in an error, or before its end."""
+        """Raise ApiError where the answer ends in an error, or a stream of events before its end."""
         if self.events or self._kind().startswith(EVENT_STREAM):
             said = self._last_event()
         else:
             said = whole if not self.committed and self._kind().startswith(JSON) else None
-        if not self.events:
-            if self._is_cut(whole):
-                raise self._cut()
-            if not self.committed and HTML.match(whole):
-                raise UpstreamFailed(f"provider {self.provider!r} answered with a page of HTML")
         if said is None or not _is_json(said):
             return
         try:
@@ -241,7 +258,9 @@ class RelayedAnswer(WholeAnswer):
 
     def _is_cut(self, whole: bytes) -> bool:
         """Whether it is nothing, or says that it is JSON and breaks off; of a long one its end tells. Other
-        words may be called so too."""
+        words may be called so too, and what was done may be told with nothing."""
+        if not self._makes and not self._size and not (self.status == 200 and self._kind().startswith(JSON)):
+            return False
         if not self._kind().startswith(JSON):
             return not self._size and not self._kind().startswith(b"text/")  # of silence nothing was said
         if self.committed:

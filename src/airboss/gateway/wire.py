@@ -138,7 +138,8 @@ class EmbeddingsBody(Body, kw_only=True):
 class RelayedBody(Body, kw_only=True):
     """A request to a route of OpenAI's that is passed on (`gateway.relay`). `model` is the deployment that it
     goes by; `names_model` whether the client named that. `path` is under `/v1`, query included. `recorded` is
-    JSON. `again`: it may be sent twice. `free`: it costs nothing. `makes`: a model makes the answer."""
+    JSON. `again`: it may be sent twice. `free`: it costs nothing. `makes`: a model makes the answer. `kept`:
+    the answer is whatever somebody has put there."""
 
     method: str
     path: str
@@ -146,6 +147,7 @@ class RelayedBody(Body, kw_only=True):
     again: bool
     free: bool
     makes: bool
+    kept: bool
     head: bool = False
     """The client wants what a GET has, without the body."""
     form: list[Part] | None = None
