@@ -24,6 +24,7 @@ from airboss.replicas.autoscale import Decision, Facts, Load, Rules, Sample, dec
 from airboss.replicas.llamacpp import DEFAULT_SLOTS
 from airboss.replicas.placing import finish, read_settings
 from airboss.telemetry.metrics import GONE_S, Counts, write_counts
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class Scaler:
         self._published: object = None
         self._told: object = None
         self._tell_at = 0.0
-        self._complaint = ""
+        self._outage = Outage(log, "replicas are not seen to")
+        self._unwritten = Outage(log, f"how many replicas there are is not written into {metrics}")
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set."""
@@ -89,9 +91,11 @@ class Scaler:
                 self.tick()
             except AirbossError as error:
                 # A ledger that is busy or a configuration of another version: calls go on under the plan.
-                self._complain(str(error))
+                self._outage.failed(error)
             except Exception:
                 log.exception("cannot see to the replicas; trying again")
+            else:
+                self._outage.over()
 
     def tick(self) -> None:
         """Look once, and do what follows."""
@@ -155,7 +159,6 @@ class Scaler:
             return stand
         self._republish()
         self._published = seen
-        self._complaint = ""
         return self._stand()
 
     def _finish(self, stand: Stand, calls: Calls | None, now: datetime) -> None:
@@ -192,13 +195,9 @@ class Scaler:
             write_counts(self._metrics, Counts(written_at=now, replicas=replicas, replicas_wanted=wanted))
             self._told, self._tell_at = told, self._clock.monotonic() + TELL_S
         except OSError as error:
-            self._complain(f"cannot write {self._metrics}: {error}")
-
-    def _complain(self, why: str) -> None:
-        """Once, not twice a second."""
-        if why != self._complaint:
-            self._complaint = why
-            log.warning("cannot see to the replicas: %s", why)
+            self._unwritten.failed(error.strerror)
+        else:
+            self._unwritten.over()
 
 
 def _made_of(stand: Stand) -> object:

@@ -21,6 +21,7 @@ from airboss.supervisor.local import LocalHost
 from airboss.supervisor.process import OnLine
 from airboss.supervisor.roster import Roster
 from airboss.supervisor.supervisor import Spec, Supervisor
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,9 @@ class Session:
         self._statuses: dict[str, ProcessStatus] = {}
         self._dirty = asyncio.Event()
         self._unwritten: list[asyncio.Future[None]] = []
-        self._ledger_away = False
+        self._unasked = Outage(log, "the ledger is not asked, or told, about replicas")
         self._asking: Future[list[Spec] | None] | None = None
-        self._told = True
+        self._untold = Outage(log, f"how things stand is not written into {run_dir}")
         self._stop = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -162,24 +163,21 @@ class Session:
         """The replicas that should run, after telling the ledger how they stand; None if it does not say."""
         try:
             found = self._replicas()
-            self._ledger_away = False
         except SetupError as error:
-            if not self._ledger_away:  # a database may be away for an hour; that is said once
-                log.warning("cannot ask or tell the ledger about replicas: %s", error)
-            self._ledger_away = True
+            self._unasked.failed(error)
             return None
         except Exception:
             # A busy ledger must not end what serves; half a second later we try again.
             log.exception("cannot ask or tell the ledger about replicas")
             return None
+        self._unasked.over()
         return found
 
     def _tell_how_things_stand(self) -> None:
-        """Write it for `airboss status`. On a full disk what stood there stays; that is said once."""
+        """Write it for `airboss status`. On a full disk what stood there stays."""
         try:
             runfiles.write_processes(self._run_dir, self._statuses.values())
-            self._told = True
         except OSError as error:
-            if self._told:
-                log.warning("cannot write how things stand into %s: %s", self._run_dir, error.strerror)
-            self._told = False
+            self._untold.failed(error.strerror)
+        else:
+            self._untold.over()
