@@ -30,7 +30,9 @@ def uses() -> list[TargetUse]:
             4,
             45.0,
             "upstream_unavailable",
-            {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 7},
+            {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 60},
+            rate_limited=60,
+            refused=20,
         ),
         TargetUse("openai", "gpt-4o-mini", OPENAI, "env:KEY_B", 0, 0, 10, 0, 0, 2.5),
         TargetUse("gone", "nobody", "https://gone.example/v1", ""),
@@ -56,9 +58,11 @@ def test_the_api_tells_each_place(busy: Site) -> None:
         "key": "env:KEY_A",
         "roles": ["support"],
         "breaker": "open",
-        "attempts": 120,
+        "attempts": 200,
         "failed": 30,
-        "failures": {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 7},
+        "rate_limited": 60,
+        "refused": 20,
+        "failures": {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 60},
         "opened": 4,
         "outstanding": 1,
         "first_output_ms": 500.0,
@@ -90,7 +94,10 @@ def test_the_page_tells_each_place(busy: Site) -> None:
     assert "upstream_unavailable" in page
     assert "env:KEY_B" in page
     assert "not asked yet" in page
-    assert "25.0" in page
+    assert 'data-label="Failed %" class="num">15.0<' in page
+    assert 'data-label="Rate limited %" class="num">30.0<' in page
+    assert 'data-label="First output ms" class="num">500<' in page
+    assert "20 refused" in page
     assert "gone.example" not in page
     assert page.count('<tr class="first">') == page.count('<th scope="rowgroup"') > 1
 

@@ -335,6 +335,19 @@ def test_a_refusal_shows_no_quota(first: ApiError, then: ApiError, still: bool) 
         assert place.breaker.tripped
 
 
+def test_attempts_are_counted_by_how_they_ended() -> None:
+    """What a limit or the caller's mistake ends is no answer, and its time is none of an answer's."""
+    place = a_place()
+    told(place, DOWN, 1, 9.0)
+    told(place, QUOTA, 1, 9.0)
+    told(place, BUSY, 3, 9.0)
+    told(place, WRONG, 4, 9.0)
+    place.ended(9.5, 9.0, stream=True, well=True)
+    use = place.use(10.0, NOW)
+    assert (use.answered, use.failed, use.rate_limited, use.refused) == (1, 2, 3, 4)
+    assert (use.attempts, use.took_s) == (10, 0.5)
+
+
 def test_some_answers_among_limits_are_no_trouble() -> None:
     """However long it goes on."""
     place = a_place()

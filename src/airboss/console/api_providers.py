@@ -17,10 +17,11 @@ from airboss.telemetry.metrics import BREAKERS, TargetUse
 class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One address and key of a model, as all workers together have seen it since a plan has it.
 
-    `breaker` is null where nobody has asked it yet. `roles` are the deployments that ask it. `attempts` are
-    those that were answered or failed by its fault; `failures` counts every failed attempt by its error, also
-    those that are the caller's. `first_output_ms` is the mean time to a stream's first output or to a whole
-    answer.
+    `breaker` is null where nobody has asked it yet. `roles` are the deployments that ask it. `attempts` have
+    ended; of them `failed` did by its fault, or for its credit or quota being used up, `rate_limited` met a
+    limit that a wait mends, `refused` were for what they said, and the others were answered. `failures`
+    counts each that was not by its error. `first_output_ms` is the mean time of answers to a stream's first
+    output or to a whole answer.
     """
 
     provider: str
@@ -32,6 +33,8 @@ class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
     breaker: Literal["closed", "half_open", "open"] | None
     attempts: int = 0
     failed: int = 0
+    rate_limited: int = 0
+    refused: int = 0
     failures: dict[str, int] = {}
     opened: int = 0
     outstanding: int = 0
@@ -64,8 +67,10 @@ def _places(model: Shown) -> list[ProviderTarget]:
             key=use.key or None,
             roles=model.roles,
             breaker=BREAKERS[use.state] if asked else None,
-            attempts=use.answered + use.failed,
+            attempts=use.attempts,
             failed=use.failed,
+            rate_limited=use.rate_limited,
+            refused=use.refused,
             failures=use.failures,
             opened=use.opened,
             outstanding=use.outstanding,

@@ -42,6 +42,7 @@ class Place:
 
     __slots__ = (
         "answered_at",
+        "answered_n",
         "avoid_until",
         "breaker",
         "failed_at",
@@ -57,6 +58,8 @@ class Place:
         "outstanding",
         "pool",
         "provider",
+        "rate_limited_n",
+        "refused_n",
         "took_s",
         "took_whole_s",
         "trial",
@@ -79,6 +82,9 @@ class Place:
         self.last_error = ""
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
+        self.answered_n = self.rate_limited_n = self.refused_n = 0
+        """Attempts that ended well, met a limit that a wait mends, or were refused for what they said: to the
+        breaker each of these is an answer."""
         self.answered_at: float | None = None
         self.in_vain_n = 0
         """Attempts that met its fault or its limit since it was last asked with success."""
@@ -112,6 +118,10 @@ class Place:
         """An attempt ended in an error: the place's fault or not (None: nobody knows), or a limit's of its.
         A call that it refuses for what that says shows that it is there, not that a limit lets any through.
         """
+        if fault is False and limited:
+            self.rate_limited_n += 1
+        elif fault is False:
+            self.refused_n += 1
         if fault or (limited and fault is not None):
             self.in_vain_n += 1
             self.failed_at = now
@@ -132,6 +142,7 @@ class Place:
         if self.breaker.tripped:
             self.breaker.left()
         if well:
+            self.answered_n += 1
             self.well()
         if well and first_output_at is not None:
             self.answered_at = first_output_at
@@ -159,7 +170,7 @@ class Place:
             self.key_ref or "",
             state,
             self.outstanding,
-            breaker.answered_n,
+            self.answered_n,
             breaker.failed_n,
             breaker.opened_n,
             self.latency_s,
@@ -169,6 +180,8 @@ class Place:
             moment(self.failed_at if in_vain else None),
             moment(self.answered_at),
             self.limited,
+            self.rate_limited_n,
+            self.refused_n,
         )
 
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:

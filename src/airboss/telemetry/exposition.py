@@ -168,8 +168,8 @@ class Exposition(Collector):
             named = [use.provider, use.model, use.url, use.key]
             state.add_metric(named, use.state)
             under_way.add_metric(named, use.outstanding)
-            ended.add_metric([*named, "answered"], use.answered)
-            ended.add_metric([*named, "failed"], use.failed)
+            for outcome in ("answered", "failed", "rate_limited", "refused"):
+                ended.add_metric([*named, outcome], getattr(use, outcome))
             opened.add_metric(named, use.opened)
         yield from (state, under_way, ended, opened)
 

@@ -186,14 +186,20 @@ class TargetUse(msgspec.Struct, array_like=True):
     answered_at: datetime | None = None
     limited: Limited | None = None
     """Which limit the last attempt in vain has met."""
+    rate_limited: int = 0
+    """Attempts that met a limit which a wait mends."""
+    refused: int = 0
+    """Attempts that were refused for what they said: not by its fault."""
+
+    @property
+    def attempts(self) -> int:
+        """Those that have ended, but for what shows nothing of it: who left, say."""
+        return self.answered + self.failed + self.rate_limited + self.refused
 
     def add(self, other: TargetUse) -> None:
         """Count in what another has seen of the same place; the state and times stay."""
-        self.outstanding += other.outstanding
-        self.answered += other.answered
-        self.failed += other.failed
-        self.opened += other.opened
-        self.took_s += other.took_s
+        for name in ("outstanding", "answered", "failed", "rate_limited", "refused", "opened", "took_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.last_error = self.last_error or other.last_error
         for error, count in other.failures.items():
             self.failures[error] = self.failures.get(error, 0) + count
