@@ -42,6 +42,7 @@ def test_a_scoring_of_one_person_has_its_mean(run: Run, api: AdminApi) -> None:
     api.answers["GET", "/api/v1/scorings/scoring-1"] = {"summary": summary, "report": report}
     told = " ".join(run("scoring", "show", "scoring-1", "--url", api.url)[1].split())
     assert "length 6 19 - 0" in told
+    assert "run it again" not in told
     assert "length: 6 calls of 1 user or session; an interval takes at least 2 users or sessions" in told
     assert "airboss records --score 'length<" in told
 
@@ -56,3 +57,17 @@ def test_a_part_that_is_too_small_is_said(run: Run, api: AdminApi, kind: str) ->
     if kind == "eval":
         ready(api, {**evaluation(comparison()), "uneven": [words]})
         assert words in " ".join(run("eval", "show", "eval-1", "--url", api.url)[1].split())
+
+
+def test_what_was_not_scored_is_to_be_tried_again(run: Run, api: AdminApi) -> None:
+    """Beside why: a judge whose quota was used up, say."""
+    cause = {"the judge grader gave no answer: 429": 2}
+    found = comparison(
+        "llm_judge", items=6, pairs=0, mean_a=None, difference=None, unscored_b=2, causes=cause
+    )
+    summary = {"id": "scoring-1", "state": "done", "calls": 6, "left_out": {}}
+    report = {"comparisons": [found], "kept": 0, "gone": 0}
+    api.answers["GET", "/api/v1/scorings/scoring-1"] = {"summary": summary, "report": report}
+    told = run("scoring", "show", "scoring-1", "--url", api.url)[1]
+    assert "llm_judge: 2 x the judge grader gave no answer: 429" in told
+    assert "run it again: scores that are there are kept, and only the rest is tried" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +58,8 @@ def names(site: Site) -> ScorerNames:
 def done(site: Site, job_id: str, causes: dict[str, int]) -> None:
     """The job is done, as the controller does it."""
     job = site.jobs.claim("me", NOW, 10.0)
-    scorers = open_scorers(
+    scorers = partial(
+        open_scorers,
         msgspec.json.decode(job.spec, type=ScoringTask).scorers,
         caller=cast("Any", None),
         resolve=cast("Any", None),

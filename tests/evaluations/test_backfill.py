@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,12 +96,14 @@ class Judge:
 
     def __init__(self) -> None:
         self.asked: Counter[str | None] = Counter()
+        self.releases: Counter[str] = Counter()
         self.error: str | None = None
         self.meanwhile: Callable[[], object] = lambda: None
 
     async def call(self, call: Call) -> Answer:
         """The best grade."""
         self.asked[call.user] += 1
+        self.releases[call.target.release] += 1
         self.meanwhile()
         return Answer(error=self.error) if self.error else Answer(text='{"reasoning":"fine","grade":5}')
 
@@ -118,6 +121,7 @@ class Bench:
         self.forgotten: set[str | None] = set()
         self.notes: list[str] = []
         self.moved = 0
+        self.served: list[str | None] = ["f" * 64]
         self.names = ScorerNames(jobs=self.jobs, notes=Notes(), in_force=lambda: self.config)
         self.orders = ScoringOrders(
             jobs=self.jobs,
@@ -149,10 +153,11 @@ class Bench:
         def report(_done: int, _total: int, note: str) -> None:
             self.notes.append(note)
 
-        scorers = open_scorers(
+        scorers = partial(
+            open_scorers,
             msgspec.json.decode(job.spec, type=ScoringTask).scorers,
             caller=self.judge,
-            resolve=lambda name: Target(deployment=name, release="f" * 64),
+            resolve=self._serves,
             folder=Path(),
         )
         scoring = RecordScoring(
@@ -165,6 +170,12 @@ class Bench:
         return await score_calls(
             job, scoring=scoring, scorers=scorers, log=self.log, report=report, names=self.names
         )
+
+    def _serves(self, name: str) -> Target:
+        release = self.served.pop(0) if len(self.served) > 1 else self.served[0]
+        if release is None:
+            raise WrongCall(f"no {name!r}")
+        return Target(deployment=name, release=release)
 
     def _forgotten(self, record: InferenceRecord) -> bool:
         return record.user in self.forgotten
@@ -314,6 +325,17 @@ def test_what_a_later_job_could_judge_stays_judged(bench: Bench) -> None:
     assert (sum(bench.judge.asked.values()), report.kept) == (asked, 2)
     assert (report.comparisons[0].items, report.comparisons[0].unscored_b) == (2, 0)
     assert len([each for each in bench.scores("llm_judge") if each.value is not None]) == 2
+
+
+def test_a_judge_is_asked_as_it_is_served_by_then(bench: Bench) -> None:
+    """Of one that is taken away the score says so; those it gave keep the interval of its scale."""
+    bench.calls(*range(3 * CHUNK))
+
+    bench.served = ["f" * 64, "e" * 64, None]
+    (found,) = bench.work(bench.ask(judge())).comparisons
+    assert bench.judge.releases == {"f" * 64: CHUNK, "e" * 64: CHUNK}
+    assert (found.items, found.unscored_b, found.metric.bounds) == (3 * CHUNK, CHUNK, (0.0, 1.0))
+    assert found.causes == {"no 'assistant'": CHUNK}
 
 
 def test_a_store_that_is_away_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,18 @@ def test_what_was_turned_away_is_asked_again(
     assert provider.stats().requests == caller_http.ATTEMPTS_MAX
 
 
+@pytest.mark.parametrize("code", ["insufficient_quota", "quota_exceeded", "rate_limit_exceeded"])
+def test_a_quota_that_is_used_up_is_not_asked_again(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """No wait mends it: a run would only take long; a limit that passes is waited for."""
+    monkeypatch.setattr(caller_http, "PAUSE_S", 0.001)
+    provider.script(f"status;status=429;code={code}")
+    found = ask(provider, "x")[0]
+    passes = code == "rate_limit_exceeded"
+    assert (provider.stats().requests, found.error is None) == ((2, True) if passes else (1, False))
+
+
 @pytest.mark.parametrize("fault", ["cut-reset", "truncated-body", "close"])
 def test_what_broke_is_asked_again_once(
     provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, fault: str

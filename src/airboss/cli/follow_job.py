@@ -121,6 +121,7 @@ def listed(
     """The newest of one kind of job (a name in NOUNS), as JSON or as `show` does; `more` narrows them."""
     with reach(data_dir, url) as api:
         found: Rows = api.get(f"/api/v1/{name}", {"limit": str(limit), **more})[name]
+        say_stopped(api, found)
     none = f"no {name} match" if more else NONE[name]
     print_list(found, show, none=none, as_json=as_json)
 
@@ -171,13 +172,23 @@ def shown(
         if wait and api.running:
             follow(api, job_id, as_json=as_json, label=job_id)
             return outlasting(lambda: whole(api, name, job_id))
-        return whole(api, name, job_id)
+        found = whole(api, name, job_id)
+        say_stopped(api, [found.get("summary", found)])
+        return found
 
 
 def whole(api: Api, name: str, job_id: str) -> dict[str, Any]:
     """One of them in full, as it stands."""
     found: dict[str, Any] = api.get(place(name, job_id))
     return found
+
+
+def say_stopped(api: Api, found: Rows) -> None:
+    """Say on stderr of jobs that have not ended that nobody is at work on them, where no Airboss runs."""
+    waiting = [each["id"] for each in found if each["state"] in ("queued", "running")]
+    if waiting and not api.running:
+        them = f"{waiting[0]} goes" if len(waiting) == 1 else f"{many(len(waiting), 'job')} go"
+        say([f"no Airboss runs here; {them} on when one does: `airboss up`"])
 
 
 def tell(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:

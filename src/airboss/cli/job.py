@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
+from airboss.cli.follow_job import say_stopped
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, LimitOption, UrlOption
 from airboss.cli.output import console, escape, local_time, print_json, print_list, table_of
 from airboss.store.wording import many
@@ -32,6 +33,7 @@ def list_jobs(
     params = {"limit": str(limit), **({"kind": kind} if kind is not None else {})}
     with reach(data_dir, url) as api:
         found = api.get("/api/v1/jobs", params)["jobs"]
+        say_stopped(api, found)
     none = "no jobs yet; `airboss eval run` makes one"
     if kind is not None:
         none = f"no jobs of kind {kind!r}; kinds are eval, scoring, probe, tune and finetune"
@@ -49,6 +51,7 @@ def show_job(
     """Show one job."""
     with reach(data_dir, url) as api:
         found = api.get(place("jobs", job_id))
+        say_stopped(api, [found])
     if as_json:
         print_json(found)
         return

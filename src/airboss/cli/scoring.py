@@ -142,7 +142,8 @@ def show_scoring(found: dict[str, Any]) -> None:
     for cause, count in summary["left_out"].items():
         out.print(escape(f"left out: {count} {cause}"))
     if report is None:
-        out.print(f"{summary['done']} of {many(summary['total'], 'call')}; {escape(summary['note'])}")
+        note = f"; {summary['note']}" if summary["note"] else ""
+        out.print(escape(f"{summary['done']} of {many(summary['calls'], 'call')}{note}"))
         if summary["error"]:
             out.print(f"[red]{escape(summary['error'])}[/]")
         return
@@ -161,6 +162,8 @@ def show_scoring(found: dict[str, Any]) -> None:
     few = too_few(report["comparisons"], what="call", unit=SCORED_UNIT, alone=True)
     for line in [*few, *causes(report)]:
         out.print(escape(line))
+    if any(each["unscored_b"] for each in report["comparisons"]):
+        out.print("run it again: scores that are there are kept, and only the rest is tried")
     if report["kept"]:
         out.print(f"{many(report['kept'], 'score')} had been there before")
     if report["gone"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,16 +65,16 @@ def handler(
                         progress.done, progress.total, f"waits for the record store: {error}"
                     ),
                 )
-                scorers = open_scorers(
-                    msgspec.json.decode(job.spec, type=ScoringTask).scorers,
-                    caller=calls,
-                    resolve=Served.of(ledger).stable,
-                    folder=evals.scorers_dir(data),
-                )
                 return await score_calls(
                     job,
                     scoring=scoring,
-                    scorers=scorers,
+                    scorers=partial(
+                        open_scorers,
+                        msgspec.json.decode(job.spec, type=ScoringTask).scorers,
+                        caller=calls,
+                        resolve=lambda name: Served.of(ledger).stable(name),
+                        folder=evals.scorers_dir(data),
+                    ),
                     log=records,
                     report=progress.report,
                     names=names,

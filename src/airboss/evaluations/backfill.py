@@ -27,6 +27,7 @@ from airboss.evaluations.orders import SCORERS_MAX, judges_of, read_scorer
 from airboss.evaluations.ports import Report
 from airboss.evaluations.record_scoring import CHUNK, RecordScoring, Wanted
 from airboss.evaluations.scorer_names import ScorerNames
+from airboss.evaluations.scorers.pairwise import PairwiseJudge
 from airboss.evaluations.scorers.spec import Spec
 from airboss.evaluations.targets import Served
 from airboss.store.job_rows import Job, JobStore
@@ -143,12 +144,13 @@ async def score_calls(
     job: Job,
     *,
     scoring: RecordScoring,
-    scorers: Sequence[OnlineScorer],
+    scorers: Callable[[], Sequence[OnlineScorer]],
     log: RecordLog,
     report: Report,
     names: ScorerNames,
 ) -> ScoringReport:
-    """Do the job, or what is left of it. Jobs that share a scorer take turns with it, so that no judge is
+    """Do the job, or what is left of it. `scorers` opens them, by what is served when it is asked: before
+    every few calls, in a thread. Jobs that share a scorer take turns with it, so that no judge is
     paid twice for a call. Raises WrongCall once a name is not the job's to use any more. What `report` raises
     passes through."""
     work = _Work(job, scoring, scorers, log, report)
@@ -165,7 +167,7 @@ class _Work:
         self,
         job: Job,
         scoring: RecordScoring,
-        scorers: Sequence[OnlineScorer],
+        scorers: Callable[[], Sequence[OnlineScorer]],
         log: RecordLog,
         report: Report,
     ) -> None:
@@ -181,9 +183,10 @@ class _Work:
     async def chunk(self, ids: Sequence[str]) -> None:
         """Score these calls by every scorer that has not yet."""
         records, known = await self._found(ids)
+        scorers = await asyncio.to_thread(self._scorers)
         todo = []
         for record in records:
-            for online in self._scorers:
+            for online in scorers:
                 there = known.get((record.id, online.spec.name), ())
                 wanted = self._wanted(record.id, online.spec.name, there)
                 if wanted is not None:
@@ -216,7 +219,7 @@ class _Work:
 
     async def reported(self) -> ScoringReport:
         """What all scores of the job's calls show, those that were there before too."""
-        observed: dict[str, list[Observed]] = {each.spec.name: [] for each in self._scorers}
+        observed: dict[str, list[Observed]] = {spec.name: [] for spec in self.task.scorers}
         gone = len(self.task.calls)
         for start in range(0, len(self.task.calls), PAGE):
             records, known = await self._found(self.task.calls[start : start + PAGE])
@@ -229,7 +232,7 @@ class _Work:
                         seen.append(Observed(item=record.id, unit=unit, a=(), b=(mark,)))
         found = await asyncio.to_thread(
             compare_all,
-            [(_metric(each), observed[each.spec.name]) for each in self._scorers],
+            [(_metric(spec), observed[spec.name]) for spec in self.task.scorers],
             alpha=ALPHA,
             seed=self.task.seed,
         )
@@ -255,9 +258,9 @@ def _mark(scores: Sequence[Score]) -> Mark | None:
     return unscored(unquoted(scores[-1].unscored or "")) if scores else None
 
 
-def _metric(online: OnlineScorer) -> Metric:
-    scorer = online.scorer
-    return Metric(name=online.spec.name, bounds=scorer.bounds, higher_is_better=scorer.higher_is_better)
+def _metric(spec: Spec) -> Metric:
+    assert not isinstance(spec, PairwiseJudge)  # check_live lets none pass
+    return Metric(name=spec.name, bounds=spec.bounds, higher_is_better=spec.higher_is_better)
 
 
 def _in_words(found: Sequence[Comparison]) -> str:

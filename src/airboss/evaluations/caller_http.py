@@ -18,6 +18,7 @@ import msgspec
 from airboss.evaluations.datasets import Json
 from airboss.evaluations.paid_once import FORGOTTEN
 from airboss.evaluations.ports import Answer, Call, Token
+from airboss.providers.faults import USED_UP
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 ERROR_CHARS_MAX: Final = 300
@@ -96,9 +97,9 @@ class HttpCaller:
     The release goes in the header `x-airboss-release`. An answer that does not name the same release is an
     error, unless `confirm` is off (for endpoints that are no gateway): else an evaluation could compare a
     release with itself and not know. `verify` is as httpx has it. `timeout_s` spans a call with its repeats;
-    only what was turned away (429, 503, no connection) is asked again, and once what broke; not of a person
-    who was `forgotten` since the call began, as that attempt would be newer than their erasure. The key never
-    stands in an answer.
+    only what was turned away (429, 503, no connection) is asked again, unless because a quota is used up, and
+    once what broke; not of a person who was `forgotten` since the call began, as that attempt would be newer
+    than their erasure. The key never stands in an answer.
     """
 
     def __init__(
@@ -218,7 +219,8 @@ class HttpCaller:
             cause = f"the connection broke: {error or type(error).__name__}"
             raise _Failed(cause, again_after_s=0.0, attempts=BROKEN_MAX) from error
         if status != 200:
-            again = retry_after(answered.get("retry-after")) if status in {429, 503} else None
+            waits = status in {429, 503} and not used_up(body)
+            again = retry_after(answered.get("retry-after")) if waits else None
             raise _Failed(f"{status}: {error_text(body)}", again)
         answered_by = answered.get(RELEASE_HEADER)
         if self._confirm and answered_by != call.target.release:
@@ -320,6 +322,15 @@ def error_text(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
         message = body.decode("utf-8", "replace")
     return " ".join(str(message).split())[:ERROR_CHARS_MAX]
+
+
+def used_up(body: bytes) -> bool:
+    """Whether an error's body says that credit, a quota or a budget is used up, which no wait mends."""
+    try:
+        found = msgspec.json.decode(body)["error"]
+        return found.get("code") in USED_UP or found.get("type") in USED_UP
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def retry_after(text: str | None) -> float:
