@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -141,9 +142,9 @@ class ResponsesSpeech:
     def whole(self, chat: bytes) -> bytes:
         """As `Speech.whole`."""
         if self._passing and (heard := heard_in(chat)) is not None:
-            return self._heard.whole(heard[0])
+            return self._heard.whole(heard[0], kept=self.kept)
         if self._heard.last is not None:  # of a stream, whose chat is not all that it was
-            return self._heard.last
+            return self._heard.own(self._heard.last, kept=self.kept)
         said = self.as_told(read_said(chat, over=self.over))
         items = Items(self)
         items.add(said)
@@ -218,7 +219,7 @@ class ResponsesSpeech:
         """As `Speech.event`."""
         if self._passing and (both := both_heard(data)) is not None:
             self.passes = True
-            return b"".join(map(self._heard.event, *both))
+            return b"".join(map(partial(self._heard.event, kept=self.kept), *both))
         if self.passes:
             return b""
         said = read_said(data, self._choice)
@@ -236,7 +237,7 @@ class ResponsesSpeech:
     def end(self) -> bytes:
         """As `Speech.end`."""
         if self.passes:
-            return self._heard.end()
+            return self._heard.end(kept=self.kept)
         begun = b"" if self._stream is not None else self.event(b"{}")
         assert self._stream is not None  # begun just now, if not before
         return begun + self._stream.end()
@@ -247,6 +248,7 @@ class ResponsesSpeech:
 
     def error_event(self, body: bytes) -> bytes:
         """As `Speech.error_event`."""
+        self.kept = False  # what failed never is
         if self.passes:
             return self._heard.fail(error_in(body))
         if self._stream is None:

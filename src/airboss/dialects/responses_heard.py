@@ -20,6 +20,7 @@ class _Event(msgspec.Struct):
 
 class _Named(msgspec.Struct):
     id: Any = ""
+    store: Any = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -29,22 +30,23 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class Heard:
     """What one client has heard. `previous` is what its response builds on, which the provider does not know:
-    it was given the conversation itself. `last` is the whole response, once it is there."""
+    it was given the conversation itself. `last` is the whole response, once it is there. What is told of a
+    response that is not `kept` here never says that it is stored: whoever asked for it would find none."""
 
     def __init__(self, previous: str | None) -> None:
         self._previous = previous
-        self._ends: list[bytes] = []
+        self._ends: list[tuple[str, str]] = []
         self._begun = b"{}"
         self._number = -1
         self.id = ""
         self.last: bytes | None = None
 
-    def whole(self, heard: str) -> bytes:
+    def whole(self, heard: str, *, kept: bool) -> bytes:
         """A whole response."""
-        self.last = self._own(heard.encode())
+        self.last = self.own(heard.encode(), kept=kept)
         return self.last
 
-    def event(self, heard: str, recorded: str) -> bytes:
+    def event(self, heard: str, recorded: str, *, kept: bool) -> bytes:
         """One event as it came; nothing of one that says how the response ended: the client gets such a one
         when the call's record is closed. `recorded` is the event as it may be kept."""
         data = heard.encode()  # of a `str` msgspec cannot keep a part as it is
@@ -54,34 +56,43 @@ class Heard:
             self._number = max(self._number, said.sequence_number)
         if bytes(said.response)[:1] != b"{":
             return b"" if type_ in LAST else as_event(type_, heard)
-        whole = kept = self._own(bytes(said.response))
-        if recorded != heard:
-            kept = self._own(bytes(decoded(_event, recorded.encode()).response))
-        self._begun = whole
-        if self._previous is not None:
-            members = _members.decode(without_halves(data))
-            heard = encode(members | {"response": msgspec.Raw(whole)}).decode()
+        self._begun = self.own(bytes(said.response), kept=kept)
         if type_ not in LAST:
-            return as_event(type_, heard)
-        self.last = kept
-        self._ends.append(as_event(type_, heard))
+            return self._told(type_, heard, kept=kept)
+        self.last = self._begun
+        if recorded != heard:
+            self.last = self.own(bytes(decoded(_event, recorded.encode()).response), kept=kept)
+        self._ends.append((type_, heard))
         return b""
 
-    def _own(self, response: bytes) -> bytes:
-        """A response as its client knows it; halves of characters stay where nothing else changes."""
-        named = decoded(_named, response).id
-        self.id = named if isinstance(named, str) else ""
-        if self._previous is None:
-            return response
-        previous = msgspec.Raw(encode(self._previous))
-        return encode(_members.decode(without_halves(response)) | {"previous_response_id": previous})
+    def _told(self, type_: str, heard: str, *, kept: bool) -> bytes:
+        """An event with a response, as its client knows that."""
+        data = heard.encode()
+        response = bytes(decoded(_event, data).response)
+        own = self.own(response, kept=kept)
+        if own is not response:
+            members = _members.decode(without_halves(data))
+            heard = encode(members | {"response": msgspec.Raw(own)}).decode()
+        return as_event(type_, heard)
 
-    def end(self) -> bytes:
+    def own(self, response: bytes, *, kept: bool) -> bytes:
+        """A response as its client knows it; halves of characters stay where nothing else changes."""
+        named = decoded(_named, response)
+        self.id = named.id if isinstance(named.id, str) else ""
+        changed: dict[str, msgspec.Raw] = {}
+        if self._previous is not None:
+            changed["previous_response_id"] = msgspec.Raw(encode(self._previous))
+        if named.store is True and not kept:
+            changed["store"] = msgspec.Raw(b"false")
+        return encode(_members.decode(without_halves(response)) | changed) if changed else response
+
+    def end(self, *, kept: bool) -> bytes:
         """The events that end it."""
-        return b"".join(self._ends)
+        return b"".join(self._told(type_, heard, kept=kept) for type_, heard in self._ends)
 
     def fail(self, error: Json) -> bytes:
         """The event that ends a stream that broke."""
-        response: Json = {**_members.decode(without_halves(self._begun)), "status": "failed", "error": error}
+        begun = self.own(self._begun, kept=False)
+        response: Json = {**_members.decode(without_halves(begun)), "status": "failed", "error": error}
         name = "response.failed"
         return sse(name, {"type": name, "sequence_number": self._number + 1, "response": response})
