@@ -176,8 +176,8 @@ def test_whom_records_wait_for_is_told_by_name(
     for each in (DONE, away, away, DONE):
         controller._take(each)
     assert [each.getMessage() for each in caplog.records] == [
-        f"records wait in the journal for the {whom}: it is stopped",
-        "records are moved again",
+        "records wait in the journal; trying again: it is stopped",
+        "records wait in the journal: over after 0 s; missed: 2",
     ]
     clock.seconds = 20.0
     assert controller.journal.store_detail == f"the {whom} has not answered for 20 s"

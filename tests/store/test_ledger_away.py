@@ -21,7 +21,9 @@ ENGINE = create_engine("postgresql+psycopg://airboss:first-password@db.example.c
         ("server closed the connection unexpectedly", True),
         ('FATAL:  password authentication failed for user "airboss"', False),
         ('FATAL:  database "airboss" does not exist', False),
-        ("FATAL:  sorry, too many clients already", False),
+        ("FATAL:  sorry, too many clients already", True),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", True),
+        ('FATAL:  too many connections for role "airboss"', False),
     ],
 )
 def test_a_server_that_comes_or_goes_is_away_and_one_that_refuses_is_not(said: str, away: bool) -> None:

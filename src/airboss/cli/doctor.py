@@ -248,7 +248,7 @@ def data(data_dir: Path) -> Iterator[Check]:
             yield warn(
                 "summaries", each, "see its [notifiers] entry, and whether its host is reached from here"
             )
-        yield from sealed(data_dir)
+        yield from tried("sealed bodies", sealed(data_dir))
 
 
 def sealed(data_dir: Path) -> Iterator[Check]:

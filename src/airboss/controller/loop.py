@@ -14,6 +14,7 @@ import msgspec
 from airboss.domain.ports import Clock
 from airboss.domain.status import JournalStatus
 from airboss.telemetry.metrics import Counts, write_counts
+from airboss.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Controller:
         more_gauges: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._more_gauges = more_gauges
-        self._store_up: bool | None = None
+        self._outage = Outage(log, "records wait in the journal")
         self._looked = threading.Event()
         self._looks, self._news = 0, threading.Condition()
         self._found = False
@@ -134,12 +135,10 @@ class Controller:
             self._looks += 1
             self._found = self._found or status.store_up
             self._news.notify_all()
-        if self._store_up is not None and status.store_up != self._store_up:
-            state = "are moved again"
-            if not status.store_up:
-                state = f"wait in the journal for the {status.waits_for}: {status.store_detail}"
-            log.warning("records %s", state, extra={"unmoved_bytes": status.unmoved_bytes})
-        self._store_up = status.store_up
+        if status.store_up:
+            self._outage.over()
+        elif self._looked.is_set():  # a store that starts beside us may not be there at the first look
+            self._outage.failed(status.store_detail)
         self._looked.set()
 
     async def _report_often(self) -> None:

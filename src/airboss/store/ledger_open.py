@@ -32,11 +32,14 @@ TROUBLE = (OperationalError, InternalError, InterfaceError, AllTaken)
 
 OFFERED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
+FULL = ("too many clients already", "remaining connection slots")
+"""What PostgreSQL says to everybody while all the connections that it may have are taken."""
+
 REMEDIES = {
     ("authentication failed", "no password supplied"): (
         f"see that user and password of the URL are right; {ESCAPES}"
     ),
-    ("too many clients already", "remaining connection slots", "too many connections for"): (
+    (*FULL, "too many connections for"): (
         "end connections there that nobody needs, or raise its max_connections; who has them: "
         "SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2"
     ),
@@ -68,8 +71,10 @@ AWAY = (
     "SSL SYSCALL error",
     "could not receive data from server",
     "could not send data to server",
+    *FULL,
 )
-"""What libpq, whose words are English, and PostgreSQL say where no server is there. All else is a no."""
+"""What libpq, whose words are English, and PostgreSQL say where no server is there, or none for us just now.
+All else is a no."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -19,7 +19,7 @@ class LedgerTrouble(SetupError):
 
 
 class LedgerAway(LedgerTrouble):
-    """No server is there now; of one that says no it is not this."""
+    """No server is there now, or others have all its connections; of one that says no it is not this."""
 
 
 class Writes:
