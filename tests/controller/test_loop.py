@@ -173,7 +173,7 @@ def test_whom_records_wait_for_is_told_by_name(
     controller = Controller(mover=(moves := Moves()), metrics=tmp_path / "x", clock=clock)
     moves.now = msgspec.structs.replace(DONE, waits_for=whom)
     away = msgspec.structs.replace(DONE, waits_for=whom, store_up=False, store_detail="it is stopped")
-    for each in (DONE, away, away, DONE):
+    for each in (away, away, DONE, away, away, DONE):  # at first it starts beside us
         controller._take(each)
     assert [each.getMessage() for each in caplog.records] == [
         "records wait in the journal; trying again: it is stopped",

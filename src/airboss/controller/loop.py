@@ -137,7 +137,7 @@ class Controller:
             self._news.notify_all()
         if status.store_up:
             self._outage.over()
-        elif self._looked.is_set():  # a store that starts beside us may not be there at the first look
+        elif self._found:  # one that starts beside us may take its time
             self._outage.failed(status.store_detail)
         self._looked.set()
 
