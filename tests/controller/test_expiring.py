@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from airboss.controller.expiring import BATCH, EVERY_S, Expiring
+from airboss.controller.expiring import BATCH, EVERY_S, SOON_S, Expiring
 from airboss.governance.erasure import digest
 from airboss.store.erasure_rows import ErasureStore
 from airboss.store.response_rows import KeptResponse
@@ -43,9 +43,8 @@ class People:
         self.until: dict[str, datetime] = {}
 
     def tombstones(self, than: object = None) -> tuple[object, Mapping[str, datetime]] | None:
-        """All of them."""
-        del than
-        return None, self.until
+        """All of them, where there are others than at `than`."""
+        return None if than == self.until else (dict(self.until), self.until)
 
 
 @pytest.fixture
@@ -131,3 +130,23 @@ def test_the_forgotten_each_until_their_own_time(store: SqlResponseStore) -> Non
     put(store, "back", user="ann", began=NOW - timedelta(minutes=5))
     chore(store, Clock(), people).tick()
     assert [name for name in ("old", "back") if store.get(name, key="app", now=NOW)] == ["back"]
+
+
+@pytest.mark.parametrize("ended_after_s", [1, SOON_S, 5 * SOON_S, EVERY_S - 2 * SOON_S])
+def test_the_forgotten_whose_call_ends_after_that(store: SqlResponseStore, ended_after_s: float) -> None:
+    """What is kept of a call that was under way goes soon after it has ended, not at the next look for what
+    has expired."""
+    clock, people = Clock(), People()
+    work = chore(store, clock, people)
+    work.tick()
+    clock.at += 1
+    people.until[digest(KEY.encode(), "ann")] = clock.now()
+    while clock.at < ended_after_s:
+        clock.at += 1
+        work.tick()
+    put(store, "late", user="ann", began=NOW)
+    for _ in range(int(SOON_S) + 1):
+        clock.at += 1
+        work.tick()
+    assert store.get("late", key="app", now=NOW) is None
+    assert clock.at < EVERY_S
