@@ -24,6 +24,7 @@ from airboss.gateway.trying import note_failure
 from airboss.providers.compatible import UpstreamError, as_api_error
 from airboss.providers.connection import Pool, Pools
 from airboss.providers.outbox import Outbox
+from airboss.telemetry.metrics import OUT_S
 
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
 
@@ -333,6 +334,22 @@ def test_a_refusal_shows_no_quota(first: ApiError, then: ApiError, still: bool) 
     if first is QUOTA and then is not DOWN:
         assert open_before
         assert place.breaker.tripped
+
+
+@pytest.mark.parametrize(
+    ("then", "lets_nobody_in"), [(BUSY, True), (QUOTA, True), (WRONG, True), (DOWN, False)]
+)
+def test_a_limit_that_lets_nobody_in_for_a_minute_is_known(then: ApiError, lets_nobody_in: bool) -> None:
+    """Not before that, nor once it has answered."""
+    place = a_place()
+    told(place, BUSY, STREAK_MAX, 9.0)
+    told(place, BUSY, 1, 9.0 + OUT_S - 1)
+    assert not place.lets_nobody_in
+    told(place, BUSY, 1, 9.0 + OUT_S)
+    told(place, then, 1, 10.0 + OUT_S)
+    assert place.lets_nobody_in is lets_nobody_in
+    place.ended(11.0 + OUT_S, 10.0 + OUT_S, stream=False, well=True)
+    assert not place.lets_nobody_in
 
 
 def test_attempts_are_counted_by_how_they_ended() -> None:

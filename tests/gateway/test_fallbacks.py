@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -9,8 +11,18 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+import uvloop
 
+from airboss.domain.errors import UpstreamRefused
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
+from airboss.gateway.answer import WholeAnswer
+from airboss.gateway.asked import Asked, Route
+from airboss.gateway.attempts import Dispatched
+from airboss.gateway.breaker import STREAK_MAX
+from airboss.gateway.dispatch import Executor
+from airboss.providers.connection import Pools
+from airboss.providers.outbox import Outbox
+from airboss.telemetry.metrics import OUT_S
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, together
 from tests.support.spoken import PATHS, error, say, text
@@ -390,3 +402,34 @@ def test_a_model_that_is_down_is_left_alone_and_returned_to(
     while "x-airboss-fallback" in gateway.chat().headers:
         pass
     assert all("x-airboss-fallback" not in gateway.chat().headers for _ in range(5))
+
+
+@pytest.mark.parametrize(("limited_s", "elsewhere_n"), [(OUT_S, 1), (OUT_S - 30.0, 3), (None, 3)])
+def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
+    provider: FakeProvider, limited_s: float | None, elsewhere_n: int
+) -> None:
+    """And as often as ever where it is not so for a minute yet, or there is nobody else."""
+    provider.script(ScriptStep(behaviour="429;retry_after=0", forever=True))
+    plan = deployment(provider.url, retry=Retry(attempts=3))
+    to = Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
+    route = Route(
+        deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=to
+    )
+
+    async def play() -> list[int]:
+        executor, asked = Executor(Pools(Outbox()), rng=random.Random(1)), []
+        now = time.perf_counter()
+        for _ in range(STREAK_MAX if limited_s is not None else 0):
+            executor.places.of(plan.target)[0].failed(False, "rate_limited", now - (limited_s or 0.0))
+        for call in (
+            executor.aside(Dispatched(started=now), route, deadline=now + 60.0),
+            executor.run(Dispatched(started=now), route),
+        ):
+            before = provider.stats().requests
+            with pytest.raises(UpstreamRefused):
+                await call
+            asked.append(provider.stats().requests - before)
+        executor.close()
+        return asked
+
+    assert uvloop.run(play()) == [elsewhere_n, 3]

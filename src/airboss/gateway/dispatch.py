@@ -369,8 +369,9 @@ class Executor:
             failed[-1].avoid_until = now + min(wait, AVOID_S_MAX)
         if left <= 0 or not (kind == "again" or another_key):
             raise error
-        if isinstance(error, UpstreamTimeout) and not last:
-            raise error  # who was silent for as long as that may be silent again
+        limited = not fresh and all(each.lets_nobody_in for each in places)
+        if not last and (limited or isinstance(error, UpstreamTimeout)):
+            raise error  # who was silent, or let nobody in, for as long as that may go on so
         if wait > (BACKOFF_S_MAX if last else BACKOFF_S_MAX_ELSEWHERE) and not fresh:
             raise error
         if not call.budget.take(now):

@@ -24,7 +24,7 @@ import msgspec
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import STREAK_MAX, Breaker
 from airboss.providers.connection import Origin, Pool, Pools
-from airboss.telemetry.metrics import Limited, ShownPlace, TargetUse, shown_places, shown_url
+from airboss.telemetry.metrics import OUT_S, Limited, ShownPlace, TargetUse, shown_places, shown_url
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
@@ -97,6 +97,12 @@ class Place:
         """Until then a route that not every provider has is taken to be missing here."""
         self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
         self.took_whole_s: deque[float] = deque(maxlen=SAMPLES_MAX)
+
+    @property
+    def lets_nobody_in(self) -> bool:
+        """Whether a limit has refused every attempt for OUT_S and more, the newest too."""
+        out = self.in_vain_n >= STREAK_MAX and self.failed_at - self.in_vain_at >= OUT_S
+        return out and self.limited is not None
 
     def free(self, now: float) -> bool:
         """Whether nothing speaks against it."""
