@@ -67,6 +67,21 @@ def test_calls_of_our_own_are_told_beside_the_others(fresh: LoopSite) -> None:
     assert any(title.startswith("With our own") for title in overview.values("title"))
 
 
+def test_errors_here_and_there_are_not_called_well(fresh: LoopSite) -> None:
+    """Above a share of errors that is marked as raised nobody reads that nothing is wrong."""
+    fresh.loop.apply(OLD_PROMPT)
+    fresh.loop.serve(40, hours=1)
+    overview = "/?range=24h&deployment=support"
+    assert "Nothing is wrong" in shown(fresh.person(), overview).text
+    drawn = fresh.loop.log.records(RecordFilter(deployment="support"), limit=1, bodies=False)
+    failed = {"id": f"{drawn[0].id[:-3]}fff", "status": "error", "error_type": "upstream_error"}
+    fill(fresh.loop.log, [msgspec.structs.replace(drawn[0], **failed)])
+    page = shown(fresh.person(), overview)
+    assert "raised" in page.text
+    assert "Nothing is wrong" not in page.text
+    assert re.search(r"of the calls failed\s*in the last 24 hours, here and there", page.text)
+
+
 @pytest.mark.parametrize("path", ["/deployments", "/deployments/support", "/records", "/governance/audit"])
 def test_a_slash_at_the_end_leads_to_the_page(week: LoopSite, path: str) -> None:
     """As people type it, names that may have slashes themselves included; wherever they say that it is."""

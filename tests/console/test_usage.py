@@ -49,6 +49,13 @@ def test_usage_is_told_by_any_group(site: Site) -> None:
     assert {len(row["group"]) for row in pairs} == {2}
 
 
+def test_a_tag_without_its_word_is_told_how_to_ask(site: Site) -> None:
+    """Who sends `project` in `metadata` asks for it by that name first."""
+    asked = site.program().get("/api/v1/usage", params={"group_by": "project"})
+    assert asked.status_code == 400
+    assert "nothing is grouped by 'project'; for a tag, write tag:project; there are" in asked.text
+
+
 def test_usage_stands_beside_another_time(site: Site) -> None:
     """The same groups in the time before, null where there were none; a week ago and another release too."""
     found = ask(site, group_by="deployment", range="6h", compare="previous")

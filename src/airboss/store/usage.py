@@ -36,7 +36,9 @@ def check(asked: UsageQuery) -> None:
         tag = name.removeprefix(TAG)
         if name not in DIMENSIONS and (tag == name or not 0 < len(tag) <= TAG_CHARS_MAX):
             known = ", ".join((*DIMENSIONS, "tag:NAME"))
-            raise ValueError(f"nothing is grouped by {name[:80]!r}; there are {known}")
+            bare = tag == name and 0 < len(name) <= TAG_CHARS_MAX
+            of_tag = f"; for a tag, write {TAG}{name}" if bare else ""
+            raise ValueError(f"nothing is grouped by {name[:80]!r}{of_tag}; there are {known}")
     if asked.order not in USAGE_ORDERS:
         raise ValueError(f"nothing is ordered by {asked.order[:80]!r}; there are {', '.join(USAGE_ORDERS)}")
     if asked.step_s is not None and asked.step_s < 1:
