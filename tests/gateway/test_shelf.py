@@ -183,7 +183,7 @@ def test_nobody_waits_for_a_database_that_hangs(monkeypatch: pytest.MonkeyPatch)
     async def run() -> None:
         shelf, inner = Shelf(silent_s=0.05), cast("ResponseStore", store)
         for number in range(40):
-            with pytest.raises(Unavailable, match=r"silent for 0\.05 s"):
+            with pytest.raises(LedgerAway, match=r"silent for 0\.05 s"):
                 await shelf.put(inner, kept(number))
             with pytest.raises(Unavailable) as told:
                 await asked_of(asks, number)
@@ -212,7 +212,7 @@ def test_what_was_told_as_not_kept_is_not_kept_later() -> None:
             *(_after(store, number, shelf.put(inner, kept(number))) for number in range(3)),
             return_exceptions=True,
         )
-        assert [type(each) for each in told] == [Unavailable] * 3
+        assert [type(each) for each in told] == [LedgerAway] * 3
         store.free.set()
         assert shelf._task is not None
         await shelf._task

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from airboss.store.ledger_trouble import LedgerAway, LedgerTrouble
+from airboss.telemetry import outage as outage_module
 from airboss.telemetry.outage import AGAIN_S, Outage
 
 log = logging.getLogger("airboss.test")
@@ -64,3 +66,24 @@ def test_another_cause_is_told_in_its_time(now: list[float], caplog: pytest.LogC
     outage.over()
     told = [each.rpartition(": ")[2] for each in caplog.messages]
     assert told == ["cause 0", f"cause {AGAIN_S:.0f}", f"{2 * AGAIN_S:.0f}"]
+
+
+def test_that_the_ledger_is_away_is_told_once_for_all(
+    now: list[float], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a process needs it for; what has another cause is told apart."""
+    monkeypatch.setattr(outage_module, "LEDGER", Outage(log, "what needs the ledger waits"))
+    jobs, mails, chores = Outage(log, "jobs wait"), Outage(log, "mails not sent"), Outage(log, "chores wait")
+    for _ in range(5):
+        jobs.failed(LedgerAway("Connection refused"))
+        mails.failed(LedgerTrouble("it is full"))
+        chores.failed(OSError("no room"))
+        now[0] += 1.0
+    for each in (jobs, mails, chores):
+        each.over()
+    assert caplog.messages == [
+        "what needs the ledger waits; trying again: Connection refused",
+        "chores wait; trying again: no room",
+        "what needs the ledger waits: over after 5 s; missed: 10",
+        "chores wait: over after 5 s; missed: 5",
+    ]

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final
 
-from airboss.domain.errors import SetupError, Unavailable
+from airboss.domain.errors import SetupError
 from airboss.store.ledger_trouble import LedgerAway
 
 SHORT_S: Final = 0.25
@@ -27,12 +27,12 @@ class Patience:
         """What was waited for in vain, and may still be answered."""
 
     def wait_s(self, most_s: float) -> float:
-        """How long a call may wait for what it asks now, `most_s` at most. Raises Unavailable at once while
+        """How long a call may wait for what it asks now, `most_s` at most. Raises LedgerAway at once while
         what another call has waited for in vain is not answered."""
         if self._why is None:
             return most_s
         if self._stuck is not None and not self._stuck.done():
-            raise Unavailable(self._why)
+            raise LedgerAway(self._why)
         return min(most_s, SHORT_S)
 
     def asked(self, asked: Future[Any]) -> None:
@@ -40,13 +40,13 @@ class Patience:
         began = time.monotonic()
         asked.add_done_callback(lambda ended: self._ended(ended, time.monotonic() - began))
 
-    def gave_up(self, asked: Future[Any] | None, waited_s: float) -> Unavailable:
+    def gave_up(self, asked: Future[Any] | None, waited_s: float) -> LedgerAway:
         """A call has waited for this in vain: what to tell it."""
         if self._why is None:
             self._why = f"the ledger has been silent for {waited_s:g} s"
         if asked is not None and not asked.done():
             self._stuck = asked
-        return Unavailable(self._why)
+        return LedgerAway(self._why)
 
     def _ended(self, ended: Future[Any], took_s: float) -> None:
         try:

@@ -40,7 +40,7 @@ class Shelf:
 
     async def put(self, store: ResponseStore, kept: KeptResponse) -> None:
         """As `ResponseStore.put`. Raises AirbossError: WrongCall for this one alone, others for all that were
-        put away together, Unavailable where the store is silent, at once where it is known to be. What was in
+        put away together, LedgerAway where the store is silent, at once where it is known to be. What was in
         a transaction by then may be put away later."""
         wait_s = self._patience.wait_s(self._silent_s)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
