@@ -333,6 +333,8 @@ def test_a_provider_that_is_out_is_a_finding_though_a_fallback_answers() -> None
     assert alone.detail.startswith(
         "At http://main/v1 it fails with timeout_connect. Calls of a, b have nobody else to go to. "
     )
+    (some,) = told(out(instead=None, deployments=("a", "b"), stranded=("b",)))
+    assert "Calls of b have nobody else to go to. Those of a go elsewhere. " in some.detail
     assert told(out(out_since=None)) == (), "a flap"
     (spent,) = told(out(limited="out_of_quota", last_failure="insufficient_quota"))
     assert (spent.level, spent.title) == ("warn", "main/up has been out of quota")

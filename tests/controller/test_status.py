@@ -164,6 +164,33 @@ def test_a_deployment_is_down_while_its_places_are_left_alone() -> None:
     assert deployment_status(two, [], shut={own: "timeout"}).state == "ready"
 
 
+@pytest.mark.parametrize(
+    ("limited", "says"),
+    [
+        (None, "it has not answered since 2026-11-24 14:00 UTC with timeout"),
+        ("rate_limited", "it has been rate limited since 2026-11-24 14:00 UTC with timeout"),
+    ],
+)
+def test_a_deployment_is_down_while_its_only_place_is_out(limited: Limited | None, says: str) -> None:
+    """Whatever its breaker says, which lets single calls through; and not where a fallback would answer."""
+    hosted = deployment("openai")
+    other = msgspec.structs.replace(hosted.target, provider="q", base_urls=("http://q/v1",))
+    own = ("p", "m", URL, "")
+    since = datetime(2026, 11, 24, 14, tzinfo=UTC)
+    (out,) = open_breakers([use(URL, 0, "timeout")], {own: Out(since, limited)})
+    found = deployment_status(hosted, [], lasting={own: out})
+    assert (found.state, found.detail) == ("down", says)
+    covered = msgspec.structs.replace(
+        hosted, target=msgspec.structs.replace(hosted.target, fallbacks=(other,))
+    )
+    found = deployment_status(covered, [], lasting={own: out})
+    assert (found.state, found.detail) == ("ready", f"{says}; q/m answers instead")
+    assert (
+        deployment_status(covered, [], lasting={own: out}, shut={("q", "m", "http://q/v1", ""): ""}).state
+        == "down"
+    )
+
+
 def tripped(
     state: int, began: float, failed: float, answered: float | None = None, limited: Limited | None = None
 ) -> TargetUse:
@@ -245,6 +272,7 @@ def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
     assert told(hosted) == (NOW, ("assistant",), None)
     other_plan = msgspec.structs.replace(hosted, name="bare")
     assert told(covered, other_plan) == (NOW, ("assistant", "bare"), None), "one of them has nobody"
+    assert [each.stranded for each in met([shut], [covered, other_plan])] == [("bare",)]
     assert told() == (None, (), None)
     (limited,) = open_breakers([use(URL, 0)], {("p", "m", URL, ""): Out(NOW, "rate_limited")})
     assert (limited.state, limited.out_since, limited.limited) == ("closed", NOW, "rate_limited")

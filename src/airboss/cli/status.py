@@ -255,7 +255,7 @@ def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:
 def out_line(found: dict[str, Any]) -> str:
     """A place that is out, since when, who is asked instead, and the next step."""
     names = ("provider", "url", "key", "last_failure", "limited", "deployments", "instead")
-    words = out_words(**{name: found[name] for name in names})
+    words = out_words(**{name: found[name] for name in names}, stranded=found.get("stranded", ()))
     place = f"{found['provider']}/{found['model']}"
     title = OUT_TITLES[found["limited"]]
     return f"[red]{escape(place)} {title}[/] for {age(found['out_since'])}. {escape(words)}"

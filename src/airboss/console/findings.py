@@ -119,6 +119,7 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
     for each in status.deployments:
         if each.state == "down":
             detail = each.detail or "No replica of its model is ready; `airboss status` says why."
+            detail = f"It{detail[2:]}." if detail.startswith("it") else detail
             yield Finding(level="bad", title=f"{each.name} is down.", detail=detail, deployment=each.name)
         elif each.state == "starting":
             detail = each.detail or "Its model is being fetched or loaded."
@@ -142,6 +143,7 @@ def out_findings(status: SystemStatus) -> Iterator[Finding]:
                 limited=each.limited,
                 deployments=each.deployments,
                 instead=each.instead,
+                stranded=each.stranded,
             ),
             since=each.out_since,
             path=PROVIDERS,

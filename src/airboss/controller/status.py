@@ -29,12 +29,14 @@ from airboss.domain.status import (
 from airboss.releases.build import local_models
 from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
+from airboss.store.wording import OUT_TITLES
 from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, Out, ShownPlace, TargetUse, shown_places
 
 SILENT: Final = timedelta(seconds=GONE_S)
 """A gateway that has not told of itself for so long hangs, or cannot write."""
 NONE_SHUT: Final[Mapping[ShownPlace, str]] = MappingProxyType({})
 NONE_OUT: Final[Mapping[ShownPlace, Out]] = MappingProxyType({})
+NONE_LASTING: Final[Mapping[ShownPlace, BreakerStatus]] = MappingProxyType({})
 
 
 def gather(
@@ -56,6 +58,7 @@ def gather(
     placements = ledger.placements()
     replicas = with_calls(shown_replicas(ledger), placements, calls)
     plan = snapshot.plan if snapshot is not None else None
+    lasting = {place_of(each): each for each in told.breakers if each.out_since is not None}
     return msgspec.structs.replace(
         told,
         ledger_trouble=unwritable,
@@ -70,6 +73,7 @@ def gather(
                     successors(each, config, placements, replicas),
                     missing=[*dict.fromkeys(why for one in sharing(each.target) for why in missing(one))],
                     shut=shut,
+                    lasting=lasting,
                 ),
                 each,
                 ledger.standings().get(each.name),
@@ -164,7 +168,7 @@ def open_breakers(targets: Sequence[TargetUse], out: Mapping[ShownPlace, Out]) -
 def met(breakers: Sequence[BreakerStatus], plans: Sequence[DeploymentPlan]) -> Iterator[BreakerStatus]:
     """Breakers with the deployments whose calls meet them, and who is asked instead, one for each where they
     differ. What only a candidate asks is not out: its rollout judges it."""
-    places = [(each.provider, each.model, each.url, each.key or "") for each in breakers]
+    places = [place_of(each) for each in breakers]
     for each, place in zip(breakers, places, strict=True):
         asked = {
             plan.name: (plan.target, *plan.target.fallbacks)
@@ -173,13 +177,21 @@ def met(breakers: Sequence[BreakerStatus], plans: Sequence[DeploymentPlan]) -> I
         }
         if not asked and each.state == "closed":
             continue
-        others = [instead_of(place, targets, places) for targets in asked.values()]
+        others = {name: instead_of(place, targets, places) for name, targets in asked.items()}
+        stranded = tuple(name for name, other in others.items() if other is None)
+        instead = ", ".join(dict.fromkeys(map(str, others.values())))
         yield msgspec.structs.replace(
             each,
             out_since=each.out_since if asked else None,
             deployments=tuple(asked),
-            instead=", ".join(dict.fromkeys(map(str, others))) if others and None not in others else None,
+            instead=instead if others and not stranded else None,
+            stranded=stranded,
         )
+
+
+def place_of(breaker: BreakerStatus) -> ShownPlace:
+    """Whose breaker it is."""
+    return (breaker.provider, breaker.model, breaker.url, breaker.key or "")
 
 
 def instead_of(place: ShownPlace, targets: Sequence[Target], shut: Sequence[ShownPlace]) -> str | None:
@@ -215,10 +227,11 @@ def deployment_status(
     *,
     missing: Sequence[str] = (),
     shut: Mapping[ShownPlace, str] = NONE_SHUT,
+    lasting: Mapping[ShownPlace, BreakerStatus] = NONE_LASTING,
 ) -> DeploymentStatus:
     """Where one deployment stands, by the replicas that serve it; `successors` are to take over from them.
     `missing` says why keys of its provider cannot be had: without any nothing is sent on; nor is it where all
-    places are `shut`, but to a fallback."""
+    places are `shut`, or out (`lasting`), but to a fallback."""
     own = [each for each in replicas if each.url in deployment.target.base_urls]
     asked = sharing(deployment.target)
 
@@ -230,10 +243,12 @@ def deployment_status(
         state = local_state(own)
     elif missing and all(any(one.refs()) for one in asked):  # who needs no key answers whatever is missing
         state = "down" if len(missing) == len({ref for one in asked for ref in one.refs()}) else state
-    alone = next((named(one) + why for one in asked if (why := left_alone(one, shut)) is not None), None)
+    alone = next(
+        (named(one) + why for one in asked if (why := left_alone(one, shut, lasting)) is not None), None
+    )
     if alone is not None and state == "ready":
-        answering = (one for one in (*asked, *deployment.target.fallbacks) if left_alone(one, shut) is None)
-        other = next(answering, None)
+        asked_too = (*asked, *deployment.target.fallbacks)
+        other = next((one for one in asked_too if left_alone(one, shut, lasting) is None), None)
         state = "down" if other is None else "ready"
         alone += f"; {other.provider}/{other.upstream_model} answers instead" if other is not None else ""
     model, provider = said_of(deployment.stable)
@@ -253,11 +268,17 @@ def deployment_status(
     )
 
 
-def left_alone(target: Target, shut: Mapping[ShownPlace, str]) -> str | None:
-    """Why no place of a target is asked now; None: one is."""
+def left_alone(
+    target: Target, shut: Mapping[ShownPlace, str], lasting: Mapping[ShownPlace, BreakerStatus]
+) -> str | None:
+    """Why no place of a target answers now; None: one may."""
     places = shown_places(target)
-    if not places or any(each not in shut for each in places):
+    if not places or any(each not in shut and each not in lasting for each in places):
         return None
+    for each in places:
+        if (out := lasting.get(each)) is not None and out.out_since is not None:
+            why = f" with {out.last_failure}" if out.last_failure else ""
+            return f"it {OUT_TITLES[out.limited]} since {out.out_since:%Y-%m-%d %H:%M} UTC{why}"
     why = next((f" after {shut[each]}" for each in places if shut[each]), "")
     which = "its breaker is" if len(places) == 1 else f"the breakers of its {len(places)} places are"
     return f"{which} open{why}: it is left alone for some seconds"

@@ -16,7 +16,7 @@ before the next start. `failed`: it will not get ready, and is left alone."""
 
 DeploymentState = Literal["ready", "starting", "down"]
 """`ready`: a call would be sent on; a hosted provider's is if its key is there: nobody asks it but calls do.
-`starting`: no replica of a local model is ready; one comes. `down`: none, no key, or all breakers open."""
+`starting`: no replica of a local model is ready; one comes. `down`: none, no key, or nobody answers."""
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,9 +108,8 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of a model that is left alone or out; `last_failure` is why, `key` the reference to its key.
-    `out_since` set: it is tried in vain for longer than a flap lasts (by a limit: `limited`), calls of
-    `deployments` meet that, and `instead` is asked; None: at least one of them has nobody else."""
+    """A place of a model that is left alone or out. `key` is a reference, `out_since` since when it is tried
+    in vain, `deployments` whose calls meet that; `stranded` have nobody else, and `instead` is then None."""
 
     provider: str
     model: str
@@ -122,6 +121,7 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
     limited: Literal["out_of_quota", "rate_limited"] | None = None
     deployments: tuple[str, ...] = ()
     instead: str | None = None
+    stranded: tuple[str, ...] = ()
 
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,12 +50,16 @@ def out_words(
     limited: str | None,
     deployments: Sequence[str],
     instead: str | None,
+    stranded: Sequence[str] = (),
 ) -> str:
     """Of a place that is out, as `BreakerStatus` tells: where, why, who is asked instead, what to do."""
     whose = ""
     if deployments:
-        whose = f" Calls of {listed(deployments)} "
+        alone = stranded or deployments
+        whose = f" Calls of {listed(deployments if instead else alone)} "
         whose += f"go to {instead} instead, at its price." if instead else "have nobody else to go to."
+        covered = [each for each in deployments if each not in alone]
+        whose += f" Those of {listed(covered)} go elsewhere." if covered and not instead else ""
     step = f"See whether provider {provider} is up and can be reached from here."
     if limited == "out_of_quota":
         step = f"Add credit or raise the quota at provider {provider}: calls then go to it again."
