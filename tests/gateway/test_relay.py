@@ -112,7 +112,7 @@ def test_transcription(gateway: Gateway, provider: FakeProvider) -> None:
         "POST",
         "/v1/audio/transcriptions",
         data={"model": "voice", "language": "nl"},
-        files={"file": ("a.wav", sound, "audio/wav")},
+        files={"file": ("Grüße 日本.wav", sound, "audio/wav")},
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["text"] == f"heard {len(sound)} bytes"
@@ -121,7 +121,7 @@ def test_transcription(gateway: Gateway, provider: FakeProvider) -> None:
     assert opened["operation"] == "audio_transcription"
     form = opened["request"]["form"]
     assert (form["model"], form["language"]) == ("voice", "nl")
-    assert form["file"] == {"filename": "a.wav", "content_type": "audio/wav", "bytes": len(sound)}
+    assert form["file"] == {"filename": "Grüße 日本.wav", "content_type": "audio/wav", "bytes": len(sound)}
     assert (closed["input_tokens"], closed["output_tokens"]) == (14, 3)
     assert closed["cost_usd"] == pytest.approx((14 * 1 + 3 * 2) / 1e6)
     assert float(answer.headers["x-airboss-cost-usd"]) == pytest.approx(closed["cost_usd"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, HeaderParser
 
 import msgspec
 
@@ -73,6 +73,10 @@ def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
     try:
         name = message.get_param("name", header="content-disposition")
         filename = message.get_filename()
+        if (
+            filename is not None and not head.isascii()
+        ):  # all else is read of the bytes, of which none are blanks
+            filename = HeaderParser().parsestr(head.decode("utf-8", "replace")).get_filename(filename)
     except ValueError:
         raise _broken(f"part {number} has a content-disposition in a charset that cannot be") from None
     if message.get_content_disposition() != "form-data" or not isinstance(name, str):
