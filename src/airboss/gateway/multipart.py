@@ -73,9 +73,8 @@ def _part(head: bytes, number: int, *, start: int, end: int) -> Part:
     try:
         name = message.get_param("name", header="content-disposition")
         filename = message.get_filename()
-        if (
-            filename is not None and not head.isascii()
-        ):  # all else is read of the bytes, of which none are blanks
+        if filename is not None and not head.isascii():
+            # All else is read of the bytes: of characters some are blanks, which not every reader knows.
             filename = HeaderParser().parsestr(head.decode("utf-8", "replace")).get_filename(filename)
     except ValueError:
         raise _broken(f"part {number} has a content-disposition in a charset that cannot be") from None
