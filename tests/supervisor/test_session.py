@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from airboss.domain.errors import SetupError
 from airboss.domain.status import ProcessStatus
 from airboss.store.stopping import ending
 from airboss.supervisor import runfiles
@@ -86,6 +87,48 @@ def test_who_hears_that_all_is_ready_can_read_so(tmp_path: Path, monkeypatch: py
         )
         asyncio.run(session.run(on_ready))
     assert seen == ["ready"]
+
+
+def test_what_cannot_be_asked_or_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And once more when it can again."""
+
+    class Refused:
+        """A roster whose ledger says no until it is told not to."""
+
+        essential = frozenset[str]()
+        no = True
+
+        def keep(self) -> None:
+            if self.no:
+                raise SetupError("it is locked")
+
+        def saw(self, _statuses: object) -> None:
+            """Nothing follows."""
+
+        def specs(self, *, essential: object) -> list[Any]:
+            assert essential == self.essential
+            return []
+
+    refused, run_dir = cast("Any", Refused()), tmp_path / "run"
+    run_dir.touch()  # a file is no folder to write into
+    with socket.socket() as listener:
+        session = Session(
+            core=(), roster=refused, host=refused, run_dir=run_dir, listener=listener, on_line=lambda *_: None
+        )
+
+        async def body() -> None:
+            for _ in range(3):
+                assert await session._books() is None
+            run_dir.unlink()
+            refused.no = False
+            assert await session._books() == []
+
+        asyncio.run(body())
+    about = ("how things stand is not written", "the ledger is not asked")
+    assert [sum(each.startswith(what) for each in caplog.messages) for what in about] == [2, 2]
+    assert sum("missed: 3" in each for each in caplog.messages) == 2
 
 
 def test_a_ledger_that_hangs_keeps_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
