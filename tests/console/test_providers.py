@@ -94,8 +94,7 @@ def test_the_page_tells_each_place(busy: Site) -> None:
     assert "upstream_unavailable" in page
     assert "env:KEY_B" in page
     assert "not asked yet" in page
-    assert 'data-label="Failed %" class="num">15.0<' in page
-    assert 'data-label="Rate limited %" class="num">30.0<' in page
+    assert 'data-label="Failed %" class="num">15.0<br><span class="hint">30.0 rate limited<' in page
     assert 'data-label="First output ms" class="num">500<' in page
     assert "20 refused" in page
     assert "gone.example" not in page

@@ -191,7 +191,7 @@ def test_both_are_shown_as_one_place() -> None:
     for _ in range(STREAK_MAX):
         trial.breaker.failed(0.0)
         trial.failed_with("upstream_error")
-    own.breaker.answered()
+    own.ended(0.0, 0.0, stream=False, well=True)
     (use,) = places.uses(0.0, datetime(2026, 11, 24, tzinfo=UTC))
     assert (use.state, use.answered, use.failed, use.failures) == (0, 1, 5, {"upstream_error": 5})
     assert (use.in_vain_at, use.failed_at) == (None, None)

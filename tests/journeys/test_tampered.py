@@ -164,7 +164,7 @@ def test_a_data_directory_that_is_moved_away_can_be_moved_back(
             return said.status_code == 503 and f"put {airboss.data} back" in said.text
 
         until(told_to_put_back)
-        until(lambda: "cannot write how things stand" in airboss.log)
+        until(lambda: "how things stand is not written into" in airboss.log)
         assert not airboss.data.exists()
         old.rename(airboss.data)
         ids = [airboss.chat(QUICK, model="support").headers["x-request-id"] for _ in range(3)]
