@@ -302,6 +302,21 @@ def test_status_begins_with_providers_that_are_out(run: Run, api: AdminApi) -> N
     assert run("status", "--url", api.url)[0] == 0, "a flap"
 
 
+def test_status_reads_an_older_airboss_too(run: Run, api: AdminApi) -> None:
+    """While one is upgraded the command is newer than what runs, which does not tell what came since."""
+    now = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+    found = msgspec.to_builtins(seed_status(now))
+    del found["retention"]["answers_days"], found["journal"]["waits_for"]
+    place = {"provider": "main", "model": "up", "url": "http://main/v1", "key": None, "state": "open"}
+    out_since = {"last_failure": "upstream_auth", "out_since": now.isoformat()}
+    found["breakers"] = [{**place, **out_since, "deployments": ["support"], "instead": "spare/small"}]
+    api.answers["GET", "/api/v1/status"] = found
+    ended, out, err = run("status", "--url", api.url)
+    assert (ended, err) == (1, "")
+    assert "main/up has not answered for" in out
+    assert "record store up" in out
+
+
 def test_status_begins_with_alarms_that_fire(run: Run, api: AdminApi) -> None:
     """Before what is served, and not a second time below."""
     line = {"kind": "threshold", "deployment": "d", "metric": "error_rate", "value": 1.0}

@@ -213,7 +213,7 @@ def made_room(retention: dict[str, Any]) -> Iterator[str]:
 def kept(retention: dict[str, Any]) -> str | None:
     """For how long what is kept, where that has an end."""
     days = {"bodies": retention["bodies_days"], "records": retention["records_days"]}
-    days["answers of evaluations"] = retention["answers_days"]
+    days["answers of evaluations"] = retention.get("answers_days")  # not there where an older one runs
     ends = [f"{name} for {many(count, 'day')}" for name, count in days.items() if count is not None]
     if not ends:
         return None
@@ -254,11 +254,11 @@ def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def out_line(found: dict[str, Any]) -> str:
     """A place that is out, since when, who is asked instead, and the next step."""
-    names = ("provider", "url", "key", "last_failure", "limited", "deployments", "instead")
-    words = out_words(**{name: found[name] for name in names}, stranded=found.get("stranded", ()))
+    names = ("provider", "url", "key", "last_failure", "deployments", "instead")
+    limited, stranded = found.get("limited"), found.get("stranded", ())  # not there where an older one runs
+    words = out_words(**{name: found[name] for name in names}, limited=limited, stranded=stranded)
     place = f"{found['provider']}/{found['model']}"
-    title = OUT_TITLES[found["limited"]]
-    return f"[red]{escape(place)} {title}[/] for {age(found['out_since'])}. {escape(words)}"
+    return f"[red]{escape(place)} {OUT_TITLES[limited]}[/] for {age(found['out_since'])}. {escape(words)}"
 
 
 def breaker(found: dict[str, Any]) -> str:
