@@ -241,13 +241,13 @@ def test_that_no_server_is_there_is_found_out_once() -> None:
         tasks += [
             asyncio.ensure_future(shelf.put(cast("ResponseStore", store), kept(n))) for n in range(1, 9)
         ]
+        began = time.monotonic()
         await asyncio.to_thread(until, lambda: time.monotonic() > began + 2 * SHORT_S)
         store.free.set()
         told = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(each) for each in told] == [LedgerAway] * 9
         assert shelf._patience.wait_s(60.0) == reading.wait_s(60.0) == SHORT_S
 
-    began = time.monotonic()
     asyncio.run(run())
     assert [len(each) for each in store.puts] == [1]
 
@@ -267,4 +267,32 @@ def test_a_refusal_at_once_costs_nobody_patience() -> None:
     patience, asked = Patience(), Future[None]()
     patience.asked(asked)
     asked.set_exception(LedgerAway("Connection refused"))
+    assert patience.wait_s(60.0) == 60.0
+
+
+class Late(Future[None]):
+    """One that an answer overtakes just as somebody looks whether it is done."""
+
+    def __init__(self, other: Future[None]) -> None:
+        super().__init__()
+        self._other = other
+
+    def done(self) -> bool:
+        """As of any future."""
+        if not self._other.done():
+            self._other.set_result(None)
+        return super().done()
+
+
+def test_an_answer_that_comes_just_then_leaves_nobody_without_a_reason() -> None:
+    """Answers come in threads of their own, between any two steps of the loop."""
+    patience, first, second = Patience(), Future[None](), Future[None]()
+    patience.asked(first)
+    patience.asked(second)
+    why = "the ledger has been silent for 1 s"
+    assert str(patience.gave_up(Late(first), 1.0)) == why
+    patience.gave_up(None, 1.0)
+    patience._stuck = Late(second)
+    with pytest.raises(LedgerAway, match=why):
+        patience.wait_s(60.0)
     assert patience.wait_s(60.0) == 60.0

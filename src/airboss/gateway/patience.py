@@ -29,10 +29,11 @@ class Patience:
     def wait_s(self, most_s: float) -> float:
         """How long a call may wait for what it asks now, `most_s` at most. Raises LedgerAway at once while
         what another call has waited for in vain is not answered."""
-        if self._why is None:
+        why = self._why  # read once: another thread takes it away as an answer comes
+        if why is None:
             return most_s
         if self._stuck is not None and not self._stuck.done():
-            raise LedgerAway(self._why)
+            raise LedgerAway(why)
         return min(most_s, SHORT_S)
 
     def asked(self, asked: Future[Any]) -> None:
@@ -42,11 +43,10 @@ class Patience:
 
     def gave_up(self, asked: Future[Any] | None, waited_s: float) -> LedgerAway:
         """A call has waited for this in vain: what to tell it."""
-        if self._why is None:
-            self._why = f"the ledger has been silent for {waited_s:g} s"
+        why = self._why = self._why or f"the ledger has been silent for {waited_s:g} s"
         if asked is not None and not asked.done():
             self._stuck = asked
-        return LedgerAway(self._why)
+        return LedgerAway(why)
 
     def _ended(self, ended: Future[Any], took_s: float) -> None:
         try:
