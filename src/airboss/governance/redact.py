@@ -272,8 +272,12 @@ def _searches(patterns: tuple[bytes, ...]) -> tuple[_Search, ...]:
 
 def _begun(needle: bytes, data: bytes) -> int:
     """How much of a needle, as its beginning, is at the end of `data`; 0 for less than MIN_HALF."""
-    sizes = range(len(needle) - 1, MIN_HALF - 1, -1)
-    return next((size for size in sizes if data.endswith(needle[:size])), 0)
+    least, at = needle[:MIN_HALF], len(data) - len(needle)
+    # By where it may begin and not by each size: of 200 keys of 200 characters those take 6 ms of the loop.
+    while (at := data.find(least, max(at + 1, 0))) >= 0:
+        if needle.startswith(data[at:]):
+            return len(data) - at
+    return 0
 
 
 def _without(needle: bytes, data: bytes) -> bytes:
