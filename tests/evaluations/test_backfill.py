@@ -385,6 +385,7 @@ def test_two_at_once_pay_one_judge_once(bench: Bench) -> None:
     assert bench.judge.asked.total() == 40
     assert [each.comparisons[0].items for each in (first, second)] == [40, 40]
     assert len(bench.scores("llm_judge")) == 40
+    assert bench.notes.count("waits for its turn: another run asks llm_judge") >= 1
 
 
 def test_what_an_apps_evaluator_says_is_not_a_scorers_own(bench: Bench) -> None:

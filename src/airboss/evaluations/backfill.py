@@ -155,7 +155,7 @@ async def score_calls(
     passes through."""
     work = _Work(job, scoring, scorers, log, report)
     for start in range(0, len(work.task.calls), CHUNK):
-        async with names.held(work.task.scorers, job.id):
+        async with names.held(work.task.scorers, job.id, work.waits):
             await work.chunk(work.task.calls[start : start + CHUNK])
     return await work.reported()
 
@@ -179,9 +179,16 @@ class _Work:
         self._report = report
         self._done = 0
         self._kept = 0
+        self._note = ""
+
+    def waits(self, name: str) -> None:
+        """Say that another run has the scorer of this name."""
+        self._say(f"waits for its turn: another run asks {name}")
 
     async def chunk(self, ids: Sequence[str]) -> None:
         """Score these calls by every scorer that has not yet."""
+        if self._note:
+            self._say("")
         records, known = await self._found(ids)
         scorers = await asyncio.to_thread(self._scorers)
         todo = []
@@ -197,7 +204,11 @@ class _Work:
                     )
         await self._scoring.make(todo)
         self._done += len(ids)
-        self._report(self._done, len(self.task.calls), "")
+        self._say("")
+
+    def _say(self, note: str) -> None:
+        self._report(self._done, len(self.task.calls), note)
+        self._note = note
 
     async def _found(
         self, ids: Sequence[str]

@@ -31,9 +31,10 @@ class Asking:
         self._waiting: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     @asynccontextmanager
-    async def alone(self, key: str) -> AsyncIterator[None]:
-        """Nobody else is in the block of this key meanwhile; who comes later waits."""
+    async def alone(self, key: str, waits: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Nobody else is in the block of this key meanwhile; who comes later waits, and `waits` is called."""
         while (turn := self._enter(key)) is not None:
+            waits()
             await turn.wait()
         try:
             yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -65,12 +66,14 @@ class ScorerNames:
                 )
 
     @asynccontextmanager
-    async def held(self, scorers: Sequence[Spec], job_id: str) -> AsyncIterator[None]:
+    async def held(
+        self, scorers: Sequence[Spec], job_id: str, waits: Callable[[str], None] = lambda _: None
+    ) -> AsyncIterator[None]:
         """From now on these names mean these scorers, and until the end of the block no other job uses one of
-        them. Raises WrongCall as `check`."""
+        them; `waits` hears which name another job has. Raises WrongCall as `check`."""
         async with AsyncExitStack() as turns:
             for name in sorted(spec.name for spec in scorers):
-                await turns.enter_async_context(self._asking.alone(name))
+                await turns.enter_async_context(self._asking.alone(name, partial(waits, name)))
             await asyncio.to_thread(self._take, scorers, job_id)
             yield
 
