@@ -237,11 +237,14 @@ def test_tool_calls_are_the_engines_own(tmp_path: Path) -> None:
             assert json.dumps(mine["choices"]) == json.dumps(own["choices"])
 
 
-def test_nothing_before_the_end(patient: Gateway) -> None:
+def test_nothing_before_the_end(patient: Gateway, slow: Engine) -> None:
     """The client of a whole answer gets no byte, not even of the head, before the answer is whole."""
-    with leaving(patient, LONG | {"max_tokens": 60}) as raw:
-        raw.settimeout(0.4)
-        with pytest.raises(TimeoutError):
+    until(lambda: slow.busy() == 0)
+    with leaving(patient, LONG | {"max_tokens": 300}) as raw:
+        # The first words are said, and hundreds are still to come.
+        until(lambda: slow.said() > 10)
+        raw.setblocking(False)
+        with pytest.raises(BlockingIOError):
             raw.recv(1)
         raw.settimeout(60)
         head, _, rest = raw.recv(65536).partition(b"\r\n\r\n")

@@ -40,6 +40,11 @@ class Engine:
         """Slots at work."""
         return sum(slot["is_processing"] for slot in self.client.get("/slots").json())
 
+    def said(self) -> int:
+        """Tokens of the answers that are under way."""
+        slots = [slot for slot in self.client.get("/slots").json() if slot["is_processing"]]
+        return sum(slot["next_token"][0]["n_decoded"] for slot in slots)
+
 
 @contextmanager
 def engine(*, chat_template: str | None = None, weights: Path | None = None) -> Iterator[Engine]:
