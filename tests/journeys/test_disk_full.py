@@ -115,16 +115,19 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
         def call() -> httpx2.Response:
             return airboss.chat(QUICK, model="support")
 
+        def take_the_inodes() -> None:
+            with suppress(OSError):
+                while len(made) < 1_000:
+                    (disk / f"{len(made)}").touch()
+                    made.append(disk / f"{len(made)}")
+
         answered = [call().headers["x-request-id"] for _ in range(5)]
-        with suppress(OSError):
-            while len(made) < 1_000:
-                made.append(disk / f"{len(made)}")
-                made[-1].touch()
-        made.pop()
+        take_the_inodes()
         answered += [call().headers["x-request-id"] for _ in range(5)]
         killed, mover = airboss.pid("gateway-0"), airboss.pid("controller")
         assert killed is not None
         assert mover is not None
+        others = children(airboss) - {killed}
         hold_still(mover)  # what a dead worker has written is deleted once it is moved
         os.kill(killed, signal.SIGKILL)
 
@@ -132,6 +135,10 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
             answer = call()
             if answer.status_code == 200:  # by the one that was killed, or with an inode that another let go
                 answered.append(answer.headers["x-request-id"])
+                take_the_inodes()
+                for worker in children(airboss) - others:  # its name stands in a file that can't be written
+                    with suppress(ProcessLookupError):
+                        os.kill(worker, signal.SIGKILL)
             return answer.status_code == 503 and "no inode is left on its disk" in answer.text
 
         try:
@@ -148,6 +155,13 @@ def test_a_disk_without_inodes_is_told_as_that(provider: FakeProvider, tmp_path:
         airboss.settled()
         assert sorted(record["id"] for record in airboss.records()) == sorted(answered)
         assert airboss.stop() == 0, airboss.log[-5000:]
+
+
+def children(airboss: Airboss) -> set[int]:
+    """The processes that `up` has begun."""
+    assert airboss.process is not None
+    tasks = Path(f"/proc/{airboss.process.pid}/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 LOST = """
