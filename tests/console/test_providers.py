@@ -33,6 +33,7 @@ def uses() -> list[TargetUse]:
             {"upstream_unavailable": 25, "timeout_first_token": 5, "rate_limit_exceeded": 60},
             rate_limited=60,
             refused=20,
+            last_status=503,
         ),
         TargetUse("openai", "gpt-4o-mini", OPENAI, "env:KEY_B", 0, 0, 10, 0, 0, 2.5),
         TargetUse("gone", "nobody", "https://gone.example/v1", ""),
@@ -67,6 +68,7 @@ def test_the_api_tells_each_place(busy: Site) -> None:
         "outstanding": 1,
         "first_output_ms": 500.0,
         "last_failure": "upstream_unavailable",
+        "last_status": 503,
     }
     assert [(each["key"], each["breaker"]) for each in mini[1:]] == [("env:KEY_B", "closed")]
     never = next(each for each in found if each["provider"] == "together")

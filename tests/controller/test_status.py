@@ -274,6 +274,8 @@ def test_a_breaker_says_whose_calls_meet_it_and_who_is_asked_instead() -> None:
     assert told(covered, other_plan) == (NOW, ("assistant", "bare"), None), "one of them has nobody"
     assert [each.stranded for each in met([shut], [covered, other_plan])] == [("bare",)]
     assert told() == (None, (), None)
+    (said,) = open_breakers([msgspec.structs.replace(use(URL, 2, "upstream_error"), last_status=500)], {})
+    assert (said.last_failure, said.last_status) == ("upstream_error", 500)
     (limited,) = open_breakers([use(URL, 0)], {("p", "m", URL, ""): Out(NOW, "rate_limited")})
     assert (limited.state, limited.out_since, limited.limited) == ("closed", NOW, "rate_limited")
     (found,) = met([limited], [covered])

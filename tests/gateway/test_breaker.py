@@ -404,3 +404,12 @@ def test_what_a_caller_says_of_credit_is_no_quota() -> None:
     words = "messages.0: 'Your credit balance is too low to access' is not of type object"
     error = as_api_error("p", 400, UpstreamError(message=words), retry_after_s=None)
     assert (judge(error, 400), limit_reached(error)) == ("caller", None)
+
+
+def test_the_newest_failure_has_its_status() -> None:
+    """Of what came with none there is none, whatever came before."""
+    place = Place(TARGET, "http://x/v1", None, cast("Pool", None))
+    place.failed_with("upstream_error", 500)
+    assert (place.use(0.0, NOW).last_error, place.use(0.0, NOW).last_status) == ("upstream_error", 500)
+    place.failed_with("timeout_total", None)
+    assert (place.use(0.0, NOW).last_error, place.use(0.0, NOW).last_status) == ("timeout_total", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airboss.store.wording import LISTED_MAX, level, listed, many
+from airboss.store.wording import LISTED_MAX, level, listed, many, out_words
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,44 @@ def test_names_that_are_left_out_are_counted() -> None:
     assert listed(names[:LISTED_MAX]).endswith(f", r{LISTED_MAX - 1}")
     assert listed(names).endswith(f", r{LISTED_MAX - 1} and 3 more")
     assert listed([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "fails", "step"),
+    [
+        (
+            "upstream_error",
+            200,
+            "what it sends with status 200 is no answer.",
+            "Provider x is up: a record of",
+        ),
+        (
+            "upstream_error",
+            500,
+            "it fails with upstream_error (500).",
+            "Provider x can be reached and fails by",
+        ),
+        ("timeout_total", None, "it fails with timeout_total.", "See whether provider x is overloaded"),
+        (
+            "timeout_connect",
+            None,
+            "it fails with timeout_connect.",
+            "See whether provider x is up and can be",
+        ),
+        ("stream_cut", 200, "it fails with stream_cut (200).", "See whether provider x is up and can be"),
+        ("upstream_auth", 401, "it fails with upstream_auth (401).", "Check the key of provider x."),
+    ],
+)
+def test_the_step_is_of_what_came(failure: str, status: int | None, fails: str, step: str) -> None:
+    """Whether one that answered, be it with nonsense, is up is no question."""
+    said = out_words(
+        provider="x",
+        url="http://x/v1",
+        key=None,
+        last_failure=failure,
+        last_status=status,
+        limited=None,
+        deployments=("a",),
+        instead="y/m",
+    )
+    assert said.startswith(f"At http://x/v1 {fails} Calls of a go to y/m instead, at its price. {step}")

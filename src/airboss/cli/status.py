@@ -255,8 +255,9 @@ def are_out(found: dict[str, Any]) -> list[dict[str, Any]]:
 def out_line(found: dict[str, Any]) -> str:
     """A place that is out, since when, who is asked instead, and the next step."""
     names = ("provider", "url", "key", "last_failure", "deployments", "instead")
-    limited, stranded = found.get("limited"), found.get("stranded", ())  # not there where an older one runs
-    words = out_words(**{name: found[name] for name in names}, limited=limited, stranded=stranded)
+    limited = found.get("limited")  # as what else is asked for so, not there where an older one runs
+    newer = {"stranded": found.get("stranded", ()), "last_status": found.get("last_status")}
+    words = out_words(**{name: found[name] for name in names}, limited=limited, **newer)
     place = f"{found['provider']}/{found['model']}"
     return f"[red]{escape(place)} {OUT_TITLES[limited]}[/] for {age(found['out_since'])}. {escape(words)}"
 

@@ -21,7 +21,7 @@ class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
     ended; of them `failed` did by its fault, or for its credit or quota being used up, `rate_limited` met a
     limit that a wait mends, `refused` were for what they said, and the others were answered. `failures`
     counts each that was not by its error. `first_output_ms` is the mean time of answers to a stream's first
-    output or to a whole answer.
+    output or to a whole answer. `last_status` is the HTTP status that came with the last failure, if any did.
     """
 
     provider: str
@@ -40,6 +40,7 @@ class ProviderTarget(msgspec.Struct, frozen=True, kw_only=True):
     outstanding: int = 0
     first_output_ms: float | None = None
     last_failure: str | None = None
+    last_status: int | None = None
 
 
 class Providers(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ def _places(model: Shown) -> list[ProviderTarget]:
             if use.answered and use.took_s
             else None,
             last_failure=use.last_error or None,
+            last_status=use.last_status or None,
         )
 
     never = [TargetUse(target.provider, target.upstream_model, url, "") for url in model.waiting]

@@ -144,6 +144,7 @@ def out_findings(status: SystemStatus) -> Iterator[Finding]:
                 deployments=each.deployments,
                 instead=each.instead,
                 stranded=each.stranded,
+                last_status=each.last_status,
             ),
             since=each.out_since,
             path=PROVIDERS,

@@ -29,7 +29,7 @@ from airboss.domain.status import (
 from airboss.releases.build import local_models
 from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
-from airboss.store.wording import OUT_TITLES
+from airboss.store.wording import OUT_TITLES, failure_words
 from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, Out, ShownPlace, TargetUse, shown_places
 
 SILENT: Final = timedelta(seconds=GONE_S)
@@ -159,6 +159,7 @@ def open_breakers(targets: Sequence[TargetUse], out: Mapping[ShownPlace, Out]) -
                 url=use.url,
                 state=state,
                 last_failure=use.last_error or None,
+                last_status=use.last_status or None,
                 key=use.key or None,
                 out_since=found.since if found is not None else None,
                 limited=found.limited if found is not None else None,
@@ -277,7 +278,7 @@ def left_alone(
         return None
     for each in places:
         if (out := lasting.get(each)) is not None and out.out_since is not None:
-            why = f" with {out.last_failure}" if out.last_failure else ""
+            why = f" with {failure_words(out.last_failure, out.last_status)}" if out.last_failure else ""
             return f"it {OUT_TITLES[out.limited]} since {out.out_since:%Y-%m-%d %H:%M} UTC{why}"
     why = next((f" after {shut[each]}" for each in places if shut[each]), "")
     which = "its breaker is" if len(places) == 1 else f"the breakers of its {len(places)} places are"

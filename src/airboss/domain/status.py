@@ -93,9 +93,8 @@ class AlarmStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """For how many days what is kept, None for good; when the last finished run ended (None:
-    none yet in this controller), and how many records it took something from. Since it started, `dropped`
-    lost their bodies to `bodies_max_bytes` or a disk nearly full; `disk_full` is whether it is now."""
+    """For how many days what is kept, None for good; when this controller's last run ended, `expired` records
+    by it. Since its start `dropped` lost bodies to `bodies_max_bytes`, or as the disk was nearly full."""
 
     bodies_days: int | None = None
     records_days: int | None = None
@@ -108,8 +107,8 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of a model that is left alone or out. `key` is a reference, `out_since` since when it is tried
-    in vain, `deployments` whose calls meet that; `stranded` have nobody else, and `instead` is then None."""
+    """A place of a model that is left alone or out. `key` is a reference, `last_status` HTTP's, `out_since`
+    since when it is tried in vain, by `deployments`; `stranded` have nobody else, `instead` is then None."""
 
     provider: str
     model: str
@@ -122,6 +121,7 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[str, ...] = ()
     instead: str | None = None
     stranded: tuple[str, ...] = ()
+    last_status: int | None = None
 
 
 class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ class Place:
         "key_ref",
         "lacks_until",
         "last_error",
+        "last_status",
         "latency_s",
         "limited",
         "model",
@@ -79,7 +80,7 @@ class Place:
         self.weight = 1.0
         self.outstanding = 0
         self.latency_s = 0.0
-        self.last_error = ""
+        self.last_error, self.last_status = "", 0
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
         self.answered_n = self.rate_limited_n = self.refused_n = 0
@@ -108,8 +109,9 @@ class Place:
         """Whether nothing speaks against it."""
         return self.avoid_until <= now and (not self.breaker.tripped or self.breaker.lets_through(now))
 
-    def failed_with(self, error: str) -> None:
-        """An attempt failed with this error."""
+    def failed_with(self, error: str, status: int | None = None) -> None:
+        """An attempt failed with this error; `status` is the upstream's, None if there was no head."""
+        self.last_status = status or 0
         # An upstream may name its errors as it likes.
         error = self.last_error = error[:FAILURE_CHARS]
         name = error if error in self.failures or len(self.failures) < FAILURES_MAX else OTHER
@@ -188,6 +190,7 @@ class Place:
             self.limited,
             self.rate_limited_n,
             self.refused_n,
+            self.last_status,
         )
 
     def usual_s(self, quantile: float, *, stream: bool) -> float | None:

@@ -182,7 +182,7 @@ def note_failure(place: Place, answer: AnyAnswer, error: ApiError, *, hurried: b
     now, answer.failure, name = time.perf_counter(), error, error.code or error.type
     if isinstance(error, HedgeLost):
         return name
-    place.failed_with(name)
+    place.failed_with(name, answer.status)
     silent = answer.paused or hurried
     fault = None if silent else is_targets_fault(error, answer.status)
     place.failed(fault, limit_reached(error), now)

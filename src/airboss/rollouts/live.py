@@ -23,12 +23,10 @@ from airboss.rollouts.analysis import AnalysisState
 from airboss.rollouts.metrics import Metric, worst
 from airboss.rollouts.stages import Rules, Stage
 from airboss.rollouts.units import Counted, Sighting, Waiting, chance, entering, sight
+from airboss.store.wording import TIMED_OUT
 
 CALLS = "calls"
 """The lane of what a call itself shows."""
-
-TIMED_OUT = frozenset({"timeout_total", "timeout_first_token", "timeout_idle"})
-"""Errors that say that the answer was slow, so that their time counts as one."""
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):

@@ -190,6 +190,8 @@ class TargetUse(msgspec.Struct, array_like=True):
     """Attempts that met a limit which a wait mends."""
     refused: int = 0
     """Attempts that were refused for what they said: not by its fault."""
+    last_status: int = 0
+    """The HTTP status that came with the newest failure; 0: none did."""
 
     @property
     def attempts(self) -> int:
@@ -200,7 +202,8 @@ class TargetUse(msgspec.Struct, array_like=True):
         """Count in what another has seen of the same place; the state and times stay."""
         for name in ("outstanding", "answered", "failed", "rate_limited", "refused", "opened", "took_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.last_error = self.last_error or other.last_error
+        if not self.last_error:
+            self.last_error, self.last_status = other.last_error, other.last_status
         for error, count in other.failures.items():
             self.failures[error] = self.failures.get(error, 0) + count
 
