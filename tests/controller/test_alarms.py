@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from airboss.controller.alarms import RESOLVED_SHOWN, Decision, Reading, begun, decide, notice
+from airboss.store.alert_causes import Cause
 from airboss.store.alert_metrics import worded
 from airboss.store.alert_rows import AlarmRow, AlarmRule, Silence
 
@@ -189,7 +190,16 @@ def test_a_notice_says_all_there_is_to_know() -> None:
     """Alarm, state, value, bound, window, since, link, and a line for people."""
     alarm = Played()
     alarm.take(0.5, 7)
-    said = notice(alarm.row, "firing", now=alarm.now, window="5m", link="http://x/records?status=error")
+    met = Cause(error_type="upstream_error", status_code=500, provider="main", model="m", calls=9, of=10)
+    said = notice(
+        alarm.row,
+        "firing",
+        now=alarm.now,
+        window="5m",
+        link="http://x/records?status=error",
+        page="http://x/alerts/errors",
+        causes=[met],
+    )
     assert said == {
         "alarm": "errors",
         "state": "firing",
@@ -209,8 +219,20 @@ def test_a_notice_says_all_there_is_to_know() -> None:
         "at": "2026-11-24T00:01:10+00:00",
         "detail": None,
         "records": [],
+        "causes": [
+            {
+                "error_type": "upstream_error",
+                "status_code": 500,
+                "provider": "main",
+                "model": "m",
+                "calls": 9,
+                "of": 10,
+            }
+        ],
         "link": "http://x/records?status=error",
-        "text": "errors firing: error_rate of support is 50 %; the alarm is for above 10 % over 5m",
+        "page": "http://x/alerts/errors",
+        "text": "errors firing: error_rate of support is 50 %; the alarm is for above 10 % over 5m; "
+        "mostly upstream_error (500) from main/m",
     }
 
 
@@ -252,4 +274,4 @@ def test_a_notice_counts_as_people_do(kind: str, value: float, text: str) -> Non
     """One thing is no plural."""
     rule = msgspec.structs.replace(RULE, name="x", kind=kind)
     row = msgspec.structs.replace(begun(rule, START), value=value)
-    assert notice(row, "firing", now=START, window="5m", link="")["text"] == text
+    assert notice(row, "firing", now=START, window="5m", link="", page="")["text"] == text

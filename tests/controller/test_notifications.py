@@ -355,15 +355,22 @@ def test_one_slow_notifier_holds_up_no_other(store: SqlAlertStore, receiver: Rec
 
 
 def test_slack_gets_what_it_takes(receiver: Receiver) -> None:
-    """A line for people, with Slack's own characters escaped, and a link to the calls; no signature."""
+    """A line for people, with Slack's own characters escaped, and links to the alarm and to the calls; no
+    signature."""
     slack = WebhookSender(lambda: {"ops": NotifierConfig(slack=receiver.url)}, lambda _: "")
-    body = {"text": "a < b & c", "state": "firing", "link": "http://c/records?x=1"}
+    body = {
+        "text": "a < b & c",
+        "state": "firing",
+        "link": "http://c/records?x=1",
+        "page": "http://c/alerts/e",
+    }
     clock = FixedClock()
     assert sent(slack, note(1, created_at=clock.now(), due_at=clock.now(), body=body)) is None
     (got,) = receiver.taken
     assert got["text"] == "a &lt; b &amp; c"
     assert got["blocks"][0]["text"]["text"].endswith("a &lt; b &amp; c")
-    assert got["blocks"][1]["elements"][0]["text"] == "<http://c/records?x=1|Show the calls>"
+    links = [each["text"] for each in got["blocks"][1]["elements"]]
+    assert links == ["<http://c/alerts/e|Show the alarm>", "<http://c/records?x=1|Show the calls>"]
     assert set(got) == {"text", "blocks"}
 
 

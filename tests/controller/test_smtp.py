@@ -36,6 +36,7 @@ BODY = {
     "text": "errors firing: error_rate of support is 0.5",
     "records": ["019a-1"],
     "link": "http://127.0.0.1:8701/records?status=error",
+    "page": "http://127.0.0.1:8701/alerts/errors",
 }
 
 READY_S = 60.0
@@ -133,14 +134,14 @@ def told(to: dict[str, Any], context: ssl.SSLContext | None = None, **options: A
 
 
 def test_a_mail_says_what_a_webhook_does(inbox: Inbox, plain: int) -> None:
-    """Subject, line for people, numbers, calls and link; its id tells one that comes twice."""
+    """Subject, line for people, numbers, calls and links; its id tells one that comes twice."""
     assert told({"port": plain, "tls": "off", "to": ("ops@example.com", "b@example.com")}) is None
     (got,) = inbox.got
     assert (got["subject"], got["from"]) == ("[airboss] errors firing", "airboss@example.com")
     assert got["to"] == "ops@example.com, b@example.com"
     assert got["message-id"] == "<n1@airboss>"
     text = got.get_content()
-    for words in (BODY["text"], "deployment: support", "value: 0.5", "019a-1", BODY["link"]):
+    for words in (BODY["text"], "deployment: support", "value: 0.5", "019a-1", BODY["link"], BODY["page"]):
         assert str(words) in text
 
 

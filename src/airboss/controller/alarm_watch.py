@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -27,6 +27,7 @@ from airboss.controller.alarms import Decision, Reading, begun, decide, hearers,
 from airboss.domain.errors import AirbossError, StoreUnavailable
 from airboss.domain.ports import Clock, RecordFilter, RecordLog
 from airboss.domain.status import JournalStatus
+from airboss.store.alert_causes import causes, has_causes
 from airboss.store.alert_metrics import INTERNAL_KEY, length
 from airboss.store.alert_rows import (
     AlarmEvent,
@@ -34,7 +35,6 @@ from airboss.store.alert_rows import (
     AlarmRule,
     AlertStore,
     Notification,
-    Told,
     begun_before,
     calls_of,
     looked_back,
@@ -189,7 +189,7 @@ class AlarmWatch:
             note
             for each in decisions
             if each.tell is not None
-            for note in self._notes(each.row, each.tell, self._ready(each), now, again=each.again)
+            for note in self._notes(each, self._ready(each), now)
         ]
         told += [note for row in gone if row.told != "ok" for note in self._farewell(row, now)]
         changed = [each.row for each in decisions if _worth_keeping(rows.get(each.row.rule.name), each)]
@@ -303,10 +303,11 @@ class AlarmWatch:
         return row.memory if row is not None and _same(row.rule, rule) else None
 
     def _with_records(self, decision: Decision, now: datetime) -> Decision:
-        """A decision that an alarm fires, or may soon, with some of the calls that it is about."""
+        """A decision that an alarm fires, or may soon, with some of the calls that it is about and what
+        these failed by."""
         row = decision.row
         if (
-            decision.event is None
+            (decision.event is None and decision.tell != "firing")
             or row.phase not in ("pending", "firing")
             or row.rule.kind in ("probe", "eval", "drift", "recording")
             or spent_page(row.rule.team, row.rule.tag)  # no question is of the calls of several
@@ -322,13 +323,14 @@ class AlarmWatch:
         except (AirbossError, ValueError):
             return decision  # it fires all the same
         callers = [
-            each.id
+            each
             for each in found
             if each.key != INTERNAL_KEY
             and (scored or each.started_at + timedelta(milliseconds=each.latency_ms) >= since)
         ]
-        row = msgspec.structs.replace(row, records=tuple(callers[:RECORDS_SHOWN]))
-        return msgspec.structs.replace(decision, row=row)
+        row = msgspec.structs.replace(row, records=tuple(each.id for each in callers[:RECORDS_SHOWN]))
+        met = causes(callers) if has_causes(asked) else ()
+        return msgspec.structs.replace(decision, row=row, causes=met)
 
     def _ready(self, decision: Decision) -> Sequence[str]:
         """Who is told: of a reminder nobody for whom something of that alarm still waits."""
@@ -339,20 +341,29 @@ class AlarmWatch:
         }
         return [each for each in decision.to if each not in waiting]
 
-    def _notes(
-        self, row: AlarmRow, tell: Told, to: Sequence[str], now: datetime, *, again: bool = False
-    ) -> list[Notification]:
-        link = link_to_records(self._console_url(), row, now)
-        window = length(int(looked_back(row.rule, row.memory).total_seconds()))
-        body = notice(row, tell, now=now, window=window, link=link, again=again)
-        kind: Kind = "reminder" if again else "resolved" if tell == "ok" else tell
+    def _notes(self, decision: Decision, to: Sequence[str], now: datetime) -> list[Notification]:
+        row, tell, console = decision.row, decision.tell, self._console_url()
+        assert tell is not None  # whoever calls it knows that there is something to tell
+        body = notice(
+            row,
+            tell,
+            now=now,
+            window=length(int(looked_back(row.rule, row.memory).total_seconds())),
+            link=link_to_records(console, row, now),
+            page=f"{console.rstrip('/')}/alerts/{quote(row.rule.name, safe='')}",
+            again=decision.again,
+            causes=decision.causes,
+        )
+        kind: Kind = "reminder" if decision.again else "resolved" if tell == "ok" else tell
         return [note(row.rule.name, notifier, kind, body, now) for notifier in to]
 
     def _farewell(self, row: AlarmRow, now: datetime) -> list[Notification]:
         """Who was told of a fire hears that nobody looks any more."""
-        notes = self._notes(row, "ok", [each for each in row.rule.notify if each in hearers(row)], now)
+        to = [each for each in row.rule.notify if each in hearers(row)]
+        notes = self._notes(Decision(row=row, tell="ok"), to, now)
         words = f"{row.rule.name} resolved: the alarm is not in the configuration any more"
-        return [msgspec.structs.replace(each, body={**each.body, "text": words}) for each in notes]
+        gone = {"text": words, "page": f"{self._console_url().rstrip('/')}/alerts"}
+        return [msgspec.structs.replace(each, body={**each.body, **gone}) for each in notes]
 
 
 def note(alarm: str, notifier: str, kind: Kind, body: Mapping[str, object], now: datetime) -> Notification:

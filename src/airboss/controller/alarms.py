@@ -9,11 +9,13 @@ that an alarm near its bound does not flap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
+from airboss.store.alert_causes import Cause, cause_words
 from airboss.store.alert_metrics import chosen_by, side, worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
@@ -23,6 +25,9 @@ RESOLVED_SHOWN: Final = timedelta(hours=1)
 
 BLIND_MIN: Final = timedelta(seconds=30)
 """How long nothing must be to be seen before that is said: a store that starts anew is away for seconds."""
+
+CAUSES_TOLD: Final = 5
+"""Of what an alarm's calls failed by, the commonest first."""
 
 TIMES: Final = ("since", "well_since", "blind_since", "told_at")
 """Of an `AlarmRow`: what else there is to do depends on how long ago they are."""
@@ -42,13 +47,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Where the alarm stands now, what it came from if it moved, and what is to be told if anything is, to
-    which notifiers; `again`: they know, and are reminded."""
+    which notifiers; `again`: they know, and are reminded. `causes`: what its calls failed by."""
 
     row: AlarmRow
     event: AlarmEvent | None = None
     tell: Told | None = None
     to: tuple[str, ...] = ()
     again: bool = False
+    causes: tuple[Cause, ...] = ()
 
 
 def begun(rule: AlarmRule, now: datetime) -> AlarmRow:
@@ -95,9 +101,18 @@ def hearers(row: AlarmRow) -> tuple[str, ...]:
 
 
 def notice(
-    row: AlarmRow, tell: Told, *, now: datetime, window: str, link: str, again: bool = False
+    row: AlarmRow,
+    tell: Told,
+    *,
+    now: datetime,
+    window: str,
+    link: str,
+    page: str,
+    again: bool = False,
+    causes: Sequence[Cause] = (),
 ) -> dict[str, Any]:
-    """What a notifier is sent. `link` leads to the records in question, `records` are some of them."""
+    """What a notifier is sent. `link` leads to the records in question, `records` are some of them; `page` is
+    the alarm's own. `causes` are what calls that it is about failed by."""
     rule = row.rule
     state = "resolved" if tell == "ok" else tell
     return {
@@ -119,8 +134,10 @@ def notice(
         "at": now.isoformat(),
         "detail": row.detail,
         "records": list(row.records),
+        "causes": msgspec.to_builtins(causes[:CAUSES_TOLD]),
         "link": link,
-        "text": _words(row, f"still {state}" if again else state, window),
+        "page": page,
+        "text": _words(row, f"still {state}" if again else state, window, cause_words(causes)),
     }
 
 
@@ -207,7 +224,7 @@ def _due_again(row: AlarmRow, now: datetime) -> bool:
     return now - (row.told_at or row.since) >= timedelta(seconds=row.rule.remind_s)
 
 
-def _words(row: AlarmRow, state: str, window: str) -> str:
+def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
     rule = row.rule
     measured_as = "nothing to measure" if row.value is None else worded(rule.kind, rule.metric, row.value)
     if row.value is None and row.why:
@@ -232,6 +249,7 @@ def _words(row: AlarmRow, state: str, window: str) -> str:
         "probe": f"the probe of {rule.deployment} found {measured_as} difference{plural}",
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""
+    more += f"; {met}" if met else ""
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
 
 

@@ -202,6 +202,8 @@ def mail(to: EmailConfig, notification: Notification, now: datetime) -> EmailMes
     parts = [str(body.get("text", "")), "\n".join(facts)]
     if body.get("records"):
         parts.append("some of the calls:\n" + "\n".join(map(str, body["records"])))
+    if body.get("page"):
+        parts.append(f"the alarm:\n{body['page']}")
     if body.get("link"):
         parts.append(str(body["link"]))
     message.set_content("\n\n".join(part for part in parts if part) + "\n")

@@ -124,8 +124,8 @@ def named(host: str) -> str:
 
 
 def slack(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Slack-compatible webhook takes: the line for people, and a link to the calls. Slack's own three
-    characters are escaped."""
+    """What a Slack-compatible webhook takes: the line for people, and links to the alarm and to the calls.
+    Slack's own three characters are escaped."""
     text = str(body.get("text", ""))
     for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(plain, escaped)
@@ -135,10 +135,11 @@ def slack(body: Mapping[str, Any]) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": f"{icon} {text[:2900]}"}}
     ]
-    if body.get("link"):
-        label = "Show what is asked for" if "proposal" in body else "Show the calls"
-        shown = {"type": "mrkdwn", "text": f"<{body['link']}|{label}>"}
-        blocks.append({"type": "context", "elements": [shown]})
+    label = "Show what is asked for" if "proposal" in body else "Show the calls"
+    links = {"Show the alarm": body.get("page"), label: body.get("link")}
+    shown = [{"type": "mrkdwn", "text": f"<{where}|{words}>"} for words, where in links.items() if where]
+    if shown:
+        blocks.append({"type": "context", "elements": shown})
     return {"text": text[:2900], "blocks": blocks}
 
 

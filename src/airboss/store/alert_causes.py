@@ -1,0 +1,77 @@
+"""What calls that an alarm is about failed by, and whom they asked: for messages and for its page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from airboss.domain.record import InferenceRecord
+from airboss.store.wording import failure_words
+
+NAMED: Final = 3
+"""Causes that are told; of more their number."""
+ERROR_CHARS: Final = 60
+UNTOLD: Final = frozenset({"cancelled", "hedge_lost"})
+"""Of attempts that were left, and have not failed."""
+
+
+Met = tuple[str, int | None, str | None, str | None]
+"""An error, its status, the provider and the model."""
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """An error that `calls` of `of` calls met, at a model of a provider; without one they met it before they
+    asked anybody. `status_code` is the provider's, None if none came."""
+
+    error_type: str
+    status_code: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    calls: int
+    of: int
+
+
+def has_causes(asked: dict[str, Any]) -> bool:
+    """Whether calls that are asked for so (`alert_rows.calls_of`) are bad by what they met."""
+    return "status" in asked or "error_type" in asked
+
+
+def causes(records: Sequence[InferenceRecord]) -> tuple[Cause, ...]:
+    """What these calls met, the commonest first: each call counts once for each of its errors."""
+    met: Counter[Met] = Counter()
+    for record in records:
+        failed: set[Met] = {
+            (each.error_type[:ERROR_CHARS], each.status_code, each.provider, each.model)
+            for each in record.attempts
+            if each.error_type is not None and each.error_type not in UNTOLD
+        }
+        if not failed and record.error_type is not None:
+            failed = {(record.error_type[:ERROR_CHARS], None, None, None)}
+        met.update(failed)
+    return tuple(
+        Cause(error_type=error, status_code=status, provider=provider, model=model, calls=n, of=len(records))
+        for (error, status, provider, model), n in sorted(met.items(), key=lambda each: (-each[1], str(each)))
+    )
+
+
+def cause_words(found: Sequence[Cause]) -> str:
+    """The causes that stand out: `mostly upstream_error (500) from main/gpt-4o`; empty if there are none."""
+    if not found:
+        return ""
+    common = [each for each in found if 2 * each.calls >= each.of]
+    if not common:
+        first = found[0]
+        return f"most often {_one(first)}, in {first.calls:,} of {first.of:,}"
+    *others, last = map(_one, common[:NAMED])
+    more = len(common) - NAMED
+    if more > 0:
+        others, last = [*others, last], f"{more} more"
+    return f"mostly {', '.join(others)} and {last}" if others else f"mostly {last}"
+
+
+def _one(cause: Cause) -> str:
+    words = failure_words(cause.error_type, cause.status_code)
+    return f"{words} from {cause.provider}/{cause.model}" if cause.provider else words
