@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -12,8 +12,8 @@ import msgspec
 from airboss.console.chart import Chart, Line, utc
 from airboss.console.overview import ERRORS_BAD, Level
 from airboss.console.text import NB
-from airboss.domain.status import SystemStatus
-from airboss.store.wording import OUT_TITLES, many, out_words
+from airboss.domain.status import BreakerStatus, DeploymentStatus, SystemStatus
+from airboss.store.wording import OUT_TITLES, failure_words, listed, many, no_answer, out_step, out_words
 from airboss.telemetry.remote import Node
 
 EXCESS_MIN = 3.0
@@ -36,7 +36,7 @@ PROVIDERS = "/system/providers"
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is wrong, and the next step. `deployment`, `since` and `until` lead to the calls;
     `until` None is an error burst that goes on. `alarm` leads to that alarm's page, `path`
-    elsewhere."""
+    elsewhere. `deployments` are those that it is about, `alarms` those that fire by it."""
 
     level: Level
     title: str
@@ -46,6 +46,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     alarm: str | None = None
     path: str | None = None
+    deployments: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+
+class Failing(msgspec.Struct, frozen=True, kw_only=True):
+    """What shows that a deployment fails: of its newest calls so many failed, and these alarms fire."""
+
+    errors: int = 0
+    calls: int = 0
+    alarms: tuple[str, ...] = ()
 
 
 Causes = Callable[[str, datetime, datetime | None], Sequence[str]]
@@ -70,16 +80,26 @@ def findings(
     silenced: Mapping[str, str] = MappingProxyType({}),
     *,
     about: Mapping[str, str] = MappingProxyType({}),
+    on_errors: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """What is wrong, the worst first; empty if nothing is. `firing` are alarms, and since when they fire;
-    `about` says what each measures. One that says of a deployment what its calls say already is told with
-    them. `silenced` are those that somebody knows of, and why nobody is told."""
+    `about` says what each measures, `on_errors` of which deployment's errors it is. One that says of a
+    deployment what its calls, or its state, say already is told with them. `silenced` are those that somebody
+    knows of, and why nobody is told."""
     bursts = {line.deployment: seen for line in chart.lines if (seen := burst(line)) is not None}
-    alarms = {errors_alarm(name): name for name, seen in bursts.items() if seen.lasting}
-    others = {name: since for name, since in firing.items() if name not in alarms}
-    told = {alarms[name] for name in firing if name in alarms}
+    lasting = {name: seen for name, seen in bursts.items() if seen.lasting}
+    down = {each.name for each in status.deployments if each.state == "down"}
+    told: dict[str, list[str]] = {name: [] for name in lasting.keys() | down}
+    others = {}
+    for name, since in firing.items():
+        if name in silenced or on_errors.get(name) not in told:
+            others[name] = since
+        else:
+            told[on_errors[name]].append(name)
+    failing = {name: failing_by(lasting.get(name), told[name]) for name in down}
+    bursts = {name: seen for name, seen in bursts.items() if name not in down or not seen.lasting}
     found = [
-        *system_findings(status),
+        *system_findings(status, failing),
         *alarm_findings(others, silenced, about),
         *error_findings(chart, bursts, causes, told),
     ]
@@ -87,8 +107,10 @@ def findings(
     return tuple(sorted(found, key=lambda each: order.get(each.level, 2)))
 
 
-def system_findings(status: SystemStatus) -> Iterator[Finding]:
-    """What the processes, replicas and the journal say of themselves."""
+def system_findings(
+    status: SystemStatus, failing: Mapping[str, Failing] = MappingProxyType({})
+) -> Iterator[Finding]:
+    """What the processes, replicas and the journal say of themselves; `failing` as in `down_findings`."""
     journal = status.journal
     if not journal.store_up:
         detail = "Calls are served and recorded: the journal keeps them. Numbers here stop until it answers."
@@ -116,46 +138,128 @@ def system_findings(status: SystemStatus) -> Iterator[Finding]:
         yield Finding(level="bad", title=title, detail=f"{status.audit_trouble}.")
     for unheard in status.untold:
         yield Finding(level="warn", title="A summary was not told.", detail=f"{unheard}.")
+    yield from down_findings(status, failing)
     for each in status.deployments:
-        if each.state == "down":
-            detail = each.detail or "No replica of its model is ready; `airboss status` says why."
-            detail = f"It{detail[2:]}." if detail.startswith("it") else detail
-            yield Finding(level="bad", title=f"{each.name} is down.", detail=detail, deployment=each.name)
-        elif each.state == "starting":
+        if each.state == "starting":
             detail = each.detail or "Its model is being fetched or loaded."
             yield Finding(level="info", title=f"{each.name} is starting.", detail=detail)
     yield from process_findings(status)
     yield from out_findings(status)
 
 
-def out_findings(status: SystemStatus) -> Iterator[Finding]:
-    """Places of models that are out, whoever is asked instead: no call fails by it, and costs may rise."""
-    out = [each for each in status.breakers if each.out_since is not None]
-    for each in sorted(out, key=lambda each: each.instead is not None)[:OUT_NAMED]:
+def down_findings(status: SystemStatus, failing: Mapping[str, Failing]) -> Iterator[Finding]:
+    """Deployments that are down, those together that are so by the same places: one cause is one finding.
+    `failing` is what else shows of them that nobody answers."""
+    found: dict[tuple[int, ...] | str, list[DeploymentStatus]] = {}
+    for each in status.deployments:
+        if each.state == "down":
+            places = tuple(n for n, one in enumerate(status.breakers) if each.name in one.stranded)
+            lasts = any(status.breakers[n].out_since is not None for n in places)
+            found.setdefault(places if lasts else each.name, []).append(each)
+    for key, down in found.items():
+        out = [] if isinstance(key, str) else [status.breakers[n] for n in key]
+        names = tuple(each.name for each in down)
+        seen = [failing[name] for name in names if name in failing]
+        calls = sum(each.calls for each in seen)
+        failed = f" {sum(each.errors for each in seen):,} of {many(calls, 'call')} failed." if calls else ""
+        since = min((each.out_since for each in out if each.out_since is not None), default=None)
         yield Finding(
-            level="bad" if each.instead is None else "warn",
-            title=f"{each.provider}/{each.model} {OUT_TITLES[each.limited]}",
-            detail=out_words(
-                provider=each.provider,
-                url=each.url,
-                key=each.key,
-                last_failure=each.last_failure,
-                limited=each.limited,
-                deployments=each.deployments,
-                instead=each.instead,
-                stranded=each.stranded,
-                last_status=each.last_status,
-            ),
-            since=each.out_since,
+            level="bad",
+            title=f"{listed(names)} {'is' if len(names) == 1 else 'are'} down{'' if since else '.'}",
+            detail=(places_words(out, many_ask=len(names) > 1) if out else why_down(down[0])) + failed,
+            deployment=names[0] if len(names) == 1 else None,
+            deployments=names,
+            since=since,
+            path=PROVIDERS if out or down[0].kind != "local" else None,
+            alarms=tuple(name for each in seen for name in each.alarms),
+        )
+
+
+def why_down(deployment: DeploymentStatus) -> str:
+    """Why a deployment is down, of which no place has been out for long."""
+    detail = deployment.detail or "No replica of its model is ready; `airboss status` says why."
+    return f"It{detail[2:]}." if detail.startswith("it") else detail
+
+
+def places_words(out: Sequence[BreakerStatus], *, many_ask: bool) -> str:
+    """What is the matter with the places of deployments that are down, and what to do."""
+    first = out[0]
+    if len(out) == 1:
+        return f"{first.provider}/{first.model} {OUT_TITLES[first.limited]}. {words_of([first])}"
+    told = list(dict.fromkeys(map(place_words, out)))
+    more = f"; and {len(told) - OUT_NAMED} more" if len(told) > OUT_NAMED else ""
+    step = "The page Providers says what to do about each."
+    if len(told) == 1:
+        step = out_step(
+            provider=first.provider,
+            last_failure=first.last_failure,
+            last_status=first.last_status,
+            limited=first.limited,
+        )
+    whose = "their" if many_ask else "its"
+    return f"None of {whose} {len(out)} places answers. {'; '.join(told[:OUT_NAMED])}{more}. {step}"
+
+
+def place_words(place: BreakerStatus) -> str:
+    """What is the matter with one of several places, in a few words."""
+    name, failure = f"{place.provider}/{place.model}", place.last_failure
+    if no_answer(failure, place.last_status):
+        return f"{name} sends what is no answer, with status {place.last_status}"
+    why = f": {failure_words(failure, place.last_status)}" if failure else ""
+    return f"{name} {OUT_TITLES[place.limited]}{why}"
+
+
+def out_findings(status: SystemStatus) -> Iterator[Finding]:
+    """Places of models that are out, though no deployment is down by it: costs may rise. Those of one
+    provider that fail alike are one."""
+    down = {each.name for each in status.deployments if each.state == "down"}
+    found: dict[tuple[object, ...], list[BreakerStatus]] = {}
+    for each in status.breakers:
+        if each.out_since is not None and not down.intersection(each.stranded):
+            key = (each.provider, each.limited, each.last_failure, each.last_status, each.instead is None)
+            found.setdefault(key, []).append(each)
+    groups = sorted(found.values(), key=lambda each: each[0].instead is not None)
+    for places in groups[:OUT_NAMED]:
+        first = places[0]
+        where = f"{first.provider}/{first.model}" if len(places) == 1 else f"Provider {first.provider}"
+        yield Finding(
+            level="bad" if first.instead is None else "warn",
+            title=f"{where} {OUT_TITLES[first.limited]}",
+            detail=words_of(places, asked=True),
+            deployments=united(each.deployments for each in places),
+            since=min(each.out_since for each in places if each.out_since is not None),
             path=PROVIDERS,
         )
-    more = len(out) - OUT_NAMED
+    more = sum(map(len, groups[OUT_NAMED:]))
     if more > 0:
         title = (
             f"{more} more {'place of a model has' if more == 1 else 'places of models have'} not answered."
         )
         detail = "The page Providers has them all."
         yield Finding(level="warn", title=title, detail=detail, path=PROVIDERS)
+
+
+def words_of(places: Sequence[BreakerStatus], *, asked: bool = False) -> str:
+    """Where places of one provider that fail alike are, why, and what to do; `asked`: and who answers."""
+    first = places[0]
+    models = dict.fromkeys(each.model for each in places)
+    instead = None if first.instead is None else ", ".join(united((each.instead or "",) for each in places))
+    return out_words(
+        provider=first.provider,
+        url=first.url if len(places) == 1 else f"{len(places)} places ({listed(list(models))})",
+        key=first.key if len(places) == 1 else None,
+        last_failure=first.last_failure,
+        last_status=first.last_status,
+        limited=first.limited,
+        deployments=united(each.deployments for each in places) if asked else (),
+        instead=instead,
+        stranded=united(each.stranded for each in places),
+    )
+
+
+def united(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Each name once, in the order they come."""
+    return tuple(dict.fromkeys(name for each in names for name in each))
 
 
 def alarm_findings(
@@ -217,16 +321,18 @@ def node_findings(nodes: Sequence[Node], now: datetime) -> Iterator[Finding]:
             yield Finding(level="bad", title=title, detail=detail)
 
 
-def errors_alarm(deployment: str) -> str:
-    """The alarm on errors that every deployment has by itself."""
-    return f"{deployment}.errors"
+def failing_by(seen: Burst | None, alarms: Sequence[str]) -> Failing:
+    """What shows that a deployment fails: its burst of errors, if there is one, and its alarms."""
+    if seen is None:
+        return Failing(alarms=tuple(alarms))
+    return Failing(errors=seen.errors, calls=seen.calls, alarms=tuple(alarms))
 
 
 def error_findings(
-    chart: Chart, bursts: Mapping[str, Burst], causes: Causes, told: Collection[str]
+    chart: Chart, bursts: Mapping[str, Burst], causes: Causes, told: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Bursts of errors, deployment by deployment; of many those with the most errors, and how many more. The
-    alarm on errors of those in `told` fires."""
+    """Bursts of errors, deployment by deployment; of many those with the most errors, and how many more.
+    `told` are the alarms that fire for the errors of each."""
     worst = sorted(bursts, key=lambda name: (not bursts[name].lasting, -bursts[name].errors))
     for line in chart.lines:
         if line.deployment not in worst[:BURSTS_NAMED]:
@@ -239,9 +345,10 @@ def error_findings(
         yield Finding(
             level="bad" if found.lasting else "warn",
             title=f"{line.deployment}: {rate}" if found.lasting else f"{line.deployment} had {rate}",
-            detail=f"{found.errors:,} of {many(found.calls, 'call')} failed{seen}."
-            + (f" The alarm {errors_alarm(line.deployment)} fires." if line.deployment in told else ""),
+            detail=f"{found.errors:,} of {many(found.calls, 'call')} failed{seen}.",
+            alarms=tuple(told.get(line.deployment, ())) if found.lasting else (),
             deployment=line.deployment,
+            deployments=(line.deployment,),
             since=since,
             until=until,
         )

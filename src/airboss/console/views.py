@@ -129,7 +129,10 @@ def wrong(desk: Desk, seen: Visit, drawn: Chart) -> tuple[Finding, ...]:
     """What is wrong, with what each alarm that fires is about."""
     since = firing_since(desk)
     about = views_alerts.firing(desk, seen) if since else {}
-    return findings(desk.status(), drawn, partial(causes, desk), since, silenced(desk, seen.now), about=about)
+    quiet, on_errors = silenced(desk, seen.now), views_alerts.on_errors(desk) if since else {}
+    return findings(
+        desk.status(), drawn, partial(causes, desk), since, quiet, about=about, on_errors=on_errors
+    )
 
 
 def causes(desk: Desk, deployment: str, since: datetime, until: datetime | None) -> list[str]:

@@ -121,6 +121,18 @@ def firing(desk: Desk, seen: Visit) -> dict[str, str]:
     }
 
 
+def on_errors(desk: Desk) -> dict[str, str]:
+    """The alarms that are about all calls of a deployment that failed, and which that is."""
+    return {
+        name: row.rule.deployment
+        for name, row in desk.alerts.alarms().items()
+        if row.rule.deployment
+        and not row.rule.where
+        # as the page of records is asked for them
+        and calls_of(row.rule, row.since, None, memory=row.memory).get("status") == "error"
+    }
+
+
 def said(one: Shown) -> str:
     """What an alarm that fires measures, beside its bound, in a sentence or two."""
     alarm, value = one.alarm, one.value
