@@ -16,7 +16,7 @@ import pytest
 
 from airboss.testing import FakeProvider
 from tests.journeys.configs import fake
-from tests.support.airboss import Airboss
+from tests.support.airboss import Airboss, run_airboss
 from tests.support.started import started
 from tests.support.wait import hold_still, until
 
@@ -35,9 +35,14 @@ def airboss(fake_process: FakeProvider, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_two_workers_share_one_store(provider: FakeProvider, tmp_path: Path) -> None:
-    """Records of two workers arrive once each, and `/metrics` of either counts both."""
+    """Records of two workers arrive once each, and `/metrics` of either counts both. Who asks for them as the
+    last call has ended gets them all, or is told that some are under way."""
     with Airboss(tmp_path / "a", fake(provider.url), "--workers", "2") as airboss:
         ids = {airboss.chat(model="support").headers["x-request-id"] for _ in range(60)}
+        asked = ("records", "--json", "--limit", "1000", "--data-dir", str(airboss.data))
+        done = run_airboss(*asked, cwd=airboss.root)
+        found = {json.loads(line)["id"] for line in done.stdout.splitlines()}
+        assert found == ids or "may be missing here" in done.stderr
         airboss.settled()
         assert {record["id"] for record in airboss.records()} == ids
 

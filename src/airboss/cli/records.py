@@ -14,6 +14,7 @@ from urllib.parse import quote
 import typer
 
 from airboss.cli.api import Api, patiently, reach
+from airboss.cli.caught_up import catch_up
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import (
     console,
@@ -160,21 +161,30 @@ def show(
     check_by(by, sums=bool(compare or most or per or out), calls=bool(search or sort or record_id or follow))
     check_trace(trace, alone=not (query or by or record_id or follow))
     with reach(data_dir, url) as api:
-        if trace is not None:
-            show_trace(api, trace, as_json=as_json)
-        elif by is not None:
+        if not follow:
+            catch_up(api, query.get("until"))
+        if by is not None:
             rows = rows_asked(context, limit, per, out)
             asked = {"group_by": by, "compare": compare, "metric": most, "per": per, "limit": rows}
             show_usage(api, query, asked, out=out, as_json=as_json)
         else:
-            show_calls(api, query, limit, record_id=record_id, follow=follow, as_json=as_json)
+            show_calls(api, query, limit, record_id=record_id, trace=trace, follow=follow, as_json=as_json)
 
 
 def show_calls(
-    api: Api, query: Query, limit: int, *, record_id: str | None, follow: bool, as_json: bool
+    api: Api,
+    query: Query,
+    limit: int,
+    *,
+    record_id: str | None,
+    trace: str | None,
+    follow: bool,
+    as_json: bool,
 ) -> None:
-    """One record, or all that match."""
-    if record_id is not None:
+    """A trace, one record, or all that match."""
+    if trace is not None:
+        show_trace(api, trace, as_json=as_json)
+    elif record_id is not None:
         show_record(api, record_id, as_json=as_json)
     else:
         show_records(api, query, limit, follow=follow, as_json=as_json)

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from airboss.cli.api import Api, patiently, reach
+from airboss.cli.caught_up import catch_up
 from airboss.cli.files import form_of
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import console, print_json
@@ -98,6 +99,7 @@ def export(
         RecordFileWriter(file, form) as writer,
         counted("records exported") as tell,
     ):
+        catch_up(api, until=query.get("until"))
         for page in pages(api, query):
             rows = msgspec.convert(page, list[Row], strict=False)
             writer.add(rows)
