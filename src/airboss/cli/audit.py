@@ -152,14 +152,23 @@ def verify(
         extends = f"; it extends the checkpoint of {many(verdict.extends, 'leaf')}" if verdict.extends else ""
         sys.stdout.write(f"valid: {said}{erased}{extends}\n")
         for leaf in verdict.resumed:
-            sys.stdout.write(
-                f"but leaf {leaf} tells that secrets/audit_head was gone: whether all of before is here, "
-                "only a checkpoint kept elsewhere shows (--checkpoint)\n"
-            )
+            unsure = unshown(verdict.extends)
+            sys.stdout.write(f"but leaf {leaf} tells that secrets/audit_head was gone: {unsure}\n")
     else:
         sys.stdout.write(f"TAMPERED: {verdict.problem}\n{NEXT}\n")
     if not verdict.valid:
         raise typer.Exit(1)
+
+
+def unshown(extends: int | None) -> str:
+    """What nobody can say of a log that was once without the checkpoint beside its key, though it extends one
+    of before then that had so many leaves; None: none was given."""
+    if extends is None:
+        return "whether all of before is here, only a checkpoint kept elsewhere shows (--checkpoint)"
+    return (
+        f"what your checkpoint has of before, {many(extends, 'leaf')}, is here; whether all that came between"
+        " is, only a later checkpoint shows"
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
