@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import time
 from collections.abc import Iterator
 
@@ -59,6 +60,29 @@ def test_raw_requests(port: int, case: str) -> None:
         assert answer.status in WIRE[case][1], answer
         assert answer.json()["error"]["message"]
     assert time.monotonic() - started < protocol.HEAD_S_MAX / 2
+
+
+HALF_CLOSED = {
+    "get": (edge_wire.get(), [200]),
+    "several": (edge_wire.get() + edge_wire.get(target=b"/api/v1/none") + edge_wire.get(), [200, 404, 200]),
+    "stranger": (b"GET /api/v1/status HTTP/1.1\r\nhost: x\r\n\r\n", [401]),
+    "half a head": (edge_wire.get()[:-2], [400]),
+    "half a body": (edge_wire.post()[:-3], [400]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(HALF_CLOSED))
+def test_who_sends_no_more_is_answered(port: int, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that ends its sending side behind its requests is answered, and half a request refused."""
+    monkeypatch.setattr(protocol, "HALF_CLOSED_S", 60.0)
+    data, expected = HALF_CLOSED[case]
+    with Wire(port) as wire:
+        wire.send(here(data))
+        wire.socket.shutdown(socket.SHUT_WR)
+        answers = list(iter(wire.answer, None))
+    assert [answer.status for answer in answers] == expected
+    for answer in answers:
+        check(answer)
 
 
 def test_a_slow_sender_is_turned_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

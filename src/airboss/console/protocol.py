@@ -24,6 +24,8 @@ HEAD_S_MAX = 15.0
 LINGER_S = 2.0
 """How long what is still being sent is read and dropped after an early answer, so that the client sees the
 answer and not a reset."""
+HALF_CLOSED_S = 2.0
+"""How long who has stopped sending, and may have gone, is worked for."""
 BODY_S_MAX = 60.0
 """The largest body that a route takes is a few megabytes."""
 PIPELINE_MAX = 64
@@ -58,6 +60,16 @@ class BoundedProtocol(HttpToolsProtocol):
         """Wait for nothing more."""
         self._due_in(None)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has it so
+        """Answer what is whole, if soon: who has gone looks like who sends no more. TLS closes anyway."""
+        if self._reading is not None:
+            self._refuse(InvalidRequest("the request ended before it was whole", code="invalid_http"))
+        if not self._serving() or not self.transport.can_write_eof():
+            return False
+        self.cycle.keep_alive = False
+        self.loop.call_later(HALF_CLOSED_S, self.transport.abort)
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Parse, within bounds."""

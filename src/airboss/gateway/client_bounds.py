@@ -13,6 +13,8 @@ KEEP_ALIVE_S = 75.0
 LINGER_S = 2.0
 """How long what is still being sent is read and dropped after a refusal, so that the client sees the answer
 and not a reset."""
+HALF_CLOSED_S = 0.5
+"""How long who has stopped sending, and may have gone, is worked for."""
 PIPELINE_MAX = 16
 """Requests waiting behind the one being served before reading stops, or ends, of who has shown no key."""
 PIPELINE_BYTES_MAX = 1024 * 1024

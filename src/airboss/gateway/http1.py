@@ -19,25 +19,17 @@ import httptools
 import msgspec
 
 from airboss.domain.errors import ApiError, InvalidRequest, RequestTimeout
-from airboss.gateway.client_bounds import (
-    BODY_GRACE_S,
-    BODY_RATE_MIN,
-    HEAD_S_MAX,
-    KEEP_ALIVE_S,
-    LINGER_S,
-    PIECE_BYTES,
-    PIPELINE_BYTES_MAX,
-    PIPELINE_MAX,
-    STRANGER_BODY_BYTES_MAX,
-)
+from airboss.gateway import client_bounds as bounds
 from airboss.gateway.judge import defect
 from airboss.gateway.known_head import KnownHead, known_head
 from airboss.gateway.request_head import (
+    CONTINUE,
     HttpRequest,
     brings_body,
     check_framing,
     check_head,
     check_size,
+    expects_continue,
     head_again,
     head_bytes,
     path_of,
@@ -49,8 +41,6 @@ from airboss.gateway.server import STATUS_LINES, Server, tune
 
 log = logging.getLogger("airboss.gateway")
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
 
 class Connection(asyncio.Protocol):
     """One client connection."""
@@ -59,7 +49,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body", "_body_bytes", "_current", "_deadline", "_dropped_bytes", "_expects", "_has_read",
         "_headers", "_http_1_0", "_in_head", "_in_message", "_known", "_known_request", "_length", "_parser",
-        "_paused_reading", "_peer", "_read_by", "_refused", "_server", "_task", "_unparsed",
+        "_paused_reading", "_peer", "_read_by", "_refused", "_sends_no_more", "_server", "_task", "_unparsed",
         "_unread_bytes", "_url", "_waiting", "_waiting_bytes", "began", "chunked", "finished", "intake",
         "loop", "on_lost", "on_writable", "transport", "writable",
     )  # fmt: skip
@@ -76,11 +66,11 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._current: HttpRequest | None = None
         """The request being served."""
-        self._deadline = time.monotonic() + HEAD_S_MAX
+        self._deadline = time.monotonic() + bounds.HEAD_S_MAX
         self._has_read: asyncio.Future[None] | None = None
         """What waits until the client has read its answers, which is to be by `_read_by`."""
         self._read_by = 0.0
-        self._refused = self._paused_reading = False
+        self._refused = self._paused_reading = self._sends_no_more = False
         self.chunked = self.began = self.finished = False
         self.on_lost: Callable[[], None] | None = None
         self.on_writable: Callable[[bool], None] | None = None
@@ -143,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Close, once all that was written is out."""
-        if self._refused:
+        if self._refused and not self._sends_no_more:
             self._linger()  # what is still being sent would cut off the answer
         else:
             self._server.outbox.close(self.transport)
@@ -152,7 +142,7 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._server.outbox.flush()
         unread = self.transport.get_write_buffer_size()
-        patience_s = self._server.patience_s(self._current, self._headers) if unread else LINGER_S
+        patience_s = self._server.patience_s(self._current, self._headers) if unread else bounds.LINGER_S
         self._deadline = time.monotonic() + patience_s
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()  # the client need not wait for the end of the lingering
@@ -215,7 +205,7 @@ class Connection(asyncio.Protocol):
                 self._current = request
                 self.intake.add(request, self)
                 return
-        taken = self._parse(data) if len(data) <= PIECE_BYTES else 0
+        taken = self._parse(data) if len(data) <= bounds.PIECE_BYTES else 0
         if taken < len(data):
             self._parse_in_pieces(data, taken)
         if between and not self._in_message:
@@ -226,7 +216,7 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         while at < len(data) and not (self._refused or self._paused_reading):
             of_body = self._length - self._body_bytes if self._in_message and not self._in_head else 0
-            at += self._parse(view[at : at + max(PIECE_BYTES, of_body)])
+            at += self._parse(view[at : at + max(bounds.PIECE_BYTES, of_body)])
         self._unparsed = b"" if self._refused else data[at:]
 
     def _parse(self, data: bytes | memoryview) -> int:
@@ -263,8 +253,19 @@ class Connection(asyncio.Protocol):
             self._parse(head_again(method, self._url, self._headers, http_1_0=self._http_1_0, told=told))
 
     def eof_received(self) -> bool:
-        """A client that stops sending has gone: half-closed connections are not served."""
+        """Answer what is whole, if soon: who has gone looks like who sends no more. TLS closes anyway."""
+        if self._current is not None and self.transport.can_write_eof():
+            self._refused = self._sends_no_more = True
+            self.loop.call_later(bounds.HALF_CLOSED_S, self._gone)
+            return True
+        if self._in_message:
+            self._refuse(InvalidRequest("the request ended before it was whole", code="invalid_http"))
+        self._server.outbox.flush()
         return False
+
+    def _gone(self) -> None:
+        if self._current is not None:
+            self.transport.abort()
 
     def _refuse(self, error: ApiError) -> None:
         """Answer what cannot be parsed further, then close. Requests before it are answered first."""
@@ -335,7 +336,7 @@ class Connection(asyncio.Protocol):
             # A header that has not ended is llhttp's alone, so what it comes in counts.
             self._unread_bytes += size
         elif self._in_head:
-            self._deadline = time.monotonic() + HEAD_S_MAX
+            self._deadline = time.monotonic() + bounds.HEAD_S_MAX
         self._check_head()
 
     def _check_head(self) -> None:
@@ -354,9 +355,8 @@ class Connection(asyncio.Protocol):
         self._length = length
         if length > self._server.body_bytes_max:
             raise too_much(length, self._server.body_bytes_max)
-        self._deadline = time.monotonic() + BODY_GRACE_S + length / BODY_RATE_MIN
-        expect = headers.get(b"expect")
-        if expect is not None and expect.strip(b" \t").lower() == b"100-continue":
+        self._deadline = time.monotonic() + bounds.BODY_GRACE_S + length / bounds.BODY_RATE_MIN
+        if expects_continue(headers):
             self._expects = self._current is not None  # whose answer comes first
             if not self._expects:
                 self._write(CONTINUE)
@@ -367,7 +367,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(data)
         if self._body_bytes > self._server.body_bytes_max:
             raise too_much(self._body_bytes, self._server.body_bytes_max)
-        if before <= STRANGER_BODY_BYTES_MAX < self._body_bytes:
+        if before <= bounds.STRANGER_BODY_BYTES_MAX < self._body_bytes:
             self._server.may_send(self._headers, path_of(self._url))
         self._body.append(data)
 
@@ -393,7 +393,7 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.append(request)
         self._waiting_bytes += len(request.body)
-        full = len(self._waiting) >= PIPELINE_MAX or self._waiting_bytes >= PIPELINE_BYTES_MAX
+        full = len(self._waiting) >= bounds.PIPELINE_MAX or self._waiting_bytes >= bounds.PIPELINE_BYTES_MAX
         if full and not self._paused_reading:
             self._server.may_send(request.headers, "/v1/")  # of a stranger no more is read
             self._paused_reading = True
@@ -457,11 +457,11 @@ class Connection(asyncio.Protocol):
         elif self._refused:
             self._leave()
         elif not self._in_message:
-            self._deadline = time.monotonic() + KEEP_ALIVE_S
+            self._deadline = time.monotonic() + bounds.KEEP_ALIVE_S
         elif self._expects:
             self._expects = False
             self._write(CONTINUE)
-            self._deadline = time.monotonic() + BODY_GRACE_S + self._length / BODY_RATE_MIN
+            self._deadline = time.monotonic() + bounds.BODY_GRACE_S + self._length / bounds.BODY_RATE_MIN
         self._current = None
 
     async def _begin_when_read(self, request: HttpRequest) -> None:
@@ -478,8 +478,8 @@ class Connection(asyncio.Protocol):
         self._has_read = None
 
     def _read_on(self) -> None:
-        room = len(self._waiting) < PIPELINE_MAX // 2 and self._waiting_bytes < PIPELINE_BYTES_MAX
-        if self._paused_reading and room:
+        few = len(self._waiting) < bounds.PIPELINE_MAX // 2
+        if self._paused_reading and few and self._waiting_bytes < bounds.PIPELINE_BYTES_MAX:
             self._paused_reading = False
             with contextlib.suppress(RuntimeError):
                 self.transport.resume_reading()

@@ -44,6 +44,9 @@ PEER: Final = b":peer"
 """Among headers the address that they came from; no header can be called so."""
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 class HttpRequest(msgspec.Struct):
     """A whole request. `url` is its target as sent, `path` the same without a query. Header names are lower
     case, the last of a repeated name wins; they are for reading, as the next request may share them. Trailers
@@ -114,6 +117,12 @@ def head_again(
     left_out = {b"upgrade", b"expect", PEER} if told else {b"upgrade", PEER}
     lines = [b"%s: %s\r\n" % (name, value) for name, value in headers.items() if name not in left_out]
     return b"%s %s HTTP/1.%d\r\n%s\r\n" % (method, url, not http_1_0, b"".join(lines))
+
+
+def expects_continue(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the client sends the body once it is told to go on."""
+    expect = headers.get(b"expect")
+    return expect is not None and expect.strip(b" \t").lower() == b"100-continue"
 
 
 def repeated_bytes(name: bytes, value: bytes) -> int:
