@@ -84,6 +84,33 @@ def test_export_prints_what_apply_takes(run: Run, api: AdminApi) -> None:
     assert "airboss up" in err
 
 
+def test_of_what_is_long_what_differs_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines of a prompt and entries of a list, with what stands beside them; nothing of what is far away."""
+    rules = [f"Rule {number} of the house holds." for number in range(9)]
+    prompt = {"path": "prompt", "kind": "changed", "before": "\n".join(rules)}
+    prompt["after"] = "\n".join(["Be kind.", *rules[1:6], "New\x9b.", *rules[7:]])
+    examples = {"path": "examples", "kind": "changed", "before": []}
+    examples |= {"after": [{"input": "The play was long." * 5, "output": "no"}, {"input": "b"}]}
+    ended = {"path": "prompt", "kind": "changed", "before": "a" * 99, "after": "a" * 99 + "\n"}
+    show_changes({"changes": [prompt, examples, ended], "warnings": []})
+    long = "The play was long." * 5
+    assert capsys.readouterr().out.splitlines() == [
+        "~ prompt:",
+        "    - Rule 0 of the house holds.",
+        "    + Be kind.",
+        "      Rule 1 of the house holds.",
+        "    ...",
+        "      Rule 5 of the house holds.",
+        "    - Rule 6 of the house holds.",
+        "    + New\N{REPLACEMENT CHARACTER}.",
+        "      Rule 7 of the house holds.",
+        "~ examples:",
+        f'    + {{"input": "{long}", "output": "no"}}',
+        '    + {"input": "b"}',
+        f'~ prompt: "{"a" * 99}" -> "{"a" * 99}\\n"',
+    ]
+
+
 def test_what_somebody_wrote_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a change that another asks for: no escape, in one character or two, and nothing that turns the rest
     around."""

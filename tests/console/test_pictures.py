@@ -157,10 +157,10 @@ def test_a_short_value_stands_side_by_side() -> None:
     assert (number.before, number.after, number.lines) == ("0.2", "1", ())
     new = one(Change(path="policy", kind="added", after="strict"))
     assert (new.before, new.after) == (None, "strict")
-    examples = one(
-        Change(path="examples", kind="changed", before=[["a", "b"]], after=[["a", "b"], ["c", "d"]])
-    )
-    assert [each.mark for each in examples.lines] == ["same", "added"]
+    for kind in (list, tuple):
+        before, after = kind([["a", "b"]]), kind([["a", "b"], ["c", "d"]])
+        examples = one(Change(path="examples", kind="changed", before=before, after=after))
+        assert [each.mark for each in examples.lines] == ["same", "added"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 60)), max_size=9))

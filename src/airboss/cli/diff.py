@@ -14,6 +14,9 @@ from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, Url
 from airboss.cli.output import plain, print_json
 from airboss.domain.errors import WrongCall
 
+VALUES_MAX = 100
+"""Characters of two values that stand on one line."""
+
 
 def diff(
     file: Annotated[Path, typer.Argument(help="The configuration, as airboss.toml.")],
@@ -49,7 +52,8 @@ def read_config(file: Path) -> str:
 
 
 def show_changes(found: dict[str, Any]) -> None:
-    """Each change on its line: `+` new, `-` gone, `~` another value. Warnings go to stderr."""
+    """Each change on its line: `+` new, `-` gone, `~` another value; of what is long the lines, or
+    entries, that differ. Warnings go to stderr."""
     for warning in found["warnings"]:
         sys.stderr.write(f"airboss: {warning}\n")
     for each in found.get("found", ()):
@@ -62,10 +66,29 @@ def show_changes(found: dict[str, Any]) -> None:
             sys.stdout.write(f"+ {each['path']} = {after}\n")
         elif each["kind"] == "removed":
             sys.stdout.write(f"- {each['path']} = {before}\n")
+        elif len(before) + len(after) > VALUES_MAX and _lines(each["before"]) != _lines(each["after"]):
+            _show_long(each)
         else:
             sys.stdout.write(f"~ {each['path']}: {before} -> {after}\n")
     if not found["changes"]:
         sys.stdout.write("no difference\n")
+
+
+def _show_long(change: dict[str, Any]) -> None:
+    """A text that has changed by its lines, or a list by its entries, with one on each side that has not."""
+    from difflib import unified_diff  # noqa: PLC0415 - of what is short none is made
+
+    sys.stdout.write(f"~ {change['path']}:\n")
+    old, new = (_lines(change[side]) for side in ("before", "after"))
+    for line in list(unified_diff(old, new, n=1, lineterm=""))[3:]:
+        sys.stdout.write("    ...\n" if line.startswith("@@") else f"    {line[0]} {plain(line[1:])}\n")
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.splitlines()
+    entries = value if isinstance(value, list) else [value]
+    return [json.dumps(each, ensure_ascii=False) for each in entries]
 
 
 def show_found(found: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def written(value: Any) -> str | None:
         return value
     if isinstance(value, Decimal):
         return f"{value:f}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # as JSON has it, or a release
         return "\n".join(json.dumps(each, ensure_ascii=False, default=float) for each in value)
     return json.dumps(value, ensure_ascii=False, default=float)
 
