@@ -89,8 +89,8 @@ def test_of_what_is_long_what_differs_is_shown(capsys: pytest.CaptureFixture[str
     rules = [f"Rule {number} of the house holds." for number in range(9)]
     prompt = {"path": "prompt", "kind": "changed", "before": "\n".join(rules)}
     prompt["after"] = "\n".join(["Be kind.", *rules[1:6], "New\x9b.", *rules[7:]])
-    examples = {"path": "examples", "kind": "changed", "before": []}
-    examples |= {"after": [{"input": "The play was long." * 5, "output": "no"}, {"input": "b"}]}
+    added = [{"input": "The play was long." * 5, "output": "no"}, {"input": "b"}]
+    examples = {"path": "examples", "kind": "changed", "before": [], "after": added}
     ended = {"path": "prompt", "kind": "changed", "before": "a" * 99, "after": "a" * 99 + "\n"}
     show_changes({"changes": [prompt, examples, ended], "warnings": []})
     long = "The play was long." * 5
