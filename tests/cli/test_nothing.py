@@ -23,6 +23,7 @@ LISTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "job list": ("jobs", {"jobs": []}, "no jobs yet"),
     "job list --kind x": ("jobs", {"jobs": []}, "no jobs of kind 'x'; kinds are"),
     "keys list": ("keys", {"keys": []}, "there are no keys yet; `airboss keys create NAME`"),
+    "keys teams": ("teams", {"teams": []}, "there are no teams; write one as [teams.NAME]"),
     "keys tags": ("tags", {"tags": []}, "no tag has a budget; write one as [tags.NAME]"),
     "monitor drift": ("drift", {"deployments": []}, "no deployment is served"),
     "monitor list": ("alarms", {"alarms": []}, "there are no alarms; write [alarms.NAME]"),

@@ -51,6 +51,7 @@ API: dict[str, Role] = {
     "GET /api/v1/jobs/{id}": "reader",
     "GET /api/v1/keys": "viewer",
     "GET /api/v1/tags": "viewer",
+    "GET /api/v1/teams": "viewer",
     "GET /api/v1/dead-letters": "reader",
     "GET /api/v1/nodes": "viewer",
     "GET /api/v1/prices": "viewer",

@@ -26,6 +26,7 @@ from airboss.cli.output import (
 from airboss.cli.status import age
 from airboss.cli.when import parse_duration
 from airboss.domain.errors import WrongCall
+from airboss.store.wording import many
 
 keys = typer.Typer(help="Keys: who may call models, and who may open the console.", no_args_is_help=True)
 
@@ -273,6 +274,42 @@ def list_tags(
     console().print(table)
 
 
+@keys.command("teams")
+def list_teams(
+    *, data_dir: DataDirOption = DEFAULT_DATA_DIR, url: UrlOption = None, as_json: JsonOption = False
+) -> None:
+    """List teams: how many keys they have, with their budgets, and what their calls have cost this month."""
+    with reach(data_dir, url) as api:
+        found = api.get("/api/v1/teams")["teams"]
+    none = "there are no teams; write one as [teams.NAME] in the configuration"
+    print_list(found, show_teams, none=none, as_json=as_json)
+
+
+def show_teams(found: list[dict[str, Any]]) -> None:
+    """Teams in a table."""
+    from airboss.governance.budgets import spent_money  # noqa: PLC0415 - what JSON output need not load
+
+    table = table_of("team", "keys", "budget", "budgets of keys", "calls this month", "spent this month")
+    for each in found:
+        name = each["name"] if each["configured"] else f"{each['name']} (not in the configuration)"
+        own = [
+            f"{key['name']}: {spent_of(key['budget'])}"
+            for key in each["members"]
+            if key["budget"] is not None
+        ]
+        unpriced = each["cost_unknown"]
+        unknown = f", and {many(unpriced, 'call')} without a price" if unpriced else ""
+        table.add_row(
+            escape(plain(name)),
+            str(each["keys"]),
+            spent_of(each["budget"]) if each["budget"] is not None else "none",
+            escape("\n".join(map(plain, own))) or "none",
+            f"{each['requests']:,}",
+            f"{spent_money(Decimal(str(each['spent_usd'])))} USD{unknown}",
+        )
+    console().print(table)
+
+
 LIMITS = {"requests": "requests/min", "tokens": "tokens/min", "concurrency": "at once"}
 
 
@@ -293,19 +330,23 @@ def used(limit: dict[str, Any]) -> str:
 
 def said_budget(key: dict[str, Any]) -> str:
     """What is spent of how much, and until when; what each user may spend, and what the team has."""
-    from airboss.governance.budgets import money, spent_money  # noqa: PLC0415 - what JSON output need not load
-
-    def spent(budget: dict[str, Any]) -> str:
-        so_far, usd = spent_money(Decimal(str(budget["spent_usd"]))), money(Decimal(str(budget["usd"])))
-        return f"{so_far} of {usd} USD a {budget['per']}"
+    from airboss.governance.budgets import money  # noqa: PLC0415 - what JSON output need not load
 
     each, team = (key["each_user"] or {}).get("budget"), key.get("team") or {}
-    lines = [spent(key["budget"])] if key["budget"] is not None else []
+    lines = [spent_of(key["budget"])] if key["budget"] is not None else []
     if each is not None:
         lines.append(f"{money(Decimal(str(each['usd'])))} USD a {each['per']} each user")
     if team.get("budget") is not None:
-        lines.append(f"team {team['name']}: {spent(team['budget'])}")
+        lines.append(f"team {team['name']}: {spent_of(team['budget'])}")
     return "\n".join(lines) or "none"
+
+
+def spent_of(budget: dict[str, Any]) -> str:
+    """What is spent of a budget, and until when."""
+    from airboss.governance.budgets import money, spent_money  # noqa: PLC0415 - as above
+
+    so_far, usd = spent_money(Decimal(str(budget["spent_usd"]))), money(Decimal(str(budget["usd"])))
+    return f"{so_far} of {usd} USD a {budget['per']}"
 
 
 @keys.command("revoke")
