@@ -51,7 +51,8 @@ def test_sums_of_months_are_whole(run: Run, api: AdminApi, flags: list[str], lim
     api.answers["GET", "/api/v1/usage"] = answer
     code, out, _ = run("records", "--by", "key", *flags, "--url", api.url)
     assert code == 0
-    assert api.asked[-1][2].get("limit") == limit
+    assert api.asked[0][2].get("limit") == limit
+    assert "limit" not in api.asked[1][2]
     words = out.splitlines()[1].split()[:2]
     assert words == {None: ["web", "7"], "month": ["2026-11", "web"], "day": ["2026-11-01", "web"]}[per]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ SUMS = ("requests", "errors %", "p50", "p95", "TTFT p95", "tok/s", "tokens in/ou
 LEAST = ("users", "tok/s", "TTFT p95", "p50", "tokens in/out", "cost", "p95")
 """What goes first where a terminal is narrow; who it is about never does."""
 
+Pairs = list[tuple[Any, Any]]
+"""Rows of usage, each beside what it is compared with, or None."""
+NONE = "nothing was used then; --since 30d looks further back"
 LETTERS = {"day": len("2026-11-30"), "month": len("2026-11")}
 
 
@@ -39,27 +42,63 @@ def show_usage(
     if out is not None:
         content = api.get_file("/api/v1/usage", {**query, "format": form_of(out)})
         write_table(out, content, as_json=as_json)
+        if form_of(out) == "csv" and content.count(b"\n") <= 1:  # only the names of its columns
+            print_nothing(f"0 rows: {NONE}")
         return
     found = api.get("/api/v1/usage", query)
-    pairs = (
-        [(each["now"], each["before"]) for each in found["compared"]]
-        if found["against"] is not None
-        else [(row, None) for row in found["rows"]]
-    )
+    pairs = pairs_of(found)
     if not pairs:
-        print_nothing("nothing was used then; --since 30d looks further back")
+        print_nothing(NONE)
     elif as_json:
         for now, before in pairs:
             row = now if now is not None else {"group": (before or {}).get("group")}
             print_json(row if found["against"] is None else {**row, "before": before})
     else:
-        show_table(found["group_by"], pairs, per=found.get("per"))
+        sums = totals(api, query, found, pairs)
+        show_table(found["group_by"], pairs, sums, per=found.get("per"))
 
 
-def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None = None) -> None:
-    """Groups as a table, after the day or month that `per` names; a change against what is compared with
-    stands in brackets."""
+def pairs_of(found: Mapping[str, Any]) -> Pairs:
+    """Each group of an answer, and what it is compared with."""
+    if found["against"] is not None:
+        return [(each["now"], each["before"]) for each in found["compared"]]
+    return [(row, None) for row in found["rows"]]
+
+
+def totals(api: Api, query: Mapping[str, str], found: Mapping[str, Any], pairs: Pairs) -> Pairs:
+    """All groups together, of each period there is one of: asked of the same calls, for a limit leaves groups
+    out, and neither users nor quantiles add up. None where a single group says the same."""
+    times = {name: found[name] for name in ("since", "until") if name in found}
+    asked = {name: value for name, value in query.items() if name not in ("group_by", "limit", "metric")}
+    by_start: dict[str | None, list[tuple[int, int]]] = {}
+    for now, before in pairs:
+        by_start.setdefault(start_of(now, before), []).append(counted(now, before))
+    return [
+        (now, before)
+        for now, before in pairs_of(api.get("/api/v1/usage", {**asked, **times}))
+        if by_start.get(start_of(now, before), []) != [counted(now, before)]
+    ]
+
+
+def start_of(now: Any, before: Any) -> str | None:
+    """When the period of a row begins; None where there are no periods."""
+    start: str | None = (now or before).get("start")
+    return start
+
+
+def counted(now: Any, before: Any) -> tuple[int, int]:
+    """How many calls there were, now and then."""
+    return (now["requests"] if now else 0, before["requests"] if before else 0)
+
+
+def show_table(by: list[str], pairs: Pairs, sums: Pairs, *, per: str | None = None) -> None:
+    """Groups as a table, after the day or month that `per` names, and below those of each, or of all, their
+    sum; a change against what is compared with stands in brackets."""
     out = console()
+    pairs = with_sums(pairs, sums, by)
+    in_no_team = "team" in by and any(
+        (now or before)["group"][by.index("team")] is None for now, before in pairs
+    )
     rows = [cells(now, before) for now, before in pairs]
     if per is not None:
         by = [per, *by]
@@ -77,10 +116,22 @@ def show_table(by: list[str], pairs: list[tuple[Any, Any]], *, per: str | None =
     out.print(table)
     if note := left_out(columns, kept):
         out.print(note, style="dim", markup=False)
+    if in_no_team:
+        out.print("team -: calls by keys that are in none now", style="dim", markup=False)
     if any(now and now["approximate"] for now, _ in pairs):
         console().print(
             "quantiles are within 2 %: of so many calls they are read off histograms", markup=False
         )
+
+
+def with_sums(pairs: Pairs, sums: Pairs, by: Sequence[str]) -> Pairs:
+    """The groups, each period's sum below the last of them."""
+    lines, group = list(pairs), ["total", *[""] * (len(by) - 1)]
+    for now, before in sums:
+        of_it = [n for n, each in enumerate(lines) if start_of(*each) == start_of(now, before)]
+        made = tuple({**each, "group": group} if each else each for each in (now, before))
+        lines.insert(max(of_it, default=len(lines) - 1) + 1, (made[0], made[1]))
+    return lines
 
 
 def cells(now: Any, before: Any) -> list[str]:
