@@ -108,7 +108,15 @@ def test_the_page_marks_the_places_that_are_out(busy: Site) -> None:
     place: dict[str, Any] = {"provider": "openai", "model": "gpt-4o-mini", "url": OPENAI}
     busy.breakers = (
         BreakerStatus(**place, key="env:KEY_A", state="open"),
-        BreakerStatus(**place, key="env:KEY_B", state="closed", out_since=NOW, limited="rate_limited"),
+        BreakerStatus(
+            **place,
+            key="env:KEY_B",
+            state="closed",
+            out_since=NOW,
+            limited="rate_limited",
+            deployments=("support",),
+            stranded=("support",),
+        ),
     )
     rows = busy.person().get("/system/providers").text.split("</tr>")
     first = next(row for row in rows if "env:KEY_A" in row)
@@ -116,6 +124,8 @@ def test_the_page_marks_the_places_that_are_out(busy: Site) -> None:
     assert "since" not in first
     assert "closed</span>" in other
     assert ">rate limited since" in other
+    assert 'class="step"' not in first
+    assert "Calls of support have nobody else to go to. " in other.partition('class="step">')[2]
 
 
 def test_a_model_is_tested_where_it_serves(busy: Site) -> None:

@@ -324,6 +324,7 @@ def test_what_was_said_in_attempts_that_failed_stands_below_them() -> None:
     assert "of one that answered" not in table
     assert "of none" not in table
     assert table.count("its-words") == 2
+    assert table.count(f'href="/system/providers#{answered.provider}/{answered.model}"') == 3
     assert "You exceeded" not in text[text.index("<h2>Conversation") : text.index("<h2>Timing")]
     unread = site.person("viewer").get("/records/one").text
     assert "<h2>Attempts" in unread

@@ -50,6 +50,10 @@ BOOM, LIMIT = tried("main", "upstream_error"), tried("spare", "rate_limit_exceed
             [failed(*(tried(f"p{n}", "boom", None) for n in range(5)))],
             "mostly boom from p0/m, boom from p1/m, boom from p2/m and 2 more",
         ),
+        (
+            [failed(*(tried(name, "boom", None) for name in ("main", "b", "a", "c")))],
+            "mostly boom from main/m, boom from b/m, boom from a/m and boom from c/m",
+        ),
     ],
 )
 def test_the_commonest_errors_are_told_with_whom_they_are_from(

@@ -13,11 +13,12 @@ from airboss.console.page import Action, Form, Page, View, current_plan
 from airboss.console.render import Visit
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.domain.plan import ServingPlan, Target
+from airboss.domain.status import BreakerStatus
 from airboss.evaluations.datasets import Input, input_digest
 from airboss.evaluations.ports import Call
 from airboss.evaluations.ports import Target as AskedRelease
 from airboss.releases.sharing import beside, sharing
-from airboss.store.wording import OUT_TITLES
+from airboss.store.wording import OUT_TITLES, out_step, out_whose
 from airboss.telemetry.metrics import TargetUse
 
 QUESTION = "Answer with the one word: ready"
@@ -49,7 +50,19 @@ def listing(desk: Desk, _seen: Visit) -> View:
         if each.out_since is not None
     }
     given = {"models": found, "states": STATES, "there": there, "sent_on": otlp}
-    return View("providers.html", **given, out=out, titles=OUT_TITLES)
+    return View("providers.html", **given, out=out, titles=OUT_TITLES, advice=advice)
+
+
+def advice(place: BreakerStatus) -> str:
+    """Whose calls meet a place that is out, and what to do about it."""
+    step = out_step(
+        provider=place.provider,
+        last_failure=place.last_failure,
+        last_status=place.last_status,
+        limited=place.limited,
+    )
+    whose = out_whose(place.deployments, place.instead, place.stranded)
+    return f"{whose} {step}".strip()
 
 
 def shown(plan: ServingPlan, uses: Sequence[TargetUse]) -> tuple[Shown, ...]:

@@ -40,20 +40,21 @@ def has_causes(asked: dict[str, Any]) -> bool:
 
 
 def causes(records: Sequence[InferenceRecord]) -> tuple[Cause, ...]:
-    """What these calls met, the commonest first: each call counts once for each of its errors."""
+    """What these calls met, the commonest first, of the equally common what was met first: each call counts
+    once for each of its errors."""
     met: Counter[Met] = Counter()
     for record in records:
-        failed: set[Met] = {
+        failed: list[Met] = [
             (each.error_type[:ERROR_CHARS], each.status_code, each.provider, each.model)
             for each in record.attempts
             if each.error_type is not None and each.error_type not in UNTOLD
-        }
+        ]
         if not failed and record.error_type is not None:
-            failed = {(record.error_type[:ERROR_CHARS], None, None, None)}
-        met.update(failed)
+            failed = [(record.error_type[:ERROR_CHARS], None, None, None)]
+        met.update(dict.fromkeys(failed, 1))
     return tuple(
         Cause(error_type=error, status_code=status, provider=provider, model=model, calls=n, of=len(records))
-        for (error, status, provider, model), n in sorted(met.items(), key=lambda each: (-each[1], str(each)))
+        for (error, status, provider, model), n in met.most_common()
     )
 
 
@@ -65,9 +66,9 @@ def cause_words(found: Sequence[Cause]) -> str:
     if not common:
         first = found[0]
         return f"most often {_one(first)}, in {first.calls:,} of {first.of:,}"
-    *others, last = map(_one, common[:NAMED])
-    more = len(common) - NAMED
-    if more > 0:
+    named = NAMED if len(common) > NAMED + 1 else len(common)  # in place of one more it is named
+    *others, last = map(_one, common[:named])
+    if more := len(common) - named:
         others, last = [*others, last], f"{more} more"
     return f"mostly {', '.join(others)} and {last}" if others else f"mostly {last}"
 

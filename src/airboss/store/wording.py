@@ -57,20 +57,25 @@ def out_words(
     last_status: int | None = None,
 ) -> str:
     """Of a place that is out, as `BreakerStatus` tells: where, why, who is asked instead, what to do."""
-    whose = ""
-    if deployments:
-        alone = stranded or deployments
-        whose = f" Calls of {listed(deployments if instead else alone)} "
-        whose += f"go to {instead} instead, at its price." if instead else "have nobody else to go to."
-        covered = [each for each in deployments if each not in alone]
-        whose += f" Those of {listed(covered)} go elsewhere." if covered and not instead else ""
     there = f"At {url} with {key}" if key else f"At {url}"
     fails = "it fails" if limited is None else "it refuses every call"
     fails += f" with {failure_words(last_failure, last_status)}" if last_failure else ""
     if no_answer(last_failure, last_status):
         fails = f"what it sends with status {last_status} is no answer"
     step = out_step(provider=provider, last_failure=last_failure, last_status=last_status, limited=limited)
-    return f"{there} {fails}.{whose} {step}"
+    whose = out_whose(deployments, instead, stranded)
+    return " ".join(filter(None, [f"{there} {fails}.", whose, step]))
+
+
+def out_whose(deployments: Sequence[str], instead: str | None, stranded: Sequence[str]) -> str:
+    """Whose calls meet a place that is out, and who is asked instead; empty if nobody's do."""
+    if not deployments:
+        return ""
+    alone = stranded or deployments
+    whose = f"Calls of {listed(deployments if instead else alone)} "
+    whose += f"go to {instead} instead, at its price." if instead else "have nobody else to go to."
+    covered = [each for each in deployments if each not in alone]
+    return whose + (f" Those of {listed(covered)} go elsewhere." if covered and not instead else "")
 
 
 def out_step(*, provider: str, last_failure: str | None, last_status: int | None, limited: str | None) -> str:
