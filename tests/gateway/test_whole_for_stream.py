@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,11 +30,24 @@ WHOLE: dict[str, dict[str, Any]] = {
     },
     "openai": OPENAI
     | {"output": [{"type": "message", "id": "msg_1", "role": "assistant", "content": [PART]}]},
+    "openai-compatible": {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "up",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    },
 }  # fmt: skip
 ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded", "code": 529}}
 CASES = [(entrance, kind) for kind in ("anthropic", "gemini") for entrance in ENTRANCES] + [
-    ("responses", "openai")
+    ("responses", "openai"),
+    *((entrance, "openai-compatible") for entrance in ("chat", "responses", "messages")),
 ]
+BLANK: dict[str, Callable[[bytes], bytes]] = {
+    "none": lambda said: said,
+    "before": lambda said: b"\n\n \n\n" + said,
+    "within": lambda said: said.replace(b", ", b",\n\n  "),
+    "behind": lambda said: said + b"\r\n\r\n",
+}
+"""Blank lines about a whole answer: some send them so that nobody hangs up, or write their JSON so."""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +71,15 @@ def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
+@pytest.mark.parametrize("blank", BLANK)
 @pytest.mark.parametrize("tail", ["", "-masks"], ids=["plain", "masks"])
 @pytest.mark.parametrize(("entrance", "kind"), CASES)
-def test_a_whole_answer_becomes_the_stream_that_was_asked_for(
-    gateway: Gateway, upstream: SaidUpstream, entrance: str, kind: str, tail: str
+def test_a_whole_answer_becomes_the_stream_that_was_asked_for(  # noqa: PLR0917 - parameters of the test
+    gateway: Gateway, upstream: SaidUpstream, entrance: str, kind: str, tail: str, blank: str
 ) -> None:
     """Clients get its text and a clean end, its record its usage."""
-    upstream.raw, upstream.events, upstream.body = None, [], WHOLE[kind]
+    upstream.raw, upstream.events = None, []
+    upstream.body = BLANK[blank](json.dumps(WHOLE[kind]).encode())
     path, body = ENTRANCES[entrance]
     with gateway.client() as client:
         answer = client.post(path, json=body | {"model": kind + tail, "stream": True})

@@ -24,6 +24,8 @@ SILENT_BYTES_MAX = 4 * 1024 * 1024
 """Of comments and blank lines, one after another."""
 _EVENT_BYTES = 64
 """What there is to do about one, however short."""
+NO_STREAM = (b"{", b"[", b"<")
+"""How JSON and pages begin, and no event."""
 _READABLE = (b":", b"event", b"id", b"retry")
 """How lines begin that have no data."""
 
@@ -40,6 +42,7 @@ class Splitter:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._begun = False
+        self._is_stream: bool | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes, each with the blank line that ends it.
@@ -48,6 +51,9 @@ class Splitter:
         """
         if not self._begun:
             data = self._without_mark(data)
+        if not self._is_stream and not self._begins_stream(data):
+            self._keep(data)
+            return []
         if self._rest:
             # It may come in a million pieces: only one that may end it is looked at with all before.
             if _BLANK_LINE.search(self._rest[-_BEGUN:] + data) is None:
@@ -71,6 +77,13 @@ class Splitter:
             return b""
         self._begun = True
         return data.removeprefix(BOM)
+
+    def _begins_stream(self, data: bytes) -> bool:
+        """Whether it may be a stream. JSON and pages are the remainder, with blank lines before, within and
+        behind them: no event begins so."""
+        if self._is_stream is None and (begin := data.lstrip()[:1]):
+            self._is_stream = begin not in NO_STREAM
+        return self._is_stream is not False
 
     def _feed_any(self, data: bytes) -> list[bytes]:
         events = []
@@ -98,6 +111,7 @@ class Splitter:
     def forget(self) -> None:
         """Let go of an event that has not ended: another stream goes on here."""
         self._rest = bytearray()
+        self._is_stream = None
 
     @property
     def rest(self) -> bytes:

@@ -8,14 +8,12 @@ from typing import Any
 from airboss.dialects.heard import alone
 from airboss.domain.errors import ApiError, UpstreamFailed
 from airboss.gateway.replay import is_stream, unasked_stream
-from airboss.gateway.sse import Splitter, event_data, unmarked
+from airboss.gateway.sse import NO_STREAM, Splitter, event_data, unmarked
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.dialect import Frames, Outgoing
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """The largest body that is read whole."""
-_NO_STREAM = (b"{", b"[", b"<")
-"""How a whole answer, an error object or a page begins, where a stream was asked for."""
 
 
 class Translation:
@@ -45,7 +43,7 @@ class Translation:
             else:
                 self._pieces.append(data)
             return b""
-        if self._aws and not self._said and data.lstrip().startswith(_NO_STREAM) and not self._events.rest:
+        if self._aws and not self._said and data.lstrip().startswith(NO_STREAM) and not self._events.rest:
             self._aws, self._events = False, Splitter()
         out: list[bytes] = []
         try:
@@ -87,7 +85,7 @@ class Translation:
 
     def _ending(self, events: Frames) -> bytes:
         rest = events.rest
-        if not self._said and (begin := rest.lstrip()[:1]) in _NO_STREAM:
+        if not self._said and (begin := rest.lstrip()[:1]) in NO_STREAM:
             # Not a stream at all: a whole answer or an error object, or else a page, with status 200.
             return (
                 alone(self._reader.whole(rest)) if begin == b"{" else self._reader.error(self._status, rest)
