@@ -61,6 +61,7 @@ def wrong(
     down: Sequence[str],
     *failing: StatsBucket,
     alarms: Mapping[str, str] = NONE,
+    silenced: Mapping[str, str] = NONE,
 ) -> tuple[Finding, ...]:
     """What is wrong of an Airboss that has these deployments, all of which are down."""
     status = seed_status(NOW)
@@ -74,7 +75,16 @@ def wrong(
         breakers=tuple(places),
     )
     firing = dict.fromkeys(alarms, NOW - timedelta(minutes=9))
-    return findings(seen, drawn(*failing), lambda *_: [], firing, on_errors=alarms)
+    return findings(seen, drawn(*failing), lambda *_: [], firing, silenced, on_errors=alarms)
+
+
+def test_an_alarm_that_somebody_knows_of_is_told_as_that() -> None:
+    """By itself, and not as one that fires, though the deployment that it is about is down."""
+    quiet = {"sick.errors": "until noon"}
+    alarms = {"sick.errors": "sick", "mine": "sick"}
+    found = wrong(SICK, ["sick"], bucket(0, 50, 50, name="sick"), alarms=alarms, silenced=quiet)
+    assert [each.alarms for each in found if each.deployments] == [("mine",)]
+    assert [each.detail for each in found if each.alarm == "sick.errors"] == ["It is silenced: until noon"]
 
 
 def test_a_deployment_whose_every_place_is_out_is_one_finding() -> None:
