@@ -155,6 +155,18 @@ def test_nor_of_how_a_body_is_packed_and_whose_files_are_asked_for(gateway: Gate
         assert path.startswith(b"GET") or answer.startswith(b"HTTP/1.1 200"), answer
 
 
+@pytest.mark.parametrize("said", ["", " ", "\t", "Identity"], ids=["empty", "a blank", "a tab", "identity"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/traces"])
+def test_a_body_that_is_not_packed(gateway: Gateway, path: str, said: str) -> None:
+    """A header that names no coding says so, as some proxies send it."""
+    body = BODY if path.endswith("completions") else '{"resourceSpans":[]}'
+    lines = f"host: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{AUTH}"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as raw:
+        raw.sendall(f"POST {path} HTTP/1.1\r\n{lines}content-encoding:{said}\r\n\r\n{body}".encode())
+        answer = raw.recv(4_000)
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+
+
 def test_pipelined_requests_are_answered_in_order(gateway: Gateway, provider: FakeProvider) -> None:
     """Requests sent at once are answered one after the other, each with its own answer."""
     data = b"".join(_post(BODY.replace("hi", f'fake:{{\\"text\\": \\"answer {i}\\"}}')) for i in range(40))

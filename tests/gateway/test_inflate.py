@@ -73,12 +73,13 @@ EVENTS = b"data: %s\n\ndata: [DONE]\n\n" % ANSWER.replace(b"message", b"delta")
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 def test_compressed_answers_reach_the_client(tmp_path: Path, streams: bool) -> None:
-    """Of two members, and of raw deflate; a bomb of many members does not."""
+    """Of two members, and of raw deflate, and what is packed by nothing; a bomb of many members does not."""
     said = EVENTS if streams else ANSWER
     raw = zlib.compressobj(wbits=-15)
     bodies = (
         (b"gzip", gzip.compress(said[:20]) + gzip.compress(said[20:]), 200),
         (b"deflate", raw.compress(said) + raw.flush(), 200),
+        (b"", said, 200),
         (b"gzip", gzip.compress(b" " * (16 << 20)) * 5, 502),
     )
     with said_upstream() as upstream, Gateway(tmp_path / "g", deployment(upstream.url)) as gateway:

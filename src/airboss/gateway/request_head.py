@@ -36,6 +36,8 @@ ONCE_ONLY = frozenset(
 ways."""
 
 
+UNPACKED: Final = frozenset({b"identity", b""})
+"""How a `content-encoding` says that a body is not packed: some clients and proxies send it empty."""
 UNPACKED_BY_HANDLER = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 """Paths whose handler reads compressed bodies, within bounds of its own."""
 
@@ -75,7 +77,7 @@ def check_head(headers: Mapping[bytes, bytes], version: str, url: bytes = b"") -
     if b"transfer-encoding" in headers:
         _check_chunked(headers, version)
     encoding = headers.get(b"content-encoding")
-    packed = encoding is not None and encoding.strip(b" \t").lower() != b"identity"
+    packed = encoding is not None and encoding.strip(b" \t").lower() not in UNPACKED
     if encoding is not None and packed and path_of(url) not in UNPACKED_BY_HANDLER:
         raise UnsupportedMedia(
             f"content-encoding {_shown(encoding.lower())} is not read here; send the body uncompressed"

@@ -23,7 +23,7 @@ from airboss.gateway import evaluations
 from airboss.gateway.heads import error_lines
 from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer, content_type, refusal
-from airboss.gateway.request_head import HttpRequest
+from airboss.gateway.request_head import UNPACKED, HttpRequest
 from airboss.gateway.serving import Serving
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.turns import apart
@@ -165,7 +165,7 @@ def unreadable(signal: str, error: ValueError, *, as_json: bool) -> InvalidReque
 def unpacked(http: HttpRequest, what: str = "traces") -> bytes:
     """The body, unpacked within bounds. Raises BodyTooLarge, InvalidRequest, UnsupportedMedia."""
     encoding = http.headers.get(b"content-encoding", b"identity").strip(b" \t").lower()
-    if encoding == b"identity":
+    if encoding in UNPACKED:
         body = http.body
     elif encoding in {b"gzip", b"deflate"}:
         try:
