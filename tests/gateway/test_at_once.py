@@ -20,8 +20,8 @@ from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.recording import unrecorded
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_faults import FAULTS, WHOLE
 from tests.support.gateway import HASTY, KEY, PATIENT, PRICE, SILENT, Gateway, asking, deployment, together

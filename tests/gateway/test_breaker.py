@@ -22,8 +22,8 @@ from airboss.gateway.judge import is_targets_fault, judge, limit_reached
 from airboss.gateway.places import Place, choose
 from airboss.gateway.trying import note_failure
 from airboss.providers.compatible import UpstreamError, as_api_error
-from airboss.providers.connection import Pool, Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pool, Pools
 from airboss.telemetry.metrics import OUT_S
 
 TARGET = Target(provider="p", kind="openai-compatible", base_urls=("http://x/v1",), upstream_model="m")
@@ -363,6 +363,18 @@ def test_attempts_are_counted_by_how_they_ended() -> None:
     use = place.use(10.0, NOW)
     assert (use.answered, use.failed, use.rate_limited, use.refused) == (1, 2, 3, 4)
     assert (use.attempts, use.took_s) == (10, 0.5)
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["amid its answer", "before it"])
+def test_a_client_that_leaves_shows_what_it_has_seen(began: bool) -> None:
+    """Amid an answer, that the place is there; before it, nothing."""
+    place = a_place()
+    told(place, DOWN, STREAK_MAX, 10.0)
+    place.ended(100.0 if began else None, 99.0, stream=True, well=False, left=True)
+    assert place.breaker.tripped is not began
+    use = place.use(110.0, NOW)
+    assert (use.in_vain_at is None, use.answered_at is not None) == (began, began)
+    assert use.answered == 0
 
 
 def test_some_answers_among_limits_are_no_trouble() -> None:

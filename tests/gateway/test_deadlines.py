@@ -23,9 +23,9 @@ from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import LAST_WORDS_S, Dispatched, Try
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.places import Place
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
 from airboss.providers.patience import Awake
+from airboss.providers.pools import Pools
 from tests.gateway.test_restart_wait import ANSWER, WHOLE, Ahead
 from tests.support.gateway import deployment
 from tests.support.wait import until

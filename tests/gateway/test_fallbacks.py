@@ -20,8 +20,8 @@ from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.breaker import STREAK_MAX
 from airboss.gateway.dispatch import Executor
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from airboss.telemetry.metrics import OUT_S
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, together

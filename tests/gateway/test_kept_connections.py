@@ -102,17 +102,24 @@ def closing(last: bytes = b"", *, fresh: bool = True) -> Iterator[Closing]:
         thread.join()
 
 
+IDLE = b"HTTP/1.1 408 Request Time-out\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+"""What some servers and load balancers say before they close a connection on which no request came."""
+KEEPS = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"
+
+
 def attempts(gateway: Gateway, response: httpx2.Response) -> list[tuple[str | None, str]]:
     """What came of each attempt, and why it was made."""
     end = gateway.closed(response.headers["x-request-id"])
     return [(each["error_type"], each["why"]) for each in end["attempts"]]
 
 
+@pytest.mark.parametrize("last", [b"", IDLE % (0, b""), IDLE % (9, b"<h1>no..")], ids=["none", "408", "page"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_one_that_was_closed_as_we_sent(tmp_path: Path, stream: bool) -> None:
+def test_one_that_was_closed_as_we_sent(tmp_path: Path, stream: bool, last: bytes) -> None:
     """The call goes once more, to a connection that is new, though it may be tried once only; both stand in
-    the record, the first without a cost, and speak against nobody."""
-    with closing() as upstream:
+    the record, the first without a cost, and speak against nobody. So it is with one that was idle for too
+    long, and says so (RFC 9110, 15.5.9)."""
+    with closing(last) as upstream:
         plan = deployment(upstream.url, price=PRICE, retry=Retry(attempts=1), continuation="off")
         with Gateway(tmp_path / "g", plan) as gateway:
             for _ in range(8):  # a breaker opens after five failures
@@ -125,6 +132,19 @@ def test_one_that_was_closed_as_we_sent(tmp_path: Path, stream: bool) -> None:
                 assert (end["status"], end["input_tokens"], end["output_tokens"]) == ("ok", 3, 1)
                 assert end["attempts"][0]["usage"] is None
         assert upstream.seen[:4] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("last", "fresh"), [(KEEPS, True), (IDLE % (0, b""), False)], ids=["keeps", "new"])
+def test_one_that_has_given_the_request_up(tmp_path: Path, last: bytes, fresh: bool) -> None:
+    """Who keeps the connection, or was asked on one that is new, had begun to read: that is a failure."""
+    with closing(last, fresh=fresh) as upstream:
+        plan = deployment(upstream.url, retry=Retry(attempts=1), continuation="off")
+        with Gateway(tmp_path / "g", plan) as gateway:
+            assert gateway.chat().status_code == 200
+            response = gateway.chat()
+            assert response.status_code == 502
+            assert attempts(gateway, response)[-1] == ("upstream_error", "first" if fresh else "retry")
+        assert upstream.seen == ([1, 1] if fresh else [1, 1, 2])
 
 
 def test_more_than_once(tmp_path: Path) -> None:

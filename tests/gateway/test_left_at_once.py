@@ -16,8 +16,8 @@ from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.billing import bill
 from airboss.gateway.dispatch import Executor
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from tests.support.gateway import PRICE, deployment
 
 BODY = b'{"model":"up","messages":[{"role":"user","content":"What does it cost to leave at once?"}]}'

@@ -26,9 +26,10 @@ from airboss.providers.anthropic_answer import AnthropicReader
 from airboss.providers.aws_frames import AwsFrames
 from airboss.providers.compatible import Reply, read_event
 from airboss.providers.completed import Trimmed
-from airboss.providers.connection import Headers, Origin, Pool
+from airboss.providers.connection import Headers
 from airboss.providers.fake_bedrock import frame
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Origin, Pool
 from tests.dialects.said import chunk, piece
 
 PIECES = 20_000

@@ -19,8 +19,9 @@ from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.dispatch import Executor
-from airboss.providers.connection import ConnectFailed, Pools
+from airboss.providers.connection import ConnectFailed
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from tests.support.gateway import Gateway, deployment
 from tests.support.ports import unused_port
 from tests.support.wait import until

@@ -16,8 +16,8 @@ from airboss.gateway import wire
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.serving import Branch, branch_of
 from airboss.gateway.spread import drawn
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from airboss.testing import FakeProvider
 from tests.gateway.limited import START
 from tests.support.gateway import Gateway

@@ -19,8 +19,8 @@ from airboss.domain.release import ModelVersion, Release
 from airboss.gateway.breaker import STREAK_MAX
 from airboss.gateway.dispatch import Executor
 from airboss.governance.keys import hash_key
-from airboss.providers.connection import Pools
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Pools
 from airboss.releases.build import sealed
 from airboss.testing import FakeProvider, ScriptStep
 from tests.gateway.test_continuation import SAID, said

@@ -13,17 +13,9 @@ import pytest
 import uvloop
 
 from airboss.domain.errors import ApiError
-from airboss.providers.connection import (
-    HEAD_BYTES_MAX,
-    STALE_S,
-    ConnectFailed,
-    ConnectionStale,
-    Headers,
-    Origin,
-    Pool,
-    Pools,
-)
+from airboss.providers.connection import HEAD_BYTES_MAX, STALE_S, ConnectFailed, ConnectionStale, Headers
 from airboss.providers.outbox import Outbox
+from airboss.providers.pools import Origin, Pool, Pools
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 

@@ -38,7 +38,8 @@ from airboss.gateway.places import Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.gateway.trying import Trying
-from airboss.providers.connection import ConnectionStale, Pools
+from airboss.providers.connection import ConnectionStale
+from airboss.providers.pools import Pools
 
 if TYPE_CHECKING:
     from airboss.gateway.worker import Admitted

@@ -23,7 +23,7 @@ import msgspec
 
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import STREAK_MAX, Breaker
-from airboss.providers.connection import Origin, Pool, Pools
+from airboss.providers.pools import Origin, Pool, Pools
 from airboss.telemetry.metrics import OUT_S, Limited, ShownPlace, TargetUse, shown_places, shown_url
 
 LOAD_MAX = 1.25
@@ -145,15 +145,20 @@ class Place:
             self.in_vain_n = 0
         self.breaker.ended(fault, now)
 
-    def ended(self, first_output_at: float | None, began: float, *, stream: bool, well: bool) -> None:
-        """An attempt ended now."""
-        if self.breaker.tripped:
+    def ended(
+        self, first_output_at: float | None, began: float, *, stream: bool, well: bool, left: bool = False
+    ) -> None:
+        """An attempt ended now, `well`, or its client `left`: if amid an answer, it was there for that."""
+        if well or (left and first_output_at is not None):
+            self.breaker.answered()
+            self.well()
+            if first_output_at is not None:
+                self.answered_at = first_output_at
+        elif self.breaker.tripped:
             self.breaker.left()
         if well:
             self.answered_n += 1
-            self.well()
         if well and first_output_at is not None:
-            self.answered_at = first_output_at
             took_s = first_output_at - began
             self.latency_s += took_s
             (self.took_s if stream else self.took_whole_s).append(took_s)

@@ -22,9 +22,10 @@ from airboss.gateway.judge import HedgeLost, is_targets_fault, limit_reached
 from airboss.gateway.outgoing import request_of
 from airboss.gateway.places import REFUSED_S, Place
 from airboss.gateway.recording import unrecorded
-from airboss.providers.connection import CONNECT_TIMEOUT_S, ConnectFailed, Connection
+from airboss.providers.connection import ConnectFailed, Connection
 from airboss.providers.outbox import Pieces
 from airboss.providers.patience import Awake
+from airboss.providers.pools import CONNECT_TIMEOUT_S
 
 TICK_S = 0.05
 
@@ -138,7 +139,6 @@ class Trying:
         """An attempt has ended: well, or with this failure."""
         answer, place, connection = tried.answer, tried.place, tried.connection
         if failure is None:
-            place.breaker.answered()
             if connection is not None:
                 connection.detach(answer)
         else:
@@ -153,6 +153,7 @@ class Trying:
             tried.began,
             stream=isinstance(answer, StreamedAnswer),
             well=failure is None,
+            left=failure == "cancelled",
         )
 
     async def keep_deadlines(self) -> NoReturn:

@@ -26,9 +26,9 @@ from airboss.gateway.spoken import Spoken
 from airboss.gateway.traces_prices import ListedPrices
 from airboss.gateway.turns import Share
 from airboss.providers import o200k
-from airboss.providers.connection import Pools
 from airboss.providers.dialect import Outgoing
 from airboss.providers.outbox import Outbox, Pieces
+from airboss.providers.pools import Pools
 from airboss.telemetry.journal import JournalWriter
 from airboss.telemetry.metrics import Counts, WorkerMetrics, write_encoded
 from airboss.telemetry.uncounted import Uncounted
