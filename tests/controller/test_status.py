@@ -13,7 +13,8 @@ from airboss.domain.plan import DeploymentPlan, Target
 from airboss.domain.ports import Replica, ReplicaState
 from airboss.domain.release import ModelVersion, ProviderKind, Release
 from airboss.domain.status import DeploymentState, ProcessStatus
-from airboss.telemetry.metrics import OUT_S, Counts, Limited, Out, TargetUse, places_out, shut_places
+from airboss.telemetry.metrics import OUT_S, Counts, Limited, TargetUse
+from airboss.telemetry.places import Out, places_out, shut_places
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 URL = "http://127.0.0.1:9001/v1"
@@ -120,9 +121,10 @@ def test_a_gateway_that_has_not_told_of_itself_hangs() -> None:
     ], "nor has one that never told of itself"
 
 
-def use(url: str, state: int, error: str = "") -> TargetUse:
-    """A place as one worker has seen it."""
-    return TargetUse("p", "m", url, "", state, last_error=error)
+def use(url: str, state: int, error: str = "", *, asked: int = 0, ago_s: float | None = None) -> TargetUse:
+    """A place as one worker has seen it: `asked` calls are under way, and one failed so long ago."""
+    failed_at = None if ago_s is None else NOW - timedelta(seconds=ago_s)
+    return TargetUse("p", "m", url, "", state, asked, last_error=error, failed_at=failed_at)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +133,14 @@ def use(url: str, state: int, error: str = "") -> TargetUse:
         ([[use(URL, 2, "timeout")]], {"timeout"}),
         ([[use(URL, 2, "timeout")], [use(URL, 2)], []], {"timeout"}),
         ([[use(URL, 2, "timeout")], [use(URL, 0)]], set()),
-        ([[use(URL, 1, "timeout")]], set()),
+        ([[use(URL, 1, "timeout", asked=1, ago_s=OUT_S)]], {"timeout"}),
+        ([[use(URL, 1, "timeout", ago_s=5.0)]], {"timeout"}),
+        ([[use(URL, 1, "timeout", ago_s=OUT_S)]], set()),
     ],
-    ids=["one worker", "all that know it", "another lets calls through", "half open"],
+    ids=["one worker", "all that know it", "another lets calls through", "probed", "to be probed", "unasked"],
 )
-def test_a_place_is_shut_where_no_worker_would_ask_it(workers: list[list[TargetUse]], shut: set[str]) -> None:
-    """One whose breaker is half open lets a call through, and a worker that never asked knows no better."""
+def test_a_place_is_shut_until_a_probe_has_come_back(workers: list[list[TargetUse]], shut: set[str]) -> None:
+    """In every worker that knows it; of one that nobody has asked for a while nobody knows."""
     counts = [Counts(written_at=NOW, targets=targets) for targets in workers]
     assert set(shut_places(counts).values()) == shut
 
@@ -152,7 +156,7 @@ def test_a_deployment_is_down_while_its_places_are_left_alone() -> None:
     found = deployment_status(hosted, [], shut={own: "timeout"})
     assert (found.state, found.detail) == (
         "down",
-        "its breaker is open after timeout: it is left alone for some seconds",
+        "its breaker has opened after timeout: single calls try whether it is back",
     )
     found = deployment_status(with_fallback, [], shut={own: "timeout"})
     assert found.state == "ready"

@@ -425,3 +425,14 @@ def test_the_newest_failure_has_its_status() -> None:
     assert (place.use(0.0, NOW).last_error, place.use(0.0, NOW).last_status) == ("upstream_error", 500)
     place.failed_with("timeout_total", None)
     assert (place.use(0.0, NOW).last_error, place.use(0.0, NOW).last_status) == ("timeout_total", 0)
+
+
+def test_a_place_whose_breaker_opened_tells_when_it_failed_last() -> None:
+    """Also where others were answered in between, so that no five in a row were in vain."""
+    place = a_place()
+    for n in range(11):
+        place.breaker.answered()
+        place.ended(1.0, 0.5, stream=False, well=True)
+        told(place, DOWN, 1, 100.0 + n / 10)
+    use = place.use(111.0, NOW)
+    assert (use.state, use.in_vain_at, use.failed_at) == (1, None, NOW - timedelta(seconds=10))

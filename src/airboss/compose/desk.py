@@ -64,7 +64,8 @@ def status_over(
     from airboss.controller.scaling import calls_of, gauge_of, living  # noqa: PLC0415 - as above
     from airboss.controller.status import gather, kept_plans, told, with_silence  # noqa: PLC0415 - as above
     from airboss.supervisor.procfs import rss_bytes  # noqa: PLC0415 - as above
-    from airboss.telemetry.metrics import places_out, shut_places, target_uses  # noqa: PLC0415 - as above
+    from airboss.telemetry.metrics import target_uses  # noqa: PLC0415 - as above
+    from airboss.telemetry.places import places_out, shut_places  # noqa: PLC0415 - as above
 
     everywhere = counts_of(data, nodes)
 

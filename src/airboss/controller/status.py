@@ -30,7 +30,8 @@ from airboss.releases.build import local_models
 from airboss.releases.sharing import said_of, sharing
 from airboss.replicas.placing import engine_of
 from airboss.store.wording import OUT_TITLES, failure_words
-from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, Out, ShownPlace, TargetUse, shown_places
+from airboss.telemetry.metrics import BREAKERS, GONE_S, Counts, ShownPlace, TargetUse, shown_places
+from airboss.telemetry.places import Out
 
 SILENT: Final = timedelta(seconds=GONE_S)
 """A gateway that has not told of itself for so long hangs, or cannot write."""
@@ -281,8 +282,8 @@ def left_alone(
             why = f" with {failure_words(out.last_failure, out.last_status)}" if out.last_failure else ""
             return f"it {OUT_TITLES[out.limited]} since {out.out_since:%Y-%m-%d %H:%M} UTC{why}"
     why = next((f" after {shut[each]}" for each in places if shut[each]), "")
-    which = "its breaker is" if len(places) == 1 else f"the breakers of its {len(places)} places are"
-    return f"{which} open{why}: it is left alone for some seconds"
+    which = "its breaker has" if len(places) == 1 else f"the breakers of its {len(places)} places have"
+    return f"{which} opened{why}: single calls try whether it is back"
 
 
 def with_rollout(

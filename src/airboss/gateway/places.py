@@ -190,7 +190,7 @@ class Place:
             self.last_error,
             dict(self.failures),
             moment(self.in_vain_at if in_vain else None),
-            moment(self.failed_at if in_vain else None),
+            moment(self.failed_at if in_vain or breaker.tripped else None),
             moment(self.answered_at),
             self.limited,
             self.rate_limited_n,

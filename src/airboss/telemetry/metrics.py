@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -182,7 +182,7 @@ class TargetUse(msgspec.Struct, array_like=True):
     in_vain_at: datetime | None = None
     """Since when attempts are in vain, several in a row; None: they are not."""
     failed_at: datetime | None = None
-    """While they are: when one failed last."""
+    """While they are, or its breaker is not closed: when one failed last."""
     answered_at: datetime | None = None
     limited: Limited | None = None
     """Which limit the last attempt in vain has met."""
@@ -293,49 +293,6 @@ def target_uses(counts: Iterable[Counts]) -> list[TargetUse]:
         into.state = max(into.state, use.state)
         into.add(use)
     return [found[key] for key in sorted(found)]
-
-
-def shut_places(counts: Iterable[Counts]) -> dict[ShownPlace, str]:
-    """The places where no worker that knows them lets a call through now, each with its newest failure."""
-    found: dict[ShownPlace, list[TargetUse]] = {}
-    for use in (use for each in counts for use in each.targets):
-        found.setdefault((use.provider, use.model, use.url, use.key), []).append(use)
-    return {
-        place: next((use.last_error for use in uses if use.last_error), "")
-        for place, uses in found.items()
-        if all(BREAKERS[use.state] == "open" for use in uses)
-    }
-
-
-class Out(NamedTuple):
-    """Since when a place is out, and by which limit, if it is one."""
-
-    since: datetime
-    limited: Limited | None = None
-
-
-def places_out(counts: Iterable[Counts]) -> dict[ShownPlace, Out]:
-    """The places that are out: a worker has tried one again in vain for OUT_S and more, and none has been
-    answered there since it failed that worker last; at a limit, which is all workers' together, for OUT_S
-    before that. A place that failed for a moment, and was asked by nobody after, is none: who knows how it
-    is."""
-    found: dict[ShownPlace, list[TargetUse]] = {}
-    for use in (use for each in counts for use in each.targets):
-        found.setdefault((use.provider, use.model, use.url, use.key), []).append(use)
-    out: dict[ShownPlace, Out] = {}
-    for place, uses in found.items():
-        answered = max((use.answered_at for use in uses if use.answered_at is not None), default=None)
-        for use in uses:
-            began, failed = use.in_vain_at, use.failed_at
-            if began is None or failed is None:
-                continue
-            if use.limited and answered is not None:
-                began = max(began, answered)
-            if (failed - began).total_seconds() < OUT_S or (answered is not None and answered >= failed):
-                continue
-            if place not in out or began < out[place].since:
-                out[place] = Out(began, use.limited)
-    return out
 
 
 class WorkerMetrics:
