@@ -151,6 +151,7 @@ def test_a_test_by_form(fresh: LoopSite, monkeypatch: pytest.MonkeyPatch) -> Non
     assert pressed(person, "/alerts/errors/test").status_code == 303
     (note,) = fresh.loop.alerts.notifications("errors#test", limit=9)
     assert (note.kind, note.state) == ("test", "waiting")
+    assert note.body["page"].endswith("/alerts/errors")
     assert "/alerts/unhappy/test" not in shown(person, "/alerts/unhappy").values("action")
     assert pressed(person, "/alerts/unhappy/test").status_code == 400
 

@@ -26,7 +26,7 @@ def test_one_that_fires_leads_to_the_items_that_got_worse(tmp_path: Path) -> Non
         text = shown(site.person(), "/alerts/answers").text
         assert "the first evaluation has not ended" in text
         assert "exact on orders (validation), every 1d, against its baseline" in text
-        assert "Show evaluations" in text
+        assert "Show the evaluations" in text
         first = made.day()
         assert made.look().phase == "ok"
         second = made.day(forgets=5)

@@ -27,6 +27,11 @@ def failed(*attempts: Attempt, **fields: Any) -> InferenceRecord:
     return record(1, status="error", error_type="upstream_error", attempts=attempts, **fields)
 
 
+def fell_back(*attempts: Attempt) -> InferenceRecord:
+    """A call that a fallback answered, after these attempts elsewhere; after none, who was left alone."""
+    return record(1, error_type="answered_by_fallback", attempts=(*attempts, tried("spare", None, 200)))
+
+
 BOOM, LIMIT = tried("main", "upstream_error"), tried("spare", "rate_limit_exceeded", 429)
 
 
@@ -41,6 +46,11 @@ BOOM, LIMIT = tried("main", "upstream_error"), tried("spare", "rate_limit_exceed
         ),
         ([failed(tried("main", "timeout_total", None))], "mostly timeout_total from main/m"),
         ([failed()], "mostly upstream_error"),
+        (
+            [fell_back(BOOM), fell_back(), fell_back(), fell_back()],
+            "mostly upstream_error (500) from main/m",
+        ),
+        ([fell_back()], ""),
         ([failed(tried("main", "hedge_lost", None), LIMIT)], "mostly rate_limit_exceeded (429) from spare/m"),
         (
             [failed(tried(f"p{n}", "upstream_error")) for n in range(3)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +16,7 @@ from airboss.config import AlarmConfig, MaintenanceConfig
 from airboss.config.types import SloConfig
 from airboss.controller import alarm_tests
 from airboss.controller.alarm_measures import Measures
-from airboss.controller.alarms import Reading, begun, broken, decide
+from airboss.controller.alarms import Reading, begun, broken, decide, notice
 from airboss.domain.ports import JournalMove
 from airboss.domain.score import Score
 from airboss.store.alert_rows import AlarmRule, calls_of
@@ -325,13 +326,15 @@ def test_what_is_usual_is_learned(log: Log) -> None:
         assert reading.broken is False
     assert reading.bound is not None
     assert 0.08 < reading.bound < 0.15
-    assert "usual: " in (reading.detail or "")
+    assert reading.detail == "before it was 6.6 % of 3,423 calls"
     minutes = 0
     while not watch.minute().broken:
         log.calls(watch.now + timedelta(seconds=1), 15)
         log.calls(watch.now + timedelta(seconds=1), 5, status="error")
         minutes += 1
     assert minutes <= 30
+    sure = "before .* calls; chance alone does this once in .* times at most, and once in 101 is sure enough"
+    assert re.fullmatch(sure, watch.minute().detail or "")
 
 
 @pytest.mark.parametrize(
@@ -375,6 +378,11 @@ def test_a_score_that_falls_is_seen(log: Log) -> None:
         log.scores(watch.now + timedelta(seconds=1), [min(1.0, draw.gauss(0.5, 0.1)) for _ in range(5)])
         minutes += 1
     assert minutes <= 40
+    read = watch.minute()
+    assert (read.value or 0) < (read.bound or 0) < 0.8, "means, as people know the score"
+    row = msgspec.structs.replace(begun(watch.rule, NOW), value=0.52, bound=0.71)
+    words = notice(row, "firing", now=NOW, window="1h", link="", page="")["text"]
+    assert words.endswith("score:tone of assistant is 0.52 over 1h; down to 0.71 is usual")
 
 
 def test_a_score_of_which_less_is_better_is_seen_to_rise(log: Log) -> None:
@@ -391,6 +399,8 @@ def test_a_score_of_which_less_is_better_is_seen_to_rise(log: Log) -> None:
         log.scores(watch.now + timedelta(seconds=1), [float(draw.random() < 0.5) for _ in range(5)])
         minutes += 1
     assert minutes <= 40
+    read = watch.minute()
+    assert 0.05 < (read.bound or 0) < (read.value or 0)
 
 
 def test_a_score_that_cannot_get_worse_fires_nothing(log: Log) -> None:

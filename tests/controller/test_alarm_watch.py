@@ -416,12 +416,12 @@ def test_what_an_alarm_learned_is_of_what_it_watched(watched: Watched) -> None:
     usual = AlarmConfig(kind="sequential", metric="error_rate", deployment="assistant", hold="0s")
     watched.alarms["errors"] = usual
     watched.calls(*range(240))
-    assert "of 240 before" in (watched.tick().detail or "")
+    assert "% of 240 calls" in (watched.tick().detail or "")
     watched.alarms["errors"] = msgspec.structs.replace(usual, deployment="other")
     watched.journal = msgspec.structs.replace(WELL, store_up=False)
     watched.tick()
     watched.journal = WELL
-    assert "usual: 0 calls so far" in (watched.tick().detail or "")
+    assert watched.tick().detail == "too few calls before to learn from, so 5 % stands in"
 
 
 def test_a_scorers_direction_is_an_alarms(watched: Watched) -> None:

@@ -263,6 +263,24 @@ def test_numbers_have_their_units(kind: str, metric: str, value: float, words: s
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("threshold", "x no data: error_rate of support cannot be measured now: no calls in the last 5m"),
+        (
+            "burn_rate",
+            "x no data: the error budget of support cannot be measured now: no calls in the last 5m",
+        ),
+        ("drift", "x no data: the drift of support cannot be measured now: no calls in the last 5m"),
+    ],
+)
+def test_a_notice_of_no_data_says_what_is_out_of_sight(kind: str, text: str) -> None:
+    """And why; no number stands beside a bound."""
+    rule = msgspec.structs.replace(RULE, name="x", kind=kind)
+    row = msgspec.structs.replace(begun(rule, START), why="no calls in the last 5m")
+    assert notice(row, "no_data", now=START, window="5m", link="", page="")["text"] == text
+
+
+@pytest.mark.parametrize(
     ("kind", "value", "text"),
     [
         ("drift", 1.0, "x firing: 1 thing about support drifted"),

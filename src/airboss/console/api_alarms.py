@@ -19,6 +19,7 @@ from airboss.console.route import Call, Route
 from airboss.domain.errors import InvalidRequest, NotFound
 from airboss.governance.budgets import with_budget
 from airboss.store.alert_metrics import length, side
+from airboss.store.alert_pages import alarm_url
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, Notification, Silence, looked_back
 from airboss.store.alert_rules import quieted, rule_of
 from airboss.store.alert_runs import evaluation_of
@@ -178,6 +179,7 @@ def test_alarm(desk: Desk, call: Call) -> Tested:
         "where": alarm.where,
         "metric": rule_of(name, alarm).metric,
         "at": call.now.isoformat(),
+        "page": alarm_url(desk.console_url(), name),
         "text": f"{name}: a test, nothing has happened",
     }
     notes = []
@@ -282,7 +284,8 @@ def shown(
         value=row.value if row is not None else None,
         why=row.why if row is not None else None,
         detail=row.detail if row is not None else None,
-        comparison=side(rule),
+        # which way a score gets worse its scorer says, whom the controller has asked
+        comparison=side(row.rule if row is not None and rule.kind == "sequential" else rule),
         threshold=row.bound if row is not None and row.bound is not None else bound,
         window=window,
         hold=alarm.hold,

@@ -11,6 +11,7 @@ from airboss.console import api_alarms
 from airboss.console.alarm_chart import alarm_chart
 from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
+from airboss.console.findings import system_findings
 from airboss.console.overview import TIMES
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
@@ -19,10 +20,11 @@ from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
 from airboss.governance.budgets import members
+from airboss.store.alert_causes import calls_about, cause_words
 from airboss.store.alert_metrics import chosen_by, of_least
-from airboss.store.alert_rows import AlarmRow, calls_of, looked_back, spent_page
+from airboss.store.alert_pages import link_words, page_of
+from airboss.store.alert_rows import AlarmRow, calls_of, looked_back
 from airboss.store.alert_rules import of_teams, rule_of
-from airboss.store.alert_runs import evaluation_page
 
 ORDER = {"firing": 0, "pending": 1, "no_data": 2, None: 3, "resolved": 4, "ok": 5}
 """What wants to be seen first."""
@@ -37,15 +39,16 @@ LENGTHS = ("30m", "2h", "8h", "24h", "7d")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm with its numbers in words; `records` leads to the calls it is about, `chosen` says
-    which of the deployment's these are, where not all. `well`: it fires, and its value is within the bound
-    again, not yet for long enough."""
+    """An alarm with its numbers in words; `records` leads to the calls it is about, or to the page that tells
+    of it, under the name `leads`; `chosen` says which of the deployment's these are, where not all. `well`:
+    it fires, and its value is within the bound again, not yet for long enough."""
 
     alarm: Alarm
     value: str | None
     threshold: str | None
     measures: str
     records: str
+    leads: str
     chosen: str
     well: bool
 
@@ -71,10 +74,13 @@ def one(desk: Desk, seen: Visit) -> View:
     found = api_alarms.alarm(desk, asking(seen))
     name, known, _config = api_alarms.named(desk, asking(seen))
     period = period_of(desk, seen)
-    picture, unread = None, ""
+    picture, unread, met = None, "", ""
+    row = desk.alerts.alarms().get(name)
     try:
         rule = of_teams(rule_of(name, known), members(desk.ledger.all_keys()))
         picture = alarm_chart(desk, rule, found.events, period, zone=str(seen.zone))
+        if row is not None and row.phase in ("pending", "firing"):
+            met = cause_words(calls_about(row, desk.log, seen.now)[1])
     except StoreUnavailable as error:
         unread = str(error)
     return View(
@@ -84,7 +90,9 @@ def one(desk: Desk, seen: Visit) -> View:
         picture=picture,
         unread=unread,
         chart_json=encode(picture).decode(),
-        a=shown(found.alarm, known, desk.alerts.alarms().get(name), seen),
+        a=shown(found.alarm, known, row, seen),
+        findings=[each for each in system_findings(desk.status()) if known.deployment in each.deployments],
+        met=met,
         events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
         lengths=LENGTHS,
@@ -102,9 +110,15 @@ def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, seen: Visit) 
         threshold=words(alarm, alarm.threshold),
         measures=measures(alarm, config),
         records=led,
+        leads="Show the evaluations" if led == "/evaluations" else leads(alarm),
         chosen=chosen_by(alarm.where),
         well=alarm.state == "firing" and within(alarm),
     )
+
+
+def leads(alarm: Alarm) -> str:
+    """What the link to what an alarm is about is called."""
+    return link_words(alarm.kind, team=alarm.team, tag=alarm.tag)
 
 
 def firing(desk: Desk, seen: Visit) -> dict[str, str]:
@@ -142,7 +156,7 @@ def said(one: Shown) -> str:
     words = f"{alarm.metric} of {whose} is {value}"
     if alarm.kind == "burn_rate":
         words = f"the error budget of {whose} burns {value} as fast as it may"
-    elif alarm.kind == "sequential":
+    elif alarm.kind == "sequential" and not alarm.metric.startswith("score:"):
         words = f"the share of bad calls, {alarm.metric} of {whose}, is {value}"
     if one.threshold is not None:
         words += f", {'no longer ' if one.well else ''}{alarm.comparison} {one.threshold}"
@@ -242,12 +256,8 @@ def lasting(alarm: Alarm) -> str:
 
 def records(alarm: Alarm, config: AlarmConfig, memory: object, now: datetime) -> str:
     """The calls that an alarm is about: those of its window, from before it began."""
-    if alarm.kind == "drift":
-        return "/quality/drift"
-    if alarm.kind == "recording":
-        return "/system"
     rule = rule_of(alarm.name, config)
-    page = spent_page(alarm.team, alarm.tag) or evaluation_page(rule, memory)
+    page = page_of(rule, memory)
     if page is not None:
         return f"/{page}"
     began = alarm.since if alarm.state in ("firing", "pending") and alarm.since is not None else now

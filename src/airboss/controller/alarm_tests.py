@@ -50,6 +50,9 @@ HOUR_MIN: Final = 30
 HOURS_MIN: Final = 20
 """Calls in an hour, and such hours, for hours to be compared."""
 
+SAID_MIN: Final = 10.0
+"""What comes by chance more often than once in so many times is not worth a word."""
+
 CALM: Final = timedelta(minutes=5)
 """For so long it must be well after an outage."""
 
@@ -121,12 +124,13 @@ def learned(rule: AlarmRule, of: str, log: RecordLog, now: datetime) -> Epoch:
         why = f"no usual state yet: {n} of {BASELINE_MIN} answers to learn from"
         return Epoch(of=of, since=start, ends=start + RETRY, until=start, alpha=rule.alpha, why=why)
     if n < BASELINE_MIN:
-        allowed, age, usual = fresh, EPOCH_MIN, f"{many(n, 'call')} so far"
+        allowed, age = fresh, EPOCH_MIN
+        usual = f"too few calls before to learn from, so {100 * FRESH[rule.metric]:g} % stands in"
     else:
         least = LEAST.get(rule.metric, LEAST_BEYOND)
         hours = _hours(rule, log, start, bound=bound)
         allowed = min(0.5, max(hours, sequential.limit(bad, n, least=least)))
-        usual = f"{100 * bad / n:.2g} % of {n:,} before"
+        usual = f"before it was {100 * bad / n:.2g} % of {many(n, 'call')}"
     assert allowed is not None
     return Epoch(
         of=of,
@@ -158,7 +162,7 @@ def _learned_score(rule: AlarmRule, of: str, log: RecordLog, start: datetime) ->
         until=start,
         alpha=rule.alpha,
         test=Test(limit=limit, steps=int(WEEK / SCORE_STEP)),
-        usual=f"a mean of {mean:.3f} of {n:,} before",
+        usual=f"before the mean was {mean:.3f}, of {many(n, 'score')}",
     )
 
 
@@ -211,7 +215,8 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
     test = epoch.test
     assert test is not None
     since = now - timedelta(seconds=rule.window_s)
-    if rule.metric.startswith("score:"):
+    mean, scored = None, rule.metric.startswith("score:")
+    if scored:
         _, mean, _ = _scores(rule, log, since, now)
         shares = [_bad(rule, mean)] if mean is not None else []
     else:
@@ -220,24 +225,23 @@ def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Re
         shares = [bad / n for n, bad in (come, begun) if n]
     share = shares[0] if shares else None
     broken = sequential.rejected(test, epoch.alpha)
-    enough = _short(1 / epoch.alpha)
-    words = f"usual: {epoch.usual}; evidence {_short(test.e_value)}, where {enough} is enough"
-    if epoch.bound is not None:
-        words = f"bad: over {_amount(rule.metric, epoch.bound)}; {words}"
+    slow = "" if epoch.bound is None else f"over {_amount(rule.metric, epoch.bound)} is bad"
+    now_is = _sure(test, epoch.alpha)
     well = _well_since(epoch) if broken else None
     if well is not None:
         at, n, bad = well
-        share, words = bad / n, f"{words}; {bad:,} of {n:,} since {at:%H:%M} UTC"
+        share, now_is = bad / n, f"since {at:%H:%M} UTC {bad:,} of {n:,} were bad"
     if broken and (well is not None or (shares and max(shares) <= test.limit)):
         # Well again: from here on it is another test.
         fresh = Test(limit=test.limit, steps=test.steps)
         epoch, broken = msgspec.structs.replace(epoch, test=fresh), False
+        now_is = "" if well is None else now_is
     return Reading(
-        value=share,
-        why=None if share is not None else "no calls to look at",
+        value=mean if scored else share,
+        why=None if share is not None else f"no {'scores' if scored else 'calls'} to look at",
         broken=broken,
-        bound=test.limit,
-        detail=words,
+        bound=1 - test.limit if scored and not rule.less_is_better else test.limit,
+        detail="; ".join(filter(None, (slow, epoch.usual, now_is))),
         memory=msgspec.to_builtins(epoch),
     )
 
@@ -307,8 +311,12 @@ def _floored(at: datetime, step: timedelta) -> datetime:
     return datetime.fromtimestamp(at.timestamp() // size * size, at.tzinfo)
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e6 else "over 1,000,000"
+def _sure(test: Test, alpha: float) -> str:
+    """How sure it is that more are bad than is usual, by Ville's inequality; empty as long as hardly."""
+    if test.e_value < SAID_MIN:
+        return ""
+    seldom, enough = f"{min(test.e_value, 1e6):,.0f}", f"{1 / alpha:,.0f}"
+    return f"chance alone does this once in {seldom} times at most, and once in {enough} is sure enough"
 
 
 def _amount(metric: str, bound: float) -> str:

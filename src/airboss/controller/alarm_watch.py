@@ -6,9 +6,9 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
-from urllib.parse import quote, urlencode
+from datetime import datetime
+from typing import Final, Literal
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -25,23 +25,22 @@ from airboss.controller.alarm_measures import (
 from airboss.controller.alarm_runs import Making
 from airboss.controller.alarms import Decision, Reading, begun, decide, hearers, notice
 from airboss.domain.errors import AirbossError, StoreUnavailable
-from airboss.domain.ports import Clock, RecordFilter, RecordLog
+from airboss.domain.ports import Clock, RecordLog
 from airboss.domain.status import JournalStatus
-from airboss.store.alert_causes import causes, has_causes
-from airboss.store.alert_metrics import INTERNAL_KEY, length
+from airboss.store.alert_causes import calls_about
+from airboss.store.alert_metrics import length
+from airboss.store.alert_pages import alarm_url, page_of
 from airboss.store.alert_rows import (
     AlarmEvent,
     AlarmRow,
     AlarmRule,
     AlertStore,
     Notification,
-    begun_before,
     calls_of,
     looked_back,
-    spent_page,
 )
 from airboss.store.alert_rules import of_teams, quieted, rule_of
-from airboss.store.alert_runs import EvalOutcome, ProbeOutcome, evaluation_page
+from airboss.store.alert_runs import EvalOutcome, ProbeOutcome
 from airboss.telemetry.outage import Outage
 
 EVERY_S: Final = 5.0
@@ -51,9 +50,6 @@ after a start keep nobody from hearing of the first."""
 
 RECORDS_SHOWN: Final = 5
 """Of the calls that an alarm is about."""
-
-RECORDS_LOOKED_AT: Final = 100
-"""For these: calls of our own (shadows, prompts for drift), which no alarm counts, may stand between them."""
 
 LAG_S_MAX: Final = 30.0
 """With records further behind than this, what the log holds is not what happens."""
@@ -306,30 +302,13 @@ class AlarmWatch:
         """A decision that an alarm fires, or may soon, with some of the calls that it is about and what
         these failed by."""
         row = decision.row
-        if (
-            (decision.event is None and decision.tell != "firing")
-            or row.phase not in ("pending", "firing")
-            or row.rule.kind in ("probe", "eval", "drift", "recording")
-            or spent_page(row.rule.team, row.rule.tag)  # no question is of the calls of several
-        ):
+        if (decision.event is None and decision.tell != "firing") or row.phase not in ("pending", "firing"):
             return decision
-        since = min(row.since, now) - looked_back(row.rule, row.memory)
-        asked: dict[str, Any] = calls_of(row.rule, since, None, memory=row.memory)
-        scored = row.rule.metric.startswith("score:")
-        asked |= {"since": since - begun_before(row.rule), "keys": row.rule.keys}  # those of its team
-        where = msgspec.convert(asked, RecordFilter)
         try:
-            found = self._log.records(where, limit=RECORDS_LOOKED_AT, bodies=False)
+            callers, met = calls_about(row, self._log, now)
         except (AirbossError, ValueError):
             return decision  # it fires all the same
-        callers = [
-            each
-            for each in found
-            if each.key != INTERNAL_KEY
-            and (scored or each.started_at + timedelta(milliseconds=each.latency_ms) >= since)
-        ]
         row = msgspec.structs.replace(row, records=tuple(each.id for each in callers[:RECORDS_SHOWN]))
-        met = causes(callers) if has_causes(asked) else ()
         return msgspec.structs.replace(decision, row=row, causes=met)
 
     def _ready(self, decision: Decision) -> Sequence[str]:
@@ -350,7 +329,7 @@ class AlarmWatch:
             now=now,
             window=length(int(looked_back(row.rule, row.memory).total_seconds())),
             link=link_to_records(console, row, now),
-            page=f"{console.rstrip('/')}/alerts/{quote(row.rule.name, safe='')}",
+            page=alarm_url(console, row.rule.name),
             again=decision.again,
             causes=decision.causes,
         )
@@ -380,11 +359,9 @@ def note(alarm: str, notifier: str, kind: Kind, body: Mapping[str, object], now:
 
 
 def link_to_records(console_url: str, row: AlarmRow, now: datetime) -> str:
-    """The page of the records in question: those of the window before now, or since the bound was broken. Of
-    drift, of an evaluation, of what could not be recorded, of a team and of a tag, the page that tells of it.
-    """
-    page = {"recording": "system", "drift": "quality/drift"}.get(row.rule.kind)
-    page = spent_page(row.rule.team, row.rule.tag) or evaluation_page(row.rule, row.memory) or page
+    """The page of the records in question: those of the window before now, or since the bound was broken; of
+    what no list of calls tells, the page that does."""
+    page = page_of(row.rule, row.memory)
     if page is not None:
         return f"{console_url.rstrip('/')}/{page}"
     since = min(row.since, now) - looked_back(row.rule, row.memory)

@@ -226,9 +226,10 @@ def _due_again(row: AlarmRow, now: datetime) -> bool:
 
 def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
     rule = row.rule
-    measured_as = "nothing to measure" if row.value is None else worded(rule.kind, rule.metric, row.value)
-    if row.value is None and row.why:
-        measured_as += f" ({row.why})"
+    if row.value is None:
+        why = f": {row.why}" if row.why else ""
+        return f"{rule.name} {state.replace('_', ' ')}: {_watched(rule)} cannot be measured now{why}"
+    measured_as = worded(rule.kind, rule.metric, row.value)
     plural = "" if row.value == 1 else "s"
     bound = worded(rule.kind, rule.metric, rule.bound if row.bound is None else row.bound)
     whose = f"{rule.deployment}{chosen_by(dict(rule.where))}"
@@ -238,7 +239,10 @@ def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
         "change": f"{of} changed by {measured_as} against a week ago; {fires}",
         "burn_rate": f"the error budget of {whose} is used up {measured_as} times too fast "
         f"over {window}; the alarm is for {bound}",
-        "sequential": f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
+        "sequential": f"{of} is {measured_as} over {window}; {'down' if side(rule) == 'below' else 'up'} to "
+        f"{bound} is usual"
+        if rule.metric.startswith("score:")
+        else f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
         "budget": f"of the budget of {_payer(rule)} {measured_as} is spent; the alarm is for over {bound}",
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"
@@ -251,6 +255,19 @@ def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
     more = f" ({row.detail})" if row.detail else ""
     more += f"; {met}" if met else ""
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
+
+
+def _watched(rule: AlarmRule) -> str:
+    """What an alarm measures, and whose."""
+    whose = f"{rule.deployment}{chosen_by(dict(rule.where))}"
+    return {
+        "burn_rate": f"the error budget of {whose}",
+        "drift": f"the drift of {whose}",
+        "budget": f"what is spent of the budget of {_payer(rule)}",
+        "recording": f"{rule.metric} of Airboss",
+        "eval": f"the evaluation of {whose}",
+        "probe": f"the probe of {whose}",
+    }.get(rule.kind, f"{rule.metric} of {whose}")
 
 
 def _payer(rule: AlarmRule) -> str:

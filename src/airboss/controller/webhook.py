@@ -20,6 +20,7 @@ from airboss.config.checks_watch import check_webhook
 from airboss.config.rules import is_reference
 from airboss.controller.reaching import Lookup, Resolve, addresses, reachable
 from airboss.domain.errors import ConfigError, SetupError
+from airboss.store.alert_pages import link_words
 from airboss.store.alert_rows import Notification
 
 TIMEOUT_S: Final = 10.0
@@ -135,7 +136,9 @@ def slack(body: Mapping[str, Any]) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": f"{icon} {text[:2900]}"}}
     ]
-    label = "Show what is asked for" if "proposal" in body else "Show the calls"
+    label = link_words(body.get("kind"), team=body.get("team"), tag=body.get("tag"))
+    if "proposal" in body or "period" in body:
+        label = "Show what is asked for" if "proposal" in body else "Show what was spent"
     links = {"Show the alarm": body.get("page"), label: body.get("link")}
     shown = [{"type": "mrkdwn", "text": f"<{where}|{words}>"} for words, where in links.items() if where]
     if shown:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from airboss.domain.record import InferenceRecord
+from airboss.domain.ports import RecordFilter, RecordLog
+from airboss.domain.record import ANSWERED_BY_FALLBACK, InferenceRecord
+from airboss.store.alert_metrics import INTERNAL_KEY
+from airboss.store.alert_pages import page_of
+from airboss.store.alert_rows import AlarmRow, begun_before, calls_of, looked_back
 from airboss.store.wording import failure_words
 
 NAMED: Final = 3
 """Causes that are told; of more their number."""
 ERROR_CHARS: Final = 60
+LOOKED_AT: Final = 100
+"""Calls that are looked at; those of our own (shadows, prompts for drift), which no alarm counts, may stand
+between the others."""
 UNTOLD: Final = frozenset({"cancelled", "hedge_lost"})
 """Of attempts that were left, and have not failed."""
 
@@ -39,21 +47,45 @@ def has_causes(asked: dict[str, Any]) -> bool:
     return "status" in asked or "error_type" in asked
 
 
+def calls_about(
+    row: AlarmRow, log: RecordLog, now: datetime
+) -> tuple[Sequence[InferenceRecord], tuple[Cause, ...]]:
+    """Some of the calls that an alarm is about, and what they failed by; none of one that is about no list of
+    calls. Raises StoreUnavailable, and ValueError where it chooses by what no record can have."""
+    if page_of(row.rule, row.memory) is not None:
+        return (), ()
+    since = min(row.since, now) - looked_back(row.rule, row.memory)
+    asked: dict[str, Any] = calls_of(row.rule, since, None, memory=row.memory)
+    scored = row.rule.metric.startswith("score:")
+    asked |= {"since": since - begun_before(row.rule), "keys": row.rule.keys}  # those of its team
+    found = log.records(msgspec.convert(asked, RecordFilter), limit=LOOKED_AT, bodies=False)
+    callers = [
+        each
+        for each in found
+        if each.key != INTERNAL_KEY
+        and (scored or each.started_at + timedelta(milliseconds=each.latency_ms) >= since)
+    ]
+    return callers, causes(callers) if has_causes(asked) else ()
+
+
 def causes(records: Sequence[InferenceRecord]) -> tuple[Cause, ...]:
     """What these calls met, the commonest first, of the equally common what was met first: each call counts
-    once for each of its errors."""
+    once for each of its errors. One that a fallback answered because who is asked first was left alone has
+    met nothing, and is not counted."""
     met: Counter[Met] = Counter()
+    of = 0
     for record in records:
         failed: list[Met] = [
             (each.error_type[:ERROR_CHARS], each.status_code, each.provider, each.model)
             for each in record.attempts
             if each.error_type is not None and each.error_type not in UNTOLD
         ]
-        if not failed and record.error_type is not None:
+        if not failed and record.error_type not in (None, ANSWERED_BY_FALLBACK):
             failed = [(record.error_type[:ERROR_CHARS], None, None, None)]
+        of += bool(failed)
         met.update(dict.fromkeys(failed, 1))
     return tuple(
-        Cause(error_type=error, status_code=status, provider=provider, model=model, calls=n, of=len(records))
+        Cause(error_type=error, status_code=status, provider=provider, model=model, calls=n, of=of)
         for (error, status, provider, model), n in met.most_common()
     )
 

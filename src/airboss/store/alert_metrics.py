@@ -111,7 +111,8 @@ def question(rule: AlarmRule, since: datetime, until: datetime, bound: float | N
 
 def side(rule: AlarmRule) -> str:
     """How a value that breaks the bound lies to it."""
-    return "worse than" if rule.by_baseline else "below" if rule.below else "above"
+    falls = rule.kind == "sequential" and rule.metric.startswith("score:") and not rule.less_is_better
+    return "worse than" if rule.by_baseline else "below" if rule.below or falls else "above"
 
 
 def length(window_s: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -191,13 +190,6 @@ class AlertStore(Protocol):
 
     def settle_notification(self, notification: Notification) -> None:
         """Keep what became of a try."""
-
-
-def spent_page(team: str, tag: str) -> str | None:
-    """The page of what teams spent, with each of their keys, or of what values of a tag did: no list is of
-    the calls of several. None: the alarm is of neither."""
-    by = "team,key" if team else f"tag:{tag}" if tag else None
-    return f"explore?{urlencode({'group_by': by, 'metric': 'cost_usd', 'range': '30d'})}" if by else None
 
 
 class Burnt(msgspec.Struct, frozen=True, kw_only=True):
