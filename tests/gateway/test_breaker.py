@@ -431,7 +431,6 @@ def test_a_place_whose_breaker_opened_tells_when_it_failed_last() -> None:
     """Also where others were answered in between, so that no five in a row were in vain."""
     place = a_place()
     for n in range(11):
-        place.breaker.answered()
         place.ended(1.0, 0.5, stream=False, well=True)
         told(place, DOWN, 1, 100.0 + n / 10)
     use = place.use(111.0, NOW)
