@@ -37,7 +37,7 @@ def test_a_deployment_says_who_shares_its_calls() -> None:
     for out, other in ((claude, "azure/gpt-4o"), (azure, "claude/sonnet")):
         found = deployment_status(chat, [], shut=dict.fromkeys(shown_places(out), "timeout"))
         assert found.state == "ready"
-        assert (found.detail or "").startswith(f"{out.provider}/{out.upstream_model}: its breaker is open")
+        assert (found.detail or "").startswith(f"{out.provider}/{out.upstream_model}: its breaker has opened")
         assert (found.detail or "").endswith(f"; {other} answers instead")
     both = dict.fromkeys((*shown_places(claude), *shown_places(azure)), "timeout")
     assert deployment_status(chat, [], shut=both).state == "down"
