@@ -58,5 +58,5 @@ def test_a_deployment_whose_only_place_is_left_alone_is_down(tmp_path: Path) -> 
             return found["detail"] if found["state"] == "down" else ""
 
         detail = until(down, timeout_s=60)
-        assert detail.startswith("its breaker is open after "), detail
+        assert detail.startswith("its breaker has opened after "), detail
         assert run_airboss("status", cwd=airboss.root).returncode == 1
