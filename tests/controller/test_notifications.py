@@ -19,7 +19,7 @@ from airboss.config import NotifierConfig
 from airboss.controller.notify import AT_ONCE, GIVE_UP, Deliveries, settle
 from airboss.controller.reaching import reachable
 from airboss.controller.senders import Senders
-from airboss.controller.webhook import WebhookSender, signature, slack
+from airboss.controller.webhook import WebhookSender, signature
 from airboss.domain.errors import SetupError
 from airboss.store.alert_rows import BACK_OFF_S_MAX, Notification
 from airboss.store.alerts import SqlAlertStore
@@ -372,27 +372,6 @@ def test_slack_gets_what_it_takes(receiver: Receiver) -> None:
     links = [each["text"] for each in got["blocks"][1]["elements"]]
     assert links == ["<http://c/alerts/e|Show the alarm>", "<http://c/records?x=1|Show the calls>"]
     assert set(got) == {"text", "blocks"}
-
-
-@pytest.mark.parametrize(
-    ("body", "label"),
-    [
-        ({"alarm": "x", "kind": "threshold"}, "Show the calls"),
-        ({"alarm": "x", "kind": "drift"}, "Show what drifted"),
-        ({"alarm": "x", "kind": "recording"}, "Show the system"),
-        ({"alarm": "x", "kind": "eval"}, "Show the evaluation"),
-        ({"alarm": "x", "kind": "probe"}, "Show the probes"),
-        ({"alarm": "x", "kind": "budget", "key": "k"}, "Show the calls"),
-        ({"alarm": "x", "kind": "budget", "team": "t"}, "Show what its keys spent"),
-        ({"alarm": "x", "kind": "budget", "tag": "t"}, "Show what its values spent"),
-        ({"alarm": "x", "period": "weekly"}, "Show what was spent"),
-        ({"alarm": "x", "proposal": 3}, "Show what is asked for"),
-    ],
-)
-def test_a_link_is_called_by_what_it_leads_to(body: dict[str, Any], label: str) -> None:
-    """Not every alarm is about calls."""
-    shown = slack({**body, "text": "", "link": "http://c/x"})["blocks"][1]["elements"]
-    assert [each["text"] for each in shown] == [f"<http://c/x|{label}>"]
 
 
 def test_a_ledger_that_takes_no_writes_has_nothing_sent_twice(
