@@ -133,6 +133,28 @@ def test_streams_that_are_closed() -> None:
     assert done.returncode >= 13
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_file_is_utf_8_whatever_the_locale_is(encoding: str) -> None:
+    """As JSON and configurations are; no letter is lost, and none is a defect."""
+    code = "from airboss.cli.ending import leave\nfrom airboss.cli.output import print_json\n"
+    code += "leave(lambda: print_json({'of': 'größe 日本'}))"
+    command = [sys.executable, "-c", code]
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=env, check=False, timeout=60)
+    assert (done.returncode, done.stdout.decode()) == (0, '{"of":"größe 日本"}\n'), done.stderr
+
+
+def test_a_terminal_that_knows_few_letters() -> None:
+    """It gets a mark for each of the others."""
+    screen, ours = os.openpty()
+    command = [sys.executable, "-c", "from airboss.cli.ending import leave; leave(lambda: print('größe'))"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, stdout=ours, stderr=subprocess.PIPE, env=env, check=False, timeout=60)
+    os.close(ours)
+    assert (done.returncode, done.stderr, os.read(screen, 100)) == (0, b"", b"gr??e\r\n")
+    os.close(screen)
+
+
 LOADING = """
 import runpy, signal, sys
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import sys
 import time
@@ -353,7 +354,7 @@ class Remote:
 
 def unreached(url: str, error: Exception) -> AirbossError:
     """Why nobody answers at an address, and what to do: to start it, or to write the address otherwise."""
-    said = str(error).rstrip(".")
+    said = re.sub(r"\[Errno -?\d+\] ", "", str(error)).rstrip(".")
     if "WRONG_VERSION_NUMBER" in said or "HTTP_REQUEST" in said:
         return WrongCall(f"{url} does not speak TLS: write http:{url.removeprefix('https:')}.")
     if "CERTIFICATE_VERIFY_FAILED" in said:
@@ -366,7 +367,10 @@ def unreached(url: str, error: Exception) -> AirbossError:
             f"{url} ended the connection without an answer. If it speaks TLS, write"
             f" https:{url.removeprefix('http:')}; else see `airboss status` there."
         )
-    return Unreachable(f"no connection to {url}: {said}. Is it running? See `airboss status`.")
+    return Unreachable(
+        f"no connection to {url}: {said}. Is it running, and is this its console's address? On"
+        " its machine `airboss status` says both."
+    )
 
 
 def read_admin_key(data_dir: Path) -> str:

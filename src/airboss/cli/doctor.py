@@ -21,6 +21,7 @@ from airboss.cli.options import (
     DataDirOption,
     HostOption,
     JsonOption,
+    check_directory,
     has_data,
 )
 from airboss.cli.output import console, escape, print_json, table_of
@@ -50,6 +51,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check this machine and this Airboss, and say what to do; exit 1 if something will not work."""
+    check_directory(data_dir)
     found = [
         *machine(data_dir),
         *tried("port", ports(data_dir, host, port, console_port)),
@@ -126,7 +128,8 @@ def state(data_dir: Path, path: Path, host: str, *, online: bool) -> Iterator[Ch
                 config = parse_config(text, source=str(path))
                 yield ok("configuration", f"{path}, {many(len(config.deployments), 'deployment')}")
         except (AirbossError, OSError) as error:
-            yield fail("configuration", str(error), "mend the file; `airboss export` prints the one in force")
+            why = f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            yield fail("configuration", why, "mend the file; `airboss export` prints the one in force")
     yield from tls_checks.check_tls(config.tls, host, datetime.now(UTC))
     yield from tried("[store]", servers(data_dir, config))
     yield from tried("[store] ledger", where_ledger(data_dir, config))

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 from airboss.cli.output import print_error
@@ -64,6 +65,11 @@ def _open_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, TextIOWrapper):
+        if sys.stdout.isatty():  # which may know few letters; better a mark for one than nothing at all
+            sys.stdout.reconfigure(errors="replace")
+        else:  # a file or a program: JSON and configurations are UTF-8, whatever the locale is here
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
 def _ended(work: Callable[[], None]) -> int:

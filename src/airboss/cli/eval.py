@@ -51,7 +51,7 @@ def run(
     why: Annotated[str | None, typer.Option(help="Why the holdout is read; it is written down.")] = None,
     gate: Annotated[
         list[str] | None,
-        typer.Option(help="SCORER:better or SCORER:non-inferior:MARGIN; exit 1 unless all pass; repeatable."),
+        typer.Option(help="SCORER:better, or SCORER:non-inferior:0.02 by a margin; exit 1 unless all pass."),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, max=20, help="How often each item is asked.")] = 1,
     alpha: Annotated[float, typer.Option(help="Intervals have confidence 1 - alpha.")] = 0.05,

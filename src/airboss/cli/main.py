@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from airboss.cli.ending import leave, told
+from airboss.domain.errors import WrongCall
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,9 +21,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given[0] = "version"
     as_json = "--json" in given
     with told(as_json=as_json):
+        check(given)
         from airboss.cli.verbs import run  # noqa: PLC0415 - takes longest, and Ctrl-C may come meanwhile
 
         sys.exit(run(given, as_json=as_json))
+
+
+def check(given: Sequence[str]) -> None:
+    """Raises WrongCall for an argument that no text can hold, and so neither JSON nor an address."""
+    for each in given:
+        try:
+            each.encode()
+        except UnicodeEncodeError:
+            raise WrongCall(
+                f"{each!r} is not UTF-8, or what is not ASCII is no text in this locale: write it in UTF-8,"
+                " and set LC_ALL=C.UTF-8"
+            ) from None
 
 
 def process() -> NoReturn:

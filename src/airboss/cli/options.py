@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from airboss.domain.errors import WrongCall
+
 DataDirOption = Annotated[
     Path, typer.Option("--data-dir", help="Where Airboss keeps its data.", envvar="AIRBOSS_DATA_DIR")
 ]
@@ -49,9 +51,17 @@ InsecureOption = Annotated[
 ]
 
 
+def check_directory(data_dir: Path) -> None:
+    """Raises WrongCall for what is no directory; there may be none yet."""
+    if data_dir.exists() and not data_dir.is_dir():
+        raise WrongCall(f"--data-dir {data_dir} is no directory; name the one where Airboss keeps its data")
+
+
 def has_data(data_dir: Path) -> bool:
     """Whether an Airboss has started on this directory, or is starting: its ledger is there, or it says where
-    that is. The file that a start makes first stays empty where it fails before it has a ledger."""
+    that is. The file that a start makes first stays empty where it fails before it has a ledger. Raises
+    WrongCall for what is no directory."""
+    check_directory(data_dir)
     from airboss.store.datadir import DataDir  # noqa: PLC0415 - no verb's help needs it
 
     if DataDir(data_dir).has_ledger:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.main import get_command
 
 from airboss.cli.output import print_error
 from airboss.cli.wording import Verbs
@@ -24,6 +25,9 @@ VERBS = {
 }
 """All verbs, by their headings in the help. Each is what has its name in the module of its name."""
 
+FRAMED_WIDTH = 80
+"""Columns from which the options of a verb are told in a frame."""
+
 
 class InOrder(Verbs):
     """The verbs as `VERBS` has them: else those with verbs of their own come last, and headings with them."""
@@ -38,11 +42,24 @@ def run(given: Sequence[str], *, as_json: bool) -> int:
     is told here."""
     try:
         # On its own typer prints usage errors for people; with --json they are ours to print.
-        code = command(*given[:1])(given, prog_name="airboss", standalone_mode=not as_json)
+        verb = get_command(command(*given[:1]))
+        if typer.get_terminal_size().columns < FRAMED_WIDTH:
+            unframe(verb)
+        code = verb(given, prog_name="airboss", standalone_mode=not as_json)
     except typer.TyperException as error:
         print_error(WrongCall(error.format_message()), as_json=True)
         return error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def unframe(verb: Any) -> None:
+    """Have help tell what it and its own verbs take without frames: these take room, and what has none left,
+    of an option, a default or a word, ends in an ellipsis. A list of verbs is whole in its frame alone."""
+    own = vars(verb).get("commands", {})
+    if not own or verb.invoke_without_command:
+        verb.rich_markup_mode = None
+    for each in own.values():
+        unframe(each)
 
 
 def command(verb: str = "") -> typer.Typer:

@@ -351,7 +351,9 @@ def said_in(path: Path) -> str | None:
     try:
         return read_config(path) if path.exists() else None
     except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise SetupError(
+            f"{path} cannot be read: {error.strerror or error}; name another configuration with --config"
+        ) from error
 
 
 def put_into_force(ledger: Ledger, data: DataDir, text: str, source: str) -> None:
