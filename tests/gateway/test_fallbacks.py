@@ -6,7 +6,8 @@ import random
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import msgspec
@@ -16,7 +17,7 @@ import uvloop
 from airboss.domain.errors import UpstreamRefused
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.gateway.answer import WholeAnswer
-from airboss.gateway.asked import Asked, Route
+from airboss.gateway.asked import Asked, Asking, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.breaker import STREAK_MAX
 from airboss.gateway.dispatch import Executor
@@ -417,7 +418,7 @@ def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
     )
 
     async def play() -> list[int]:
-        executor, asked = Executor(Pools(Outbox()), rng=random.Random(1)), []
+        executor, seen = Executor(Pools(Outbox()), rng=random.Random(1)), []
         now = time.perf_counter()
         for _ in range(STREAK_MAX if limited_s is not None else 0):
             executor.places.of(plan.target)[0].failed(False, "rate_limited", now - (limited_s or 0.0))
@@ -428,8 +429,49 @@ def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
             before = provider.stats().requests
             with pytest.raises(UpstreamRefused):
                 await call
-            asked.append(provider.stats().requests - before)
+            seen.append(provider.stats().requests - before)
         executor.close()
-        return asked
+        return seen
 
     assert uvloop.run(play()) == [elsewhere_n, 3]
+
+
+def asked(target: Target) -> Asked:
+    """The same of whichever model."""
+    return Asked(target=target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
+
+
+@pytest.mark.parametrize("alone", [(1,), (0, 1), (0, 1, 2), (1, 2)])
+def test_who_was_left_alone_is_asked_before_a_call_fails(
+    provider: FakeProvider, backup: FakeProvider, alone: tuple[int, ...]
+) -> None:
+    """Once nobody else is left, in the order of the models, whichever breakers are open."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    plan = deployment(provider.url, retry=Retry(attempts=1))
+    targets = [plan.target, other(backup.url), other(provider.url, "last")]
+    asking = cast("Asking", SimpleNamespace(fallback=asked))
+    route = Route(
+        deployment=plan,
+        operation="chat",
+        stream=False,
+        trace=None,
+        secret=lambda _: None,
+        asked=asked(targets[0]),
+        others=tuple(targets[1:]),
+        asking=asking,
+    )
+
+    async def play() -> None:
+        executor, now = Executor(Pools(Outbox()), rng=random.Random(1)), time.perf_counter()
+        for number in alone:
+            executor.places.of(targets[number])[0].breaker.open(now)
+        call = Dispatched(started=now)
+        answer = await executor.run(call, route)
+        executor.close()
+        assert isinstance(answer, WholeAnswer)
+        assert SAID.encode() in answer.content
+        assert call.answered_by is targets[1]
+        assert call.fell_back
+        assert len(call.tries) <= len(targets)
+
+    uvloop.run(play())

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from airboss.domain.plan import Hedge, Retry
+from airboss.domain.plan import Hedge, Retry, Timeouts
+from airboss.gateway.breaker import STREAK_MAX
 from airboss.testing import FakeProvider, ScriptStep
 from tests.support.gateway import PRICE, Gateway, deployment
 
@@ -129,3 +131,57 @@ def test_what_is_passed_on_has_no_rival(own_root: Path, provider: FakeProvider) 
         assert answer.status_code == 200
         assert provider.stats().requests == 1
         assert len(gateway.closed(answer.headers["x-request-id"])["attempts"]) == 1
+
+
+HALF = Timeouts(total_s=4.0, first_token_s=4.0, idle_s=4.0)
+
+
+@pytest.mark.parametrize("hedge", [None, Hedge(quantile=0.9, extra=0.1)], ids=["none", "hedge"])
+def test_a_silent_place_has_half_of_the_time_of_a_whole_answer(
+    own_root: Path, provider: FakeProvider, other: FakeProvider, hedge: Hedge | None
+) -> None:
+    """Then another of the model is asked beside it, also where no hedge is due; a stream has `first_token_s`.
+    It fails by that, and is left alone where it does so again and again."""
+    provider.script(ScriptStep(behaviour="silence", forever=True))
+    silent = plan(provider, other, hedge=hedge)
+    silent = msgspec.structs.replace(silent, timeout=HALF, retry=Retry(attempts=2))
+    with Gateway(own_root, silent) as gateway:
+        for _ in range(STREAK_MAX):
+            response = gateway.chat()
+            assert response.status_code == 200, response.text
+            end = gateway.closed(response.headers["x-request-id"])
+            by_why = {each["why"]: each["error_type"] for each in end["attempts"]}
+            assert by_why["first"] in {"hedge_lost", "cancelled"}
+            assert by_why["hedge"] is None
+        end = gateway.closed(gateway.chat().headers["x-request-id"])
+        assert [each["why"] for each in end["attempts"]] == ["first"]
+    assert provider.stats().requests == STREAK_MAX
+
+
+def test_one_that_is_only_slow_may_still_answer(
+    own_root: Path, provider: FakeProvider, other: FakeProvider
+) -> None:
+    """What was asked first is not left for what is asked beside it."""
+    provider.script(ScriptStep(behaviour=f"late-head;for_s={0.6 * HALF.total_s}", forever=True))
+    other.script(ScriptStep(behaviour="silence", forever=True))
+    halves = msgspec.structs.replace(plan(provider, other), timeout=HALF, retry=Retry(attempts=2))
+    with Gateway(own_root, halves) as gateway:
+        response = gateway.chat()
+        assert response.status_code == 200, response.text
+        end = gateway.closed(response.headers["x-request-id"])
+        assert {each["why"]: each["error_type"] is None for each in end["attempts"]} == {
+            "first": True,
+            "hedge": False,
+        }
+    assert other.stats().requests == 1
+
+
+def test_what_may_be_tried_once_is_asked_once(
+    own_root: Path, provider: FakeProvider, other: FakeProvider
+) -> None:
+    """Half of its time or not."""
+    provider.script(ScriptStep(behaviour="silence", forever=True))
+    once = msgspec.structs.replace(plan(provider, other), timeout=Timeouts(total_s=2.0))
+    with Gateway(own_root, once) as gateway:
+        assert gateway.chat().status_code == 504
+    assert other.stats().requests == 0

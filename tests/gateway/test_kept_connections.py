@@ -38,8 +38,13 @@ class Closing:
         self.seen: list[int] = []
         """For each request the number of its connection."""
         self._listen = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listen.getsockname()[1]}/v1"
+        self.port = self._listen.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
         self._made = 0
+
+    def listen(self, backlog: int) -> None:
+        """Have so many connections wait at most, and one more."""
+        self._listen.listen(backlog)
 
     def serve(self) -> None:
         """Serve one connection after another, each in a thread, until `stop`."""

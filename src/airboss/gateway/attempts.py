@@ -61,6 +61,9 @@ class Dispatched(msgspec.Struct):
     resent: bool = False
     """Whether it was sent once more because a kept connection was closed under it: it takes new ones now."""
 
+    last_resort: bool = False
+    """Whether nobody is left but those whose breakers are open: they are asked all the same."""
+
     @property
     def fell_back(self) -> bool:
         """Whether the latest answer is a fallback's."""

@@ -2,9 +2,9 @@
 it is back. Pure; times are seconds of one clock.
 
 Closed, every call goes through. It opens at STREAK_MAX failures in a row, or where half of at least
-RATE_CALLS_MIN attempts of the last RATE_WINDOW_S failed. Open, none goes through until `retry_at`; then it is
-half open: one call at a time goes through as a probe. A probe that is answered closes it, one that fails
-opens it for twice as long, OPEN_S_MAX at most.
+RATE_CALLS_MIN attempts of the last RATE_WINDOW_S failed, or where it is told to. Open, none goes through
+until `retry_at`; then it is half open: one call at a time goes through as a probe. A probe that is answered
+closes it, one that fails opens it for twice as long, OPEN_S_MAX at most.
 """
 
 from __future__ import annotations
@@ -95,6 +95,11 @@ class Breaker:
         failed = self.failed_n - self._failed_then
         calls = failed + self.answered_n - self._answered_then
         if self.streak >= STREAK_MAX or (calls >= RATE_CALLS_MIN and failed * 2 >= calls):
+            self._open(now)
+
+    def open(self, now: float) -> None:
+        """The target has failed in a way of which one is enough."""
+        if not self.tripped:
             self._open(now)
 
     def ended(self, fault: bool | None, now: float) -> None:  # noqa: FBT001 - a finding, no switch

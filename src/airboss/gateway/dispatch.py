@@ -9,6 +9,7 @@ attempt may go on with it (`gateway.continuation`).
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -23,7 +24,7 @@ from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asked import Asked, Asking, Route, Secret
 from airboss.gateway.attempts import Dispatched, OutOfTime
 from airboss.gateway.breaker import RetryBudget
-from airboss.gateway.deadline import check_left, left_s
+from airboss.gateway.deadline import OwnTimeouts, check_left, left_s
 from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
@@ -38,7 +39,8 @@ from airboss.gateway.places import Place, Places, choose
 from airboss.gateway.prefill import ONCE, TIMES, Prefills, said_in
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.gateway.trying import Trying
-from airboss.providers.connection import ConnectionStale
+from airboss.providers.compatible import PATHS
+from airboss.providers.connection import ConnectionStale, ConnectTimedOut
 from airboss.providers.pools import Pools
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ BACKOFF_S_MAX_ELSEWHERE = 2.5
 """The same where another model can be asked at once."""
 AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
+SILENT = "timeout_total"
+"""What a place has failed with that says nothing for half of a call's time."""
 CONTINUATIONS_MAX = 8
 BREAKER_OPEN = "breaker_open"
 LACKS_S = 600.0
@@ -157,18 +161,22 @@ class Executor:
         return await self._ask(call, route.asked, last=False, why="cache")
 
     async def _fall_back(self, call: Dispatched, others: Sequence[Target], first: ApiError) -> AnyAnswer:
-        """Ask the other models in their order. Raises `first` where none answers, OutOfTime where one was
-        waited for to the end of the call's time, or what one refused that another would refuse too."""
-        route = call.route
+        """Ask the other models in their order, then those that were left alone. Raises `first` where none
+        answers, OutOfTime where one was waited for to the end of the call's time, or what one refused that
+        another would refuse too."""
+        route, own = call.route, call.route.asked.target
         assert route.asking is not None  # who has fallbacks can ask them
-        for number, other in enumerate(others, 1):
+        turns = [*others, own] if first.code == BREAKER_OPEN else [*others]
+        for number, other in enumerate(turns, 1):
             if time.perf_counter() >= call.deadline:
                 break
-            call.answered_by = other
+            call.last_resort = number > len(others)
+            call.answered_by = None if other is own else other
             try:
-                asked = route.asking.fallback(other)
-                why: AttemptWhy = "fallback" if number > route.sharing else "retry"
-                return await self._ask_to_the_end(call, asked, others[number:], why=why)
+                asked = route.asked if other is own else route.asking.fallback(other)
+                why: AttemptWhy = "fallback" if call.fell_back else "retry"
+                after = turns[number:] if call.last_resort else others[number:]
+                return await self._ask_to_the_end(call, asked, after, why=why)
             except ApiError as error:
                 answer = call.answer
                 if answer is not None and answer.committed:
@@ -176,12 +184,13 @@ class Executor:
                 if isinstance(error, OutOfTime) and first.code != error.code:
                     call.answered_by = None
                     raise
-                last = number == len(others)
-                if is_filtered(error) and (last or not self._filtered_here(route, error)):
+                if error.code == BREAKER_OPEN and not call.last_resort:
+                    turns.append(other)
+                elif other is own:
+                    first = error
+                if is_filtered(error) and (number == len(turns) or not self._filtered_here(route, error)):
                     raise
         call.answered_by = None
-        if first.code == BREAKER_OPEN and time.perf_counter() < call.deadline:
-            return await self._ask_to_the_end(call, route.asked, (), why="retry")  # the last resort
         raise first
 
     async def _ask_to_the_end(
@@ -311,14 +320,21 @@ class Executor:
         failed: list[Place] = []
         while True:
             begun = call.begun
-            place = begun.place if begun is not None else self._place(places, beginning, failed, last=last)
+            place = (
+                begun.place if begun is not None else self._place(call, places, beginning, failed, last=last)
+            )
             try:
                 if begun is not None:
                     return await self.trying.end(call, begun)
-                if route.deployment.hedge is not None and why != "continuation":
-                    return await self._hedged(call, asked, places, place, last=last, why=why)
                 answer = call.answer = asked.new_answer(target)
-                await self.trying.attempt(call, asked, answer, place, last=last, why=why)
+                fresh = [each for each in places if each is not place and each not in failed]
+                halves = last and left > 1 and bool(fresh) and self._may_be_silent(answer, route)
+                if why != "continuation" and (halves or route.deployment.hedge is not None):
+                    return await self._hedged(
+                        call, asked, answer, place, fresh, last=last, halves=halves, why=why
+                    )
+                alone = last and not fresh
+                await self.trying.attempt(call, asked, answer, place, last=last, alone=alone, why=why)
                 return answer  # noqa: TRY300 - as the line above the last
             except ApiError as failure:
                 error = failure
@@ -371,7 +387,8 @@ class Executor:
         if left <= 0 or not (kind == "again" or another_key):
             raise error
         limited = not fresh and all(each.lets_nobody_in for each in places)
-        if not last and (limited or isinstance(error, UpstreamTimeout)):
+        silent = isinstance(error, UpstreamTimeout) or (isinstance(error, ConnectTimedOut) and not fresh)
+        if not last and (limited or silent):
             raise error  # who was silent, or let nobody in, for as long as that may go on so
         if wait > (BACKOFF_S_MAX if last else BACKOFF_S_MAX_ELSEWHERE) and not fresh:
             raise error
@@ -380,12 +397,18 @@ class Executor:
         return left, 0.0 if fresh else wait
 
     def _place(
-        self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place], *, last: bool
+        self,
+        call: Dispatched,
+        places: Sequence[Place],
+        beginning: bytes | None,
+        failed: Sequence[Place],
+        *,
+        last: bool,
     ) -> Place:
         """Where the next attempt goes. Raises Unavailable."""
         place = self._pick(places, beginning, failed) if len(places) > 1 else places[0]
         if place.breaker.tripped:
-            self._pass_breaker(place, last=last)
+            self._pass_breaker(place, last=last or call.last_resort)
         return place
 
     @staticmethod
@@ -393,7 +416,7 @@ class Executor:
         """Probe a place whose breaker is not closed, if that may be. Raises Unavailable where another model
         can be asked; one that is the last resort is tried whatever its breaker says."""
         now = time.perf_counter()
-        if place.breaker.lets_through(now):
+        if place.lets_through(now):
             place.breaker.probe(now)
         elif not last:
             raise Unavailable(
@@ -402,40 +425,59 @@ class Executor:
                 retry_after_s=max(0.0, place.breaker.retry_at - now),
             )
 
+    @staticmethod
+    def _may_be_silent(answer: AnyAnswer, route: Route) -> bool:
+        """Whether nothing but the call's time bounds the wait for an answer, which may be asked for twice."""
+        return isinstance(answer, WholeAnswer) and not answer.flows and route.operation in PATHS
+
     async def _hedged(
         self,
         call: Dispatched,
         asked: Asked,
-        places: Sequence[Place],
+        first: AnyAnswer,
         place: Place,
+        fresh: Sequence[Place],
         *,
         last: bool,
+        halves: bool,
         why: AttemptWhy,
     ) -> AnyAnswer:
-        """An attempt, and another one beside it if it is slow to begin. Raises ApiError."""
+        """An attempt, and another one beside it if it is slow to begin: at one of `fresh`, if there are any.
+        With `halves` also where half of the call's time is over: nothing else ends the wait for who is
+        silent, and one that is only slow may still be the one that answers. Raises ApiError."""
         route = call.route
         hedge = route.deployment.hedge
-        assert hedge is not None  # else nobody asks
         hedges = self._hedges.setdefault((route.deployment.name, route.trial), Hedges())
         hedges.calls += 1
-        first = call.answer = asked.new_answer(asked.target)
+        half_s = (call.deadline - time.perf_counter()) / 2 if halves else math.inf
 
         def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
-            return asyncio.ensure_future(self.trying.attempt(call, asked, answer, at, last=last, why=reason))
+            alone = last and not fresh
+            trying = self.trying.attempt(call, asked, answer, at, last=last, alone=alone, why=reason)
+            return asyncio.ensure_future(trying)
 
-        def beside() -> tuple[AnyAnswer, asyncio.Task[None]] | None:
-            if not hedges.may(hedge.extra):
+        def beside(after_s: float) -> tuple[AnyAnswer, asyncio.Task[None]] | None:
+            if after_s == half_s:
+                now = time.perf_counter()
+                if not call.budget.take(now):
+                    return None
+                if not isinstance(route.deployment.timeout, OwnTimeouts):
+                    place.failed_with(SILENT)  # which it takes back where it does answer
+                    place.failed(True, None, now)
+            elif hedge is None or not hedges.may(hedge.extra):
                 return None
             answer = asked.new_answer(asked.target)
             answer.rival, first.rival = first, answer
-            return answer, attempt(answer, self._pick(places, None, [place]), "hedge")
+            return answer, attempt(answer, self._pick(fresh or [place], None, ()), "hedge")
 
-        usual_s = place.usual_s(hedge.quantile, stream=route.stream)
-        return await race(first, attempt(first, place, why), usual_s, beside, chosen=call)
+        usual_s = None if hedge is None else place.usual_s(hedge.quantile, stream=route.stream)
+        after_s = sorted(each for each in (usual_s, half_s) if each is not None and each < math.inf)
+        return await race(first, attempt(first, place, why), after_s, beside, chosen=call)
 
     def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
 
     def close(self) -> None:
         """Close every upstream connection."""
+        self.trying.close()
         self.places.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from airboss.domain.errors import ApiError
@@ -42,23 +42,26 @@ class Chosen(Protocol):
     answer: AnyAnswer | None
 
 
-Beside = Callable[[], "tuple[AnyAnswer, asyncio.Task[None]] | None"]
-"""Begins the second attempt; None where there may be none."""
+Beside = Callable[[float], "tuple[AnyAnswer, asyncio.Task[None]] | None"]
+"""Begins the second attempt, after so many seconds; None where there may be none."""
 
 
 async def race(
-    first: AnyAnswer, trying: asyncio.Task[None], wait_s: float | None, beside: Beside, *, chosen: Chosen
+    first: AnyAnswer, trying: asyncio.Task[None], after_s: Iterable[float], beside: Beside, *, chosen: Chosen
 ) -> AnyAnswer:
-    """The answer of `first`, which `trying` attempts, or of another begun after `wait_s` without any output.
-    Raises the ApiError of the one that ends last."""
-    running = {trying: first}
+    """The answer of `first`, which `trying` attempts, or of another begun without any output after the first
+    of `after_s`, in their order, at which there may be one. Raises the ApiError of the one that ends last."""
+    running, waited_s = {trying: first}, 0.0
     try:
-        if wait_s is not None:
-            await asyncio.wait(running, timeout=wait_s)
-            if not trying.done() and first.first_output_at is None:
-                second = beside()
-                if second is not None:
-                    running[second[1]] = second[0]
+        for each_s in after_s:
+            await asyncio.wait(running, timeout=each_s - waited_s)
+            waited_s = each_s
+            if trying.done() or first.first_output_at is not None:
+                break
+            second = beside(each_s)
+            if second is not None:
+                running[second[1]] = second[0]
+                break
         while True:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

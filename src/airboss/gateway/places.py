@@ -64,6 +64,7 @@ class Place:
         "took_s",
         "took_whole_s",
         "trial",
+        "unreachable",
         "url",
         "weight",
     )
@@ -94,6 +95,9 @@ class Place:
         self.limited: Limited | None = None
         """The kind of limit that the last of them met."""
         self.avoid_until = 0.0
+        self.unreachable = False
+        """Whether a connection was not made in time. Until one is (`Trying`), no call that can be answered
+        elsewhere has to find that out: it would wait as long."""
         self.lacks_until = 0.0
         """Until then a route that not every provider has is taken to be missing here."""
         self.took_s: deque[float] = deque(maxlen=SAMPLES_MAX)
@@ -107,7 +111,11 @@ class Place:
 
     def free(self, now: float) -> bool:
         """Whether nothing speaks against it."""
-        return self.avoid_until <= now and (not self.breaker.tripped or self.breaker.lets_through(now))
+        return self.avoid_until <= now and (not self.breaker.tripped or self.lets_through(now))
+
+    def lets_through(self, now: float) -> bool:
+        """Whether a call may find out whether it is back."""
+        return not self.unreachable and self.breaker.lets_through(now)
 
     def failed_with(self, error: str, status: int | None = None) -> None:
         """An attempt failed with this error; `status` is the upstream's, None if there was no head."""
@@ -165,7 +173,7 @@ class Place:
 
     def well(self) -> None:
         """It answers: what was in vain is over."""
-        self.in_vain_n, self.limited = 0, None
+        self.in_vain_n, self.limited, self.unreachable = 0, None, False
 
     def use(self, now: float, at: datetime) -> TargetUse:
         """How it does, to be shared; `at` is the time of day that it is `now`."""
@@ -285,9 +293,12 @@ class Places:
             of_target.clear()
         every = tuple(targets)
         there = {key for target in every for trial in (False, True) for key in _keys(target, trial=trial)}
-        self._places = {
-            key: place for key, place in self._places.items() if key in there or place.outstanding
-        }
+        before, self._places = self._places, {}
+        for key, place in before.items():
+            if key in there or place.outstanding:
+                self._places[key] = place
+            else:
+                place.unreachable = False  # nobody finds out any more
         kept = {shown for target in every for shown in shown_places(target)}
         self._before = {shown: use for shown, use in self._before.items() if shown in kept}
         self._pools.keep({place.pool for place in self})

@@ -22,10 +22,10 @@ from airboss.gateway.judge import HedgeLost, is_targets_fault, limit_reached
 from airboss.gateway.outgoing import request_of
 from airboss.gateway.places import REFUSED_S, Place
 from airboss.gateway.recording import unrecorded
-from airboss.providers.connection import ConnectFailed, Connection
+from airboss.providers.connection import ConnectFailed, Connection, ConnectTimedOut
 from airboss.providers.outbox import Pieces
 from airboss.providers.patience import Awake
-from airboss.providers.pools import CONNECT_TIMEOUT_S
+from airboss.providers.pools import CONNECT_ELSEWHERE_S, CONNECT_TIMEOUT_S
 
 TICK_S = 0.05
 
@@ -40,6 +40,7 @@ class Trying:
         """Calls that may not be sent: their open frame could not be written (`Recording.unrecorded`)."""
         self._watched, self._watching = set[Try](), asyncio.Event()
         self._idle = True
+        self._looking = set[asyncio.Task[None]]()
 
     def begin(  # noqa: PLR0917 - what the executor knows of it
         self,
@@ -76,9 +77,18 @@ class Trying:
         return answer
 
     async def attempt(
-        self, call: Dispatched, asked: Asked, answer: AnyAnswer, place: Place, *, last: bool, why: AttemptWhy
+        self,
+        call: Dispatched,
+        asked: Asked,
+        answer: AnyAnswer,
+        place: Place,
+        *,
+        last: bool,
+        alone: bool,
+        why: AttemptWhy,
     ) -> None:
-        """Make an attempt. Raises ApiError. `last`: there is no other model to ask after this."""
+        """Make an attempt. Raises ApiError. `last`: there is no other model to ask after this; `alone`: nor
+        another place of it."""
         route = call.route
         timeout = route.deployment.timeout
         tried = self._watch(call, asked.target, timeout, answer, place, last=last, why=why)
@@ -91,8 +101,10 @@ class Trying:
             answer.outgoing = asked.outgoing
             connection = None if call.resent else place.pool.idle()
             if connection is None:
+                longest_s = CONNECT_TIMEOUT_S if alone else CONNECT_ELSEWHERE_S
                 patience_s = tried.due() - tried.began
-                connection = await place.pool.connect(max(0.0, min(CONNECT_TIMEOUT_S, patience_s)))
+                connection = await place.pool.connect(max(0.0, min(longest_s, patience_s)))
+                place.unreachable = False
             tried.connection = connection
             if call.record_id in self.unrecorded:
                 raise unrecorded()
@@ -105,7 +117,10 @@ class Trying:
             await answer.end()
             failure = None
         except ApiError as error:
-            failure = note_failure(place, answer, error, hurried=tried.hurried(time.perf_counter()))
+            hurried = tried.hurried(time.perf_counter())
+            failure = note_failure(place, answer, error, hurried=hurried)
+            if isinstance(error, ConnectTimedOut) and not hurried and not place.unreachable:
+                self._look_for(place)
             raise
         finally:
             self.over(call, tried, failure)
@@ -170,6 +185,36 @@ class Trying:
             for tried in tuple(self._watched):
                 if now >= tried.safe_until and tried.is_due(now):
                     ran_out(tried.answer, tried.ran_out(now))
+
+    def _look_for(self, place: Place) -> None:
+        """Keep calls from a place that let a connection wait, until it takes one."""
+        place.unreachable = True
+        place.breaker.open(time.perf_counter())
+        looking = asyncio.ensure_future(self._find(place))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    @staticmethod
+    async def _find(place: Place) -> None:
+        """Ask a place for a connection, as often as its breaker lets calls through."""
+        while place.unreachable:
+            await asyncio.sleep(max(REFUSED_S, place.breaker.retry_at - time.perf_counter()))
+            if not place.unreachable:
+                return  # a call that had nobody else was quicker, or no plan has it any more
+            try:
+                connection = await place.pool.connect(CONNECT_TIMEOUT_S)
+            except ApiError as error:
+                place.failed(is_targets_fault(error, None), None, time.perf_counter())
+                if isinstance(error, ConnectFailed) and not isinstance(error, ConnectTimedOut):
+                    place.unreachable = False  # whoever asks is refused at once
+            else:
+                place.pool.give_back(connection)
+                place.unreachable = False
+
+    def close(self) -> None:
+        """Look for nobody any more."""
+        for looking in self._looking:
+            looking.cancel()
 
     def fail_all(self, error: ApiError) -> None:
         """Fail every attempt under way."""

@@ -21,6 +21,8 @@ from airboss.providers.patience import Awake, within
 
 CONNECT_TIMEOUT_S = 10.0
 """The longest that a connection may take to be made."""
+CONNECT_ELSEWHERE_S = 3.0
+"""The same where somebody else can be asked: time for a lost packet to be sent again, and TLS."""
 RESOLVE_S = 1.0
 """How long a name that was just looked up may take once more."""
 IDLE_KEEP_S = 55.0
