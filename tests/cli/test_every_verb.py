@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import pytest
 from typer.main import get_command
 
 from airboss.cli.verbs import command
+from airboss.compose.up import put_into_force
+from airboss.store.datadir import DataDir
+from airboss.store.ledger import SqlLedger
 from tests.cli.admin_api import KEY
 from tests.cli.conftest import Run
+from tests.cli.running import CONFIG
 from tests.support.ports import unused_port
 
 
@@ -111,3 +116,32 @@ def test_nobody_there_is_told(run: Run, name: str, monkeypatch: pytest.MonkeyPat
     assert err.startswith("airboss: ")
     assert "Errno" not in err
     assert json.loads(run(*call, "--json")[2])["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of an Airboss that has stopped."""
+    data = DataDir(tmp_path_factory.mktemp("data"))
+    data.create()
+    with closing(SqlLedger(data.ledger_url)) as ledger:
+        put_into_force(ledger, data, CONFIG, "airboss.toml")
+    return data.path
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        ("rollout start asistant", "assistant"),
+        ("rollout status asistant", "assistant"),
+        ("monitor drift asistant", "assistant"),
+        ("monitor drift asistant --accept", "assistant"),
+        ("monitor show asistant.errors", "assistant.errors"),
+        ("release show smal", "small"),
+        ("keys create app --deployments asistant", "assistant"),
+    ],
+)
+def test_a_slip_in_a_name_is_told_with_what_was_meant(run: Run, stopped: Path, call: str, meant: str) -> None:
+    """Whatever verb is asked: not with a list to look it up in."""
+    code, out, err = run(*call.split(), "--data-dir", str(stopped))
+    assert (code, out) == (2, "")
+    assert f'did you mean "{meant}"?' in err

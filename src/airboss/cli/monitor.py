@@ -127,10 +127,12 @@ def show_drift(
         else:
             found = api.get("/api/v1/drift")["deployments"]
     if deployment is not None and not accept:
-        known = ", ".join(each["deployment"] for each in found) or "none"
+        known = [each["deployment"] for each in found]
         found = [each for each in found if each["deployment"] == deployment]
         if not found:
-            raise WrongCall(f"there is no deployment {deployment!r}; there are: {known}")
+            from airboss.config.wording import nearest  # noqa: PLC0415 - for one who finds nothing
+
+            raise WrongCall(f"there is no deployment {deployment!r}; {nearest(deployment, known)}")
     if not found:
         print_nothing("no deployment is served, so that nothing can drift; `airboss apply FILE` serves one")
     for each in found:

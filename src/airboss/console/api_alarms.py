@@ -249,8 +249,7 @@ def named(desk: Desk, call: Call) -> tuple[str, AlarmConfig, Config]:
     config = in_force(desk)
     name, known = call.path["name"], alarms_of(desk, config)
     if name not in known:
-        there = ", ".join(sorted(known)[:12]) or "none: write [alarms.NAME] into the configuration"
-        raise NotFound(f"there is no alarm {name[:80]!r}; there are {there}", param="name")
+        raise NotFound(f"there is no alarm {name[:80]!r}; {nearest(name, known)}", param="name")
     return name, known[name], config
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from airboss.config import Config, DriftConfig
+from airboss.config.wording import nearest
 from airboss.console.api_alarms import in_force
 from airboss.console.callers import Caller
 from airboss.console.desk import Desk
@@ -104,8 +105,8 @@ def accept(desk: Desk, call: Call) -> DriftOf:
 def known(config: Config, name: str) -> None:
     """Raise NotFound for a deployment that there is not."""
     if name not in config.deployments:
-        there = ", ".join(sorted(config.deployments)[:12])
-        raise NotFound(f"there is no deployment {name[:80]!r}; there are {there}", param="deployment")
+        hint = nearest(name, config.deployments)
+        raise NotFound(f"there is no deployment {name[:80]!r}; {hint}", param="deployment")
 
 
 def one_of(desk: Desk, name: str, asked: DriftConfig, caller: Caller) -> DriftOf:

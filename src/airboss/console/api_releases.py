@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from airboss.config.wording import nearest
 from airboss.console.changes import Change, flat
 from airboss.console.desk import Desk
 from airboss.console.route import Call, Route
@@ -17,7 +18,6 @@ from airboss.domain.release import Release
 from airboss.evaluations.targets import DIGITS_MIN
 from airboss.releases.build import is_bare
 from airboss.releases.sharing import beside, said_of
-from airboss.store.wording import listed
 
 Place = Literal["stable", "canary", "candidate", "promoted before", "served"]
 """How a release stands: `served` means that no deployment has it, and our own calls may."""
@@ -157,11 +157,8 @@ def find(desk: Desk, ref: str) -> KeptRelease:
             named,
             key=lambda each: (each.release.digest in wanted, not is_bare(each.release), each.plan),
         )
-    names = sorted({each.release.name for each in kept})
-    raise NotFound(
-        f"there is no release {ref[:80]!r}; known: {listed(names) or 'none'}",
-        code="release_not_found",
-    )
+    hint = nearest(ref, {each.release.name for each in kept})
+    raise NotFound(f"there is no release {ref[:80]!r}; {hint}", code="release_not_found")
 
 
 def named(who: Named) -> int:

@@ -146,4 +146,4 @@ def check_deployments(desk: Desk, deployments: tuple[str, ...] | None) -> None:
         if name in meant:
             raise WrongCall(f"{name!r} is an alias of {meant[name]!r}; name the deployment itself")
         if name not in known:
-            raise WrongCall(f"there is no deployment {name[:80]!r}; there are: {', '.join(sorted(known))}")
+            raise WrongCall(f"there is no deployment {name[:80]!r}; {nearest(name, known)}")

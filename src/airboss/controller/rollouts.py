@@ -17,6 +17,7 @@ import msgspec
 
 from airboss.config import Config, parse_config
 from airboss.config.edit import with_model, with_release
+from airboss.config.wording import nearest
 from airboss.controller.placement import PUBLISHING
 from airboss.controller.rollout_begin import candidate, drafted, found
 from airboss.controller.rollout_ports import Gate, Publish
@@ -452,10 +453,8 @@ class Rollouts:
 
     def _standing(self, config: Config, deployment: str) -> Standing:
         if deployment not in config.deployments:
-            known = ", ".join(sorted(config.deployments)) or "none"
-            raise NotFound(
-                f"there is no deployment {deployment!r}; known: {known}", code="deployment_not_found"
-            )
+            hint = nearest(deployment, config.deployments)
+            raise NotFound(f"there is no deployment {deployment!r}; {hint}", code="deployment_not_found")
         return self._ledger.standings()[deployment]
 
     def _none_live(self, deployment: str) -> None:
