@@ -53,3 +53,23 @@ def test_a_page_says_what_calls_met_and_who_does_not_answer(
             assert ("They met mostly upstream_error (500) from main/m." in page.text) is said
             assert ("main/m has not answered since" in page.text) is said
             assert ("/system/providers" in hrefs(page)) is said
+
+
+def test_a_page_says_who_answers_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others answer a deployment's calls nothing is down, and the alarm on fallbacks fires."""
+    with opened(tmp_path) as site:
+        site.loop.apply(OLD_PROMPT)
+        status = sick(site, "other")
+        (place,) = status.breakers
+        covered = msgspec.structs.replace(
+            next(each for each in status.deployments if each.name == "support"),
+            detail="it has not answered since 09:00 UTC; spare/m answers instead",
+        )
+        both = msgspec.structs.replace(place, deployments=("other", "support"))
+        down = msgspec.structs.replace(covered, name="other", state="down", kind="openai", detail=None)
+        status = msgspec.structs.replace(status, breakers=(both,), deployments=(covered, down))
+        monkeypatch.setattr(site.loop, "status", lambda: status)
+        page = shown(site.person(), "/alerts/errors")
+        said = "Who is asked first for support does not answer. It has not answered since 09:00 UTC; spare/m"
+        assert said in page.text
+        assert "/system/providers" in hrefs(page)

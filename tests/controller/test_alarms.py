@@ -262,6 +262,18 @@ def test_numbers_have_their_units(kind: str, metric: str, value: float, words: s
     assert worded(kind, metric, value) == words
 
 
+def test_who_is_told_of_a_fire_that_is_well_again_hears_that() -> None:
+    """A notifier that is new, or reminded, is not told that 5 % were over 10 % without more."""
+    alarm = Played(msgspec.structs.replace(RULE, notify=("old",)))
+    alarm.take(0.5, 7)
+    alarm.take(0.05)
+    alarm.rule = msgspec.structs.replace(alarm.rule, notify=("old", "new"))
+    told = alarm.take(0.05)
+    assert (told.tell, told.to) == ("firing", ("new",))
+    text = notice(told.row, "firing", now=alarm.now, window="5m", link="", page="")["text"]
+    assert text.endswith("is for above 10 % over 5m; well since 00:01:20 UTC, over once that has lasted 1m")
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

@@ -11,7 +11,7 @@ from airboss.console import api_alarms
 from airboss.console.alarm_chart import alarm_chart
 from airboss.console.api_alarms import Alarm
 from airboss.console.desk import Desk
-from airboss.console.findings import system_findings
+from airboss.console.findings import PROVIDERS, Finding, system_findings, why_down
 from airboss.console.overview import TIMES
 from airboss.console.page import Action, Form, Page, View, asking, period_of
 from airboss.console.query import TIME_NAMES
@@ -19,6 +19,7 @@ from airboss.console.render import Visit, url
 from airboss.console.text import NB, milliseconds, usd
 from airboss.console.wire import encode
 from airboss.domain.errors import InvalidRequest, StoreUnavailable
+from airboss.domain.status import SystemStatus
 from airboss.governance.budgets import members
 from airboss.store.alert_causes import calls_about, cause_words
 from airboss.store.alert_metrics import chosen_by, of_least
@@ -91,7 +92,7 @@ def one(desk: Desk, seen: Visit) -> View:
         unread=unread,
         chart_json=encode(picture).decode(),
         a=shown(found.alarm, known, row, seen),
-        findings=[each for each in system_findings(desk.status()) if known.deployment in each.deployments],
+        findings=unanswered(desk.status(), known.deployment),
         met=met,
         events=[(each, words(found.alarm, each.value)) for each in found.events],
         notifications=found.notifications,
@@ -114,6 +115,17 @@ def shown(alarm: Alarm, config: AlarmConfig, row: AlarmRow | None, seen: Visit) 
         chosen=chosen_by(alarm.where),
         well=alarm.state == "firing" and within(alarm),
     )
+
+
+def unanswered(status: SystemStatus, name: str) -> list[Finding]:
+    """Who does not answer a deployment's calls; where others do instead, that."""
+    found = [each for each in system_findings(status) if name in each.deployments]
+    own = next((each for each in status.deployments if each.name == name), None)
+    left = any(name in each.deployments for each in status.breakers)
+    if found or not left or own is None or not own.detail:
+        return found
+    title = f"Who is asked first for {name} does not answer."
+    return [Finding(level="warn", title=title, detail=f"{why_down(own)}.", path=PROVIDERS)]
 
 
 def leads(alarm: Alarm) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.store.alert_causes import Cause, cause_words
-from airboss.store.alert_metrics import chosen_by, side, worded
+from airboss.store.alert_metrics import chosen_by, length, side, worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -254,6 +254,8 @@ def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
     }[rule.kind]
     more = f" ({row.detail})" if row.detail else ""
     more += f"; {met}" if met else ""
+    if row.phase == "firing" and row.well_since is not None:
+        more += f"; well since {row.well_since:%H:%M:%S} UTC, over once that has lasted {length(rule.hold_s)}"
     return f"{rule.name} {state.replace('_', ' ')}: {what}{more}"
 
 
