@@ -84,8 +84,7 @@ def add(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Add recorded calls or a file's items to a dataset: all of them or none, and of those that match a
-    filter what can be added."""
+    """Add recorded calls or a file's items to a dataset: all or none, and of a filter what can be added."""
     query = filters(
         deployment=deployment,
         status=None,

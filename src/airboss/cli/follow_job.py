@@ -1,4 +1,4 @@
-"""Follows a job of the controller's to its end, with a bar for people."""
+"""Follows a job of the controller's to its end, with a bar for people, and lines for a log."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ DetachOption = Annotated[bool, typer.Option("--detach", help="Print its id and d
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
 
 POLL_S = 0.3
+TOLD_S = 30.0
+"""How often a log hears how far a job is: who reads it should not take a long one for one that hangs."""
 GONE_S = 60.0
 """How long a controller that does not answer is waited for: it is started again when it dies, and the job
 goes on."""
@@ -57,8 +59,8 @@ class Shown(Protocol):
 
 
 def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
-    """The job once it is done; a bar on stderr meanwhile, unless with `as_json`. A controller that is started
-    again meanwhile is waited for.
+    """The job once it is done; a bar or lines on stderr meanwhile, unless with `as_json`. A controller that
+    is started again meanwhile is waited for.
 
     Raises AirbossError where the job failed or was cancelled. Ctrl-C as in `left`.
     """
@@ -73,7 +75,8 @@ def follow(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
 
 def ended(api: Api, job_id: str, *, as_json: bool, label: str) -> Job:
     """As `follow`, for a job that may have failed or been cancelled as well; Ctrl-C passes through."""
-    with silence() if as_json or not sys.stderr.isatty() else bar(label) as show:
+    told = silence() if as_json else bar(label) if sys.stderr.isatty() else lines(label)
+    with told as show:
         while True:
             job = read_job(outlasting(lambda: api.get(place("jobs", job_id))))
             show(job)
@@ -221,6 +224,22 @@ def read_job(value: Any) -> Job:
 def silence() -> Iterator[Shown]:
     """Shows nothing."""
     yield lambda job: None  # noqa: ARG005 - as `Shown` has it
+
+
+@contextmanager
+def lines(label: str) -> Iterator[Shown]:
+    """A line on stderr every TOLD_S, where it is no terminal."""
+    began, told = time.monotonic(), 0.0
+
+    def show(job: Job) -> None:
+        nonlocal told
+        took = time.monotonic() - began
+        if not job.ended and took - told >= TOLD_S:
+            told = took
+            far = f"{job.done} of {many(job.total, 'step')}" if job.total else job.state
+            say([f"{label}: {far} after {took:.0f} s; `airboss job show {job.id}`"])
+
+    yield show
 
 
 @contextmanager

@@ -104,8 +104,7 @@ def create(
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key and print its secret, which nobody can print again. One with a role opens the console, and
-    its name stands in the audit log."""
+    """Make a key and print its secret, which nobody can print again. One with a role opens the console."""
     limits = {
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
