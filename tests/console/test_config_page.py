@@ -141,7 +141,7 @@ def test_a_text_stays_as_it_was_written(site: LoopSite) -> None:
     ("text", "wrong", "words"),
     [
         (TEXT + "foo = = 1\n", "foo = = 1", "this is not TOML"),
-        (TEXT.replace("step_units", "step_unit"), "step_unit = 40", "did you mean &#34;step_units&#34;?"),
+        (TEXT.replace("step_units", "step_unit"), "step_unit = 30", "did you mean &#34;step_units&#34;?"),
         (TEXT.replace('release = "support"', 'release = "suport"'), 'release = "suport"', "support"),
         (TEXT + "[modles.x]\n", "[modles.x]", "did you mean &#34;models&#34;?"),
         (TEXT.replace(PROMPT, '"prompts/support.md"'), 'prompt = "prompts/support.md"', "names a file"),

@@ -110,7 +110,8 @@ def test_a_step_says_how_it_ends_with_few_users(week: LoopSite) -> None:
     for least, words in ((0.0, ""), (1_800.0, ", though not within 30 min")):
         rules = msgspec.structs.replace(rollout.rules, steps=(0.05, 0.5), step_units=50, step_s_min=least)
         said = ends(msgspec.structs.replace(first, rules=rules))
-        assert said == f"While no harm shows it rises after 50{words}, and after 24 h with fewer."
+        guards = ", of each guard too"
+        assert said == f"While no harm shows it rises after 50{guards}{words}, and after 24 h with fewer."
 
 
 def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
@@ -125,7 +126,7 @@ def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
     for words in ("Pause", "Promote", "Abort", "What happens", "To undo it", "rising to", "became stable"):
         assert words in page.text
     assert "/deployments/support/rollout/resume" not in page.values("action")
-    assert "While no harm shows it rises after 40, and after 24 h with fewer." in page.text
+    assert "While no harm shows it rises after 30, of each guard too, and after 24 h with fewer." in page.text
     assert "Answer in at most three sentences." in page.text
     assert [each for each in page.values("class") if each == "d-removed"]
     labels = [each for each in page.values("aria-label") if "confidence sequence" in each]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -247,3 +248,36 @@ def test_metrics_are_named_once() -> None:
         observe(state, Outcome(metric="cost", canary=True, chance=0.5, value=math.inf))
     with pytest.raises(WrongCall):
         standards(["speed"], {})
+
+
+@pytest.mark.parametrize("after", [0, 150, 3_000])
+def test_harm_stands_beside_the_interval_that_found_it(after: int) -> None:
+    """A batch may go on long after harm was found, and what comes then may speak for the canary: what is
+    shown is what decided, all of it on harm's side of 0."""
+    low, high = (0.02, 0.3), (0.3, 0.02)
+    for metric, bad, good in (
+        (Metric(name="errors", higher_is_better=False), low, high),
+        (Metric(name="tone"), high, low),
+    ):
+        seen = traffic(3, 300, {metric.name: bad}) + traffic(4, after, {metric.name: good})
+        (found,) = evidence(fold(begin(alpha=0.05, metrics=(metric,)), seen))
+        assert found.finding == "harm"
+        assert found.low > 0.0 if metric.name == "errors" else found.high < 0.0
+        assert found.effect is not None
+        assert found.low <= found.effect <= found.high
+
+
+def test_a_rollout_goes_on_with_the_units_that_an_older_version_counted() -> None:
+    """One that was begun before units were weighed: the effect is of all of them, not of the new ones."""
+    metric = Metric(name="error_rate", higher_is_better=False)
+    seen = traffic(11, 60, {metric.name: (0.2, 0.3)})
+    whole = fold(begin(alpha=0.05, metrics=(metric,)), seen)
+    for cut in (60, 40):
+        kept = fold(begin(alpha=0.05, metrics=(metric,)), seen[:cut])
+        old = json.loads(msgspec.json.encode(kept))
+        for name in ("stable_weight", "stable_weighted", "canary_weight", "canary_weighted", "early"):
+            del old["tallies"][0][name]
+        loaded = msgspec.json.decode(json.dumps(old), type=AnalysisState)
+        (now,), (known,) = evidence(fold(loaded, seen[cut:])), evidence(whole)
+        assert now.effect == pytest.approx(known.effect)
+        assert replace(now, effect=None) == replace(known, effect=None)

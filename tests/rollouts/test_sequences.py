@@ -50,9 +50,10 @@ def test_the_sequence_covers_and_shrinks() -> None:
     """In 90% of rollouts and more the interval holds the effect at every tenth look, and it narrows."""
     missed = 0
     for seed in range(60):
-        looks = [evidence(state)[0] for state in list(play(seed, 400, 0.8, 0.7))[9::10]]
-        missed += not all(one.low <= -0.1 <= one.high for one in looks)
-        assert looks[-1].high - looks[-1].low < 0.5
+        looks = [evidence(state)[0] for state in list(play(seed, 400, 0.7, 0.8))[9::10]]
+        missed += not all(one.low <= 0.1 <= one.high for one in looks)
+        harmed = looks[-1].finding == "harm"  # from there on it counts no more
+        assert harmed or looks[-1].high - looks[-1].low < 0.5
     assert missed <= 6  # two ends at 5% each
 
 

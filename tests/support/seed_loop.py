@@ -85,7 +85,7 @@ aliases = ["gpt-4o"]
 steps = [10, 25, 50]
 metrics = ["error_rate", "latency_p95", "score:helpfulness"]
 margin = { error_rate = 0.005 }
-step_units = 40
+step_units = 30
 
 [deployments.search-rewrite]
 release = "rewrite"

@@ -70,7 +70,8 @@ def finding(evidence: MetricEvidence) -> tuple[str, str]:
     if evidence.beyond:
         return "wait", f"open: {many(evidence.beyond, 'value')} not between 0 and 1; scale them"
     if evidence.margin is None:
-        return "wait", "no harm shown; a guard, it never promotes"
+        seen = "no harm shown" if evidence.canary_n else "no unit of the canary has counted"
+        return "wait", f"{seen}; a guard, it never promotes"
     return "wait", "open: neither harm nor non-inferiority is shown"
 
 

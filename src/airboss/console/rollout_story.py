@@ -128,9 +128,17 @@ def ends(rollout: Rollout) -> str:
     """How the present step ends: also for a deployment with fewer users than a step wants."""
     rules, most = rollout.rules, stages.lasting(rollout.rules.step_s_max)
     if rollout.stage.step == len(rules.steps) - 1:
-        return f"It is the last: it ends when the evidence is enough, or after {most} without."
+        guards = f" and each guard has counted {rules.step_units:,}" if guarded(rollout) else ""
+        return f"It is the last: it ends when the evidence is enough{guards}, or after {most} without."
     least = f", though not within {stages.lasting(rules.step_s_min)}" if rules.step_s_min else ""
-    return f"While no harm shows it rises after {rules.step_units:,}{least}, and after {most} with fewer."
+    guards = ", of each guard too" if guarded(rollout) else ""
+    units = f"{rules.step_units:,}{guards}{least}"
+    return f"While no harm shows it rises after {units}, and after {most} with fewer."
+
+
+def guarded(rollout: Rollout) -> bool:
+    """Whether it has metrics without a margin."""
+    return any(each.margin is None for each in rollout.analysis.metrics)
 
 
 def metric(

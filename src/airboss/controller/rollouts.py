@@ -287,6 +287,7 @@ class Rollouts:
                     conclusion=analysis.conclude(rollout.analysis),
                     evidence=analysis.evidence(rollout.analysis),
                     units=analysis.canary_units(rollout.analysis),
+                    guards=analysis.guards(rollout.analysis, units=rollout.rules.step_units),
                     ahead_s=max(began_at(lane.after) for lane in rollout.lanes) - now.timestamp(),
                 ),
             )

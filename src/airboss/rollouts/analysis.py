@@ -7,8 +7,8 @@ counts when.
 
 - **Harm** of any metric aborts. Its e-value tests "not worse" (effect >= 0) and decides at 1 / alpha_k,
   where alpha_k = alpha * share_k / (sum of shares): by the union bound some metric of a canary that is no
-  worse in any ever says harm with a chance of at most alpha. Once crossed it stays crossed (the maximum is
-  kept).
+  worse in any ever says harm with a chance of at most alpha. Once crossed it stays crossed: the metric
+  counts no more, so that the numbers and the interval that are shown are those that decided.
 - **Promotion** needs every metric that has a margin to be non-inferior at the same look: its e-value
   against "worse by the margin or more" (effect <= -margin) is 1 / alpha or more now. A canary that is worse
   by the margin in some metric must fool that metric's own test, so each has the whole alpha and the chance
@@ -29,7 +29,7 @@ import msgspec
 from airboss.domain.verdict import Conclusion, Finding, MetricEvidence
 from airboss.rollouts import betting, sequences
 from airboss.rollouts.betting import REACH, Rows
-from airboss.rollouts.metrics import HISTORY, Metric, natural, natural_mean, outcome
+from airboss.rollouts.metrics import HISTORY, WARM, Metric, natural, natural_mean, outcome
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +51,9 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     Sums are of outcomes in [0, 1], `squares` of their distances to the centre. A unit's weight on its arm is
     the chance that it had of the other one.
     `history` holds the last stable values of a rank or tail. `harm_top` is the largest log e-value of harm.
-    `beyond` counts values of a mean that are not between 0 and 1: nobody knows what they are worth, so that
-    for promotion they are the worst there could be, and for harm nothing.
+    `early` counts the canary's values that came before there was a history. `beyond` counts values of a mean
+    that are not between 0 and 1: nobody knows what they are worth, so that for promotion they are the worst
+    there could be, and for harm nothing.
     """
 
     harm: Rows
@@ -68,7 +69,15 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     canary_weighted: float = 0.0
     harm_top: float = 0.0
     history: tuple[float, ...] = ()
+    early: int = 0
     beyond: int = 0
+
+
+class Guards(msgspec.Struct, frozen=True, kw_only=True):
+    """Guards that are `awaited`, and those that are `silent`: in words, with how far each has come."""
+
+    awaited: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 class AnalysisState(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +116,8 @@ def observe(state: AnalysisState, seen: Outcome) -> AnalysisState:
         raise ValueError(f"{seen.metric}: a value of {seen.value} at a chance of {seen.chance} cannot count")
     for at, metric in enumerate(state.metrics):
         if metric.name == seen.metric:
+            if state.tallies[at].harm_top >= -math.log(harm_level(state)):
+                return state
             tally = _observe(metric, state.tallies[at], seen)
             tallies = (*state.tallies[:at], tally, *state.tallies[at + 1 :])
             return AnalysisState(alpha=state.alpha, metrics=state.metrics, tallies=tallies)
@@ -118,12 +129,13 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
     p, history = seen.chance, tally.history
     if not 0.0 < p < 1.0:
         return tally
+    tally = _weighed(tally, p)
     beyond = metric.kind == "mean" and not 0.0 <= seen.value <= 1.0
     y = float(not seen.canary) if beyond else outcome(metric, seen.value, history=history)
     if metric.kind != "mean" and not seen.canary:
         history = (*history[-HISTORY + 1 :], seen.value)
     if y is None:
-        return msgspec.structs.replace(tally, history=history)
+        return msgspec.structs.replace(tally, history=history, early=tally.early + seen.canary)
     n = tally.stable_n + tally.canary_n
     centre = (tally.stable_sum + 0.5) / (tally.stable_n + 1)
     placed = betting.bet(p=p, centre=centre, spread=math.sqrt((tally.squares + 0.25) / (n + 1)))
@@ -148,7 +160,21 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         canary_weighted=tally.canary_weighted + (1 - p) * canary * y,
         harm_top=max(tally.harm_top, betting.log_mean(harm[points.index(0.0)])),
         history=history,
+        early=tally.early,
         beyond=tally.beyond,
+    )
+
+
+def _weighed(tally: Tally, p: float) -> Tally:
+    """A tally kept by a version that did not weigh units yet, with all of them weighed as the next one is."""
+    if tally.stable_weight or tally.canary_weight:
+        return tally
+    return msgspec.structs.replace(
+        tally,
+        stable_weight=p * tally.stable_n,
+        stable_weighted=p * tally.stable_sum,
+        canary_weight=(1 - p) * tally.canary_n,
+        canary_weighted=(1 - p) * tally.canary_sum,
     )
 
 
@@ -169,6 +195,28 @@ def conclude(state: AnalysisState) -> Conclusion:
 def canary_units(state: AnalysisState) -> int:
     """How many units have counted on the canary, by the metric that has counted most."""
     return max(tally.canary_n for tally in state.tallies)
+
+
+def guards(state: AnalysisState, *, units: int) -> Guards:
+    """The metrics without a margin that have not guarded `units` units of the canary.
+
+    Of which an arm has no value when so many have counted by another metric, none is waited for: a model
+    without a price has no cost, however long one waits.
+    """
+    awaited, silent = [], []
+    for metric, tally in zip(state.metrics, state.tallies, strict=True):
+        if metric.margin is not None or tally.canary_n >= units:
+            continue
+        lacks = "stable" if not tally.history else "" if tally.canary_n + tally.early else "the canary"
+        if lacks and canary_units(state) >= units:
+            silent.append(f"{metric.name} guards nothing, {lacks} has no values of it")
+        elif len(tally.history) < WARM:
+            awaited.append(
+                f"{metric.name} (stable has {len(tally.history)} of {WARM} values to compare with)"
+            )
+        else:
+            awaited.append(f"{metric.name} ({tally.canary_n} of {units} units)")
+    return Guards(awaited=tuple(awaited), silent=tuple(silent))
 
 
 def harm_level(state: AnalysisState) -> float:
@@ -197,6 +245,7 @@ def effect(metric: Metric, tally: Tally) -> float | None:
     At one chance for all it is the difference of the plain means. A unit's weight is its chance of the other
     arm: overlap weights, Li, Morgan and Zaslavsky, JASA 113 (2018).
     """
+    tally = _weighed(tally, 0.5)
     if not (tally.stable_weight and tally.canary_weight):
         return None
     canary, stable = tally.canary_weighted / tally.canary_weight, tally.stable_weighted / tally.stable_weight

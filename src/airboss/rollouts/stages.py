@@ -6,9 +6,11 @@
                   │         paused ────┤
                   └────────────────────┴──► aborted        harm, a gate that refused, a person
 
-A step rises when its units have been seen without harm, or early where non-inferiority is shown already; a
-bound in time ends it in any case. Only the last step promotes. A paused rollout keeps its weight and its
-guard: it neither rises nor promotes, but harm still aborts it. `promoted` serves the canary to all;
+A step rises when its units have been seen without harm, or early where non-inferiority is shown already, but
+not before every guard (a metric without a margin) has seen as many, nor while most of the canary's units
+fail, be it as stable's do; a bound in time ends it in any case. Only the last step promotes, on the same
+conditions; at its bound it waits for no guard any more, and says so. A paused rollout keeps its weight and
+its guard: it neither rises nor promotes, but harm still aborts it. `promoted` serves the canary to all;
 `aborted` and `inconclusive` send everybody back to stable. These three are final: nothing revives a
 rollout.
 """
@@ -24,6 +26,7 @@ import msgspec
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.verdict import Authority, Conclusion, MetricEvidence, Verdict
+from airboss.rollouts.analysis import Guards
 
 State = Literal["scheduled", "gate", "running", "paused", "promoted", "aborted", "inconclusive"]
 """Where a rollout stands. `scheduled`: its time has not come."""
@@ -35,6 +38,11 @@ SET_BACK_S_MAX: Final = 3600.0
 """With the clock set back by more, ids of calls begin anew, and are in no order with those before
 (`gateway.ids.STEP_MS_MAX`). With less they go on from where they were, and are looked at once it has caught
 up."""
+
+
+FAILING: Final = 0.5
+"""A canary that fails in more of its units is promoted by no evidence: in an outage stable fails as often, so
+the two are alike, and nobody has seen what it answers."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +101,8 @@ class GateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Time has passed or outcomes have come: what `analysis` says now.
 
-    `units` is how many units have counted on the canary in all, by the metric that has counted most. The
+    `units` is how many units have counted on the canary in all, by the metric that has counted most, `guards`
+    which guards have seen fewer than a step's. The
     newest call that has counted lies `ahead_s` seconds ahead of the clock; negative where it is past.
     """
 
@@ -101,6 +110,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     conclusion: Conclusion
     evidence: tuple[MetricEvidence, ...]
     units: int
+    guards: Guards = Guards()
     ahead_s: float = 0.0
 
 
@@ -226,22 +236,47 @@ def _between(rules: Rules, stage: Stage, look: Look) -> Decision:
     """A look in a step that others follow."""
     seen = look.units - stage.units_before
     bound = (look.at - stage.since).total_seconds() >= rules.step_s_max
-    if look.conclusion == "promote" or bound or seen >= rules.step_units:
+    enough = look.conclusion == "promote" or seen >= rules.step_units
+    if bound or (enough and not look.guards.awaited and not _failing(look)):
         return _rise(rules, stage, look)
-    return _hold(rules, stage, look, reason=f"{seen} of {rules.step_units} units of this step{_unseen(look)}")
+    reason = f"{seen} of {rules.step_units} units of this step{_unseen(look)}"
+    return _hold(rules, stage, look, reason=f"{reason}{_failing(look)}{_awaited(look) if enough else ''}")
 
 
 def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
     """A look in the last step."""
-    if look.conclusion == "promote":
+    bound = (look.at - stage.since).total_seconds() >= rules.step_s_max
+    failing = _failing(look)
+    if look.conclusion == "promote" and not failing:
         reason = f"within the margin in {_named(look.evidence, 'non_inferior')}"
-        return _end(rules, stage, "promote", look.at, reason=reason, evidence=look.evidence)
-    if (look.at - stage.since).total_seconds() >= rules.step_s_max:
+        if look.guards.awaited and not bound:
+            return _hold(rules, stage, look, reason=f"{reason}{_awaited(look)}")
+        return _end(rules, stage, "promote", look.at, reason=reason + _short(look), evidence=look.evidence)
+    if bound:
         uncounted = _uncounted(look)
-        reason = f"no verdict within the last step's {lasting(rules.step_s_max)}"
+        reason = f"no verdict within the last step's {lasting(rules.step_s_max)}{failing}"
         reason += f"; no {uncounted} has ever counted" if uncounted else ""
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
-    return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}")
+    return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}{failing}")
+
+
+def _failing(look: Look) -> str:
+    """That most of the canary's units fail, in words; empty where they do not."""
+    for each in look.evidence:
+        if each.metric == "error_rate" and each.canary_mean is not None and each.canary_mean > FAILING:
+            return f"; {100 * each.canary_mean:.3g} % of the canary's units fail, which is never promoted"
+    return ""
+
+
+def _awaited(look: Look) -> str:
+    """The guards that hold what has been shown already."""
+    return f"; waits for {', '.join(look.guards.awaited)}" if look.guards.awaited else ""
+
+
+def _short(look: Look) -> str:
+    """The guards that have seen less than they should have, where it went on without them."""
+    late = f"; not enough of {', '.join(look.guards.awaited)}" if look.guards.awaited else ""
+    return "".join([late, *(f"; {each}" for each in look.guards.silent)])
 
 
 def _unseen(look: Look) -> str:
@@ -268,6 +303,7 @@ def _rise(rules: Rules, stage: Stage, look: Look) -> Decision:
     """To the next step; nothing that counted is lost by it, for each unit counted under its own chance."""
     after = Stage(state="running", since=look.at, step=stage.step + 1, units_before=look.units)
     reason = f"no harm at {100 * weight(rules, stage):.4g} %; rising to {100 * weight(rules, after):.4g} %"
+    reason += _short(look)
     verdict = _verdict(rules, stage, "hold", look.at, reason=reason, evidence=look.evidence)
     return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
 
