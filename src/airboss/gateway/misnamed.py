@@ -24,6 +24,10 @@ KNOWN_ELSEWHERE: Final = (
         "'/v1/models' lists what the key may call, with '?details=true' prices and contexts, too",
     ),
     (
+        re.compile(r"^/(api/public/ingestion|api/2\.0/mlflow/|ajax-api/2\.0/mlflow/)"),
+        "traces are taken by OpenTelemetry, at '/v1/traces'",
+    ),
+    (
         re.compile(r"^/(ui|login|dashboard|docs|openapi.json|api(/.*)?)?/?$"),
         "programs call models here, under /v1; `airboss status` prints where the console is",
     ),

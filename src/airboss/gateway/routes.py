@@ -350,6 +350,8 @@ def instead_of(path: str) -> str:
     """What to say of a path that is no route: mostly a base URL has too little or too much behind it."""
     if path.endswith("enerateContent"):
         return "Gemini's own API is not served: OpenAI's and Anthropic's clients reach its models, too"
+    if path.startswith(("/spend/", "/global/")):  # LiteLLM's, of which one ends as a route of ours does
+        return "what calls cost is the console's to tell: `airboss records --by key`, or its '/api/v1/usage'"
     under = [route for route in ROUTES if route.startswith("/v1/")]
     meant = max((route for route in under if path.endswith(route.removeprefix("/v1"))), key=len, default=None)
     if meant is None:
