@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from airboss.config import AlarmConfig
+from airboss.controller.alarm_watch import BEHIND_S, EVERY_S
 from airboss.domain.ports import UsageQuery
 from airboss.domain.usage import UsageRow
 from tests.controller.journals import FixedClock
@@ -51,6 +54,35 @@ def test_a_look_ends_in_time_and_the_next_goes_on(tmp_path: Path) -> None:
     watched.tick(0)
     assert again.phases["errors"] == "firing"
     assert set(again.phases) == set(watched.alarms)
+    watched.store.close()
+
+
+class Stop:
+    """Ends a watch after two looks, and keeps how long it would have waited after each."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def is_set(self) -> bool:
+        """As an event."""
+        return len(self.waits) == 2
+
+    def wait(self, seconds: float) -> None:
+        """As an event."""
+        self.waits.append(seconds)
+
+
+def test_a_look_that_was_not_enough_is_gone_on_with_soon(tmp_path: Path) -> None:
+    """What is due is not left for as long again as it was looked at; with all looked at there is a pause."""
+    watched = Watched(tmp_path)
+    log = watched.log = SlowLog()
+    log.clock = watched.clock
+    few, many = dict(watched.alarms), {f"a{number}": ERRORS for number in range(20)}
+    many = {n: msgspec.structs.replace(each, window=f"{9 + i}m") for i, (n, each) in enumerate(many.items())}
+    for watched.alarms, waits in ((many, [BEHIND_S] * 2), (few, [EVERY_S] * 2)):
+        stop = Stop()
+        watched.restarted().run(cast("threading.Event", stop))
+        assert stop.waits == waits
     watched.store.close()
 
 

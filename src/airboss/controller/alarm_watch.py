@@ -48,6 +48,9 @@ LOOK_S: Final = 5.0
 """So long a look measures, one alarm at least; those that it has not come to come first in the next. Hundreds
 after a start keep nobody from hearing of the first."""
 
+BEHIND_S: Final = 1.0
+"""The pause after a look that was not enough for all that is due."""
+
 RECORDS_SHOWN: Final = 5
 """Of the calls that an alarm is about."""
 
@@ -130,6 +133,7 @@ class AlarmWatch:
         self._console_url = console_url
         self._measured: dict[tuple[str, int], tuple[datetime, Reading]] = {}
         self._tried: dict[tuple[str, int], float] = {}
+        self._behind = False
         self.phases: dict[str, str] = {}
         """Where each alarm stands, for metrics."""
         self.untaken = Untaken()
@@ -143,7 +147,7 @@ class AlarmWatch:
                 outage.over()
             except AirbossError as error:  # of a scorer that is refused, too
                 outage.failed(error)
-            stop.wait(EVERY_S)
+            stop.wait(BEHIND_S if self._behind else EVERY_S)
 
     def silenced(self, now: datetime) -> frozenset[str]:
         """The alarms nobody is told of now. Raises SetupError, ConfigError."""
@@ -270,13 +274,14 @@ class AlarmWatch:
         }
         readings = {name: reading for (name, _), (_, reading) in self._measured.items()}
         self._tried = {key: self._tried.get(key, float("-inf")) for key in known}
-        begin = self._clock.monotonic()
+        begin, self._behind = self._clock.monotonic(), False
         waiting = [key for key in known if key not in self._measured]
         for key in sorted(waiting, key=self._tried.__getitem__):
+            if self._clock.monotonic() - begin >= LOOK_S:
+                self._behind = True
+                break
             rule, self._tried[key] = known[key], self._clock.monotonic()
             readings[rule.name] = self._measure(rule, self._memory(rule, rows), now)
-            if self._clock.monotonic() - begin >= LOOK_S:
-                break
         return readings
 
     def _measure(self, rule: AlarmRule, memory: object, now: datetime) -> Reading:
