@@ -242,6 +242,13 @@ def test_failures_are_counted_by_name_within_bounds() -> None:
     assert sum(use.failures.values()) == 1002
     assert len(use.failures) <= 21
     assert max(map(len, use.failures)) <= 60
+    for life in range(10):  # each life of a worker counts in what those before it have seen
+        other = Place(TARGET, "http://x/v1", None, cast("Pool", None))
+        for number in range(30):
+            other.failed_with(f"code-{life}-{number}")
+        use.add(other.use(0.0, NOW))
+    assert sum(use.failures.values()) == 1302
+    assert len(use.failures) <= 21
 
 
 @pytest.mark.parametrize("code", ["too_many_connections", "provider_key_missing", "journal_unwritable"])
@@ -250,12 +257,12 @@ def test_what_is_our_own_fault_opens_no_breaker(code: str) -> None:
     place = Executor(Pools(Outbox()), rng=random.Random(1)).places.of(TARGET)[0]
     answer = WholeAnswer("p")
     for _ in range(2 * STREAK_MAX):
-        note_failure(place, answer, Unavailable("x", code=code))
+        note_failure(place, answer, Unavailable("x", code=code), str)
     assert (place.breaker.tripped, place.breaker.failed_n, place.failures) == (False, 0, {code: 10})
     for _ in range(STREAK_MAX):
-        note_failure(place, answer, UpstreamFailed("x"))
+        note_failure(place, answer, UpstreamFailed("x"), str)
     assert place.breaker.tripped
-    note_failure(place, answer, Unavailable("x", code=code))
+    note_failure(place, answer, Unavailable("x", code=code), str)
     assert place.breaker.tripped
 
 

@@ -132,7 +132,13 @@ def test_what_came_in_time_is_no_failure_because_we_are_late(monkeypatch: pytest
         target = plan.target
         to = Asked(target=target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
         route = Route(
-            deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=to
+            deployment=plan,
+            operation="chat",
+            stream=False,
+            trace=None,
+            secret=lambda _: None,
+            cleaned=str,
+            asked=to,
         )
         call = asyncio.ensure_future(executor.run(Dispatched(started=time.perf_counter()), route))
         await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)

@@ -414,7 +414,13 @@ def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
     plan = deployment(provider.url, retry=Retry(attempts=3))
     to = Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
     route = Route(
-        deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=to
+        deployment=plan,
+        operation="chat",
+        stream=False,
+        trace=None,
+        secret=lambda _: None,
+        cleaned=str,
+        asked=to,
     )
 
     async def play() -> list[int]:
@@ -456,6 +462,7 @@ def test_who_was_left_alone_is_asked_before_a_call_fails(
         stream=False,
         trace=None,
         secret=lambda _: None,
+        cleaned=str,
         asked=asked(targets[0]),
         others=tuple(targets[1:]),
         asking=asking,

@@ -47,7 +47,13 @@ async def left(turns: int, *, kept: bool) -> tuple[int, Dispatched, Target]:
         pool.give_back(await pool.connect(5.0))
     asked = Asked(target=plan.target, body=BODY, new_answer=lambda target: WholeAnswer(target.provider))
     route = Route(
-        deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=asked
+        deployment=plan,
+        operation="chat",
+        stream=False,
+        trace=None,
+        secret=lambda _: None,
+        cleaned=str,
+        asked=asked,
     )
     dispatched = Dispatched(started=time.perf_counter())
 
@@ -108,7 +114,13 @@ def test_a_call_has_ended_when_its_connection_is_closed(how: str) -> None:
 
         asked = Asked(target=plan.target, body=BODY, new_answer=answer)
         route = Route(
-            deployment=plan, operation="chat", stream=False, trace=None, secret=lambda _: None, asked=asked
+            deployment=plan,
+            operation="chat",
+            stream=False,
+            trace=None,
+            secret=lambda _: None,
+            cleaned=str,
+            asked=asked,
         )
         dispatched = Dispatched(started=time.perf_counter())
 

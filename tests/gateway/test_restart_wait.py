@@ -103,6 +103,7 @@ async def call(replica: Replica, *, kind: str = "local") -> WholeAnswer:
                 stream=False,
                 trace=None,
                 secret=lambda _ref: None,
+                cleaned=str,
                 asked=Asked(target=plan.target, body=b"{}", new_answer=lambda _: WholeAnswer("p")),
             ),
         )

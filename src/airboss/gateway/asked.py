@@ -16,6 +16,8 @@ from airboss.providers.outbox import Pieces
 
 Secret = Callable[[str | None], str | None]
 """The secret that a reference means. Raises Unavailable."""
+Cleaned = Callable[[str], str]
+"""A name of an error without secrets, and without what the call's policies mask."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -52,7 +54,8 @@ class Asking(Protocol):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A call as the executor needs it. `secret` gives the key of a reference or raises ApiError. `others` are
+    """A call as the executor needs it. `secret` gives the key of a reference or raises ApiError. What an
+    upstream calls its errors is `cleaned`: attempts are recorded, counted and shown under that. `others` are
     asked in turn where the first model fails; `too_large` is why that is not asked at all. Without `asking`
     nobody else is."""
 
@@ -61,6 +64,7 @@ class Route(msgspec.Struct, frozen=True):
     stream: bool
     trace: Mapping[str, str] | None
     secret: Secret
+    cleaned: Cleaned
     asked: Asked
     too_large: ApiError | None = None
     others: tuple[Target, ...] = ()

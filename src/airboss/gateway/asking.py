@@ -32,7 +32,7 @@ from airboss.gateway.prefill import QUESTION
 from airboss.gateway.relayed import outgoing as relayed_outgoing
 from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Branch, Serving, at_target
+from airboss.gateway.serving import Branch, Serving, at_target, cleaned_by
 from airboss.gateway.splice import LONG, join_members, members
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.worker import Admitted
@@ -288,6 +288,7 @@ def route_of(serving: Serving, client: Client, call: Admitted, dispatched: Dispa
         call.request.stream,
         call.trace,
         serving.secret,
+        cleaned_by(serving, call.screen),
         Asked(target, call.upstream_body, asking.new_answer, call.outgoing),
         call.too_large,
         () if isinstance(call.body, wire.RelayedBody) else call.branch.others,

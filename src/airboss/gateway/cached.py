@@ -336,7 +336,7 @@ class Seat:
         outcome, found = "failed", None
         vector = await vector_of(
             worker.executor,
-            secret=serving.secret,
+            serving=serving,
             call=self._call,
             target=target,
             text=question.text,

@@ -22,7 +22,7 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.judge import is_no_route
 from airboss.gateway.pipeline import admit, assign, in_force, render, screen
 from airboss.gateway.request_head import HttpRequest
-from airboss.gateway.serving import Serving, is_screened
+from airboss.gateway.serving import Serving, cleaned_by, is_screened
 from airboss.gateway.splice import join_members, members
 from airboss.gateway.spoken import Spoken
 from airboss.gateway.spread import drawn
@@ -160,6 +160,7 @@ async def _told(
         stream=False,
         trace=call.trace,
         secret=serving.secret,
+        cleaned=cleaned_by(serving, call.screen),
         asked=_asked(branch.target, question),
         others=branch.others[: len(branch.members)],
         asking=asking,

@@ -294,6 +294,7 @@ class Executor:
                 stream=False,
                 trace=None,
                 secret=route.secret,
+                cleaned=route.cleaned,
                 asked=asked,
                 trial=route.trial,
             )

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from airboss.gateway.billing import counts_ready, is_counted, load_counts
 from airboss.gateway.deadline import left_s
 from airboss.gateway.dispatch import Executor
 from airboss.gateway.embeddings import EmbeddingsAnswer, embeddings_body
+from airboss.gateway.serving import Serving, cleaned_by
 from airboss.gateway.wire import EmbeddingsBody
 from airboss.gateway.worker import Admitted
 
@@ -48,7 +49,7 @@ _read = msgspec.json.Decoder(_Vectors).decode
 async def vector_of(
     executor: Executor,
     *,
-    secret: Callable[[str | None], str | None],
+    serving: Serving,
     call: Admitted,
     target: Target,
     text: str,
@@ -77,7 +78,8 @@ async def vector_of(
         operation="embeddings",
         stream=False,
         trace=call.trace,
-        secret=secret,
+        secret=serving.secret,
+        cleaned=cleaned_by(serving, call.screen),
         asked=Asked(target=target, body=sent, new_answer=new_answer, outgoing=outgoing),
     )
     try:

@@ -24,15 +24,13 @@ import msgspec
 from airboss.domain.plan import Target
 from airboss.gateway.breaker import STREAK_MAX, Breaker
 from airboss.providers.pools import Origin, Pool, Pools
+from airboss.telemetry.failures import count_failure
 from airboss.telemetry.metrics import OUT_S, Limited, ShownPlace, TargetUse, shown_places, shown_url
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
 """First-token times that are kept of a place."""
-FAILURES_MAX = 20
-"""Different errors that are counted of a place, each under its name; more are counted under OTHER."""
 FAILURE_CHARS = 60
-OTHER = "other"
 REFUSED_S = 1.0
 """So long a place that refused a connection is asked last: having nothing to do, it would be first."""
 
@@ -118,12 +116,12 @@ class Place:
         return not self.unreachable and self.breaker.lets_through(now)
 
     def failed_with(self, error: str, status: int | None = None) -> None:
-        """An attempt failed with this error; `status` is the upstream's, None if there was no head."""
+        """An attempt failed with this error, which may stand in metrics and on pages; `status` is the
+        upstream's, None if there was no head."""
         self.last_status = status or 0
         # An upstream may name its errors as it likes.
-        error = self.last_error = error[:FAILURE_CHARS]
-        name = error if error in self.failures or len(self.failures) < FAILURES_MAX else OTHER
-        self.failures[name] = self.failures.get(name, 0) + 1
+        self.last_error = error[:FAILURE_CHARS]
+        count_failure(self.failures, self.last_error)
 
     def failed(
         self,

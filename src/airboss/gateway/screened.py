@@ -281,6 +281,11 @@ class CallScreen:
         """The body that the client gets."""
         return answer.given if isinstance(answer, ScreenedAnyWhole) else answer.content
 
+    def cleaned(self, name: str) -> str:
+        """An error's name without values: an upstream may say again what it was asked. Names of people,
+        which have to be asked for, are not looked for in it."""
+        return screen_text(without_names(masking(self._policy)), name).text if self.acts else name
+
     def clear(self, error: ApiError) -> None:
         """Take values out of an upstream's error: it may say again what it was asked."""
         if not self.acts:

@@ -29,7 +29,9 @@ from airboss.releases.variant import Variant, reached, varied
 from airboss.store.plan_source import KeptSnapshot
 
 if TYPE_CHECKING:
+    from airboss.gateway.asked import Cleaned
     from airboss.gateway.limits import Limiter
+    from airboss.gateway.screened import CallScreen
 
 SEEN_MAX = 4096
 MODEL = b"x-airboss-model: "
@@ -329,6 +331,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         if reference in self.missing:
             raise self.missing[reference]
         return self.secrets[reference]
+
+
+def cleaned_by(serving: Serving, screen: CallScreen | None) -> Cleaned:
+    """What cleans the names of errors of a call that is under this screen, if it is under any."""
+    hush = serving.redactor.redact_text
+    return hush if screen is None else lambda name: hush(screen.cleaned(name))
 
 
 def check_source(principal: Principal, peer: str, networks: tuple[Network, ...]) -> None:

@@ -15,10 +15,10 @@ from airboss.domain.errors import ApiError
 from airboss.domain.plan import Target, Timeouts
 from airboss.domain.record import AttemptWhy
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
-from airboss.gateway.asked import Asked
+from airboss.gateway.asked import Asked, Cleaned
 from airboss.gateway.attempts import Dispatched, Try
 from airboss.gateway.engine_stream import ran_out
-from airboss.gateway.judge import HedgeLost, is_targets_fault, limit_reached
+from airboss.gateway.judge import HEDGE_LOST, HedgeLost, is_targets_fault, limit_reached
 from airboss.gateway.outgoing import request_of
 from airboss.gateway.places import REFUSED_S, Place
 from airboss.gateway.recording import unrecorded
@@ -67,9 +67,8 @@ class Trying:
         answer = begun.answer
         failure = "cancelled" if answer.left else None
         if answer.error is not None:
-            failure = note_failure(
-                begun.place, answer, answer.error, hurried=begun.hurried(time.perf_counter())
-            )
+            hurried = begun.hurried(time.perf_counter())
+            failure = note_failure(begun.place, answer, answer.error, call.route.cleaned, hurried=hurried)
         self.over(call, begun, failure)
         if failure is not None:
             await asyncio.sleep(0)  # as in `attempt`
@@ -118,7 +117,7 @@ class Trying:
             failure = None
         except ApiError as error:
             hurried = tried.hurried(time.perf_counter())
-            failure = note_failure(place, answer, error, hurried=hurried)
+            failure = note_failure(place, answer, error, route.cleaned, hurried=hurried)
             if isinstance(error, ConnectTimedOut) and not hurried and not place.unreachable:
                 self._look_for(place)
             raise
@@ -222,12 +221,16 @@ class Trying:
             tried.answer.fail(error)
 
 
-def note_failure(place: Place, answer: AnyAnswer, error: ApiError, *, hurried: bool = False) -> str:
-    """Take note of why an attempt at a place has failed; returns the failure's name. `hurried`: its caller
-    had less time than others, which says nothing of the place."""
-    now, answer.failure, name = time.perf_counter(), error, error.code or error.type
+def note_failure(
+    place: Place, answer: AnyAnswer, error: ApiError, cleaned: Cleaned, *, hurried: bool = False
+) -> str:
+    """Take note of why an attempt at a place has failed; returns the failure's name, `cleaned`: an upstream
+    may say in it again what it was sent. `hurried`: its caller had less time than others, which says nothing
+    of the place."""
+    now, answer.failure = time.perf_counter(), error
     if isinstance(error, HedgeLost):
-        return name
+        return HEDGE_LOST
+    name = cleaned(error.code or error.type)
     place.failed_with(name, answer.status)
     silent = answer.paused or hurried
     fault = None if silent else is_targets_fault(error, answer.status)

@@ -17,9 +17,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from airboss.telemetry import semconv
+from airboss.telemetry.failures import OTHER
 from airboss.telemetry.metrics import (
     LABEL_NAMES,
-    OTHER,
     Counts,
     Histogram,
     Labels,

@@ -23,6 +23,7 @@ import msgspec
 from airboss.domain.plan import Target
 from airboss.domain.record import ClosedCall, OpenedCall
 from airboss.telemetry import semconv
+from airboss.telemetry.failures import OTHER, count_failure
 from airboss.telemetry.semconv import DURATION_BUCKETS_S, OVERHEAD_BUCKETS_S, TOKEN_BUCKETS, prometheus_name
 from airboss.telemetry.uncounted import Uncounted, left_uncounted
 
@@ -31,7 +32,6 @@ GONE_S: Final = 10.0
 its calls do not count as under way, and what it holds of limits is free (in `counters_valkey.lua` too)."""
 SERIES_MAX = 500
 """Sets of labels that calls are counted under, of 90 samples each; later ones are counted as OTHER."""
-OTHER = "other"
 TOGETHER = 128
 """Calls that are counted together, unless somebody asks before."""
 
@@ -205,7 +205,7 @@ class TargetUse(msgspec.Struct, array_like=True):
         if not self.last_error:
             self.last_error, self.last_status = other.last_error, other.last_status
         for error, count in other.failures.items():
-            self.failures[error] = self.failures.get(error, 0) + count
+            count_failure(self.failures, error, count)
 
 
 ShownPlace = tuple[str, str, str, str]
