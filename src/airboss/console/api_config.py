@@ -9,7 +9,7 @@ import msgspec
 
 from airboss.config import Config, parse_config
 from airboss.config.rules import is_reference
-from airboss.console import api_alarms, api_keys
+from airboss.console import api_alarms, api_keys, api_rollouts
 from airboss.console.changes import Change, Difference, Found, difference
 from airboss.console.desk import Desk
 from airboss.console.listing import found_in, listing
@@ -190,6 +190,7 @@ def apply(desk: Desk, call: Call) -> Applied:
         warnings=(
             *found.warnings,
             *desk.lacking(plan, parsed(intent.config)),
+            *api_rollouts.kept_rules(desk, parsed(before), parsed(intent.config)),
             *api_keys.refusals(desk, plan),
             *api_alarms.unmatched(desk, parsed(intent.config)),
             *api_alarms.unasked(desk, parsed(intent.config)),

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from airboss.config import Config
+from airboss.config.types import RolloutConfig
 from airboss.config.wording import nearest
 from airboss.console.desk import Desk
 from airboss.console.query import Limit
@@ -24,6 +26,8 @@ from airboss.rollouts.stages import Order, State
 LIMIT = Limit(50, 1_000)
 APART = ("always", "preview", "never")
 """The arms of callers who are named."""
+LIVE_RULES = ("always", "never")
+"""What a configuration says of a rollout that holds at once, also for one that runs."""
 AHEAD_MAX = timedelta(days=366)
 """So far ahead a rollout may be set."""
 REASON_CHARS_MAX = 1_000
@@ -226,6 +230,27 @@ def order(desk: Desk, call: Call) -> RolloutView:
         raise InvalidRequest(str(error), code="invalid_config") from None
     _note(desk, call, f"rollout.{intent.action}", ordered, said.reason)
     return view(ordered, () if ordered.final else apart(desk, ordered, call.now))
+
+
+def kept_rules(desk: Desk, before: Config, after: Config) -> tuple[str, ...]:
+    """Of which rollouts that run a configuration changes the rules, which are those that they began with."""
+    found = []
+    for name, deployment in after.deployments.items():
+        had = (before.deployments[name].rollout if name in before.deployments else None) or RolloutConfig()
+        said = deployment.rollout or had
+        changed = [
+            each
+            for each in RolloutConfig.__struct_fields__
+            if each not in LIVE_RULES and getattr(had, each) != getattr(said, each)
+        ]
+        newest = next(iter(desk.rollouts.list(deployment=name, limit=1)), None) if changed else None
+        if newest is not None and newest.begun and not newest.final:
+            found.append(
+                f"the rollout of {name!r} that runs goes on by the rules that it began with, without the "
+                f"change of {', '.join(changed)}, which are for the next one; `airboss rollout abort {name}` "
+                "ends it"
+            )
+    return tuple(found)
 
 
 def by_whom(call: Call, said: str) -> str:
