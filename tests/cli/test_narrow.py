@@ -109,6 +109,31 @@ def test_any_table_is_whole(width: int) -> None:
     assert (cells[0] in shown) == (width == 80)
 
 
+def test_many_columns_become_lines() -> None:
+    """Where words would be broken in all of them, each row is a list of its own, an empty line between."""
+    names = ("process", "state", "since", "restarts", "memory", "")
+    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    table.add_row("replica-smollm2", "ready", "6 min", "0", "365.8 MB", "")
+    table.add_row("[b]store", "[green]ready[/]", "6 min", "0", "99.3 MB", "slow")
+    out = WholeConsole(file=io.StringIO(), width=36, highlight=False, emoji=False)
+    out.print(table)
+    shown = out.file.getvalue()  # type: ignore[attr-defined]  # as above
+    assert [line.split() for line in shown.splitlines()] == [
+        ["process", "replica-smollm2"],
+        ["state", "ready"],
+        ["since", "6", "min"],
+        ["restarts", "0"],
+        ["memory", "365.8", "MB"],
+        [],
+        ["process", "store"],
+        ["state", "ready"],
+        ["since", "6", "min"],
+        ["restarts", "0"],
+        ["memory", "99.3", "MB"],
+        ["slow"],
+    ]
+
+
 def test_columns_that_go_are_told() -> None:
     """The least of them first, and no more than must go."""
     table = Table("replica", "url", "pid", "reason", box=None, padding=(0, 2, 0, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 GAP = 2
 """Blanks between columns."""
 
+WORD = 12
+"""Columns of a word that may be broken: where not even so much of each has room, a table is hard to read."""
+
 
 class WholeConsole(Console):
     """Prints tables so that nothing of them is cut: rich would end what has no room in an ellipsis, or make
@@ -20,9 +23,39 @@ class WholeConsole(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """As the base class."""
         for each in objects:
+            if isinstance(each, Table) and crowded(self, each):
+                super().print(*_between(stacked(each)), **options)
+                return
             if isinstance(each, Table):
                 fit(self, each)
         super().print(*objects, **options)
+
+
+def crowded(console: Console, table: Table) -> bool:
+    """Whether a table has so many columns that most of their words would be broken."""
+    words = [_longest_word(console, column.header, column.cells) for column in table.columns]
+    return sum(min(each, WORD) + GAP for each in words) > console.width
+
+
+def stacked(table: Table) -> Iterator[Table]:
+    """Each row of a table by itself, a line a column; what is empty is left out."""
+    names = [column.header for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        made = Table(box=None, padding=(0, GAP, 0, 0), show_header=False)
+        made.add_column(no_wrap=True, style="bold")
+        made.add_column(overflow="fold")
+        for name, cell in zip(names, row, strict=True):
+            if cell != "":
+                made.add_row(name, cell)
+        yield made
+
+
+def _between(rows: Iterable[Table]) -> Iterator[Any]:
+    """Rows with an empty line after each but the last."""
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        yield row
 
 
 def fit(console: Console, table: Table) -> None:
