@@ -38,6 +38,15 @@ def test_pages_with_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.json()["records"][0]["request"] == {"input": "x" * 3_000}
 
 
+def test_a_page_that_takes_long_ends_early(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
+    """With what a log that is slow has given by then; `next` leads on."""
+    monkeypatch.setattr(api, "BODIES_S", 0.0)
+    program = site.program()
+    first = program.get("/api/v1/records?bodies=true&limit=40").json()
+    assert len(first["records"]) == api.BODIES_SLICE
+    assert first["next"] == first["records"][-1]["id"]
+
+
 def test_short_bodies_take_few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each costs the log as much as hundreds of records do; of long ones as few as ever come at once."""
     log = MemoryRecordLog()

@@ -85,8 +85,7 @@ def test_more_words_than_are_held_at_once_are_found(
     with haystack._transaction() as connection:
         before = connection.execute("select * from words order by all").fetchall()
         monkeypatch.setattr(duckdb_search, "CHARS_AT_ONCE", 5_000)
-        monkeypatch.setattr(duckdb_search, "ROWS", 3)
-        duckdb_search.make(connection, [0, 1, 2, 3], duckdb_search.Kept(0))
+        assert not duckdb_search.Making(connection, [0, 1, 2, 3]).step(connection, duckdb_search.Kept(0))
         assert connection.execute("select * from words order by all").fetchall() == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -59,10 +60,13 @@ BUCKETS_MAX = 5_000
 BODIES_SLICE = 8
 """Records read at once where bodies come along, at first: each may be tens of megabytes. As long as they are
 short, twice as many are read the next time."""
-SHORT_BYTES = 4 * 1024 * 1024
-"""So much is read at once, if all are as long as the longest before."""
+SHORT_BYTES = 16 * 1024 * 1024
+"""So much is read at once, if they are as long as those before; less costs a store as much, and where they
+are far longer it ends the list early."""
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """A page of records with bodies ends once it is this long; `next` leads on."""
+BODIES_S = 5.0
+"""So does one that has been read for so long: an answer has 20 s."""
 
 NONE_LISTED = b'{"records":[]'
 """How a page without records begins."""
@@ -136,9 +140,10 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
     """A page with bodies, as JSON, read a few at a time and cut short when it grows too long."""
     parts: list[bytes] = []
     ids: list[str] = []
-    size, longest, full = 0, 1, True
+    size, full = 0, True
     at_once = BODIES_SLICE
-    while len(ids) < limit and size < BODIES_BYTES_MAX:
+    deadline = time.monotonic() + BODIES_S
+    while len(ids) < limit and size < BODIES_BYTES_MAX and (not ids or time.monotonic() < deadline):
         found = desk.log.records(where, limit=min(at_once, limit - len(ids)), bodies=True)
         if not found:  # fewer than asked for are no end: they may be all that fits into memory
             full = False
@@ -146,8 +151,8 @@ def records_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
         for each in found:
             ids.append(each.id)
             parts.append(encode(each))
-            size, longest = size + len(parts[-1]), max(longest, len(parts[-1]))
-        at_once = max(BODIES_SLICE, min(2 * at_once, SHORT_BYTES // longest))
+            size += len(parts[-1])
+        at_once = max(BODIES_SLICE, min(2 * at_once, SHORT_BYTES * len(ids) // size))
         paging = "after" if where.after is not None else "before"
         where = msgspec.structs.replace(where, **{paging: ids[-1]})
     next_ = encode(cursor(where, ids, full=full))

@@ -103,7 +103,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         self._writing = threading.Lock()
         self._gate = Gate()
         self._root: Connection | None = None
-        self._made: set[int] | None = None
+        self._words = duckdb_search.Words()
         self._kept = duckdb_search.Kept(0)
         self._checkpoints = Checkpoints(path)
         self._changes = 0  # how often records were blanked or deleted
@@ -215,12 +215,8 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
         if self._sum_up():
             return True
         with self._transaction() as connection:
-            made = self._made = self._made if self._made is not None else duckdb_search.indexed(connection)
-            blocks = duckdb_search.missing(made, first=self._first_seq, next_seq=self._next_seq)
-            if blocks:
-                duckdb_search.make(connection, blocks, self._kept)
-        made.update(blocks)
-        return bool(blocks)
+            ends = {"first": self._first_seq, "next_seq": self._next_seq}
+            return self._words.step(connection, self._kept, **ends)
 
     def _sum_up(self) -> bool:
         """Make sums of the next long stretch, if it is whole, beside the writer; whether there was one."""
@@ -347,7 +343,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
 
     def _blanking(self) -> None:
         """Records are blanked or deleted in this transaction: nothing that was made of them holds."""
-        self._made = None
+        self._words.forget()
         self._kept.forget(self._next_seq)
         self._changes += 1
 
@@ -422,6 +418,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 except BaseException:
                     self._next_seq = next_seq
                     self._kept.forget(self._next_seq)
+                    self._words.forget()
                     with suppress(duckdb.Error):  # what failed first is what must be told
                         connection.rollback()
                     raise
@@ -483,7 +480,7 @@ class DuckDBRecordLog(duckdb_spans.DuckDBSpans):
                 raise
             self._first_seq: int = first_seq
             self._next_seq = next_seq
-            self._made = None
+            self._words.forget()
             self._kept.forget(next_seq)
             self._root, self._file = root, OpenedFile(self._path)
         return self._root

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -27,6 +28,8 @@ GROUP_PARTS_MAX: Final = 2048
 """Bodies are handled so many parts at a time (16 MB of ASCII)."""
 LIST_PARTS_MAX: Final = 8192
 """A list with bodies ends early once it would hold more parts; it holds at least one record."""
+LIST_S: Final = 4.0
+"""So does one that has been read for so long: who asked waits for 20 s."""
 _CONDITIONS: Final = {
     **CONDITIONS,
     # The range skips almost all row groups.
@@ -48,12 +51,12 @@ def offset(connection: Connection, segment: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def grouped(parts: Iterable[tuple[K, int]]) -> Iterator[list[K]]:
-    """The keys, in groups that have at most GROUP_PARTS_MAX parts together or are of one key."""
+def grouped(parts: Iterable[tuple[K, int]], most: int = GROUP_PARTS_MAX) -> Iterator[list[K]]:
+    """The keys, in groups that have at most `most` parts together or are of one key."""
     group: list[K] = []
     total = 0
     for key, count in parts:
-        if group and total + count > GROUP_PARTS_MAX:
+        if group and total + count > most:
             yield group
             group, total = [], 0
         group.append(key)
@@ -102,10 +105,10 @@ def with_bodies(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> list
     by_seq = {row[0]: row for row in rows}
     records: list[InferenceRecord] = []
     parts = dict(run(connection, query("body_parts"), _these(by_seq))) if rows else {}
-    total = 0
+    total, deadline = 0, monotonic() + LIST_S
     for seqs in grouped((seq, parts.get(seq, 0)) for seq in by_seq):
         total += sum(parts.get(seq, 0) for seq in seqs)
-        if total > LIST_PARTS_MAX and records:
+        if records and (total > LIST_PARTS_MAX or monotonic() > deadline):
             break
         texts = bodies_of(connection, seqs)
         records += [from_row(by_seq[seq], *texts.get(seq, (None, None))) for seq in seqs]

@@ -14,6 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+import msgspec
+
 from airboss.domain.ports import RecordFilter
 from airboss.store import duckdb_read as read
 from airboss.store.duckdb_run import ENGINE, Connection, query, run
@@ -24,13 +26,18 @@ from airboss.store.searching import ESCAPES, TOKEN, Search, holds, lowered
 BLOCK: Final = 1024
 """As in the schema."""
 AT_ONCE: Final = 4
-"""So many blocks are sorted in together; making them takes a third of a second of one core."""
+"""So many blocks are sorted in together, where bodies are short; making them takes a third of a second of one
+core."""
 STRETCH: Final = 4
 """So many blocks are read together."""
-ROWS: Final = 64
-"""So many texts are read at once, of 16 KB each at most."""
+PARTS_AT_ONCE: Final = 1_024
+"""So many parts of bodies are read together, of 16 KB each at most; a step ends after as many full ones."""
+PARTS_EACH: Final = read.GROUP_PARTS_MAX // 64
+"""As which a record counts at least, so that no more than 64 are matched where few are wanted."""
 CHARS_AT_ONCE: Final = 4 << 20
 """So many characters of texts are taken apart at once."""
+PIECE_CHARS: Final = 16_384
+"""Texts longer than that are divided before they are taken apart."""
 KEPT_CHARS_MAX: Final = 32 << 20
 """Of bodies kept until their words are made: ten thousand calls of 3 KB."""
 BUDGET_S: Final = 1.0
@@ -79,7 +86,7 @@ def _chars(rows: Iterable[tuple[Any, ...]]) -> int:
 
 
 def _said(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
-    """What index_texts.sql finds in these rows; no body is cut here."""
+    """The texts of these rows of `bodies`, a record's one after another, but for what is sealed."""
     for _, group in groupby(rows, key=itemgetter(0)):
         parts = list(group)
         both = parts[0][2:] if len(parts) == 1 else map(whole, list(zip(*parts, strict=True))[2:])
@@ -100,31 +107,96 @@ def missing(done: Collection[int], *, first: int, next_seq: int) -> list[int]:
     return found if len(found) == AT_ONCE or (found and found[0] < max(done, default=0)) else []
 
 
-def make(connection: Connection, blocks: Sequence[int], kept: Kept) -> None:
-    """Put the words of these blocks in."""
-    clear(connection, blocks)
-    run(connection, "create or replace temp table fresh (hash uinteger, block integer)")
-    with connection.cursor() as reader:  # what it reads was there before this transaction
-        run(reader, "use log")
-        for block in blocks:
-            texts = kept.take(block)
+class Making:
+    """Words of blocks that are put in a step at a time: a block may have gigabytes of bodies, and one step
+    takes little more memory and time than a move of records does. Each step is a transaction; what has begun
+    and is not gone on with is cleared by who begins anew."""
+
+    def __init__(self, connection: Connection, blocks: Sequence[int]) -> None:
+        clear(connection, blocks)
+        self._left = [(block, piece) for block in blocks for piece in _pieces(connection, block)]
+        self._left.reverse()
+        self._begun: int | None = None  # the block that some words are in of
+        self.done: list[int] = []
+
+    def step(self, connection: Connection, kept: Kept) -> bool:
+        """Put the next words in; whether there are more. `done` are the blocks that are whole then."""
+        run(connection, "create or replace temp table fresh (hash uinteger, block integer)")
+        again, full = self._begun, 0
+        while self._left and full < PARTS_AT_ONCE:
+            block, piece = self._left.pop()
+            texts = kept.take(block) if block != self._begun else None
             if texts is not None:
-                _note(connection, block, texts)
-                continue
-            bounds = {"first": block * BLOCK, "last": (block + 1) * BLOCK}
-            _note(connection, block, _texts(reader, "index_texts", bounds))
-            if run(reader, query("index_any_cut"), bounds):
-                _note(connection, block, _texts(reader, "index_cuts", bounds))
-    run(connection, "insert into words select distinct hash, block from fresh order by hash, block")
-    run(connection, "drop table fresh")
-    connection.executemany("insert into word_blocks values (?, ?)", [(block, ENGINE) for block in blocks])
+                while self._left and self._left[-1][0] == block:
+                    self._left.pop()
+            else:
+                texts = _said(
+                    sorted(run(connection, query("index_parts"), piece.asked), key=itemgetter(0, 1))
+                )
+            _note(connection, block, texts)
+            full += piece.full
+            whole_ = not self._left or self._left[-1][0] != block
+            self._begun = None if whole_ else block
+            if whole_:
+                self.done.append(block)
+                connection.execute("insert into word_blocks values (?, ?)", [block, ENGINE])
+        there = "hash not in (select hash from words where block = $again) or block <> $again"
+        rest, asked = ("", {}) if again is None else (f" where {there}", {"again": again})
+        text = f"insert into words select distinct hash, block from fresh{rest} order by hash, block"  # noqa: S608 - our own words
+        run(connection, text, asked)
+        run(connection, "drop table fresh")
+        return bool(self._left)
 
 
-def _texts(reader: Connection, name: str, bounds: dict[str, int]) -> Iterator[str]:
-    """The texts that a named query finds in a block."""
-    reader.execute(query(name), bounds)
-    while rows := reader.fetchmany(ROWS):
-        yield from (text for (text,) in rows)
+class Words:
+    """Which blocks' words are in, and those that are being put in. The one writer calls it, within its
+    transactions; what it knows is forgotten where one fails."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Look again what is in, and begin anew."""
+        self._made: set[int] | None = None
+        self._making: Making | None = None
+
+    def step(self, connection: Connection, kept: Kept, *, first: int, next_seq: int) -> bool:
+        """Put some in, of records from `first` to before `next_seq`; whether there were any."""
+        if self._made is None:
+            self._made = indexed(connection)
+        if self._making is None:
+            blocks = missing(self._made, first=first, next_seq=next_seq)
+            if not blocks:
+                return False
+            self._making = Making(connection, blocks)
+        making = self._making
+        if not making.step(connection, kept):
+            self._making = None
+        self._made.update(making.done)
+        return True
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """Some bodies of a block, which are read together."""
+
+    asked: dict[str, int]
+    full: int
+    """Parts behind which others come."""
+
+
+def _pieces(connection: Connection, block: int) -> Iterator[_Piece]:
+    """All bodies of a block. Of a longer one than is read at once pieces overlap by a part: a word may be cut
+    between two."""
+    ends = {"first": block * BLOCK, "last": (block + 1) * BLOCK - 1}
+    counts = dict(run(connection, query("index_counts"), ends))
+    if not counts:
+        yield _Piece({**ends, "from": 0, "to": 0}, 0)
+    for seqs in read.grouped(counts.items(), PARTS_AT_ONCE):
+        parts = sum(counts[seq] for seq in seqs)
+        for start in range(0, parts, PARTS_AT_ONCE) if len(seqs) == 1 else (0,):
+            end = start + PARTS_AT_ONCE
+            asked = {"first": seqs[0], "last": seqs[-1], "from": max(0, start - 1), "to": end}
+            yield _Piece(asked, min(parts, end) - start - len(seqs))
 
 
 def _note(connection: Connection, block: int, texts: Iterable[str]) -> None:
@@ -132,12 +204,22 @@ def _note(connection: Connection, block: int, texts: Iterable[str]) -> None:
     some: list[str] = []
     chars = 0
     for text in texts:
-        some.append(_spaced(text))
+        some += _short(_spaced(text))
         chars += len(text)
         if chars > CHARS_AT_ONCE:
             _hash(connection, block, some)
             some, chars = [], 0
     _hash(connection, block, some)
+
+
+def _short(text: str) -> Iterator[str]:
+    """It in pieces, cut where spaces are: DuckDB takes 20 s for the words of one text of 8 MB, and 1 s for
+    those of many short ones."""
+    start = 0
+    while len(text) - start > PIECE_CHARS and (end := text.find(" ", start + PIECE_CHARS)) > 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def _spaced(text: str) -> str:
@@ -189,15 +271,27 @@ def search(
     text = query("search").format(where=conditions, holds=_holds(search_for, asked))
     for first, last in _stretches(_candidates(connection, search_for, oldest // BLOCK, newest // BLOCK)):
         low, high = max(first * BLOCK, oldest), min(last * BLOCK, newest + 1)
-        maybe = [seq for (seq,) in run(connection, text, {**asked, "first": low, "last": high})]
-        for some in (maybe[start : start + 64] for start in range(0, len(maybe), 64)):
-            bodies = read.bodies_of(connection, some)
-            found += [seq for seq in some if holds(search_for, *bodies.get(seq, (None, None)))]
-            if len(found) >= limit:
-                return found[:limit], found[limit - 1]
-        if time.monotonic() > deadline and low > oldest:
-            return found, low
+        for counts in _ranges(connection, low, high):
+            ends = {"first": min(counts), "last": max(counts) + 1}
+            maybe = [seq for (seq,) in run(connection, text, {**asked, **ends})]
+            for some in read.grouped((seq, max(PARTS_EACH, counts[seq])) for seq in maybe):
+                bodies = read.bodies_of(connection, some)
+                found += [seq for seq in some if holds(search_for, *bodies.get(seq, (None, None)))]
+                if len(found) >= limit:
+                    return found[:limit], found[limit - 1]
+                if time.monotonic() > deadline and some[-1] > oldest:
+                    return found, some[-1]
+            if time.monotonic() > deadline and ends["first"] > oldest:
+                return found, ends["first"]
     return found, None
+
+
+def _ranges(connection: Connection, first: int, end: int) -> Iterator[dict[int, int]]:
+    """The parts of the bodies of records in a stretch, the last first, as many as are looked through at
+    once."""
+    counts = dict(run(connection, query("index_counts"), {"first": first, "last": end - 1}))
+    for seqs in read.grouped(reversed(counts.items()), 4 * PARTS_AT_ONCE):
+        yield {seq: counts[seq] for seq in seqs}
 
 
 def _candidates(connection: Connection, search_for: Search, first: int, last: int) -> set[int]:
