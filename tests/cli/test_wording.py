@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from airboss.cli.verbs import VERBS
 from airboss.cli.wording import ELSEWHERE
+from tests.cli.conftest import Run
 from tests.support.airboss import run_airboss
 
 EVERY = {name for names in VERBS.values() for name in names}
@@ -29,3 +32,20 @@ def test_who_wants_to_stop_it_is_not_told_to_start_a_store(tmp_path: Path) -> No
         stop.stderr
     )
     assert (slip.returncode, "'status'" in slip.stderr) == (2, True), slip.stderr
+
+
+def test_a_path_that_another_user_has_is_told_with_what_to_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a service's data directory: whoever installed it types verbs as somebody else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # who runs tests may be root, who reads all
+    for call in (["records", "--json"], ["records", "export", "x.csv", "--json"]):
+        code, out, err = run(*call, "--data-dir", str(tmp_path))
+        message = json.loads(err)["error"]["message"]
+        assert (code, out) == (2, "")
+        assert f"'{tmp_path}' is not readable: run airboss as the user whose it is" in message
+        assert message.endswith("by --url.")
+    (tmp_path / "airboss.toml").touch()
+    err = run("diff", str(tmp_path / "airboss.toml"), "--json")[2]
+    assert json.loads(err)["error"]["message"].endswith("run airboss as the user whose it is.")
