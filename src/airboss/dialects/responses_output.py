@@ -8,6 +8,7 @@ import msgspec
 
 from airboss.dialects.speech import Counts, Json
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.cut import cut
 
 
 class Item:
@@ -29,7 +30,7 @@ def picture(item_id: str, url: str, index: int) -> Item:
     kind, comma, _ = url.removeprefix("data:image/").partition(";base64,")
     if not (comma and url.startswith("data:image/")):
         raise UpstreamFailed(
-            f"the upstream's image is no base64 but {url[:60]!r}", code="content_unsupported"
+            f"the upstream's image is no base64 but {cut(url, 60)!r}", code="content_unsupported"
         )
     item = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
     return Item(item | {"output_format": kind}, index)

@@ -34,6 +34,7 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
+from airboss.providers.cut import beginning
 from airboss.providers.dialect import DONE, Outgoing
 from airboss.providers.dialects import responses_place
 from airboss.providers.usage import Tokens
@@ -476,7 +477,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
         return lenient.decoded(decoder, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        shown = data[:80].decode("utf-8", "replace")
+        shown = beginning(data, 80)
         raise UpstreamFailed(
             f"the upstream's answer is no response of OpenAI's; it begins {shown!r}"
         ) from None

@@ -15,6 +15,7 @@ from airboss.gateway.translated import Translation
 from airboss.providers.compatible import as_api_error, read_error, retry_after_s
 from airboss.providers.connection import Connection as UpstreamConnection
 from airboss.providers.connection import Headers
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Outgoing
 from airboss.providers.usage import Usage
 
@@ -198,7 +199,7 @@ class BaseAnswer:
     def _refusal(self, body: bytes) -> ApiError:
         status = self.status or 502
         if 300 <= status < 400:
-            where = self.headers.get(b"location", b"").decode("latin-1")[:200]
+            where = cut(self.headers.get(b"location", b"").decode("latin-1"), 200)
             return UpstreamFailed(
                 f"provider {self.provider!r} answered {status}, a redirect to {where!r}; set base_url to that"
             )

@@ -416,6 +416,9 @@ def close_record(
         closed = dispatched.answer.priced(closed, call.body)
     if call.seat is not None:
         closed = call.seat.close(closed)
+    if closed.response is not None and (status != "ok" or closed.finish_reason == "length"):
+        cut = serving.redactor.without_halves(bytes(closed.response))
+        closed = msgspec.structs.replace(closed, response=msgspec.Raw(cut))
     if call.branch.tests and status == "ok":
         worker.executor.places.are_back([each.place for each in dispatched.tries if each.error is None])
     try:

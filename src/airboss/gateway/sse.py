@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from airboss.domain.errors import UpstreamFailed
+from airboss.providers.cut import beginning
 from airboss.providers.lenient import as_error, is_json
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
@@ -143,7 +144,9 @@ def event_data(event: bytes) -> bytes | None:
     if not said and b"data:" in event:
         odd = next((line for line in lines if b"data:" in line and not line.startswith(_READABLE)), None)
         if odd is not None:
-            raise UpstreamFailed(f"the upstream sent an event that cannot be read; it begins {odd[:40]!r}")
+            raise UpstreamFailed(
+                f"the upstream sent an event that cannot be read; it begins {beginning(odd, 40)!r}"
+            )
     joined = b"\n".join(said)
     if joined and not _ERRORS.isdisjoint(lines):
         return as_error(joined)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar, get_args
@@ -61,6 +62,9 @@ _HINTS = (b"ab_", b"asic ")
 """What begins a key of ours, and what comes before credentials in base64."""
 _OWN_KEY_TEXT = re.compile(r"ab_[A-Za-z0-9_-]{43}")
 _OWN_KEY_BEGUN = re.compile(r"ab_[A-Za-z0-9_-]+\Z")
+_OWN_KEY_HALF = re.compile(rb"(?<![A-Za-z0-9])ab_[A-Za-z0-9_-]{%d,}\Z" % (MIN_SECRET - len("ab_")))
+_STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*+:)?', re.DOTALL)
+"""A string in JSON, and whether it is a member's name."""
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _OUTSIDE_QUOTES = frozenset("0123456789+-.eEtrufalsn[]{},: ")
 """All that JSON has outside its strings: a secret of these alone may be found there, in a number."""
@@ -128,6 +132,11 @@ class Redactor:
             return (self.redact(json.removesuffix(_LAST_NULL) + value + b"}"),)
         return Redacted(around[: -len(_LAST_NULL)]), self.redact(value), Redacted(b"}")
 
+    def without_halves(self, json: bytes) -> bytes:
+        """JSON of words that broke off, without the beginnings of secrets that strings in it end with: of
+        MIN_SECRET characters and more."""
+        return self._known.without_halves(json)
+
     def redact_text(self, text: str) -> str:
         """The same for a log line, an error message or anything else that is read by people. Where words of
         others in it were cut off, the beginning of a secret goes as well."""
@@ -164,6 +173,9 @@ class _Known:
         self._overlap = max(map(len, (*hints, *self._cores))) - 1
         self._hints = _searches(hints)
         self._needle_searches = _searches(self._needles)
+        self._in_order = sorted(self._needles)
+        beginnings = {re.escape(needle[:MIN_SECRET]) for needle in self._needles}
+        self._begins = re.compile(b"(?=%s)" % (b"|".join(sorted(beginnings)) or b"(?!)"))
         self._core_searches = _searches(self._cores)
 
     def taken_from(self, data: bytes) -> bytes:
@@ -198,6 +210,21 @@ class _Known:
         if half:
             return data[:-half].decode("utf-8", "surrogatepass") + MARK
         return _OWN_KEY_BEGUN.sub(MARK, text)
+
+    def without_halves(self, json: bytes) -> bytes:
+        return _STRING.sub(self._without_half_in, json)
+
+    def _without_half_in(self, found: re.Match[bytes]) -> bytes:
+        text = found[1]
+        if found[2] is not None:
+            return found[0]
+        for begun in self._begins.finditer(text, max(0, len(text) - self._overlap)):
+            half = text[begun.start() :]
+            # Among so many keys as there may be, the first that is not before it is the one that it begins.
+            at = bisect_left(self._in_order, half)
+            if at < len(self._in_order) and self._in_order[at].startswith(half):
+                return b'"%s%s"' % (_closed(text[: begun.start()]), _MARK)
+        return b'"%s"' % _OWN_KEY_HALF.sub(_MARK, text)
 
     def _is_clean(self, data: bytes) -> bool:
         """Whether nothing in it is a secret, or an escape that may hide one. Every record pays for this."""
