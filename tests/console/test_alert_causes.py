@@ -71,5 +71,6 @@ def test_a_page_says_who_answers_instead(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(site.loop, "status", lambda: status)
         page = shown(site.person(), "/alerts/errors")
         said = "Who is asked first for support does not answer. It has not answered since 09:00 UTC; spare/m"
-        assert said in page.text
+        assert f"{said} answers instead." in page.text
+        assert ".." not in page.text
         assert "/system/providers" in hrefs(page)

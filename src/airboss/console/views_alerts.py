@@ -125,7 +125,7 @@ def unanswered(status: SystemStatus, name: str) -> list[Finding]:
     if found or not left or own is None or not own.detail:
         return found
     title = f"Who is asked first for {name} does not answer."
-    return [Finding(level="warn", title=title, detail=f"{why_down(own)}.", path=PROVIDERS)]
+    return [Finding(level="warn", title=title, detail=why_down(own), path=PROVIDERS)]
 
 
 def leads(alarm: Alarm) -> str:

@@ -49,7 +49,7 @@ LOOK_S: Final = 5.0
 after a start keep nobody from hearing of the first."""
 
 BEHIND_S: Final = 1.0
-"""The pause after a look that was not enough for all that is due."""
+"""The pause before the first look, and after one that was not enough for all that is due."""
 
 RECORDS_SHOWN: Final = 5
 """Of the calls that an alarm is about."""
@@ -141,6 +141,7 @@ class AlarmWatch:
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set. A ledger that fails is logged and asked again."""
         outage = Outage(log, "alarms cannot be looked at or kept")
+        stop.wait(BEHIND_S)  # the record store is asked meanwhile: before, there is nothing to see
         while not stop.is_set():
             try:
                 self.tick()
