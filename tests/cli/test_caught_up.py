@@ -118,3 +118,23 @@ def test_an_export_waits_too(run: Run, api: AdminApi, tmp_path: Path) -> None:
     api.answers["GET", "/api/v1/transfer"] = {"rows": [], "next": None}
     code, _, err = run("records", "export", str(tmp_path / "a.parquet"), "--url", api.url)
     assert (code, err, asked) == (0, "", ["status", "status"])
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("report",),
+        ("keys", "list"),
+        ("keys", "tags"),
+        ("keys", "teams"),
+        ("dataset", "add", "d", "--record", "x"),
+        ("dataset", "add", "d", "--from-records"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_made_of_records_waits_too(run: Run, api: AdminApi, verb: tuple[str, ...]) -> None:
+    """Sums, evidence and datasets have the calls that have just ended."""
+    asked = told(api, waiting(0, 1), waiting(0, 2), CAUGHT_UP)
+    run(*verb, "--url", api.url)
+    assert asked == ["status"] * 3
+    assert len(api.asked) == 1

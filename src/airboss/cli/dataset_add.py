@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
+from airboss.cli.caught_up import catch_up
 from airboss.cli.dataset_words import (
     GROUPS,
     PARTS,
@@ -121,6 +122,8 @@ def add(
 def send(name: str, body: dict[str, Any], *, as_json: bool, data_dir: Path, url: str | None) -> None:
     """Have it added, and tell what came of it."""
     with reach(data_dir, url) as api:
+        if "jsonl" not in body:
+            catch_up(api)
         done = api.post(place("datasets", name, "/add"), body)
     changed = done.get("changed", 0)
     if not done["added"] and not done["left_out"] and not changed:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import place, reach
+from airboss.cli.caught_up import catch_up
 from airboss.cli.key_terms import NAMES, terms
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import (
@@ -208,6 +209,7 @@ def list_keys(
 ) -> None:
     """List the keys: what they may call, their limits and how much of them is used, and what they spend."""
     with reach(data_dir, url) as api:
+        catch_up(api)
         found = api.get("/api/v1/keys")["keys"]
     none = "there are no keys yet; `airboss keys create NAME` makes one"
     print_list(found, show, none=none, as_json=as_json)
@@ -248,6 +250,7 @@ def list_tags(
 ) -> None:
     """List tags whose values have a budget each, and what they have spent."""
     with reach(data_dir, url) as api:
+        catch_up(api)
         found = api.get("/api/v1/tags")["tags"]
     if not found:
         print_nothing("no tag has a budget; write one as [tags.NAME] in the configuration")
@@ -279,6 +282,7 @@ def list_teams(
 ) -> None:
     """List teams: how many keys they have, with their budgets, and what their calls have cost this month."""
     with reach(data_dir, url) as api:
+        catch_up(api)
         found = api.get("/api/v1/teams")["teams"]
     none = "there are no teams; write one as [teams.NAME] in the configuration"
     print_list(found, show_teams, none=none, as_json=as_json)

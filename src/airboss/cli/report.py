@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from airboss.cli.api import reach
+from airboss.cli.caught_up import catch_up
 from airboss.cli.files import check_markdown
 from airboss.cli.options import DEFAULT_DATA_DIR, DataDirOption, JsonOption, UrlOption
 from airboss.cli.output import print_json
@@ -42,6 +43,7 @@ def report(
     if out is not None:
         check_markdown(out)
     with reach(data_dir, url) as api:
+        catch_up(api, asked.get("until"))
         found = api.get("/api/v1/report", asked)
     if out is not None:
         try:
