@@ -6,8 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import msgspec
@@ -17,7 +16,7 @@ import uvloop
 from airboss.domain.errors import UpstreamRefused
 from airboss.domain.plan import DeploymentPlan, Price, Retry, Target, Timeouts
 from airboss.gateway.answer import WholeAnswer
-from airboss.gateway.asked import Asked, Asking, Route
+from airboss.gateway.asked import Asked, Route
 from airboss.gateway.attempts import Dispatched
 from airboss.gateway.breaker import STREAK_MAX
 from airboss.gateway.dispatch import Executor
@@ -29,6 +28,7 @@ from tests.support.gateway import PATIENT, PRICE, Gateway, deployment, together
 from tests.support.spoken import PATHS, error, say, text
 
 SAID = "The backup answers in full, with nothing left out of it at all."
+LONG = 'fake:{"words": 2000, "tokens_per_s": 50}'
 SLOT_TOKENS = 100
 OWN: dict[str, Any] = {"kind": "local", "tools": False, "slot_tokens": SLOT_TOKENS}
 TIMES = Timeouts(total_s=6.0, first_token_s=2.0, idle_s=2.0)
@@ -405,6 +405,22 @@ def test_a_model_that_is_down_is_left_alone_and_returned_to(
     assert all("x-airboss-fallback" not in gateway.chat().headers for _ in range(5))
 
 
+def test_a_model_is_back_once_it_begins_to_answer(gateway: Gateway, provider: FakeProvider) -> None:
+    """Nobody waits for the end of the stream that finds it out."""
+    provider.script(ScriptStep(behaviour="503", forever=True))
+    while provider.stats().requests < STREAK_MAX:
+        gateway.chat()
+    provider.script()
+    with gateway.client() as client:
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": LONG}], "stream": True}
+        for _ in range(1000):
+            with client.stream("POST", "/v1/chat/completions", json=body) as stream:
+                if "x-airboss-fallback" not in stream.headers:
+                    assert all("x-airboss-fallback" not in gateway.chat().headers for _ in range(5))
+                    return
+    raise AssertionError("it is not found out")
+
+
 @pytest.mark.parametrize(("limited_s", "elsewhere_n"), [(OUT_S, 1), (OUT_S - 30.0, 3), (None, 3)])
 def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
     provider: FakeProvider, limited_s: float | None, elsewhere_n: int
@@ -440,45 +456,3 @@ def test_a_limit_that_lets_nobody_in_is_met_once_where_others_are_asked(
         return seen
 
     assert uvloop.run(play()) == [elsewhere_n, 3]
-
-
-def asked(target: Target) -> Asked:
-    """The same of whichever model."""
-    return Asked(target=target, body=b"{}", new_answer=lambda _: WholeAnswer("p"))
-
-
-@pytest.mark.parametrize("alone", [(1,), (0, 1), (0, 1, 2), (1, 2)])
-def test_who_was_left_alone_is_asked_before_a_call_fails(
-    provider: FakeProvider, backup: FakeProvider, alone: tuple[int, ...]
-) -> None:
-    """Once nobody else is left, in the order of the models, whichever breakers are open."""
-    provider.script(ScriptStep(behaviour="503", forever=True))
-    plan = deployment(provider.url, retry=Retry(attempts=1))
-    targets = [plan.target, other(backup.url), other(provider.url, "last")]
-    asking = cast("Asking", SimpleNamespace(fallback=asked))
-    route = Route(
-        deployment=plan,
-        operation="chat",
-        stream=False,
-        trace=None,
-        secret=lambda _: None,
-        cleaned=str,
-        asked=asked(targets[0]),
-        others=tuple(targets[1:]),
-        asking=asking,
-    )
-
-    async def play() -> None:
-        executor, now = Executor(Pools(Outbox()), rng=random.Random(1)), time.perf_counter()
-        for number in alone:
-            executor.places.of(targets[number])[0].breaker.open(now)
-        call = Dispatched(started=now)
-        answer = await executor.run(call, route)
-        executor.close()
-        assert isinstance(answer, WholeAnswer)
-        assert SAID.encode() in answer.content
-        assert call.answered_by is targets[1]
-        assert call.fell_back
-        assert len(call.tries) <= len(targets)
-
-    uvloop.run(play())

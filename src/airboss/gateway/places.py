@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +27,9 @@ from airboss.gateway.breaker import STREAK_MAX, Breaker
 from airboss.providers.pools import Origin, Pool, Pools
 from airboss.telemetry.failures import count_failure
 from airboss.telemetry.metrics import OUT_S, Limited, ShownPlace, TargetUse, shown_places, shown_url
+
+if TYPE_CHECKING:
+    from airboss.gateway.answer import AnyAnswer
 
 LOAD_MAX = 1.25
 SAMPLES_MAX = 256
@@ -56,6 +60,7 @@ class Place:
         "model",
         "outstanding",
         "pool",
+        "probe",
         "provider",
         "rate_limited_n",
         "refused_n",
@@ -82,6 +87,8 @@ class Place:
         self.last_error, self.last_status = "", 0
         self.failures: dict[str, int] = {}
         self.breaker = Breaker()
+        self.probe: AnyAnswer | None = None
+        """What comes of the newest attempt that was made though its breaker is not closed."""
         self.answered_n = self.rate_limited_n = self.refused_n = 0
         """Attempts that ended well, met a limit that a wait mends, or were refused for what they said: to the
         breaker each of these is an answer."""
@@ -112,7 +119,9 @@ class Place:
         return self.avoid_until <= now and (not self.breaker.tripped or self.lets_through(now))
 
     def lets_through(self, now: float) -> bool:
-        """Whether a call may find out whether it is back."""
+        """Whether a call may find out whether it is back: beside another only once that is being answered."""
+        if self.probe is not None and self.probe.first_output_at is not None:
+            return True
         return not self.unreachable and self.breaker.lets_through(now)
 
     def failed_with(self, error: str, status: int | None = None) -> None:
@@ -155,6 +164,7 @@ class Place:
         self, first_output_at: float | None, began: float, *, stream: bool, well: bool, left: bool = False
     ) -> None:
         """An attempt ended now, `well`, or its client `left`: if amid an answer, it was there for that."""
+        self.probe = None
         if well or (left and first_output_at is not None):
             self.breaker.answered()
             self.well()

@@ -141,6 +141,8 @@ class Trying:
     ) -> Try:
         began = time.perf_counter()
         place.outstanding += 1
+        if place.breaker.tripped:
+            place.probe = answer
         share = None if last else began + (call.deadline - began) / 2
         tried = Try(answer, target, place, why, began, call.deadline, timeout, share)
         self._watched.add(tried)
@@ -203,6 +205,7 @@ class Trying:
             try:
                 connection = await place.pool.connect(CONNECT_TIMEOUT_S)
             except ApiError as error:
+                place.failed_with(error.code or error.type)
                 place.failed(is_targets_fault(error, None), None, time.perf_counter())
                 if isinstance(error, ConnectFailed) and not isinstance(error, ConnectTimedOut):
                     place.unreachable = False  # whoever asks is refused at once
