@@ -22,13 +22,15 @@ BROKE_OFF = ["error", "abort", "insufficient_system_resource"]
 
 @pytest.fixture(scope="module")
 def gateway(upstream: SaidUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A worker; `masks` has a policy, `looks` one that only notes, `on` may be gone on with."""
+    """A worker; `masks` has a policy, `looks` one that only notes, `on` may be gone on with,
+    `own` is an engine of ours."""
     made: dict[str, Any] = {"price": PRICE, "retry": Retry(attempts=2)}
     plans = [
         deployment(upstream.url, continuation="off", **made),
         deployment(upstream.url, name="masks", aliases=(), policy=policy_of("mask", None), **made),
         deployment(upstream.url, name="looks", aliases=(), policy=policy_of("observe", None), **made),
         deployment(upstream.url, name="on", aliases=(), continuation="on", **made),
+        deployment(upstream.url, name="own", aliases=(), kind="local", continuation="off", **made),
         deployment(upstream.url, name="claude", aliases=(), kind="anthropic", continuation="off", **made),
     ]
     with Gateway(tmp_path_factory.mktemp("endings") / "g", *plans) as running:
@@ -92,6 +94,15 @@ def test_a_whole_answer_that_broke_off_is_asked_for_again(
     upstream.events = []
     upstream.body = {"choices": [{"index": 0, "message": {"content": "One"}, "finish_reason": reason}]}
     response = gateway.chat(model=model)
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "stream_cut")
+    assert len(upstream.seen) == 2
+
+
+@pytest.mark.parametrize("reason", BROKE_OFF)
+def test_so_is_one_of_an_engine(gateway: Gateway, upstream: SaidUpstream, reason: str) -> None:
+    """Which is asked for a stream in any case."""
+    upstream.stream([{"content": piece} for piece in PIECES], finish=reason)
+    response = gateway.chat(model="own")
     assert (response.status_code, response.json()["error"]["code"]) == (502, "stream_cut")
     assert len(upstream.seen) == 2
 

@@ -9,7 +9,7 @@ from airboss.domain.request import Operation
 from airboss.gateway.answer import WholeAnswer
 from airboss.gateway.base_answer import ANSWER_BYTES_MAX
 from airboss.gateway.sse import Splitter, event_data
-from airboss.providers.compatible import error_in, read_reply
+from airboss.providers.compatible import check_whole, error_in, read_reply
 from airboss.providers.connection import Headers
 from airboss.providers.engine_answer import EngineAnswer
 
@@ -66,7 +66,9 @@ class EngineWholeAnswer(WholeAnswer):
                 code="stream_cut",
             )
         content = self.engine.whole()
-        self._take_in(content, read_reply(content))
+        self.reply = reply = read_reply(content)
+        check_whole(self.provider, reply)
+        self._take_in(content, reply)
 
     def _end(self) -> None:
         if self._whole:
