@@ -89,8 +89,13 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def holds(search: Search, request: str | None, response: str | None) -> bool:
-    """As `Search.found_in`, of bodies as they are stored."""
-    return search.found_in(body(request), body(response))
+    """As `Search.found_in`, of bodies as they are stored; those without the tokens are not taken apart, which
+    takes eight times as long."""
+    said = lowered(f"{request or ''} {response or ''}")
+    maybe = all(
+        any(all(token in said for token in tokens) for tokens in spellings) for spellings in search.spellings
+    )
+    return maybe and search.found_in(body(request), body(response))
 
 
 def _spellings(term: str) -> tuple[tuple[str, ...], ...]:
