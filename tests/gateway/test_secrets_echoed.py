@@ -115,6 +115,16 @@ def test_a_stream_cut_anywhere(gateway: Gateway, upstream: SaidUpstream, dialect
     assert "It is [REDACTED]" in gateway.journal_bytes().decode("utf-8", "replace")
 
 
+@pytest.mark.parametrize("piece", [PROVIDER_KEY[:16], PROVIDER_KEY[8:24]])
+def test_an_event_that_cannot_be_read(gateway: Gateway, upstream: SaidUpstream, piece: str) -> None:
+    """Its words are not told: it may have any part of a key."""
+    upstream.events = ['{"choices":[{"index":0,"delta":{"content":"hi"}}]}', f'{{"content":"{piece}"}} }}']
+    answer = gateway.chat(model="none", stream=True)
+    closed = gateway.closed(answer.headers["x-request-id"])
+    assert closed["error_type"] == "upstream_error"
+    assert piece not in json.dumps(closed)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_that_is_too_long(gateway: Gateway, upstream: SaidUpstream, stream: bool) -> None:
     """What `max_tokens` cuts off is cut off as well."""

@@ -200,8 +200,10 @@ def read_reply(data: bytes) -> Reply:
             return _told(_what_can_be_read(any_json(data)))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # An odd member may hide that what comes after it is no JSON.
-        shown = beginning(data, 80)
-        raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown!r}") from None
+        shown = repr(beginning(data, 80))
+        if data.lstrip()[:1] == b"{":  # its words may be a part of a key that other events have the rest of
+            shown = f"as an object, and is {len(data)} bytes long"
+        raise UpstreamFailed(f"the upstream's answer is not JSON; it begins {shown}") from None
 
 
 def read_event(data: bytes) -> Reply:
