@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,22 @@ def test_one_that_is_only_slow_may_still_answer(
             "hedge": False,
         }
     assert other.stats().requests == 1
+
+
+def test_who_is_only_slow_is_not_left_alone(
+    own_root: Path, provider: FakeProvider, other: FakeProvider
+) -> None:
+    """Calls that a place answers in their time are no failures of it, though another was asked beside it."""
+    for each in (provider, other):
+        each.script(ScriptStep(behaviour=f"late-head;for_s={0.6 * HALF.total_s}", forever=True))
+    halves = msgspec.structs.replace(plan(provider, other), timeout=HALF, retry=Retry(attempts=2))
+    with Gateway(own_root, halves) as gateway, ThreadPoolExecutor(3 * STREAK_MAX) as pool:
+        together = list(pool.map(lambda _: gateway.chat(), range(3 * STREAK_MAX)))
+        assert {each.status_code for each in together} == {200}
+        with gateway.client() as client:
+            said = client.get("/metrics").text
+        failed = [line for line in said.splitlines() if "target_attempts" in line and '"failed"' in line]
+        assert {line.rpartition(" ")[2] for line in failed} == {"0.0"}, failed
 
 
 def test_what_may_be_tried_once_is_asked_once(

@@ -29,6 +29,7 @@ from airboss.gateway.hedge import Hedges, race
 from airboss.gateway.judge import (
     RESENT,
     THE_MODELS_OWN,
+    HedgeLost,
     is_filtered,
     is_no_route,
     is_starting,
@@ -54,7 +55,7 @@ BACKOFF_S_MAX_ELSEWHERE = 2.5
 AVOID_S_MAX = 60.0
 """A place that said when to come back is asked last for so long at most."""
 SILENT = "timeout_total"
-"""What a place has failed with that says nothing for half of a call's time."""
+"""What a place has failed with that says nothing for half of a call's time, and another answers then."""
 CONTINUATIONS_MAX = 8
 BREAKER_OPEN = "breaker_open"
 LACKS_S = 600.0
@@ -450,7 +451,7 @@ class Executor:
         hedge = route.deployment.hedge
         hedges = self._hedges.setdefault((route.deployment.name, route.trial), Hedges())
         hedges.calls += 1
-        half_s = (call.deadline - time.perf_counter()) / 2 if halves else math.inf
+        half_s, silent = (call.deadline - time.perf_counter()) / 2 if halves else math.inf, False
 
         def attempt(answer: AnyAnswer, at: Place, reason: AttemptWhy) -> asyncio.Task[None]:
             alone = last and not fresh
@@ -458,13 +459,11 @@ class Executor:
             return asyncio.ensure_future(trying)
 
         def beside(after_s: float) -> tuple[AnyAnswer, asyncio.Task[None]] | None:
+            nonlocal silent
             if after_s == half_s:
-                now = time.perf_counter()
-                if not call.budget.take(now):
+                silent = call.budget.take(time.perf_counter())
+                if not silent:
                     return None
-                if not isinstance(route.deployment.timeout, OwnTimeouts):
-                    place.failed_with(SILENT)  # which it takes back where it does answer
-                    place.failed(True, None, now)
             elif hedge is None or not hedges.may(hedge.extra):
                 return None
             answer = asked.new_answer(asked.target)
@@ -473,7 +472,13 @@ class Executor:
 
         usual_s = None if hedge is None else place.usual_s(hedge.quantile, stream=route.stream)
         after_s = sorted(each for each in (usual_s, half_s) if each is not None and each < math.inf)
-        return await race(first, attempt(first, place, why), after_s, beside, chosen=call)
+        answer = await race(first, attempt(first, place, why), after_s, beside, chosen=call)
+        own_time = isinstance(route.deployment.timeout, OwnTimeouts)
+        if answer is not first and silent and not own_time and isinstance(first.failure, HedgeLost | None):
+            # Not before: one that is only slow, and answers in its time, has not failed.
+            place.failed_with(SILENT)
+            place.failed(True, None, time.perf_counter())
+        return answer
 
     def _pick(self, places: Sequence[Place], beginning: bytes | None, failed: Sequence[Place]) -> Place:
         return choose(places, time.perf_counter(), self._rng, beginning=beginning, but=failed)
