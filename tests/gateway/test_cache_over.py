@@ -12,11 +12,14 @@ import msgspec
 import pytest
 
 from airboss.domain.plan import Caching
+from airboss.domain.record import Redacted
 from airboss.store.answers import KeptAnswer, SqliteAnswers
 from airboss.testing import FakeProvider
 from tests.gateway.test_cache import CACHE, is_written, kept, state, worker
 from tests.support.gateway import Gateway, deployment
 from tests.support.wait import until
+
+NEW = Redacted(b"new")
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_what_another_version_kept_goes_and_its_file_stays(tmp_path: Path) -> No
         old.executescript("create table answers (key, said); insert into answers values ('k', 'old words')")
         old.execute("pragma user_version = 1")
     was = path.stat().st_ino
-    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=NEW)
     with closing(SqliteAnswers(path)) as one, closing(SqliteAnswers(path)) as other:
         one.put(answer, ttl_s=60.0, entries_max=10, bytes_max=1000)
         assert (one.get(b"k", 0.0), other.get(b"k", 0.0)) == (b"new", b"new")
@@ -67,7 +70,7 @@ def test_nobody_goes_on_with_a_file_that_another_took_away(tmp_path: Path) -> No
     """One that is broken is begun anew by whoever sees it first. What others then keep stands where an
     erasure finds it, and one that finds it broken keeps out what comes after it."""
     path = tmp_path / "cache.db"
-    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=NEW)
     late = msgspec.structs.replace(answer, key=b"l", asked_at=2.0, kept_at=2.0)
 
     def put(by: SqliteAnswers, kept: KeptAnswer) -> None:
@@ -93,7 +96,7 @@ def test_one_that_another_begins_anew_at_once_stays_whole(
     """Nothing is taken away beside a file that is new: its keeper would go on with a log that others lack."""
     path = tmp_path / "cache.db"
     path.write_bytes(b"x" * 4096)
-    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=b"new")
+    answer = KeptAnswer(key=b"k", deployment="d", user="ann", asked_at=1.0, kept_at=1.0, answer=NEW)
     unlink = Path.unlink
 
     def unlinked(self: Path, *, missing_ok: bool = False) -> None:
@@ -199,7 +202,8 @@ def test_what_has_no_room_makes_none(tmp_path: Path) -> None:
     answers = SqliteAnswers(tmp_path / "cache.db")
     bounds: dict[str, Any] = {"ttl_s": 8.0, "entries_max": 10, "bytes_max": 1000}
     for key, size in ((b"a", 400), (b"b", 400), (b"c", 1001)):
-        kept = KeptAnswer(key=key, deployment="d", user=None, asked_at=0.0, kept_at=1.0, answer=b"x" * size)
+        answer = Redacted(b"x" * size)
+        kept = KeptAnswer(key=key, deployment="d", user=None, asked_at=0.0, kept_at=1.0, answer=answer)
         answers.put(kept, **bounds)
     assert [answers.get(key, -6.0) is not None for key in (b"a", b"b", b"c")] == [True, True, False]
     answers.close()

@@ -6,9 +6,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from airboss.domain.record import Redacted
 from airboss.store.answers import KeptAnswer, SqliteAnswers
 
-ANSWER = KeptAnswer(key=b"k", deployment="support", user=None, asked_at=1.0, kept_at=2.0, answer=b"hello")
+HELLO = Redacted(b"hello")
+ANSWER = KeptAnswer(key=b"k", deployment="support", user=None, asked_at=1.0, kept_at=2.0, answer=HELLO)
 
 
 def test_a_file_that_is_writable_again_is_written_to(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from airboss.domain.errors import (
 )
 from airboss.domain.plan import Caching, DeploymentPlan
 from airboss.domain.ports import Clock
-from airboss.domain.record import ClosedCall
+from airboss.domain.record import ClosedCall, Redacted
 from airboss.gateway.account import counted_usage, usage_json
 from airboss.gateway.alike import alike
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer
@@ -47,12 +47,13 @@ from airboss.gateway.cache_key import (
     twin_of,
 )
 from airboss.gateway.deadline import OwnTimeouts, left_s
+from airboss.gateway.hearing import ANSWER_BYTES_MAX, Hearing
 from airboss.gateway.near import PATIENCE_S, nearest, vector_of
-from airboss.gateway.replay import whole_of
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.serving import Serving
-from airboss.gateway.spoken import DONE, Between, Client
+from airboss.gateway.spoken import Client
 from airboss.gateway.worker import Admitted, Worker
+from airboss.governance.redact import Redactor
 from airboss.providers.compatible import read_event
 from airboss.providers.usage import Usage
 from airboss.store.answers import KeptAnswer, Meaning, SqliteAnswers
@@ -104,8 +105,6 @@ Landed = Found | Failed | None
 """What came of a flight; None: an answer that is its caller's alone."""
 PROVIDERS: Final = (UpstreamFailed, UpstreamTimeout, Unavailable)
 """Errors that whoever asks the same at the same time would have as well."""
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A longer answer is not kept."""
 KNOWN: Final = "known"
 """Of a call whose question one of a rollout's arms knew, and which was asked all the same. Counted on the arm
 that did not know it, and as a hit not on the other, arms would be compared by other questions."""
@@ -135,12 +134,12 @@ class AnswerCache:
         """Answers that are on their way into the file."""
         self._flights: dict[bytes, asyncio.Future[Landed]] = {}
 
-    async def seat(self, call: Admitted, http: HttpRequest, caching: Caching) -> Seat:
+    async def seat(self, call: Admitted, http: HttpRequest, caching: Caching, redactor: Redactor) -> Seat:
         """Where a call stands: with an answer, or as one that brings one."""
         wish = asked(call.request, http.headers.get(b"cache-control"))
         said = said_in(call) if wish.keep and not _tokenizes(call) else None
         if said is None:
-            return Seat(self, call, caching, None, None)
+            return Seat(self, call, caching, None, None, redactor=redactor)
         key, twin, compares = key_of(call, said), twin_of(call, said), call.deployment.compares
         # What means the same is found on one arm and not on the other, and who is answered so does not count.
         alike_too = compares is not None and twin is None
@@ -156,7 +155,10 @@ class AnswerCache:
                 found = await self._waited(key, min(timeout.first_token_s, left_s(timeout)))
             if isinstance(found, Found) and found.scope not in {None, question.scope if question else None}:
                 found = None
-        return Seat(self, call, caching, key, found, question=question, look=wish.look, known=known)
+        return Seat(
+            self, call, caching, key, found,
+            redactor=redactor, question=question, look=wish.look, known=known,
+        )  # fmt: skip
 
     def _since(self, caching: Caching) -> float:
         """Since when answers were kept that are given again."""
@@ -226,7 +228,7 @@ class AnswerCache:
         flight.set_result(found)
 
     def keep(
-        self, call: Admitted, caching: Caching, key: bytes, answer: bytes, meaning: Meaning | None
+        self, call: Admitted, caching: Caching, key: bytes, answer: Redacted, meaning: Meaning | None
     ) -> None:
         """Write an answer, soon."""
         if len(self._writing) >= WRITES_MAX:
@@ -283,6 +285,7 @@ class Seat:
         key: bytes | None,
         found: Landed,
         *,
+        redactor: Redactor,
         question: Question | None = None,
         look: bool = True,
         known: bool = False,
@@ -291,6 +294,7 @@ class Seat:
         self._call = call
         self._caching = caching
         self._key = key
+        self._redactor = redactor
         self._question = question
         self._look = look
         self._meaning: Meaning | None = None
@@ -343,7 +347,8 @@ class Seat:
             dispatched=dispatched,
         )
         if vector is not None:
-            self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
+            if self._redactor.redact_text(question.text) == question.text:
+                self._meaning = Meaning(scope=question.scope, text=question.text, vector=vector)
             outcome = "miss"
             if self._look:
                 left = left_s(self._call.deployment.timeout)
@@ -400,7 +405,9 @@ class Seat:
         finally:
             self._land(Found(answer) if answer is not None else LEFT if left else self._failed)
 
-    def _to_keep(self) -> bytes | None:
+    def _to_keep(self) -> Redacted | None:
+        """The answer as it is kept; None for one that is not. One that says a secret is its caller's alone:
+        with a mark in its place it would be another."""
         if self._hearing is None or self._closed is None or self.answer is not None:
             return None
         whole = self._hearing.whole()
@@ -408,59 +415,14 @@ class Seat:
             return None
         last = self._closed.attempts[-1]
         by = _By(last.provider, last.model)
-        return b"%s\n%s" % (msgspec.json.encode(by), _with_usage(whole, self._closed, self._told))
+        answer = b"%s\n%s" % (msgspec.json.encode(by), _with_usage(whole, self._closed, self._told))
+        redacted = self._redactor.redact(answer)
+        return redacted if redacted == answer else None
 
     def _land(self, found: Landed) -> None:
         if self._flight is not None and self._key is not None:
             flight, self._flight = self._flight, None
             self._cache.land(self._key, flight, found)
-
-
-class Hearing(Between):
-    """A client, and what it was told."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__(client)
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._streamed = self._ended = False
-
-    def respond(self, status: int, headers: bytes, body: bytes) -> None:
-        """Send a whole response."""
-        self._client.respond(status, headers, body)
-        if status == 200:
-            self._hear(body)
-            self._ended = True
-
-    def start_stream(self, status: int, headers: bytes, first: bytes) -> None:
-        """Begin a stream."""
-        self._streamed = True
-        self._hear(first)
-        self._client.start_stream(status, headers, first)
-
-    def stream(self, data: bytes) -> None:
-        """Send a piece of it."""
-        self._hear(data)
-        self._client.stream(data)
-
-    def end_stream(self, last: bytes) -> None:
-        """End it."""
-        self._ended = last == DONE
-        self._client.end_stream(last)
-
-    def _hear(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= 4 * ANSWER_BYTES_MAX:  # events are longer than what they say
-            self._pieces.append(data)
-        else:
-            self._pieces.clear()
-
-    def whole(self) -> bytes | None:
-        """The whole answer that it got; None where it got none, or too long a one."""
-        if not self._ended or not self._pieces:
-            return None
-        said = b"".join(self._pieces)
-        return whole_of(said) if self._streamed else said
 
 
 _read_by = msgspec.json.Decoder(_By).decode

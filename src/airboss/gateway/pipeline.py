@@ -97,7 +97,7 @@ async def infer(  # noqa: PLR0917 - what the call is, and what of it is known al
                 return refuse(worker, serving, client, call, screened.refusal, http)
         call = render(http, request, body, deployment, branch, screened, spoken, held)
         if deployment.cache is not None and worker.cache is not None:
-            seat = await worker.cache.seat(call, http, deployment.cache)
+            seat = await worker.cache.seat(call, http, deployment.cache, serving.redactor)
             call, client = msgspec.structs.replace(call, seat=seat), seat.heard(client)
         if held is not None and (seat is None or seat.answer is None):
             refusal = await in_time(held.reserve(body, branch), deployment)

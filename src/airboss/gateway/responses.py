@@ -55,8 +55,9 @@ class _Conversation(msgspec.Struct):
     messages: list[msgspec.Raw]
 
 
-class _Output(msgspec.Struct):
+class _Response(msgspec.Struct):
     output: list[Any] = []
+    status: Any = None
 
 
 async def create(worker: Worker, client: Connection, http: HttpRequest) -> None:
@@ -155,7 +156,8 @@ class _Keeper:
         try:
             response = without_halves(self._speech.whole(answer or b"{}"))  # it may bring its own id
             named, previous = self._speech.response_id, self._speech.asked.request.previous_response_id
-            if named == previous or _NAMED.fullmatch(named) is None:
+            named_well = named != previous and _NAMED.fullmatch(named) is not None
+            if not named_well or self._hushed(named) != named:
                 raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
             sealed = self._keeping.sealed if self._serving.plan.sealed else None
             store = self._keeping.store if sealed is None else sealed
@@ -169,28 +171,36 @@ class _Keeper:
     def _kept(self, call: InferenceRequest, answer: bytes | None, response: bytes) -> KeptResponse:
         conversation = msgspec.json.decode(call.body, type=_Conversation).messages[self._before :]
         told = self._speech.as_told(read_said(answer or b"{}", over=self._speech.over))
+        made = msgspec.json.decode(response, type=_Response)
         if not self._speech.native:
             said = as_history(told, self._speech.call_id, self._speech.called())
         else:
-            output = msgspec.json.decode(response, type=_Output).output
+            output = made.output
             said = as_history(told, self._speech.call_id, called_in(output), native=True)
             given = self._speech.asked.request.input
             read = given if isinstance(given, str) else [msgspec.json.decode(each) for each in given or ()]
             own = own_items(read, output)
             if own is not None:
                 said[OWN] = {"instead_of": len(conversation), "items": own}
-        messages = [*marked(conversation, self._speech.asked.messages), said]
+        ours = _encode(said)
+        if made.status != "completed":  # it may have broken off in the midst of a secret
+            response, ours = map(self._serving.redactor.without_halves, (response, ours))
+        messages = [*marked(conversation, self._speech.asked.messages), msgspec.Raw(ours)]
         request = self._speech.asked.request
         return KeptResponse(
             id=self._speech.response_id,
             key=self._key,
-            user=call.user,  # as its record has it, whatever said so: an erasure finds both
+            # As its record has it, whatever said so: an erasure finds both.
+            user=None if call.user is None else self._hushed(call.user),
             previous=request.previous_response_id,
             created_at=self._began,
             expires_at=self._began + timedelta(days=self._keeping.days),
             response=self._redacted(response),
             messages=self._redacted(_encode(messages)),
         )
+
+    def _hushed(self, text: str) -> str:
+        return self._serving.redactor.redact_text(text)
 
     def _redacted(self, data: bytes) -> str:
         return self._serving.redactor.redact(data).decode()

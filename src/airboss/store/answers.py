@@ -16,6 +16,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from airboss.domain.record import Redacted
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -76,7 +78,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None
     asked_at: float
     kept_at: float
-    answer: bytes
+    answer: Redacted
     meaning: Meaning | None = None
 
 
