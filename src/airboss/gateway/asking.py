@@ -157,17 +157,7 @@ class Asking(msgspec.Struct, frozen=True):
     def _new_other_answer(self, target: Target) -> AnyAnswer:
         client, call = self.client, self.call
         if isinstance(call.body, wire.RelayedBody):
-            path = f"/v1{call.body.path.partition('?')[0]}"
-            made = RelayedAnswer(
-                target.provider,
-                client,
-                path=path,
-                makes=call.body.makes,
-                kept=call.body.kept,
-                attribution=self._relayed_head,
-            )
-            made.headless = call.body.head
-            return made
+            return self._new_relayed(call.body, target)
         answers = engine_answers(call.body, call.branch.release) if target.kind == "local" else None
         if call.screen is not None:
             return call.screen.new_answer(
@@ -183,6 +173,22 @@ class Asking(msgspec.Struct, frozen=True):
         if answers is None:
             return WholeAnswer(target.provider)
         return EngineWholeAnswer(target.provider, operation=operation, answers=answers)
+
+    def _new_relayed(self, body: wire.RelayedBody, target: Target) -> RelayedAnswer:
+        def make(kind: type[RelayedAnswer]) -> RelayedAnswer:
+            made = kind(
+                target.provider,
+                self.client,
+                path=f"/v1{body.path.partition('?')[0]}",
+                makes=body.makes,
+                kept=body.kept,
+                attribution=self._relayed_head,
+            )
+            made.headless = body.head
+            return made
+
+        screen = self.call.screen
+        return make(RelayedAnswer) if screen is None or body.text is None else screen.relayed(make)
 
     def _new_stream(self, make: type[StreamedAnswer], target: Target, answers: int | None) -> StreamedAnswer:
         client, call = self.client, self.call

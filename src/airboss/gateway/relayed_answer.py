@@ -192,9 +192,12 @@ class RelayedAnswer(WholeAnswer):
             self._judge(whole)
             usage = self._usage(whole)
         self._counted = usage is not None
-        self.reply = Reply(usage=usage or Usage(prompt_tokens=0, completion_tokens=0))
-        self.content = self._to_keep(whole)
-        self._pieces = [whole]
+        self._take_in(whole, Reply(usage=usage or Usage(prompt_tokens=0, completion_tokens=0)))
+
+    def _take_in(self, content: bytes, reply: Reply) -> None:
+        self.reply = reply
+        self.content = self._to_keep(content)
+        self._pieces = [content]
         self.first_output_at = self.first_output_at or time.perf_counter()
         self._succeed()
 
@@ -276,7 +279,8 @@ class RelayedAnswer(WholeAnswer):
 
     def _to_keep(self, whole: bytes) -> bytes:
         """What the record has: JSON that is short, else what kind of thing it was and how long."""
-        if not self.committed and self._kind().startswith(JSON) and _is_json(whole):
+        short = not self.committed and len(whole) <= KEPT_BYTES_MAX
+        if short and self._kind().startswith(JSON) and _is_json(whole):
             return whole
         kind = self._kind().decode("latin-1")[:100]
         told: dict[str, Any] = {"content_type": kind, "bytes": self._size}
@@ -308,7 +312,12 @@ class RelayedAnswer(WholeAnswer):
         head = self._head()
         if closed.cost_usd is not None:
             head += b"x-airboss-cost-usd: %s\r\n" % format(closed.cost_usd, "f").encode()
-        self._client.respond(self._status, head, self._pieces[0])
+        self._client.respond(self._status, head, self._delivered)
+
+    @property
+    def _delivered(self) -> bytes:
+        """The whole body that the client gets."""
+        return self._pieces[0]
 
     def deliver_error(self, error: ApiError) -> None:
         """End what the client has the beginning of. Raises `error` where that cannot be said: in the midst of

@@ -24,7 +24,7 @@ from airboss.domain.release import Policy
 from airboss.domain.request import InferenceRequest
 from airboss.gateway import wire
 from airboss.gateway.answer import StreamedAnswer, WholeAnswer
-from airboss.gateway.embeddings import EmbeddingsAnswer
+from airboss.gateway.relayed_answer import RelayedAnswer
 from airboss.gateway.screened_answers import (
     BLOCKED,
     ScreenedAnyWhole,
@@ -35,6 +35,12 @@ from airboss.gateway.screened_answers import (
 )
 from airboss.gateway.screened_heard import CountedScreen, HeardScreen
 from airboss.gateway.screened_names import UNREAD, AnswerLookout, Lookout, recogniser_of
+from airboss.gateway.screened_others import (
+    OtherScreen,
+    ScreenedEmbeddingsAnswer,
+    ScreenedRelayedAnswer,
+    VectorScreen,
+)
 from airboss.gateway.spoken import Client, Spoken
 from airboss.gateway.stock import SHADOW_TAG
 from airboss.gateway.turns import by_size
@@ -218,6 +224,10 @@ class CallScreen:
         speech = None if self.spoken is None else self.spoken.speech
         if speech is not None and speech.native and speech.screens:
             return HeardScreen(policy, tokens) if self.acts else CountedScreen(policy, tokens)
+        if self.request.operation == "embeddings":
+            return VectorScreen(policy, tokens)
+        if isinstance(self.body, wire.RelayedBody):
+            return OtherScreen(policy, tokens)
         return AnswerScreen(policy, tokens, several=self._several, in_turn=speech is not None)
 
     def _lookout(self) -> AnswerLookout | None:
@@ -243,7 +253,9 @@ class CallScreen:
     ) -> WholeAnswer | StreamedAnswer:
         """An attempt's answer, screened as it comes; `answers` as in `StreamedAnswer`."""
         if request.operation == "embeddings":
-            return EmbeddingsAnswer(provider)  # numbers hold nobody's words
+            vectors = ScreenedEmbeddingsAnswer(provider)
+            vectors.screen, vectors.lookout = self.answer(), self._lookout()
+            return vectors
         screen = self.answer()
         if request.stream:
             streamed = ScreenedStreamedAnswer(
@@ -264,6 +276,13 @@ class CallScreen:
             whole = ScreenedEngineAnswer(screen, provider, operation=request.operation, answers=answers)
         whole.lookout = self._lookout()
         return whole
+
+    def relayed(self, make: Callable[[type[RelayedAnswer]], RelayedAnswer]) -> RelayedAnswer:
+        """The same of a route that is passed on; `make` makes an answer of this kind."""
+        answer = make(ScreenedRelayedAnswer)
+        assert isinstance(answer, ScreenedRelayedAnswer)  # as was asked for
+        answer.screen, answer.lookout, answer.cleaned = self.answer(), self._lookout(), self.cleaned
+        return answer
 
     def found_in(self, answer: object) -> bool:
         """Whether an answer held something up to now, or may have: its last names are not known."""

@@ -31,6 +31,8 @@ class ScreenedAnyWhole(WholeAnswer):
 
     screen: AnswerScreen
     given = b""
+    refuses = False
+    """Whether nothing of it is given that is blocked in part: it has no beginning that could be."""
     lookout: AnswerLookout | None = None
     _asking: asyncio.Task[None] | None = None
     """Has the names in it found. Whatever the connection tells meanwhile, the answer is all there."""
@@ -67,8 +69,15 @@ class ScreenedAnyWhole(WholeAnswer):
             return
         passed = self.screen.whole(content)
         self.given = passed.given
+        if self.refuses and self.screen.blocked:
+            self.reply = reply  # what was used was used
+            raise PolicyRefused(BLOCKED)
         same = passed.recorded is content
-        super()._take_in(passed.recorded, reply if same else read_reply(passed.recorded))
+        super()._take_in(passed.recorded, reply if same else self._reply(passed.recorded, reply))
+
+    def _reply(self, recorded: bytes, reply: Reply) -> Reply:  # noqa: ARG002 - see `screened_others`
+        """What the screened answer says."""
+        return read_reply(recorded)
 
 
 class ScreenedWholeAnswer(ScreenedAnyWhole):

@@ -74,7 +74,7 @@ _PROTOCOL_WORD = re.compile(rb'"[a-z][a-z0-9_.-]*"')
 _PROTOCOL_NAME = re.compile(rb'"[a-z_][a-z0-9_]*"')
 _BASE64 = re.compile(rb'"(data:[^",]{0,200};base64,)?[A-Za-z0-9+/]{256,}={0,2}"')
 _MEDIA = frozenset(
-    {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result"}
+    {"url", "data", "file_data", "b64_json", "image_url", "signature", "partial_image_b64", "result", "audio"}
 )
 _SEALED = "encrypted_content"
 """A name of what only its maker can read, and wants back as it was."""
