@@ -303,6 +303,26 @@ def test_embeddings_and_counts(screened: Gateway, upstream: SaidUpstream) -> Non
     assert len(upstream.seen) == before
 
 
+@pytest.mark.parametrize("path", ["embeddings", "images/generations", "audio/speech"])
+@pytest.mark.parametrize("action", ["mask", "block", "observe"])
+def test_answers_that_are_no_chat(screened: Gateway, upstream: SaidUpstream, path: str, action: str) -> None:
+    """Names in them are found as well, in JSON of any size and in other text."""
+    text = "Call Ann Lee in New York, please."
+    upstream.body = {"data": [{"embedding": [0.5], "revised_prompt": text}], "filled": " " * 80_000}
+    if path == "audio/speech":
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+        upstream.raw = head + text.encode()
+    asked = {"model": action, "prompt" if path == "images/generations" else "input": "hi"}
+    with screened.client() as client:
+        response = client.post(f"/v1/{path}", json=asked)
+    closed = screened.closed(response.headers["x-request-id"])
+    assert response.status_code == (400 if action == "block" else 200), response.text
+    assert ("Ann Lee" in response.text) == (action == "observe")
+    assert ("Ann Lee" in json.dumps(closed)) == (action == "observe" and path == "embeddings")
+    unread = action == "observe" and path == "images/generations"  # which is long, and goes out as it comes
+    assert ("person" in {each["kind"] for each in closed["policy"]}) != unread
+
+
 def test_spans(screened: Gateway) -> None:
     """What apps send as traces is masked, too."""
     spans = request(llm(2, 1, attributes={"note": f"said {TEXT}"}))
