@@ -21,7 +21,8 @@ import pytest
 from airboss.config.prices import shipped
 from airboss.domain.plan import Preview, Price, Served
 from airboss.domain.release import Policy
-from airboss.gateway.traces import ATTRIBUTES_CHARS_MAX, BODY_BYTES_MAX, VALUE_CHARS_MAX, fitting, worked
+from airboss.gateway.traces import BODY_BYTES_MAX, worked
+from airboss.gateway.traces_fitting import ATTRIBUTES_CHARS_MAX, VALUE_CHARS_MAX, fitting
 from airboss.governance.policies import policy_of
 from airboss.releases.build import sealed
 from airboss.telemetry.metrics import Counts, write_counts

@@ -126,6 +126,11 @@ def as_protobuf(given: dict[str, Any]) -> bytes:
                 one.status.message = said.get("status", {}).get("message", "")
                 for each in said["attributes"]:
                     _fill(one.attributes.add(), each)
+                for event in said.get("events", ()):
+                    made_event = one.events.add()
+                    made_event.time_unix_nano, made_event.name = int(event["timeUnixNano"]), event["name"]
+                    for each in event["attributes"]:
+                        _fill(made_event.attributes.add(), each)
     return bytes(made.SerializeToString())
 
 

@@ -9,6 +9,7 @@ import pytest
 from airboss.domain.score import ScoreValue
 from airboss.store.opinions import COMMENT_CHARS_MAX
 from airboss.telemetry.genai_evaluations import Evaluation, read
+from airboss.telemetry.genai_spans import beginning
 from airboss.telemetry.otlp_read import Wrong
 
 
@@ -43,7 +44,7 @@ def test_a_number_comes_before_a_label(
     """A label that says yes or no is one, alone or beside 1 or 0; any other beside a number is told."""
     found = said(**fields)
     assert (found.value, type(found.value), found.unscored) == (value, type(value), None)
-    assert found.comment(content=True) == comment
+    assert found.comment(beginning, content=True) == comment
 
 
 def test_what_failed_is_unscored() -> None:
@@ -55,8 +56,8 @@ def test_what_failed_is_unscored() -> None:
 def test_an_explanation_is_content_and_bounded() -> None:
     """Where bodies are off it is left out; the label, which is none, stays."""
     found = said(value=2.0, label="poor", explanation="x" * 10_000)
-    assert found.comment(content=False) == "poor"
-    kept = found.comment(content=True) or ""
+    assert found.comment(beginning, content=False) == "poor"
+    kept = found.comment(beginning, content=True) or ""
     assert len(kept) == COMMENT_CHARS_MAX
     assert kept.endswith("[cut: over 4000 characters]")
 

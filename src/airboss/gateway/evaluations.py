@@ -58,7 +58,7 @@ def frames(told: Iterable[Told], spans: Spans, now_ns: int) -> tuple[list[bytes]
 
 
 def _score(told: Told, spans: Spans, now_ns: int) -> Score:
-    from airboss.gateway.traces import moment, uuid7  # noqa: PLC0415 - they import us
+    from airboss.gateway.traces import NAME_CHARS_MAX, moment, uuid7  # noqa: PLC0415 - they import us
     from airboss.telemetry.genai_evaluations import read  # noqa: PLC0415 - with the reader
     from airboss.telemetry.otlp_read import Wrong, checked_times  # noqa: PLC0415 - as above
 
@@ -67,7 +67,6 @@ def _score(told: Told, spans: Spans, now_ns: int) -> Score:
     subject = subject_of(Evaluated(trace_id=told.trace_id, span_id=told.span_id, answer_id=said.answer_id))
     if not told.span_id and not said.answer_id:
         raise Wrong("an evaluation names neither the span of a call nor a gen_ai.response.id")
-    comment = said.comment(content=spans.bodies)
     value = spans.text(said.value) if isinstance(said.value, str) else said.value
     # By all that it says, and when: sent again it is the same score.
     named = _encode([spans.key, subject, told.at_ns, said]).decode()
@@ -80,6 +79,6 @@ def _score(told: Told, spans: Spans, now_ns: int) -> Score:
         by=spans.key,
         at=moment(told.at_ns),
         value=value,
-        unscored=None if said.unscored is None else spans.text(said.unscored),
-        comment=None if comment is None else spans.text(comment),
+        unscored=None if said.unscored is None else spans.kept(said.unscored, NAME_CHARS_MAX),
+        comment=said.comment(spans.kept, content=spans.bodies),
     )

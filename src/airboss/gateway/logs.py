@@ -21,17 +21,16 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.traces import (
-    ATTRIBUTES_CHARS_MAX,
     Sender,
     Spans,
     answered,
-    fitting,
     moment,
-    service_of,
     unpacked,
     unreadable,
     uuid7,
+    without_secrets,
 )
+from airboss.gateway.traces_fitting import ATTRIBUTES_CHARS_MAX
 from airboss.gateway.worker import Worker
 from airboss.store.span_rows import NOTHING, Said, Span
 from airboss.telemetry.genai_attributes import without_credentials
@@ -62,7 +61,7 @@ async def logs(worker: Worker, client: Connection, http: HttpRequest) -> None:
             found.rejected[f"more than {SPANS_MAX} in one request"] = len(found.logs) - SPANS_MAX
         redact = sender.serving.redactor.redact
         spans = MessageSpans(sender, "", worker.listed)
-        kept = found.logs[:SPANS_MAX]
+        kept = without_secrets(sender, body, found.logs[:SPANS_MAX])
         told = [
             Told(log.at_ns, log.trace_id, log.span_id, log.attributes) for log in kept if log.name == EVENT
         ]
@@ -94,11 +93,11 @@ class MessageSpans(Spans):
             parent_id=raw.span_id,
             name=raw.name,
             kind="other",
-            service=service_of(raw.resource),
+            service=self.service(raw.resource),
             started_at=moment(raw.at_ns),
             duration_ms=0.0,
             key=self.key,
-            attributes=self.json(fitting(without_credentials(said), ATTRIBUTES_CHARS_MAX), "span.attributes"),
+            attributes=self.attributes(without_credentials(said), ATTRIBUTES_CHARS_MAX),
             said=self._said(raw, place),
         )
         return _encode(span)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -25,6 +25,13 @@ from airboss.gateway.http1 import Connection
 from airboss.gateway.otlp_answers import answer, content_type, refusal
 from airboss.gateway.request_head import UNPACKED, HttpRequest
 from airboss.gateway.serving import Serving
+from airboss.gateway.traces_fitting import (
+    ATTRIBUTES_CHARS_MAX,
+    VALUE_CHARS_MAX,
+    bounded,
+    fitting,
+    fitting_events,
+)
 from airboss.gateway.traces_prices import ListedPrices, cost_of
 from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
@@ -39,23 +46,25 @@ if TYPE_CHECKING:
     from airboss.gateway.traces_screened import Learn, SpanScreen
     from airboss.telemetry.genai_spans import ModelCall
     from airboss.telemetry.otlp_read import RawSpan, Reading
+    from airboss.telemetry.otlp_read_logs import RawLog
 
 PROTOBUF: Final = (b"application/x-protobuf", b"application/protobuf")
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a request, also once it is unpacked: many small attributes take up to thirty times as much memory."""
 INLINE_BYTES: Final = 8 * 1024
 """A longer request is read in a thread: calls should not wait for it."""
-VALUE_CHARS_MAX: Final = 8_192
-BEGINNING_CHARS: Final = 256
-ATTRIBUTES_CHARS_MAX: Final = 32_768
-EVENTS_CHARS_MAX: Final = 8_192
 MESSAGE_CHARS_MAX: Final = 2_048
 SERVICE_CHARS_MAX: Final = 64
+NAME_CHARS_MAX: Final = 256
+"""Of a span and of an event."""
+VALUE_OF_POLICY_CHARS: Final = 8_192
+"""So long may what policies look for be, a private key, say: so much behind a cut is looked at, too."""
 DEPLOYMENT_PREFIX: Final = "otlp:"
 """Of what stands for a deployment in records of calls that passed through none: the service follows."""
 
 _STATUSES: Final[tuple[SpanStatus, ...]] = ("unset", "ok", "error")
 _encode = msgspec.json.Encoder().encode
+Raw = TypeVar("Raw", "RawSpan", "RawLog")
 
 
 class Taken(msgspec.Struct):
@@ -149,9 +158,19 @@ def take(sender: Sender, http: HttpRequest, *, listed: ListedPrices) -> Taken:
         reading = (read_json if sender.as_json else read_protobuf)(body, sender.now_ns)
     except ValueError as error:
         raise unreadable("Trace", error, as_json=sender.as_json) from None
+    reading.spans = without_secrets(sender, body, reading.spans)
     host = http.headers.get(b"host", b"").decode("latin-1")
     spans = Spans(sender, host, listed)
     return spans.frames(reading, sender.now_ns)
+
+
+def without_secrets(sender: Sender, body: bytes, raws: list[Raw]) -> list[Raw]:
+    """What was read of a body, without the secrets: before anything of it is cut, put into lower case or
+    joined, for then they are not known any more. Most bodies have none, which one search tells."""
+    redact = sender.serving.redactor.redact
+    if redact(body) is body:
+        return raws
+    return [msgspec.json.decode(redact(_encode(each)), type=type(each)) for each in raws]
 
 
 def unreadable(signal: str, error: ValueError, *, as_json: bool) -> InvalidRequest:
@@ -211,6 +230,7 @@ class Spans:
         self._host = host
         self._targets = [each.target for each in serving.plan.served() if each.target.price is not None]
         self.screen = _screen(serving, principal, sender.learn)
+        self._screened: dict[str, str] = {}
 
     def frames(self, reading: Reading, now_ns: int) -> Taken:
         """What is kept of a request."""
@@ -243,11 +263,11 @@ class Spans:
         kind = genai_kinds.kind_of(raw.attributes)
         attributes: Mapping[str, Any] = raw.attributes
         span_id = row_id(raw, self.key)
-        service = service_of(raw.resource)
+        service = self.service(raw.resource)
         started_at = moment(raw.start_ns)
         call, awaits = None, False
         if kind in {"llm", "embedding"}:
-            told = genai_spans.call_of(raw, kind)
+            told = genai_spans.call_of(raw, kind, self.kept)
             if told.answer_id is not None:  # by which the store finds a call of the gateway's
                 attributes = {ANSWER_ID: told.answer_id, **attributes}
             if told.address is None or told.address != self._host:  # ours has a record already
@@ -273,7 +293,7 @@ class Spans:
         if raw.cut:
             attributes = {"airboss.cut": raw.cut, **attributes}
         # texts of errors say what could not be read, too
-        message = (raw.message[:MESSAGE_CHARS_MAX] or None) if self.bodies else None
+        message = (self.kept(raw.message, MESSAGE_CHARS_MAX) or None) if self.bodies else None
         # All of a row has its bound, and long names take their part of it.
         room = ATTRIBUTES_CHARS_MAX - max(0, len(user or "") + len(session or "") - VALUE_CHARS_MAX)
         span = Span(
@@ -281,18 +301,18 @@ class Spans:
             trace_id=raw.trace_id,
             span_id=raw.span_id,
             parent_id=raw.parent_id,
-            name=self.text(raw.name),
+            name=self.kept(raw.name, NAME_CHARS_MAX),
             kind=kind,
             service=service,
             started_at=started_at,
             duration_ms=(raw.end_ns - raw.start_ns) / 1e6,
             status=_STATUSES[raw.status] if 0 <= raw.status < 3 else "unset",
-            message=self.text(message) if message is not None else None,
+            message=message,
             key=self.key,
             user=user,
             session=session,
-            attributes=self.json(fitting(attributes, room), "span.attributes"),
-            events=self.json(fitting_events(events), "span.events"),
+            attributes=self.attributes(attributes, room),
+            events=self._events(events),
             call=msgspec.Raw(call if call is not None else b"null"),
             awaits=awaits,
         )
@@ -352,7 +372,7 @@ class Spans:
                 attempts=(attempt,),
                 cache=None,
                 policy=policy,
-                tags=genai_spans.tags_of(raw.attributes),
+                tags=genai_spans.tags_of(raw.attributes, self.kept),
                 scores={},
                 trace_id=raw.trace_id,
                 request=msgspec.Raw(request or b"null"),
@@ -366,7 +386,7 @@ class Spans:
         return Attempt(
             provider=told.provider,
             model=told.models[0],
-            url=told.address or "",
+            url=self.text(told.address or ""),
             start_ms=0.0,
             latency_ms=latency_ms,
             ttft_ms=told.ttft_ms,
@@ -378,16 +398,53 @@ class Spans:
 
     def text(self, text: str) -> str:
         """A text as it may be kept."""
-        return text if self.screen is None else self.screen.text(text)
+        if self.screen is None:
+            return text
+        found = self._screened.get(text)  # of most names there are few in a request
+        if found is None:
+            found = self._screened[text] = self.screen.text(text)
+        return found
 
-    def json(self, value: Any, where: str) -> msgspec.Raw:
-        """JSON of a value as it may be kept; null for an empty one."""
-        if not value:
-            return msgspec.Raw(b"null")
+    def kept(self, text: str, most: int) -> str:
+        """Of a text as it may be kept so many characters at most: none of half a value at its end."""
+        if self.screen is None or not text:
+            return text[:most]
+        seen = most + VALUE_OF_POLICY_CHARS
+        found = self.text(text[:seen])
+        if len(text) > seen:  # its end may be half a value now, and masks are shorter than values
+            found = found[: max(0, len(found) - VALUE_OF_POLICY_CHARS)]
+        return found[:most]
+
+    def service(self, resource: Mapping[str, Any]) -> str:
+        """What sends, by its resource."""
+        return self.kept(str(resource.get("service.name") or "unknown_service"), SERVICE_CHARS_MAX)
+
+    def attributes(self, attributes: Mapping[str, Any], chars_max: int) -> msgspec.Raw:
+        """JSON of attributes as they may be kept, of so many characters; null for none."""
+        return _json(fitting(self._may_be(bounded(attributes, self.kept), "span.attributes"), chars_max))
+
+    def _events(self, events: Sequence[Mapping[str, Any]]) -> msgspec.Raw:
+        found = [
+            {
+                **each,
+                "name": self.kept(each["name"], NAME_CHARS_MAX),
+                "attributes": bounded(each["attributes"], self.kept),
+            }
+            for each in events
+        ]
+        return _json(fitting_events(self._may_be(found, "span.events")))
+
+    def _may_be(self, value: Any, where: str) -> Any:
+        """A JSON value as it may be kept."""
+        if not value or self.screen is None:
+            return value
         text = _encode(value)
-        if self.screen is not None:
-            text = self.screen.body(text, where)[0] or text
-        return msgspec.Raw(text)
+        screened = self.screen.body(text, where)[0]
+        return value if screened is text or screened is None else msgspec.json.decode(screened)
+
+
+def _json(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value) if value else b"null")
 
 
 def _screen(serving: Serving, principal: Principal, learn: Learn | None) -> SpanScreen | None:
@@ -408,11 +465,6 @@ def by_name(told: ModelCall) -> ModelCall:
     return msgspec.structs.replace(told, error_type=failed, finish_reason=name_in(told.finish_reason))
 
 
-def service_of(resource: Mapping[str, Any]) -> str:
-    """What sends, by its resource."""
-    return str(resource.get("service.name") or "unknown_service")[:SERVICE_CHARS_MAX]
-
-
 def row_id(span: RawSpan, key: str) -> str:
     """A UUID version 7 of the span's start that is the same whenever this key sends it."""
     return uuid7(span.start_ns, f"{key}\n{span.trace_id}\n{span.span_id}")
@@ -429,55 +481,3 @@ def uuid7(at_ns: int, named: str) -> str:
 def moment(at_ns: int) -> datetime:
     """A time in Unix nanoseconds, to the microsecond."""
     return datetime.fromtimestamp(at_ns // 10**9, UTC) + timedelta(microseconds=at_ns % 10**9 // 1000)
-
-
-def fitting(attributes: Mapping[str, Any], chars_max: int) -> dict[str, Any]:
-    """Attributes cut to what a row may hold: long values to their beginnings, the longest ones to shorter
-    ones, and then the last attributes are left out."""
-    found = {name: _short(value, VALUE_CHARS_MAX) for name, value in attributes.items()}
-    sizes = {name: _size(value) + len(name) + 8 for name, value in found.items()}
-    total = sum(sizes.values())
-    for name in sorted(sizes, key=lambda each: -sizes[each]):
-        if total <= chars_max:
-            return found
-        found[name] = _short(found[name], BEGINNING_CHARS)
-        total += _size(found[name]) + len(name) + 8 - sizes[name]
-        sizes[name] = _size(found[name]) + len(name) + 8
-    left_out = 0
-    for name in reversed(list(attributes)):
-        if total <= chars_max:
-            break
-        del found[name]
-        total -= sizes[name]
-        left_out += 1
-    return {**found, "airboss.left_out": left_out} if left_out else found
-
-
-def _short(value: Any, chars_max: int) -> Any:
-    size = _size(value)
-    if size <= chars_max:
-        return value
-    if isinstance(value, str):
-        kept = chars_max * len(value) // size
-        return f"{value[:kept]}[cut: {len(value) - kept} more characters]"
-    return f"[cut: {size} characters]"
-
-
-def _size(value: Any) -> int:
-    """How long it is as it is kept: as JSON, where a control character is six."""
-    if isinstance(value, str):
-        return len(_encode(value).decode()) - 2
-    return len(_encode(value)) if isinstance(value, list | dict) else 8
-
-
-def fitting_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Events cut to what a row may hold; the last ones are left out first."""
-    kept: list[dict[str, Any]] = []
-    total = 0
-    for event in events:
-        fitted = {**event, "attributes": fitting(event["attributes"], EVENTS_CHARS_MAX // 2)}
-        total += len(_encode(fitted))
-        if total > EVENTS_CHARS_MAX:
-            return [*kept, {"at_ms": event["at_ms"], "name": f"[cut: {len(events) - len(kept)} more events]"}]
-        kept.append(fitted)
-    return kept

@@ -12,6 +12,9 @@ from airboss.governance.screening import ScreeningPolicy, reading_ahead, screen_
 from airboss.governance.screening_chat import SPARED
 from airboss.governance.screening_json import screen_json
 
+_SPARED = SPARED - {("model",)}
+"""An app's model has no name of ours."""
+
 Learn = Callable[[Names], None]
 """Has what is missing found. Raises Unavailable."""
 
@@ -37,7 +40,7 @@ class SpanScreen:
         """JSON as it may be kept, and what was found in it. Raises Unavailable."""
         if json is None:
             return None, ()
-        spared = SPARED if where == "request" else frozenset()
+        spared = _SPARED if where == "request" else frozenset()
 
         def work(policy: ScreeningPolicy, found: Findings) -> bytes:
             return screen_json(policy, json, where=where, findings=found, spared=spared).data

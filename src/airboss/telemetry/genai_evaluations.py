@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,14 +29,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str | None
     answer_id: str
 
-    def comment(self, *, content: bool) -> str | None:
-        """What is kept beside the value; `content` False leaves the explanation out, which may quote."""
+    def comment(self, kept: Callable[[str, int], str], *, content: bool) -> str | None:
+        """What is kept beside the value, as `kept` makes so many characters of a text; `content` False leaves
+        the explanation out, which may quote."""
         said = ": ".join(filter(None, (self.label, self.explanation if content else None)))
-        more = len(said) - COMMENT_CHARS_MAX
-        if more > 0:
+        found = kept(said, COMMENT_CHARS_MAX + 1)
+        if len(found) > COMMENT_CHARS_MAX:
             mark = f"[cut: over {COMMENT_CHARS_MAX} characters]"
-            said = said[: COMMENT_CHARS_MAX - len(mark)] + mark
-        return said or None
+            found = found[: COMMENT_CHARS_MAX - len(mark)] + mark
+        return found or None
 
 
 def read(given: Mapping[str, Any]) -> Evaluation:
@@ -65,8 +66,8 @@ def read(given: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         name=name,
         value=value,
-        unscored=failed[:NAME_CHARS_MAX] or None,
-        label=label[:NAME_CHARS_MAX] or None,
+        unscored=failed or None,
+        label=label or None,
         explanation=_text(given.get("gen_ai.evaluation.explanation")) or None,
         answer_id=answer if len(answer) <= NAME_CHARS_MAX and answer.isprintable() else "",
     )

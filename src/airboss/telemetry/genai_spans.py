@@ -6,7 +6,7 @@ Read are OpenTelemetry's GenAI conventions from 1.27 to those of today, OpenInfe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +34,10 @@ from airboss.telemetry.otlp_read import RawSpan
 NAME_CHARS_MAX: Final = 256
 TOKENS_MAX: Final = 2**53
 TAGS_MAX: Final = 32
+
+Kept = Callable[[str, int], str]
+"""Makes of a text what may be kept of it, of so many characters at most. A half of a secret looks like none:
+what cuts a text has to look for them first."""
 
 _PROPERTIES: Final = "traceloop.association.properties."
 _TAGGED: Final = (
@@ -162,6 +166,11 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def beginning(text: str, most: int) -> str:
+    """Where all may be kept: so many characters of a text."""
+    return text[:most]
+
+
 def user_of(attributes: Mapping[str, Any]) -> str | None:
     """The user that a span names."""
     return _first_name(attributes, _USER)
@@ -172,7 +181,7 @@ def session_of(attributes: Mapping[str, Any]) -> str | None:
     return _first_name(attributes, _SESSION)
 
 
-def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
+def tags_of(attributes: Mapping[str, Any], kept: Kept = beginning) -> dict[str, str]:
     """What a span is tagged with, by an SDK's names for what apps make up, and OpenInference's metadata; a
     tag that is a word alone has the value `true`."""
     words = [each for name in _LISTED for each in _words(attributes.get(name))]
@@ -185,15 +194,15 @@ def tags_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     metadata = from_json(attributes.get("metadata"))
     if isinstance(metadata, Mapping):
         given |= metadata
-    kept = {str(name)[:64]: text_of(value)[:NAME_CHARS_MAX] for name, value in given.items()}
-    return dict(list(kept.items())[:TAGS_MAX])
+    tags = list(given.items())[:TAGS_MAX]
+    return {kept(str(name), 64): kept(text_of(value), NAME_CHARS_MAX) for name, value in tags}
 
 
 def _words(value: Any) -> list[str]:
     return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
 
 
-def error_of(span: RawSpan) -> str | None:
+def error_of(span: RawSpan, kept: Kept = beginning) -> str | None:
     """What kind of error a span ended with; None if it did not."""
     named = span.attributes.get("error.type") or None
     failed = span.status == 2 or span.attributes.get(f"{LANGFUSE}level") == "ERROR"
@@ -202,22 +211,22 @@ def error_of(span: RawSpan) -> str | None:
     if named is None:
         thrown = [each.attributes.get("exception.type") for each in span.events if each.name == "exception"]
         named = next((each for each in thrown if each), "error")
-    return text_of(named)[:NAME_CHARS_MAX]
+    return kept(text_of(named), NAME_CHARS_MAX)
 
 
-def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
-    """The call that a span of kind `llm` or `embedding` tells of."""
+def call_of(span: RawSpan, kind: SpanKind, kept: Kept = beginning) -> ModelCall:
+    """The call that a span of kind `llm` or `embedding` tells of; its names are as `kept` has them."""
     given = known(span)
     parameters = from_json(
         given.get("llm.invocation_parameters", given.get("embedding.invocation_parameters"))
     )
     parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
-    models = dict.fromkeys(text_of(given[name])[:NAME_CHARS_MAX] for name in _MODELS if given.get(name))
+    models = dict.fromkeys(kept(text_of(given[name]), NAME_CHARS_MAX) for name in _MODELS if given.get(name))
     asked, said = _whole(given.get("input.value")), _whole(given.get("output.value"))
     operation = _operation(given, kind, asked)
     request, response = _content(span, given, operation, next(iter(models), ""), parameters)
     if not models and isinstance(asked.get("model"), str) and asked["model"]:
-        models = {asked["model"][:NAME_CHARS_MAX]: None}  # all that some say of a call that failed
+        models = {kept(asked["model"], NAME_CHARS_MAX): None}  # all that some say of a call that failed
     answered = [text_of(each.get("content")) for each in response]
     input_tokens, cached = _tokens(given, _INPUT), _tokens(given, _CACHED)
     if cached is not None and input_tokens is not None and cached > input_tokens:
@@ -230,10 +239,10 @@ def call_of(span: RawSpan, kind: SpanKind) -> ModelCall:
     return ModelCall(
         operation=operation,
         models=tuple(models) or ("unknown",),
-        provider=_provider(given),
+        provider=_provider(given, kept),
         stream=text_of(stream).lower() in {"true", "1"},
-        error_type=error_of(span),
-        finish_reason=_finish(given, response, said),
+        error_type=error_of(span, kept),
+        finish_reason=_finish(given, response, said, kept),
         input_tokens=input_tokens,
         output_tokens=_tokens(given, _OUTPUT),
         cached_input_tokens=cached,
@@ -364,7 +373,9 @@ def _written_answer(
     return msgspec.json.encode(answer)
 
 
-def _finish(given: Mapping[str, Any], answered: list[Message], said: Mapping[str, Any]) -> str | None:
+def _finish(
+    given: Mapping[str, Any], answered: list[Message], said: Mapping[str, Any], kept: Kept
+) -> str | None:
     reasons = from_json(given.get("gen_ai.response.finish_reasons", given.get("llm.finish_reason")))
     first = (
         reasons[0] if isinstance(reasons, list) and reasons else reasons if isinstance(reasons, str) else None
@@ -372,7 +383,7 @@ def _finish(given: Mapping[str, Any], answered: list[Message], said: Mapping[str
     first = first or next((each["finish_reason"] for each in answered if each.get("finish_reason")), None)
     first = first or _finish_of_response(said)
     first = finish_reason(first)
-    return text_of(first)[:NAME_CHARS_MAX] if first else None
+    return kept(text_of(first), NAME_CHARS_MAX) if first else None
 
 
 def _finish_of_response(said: Mapping[str, Any]) -> str | None:
@@ -390,9 +401,9 @@ def _finish_of_response(said: Mapping[str, Any]) -> str | None:
     )
 
 
-def _provider(given: Mapping[str, Any]) -> str:
+def _provider(given: Mapping[str, Any], kept: Kept) -> str:
     names = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
-    return (_first_text(given, names) or "unknown").lower()
+    return kept(_first_text(given, names) or "unknown", NAME_CHARS_MAX).lower()
 
 
 def _address(given: Mapping[str, Any]) -> str | None:
@@ -429,7 +440,7 @@ def _cost(given: Mapping[str, Any]) -> float | None:
 
 def _first_name(given: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     """The first of these; MLflow's are JSON."""
-    found = _first_text(given, names, most=LABEL_CHARS_MAX + 2)
+    found = _first_text(given, names)
     found = found[1:-1] if found and found[0] == found[-1] == '"' else found
     return found[:LABEL_CHARS_MAX] if found else None
 
@@ -444,7 +455,5 @@ def _tokens(given: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     return None
 
 
-def _first_text(
-    given: Mapping[str, Any], names: tuple[str, ...], *, most: int = NAME_CHARS_MAX
-) -> str | None:
-    return next((text_of(given[name])[:most] for name in names if given.get(name)), None)
+def _first_text(given: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((text_of(given[name]) for name in names if given.get(name)), None)

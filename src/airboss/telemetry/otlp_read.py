@@ -24,6 +24,7 @@ VALUES_MAX: Final = 4_096
 NUMBERS_MAX: Final = 64
 """Of a list of numbers: longer ones are embeddings, which no person reads."""
 NAME_CHARS_MAX: Final = 256
+"""Of an attribute; what has a longer name is left out. A half of one may be half of a secret."""
 ATTRIBUTES_MAX: Final = 1_024
 EVENTS_MAX: Final = 128
 """Of a span: streams leave one for each piece."""
@@ -37,7 +38,7 @@ Value = Any
 T = TypeVar("T")
 
 
-class RawEvent(msgspec.Struct, frozen=True, gc=False):
+class RawEvent(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Something that happened during a span; time in Unix nanoseconds."""
 
     at_ns: int
@@ -45,7 +46,7 @@ class RawEvent(msgspec.Struct, frozen=True, gc=False):
     attributes: dict[str, Value]
 
 
-class RawSpan(msgspec.Struct, frozen=True, kw_only=True):
+class RawSpan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A span as it was sent; ids in lower-case hex, times in Unix nanoseconds, `end_ns` not before
     `start_ns`. `status` is 0 (unset), 1 (ok) or 2 (error); `cut` counts what was left out of it."""
 
@@ -127,13 +128,13 @@ def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: in
         trace_id=checked_id(span.trace_id, 16, "trace_id"),
         span_id=checked_id(span.span_id, 8, "span_id"),
         parent_id=checked_id(parent, 8, "parent_span_id") if any(parent) else None,
-        name=span.name[:NAME_CHARS_MAX],
+        name=span.name,
         kind=span.kind,
         start_ns=start,
         end_ns=end,
         attributes=attributes,
         events=[
-            RawEvent(each.time_unix_nano, each.name[:NAME_CHARS_MAX], attributes_of(each.attributes)[0])
+            RawEvent(each.time_unix_nano, each.name, attributes_of(each.attributes)[0])
             for each in events[:EVENTS_MAX]
         ],
         status=span.status.code,
@@ -147,8 +148,8 @@ def _from_protobuf(span: Any, resource: dict[str, Value], scope: str, now_ns: in
 
 def attributes_of(pairs: Any) -> tuple[dict[str, Value], int]:
     """Attributes by name, and how many were left out."""
-    found = {each.key[:NAME_CHARS_MAX]: value_of(each.value) for each in pairs[:ATTRIBUTES_MAX]}
-    return found, max(0, len(pairs) - ATTRIBUTES_MAX)
+    kept = [each for each in pairs[:ATTRIBUTES_MAX] if len(each.key) <= NAME_CHARS_MAX]
+    return {each.key: value_of(each.value) for each in kept}, len(pairs) - len(kept)
 
 
 def value_of(value: Any, depth: int = 0) -> Value:
@@ -161,7 +162,11 @@ def value_of(value: Any, depth: int = 0) -> Value:
         return _list([value_of(each, depth + 1) for each in values[: _room(depth)]], len(values))
     if which == "kvlist_value":
         pairs = value.kvlist_value.values
-        return {each.key[:NAME_CHARS_MAX]: value_of(each.value, depth + 1) for each in pairs[: _room(depth)]}
+        return {
+            each.key: value_of(each.value, depth + 1)
+            for each in pairs[: _room(depth)]
+            if len(each.key) <= NAME_CHARS_MAX
+        }
     return None if which is None else _plain(getattr(value, which))
 
 
@@ -311,7 +316,7 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         trace_id=checked_id(unhex(span.trace_id or "", "traceId"), 16, "traceId"),
         span_id=checked_id(unhex(span.span_id or "", "spanId"), 8, "spanId"),
         parent_id=checked_id(parent, 8, "parentSpanId") if any(parent) else None,
-        name=(span.name or "")[:NAME_CHARS_MAX],
+        name=span.name or "",
         kind=kind if isinstance(kind, int) else _KINDS.index(kind) if kind in _KINDS else 0,
         start_ns=start,
         end_ns=end,
@@ -319,7 +324,7 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
         events=[
             RawEvent(
                 whole(each.time_unix_nano),
-                (each.name or "")[:NAME_CHARS_MAX],
+                each.name or "",
                 json_attributes(each.attributes)[0],
             )
             for each in events[:EVENTS_MAX]
@@ -336,8 +341,8 @@ def _from_json(span: _Span, resource: dict[str, Value], scope: str, now_ns: int)
 def json_attributes(pairs: list[Pair] | None) -> tuple[dict[str, Value], int]:
     """As `attributes_of`. Raises ValueError."""
     listed = pairs or []
-    found = {(each.key or "")[:NAME_CHARS_MAX]: json_value(each.value) for each in listed[:ATTRIBUTES_MAX]}
-    return found, max(0, len(listed) - ATTRIBUTES_MAX)
+    kept = [each for each in listed[:ATTRIBUTES_MAX] if len(each.key or "") <= NAME_CHARS_MAX]
+    return {each.key or "": json_value(each.value) for each in kept}, len(listed) - len(kept)
 
 
 def json_value(value: AnyValue | None, depth: int = 0) -> Value:
@@ -352,7 +357,11 @@ def json_value(value: AnyValue | None, depth: int = 0) -> Value:
         return _list([json_value(each, depth + 1) for each in values[: _room(depth)]], len(values))
     if value.kvlist_value is not None:
         pairs = (value.kvlist_value.values or [])[: _room(depth)]
-        return {(each.key or "")[:NAME_CHARS_MAX]: json_value(each.value, depth + 1) for each in pairs}
+        return {
+            each.key or "": json_value(each.value, depth + 1)
+            for each in pairs
+            if len(each.key or "") <= NAME_CHARS_MAX
+        }
     if value.double_value is not None:
         return _plain(float(value.double_value))
     if value.int_value is not None:

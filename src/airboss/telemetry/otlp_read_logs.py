@@ -46,7 +46,7 @@ MESSAGES: Final = frozenset(
 """Log records that hold messages of a call: the one of today, and those of the time before 1.37 and 1.28."""
 
 
-class RawLog(msgspec.Struct, frozen=True, kw_only=True):
+class RawLog(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A log record that holds messages, or an evaluation; ids and time as in `RawSpan`, but that an
     evaluation may name no span: then both ids are "". `body` is a JSON value."""
 
