@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.score import Score
+from airboss.evaluations.caller_http import ERROR_CHARS_MAX, error_text
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import CAUSE_CHARS_MAX, Mark, as_score, scored, unscored
 from airboss.evaluations.ports import Answer
@@ -29,6 +30,7 @@ from airboss.evaluations.scorers.latency import Latency
 from airboss.evaluations.scorers.length import Length
 from airboss.evaluations.scorers.refusal import Refusal, reads_like_refusal
 from airboss.evaluations.scorers.regex import Regex
+from airboss.governance.redact import Redactor
 from tests.evaluations.support import NOW, item, said
 
 
@@ -259,3 +261,17 @@ def test_a_provider_that_refuses_says_so() -> None:
 def test_costs_are_read_whole() -> None:
     """A Decimal cost becomes the nearest number."""
     assert mark(Cost(), cost_usd=Decimal("0.0000015")).value == 0.0000015
+
+
+@pytest.mark.parametrize("off", [9, 20, 31])
+def test_what_is_cut_off_shows_it(off: int) -> None:
+    """So that a half of a secret is found at its end, of a cause, of a comment and of an error in one."""
+    secret = "sk-proj-Zx81kQw92LmPq07VbN34TyRe"
+
+    def over(most: int) -> str:
+        return "x" * (most - off) + secret + "more" * 9
+
+    error = error_text(json.dumps({"error": {"message": over(ERROR_CHARS_MAX)}}).encode())
+    made = [unscored(over(CAUSE_CHARS_MAX)).unscored, unscored(f"no answer: {error}; ask again").unscored]
+    for text in map(Redactor([secret]).redact_text, filter(None, made)):
+        assert not [at for at in range(25) if secret[at : at + 8] in text], text

@@ -211,6 +211,13 @@ def test_half_of_a_secret_goes_where_a_text_was_cut_off(more: str) -> None:
     assert redactor.redact_text(f"{SECRET[:-1]}{more}") == f"{SECRET[:-1]}{more}"
 
 
+def test_half_of_a_secret_goes_from_a_text_that_was_cut_twice() -> None:
+    """What is cut may quote what was cut before."""
+    redactor = Redactor([SECRET])
+    said = f"it said 'bad key {SECRET[:12]}…' ({SECRET[:9]}…"
+    assert redactor.redact_text(said) == f"it said 'bad key {MARK}…' ({MARK}…"
+
+
 def test_half_of_a_secret_goes_from_the_ends_of_strings_that_broke_off() -> None:
     """From eight characters on, in JSON within JSON too; names of members and other words stay."""
     own, odd = new_key(), 'sk-"quoted"-0123456789'

@@ -18,6 +18,7 @@ import msgspec
 from airboss.evaluations.datasets import Json
 from airboss.evaluations.paid_once import FORGOTTEN
 from airboss.evaluations.ports import Answer, Call, Token
+from airboss.providers.cut import cut
 from airboss.providers.faults import USED_UP
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -321,7 +322,7 @@ def error_text(body: bytes) -> str:
         message = found["error"]["message"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
         message = body.decode("utf-8", "replace")
-    return " ".join(str(message).split())[:ERROR_CHARS_MAX]
+    return cut(" ".join(str(message).split()), ERROR_CHARS_MAX)
 
 
 def used_up(body: bytes) -> bool:

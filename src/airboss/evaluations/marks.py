@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 
 from airboss.domain.score import Score, ScoreSubject, ScoreValue
+from airboss.providers.cut import CUT, cut
 
 CAUSE_CHARS_MAX = 500
-"""A cause is for people; what was longer is cut."""
+"""A cause is for people; what was longer is cut, so that one sees it: its end may be half of a secret."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ def scored(value: ScoreValue, comment: str | None = None) -> Mark:
 
 def unscored(cause: str) -> Mark:
     """No judgement, because of `cause`, which quotes a call behind its first colon alone (`unquoted`)."""
-    return Mark(unscored=(cause.strip() or "no cause was given")[:CAUSE_CHARS_MAX])
+    return Mark(unscored=cut(cause.strip() or "no cause was given", CAUSE_CHARS_MAX - len(CUT)))
 
 
 def unquoted(cause: str) -> str:

@@ -37,6 +37,7 @@ from airboss.evaluations.scorers.python_function import PythonFunction
 from airboss.evaluations.scorers.regex import Regex
 from airboss.evaluations.scorers.spec import Spec, check_named, open_scorer, read_spec, spec_from
 from airboss.evaluations.scorers.tool_calls import ToolCalls
+from airboss.providers.cut import CUT, cut
 from airboss.store.alert_metrics import INTERNAL_KEY
 
 SCORE_S_MAX: Final = 120.0
@@ -205,7 +206,7 @@ def as_record_score(mark: Mark, spec: Spec, record: InferenceRecord, at: datetim
         at=at,
     )
     if made.comment is not None and len(made.comment) > COMMENT_CHARS_MAX:
-        return msgspec.structs.replace(made, comment=made.comment[:COMMENT_CHARS_MAX])
+        return msgspec.structs.replace(made, comment=cut(made.comment, COMMENT_CHARS_MAX - len(CUT)))
     return made
 
 

@@ -20,6 +20,7 @@ from airboss.gateway.billing import bill
 from airboss.gateway.failed_words import with_failed
 from airboss.gateway.seam import NOT_CONTINUED
 from airboss.gateway.splice import DEPTH_MAX, too_deep
+from airboss.providers.assembly import Joined
 from airboss.providers.compatible import name_in
 from airboss.providers.lenient import without_halves
 
@@ -41,10 +42,12 @@ def closing(
     policy: tuple[PolicyFinding, ...] = (),
     speech: Speech | None = None,
     failed: tuple[FailedAttempt, ...] = (),
+    joined: Joined | None = None,
 ) -> ClosedCall:
     """The close of a call that ends now. `target` is its release's; `bodies` False leaves the response out.
     `user` is whose that is where it will be sealed. `policy` is what policies found, `speech` the client's
-    dialect where that is not chat, `failed` what was said in attempts that failed."""
+    dialect where that is not chat, `failed` what was said in attempts that failed. `joined` makes what
+    is kept of a text that others went on with."""
     ended = time.perf_counter()
     answer, started = dispatched.answer, dispatched.started
     said = None
@@ -61,7 +64,7 @@ def closing(
         error_type = error.code or error.type
     elif status == "cancelled":
         error_type = "client_disconnected"
-    response = _response(answer, error, speech) if bodies else None
+    response = _response(answer, error, speech, joined) if bodies else None
     if response is not None and status == "error" and error is not None:
         response = _with_error(response, error)
     if bodies and failed:
@@ -99,10 +102,12 @@ def closing(
     )
 
 
-def _response(answer: AnyAnswer | None, error: ApiError | None, speech: Speech | None) -> bytes | None:
+def _response(
+    answer: AnyAnswer | None, error: ApiError | None, speech: Speech | None, joined: Joined | None
+) -> bytes | None:
     """The answer as JSON, in the client's dialect: the upstream's own bytes, a stream put together, or the
     error."""
-    said = said_whole(answer)
+    said = said_whole(answer, joined)
     if said is not None and not (error is not None and error.code == TOO_LARGE):
         said = said if speech is None else speech.whole(said)
         # A provider's own words ride with the chat as they came, halves of characters too.
@@ -124,10 +129,16 @@ def _with_error(response: bytes, error: ApiError) -> bytes:
     return msgspec.json.encode(members | {"error": wire.error_detail(error)})
 
 
-def said_whole(answer: AnyAnswer | None) -> bytes | None:
+def breaks_off(answer: AnyAnswer | None, closed: ClosedCall) -> bool:
+    """Whether the words of a record may end in the middle of one."""
+    full = isinstance(answer, StreamedAnswer) and answer.assembly.full
+    return closed.status != "ok" or closed.finish_reason == "length" or full
+
+
+def said_whole(answer: AnyAnswer | None, joined: Joined | None = None) -> bytes | None:
     """What an upstream said, as chat and as JSON; None if nothing came."""
     if isinstance(answer, StreamedAnswer):
-        return answer.assembly.response()
+        return answer.assembly.response(joined)
     if answer is None or not answer.content:
         return None
     recorded = answer.recorded

@@ -142,6 +142,7 @@ class StreamedAnswer(BaseAnswer):
     def go_on(self, cut: StreamedAnswer, seam: Seam) -> None:
         """Go on with what the client has of `cut`: the stream that it reads is one."""
         self.assembly = cut.assembly
+        self.assembly.seams.append(len(self.assembly.only_text))
         cut.broke_off()
         self.pieces_before = cut.assembly.pieces
         self._chars_before = cut.assembly.output_chars

@@ -19,7 +19,7 @@ from airboss.domain.plan import DeploymentPlan
 from airboss.domain.record import ClosedCall, OpenedCall, Status
 from airboss.domain.request import InferenceRequest, Operation
 from airboss.gateway import wire
-from airboss.gateway.account import closing, said_whole, tell_counted, usage_event
+from airboss.gateway.account import breaks_off, closing, said_whole, tell_counted, usage_event
 from airboss.gateway.answer import AnyAnswer, StreamedAnswer, WholeAnswer
 from airboss.gateway.asking import route_of, upstream_request
 from airboss.gateway.attempts import Dispatched
@@ -410,13 +410,14 @@ def close_record(
         user=opened.user if serving.plan.sealed else None,
         policy=call.screen.findings(dispatched.answer) if call.screen is not None else (),
         speech=None if call.spoken is None else call.spoken.speech,
+        joined=serving.redactor.without_halves_at,
         failed=failed_words(dispatched.tries, call.screen, serving) if len(dispatched.tries) > 1 else (),
     )
     if isinstance(dispatched.answer, RelayedAnswer) and isinstance(call.body, wire.RelayedBody):
         closed = dispatched.answer.priced(closed, call.body)
     if call.seat is not None:
         closed = call.seat.close(closed)
-    if closed.response is not None and (status != "ok" or closed.finish_reason == "length"):
+    if closed.response is not None and breaks_off(dispatched.answer, closed):
         cut = serving.redactor.without_halves(bytes(closed.response))
         closed = msgspec.structs.replace(closed, response=msgspec.Raw(cut))
     if call.branch.tests and status == "ok":

@@ -38,6 +38,8 @@ ERROR_BYTES_MAX: Final = 1024 * 1024
 JSON: Final = b"application/json"
 EVENT_STREAM: Final = b"text/event-stream"
 DONE: Final = b"[DONE]"
+KIND_CHARS_MAX: Final = 100
+"""Of a content type that a record tells."""
 _SHOWN: Final = (b"content-disposition", b"content-language")
 """Headers of an answer, besides its type, that the client gets."""
 HEAD_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -282,7 +284,9 @@ class RelayedAnswer(WholeAnswer):
         short = not self.committed and len(whole) <= KEPT_BYTES_MAX
         if short and self._kind().startswith(JSON) and _is_json(whole):
             return whole
-        kind = self._kind().decode("latin-1")[:100]
+        kind = self._kind().decode("latin-1")
+        if len(kind) > KIND_CHARS_MAX:  # half of it might be half of a key
+            kind = f"over {KIND_CHARS_MAX} characters"
         told: dict[str, Any] = {"content_type": kind, "bytes": self._size}
         return msgspec.json.encode(told)
 

@@ -52,6 +52,8 @@ MIN_SECRET = 8
 """Characters; a shorter value is not looked for."""
 MIN_HALF = 4
 """Of the beginning of one, where a text was cut off."""
+CUTS_MAX = 8
+"""Of a text for people: one that is cut may quote another one, and of others' words each may be a mark."""
 
 _MARK = MARK.encode()
 _LAST_NULL = b"null}"
@@ -137,11 +139,18 @@ class Redactor:
         MIN_SECRET characters and more."""
         return self._known.without_halves(json)
 
+    def without_halves_at(self, text: str, places: Iterable[int]) -> str:
+        """A text without the beginnings of secrets, of MIN_SECRET characters and more, that break off at
+        these places: behind each somebody else goes on, who may say the rest of one and may not."""
+        for place in sorted(places, reverse=True):
+            text = self._known.without_half_at(text, place)
+        return text
+
     def redact_text(self, text: str) -> str:
         """The same for a log line, an error message or anything else that is read by people. Where words of
         others in it were cut off, the beginning of a secret goes as well."""
-        begun, cut, more = self._known.taken_from_text(text).rpartition(CUT)
-        return self._known.without_half(begun) + cut + more if cut else more
+        *begun, more = self._known.taken_from_text(text).rsplit(CUT, CUTS_MAX)
+        return CUT.join((*map(self._known.without_half, begun), more))
 
 
 class _Known:
@@ -210,6 +219,20 @@ class _Known:
         if half:
             return data[:-half].decode("utf-8", "surrogatepass") + MARK
         return _OWN_KEY_BEGUN.sub(MARK, text)
+
+    def without_half_at(self, text: str, place: int) -> str:
+        """A text that broke off and goes on at a place, without the beginning of a secret before that which
+        is not whole."""
+        data, more = (part.encode("utf-8", "surrogatepass") for part in (text[:place], text[place:]))
+        whole = (*self._needles, *(secret.encode("utf-8", "surrogatepass") for secret in self._secrets))
+        for secret in whole:
+            half = _begun(secret, data)
+            if half >= MIN_SECRET and not more.startswith(secret[half:]):
+                return (data[:-half] + _MARK + more).decode("utf-8", "surrogatepass")
+        own = _OWN_KEY_HALF.search(data)
+        if own is None or _OWN_KEY.match(own[0] + more) is not None:
+            return text
+        return (data[: own.start()] + _MARK + more).decode("utf-8", "surrogatepass")
 
     def without_halves(self, json: bytes) -> bytes:
         return _STRING.sub(self._without_half_in, json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,10 @@ OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 """Characters of one streamed answer that are kept for its record; more are counted, not kept."""
 BLOCK_CHARS = 64
 """What a block of thoughts counts for beside what it says: an empty one takes room too."""
+
+
+Joined = Callable[[str, Sequence[int]], str]
+"""Makes of a text what is kept of it, by the places where another attempt went on with it."""
 
 
 class _AssembledChoice:
@@ -37,7 +42,7 @@ class Assembly:
 
     __slots__ = (
         "_choices", "_first", "_kept", "_text", "_text_as", "_text_of", "expected", "operation",
-        "output_chars", "over", "pieces", "usage", "usage_sum", "went_on",
+        "output_chars", "over", "pieces", "seams", "usage", "usage_sum", "went_on",
     )  # fmt: skip
 
     def __init__(self, operation: Operation) -> None:
@@ -60,6 +65,8 @@ class Assembly:
         self.usage_sum: UsageSum | None = None
         """Where given: the upstream reports each answer's usage on its own, and `usage` is their sum."""
         self.output_chars = 0
+        self.seams: list[int] = []
+        """Where in its only text another attempt went on with what had broken off."""
 
     def add(self, piece: Reply) -> None:
         """Add one event."""
@@ -106,11 +113,11 @@ class Assembly:
         if said.refusal:
             self._add_text(into, "refusal", said.refusal)
         for thought_block in said.thinking_blocks or ():
-            if self._kept < OUTPUT_CHARS_MAX:
+            if not self.full:
                 self._kept += len(msgspec.json.encode(thought_block)) + BLOCK_CHARS
                 into.thoughts.append(unnumbered(thought_block))
         for image in said.images or ():
-            if self._kept < OUTPUT_CHARS_MAX:
+            if not self.full:
                 self._kept += len(msgspec.json.encode(image))
                 into.images.append(image)
         for call in said.tool_calls or ():
@@ -125,7 +132,7 @@ class Assembly:
         self.pieces += 1
         if field != "reasoning_content":
             self.output_chars += len(text)
-        if self._kept < OUTPUT_CHARS_MAX:
+        if not self.full:
             self._kept += len(text)
             parts.append(text)
 
@@ -149,7 +156,7 @@ class Assembly:
             kept["extra_content"] = more
         said = kept["function"]
         said["name"] = into.call_numbers.name(index)
-        if arguments is not None and self._kept < OUTPUT_CHARS_MAX:
+        if arguments is not None and not self.full:
             arguments = arguments_of(arguments)
             self._kept += len(arguments)
             said["arguments"].append(arguments)
@@ -173,9 +180,14 @@ class Assembly:
             return ""
         if choice.thoughts:
             return ""
-        if self._kept >= OUTPUT_CHARS_MAX or len(choice.text) != 1 or choice.more:
+        if self.full or len(choice.text) != 1 or choice.more:
             return ""
         return "".join(choice.text.get("content") or choice.text.get("text") or ())
+
+    @property
+    def full(self) -> bool:
+        """Whether no more of it is kept, whatever comes."""
+        return self._kept >= OUTPUT_CHARS_MAX
 
     @property
     def first(self) -> Reply | None:
@@ -222,29 +234,33 @@ class Assembly:
         known = [self._choices.get(choice.index) for choice in piece.choices or ()]
         return all(choice is not None and choice.finish_reason for choice in known)
 
-    def response(self) -> bytes | None:
-        """The answer as it would have come without streaming, as JSON; None if nothing came."""
+    def response(self, joined: Joined | None = None) -> bytes | None:
+        """The answer as it would have come without streaming, as JSON; None if nothing came. `joined` makes
+        what is kept of a text with seams."""
         first = self._first
         if first is None:
             return None
         chat = self.operation == "chat"
+        made = self._message_choice if chat else self._text_choice
         value = {
             "id": first.id,
             "object": "chat.completion" if chat else "text_completion",
             "created": first.created,
             "model": first.model,
-            "choices": [
-                self._message_choice(i, c) if chat else self._text_choice(i, c)
-                for i, c in sorted(self._choices.items())
-            ],
+            "choices": [made(i, c, self._texts(c, joined)) for i, c in sorted(self._choices.items())],
             "usage": self.usage,
         }
         return msgspec.json.encode(value)
 
+    def _texts(self, choice: _AssembledChoice, joined: Joined | None) -> dict[str, str]:
+        texts = {field: "".join(parts) for field, parts in choice.text.items()}
+        if joined is not None and self.seams:
+            texts |= {name: joined(texts[name], self.seams) for name in ("content", "text") if name in texts}
+        return texts
+
     @staticmethod
-    def _message_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": choice.role or "assistant", "content": None}
-        message |= {field: "".join(parts) for field, parts in choice.text.items()}
+    def _message_choice(index: int, choice: _AssembledChoice, texts: dict[str, str]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": choice.role or "assistant", "content": None, **texts}
         if choice.thoughts:
             message["thinking_blocks"] = choice.thoughts
         if choice.images:
@@ -254,10 +270,10 @@ class Assembly:
         return {"index": index, "message": message, "finish_reason": choice.finish_reason}
 
     @staticmethod
-    def _text_choice(index: int, choice: _AssembledChoice) -> dict[str, Any]:
+    def _text_choice(index: int, choice: _AssembledChoice, texts: dict[str, str]) -> dict[str, Any]:
         return {
             "index": index,
-            "text": "".join(choice.text.get("text", ())),
+            "text": texts.get("text", ""),
             "finish_reason": choice.finish_reason,
         }
 

@@ -12,6 +12,7 @@ from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer, Call, Caller, Target
 from airboss.evaluations.scorers.base import said_in
 from airboss.evaluations.scorers.json_schema import unfenced
+from airboss.providers.cut import cut
 
 GRADES: Final = (1, 2, 3, 4, 5)
 TOKENS_MAX: Final = 600
@@ -199,7 +200,7 @@ def read(answer: Answer, kind: type[T]) -> T | str:
     try:
         return msgspec.json.decode(said, type=kind)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        return f"did not answer the JSON asked for: {said[:80]!r} ({error})"
+        return f"did not answer the JSON asked for: {cut(said, 80)!r} ({error})"
 
 
 def as_text(value: object) -> str:

@@ -19,8 +19,10 @@ from airboss.domain.errors import InvalidRequest, WrongCall
 from airboss.evaluations.datasets import Item
 from airboss.evaluations.marks import Mark, scored, unscored
 from airboss.evaluations.ports import Answer
+from airboss.providers.cut import cut
 from airboss.store.opinions import check_value
 
+COMMENT_CHARS_MAX: Final = 500
 HUNG_MAX: Final = 3
 """A thread cannot be ended from outside, so after so many that did not return no more are begun."""
 
@@ -112,7 +114,7 @@ class FunctionScorer:
             check_value(value)
         except InvalidRequest as error:
             return unscored(f"{self._spec.function} returned no number, bool or label: {error}")
-        return scored(value, str(comment)[:500] if comment is not None else None)
+        return scored(value, cut(str(comment), COMMENT_CHARS_MAX) if comment is not None else None)
 
 
 def open_function(spec: PythonFunction) -> FunctionScorer:
