@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
-from airboss.gateway.traces import BODY_BYTES_MAX, VALUE_CHARS_MAX
+from airboss.gateway.traces import BODY_BYTES_MAX
+from airboss.gateway.traces_fitting import VALUE_CHARS_MAX
 from airboss.governance.policies import policy_of
 from airboss.telemetry.otlp_bounds import SPANS_MAX
 from airboss.telemetry.otlp_write import fill
