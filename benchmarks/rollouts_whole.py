@@ -26,7 +26,7 @@ from benchmarks.stats import keep, median, table
 from airboss.domain.ports import WatchedCall
 from airboss.rollouts import analysis, assign, live, metrics
 from airboss.rollouts.live import Rollout, SeenUnit
-from airboss.rollouts.stages import Look, Rules, Stage, decide
+from airboss.rollouts.stages import Rules, Stage, decide
 
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 STEPS = (0.01, 0.05, 0.25, 0.5)
@@ -54,6 +54,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     answer: Answer
     names: tuple[str, ...] = DEFAULT
+    margin: Mapping[str, float] = {}
     steps: tuple[float, ...] = STEPS
     users: int = 100_000
     loudest: float = 0.0
@@ -140,7 +141,7 @@ def breaking(on: Asked) -> Mapping[str, Any]:
 
 def rollout(world: World, salt: str) -> Rollout:
     """One that begins now."""
-    watched = metrics.standards(world.names, {})
+    watched = metrics.standards(world.names, world.margin)
     return Rollout(
         id=salt,
         deployment="support",
@@ -176,14 +177,7 @@ def called(world: World, now: Rollout, rng: random.Random, number: int) -> Watch
 
 def looked(now: Rollout, at: datetime) -> Rollout:
     """The rollout after a look."""
-    look = Look(
-        at=at,
-        conclusion=analysis.conclude(now.analysis),
-        evidence=analysis.evidence(now.analysis),
-        units=analysis.canary_units(now.analysis),
-        guards=analysis.guards(now.analysis, units=now.rules.step_units),
-    )
-    decided = decide(now.rules, now.stage, look)
+    decided = decide(now.rules, now.stage, live.look(now, at=at))
     return msgspec.structs.replace(now, stage=decided.stage, verdict=decided.verdict)
 
 
@@ -265,6 +259,13 @@ WORLDS: Mapping[str, World] = {
     "no score ever": World(answer=partial(scored, comes=0.0), names=SCORED, steps=FLAT),
     "a scorer breaks": World(answer=breaking, names=SCORED, steps=FLAT),
     "60 users": World(answer=alike, users=60, steps=FLAT),
+    "60 users, 30 points": World(
+        answer=partial(worse, fails=0.0), users=60, margin={"error_rate": 0.3}, steps=FLAT
+    ),
+    "60 users, 30 points, four times as slow": World(
+        answer=partial(worse, fails=0.0, slow=4.0), users=60, margin={"error_rate": 0.3}, steps=FLAT
+    ),
+    "200 users, 10 points": World(answer=alike, users=200, margin={"error_rate": 0.1}, steps=FLAT),
     "a call an hour": World(answer=alike, gap_s=3_600.0, calls=400),
 }
 

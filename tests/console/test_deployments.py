@@ -103,6 +103,9 @@ def test_a_slash_at_the_end_leads_nowhere_else(week: LoopSite) -> None:
         assert answer.status_code == 404, path
 
 
+FEWER = "and with fewer where nobody new comes or after 24 h."
+
+
 def test_a_step_says_how_it_ends_with_few_users(week: LoopSite) -> None:
     """Who has fewer users than a step wants reads when it rises all the same."""
     rollout = week.loop.rollouts.list()[0]
@@ -111,7 +114,7 @@ def test_a_step_says_how_it_ends_with_few_users(week: LoopSite) -> None:
         rules = msgspec.structs.replace(rollout.rules, steps=(0.05, 0.5), step_units=50, step_s_min=least)
         said = ends(msgspec.structs.replace(first, rules=rules))
         guards = ", of each guard too"
-        assert said == f"While no harm shows it rises after 50{guards}{words}, and after 24 h with fewer."
+        assert said == f"While no harm shows it rises after 50{guards}{words}, {FEWER}"
 
 
 def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
@@ -126,7 +129,7 @@ def test_a_page_tells_of_the_live_rollout(week: LoopSite) -> None:
     for words in ("Pause", "Promote", "Abort", "What happens", "To undo it", "rising to", "became stable"):
         assert words in page.text
     assert "/deployments/support/rollout/resume" not in page.values("action")
-    assert "While no harm shows it rises after 30, of each guard too, and after 24 h with fewer." in page.text
+    assert f"While no harm shows it rises after 30, of each guard too, {FEWER}" in page.text
     assert "Answer in at most three sentences." in page.text
     assert [each for each in page.values("class") if each == "d-removed"]
     labels = [each for each in page.values("aria-label") if "confidence sequence" in each]

@@ -103,11 +103,11 @@ def test_the_state_stays_small() -> None:
 def test_history_is_of_stable_alone() -> None:
     """A canary's costs are measured against stable's and never become the measure."""
     state = begin(alpha=0.05, metrics=(standard("cost"),))
-    for at in range(100):
+    for at in range(30):
         seen = Outcome(metric="cost", canary=at % 2 == 1, chance=0.5, value=float(at % 2))
         state = observe(state, seen)
     assert set(state.tallies[0].history) == {0.0}
-    assert canary_units(state) == 0, "there are 50 stable values, and 64 are needed"
+    assert canary_units(state) == 0, "there are 15 stable values, and 20 are needed"
 
 
 def test_one_harmed_metric_aborts() -> None:

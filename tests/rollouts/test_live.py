@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airboss.domain.ports import WatchedCall
 from airboss.domain.record import ANSWERED_BY_FALLBACK
-from airboss.rollouts import analysis, assign, live, metrics
+from airboss.rollouts import analysis, assign, live, metrics, stages
 from airboss.rollouts.live import CALLS, Rollout, SeenUnit
 from airboss.rollouts.stages import Rules, Stage
 
@@ -208,3 +208,49 @@ def test_the_weight_of_a_sticky_user_is_its_chance_given_its_earlier_arms() -> N
     sighting = memory[f"user:{user}"].sighting
     assert (sighting.before, sighting.weight) == (0.2, 0.5)
     assert sum(counts(state)) == 2
+
+
+def test_scores_that_stop_are_told_of() -> None:
+    """A scorer that breaks amid a rollout: the verdict says that its scores come no more, also where they
+    come from one arm only; it says nothing while they come now and then."""
+    came = [call(number, scores={"tone": 0.8}) for number in range(60)]
+    stopped = [call(number, scores={"tone": None}) for number in range(60, 160)]
+    words = "; none of the last 100 calls that were read has score:tone"
+    for calls, told in ((came, False), (came + stopped[:-1], False), (came + stopped, True)):
+        for cuts in ((), (30, 90)):
+            now, _ = folded(rollout("error_rate", "score:tone"), [*calls], lane="score:tone", cuts=cuts)
+            seen = live.look(now, at=LATER)
+            assert seen.stopped == (("score:tone",) if told else ())
+            verdict = stages.decide(now.rules, now.stage, seen).verdict
+            assert verdict is not None
+            assert (words in verdict.reason) == told
+    again = call(160, scores={"tone": 0.8})
+    now, _ = folded(rollout("error_rate", "score:tone"), [*came, *stopped, again], lane="score:tone")
+    assert live.look(now, at=LATER).stopped == ()
+
+
+def waits_for_none(now: Rollout) -> bool:
+    """Whether no guard holds it."""
+    return live.look(now, at=LATER).guards.awaited == ()
+
+
+def test_a_guard_learns_from_those_who_come() -> None:
+    """It is waited for while new users come, and while values do; not for users who have counted, nor for
+    calls without a value; refused calls say nothing of it."""
+    few = [call(number, user=f"u{number % 30}") for number in range(700)]
+    many = [call(number, user=f"u{number}") for number in range(130)]
+    dull = [call(700 + number, status="refused") for number in range(900)]
+    half, _ = folded(rollout(), few[:60])
+    assert not waits_for_none(half)
+    refused, _ = folded(rollout(), [*few[:60], *dull])
+    assert live.look(refused, at=LATER).guards == live.look(half, at=LATER).guards
+    whole, _ = folded(rollout(), few)
+    seen = live.look(whole, at=LATER)
+    assert waits_for_none(whole)
+    assert seen.exhausted
+    assert (
+        "is not waited for, 100 calls of the canary in a row brought it nothing new" in seen.guards.silent[0]
+    )
+    assert not waits_for_none(folded(rollout(), many)[0])
+    risen = msgspec.structs.replace(whole, stage=Stage(state="running", since=T0, step=1))
+    assert not waits_for_none(risen), "who comes in this step is not known yet"

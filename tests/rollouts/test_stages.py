@@ -38,9 +38,9 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def look(seconds: float, conclusion="hold", units: int = 0) -> Look:
+def look(seconds: float, conclusion="hold", units: int = 0, *, exhausted: bool = False) -> Look:
     """A look at so many seconds after noon."""
-    return Look(at=after(seconds), conclusion=conclusion, evidence=(), units=units)
+    return Look(at=after(seconds), conclusion=conclusion, evidence=(), units=units, exhausted=exhausted)
 
 
 def order(action, seconds: float = 1.0) -> Order:
@@ -128,10 +128,29 @@ def test_a_rollout_that_goes_well() -> None:
     assert (now.verdict.conclusion, now.verdict.step, now.verdict.weight) == ("promote", 2, 0.5)
 
 
-def test_promotion_waits_for_the_last_step() -> None:
-    """Evidence for promotion before the last step only shortens the way there."""
-    now = play([START, look(11, "promote", units=1)])
-    assert (now.stage.state, now.stage.step) == ("running", 1)
+def test_promotion_waits_for_the_units_of_each_step() -> None:
+    """Evidence for promotion shortens no step, the last one neither: each is seen by as many as it wants."""
+    events: list[Event] = [START]
+    for step, units in enumerate((20, 40, 60)):
+        now = play([*events, look(30 * step + 11, "promote", units=units - 1)])
+        assert (now.stage.state, now.stage.step) == ("running", step)
+        assert now.verdict is not None
+        assert now.verdict.reason.endswith("19 of 20 units of this step")
+        events.append(look(30 * step + 11, "promote", units=units))
+    assert play(events).stage.state == "promoted"
+
+
+def test_who_never_comes_is_not_waited_for() -> None:
+    """Of a few users all have been seen soon: the step goes on without more, and says so; a promotion wants
+    its evidence."""
+    for step, ended in ((0, ("running", 1)), (2, ("promoted", 2))):
+        begun = Stage(state="running", since=NOON, step=step)
+        now = decide(RULES, begun, look(11, "promote", units=7, exhausted=True))
+        assert (now.stage.state, now.stage.step) == ended
+        assert now.verdict is not None
+        assert now.verdict.reason.endswith("; 7 of 20 units of this step, nobody new came")
+        assert decide(RULES, begun, look(11, units=7)).stage == begun
+    assert decide(RULES, begun, look(11, units=7, exhausted=True)).stage == begun
 
 
 def test_a_step_has_a_least_time() -> None:
@@ -152,7 +171,10 @@ def test_reasons_say_times_and_shares_as_people_do(seconds: float, words: str) -
         return decided.verdict.reason if decided.verdict is not None else ""
 
     assert reason(begun, 0) == f"a step lasts {words} at least"
-    assert reason(begun, seconds) == "no harm at 5 %; rising to 50 %"
+    assert (
+        reason(begun, seconds)
+        == "no harm at 5 %; rising to 50 %; 0 of 20 units of this step, its time was up"
+    )
     last = msgspec.structs.replace(begun, step=1)
     assert reason(last, seconds) == f"no verdict within the last step's {words}"
 

@@ -128,12 +128,15 @@ def ends(rollout: Rollout) -> str:
     """How the present step ends: also for a deployment with fewer users than a step wants."""
     rules, most = rollout.rules, stages.lasting(rollout.rules.step_s_max)
     if rollout.stage.step == len(rules.steps) - 1:
-        guards = f" and each guard has counted {rules.step_units:,}" if guarded(rollout) else ""
-        return f"It is the last: it ends when the evidence is enough{guards}, or after {most} without."
+        guards = ", of each guard too," if guarded(rollout) else ""
+        units = f"{rules.step_units:,}{guards}"
+        return f"It is the last: it ends after {units} when the evidence is enough, or after {most} without."
     least = f", though not within {stages.lasting(rules.step_s_min)}" if rules.step_s_min else ""
     guards = ", of each guard too" if guarded(rollout) else ""
     units = f"{rules.step_units:,}{guards}{least}"
-    return f"While no harm shows it rises after {units}, and after {most} with fewer."
+    return (
+        f"While no harm shows it rises after {units}, and with fewer where nobody new comes or after {most}."
+    )
 
 
 def guarded(rollout: Rollout) -> bool:

@@ -280,17 +280,8 @@ class Rollouts:
                     passed, reason = answered
                     self._happened(rollout, GateAnswer(at=now, passed=passed, reason=reason))
                 return
-            self._happened(
-                rollout,
-                Look(
-                    at=now,
-                    conclusion=analysis.conclude(rollout.analysis),
-                    evidence=analysis.evidence(rollout.analysis),
-                    units=analysis.canary_units(rollout.analysis),
-                    guards=analysis.guards(rollout.analysis, units=rollout.rules.step_units),
-                    ahead_s=max(began_at(lane.after) for lane in rollout.lanes) - now.timestamp(),
-                ),
-            )
+            ahead_s = max(began_at(lane.after) for lane in rollout.lanes) - now.timestamp()
+            self._happened(rollout, live.look(rollout, at=now, ahead_s=ahead_s))
 
     def _live(self, rollout_id: str) -> Rollout | None:
         """A rollout as it is kept; None once it is over."""

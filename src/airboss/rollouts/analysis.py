@@ -23,6 +23,7 @@ outcome (0.5, variance 1/4). Units whose chance is 0 or 1 tell nothing about the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -43,6 +44,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     canary: bool
     chance: float
     value: float
+
+
+DRY_CALLS = 100
+"""After so many calls that bring a metric nothing it is not waited for."""
+
+
+class Dry(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one metric has learnt nothing. `idle`: calls of the canary in a row, in the step of `weight`,
+    since a unit of either arm counted. `blank`: calls of either arm in a row that had no value of it."""
+
+    weight: float = 0.0
+    idle: int = 0
+    blank: int = 0
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +85,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[float, ...] = ()
     early: int = 0
     beyond: int = 0
+    dry: Dry = Dry()
 
 
 class Guards(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +177,17 @@ def _observe(metric: Metric, tally: Tally, seen: Outcome) -> Tally:
         history=history,
         early=tally.early,
         beyond=tally.beyond,
+        dry=tally.dry,
     )
+
+
+def dried(state: AnalysisState, metric: str, after: Callable[[Dry], Dry]) -> AnalysisState:
+    """The state after calls of which this metric may have learnt nothing (`units.dried`)."""
+    tallies = [
+        msgspec.structs.replace(tally, dry=after(tally.dry)) if each.name == metric else tally
+        for each, tally in zip(state.metrics, state.tallies, strict=True)
+    ]
+    return AnalysisState(alpha=state.alpha, metrics=state.metrics, tallies=tuple(tallies))
 
 
 def _weighed(tally: Tally, p: float) -> Tally:
@@ -197,11 +222,32 @@ def canary_units(state: AnalysisState) -> int:
     return max(tally.canary_n for tally in state.tallies)
 
 
-def guards(state: AnalysisState, *, units: int) -> Guards:
+def exhausted(state: AnalysisState, *, weight: float) -> bool:
+    """Whether nobody new comes: in the step of `weight` no metric has learnt anything for long, though calls
+    have values and the canary has been counted."""
+    seen = any(tally.canary_n and tally.dry.blank < DRY_CALLS for tally in state.tallies)
+    return seen and all(_idle(tally, weight) for tally in state.tallies)
+
+
+def _idle(tally: Tally, weight: float) -> bool:
+    return tally.dry.weight == weight and tally.dry.idle >= DRY_CALLS
+
+
+def stopped(state: AnalysisState) -> tuple[str, ...]:
+    """The metrics that have counted and have had no value for long: a scorer that broke, for example."""
+    return tuple(
+        metric.name
+        for metric, tally in zip(state.metrics, state.tallies, strict=True)
+        if tally.dry.blank >= DRY_CALLS and tally.stable_n + tally.canary_n
+    )
+
+
+def guards(state: AnalysisState, *, units: int, weight: float) -> Guards:
     """The metrics without a margin that have not guarded `units` units of the canary.
 
     Of which an arm has no value when so many have counted by another metric, none is waited for: a model
-    without a price has no cost, however long one waits.
+    without a price has no cost, however long one waits. Nor is one that learns nothing any more in the step
+    of `weight`: of sixty users thirty have the canary, however often they call.
     """
     awaited, silent = [], []
     for metric, tally in zip(state.metrics, state.tallies, strict=True):
@@ -210,12 +256,15 @@ def guards(state: AnalysisState, *, units: int) -> Guards:
         lacks = "stable" if not tally.history else "" if tally.canary_n + tally.early else "the canary"
         if lacks and canary_units(state) >= units:
             silent.append(f"{metric.name} guards nothing, {lacks} has no values of it")
-        elif len(tally.history) < WARM:
-            awaited.append(
-                f"{metric.name} (stable has {len(tally.history)} of {WARM} values to compare with)"
-            )
+            continue
+        far = f"{tally.canary_n} of {units} units"
+        if len(tally.history) < WARM:
+            far = f"stable has {len(tally.history)} of {WARM} values to compare with"
+        if _idle(tally, weight):
+            brought = f"{DRY_CALLS} calls of the canary in a row brought it nothing new"
+            silent.append(f"{metric.name} ({far}) is not waited for, {brought}")
         else:
-            awaited.append(f"{metric.name} ({tally.canary_n} of {units} units)")
+            awaited.append(f"{metric.name} ({far})")
     return Guards(awaited=tuple(awaited), silent=tuple(silent))
 
 

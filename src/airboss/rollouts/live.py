@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -21,12 +22,15 @@ from airboss.domain.verdict import Verdict
 from airboss.rollouts import analysis, assign, stages
 from airboss.rollouts.analysis import AnalysisState
 from airboss.rollouts.metrics import Metric, worst
-from airboss.rollouts.stages import Rules, Stage
-from airboss.rollouts.units import Counted, Sighting, Waiting, chance, entering, sight
+from airboss.rollouts.stages import Look, Rules, Stage
+from airboss.rollouts.units import Counted, Sighting, Waiting, chance, dried, entering, sight
 from airboss.store.wording import TIMED_OUT
 
 CALLS = "calls"
 """The lane of what a call itself shows."""
+
+COUNTED = ("ok", "error")
+"""Calls that ended otherwise are shown, not counted."""
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +157,8 @@ def fold(
             units[unit] = changed[unit] = SeenUnit(
                 sighting=sighting, counted=known.counted if known is not None else ()
             )
+        if not call.open and call.status not in COUNTED:
+            continue
         for metric in metrics:
             queues[metric.name].append(
                 Waiting(
@@ -178,6 +184,8 @@ def fold(
         )
         for outcome in entered.outcomes:
             state = analysis.observe(state, outcome)
+        after_these = partial(dried, calls=queues[metric.name], counted=entered.counted)
+        state = analysis.dried(state, metric.name, after_these)
         _remember(changed, metric, entered.counted)
     moved = tuple(
         msgspec.structs.replace(each, after=after) if each.name == lane.name else each
@@ -187,6 +195,22 @@ def fold(
         rollout=msgspec.structs.replace(rollout, analysis=state, lanes=moved),
         units=changed,
         full=taken == len(calls) > 0,
+    )
+
+
+def look(rollout: Rollout, *, at: datetime, ahead_s: float = 0.0) -> Look:
+    """What its calls say so far. `ahead_s` as in `Look`."""
+    state, units = rollout.analysis, rollout.rules.step_units
+    weight = stages.weight(rollout.rules, rollout.stage)
+    return Look(
+        at=at,
+        conclusion=analysis.conclude(state),
+        evidence=analysis.evidence(state),
+        units=analysis.canary_units(state),
+        guards=analysis.guards(state, units=units, weight=weight),
+        exhausted=analysis.exhausted(state, weight=weight),
+        stopped=analysis.stopped(state),
+        ahead_s=ahead_s,
     )
 
 
@@ -209,11 +233,9 @@ def waits(call: WatchedCall, lane: Lane, *, now: datetime, late_s: float) -> boo
 
 
 def value_of(metric: Metric, call: WatchedCall) -> float | None:  # noqa: PLR0911 - one return a kind
-    """What a call says to a metric; None where it says nothing."""
+    """What a call that is open or counts says to a metric; None where it says nothing."""
     if call.open:
         return worst(metric) if metric.late == "worst" else None
-    if call.status not in ("ok", "error"):
-        return None
     if metric.name == "error_rate":
         return 1.0 if call.status == "error" or call.error_type == ANSWERED_BY_FALLBACK else 0.0
     if metric.name.startswith("score:"):

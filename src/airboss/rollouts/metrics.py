@@ -28,7 +28,7 @@ Kind = Literal["mean", "rank", "tail"]
 
 HISTORY = 256
 """So many stable values are remembered for rank and tail."""
-WARM = 64
+WARM = 20
 """So many must be known before outcomes of rank and tail count."""
 
 LARGEST = 1e300

@@ -6,13 +6,13 @@
                   │         paused ────┤
                   └────────────────────┴──► aborted        harm, a gate that refused, a person
 
-A step rises when its units have been seen without harm, or early where non-inferiority is shown already, but
-not before every guard (a metric without a margin) has seen as many, nor while most of the canary's units
-fail, be it as stable's do; a bound in time ends it in any case. Only the last step promotes, on the same
-conditions; at its bound it waits for no guard any more, and says so. A paused rollout keeps its weight and
-its guard: it neither rises nor promotes, but harm still aborts it. `promoted` serves the canary to all;
-`aborted` and `inconclusive` send everybody back to stable. These three are final: nothing revives a
-rollout.
+A step rises when its units have been seen without harm and every guard (a metric without a margin) has seen
+as many, but not while most of the canary's units fail, be it as stable's do; a bound in time ends it in any
+case. Where nobody new comes fewer units are enough, and it says so. Only the last step promotes, on
+non-inferiority and the same conditions; at its bound it waits for no units any more, and says so. A paused
+rollout keeps its weight and its guard: it neither rises nor promotes, but harm still aborts it. `promoted`
+serves the canary to all; `aborted` and `inconclusive` send everybody back to stable. These three are final:
+nothing revives a rollout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgspec
 
 from airboss.domain.errors import WrongCall
 from airboss.domain.verdict import Authority, Conclusion, MetricEvidence, Verdict
-from airboss.rollouts.analysis import Guards
+from airboss.rollouts.analysis import DRY_CALLS, Guards
 
 State = Literal["scheduled", "gate", "running", "paused", "promoted", "aborted", "inconclusive"]
 """Where a rollout stands. `scheduled`: its time has not come."""
@@ -102,8 +102,9 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Time has passed or outcomes have come: what `analysis` says now.
 
     `units` is how many units have counted on the canary in all, by the metric that has counted most, `guards`
-    which guards have seen fewer than a step's. The
-    newest call that has counted lies `ahead_s` seconds ahead of the clock; negative where it is past.
+    which guards have seen fewer than a step's, `exhausted` whether nobody new comes, `stopped` which metrics
+    have values no more. The newest call that has counted lies `ahead_s` seconds ahead of the clock; negative
+    where it is past.
     """
 
     at: datetime
@@ -111,6 +112,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[MetricEvidence, ...]
     units: int
     guards: Guards = Guards()
+    exhausted: bool = False
+    stopped: tuple[str, ...] = ()
     ahead_s: float = 0.0
 
 
@@ -234,13 +237,12 @@ def _look(rules: Rules, stage: Stage, look: Look) -> Decision:
 
 def _between(rules: Rules, stage: Stage, look: Look) -> Decision:
     """A look in a step that others follow."""
-    seen = look.units - stage.units_before
     bound = (look.at - stage.since).total_seconds() >= rules.step_s_max
-    enough = look.conclusion == "promote" or seen >= rules.step_units
+    enough = _enough(rules, stage, look)
     if bound or (enough and not look.guards.awaited and not _failing(look)):
         return _rise(rules, stage, look)
-    reason = f"{seen} of {rules.step_units} units of this step{_unseen(look)}"
-    return _hold(rules, stage, look, reason=f"{reason}{_failing(look)}{_awaited(look) if enough else ''}")
+    reason = f"{_counted(rules, stage, look)}{_unseen(look)}{_failing(look)}"
+    return _hold(rules, stage, look, reason=f"{reason}{_awaited(look) if enough else ''}")
 
 
 def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
@@ -249,15 +251,27 @@ def _last(rules: Rules, stage: Stage, look: Look) -> Decision:
     failing = _failing(look)
     if look.conclusion == "promote" and not failing:
         reason = f"within the margin in {_named(look.evidence, 'non_inferior')}"
-        if look.guards.awaited and not bound:
-            return _hold(rules, stage, look, reason=f"{reason}{_awaited(look)}")
-        return _end(rules, stage, "promote", look.at, reason=reason + _short(look), evidence=look.evidence)
+        enough = _enough(rules, stage, look)
+        if not bound and not (enough and not look.guards.awaited):
+            waits = _awaited(look) if enough else f"; {_counted(rules, stage, look)}"
+            return _hold(rules, stage, look, reason=f"{reason}{waits}")
+        reason += _short(rules, stage, look)
+        return _end(rules, stage, "promote", look.at, reason=reason, evidence=look.evidence)
     if bound:
         uncounted = _uncounted(look)
         reason = f"no verdict within the last step's {lasting(rules.step_s_max)}{failing}"
-        reason += f"; no {uncounted} has ever counted" if uncounted else ""
+        reason += f"; no {uncounted} has ever counted" if uncounted else _stopped(look)
         return _end(rules, stage, "inconclusive", look.at, reason=reason, evidence=look.evidence)
     return _hold(rules, stage, look, reason=f"the evidence is open{_unseen(look)}{failing}")
+
+
+def _enough(rules: Rules, stage: Stage, look: Look) -> bool:
+    """Whether the step has its units, or gets none any more."""
+    return look.exhausted or look.units - stage.units_before >= rules.step_units
+
+
+def _counted(rules: Rules, stage: Stage, look: Look) -> str:
+    return f"{look.units - stage.units_before} of {rules.step_units} units of this step"
 
 
 def _failing(look: Look) -> str:
@@ -273,16 +287,27 @@ def _awaited(look: Look) -> str:
     return f"; waits for {', '.join(look.guards.awaited)}" if look.guards.awaited else ""
 
 
-def _short(look: Look) -> str:
-    """The guards that have seen less than they should have, where it went on without them."""
+def _short(rules: Rules, stage: Stage, look: Look) -> str:
+    """What there was less of than there should have been, where it went on without."""
     late = f"; not enough of {', '.join(look.guards.awaited)}" if look.guards.awaited else ""
-    return "".join([late, *(f"; {each}" for each in look.guards.silent)])
+    few = ""
+    if look.units - stage.units_before < rules.step_units:
+        why = "nobody new came" if look.exhausted else "its time was up"
+        few = f"; {_counted(rules, stage, look)}, {why}"
+    return "".join([few, late, *(f"; {each}" for each in look.guards.silent), _stopped(look)])
 
 
 def _unseen(look: Look) -> str:
-    """What people take for scores that do not arrive."""
+    """What people take for scores that do not arrive, and scores that arrive no more."""
     uncounted = _uncounted(look)
-    return f"; no {uncounted} has counted yet (each does late_s after its call)" if uncounted else ""
+    never = f"; no {uncounted} has counted yet (each does late_s after its call)" if uncounted else ""
+    return never + _stopped(look)
+
+
+def _stopped(look: Look) -> str:
+    """The scores that came and come no more, as when a scorer breaks."""
+    scores = ", ".join(each for each in look.stopped if each.startswith("score:"))
+    return f"; none of the last {DRY_CALLS} calls that were read has {scores}" if scores else ""
 
 
 def _uncounted(look: Look) -> str:
@@ -303,7 +328,7 @@ def _rise(rules: Rules, stage: Stage, look: Look) -> Decision:
     """To the next step; nothing that counted is lost by it, for each unit counted under its own chance."""
     after = Stage(state="running", since=look.at, step=stage.step + 1, units_before=look.units)
     reason = f"no harm at {100 * weight(rules, stage):.4g} %; rising to {100 * weight(rules, after):.4g} %"
-    reason += _short(look)
+    reason += _short(rules, stage, look)
     verdict = _verdict(rules, stage, "hold", look.at, reason=reason, evidence=look.evidence)
     return Decision(stage=after, weight=weight(rules, after), verdict=verdict)
 

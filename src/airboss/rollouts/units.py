@@ -26,7 +26,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from airboss.rollouts.analysis import Outcome
+from airboss.rollouts.analysis import Dry, Outcome
 from airboss.rollouts.assign import conditional_weight
 from airboss.rollouts.metrics import Metric, worst
 
@@ -130,3 +130,18 @@ def entering(
                 )
         taken += 1
     return Entered(outcomes=tuple(outcomes), counted=tuple(new), taken=taken)
+
+
+def dried(dry: Dry, calls: Sequence[Waiting], counted: Sequence[Counted]) -> Dry:
+    """How dry a metric is after these calls, of which the first with a value of each that is among `counted`
+    has just counted. A straggler of an older plan changes nothing."""
+    new = set(counted)
+    for call in calls:
+        if call.weight < dry.weight:
+            continue
+        once, blank = (call.unit, call.weight), call.value is None
+        learnt = not blank and once in new
+        new -= {once} if learnt else set()
+        since = dry.idle + call.canary if call.weight == dry.weight else int(call.canary)
+        dry = Dry(weight=call.weight, idle=0 if learnt else since, blank=dry.blank + 1 if blank else 0)
+    return dry
