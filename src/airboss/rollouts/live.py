@@ -173,12 +173,7 @@ def fold(
             )
     state = rollout.analysis
     for metric in metrics:
-        counted = {
-            (unit, weight)
-            for unit, each in units.items()
-            for name, weight in each.counted
-            if name == metric.name
-        }
+        counted = _counted(units, metric)
         entered = entering(
             metric, queues[metric.name], counted=counted, now_s=now.timestamp(), deadline_s=rollout.late_s
         )
@@ -212,6 +207,13 @@ def look(rollout: Rollout, *, at: datetime, ahead_s: float = 0.0) -> Look:
         stopped=analysis.stopped(state),
         ahead_s=ahead_s,
     )
+
+
+def _counted(units: Mapping[str, SeenUnit], metric: Metric) -> set[Counted]:
+    """Who has counted by the metric, and at which weights."""
+    return {
+        (unit, weight) for unit, each in units.items() for name, weight in each.counted if name == metric.name
+    }
 
 
 def _remember(units: dict[str, SeenUnit], metric: Metric, counted: Sequence[Counted]) -> None:
