@@ -15,6 +15,7 @@ from airboss.gateway.splice import join_members, members, replace_model
 from airboss.gateway.sse import unmarked
 from airboss.gateway.wire import EmbeddingsBody
 from airboss.providers.compatible import Reply, error_in, read_reply
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Outgoing
 from airboss.providers.dialects import azure
 from airboss.providers.embeddings_foreign import KINDS as FOREIGN
@@ -83,8 +84,8 @@ def embeddings_body(raw: bytes, body: EmbeddingsBody, target: Target) -> tuple[b
     """
     if target.kind not in KINDS | FOREIGN and not target.embeds:
         raise Unsupported(
-            f"deployment {body.model[:100]!r} makes no embeddings: its provider {target.provider!r} is of "
-            f"kind {target.kind!r}; ask one whose provider speaks OpenAI's dialect and has them, one of "
+            f"deployment {cut(body.model, 100)!r} makes no embeddings: its provider {target.provider!r} is "
+            f"of kind {target.kind!r}; ask one whose provider speaks OpenAI's dialect and has them, one of "
             "Gemini's or Bedrock's embedding models, or a local one",
             code="embeddings_unsupported",
             param="model",

@@ -247,7 +247,8 @@ def _check_calls(messages: Sequence[_Message]) -> None:
             except (msgspec.DecodeError, RecursionError):
                 where = f"messages[{number}].tool_calls[{at}].function.arguments"
                 raise InvalidRequest(
-                    f"{where} is no JSON: {call.function.arguments[:80]!r}; send an object, '{{}}' for none",
+                    f"{where} is no JSON: {cut(call.function.arguments, 80)!r}; send an object, "
+                    "'{}' for none",
                     param=where,
                 ) from None
 
@@ -343,7 +344,7 @@ def refuse_unsupported(body: ChatBody, deployment: str, target: Target) -> None:
             if part.type != "text":
                 raise InvalidRequest(
                     f"deployment {deployment!r} reads text only, messages[{number}] has a part of type "
-                    f"{part.type[:40]!r}; leave it out, or use a deployment whose model reads it",
+                    f"{cut(part.type, 40)!r}; leave it out, or use a deployment whose model reads it",
                     code="content_unsupported",
                     param=f"messages[{number}].content",
                 )

@@ -15,6 +15,7 @@ import msgspec
 from airboss.dialects.speech import CHATS, Ranges
 from airboss.domain.errors import InvalidRequest
 from airboss.gateway.wire import Body, check_range
+from airboss.providers.cut import cut
 
 WHOLE = ("max_tokens", "max_completion_tokens")
 """What is counted, from 1."""
@@ -71,7 +72,8 @@ def _check_bias(bias: Mapping[str, float]) -> None:
     for token, value in bias.items():
         if _TOKEN.fullmatch(token) is None:
             raise InvalidRequest(
-                f"'logit_bias' has a key {token[:40]!r}; keys are the numbers of tokens", param="logit_bias"
+                f"'logit_bias' has a key {cut(token, 40)!r}; keys are the numbers of tokens",
+                param="logit_bias",
             )
         if not -BIAS_MAX <= value <= BIAS_MAX:
             raise InvalidRequest(

@@ -16,6 +16,7 @@ from airboss.gateway.engine_wire import engine_body
 from airboss.gateway.splice import asking_usage, join_members, members
 from airboss.gateway.wire import Body, ChatBody, CompletionBody, put_params
 from airboss.providers.completed import CompletedReader
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Outgoing, Reader, Unsaid
 from airboss.providers.dialects import NAMES, openai_place
 from airboss.releases.render import STOPS, Turn, raw_prompt
@@ -134,7 +135,7 @@ def _turns(written: bytes, unsaid: Unsaid) -> list[Turn]:
         for at, part in enumerate(message.content if isinstance(message.content, list) else ()):
             text = part.text if part.type == "text" else part.refusal
             if text is None:
-                unsaid.add(f"{where}.content[{at}]", f"its type is {part.type[:40]!r}")
+                unsaid.add(f"{where}.content[{at}]", f"its type is {cut(part.type, 40)!r}")
             else:
                 texts.append(text)
         turns.append({"role": message.role, "content": "\n".join(texts)})

@@ -14,6 +14,7 @@ from airboss.domain.request import Operation
 from airboss.gateway import wire
 from airboss.gateway.request_head import HttpRequest
 from airboss.gateway.splice import replace_model
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Outgoing, bearer, key_in
 from airboss.providers.dialects import OPENAI_KINDS, azure_path
 
@@ -128,8 +129,8 @@ def route_of(path: str) -> Route | None:
 def not_offered(path: str, why: str) -> NotFound:
     """The error for a route that nobody here has."""
     return NotFound(
-        f"{path[:100]!r} is not offered here: {why}. What every deployment answers: /v1/chat/completions, "
-        "/v1/completions, /v1/responses, /v1/messages; GET /v1/models lists them",
+        f"{cut(path, 100)!r} is not offered here: {why}. What every deployment answers: "
+        "/v1/chat/completions, /v1/completions, /v1/responses, /v1/messages; GET /v1/models lists them",
         code="route_not_offered",
     )
 
@@ -139,8 +140,8 @@ def outgoing(http: HttpRequest, body: wire.RelayedBody, target: Target) -> Outgo
     if target.kind not in OPENAI_KINDS:
         raise not_offered(
             http.path,
-            f"provider {target.provider!r} of deployment {body.model[:100]!r} is of kind {target.kind!r}, "
-            "which has no such route",
+            f"provider {target.provider!r} of deployment {cut(body.model, 100)!r} is of kind {target.kind!r}"
+            ", which has no such route",
         )
     headers = {name: http.headers[name.encode()] for name in PASSED_ON if name.encode() in http.headers}
     if http.body and b"content-type" in http.headers:

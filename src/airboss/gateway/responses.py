@@ -31,6 +31,7 @@ from airboss.gateway.serving import Serving
 from airboss.gateway.spoken import Spoken, SpokenClient
 from airboss.gateway.turns import apart
 from airboss.gateway.worker import Worker
+from airboss.providers.cut import cut
 from airboss.providers.lenient import without_halves
 from airboss.store.response_rows import KeptResponse
 from airboss.store.wording import many
@@ -121,7 +122,7 @@ async def _history(named: Kept, previous: str) -> Sequence[msgspec.Raw]:
     chain = await named.chain(previous)
     if chain is None:
         raise NotFound(
-            f"previous response {previous[:100]!r} is not known, or one that it builds on: responses are "
+            f"previous response {cut(previous, 100)!r} is not known, or one that it builds on: responses are "
             f"kept for {many(named.keeping.days, 'day')} and belong to the key that made them; send "
             "the whole as 'input'",
             code="previous_response_not_found",
@@ -158,7 +159,7 @@ class _Keeper:
             named, previous = self._speech.response_id, self._speech.asked.request.previous_response_id
             named_well = named != previous and _NAMED.fullmatch(named) is not None
             if not named_well or self._hushed(named) != named:
-                raise UpstreamFailed(f"its provider calls it {named[:100]!r}")
+                raise UpstreamFailed(f"its provider calls it {cut(named, 100)!r}")
             sealed = self._keeping.sealed if self._serving.plan.sealed else None
             store = self._keeping.store if sealed is None else sealed
             await self._keeping.shelf.put(store, self._kept(call, answer, response))
@@ -291,7 +292,7 @@ def _owner(principal: Principal) -> str:
 
 def _unknown(response_id: str) -> NotFound:
     return NotFound(
-        f"response {response_id[:100]!r} is not known: it was not kept, has expired, or is another key's",
+        f"response {cut(response_id, 100)!r} is not known: it was not kept, has expired, or is another key's",
         code="response_not_found",
     )
 

@@ -46,6 +46,7 @@ from airboss.providers.chat_request import (
     read_request,
     texts_of,
 )
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Unsaid
 from airboss.providers.lenient import unnumbered
 
@@ -158,7 +159,7 @@ def _turn(message: Message, where: str, unsaid: Unsaid) -> tuple[str, list[Json]
         calls = enumerate(message.tool_calls or ())
         return "assistant", blocks + [_use(call, f"{where}.tool_calls[{n}]") for n, call in calls]
     if message.role != "user":
-        unsaid.add(where, f"its role is {message.role[:40]!r}")
+        unsaid.add(where, f"its role is {cut(message.role, 40)!r}")
         return "user", []
     return "user", _blocks(message, where, unsaid)
 
@@ -197,7 +198,7 @@ def _block(part: Part, where: str, unsaid: Unsaid) -> Json | None:
         if part.file.filename:
             document["title"] = part.file.filename
         return document
-    unsaid.add(where, f"its type is {part.type[:40]!r}")
+    unsaid.add(where, f"its type is {cut(part.type, 40)!r}")
     return None
 
 
@@ -218,7 +219,7 @@ def _document(url: str) -> Json:
         text = base64.b64decode(source["data"], validate=True).decode()
     except ValueError:
         raise InvalidRequest(
-            f"a file of type {kind[:40]!r} is not base64 of UTF-8; encode it so", param="messages"
+            f"a file of type {cut(kind, 40)!r} is not base64 of UTF-8; encode it so", param="messages"
         ) from None
     return {"type": "text", "media_type": "text/plain", "data": text}
 
@@ -281,7 +282,7 @@ def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
     if wanted is None or isinstance(wanted, str):
         kinds = {"auto": "auto", "required": "any", "none": "none"}
         if wanted is not None and wanted not in kinds:
-            unsaid.add("tool_choice", f"it is {wanted[:40]!r}")
+            unsaid.add("tool_choice", f"it is {cut(wanted, 40)!r}")
             return None
         if wanted is None and request.parallel_tool_calls is not False:
             return None

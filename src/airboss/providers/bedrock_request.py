@@ -18,6 +18,7 @@ import msgspec
 from airboss.domain.errors import InvalidRequest
 from airboss.providers.anthropic_request import messages_request
 from airboss.providers.chat_request import Json, Said, no_effort, tier_of
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Unsaid
 
 _DOCUMENTS = {
@@ -197,8 +198,8 @@ def _block(block: Json, unsaid: Unsaid) -> Json:  # noqa: PLR0911 - one for each
         case "redacted_thinking":
             return {"reasoningContent": {"redactedContent": block.get("data", "")}}
     raise InvalidRequest(
-        f"a thinking block is of type {str(block.get('type'))[:40]!r}, which Bedrock does not know; leave it "
-        "out",
+        f"a thinking block is of type {cut(str(block.get('type')), 40)!r}, which Bedrock does not know; "
+        "leave it out",
         param="messages",
     )
 

@@ -265,7 +265,7 @@ def read_request(body: bytes, *, said: frozenset[str], unsaid: Unsaid) -> ChatRe
     request = _request.decode(body)
     wanted = request.response_format
     if wanted is not None and wanted.type not in _FORMATS:
-        unsaid.add("response_format", f"its type is {wanted.type[:40]!r}")
+        unsaid.add("response_format", f"its type is {cut(wanted.type, 40)!r}")
         request.response_format = None
     _settle_choice(request)
     return request
@@ -307,7 +307,7 @@ def tier_of(service_tier: str | None, unsaid: Unsaid) -> str | None:
         return None
     tier = _TIERS.get(service_tier or "")
     if tier is None:
-        unsaid.add("service_tier", f"it is {str(service_tier)[:40]!r}")
+        unsaid.add("service_tier", f"it is {cut(str(service_tier), 40)!r}")
     return tier
 
 
@@ -317,7 +317,7 @@ def offered(request: ChatRequest, unsaid: Unsaid) -> Iterator[tuple[Tool, Offere
         if tool.type == "function" and tool.function is not None:
             yield tool, tool.function
         else:
-            unsaid.add(f"tools[{number}]", f"its type is {tool.type[:40]!r}")
+            unsaid.add(f"tools[{number}]", f"its type is {cut(tool.type, 40)!r}")
 
 
 def purpose(request: ChatRequest) -> str:
@@ -350,7 +350,7 @@ def data_url(url: str) -> tuple[str, str] | None:
     head, comma, data = url[5:].partition(",")
     media_type, *options = head.split(";")
     if not (comma and url.startswith("data:")) or "base64" not in options:
-        raise InvalidRequest(f"{url[:40]!r}… is not data:TYPE;base64,DATA; encode it so", param="messages")
+        raise InvalidRequest(f"{cut(url, 40)!r} is not data:TYPE;base64,DATA; encode it so", param="messages")
     return _MEDIA_TYPES.get(media_type.lower(), media_type) or "text/plain", data
 
 
@@ -364,7 +364,7 @@ def texts_of(
             continue
         text = part.text if part.type == "text" else part.refusal
         if text is None:
-            unsaid.add(f"{where}.content[{number}]", f"its type is {part.type[:40]!r}")
+            unsaid.add(f"{where}.content[{number}]", f"its type is {cut(part.type, 40)!r}")
         else:
             yield text, part.cache_control
 
@@ -377,7 +377,7 @@ def plain_text(message: Message, where: str, unsaid: Unsaid, besides: frozenset[
 def no_effort(effort: str, known: Iterable[str]) -> InvalidRequest:
     """The error for an effort that is none of those `known`."""
     return InvalidRequest(
-        f"'reasoning_effort' is {effort[:40]!r}; it must be one of {', '.join(known)}",
+        f"'reasoning_effort' is {cut(effort, 40)!r}; it must be one of {', '.join(known)}",
         param="reasoning_effort",
     )
 

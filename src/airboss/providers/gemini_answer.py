@@ -26,7 +26,7 @@ from airboss.providers.chat_answer import (
     usage_of,
     whole_choice,
 )
-from airboss.providers.cut import beginning
+from airboss.providers.cut import beginning, cut
 from airboss.providers.dialect import DONE
 from airboss.providers.usage import Tokens
 
@@ -352,8 +352,8 @@ def _image(media: _Media, number: int) -> Json:
     """A picture as a part of a message."""
     if not media.mime_type.startswith("image/"):
         raise UpstreamRefused(
-            f"the model answered with {media.mime_type[:60]!r}, which no dialect here has words for; ask a "
-            "model that answers with text or images",
+            f"the model answered with {cut(media.mime_type, 60)!r}, which no dialect here has words for; ask "
+            "a model that answers with text or images",
             upstream_status=400,
             code="content_unsupported",
             param="model",

@@ -46,6 +46,7 @@ from airboss.providers.chat_request import (
     read_request,
     tier_of,
 )
+from airboss.providers.cut import cut
 from airboss.providers.dialect import Unsaid
 
 BUDGETS: Mapping[str, int] = {
@@ -265,7 +266,7 @@ def _turn(
             parts.append(made)
         return "model", parts
     if message.role != "user":
-        unsaid.add(where, f"its role is {message.role[:40]!r}")
+        unsaid.add(where, f"its role is {cut(message.role, 40)!r}")
         return "user", []
     return "user", parts
 
@@ -321,7 +322,7 @@ def _part(part: Part, where: str, unsaid: Unsaid) -> Json | None:
     if part.type == "input_audio" and part.input_audio is not None:
         kind = _AUDIO.get(part.input_audio.format, f"audio/{part.input_audio.format}")
         return {"inlineData": {"mimeType": kind, "data": part.input_audio.data}}
-    unsaid.add(where, f"its type is {part.type[:40]!r}")
+    unsaid.add(where, f"its type is {cut(part.type, 40)!r}")
     return None
 
 
@@ -340,7 +341,7 @@ def _choice(request: ChatRequest, unsaid: Unsaid) -> Json | None:
     if isinstance(wanted, str):
         modes = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
         if wanted not in modes:
-            unsaid.add("tool_choice", f"it is {wanted[:40]!r}")
+            unsaid.add("tool_choice", f"it is {cut(wanted, 40)!r}")
             return None
         return {"mode": modes[wanted]}
     if request.forced_function is None:
@@ -364,7 +365,7 @@ def _config(request: ChatRequest, unsaid: Unsaid) -> Json:
         if request.top_logprobs:
             config["logprobs"] = request.top_logprobs
     if odd := [each for each in request.modalities or () if each not in _MODALITIES]:
-        unsaid.add("modalities", f"{odd[0][:40]!r} is among them")
+        unsaid.add("modalities", f"{cut(odd[0], 40)!r} is among them")
     elif request.modalities and request.modalities != ["text"]:
         config["responseModalities"] = [each.upper() for each in request.modalities]
     if request.reasoning_effort is not None:
