@@ -51,10 +51,11 @@ def offset(connection: Connection, segment: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def grouped(parts: Iterable[tuple[K, int]], most: int = GROUP_PARTS_MAX) -> Iterator[list[K]]:
-    """The keys, in groups that have at most `most` parts together or are of one key."""
+def grouped(parts: Iterable[tuple[K, int]], most: int | None = None) -> Iterator[list[K]]:
+    """The keys, in groups that have at most `most` parts together, GROUP_PARTS_MAX where it is None, or are
+    of one key."""
     group: list[K] = []
-    total = 0
+    total, most = 0, GROUP_PARTS_MAX if most is None else most
     for key, count in parts:
         if group and total + count > most:
             yield group
