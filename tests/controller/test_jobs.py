@@ -45,7 +45,16 @@ def store(url: str) -> Iterator[SqlJobStore]:
 @contextmanager
 def runner(store: SqlJobStore, lease_s: float = 5.0, **handlers: Handler) -> Iterator[None]:
     """A runner at work until the end of the block."""
-    made = JobRunner(store, handlers, clock=CLOCK, name="here", lease_s=lease_s, beat_s=0.02, poll_s=0.01)
+    made = JobRunner(
+        store,
+        handlers,
+        redact=lambda text: text.replace("the-secret", "[REDACTED]"),
+        clock=CLOCK,
+        name="here",
+        lease_s=lease_s,
+        beat_s=0.02,
+        poll_s=0.01,
+    )
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
@@ -101,6 +110,22 @@ def test_a_job_fails_with_its_cause(store: SqlJobStore, caplog: pytest.LogCaptur
     assert errors[0] == "the dataset is gone"
     assert "a defect of Airboss, ZeroDivisionError: by zero" in str(errors[1])
     assert "no jobs of kind 'unknown'; it does broken, wrong" in str(errors[2])
+
+
+def test_what_is_written_down_of_a_job_has_no_secrets(store: SqlJobStore) -> None:
+    """Whom it asks may say in an error what it was sent, and a note may quote that."""
+    job = store.add("quotes", None, "ann", CLOCK.now())
+    go = threading.Event()
+
+    def quotes(_job: Job, progress: Progress) -> object:
+        progress.report(1, 2, "the judge said the-secret")
+        go.wait(60)
+        raise WrongCall("the judge said the-secret again")
+
+    with runner(store, quotes=quotes):
+        until(lambda: (held := store.get(job.id)) and held.note == "the judge said [REDACTED]")
+        go.set()
+        assert reached(store, job, "failed").error == "the judge said [REDACTED] again"
 
 
 def test_a_job_that_loses_the_ledger_is_begun_again(store: SqlJobStore) -> None:
@@ -304,7 +329,7 @@ def test_a_runner_does_not_claim_its_own_job_when_the_clock_is_set(
         return {}
 
     made = JobRunner(
-        store, {"slow": wait}, clock=Stepping(), name="here", lease_s=5.0, beat_s=0.5, poll_s=0.01
+        store, {"slow": wait}, redact=str, clock=Stepping(), name="here", lease_s=5.0, beat_s=0.5, poll_s=0.01
     )
     job, stop = store.add("slow", {}, "ann", CLOCK.now()), threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
@@ -364,7 +389,14 @@ def test_a_claim_that_took_longer_than_a_lease_is_made_anew(url: str, *, taken: 
     store.meanwhile = long_after
     job = store.add("slow", {}, "ann", CLOCK.now())
     made = JobRunner(
-        store, {"slow": slow}, clock=Ahead(), name="here", lease_s=lease_s, beat_s=3e3, poll_s=0.01
+        store,
+        {"slow": slow},
+        redact=str,
+        clock=Ahead(),
+        name="here",
+        lease_s=lease_s,
+        beat_s=3e3,
+        poll_s=0.01,
     )
     stop = threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))

@@ -48,6 +48,7 @@ def main() -> None:
     runner = JobRunner(
         store,
         {"slow": handler(Path(folder), name)},
+        redact=str,
         clock=SystemClock(),
         name=name,
         lease_s=float(lease_s),

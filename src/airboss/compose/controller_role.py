@@ -104,6 +104,7 @@ def run_controller(
             working(
                 stores.jobs,
                 handlers(ledger, data, stores, records, redact=redact.text, propose=live.propose),
+                redact=redact.text,
                 broke=terminate_self,
             ),
             at_work({"rollouts": live.run}, broke=terminate_self),

@@ -47,11 +47,14 @@ def handlers(
 
 
 @contextmanager
-def working(store: JobStore, handlers: Handlers, *, broke: Callable[[], None]) -> Iterator[None]:
+def working(
+    store: JobStore, handlers: Handlers, *, redact: Callable[[str], str], broke: Callable[[], None]
+) -> Iterator[None]:
     """Jobs are done until the end of the block; those under way are given back then. `broke` is called if the
     thread that works at them ends by a defect: a controller that does no jobs must not look alive."""
     from airboss.controller.jobs import JobRunner  # noqa: PLC0415 - the controller's own
 
     name = f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    with at_work({"jobs": JobRunner(store, handlers, clock=SystemClock(), name=name).run}, broke=broke):
+    runner = JobRunner(store, handlers, redact=redact, clock=SystemClock(), name=name)
+    with at_work({"jobs": runner.run}, broke=broke):
         yield

@@ -84,13 +84,15 @@ class _Running:
 
 
 class JobRunner:
-    """Works at jobs until told to stop. `name` tells this process from all others, now and later."""
+    """Works at jobs until told to stop. `name` tells this process from all others, now and later; `redact`
+    takes secrets out of what is written down of a job: an error or a note may quote whom it asked."""
 
     def __init__(
         self,
         store: JobStore,
         handlers: Mapping[str, Handler],
         *,
+        redact: Callable[[str], str],
         clock: Clock,
         name: str,
         lease_s: float = LEASE_S,
@@ -99,6 +101,7 @@ class JobRunner:
     ) -> None:
         self._store = store
         self._handlers = handlers
+        self._redact = redact
         self._clock = clock
         self._name = name
         self._lease_s, self._beat_s, self._poll_s = lease_s, beat_s, poll_s
@@ -169,7 +172,7 @@ class JobRunner:
             running.owner,
             done=said.done,
             total=said.total,
-            note=said.note,
+            note=self._redact(said.note),
             now=now,
         )
 
@@ -206,7 +209,7 @@ class JobRunner:
             return  # what breaks while it is being left says nothing about the job
         log.warning("job %s failed: %s", running.job.id, error, extra={"job": running.job.id})
         try:
-            self._store.fail(running.job.id, running.owner, error, self._clock.now())
+            self._store.fail(running.job.id, running.owner, self._redact(error), self._clock.now())
         except SetupError as cause:
             # Its lease runs out, and it is begun again when the ledger answers.
             log.warning("job %s failed, which cannot be written down: %s", running.job.id, cause)
