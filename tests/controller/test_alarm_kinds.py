@@ -326,14 +326,14 @@ def test_what_is_usual_is_learned(log: Log) -> None:
         assert reading.broken is False
     assert reading.bound is not None
     assert 0.08 < reading.bound < 0.15
-    assert reading.detail == "before it was 6.6 % of 3,423 calls"
+    assert reading.detail == "58 of 1,160 failed in the last 1h; before it was 6.6 % of 3,423 calls"
     minutes = 0
     while not watch.minute().broken:
         log.calls(watch.now + timedelta(seconds=1), 15)
         log.calls(watch.now + timedelta(seconds=1), 5, status="error")
         minutes += 1
     assert minutes <= 30
-    sure = "before .* calls; chance alone does this once in .* times at most, and once in 101 is sure enough"
+    sure = "since 13:0. UTC .* failed; before .* calls; chance alone does this once in [0-9,]* times at most"
     assert re.fullmatch(sure, watch.minute().detail or "")
 
 

@@ -22,7 +22,7 @@ from airboss.domain.errors import InvalidRequest, StoreUnavailable
 from airboss.domain.status import SystemStatus
 from airboss.governance.budgets import members
 from airboss.store.alert_causes import calls_about, cause_words
-from airboss.store.alert_metrics import chosen_by, of_least
+from airboss.store.alert_metrics import BAD, chosen_by, of_least
 from airboss.store.alert_pages import link_words, page_of
 from airboss.store.alert_rows import AlarmRow, calls_of, looked_back
 from airboss.store.alert_rules import of_teams, rule_of
@@ -169,7 +169,7 @@ def said(one: Shown) -> str:
     if alarm.kind == "burn_rate":
         words = f"the error budget of {whose} burns {value} as fast as it may"
     elif alarm.kind == "sequential" and not alarm.metric.startswith("score:"):
-        words = f"the share of bad calls, {alarm.metric} of {whose}, is {value}"
+        words = f"{value} of the calls of {whose} {BAD.get(alarm.metric)}"
     if one.threshold is not None:
         words += f", {'no longer ' if one.well else ''}{alarm.comparison} {one.threshold}"
     ends = f" It ends once that has lasted {alarm.hold}." if one.well else ""

@@ -24,7 +24,7 @@ from airboss.domain.ports import RecordLog
 from airboss.domain.usage import UsageRow
 from airboss.evaluations import sequential
 from airboss.evaluations.sequential import Test
-from airboss.store.alert_metrics import INTERNAL_KEY, counted, question
+from airboss.store.alert_metrics import BAD, INTERNAL_KEY, counted, length, money_words, question
 from airboss.store.alert_rows import AlarmRule
 from airboss.store.usage import LATE
 from airboss.store.wording import many
@@ -54,9 +54,10 @@ SAID_MIN: Final = 10.0
 """What comes by chance more often than once in so many times is not worth a word."""
 
 CALM: Final = timedelta(minutes=5)
-"""For so long it must be well after an outage."""
+"""For so long it must be well after an outage; and one that is shorter, and whose calls are not too many of
+the window's, is not told."""
 
-RETRY: Final = timedelta(minutes=5)
+RETRY: Final = timedelta(minutes=1)
 """How soon it is looked again for enough to learn from."""
 
 FRESH: Final = {"error_rate": 0.05, "refused_rate": 0.2, "fallback_rate": 0.1}
@@ -75,7 +76,8 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """What a sequential alarm keeps: `of` is what it tests. `since` is when it learned, `ends` when it does
     anew, `until` how far it has looked. `bound` makes an answer bad (None: its status does). `test` None:
     there was too little to learn from, as `why` says. `alpha` is this epoch's share. `counted` is what was
-    seen of the steps that may yet grow (None: of none), `arrived` what came at each look of the window."""
+    seen of the steps that may yet grow (None: of none), `arrived` what came at each look of the window.
+    `anew` is when the test began again, all having been well."""
 
     of: str
     since: datetime
@@ -88,6 +90,21 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     counted: tuple[Step, ...] | None = None
     arrived: tuple[Step, ...] = ()
+    anew: datetime | None = None
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which all was well, or was not, and what has come since it began: `n` calls, 1 at least."""
+
+    began: datetime
+    lasted: timedelta
+    n: int
+    bad: int
+
+    @property
+    def share(self) -> float:
+        """Of them that are bad."""
+        return self.bad / self.n
 
 
 def look(rule: AlarmRule, memory: object, log: RecordLog, now: datetime) -> Reading:
@@ -212,53 +229,92 @@ def _new(found: Sequence[Step], counted: Sequence[Step], since: datetime) -> lis
 
 
 def _reading(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Reading:
+    if rule.metric.startswith("score:"):
+        return _reading_scores(rule, epoch, log, now)
     test = epoch.test
     assert test is not None
+    come = sum(n for _, n, _ in epoch.arrived), sum(bad for _, _, bad in epoch.arrived)
     since = now - timedelta(seconds=rule.window_s)
-    mean, scored = None, rule.metric.startswith("score:")
-    if scored:
-        _, mean, _ = _scores(rule, log, since, now)
-        shares = [_bad(rule, mean)] if mean is not None else []
-    else:
-        come = sum(n for _, n, _ in epoch.arrived), sum(bad for _, _, bad in epoch.arrived)
-        _, *begun = _used(rule, log, since, now, bound=epoch.bound) or (None, 0, 0)
-        shares = [bad / n for n, bad in (come, begun) if n]
-    share = shares[0] if shares else None
-    broken = sequential.rejected(test, epoch.alpha)
-    slow = "" if epoch.bound is None else f"over {_amount(rule.metric, epoch.bound)} is bad"
-    now_is = _sure(test, epoch.alpha)
-    well = _well_since(epoch) if broken else None
-    if well is not None:
-        at, n, bad = well
-        share, now_is = bad / n, f"since {at:%H:%M} UTC {bad:,} of {n:,} were bad"
-    if broken and (well is not None or (shares and max(shares) <= test.limit)):
-        # Well again: from here on it is another test.
-        fresh = Test(limit=test.limit, steps=test.steps)
-        epoch, broken = msgspec.structs.replace(epoch, test=fresh), False
-        now_is = "" if well is None else now_is
+    _, *begun = _used(rule, log, since, now, bound=epoch.bound) or (None, 0, 0)
+    shares = [bad / n for n, bad in (come, begun) if n]
+    share, counted_ = (shares[0] if shares else None), ""
+    broken, sure = sequential.rejected(test, epoch.alpha), _sure(test, epoch.alpha)
+    if broken:
+        ill, well = _ill(epoch), _well_since(epoch)
+        few = bool(shares) and max(shares) <= test.limit
+        if well is not None or (few and (ill is None or ill.share <= test.limit)):
+            fresh = Test(limit=test.limit, steps=test.steps)
+            epoch = msgspec.structs.replace(epoch, test=fresh, anew=epoch.until)
+            broken, sure = False, ""
+        elif few and ill is not None and ill.lasted < CALM:
+            broken = False  # it may be over in a moment, and then it was not many
+        told = well if well is not None else ill if broken else None
+        if told is not None:
+            share = told.share
+            counted_ = f"since {told.began:%H:%M} UTC {told.bad:,} of {told.n:,} {BAD[rule.metric]}"
+    if not counted_ and shares:
+        n, bad = come if come[0] else begun
+        counted_ = f"{bad:,} of {n:,} {BAD[rule.metric]} in the last {length(rule.window_s)}"
+    slow = "" if epoch.bound is None else f"over {_amount(rule.metric, epoch.bound)} is too much"
     return Reading(
-        value=mean if scored else share,
-        why=None if share is not None else f"no {'scores' if scored else 'calls'} to look at",
+        value=share,
+        why=None if share is not None else "no calls to look at",
         broken=broken,
-        bound=1 - test.limit if scored and not rule.less_is_better else test.limit,
-        detail="; ".join(filter(None, (slow, epoch.usual, now_is))),
+        bound=test.limit,
+        detail="; ".join(filter(None, (counted_, slow, epoch.usual, sure))),
         memory=msgspec.to_builtins(epoch),
     )
 
 
-def _well_since(epoch: Epoch) -> Step | None:
+def _reading_scores(rule: AlarmRule, epoch: Epoch, log: RecordLog, now: datetime) -> Reading:
+    test = epoch.test
+    assert test is not None
+    _, mean, _ = _scores(rule, log, now - timedelta(seconds=rule.window_s), now)
+    broken, sure = sequential.rejected(test, epoch.alpha), _sure(test, epoch.alpha)
+    if broken and mean is not None and _bad(rule, mean) <= test.limit:
+        # Well again: from here on it is another test.
+        epoch = msgspec.structs.replace(epoch, test=Test(limit=test.limit, steps=test.steps))
+        broken = False
+    return Reading(
+        value=mean,
+        why=None if mean is not None else "no scores to look at",
+        broken=broken,
+        bound=test.limit if rule.less_is_better else 1 - test.limit,
+        detail="; ".join(filter(None, (epoch.usual, sure))),
+        memory=msgspec.to_builtins(epoch),
+    )
+
+
+def _ill(epoch: Epoch) -> Stretch | None:
+    """Since when more are bad than is usual, how long they were, and all that came since; None: they never
+    were, of what has come since all was well."""
+    assert epoch.test is not None
+    arrived = [each for each in epoch.arrived if epoch.anew is None or each[0] >= epoch.anew]
+    found = sequential.stretch([(n, bad) for _, n, bad in arrived], epoch.test.limit)
+    if found is None:
+        return None
+    began, last = arrived[found[0]][0], arrived[found[1] - 1][0]
+    return _since(arrived[found[0] :], began, last + STEP - began)
+
+
+def _well_since(epoch: Epoch) -> Stretch | None:
     """Since when all is well again, and what came since: an outage is over long before it is out of a window
     of an hour. It must be well for as long as it was not, at least for CALM: one that comes and goes is told
     once."""
     assert epoch.test is not None
-    stretch = sequential.calm([(n, bad) for _, n, bad in epoch.arrived], epoch.test.limit)
-    if stretch is None:
+    arrived = epoch.arrived
+    found = sequential.calm([(n, bad) for _, n, bad in arrived], epoch.test.limit)
+    if found is None:
         return None
-    began, since = epoch.arrived[stretch[0]][0], epoch.arrived[stretch[1] - 1][0] + STEP
+    began, since = arrived[found[0]][0], arrived[found[1] - 1][0] + STEP
     if epoch.until - since < max(CALM, since - began):
         return None
-    come = epoch.arrived[stretch[1] :]
-    return since, sum(n for _, n, _ in come), sum(bad for _, _, bad in come)
+    return _since(arrived[found[1] :], since, epoch.until - since)
+
+
+def _since(steps: Sequence[Step], began: datetime, lasted: timedelta) -> Stretch:
+    n, bad = sum(n for _, n, _ in steps), sum(bad for _, _, bad in steps)
+    return Stretch(began=began, lasted=lasted, n=n, bad=bad)
 
 
 def _bound(metric: str, own: UsageRow) -> float | None:
@@ -315,9 +371,10 @@ def _sure(test: Test, alpha: float) -> str:
     """How sure it is that more are bad than is usual, by Ville's inequality; empty as long as hardly."""
     if test.e_value < SAID_MIN:
         return ""
-    seldom, enough = f"{min(test.e_value, 1e6):,.0f}", f"{1 / alpha:,.0f}"
-    return f"chance alone does this once in {seldom} times at most, and once in {enough} is sure enough"
+    does = f"chance alone does this once in {min(test.e_value, 1e6):,.0f} times at most"
+    enough = "" if sequential.rejected(test, alpha) else f", and once in {1 / alpha:,.0f} is sure enough"
+    return does + enough
 
 
 def _amount(metric: str, bound: float) -> str:
-    return f"{bound:.4g} USD" if metric == "cost_usd" else f"{bound:,.0f} ms"
+    return money_words(bound) if metric == "cost_usd" else f"{bound:,.0f} ms"

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from airboss.store.alert_causes import Cause, cause_words
-from airboss.store.alert_metrics import chosen_by, length, side, worded
+from airboss.store.alert_metrics import BAD, chosen_by, length, side, worded
 from airboss.store.alert_rows import AlarmEvent, AlarmPhase, AlarmRow, AlarmRule, Silence, Told
 
 RESOLVED_SHOWN: Final = timedelta(hours=1)
@@ -242,7 +242,7 @@ def _words(row: AlarmRow, state: str, window: str, met: str) -> str:
         "sequential": f"{of} is {measured_as} over {window}; {'down' if side(rule) == 'below' else 'up'} to "
         f"{bound} is usual"
         if rule.metric.startswith("score:")
-        else f"the share of bad calls, {of}, is {measured_as} over {window}; up to {bound} is usual",
+        else f"{measured_as} of the calls of {whose} {BAD.get(rule.metric)}; up to {bound} is usual",
         "drift": f"{measured_as} thing{plural} about {rule.deployment} drifted",
         "budget": f"of the budget of {_payer(rule)} {measured_as} is spent; the alarm is for over {bound}",
         "recording": f"{rule.metric} of Airboss: {measured_as} in the last {window}"

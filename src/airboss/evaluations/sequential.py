@@ -103,25 +103,34 @@ def evidence(test: Test, *, n: int, bad: float) -> float:
     return bad * math.log1p(g * (1 - test.limit)) + (n - bad) * math.log1p(-g * test.limit)
 
 
-def calm(steps: Sequence[tuple[int, float]], limit: float) -> tuple[int, int] | None:
+def stretch(steps: Sequence[tuple[int, float]], limit: float) -> tuple[int, int] | None:
     """The stretch of these steps (calls, bad ones) that speaks most for more than the limit, from one up to
-    another, if all is well after it: no more are bad than the limit, and so few that a share of half the
-    stretch's, at least the limit, would do so with a chance of at most CALM_CHANCE (Chernoff). Else None."""
+    another; None where none does."""
     test = Test(limit=limit, steps=1)
-    best, sum_, begins, stretch = 0.0, 0.0, 0, (0, 0)
+    best, sum_, begins, found = 0.0, 0.0, 0, None
     for at, (n, bad) in enumerate(steps):
         if sum_ <= 0:
             sum_, begins = 0.0, at
         sum_ += evidence(test, n=n, bad=bad)
         if sum_ > best:
-            best, stretch = sum_, (begins, at + 1)
-    ill, well = steps[slice(*stretch)], steps[stretch[1] :]
+            best, found = sum_, (begins, at + 1)
+    return found
+
+
+def calm(steps: Sequence[tuple[int, float]], limit: float) -> tuple[int, int] | None:
+    """The `stretch` of these steps, if all is well after it: no more are bad than the limit, and so few that
+    a share of half the stretch's, at least the limit, would do so with a chance of at most CALM_CHANCE
+    (Chernoff). Else None."""
+    found = stretch(steps, limit)
+    if found is None:
+        return None
+    ill, well = steps[slice(*found)], steps[found[1] :]
     n, bad = sum(n for n, _ in well), sum(bad for _, bad in well)
-    if not ill or not n or bad > limit * n:
+    if not n or bad > limit * n:
         return None
     worse = max(limit, sum(bad for _, bad in ill) / sum(n for n, _ in ill) / 2)
     unlike = _divergence(bad / n, worse) * n
-    return stretch if unlike >= -math.log(CALM_CHANCE) else None
+    return found if unlike >= -math.log(CALM_CHANCE) else None
 
 
 def _divergence(p: float, q: float) -> float:

@@ -18,6 +18,16 @@ INTERNAL_KEY: Final = "airboss"
 """The name of the data-plane key of our own calls: evaluations, probes, judges, the playground. They never
 count."""
 
+BAD: Final = {
+    "error_rate": "failed",
+    "refused_rate": "were refused",
+    "fallback_rate": "were answered by a fallback",
+    "latency_p95": "were slow",
+    "ttft_p95": "began late",
+    "cost_usd": "were dear",
+}
+"""What bad calls did, by the metric of a sequential alarm."""
+
 
 def metric_of(own: UsageRow, metric: str) -> float | None:
     """A metric of what was used; None where there is nothing to measure it by."""
@@ -147,8 +157,13 @@ def _of_calls(metric: str, value: float) -> str:
     if metric.startswith(("latency", "ttft")):
         return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
     if metric == "cost_usd":
-        return f"${value:,.2f}" if value >= 100 else f"${Decimal(f'{value:.3g}'):f}"
+        return money_words(value)
     return shown(value)
+
+
+def money_words(usd: float) -> str:
+    """US dollars as people read them: `$0.0000238`."""
+    return f"${usd:,.2f}" if usd >= 100 else f"${Decimal(f'{usd:.3g}'):f}"
 
 
 def shown(value: float) -> str:
