@@ -83,6 +83,22 @@ def test_a_body_longer_than_a_step_has_all_its_words(tmp_path: Path, monkeypatch
     log.close()
 
 
+def test_words_of_long_bodies_wait_for_no_other_blocks(tmp_path: Path) -> None:
+    """Of short ones a few blocks are made together; to look through one block of long ones takes minutes."""
+    for length, expected in ((2_000, set[int]()), (5 * PART_CHARS_MAX, {0})):
+        log = DuckDBRecordLog(tmp_path / f"{length}.duckdb")
+        for start in range(0, 1_100, 100):
+            records = (
+                record_json(each, request=said("hay " * (length // 4))) for each in range(start, start + 100)
+            )
+            log.apply(JournalMove(segment=SEGMENT, start=start, end=start + 100, records=tuple(records)))
+        while log.tidy():
+            pass
+        with log._reading() as connection:
+            assert duckdb_search.indexed(connection) == expected
+        log.close()
+
+
 def test_a_list_that_takes_long_to_read_ends_early(
     long: DuckDBRecordLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

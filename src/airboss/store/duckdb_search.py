@@ -100,11 +100,17 @@ def indexed(connection: Connection) -> set[int]:
     return {block for (block,) in run(connection, "select block from word_blocks where engine = ?", [ENGINE])}
 
 
-def missing(done: Collection[int], *, first: int, next_seq: int) -> list[int]:
+def missing(connection: Connection, done: Collection[int], *, first: int, next_seq: int) -> list[int]:
     """The blocks to be made next, of records from `first` to before `next_seq`: whole ones, a few, and
-    fewer where one was taken out among others."""
+    fewer where one was taken out among others, or their bodies are long: to look through one of these takes
+    minutes without."""
     found = [block for block in range(first // BLOCK, next_seq // BLOCK) if block not in done][:AT_ONCE]
-    return found if len(found) == AT_ONCE or (found and found[0] < max(done, default=0)) else []
+    if not found or len(found) == AT_ONCE or found[0] < max(done, default=0):
+        return found
+    text = "select count(*) from bodies where seq between $first and $last"
+    ends = {"first": found[0] * BLOCK, "last": (found[-1] + 1) * BLOCK - 1}
+    ((parts,),) = run(connection, text, ends)
+    return found if parts > AT_ONCE * BLOCK else []
 
 
 class Making:
@@ -165,7 +171,7 @@ class Words:
         if self._made is None:
             self._made = indexed(connection)
         if self._making is None:
-            blocks = missing(self._made, first=first, next_seq=next_seq)
+            blocks = missing(connection, self._made, first=first, next_seq=next_seq)
             if not blocks:
                 return False
             self._making = Making(connection, blocks)
