@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airboss.cli import api as cli_api
 from tests.cli.admin_api import AdminApi, record
 from tests.cli.conftest import Run
 from tests.support.started import started
@@ -36,6 +37,24 @@ def test_json_is_one_record_a_line_newest_first(run: Run, api: AdminApi) -> None
     assert (code, err) == (0, "")
     assert [json.loads(line) for line in out.splitlines()] == made[:7]
     assert {params["bodies"] for _, _, params, _ in api.asked} == {"true"}
+
+
+def test_a_store_that_is_away_for_a_later_page_is_waited_for(
+    run: Run, api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long list does not break off because the store starts again; the first page says so at once."""
+    monkeypatch.setattr(cli_api, "AGAIN_S", 0.0)
+    made = [record(number) for number in range(7, 0, -1)]
+    away = 503, {"error": {"message": "the record store does not answer"}}
+    turns = iter([False, True, True, False, False, True])
+    listed = paged(made)
+    api.answers["GET", "/api/v1/records"] = lambda params: away if next(turns) else listed(params)
+    code, out, err = run("records", "--url", api.url, "--json")
+    assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, [each["id"] for each in made])
+    assert err.count("the record store does not answer; trying again") == 1
+    code, _, err = run("records", "--url", api.url, "--json")
+    assert code == 1
+    assert "trying again" not in err
 
 
 def test_a_long_list_is_lines_and_no_table(run: Run, api: AdminApi) -> None:

@@ -287,13 +287,15 @@ def tell_unserved(api: Api, name: str) -> None:
 
 
 def pages(api: Api, query: Query, limit: int, *, bodies: bool) -> Iterator[dict[str, Any]]:
-    """At most `limit` records that match, newest first, page by page; a page of a search may be empty."""
+    """At most `limit` records that match, newest first, page by page; a page of a search may be empty. Who
+    does not answer the first is not there; for a later one we wait."""
     cursor: str | None = None
     while limit > 0:
         params = {**query, "limit": str(min(limit, PAGE)), "bodies": "true" if bodies else "false"}
         if cursor is not None:
             params["before"] = cursor
-        page = api.get("/api/v1/records", params)
+        ask = partial(api.get, "/api/v1/records", params)
+        page = ask() if cursor is None else patiently(ask)
         yield from page["records"]
         limit -= len(page["records"])
         if page["next"] in {None, cursor}:
