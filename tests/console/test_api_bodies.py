@@ -101,3 +101,22 @@ def test_sorted_records_with_bodies_are_whole_or_refused(monkeypatch: pytest.Mon
     assert ids(program.get(f"{asked}&limit=3")) == ["id-4", "id-3", "id-2"]
     monkeypatch.setattr(api, "BODIES_BYTES_MAX", 1024)
     assert ids(program.get(f"{asked}&limit=1")) == ["id-4"]
+
+
+def test_a_sorted_list_that_the_store_ended_is_not_said_to_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused as well, and for why it is: it took too long to read."""
+    log = MemoryRecordLog()
+    put(log, *(sample(id=f"id-{n}", started_at=NOW, latency_ms=n, request={"input": "x"}) for n in range(5)))
+    read = log.records
+
+    def ended(where: RecordFilter, *, limit: int, bodies: bool) -> Sequence[InferenceRecord]:
+        return read(where, limit=min(limit, 2) if bodies else limit, bodies=bodies)
+
+    monkeypatch.setattr(log, "records", ended)
+    refused = Site(log=log).program().get("/api/v1/records?sort=slowest&bodies=true&limit=4")
+    message = refused.json()["error"]["message"]
+    assert "MiB" not in message
+    assert message == (
+        "these 4 records take longer to read with their bodies than one answer may; ask for limit=2 or fewer,"
+        " or without bodies"
+    )

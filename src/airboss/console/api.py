@@ -170,11 +170,11 @@ def sorted_with_bodies(desk: Desk, where: RecordFilter, limit: int) -> bytes:
         parts.append(encode(each))
         size += len(parts[-1])
     if len(parts) < wanted:
-        message = (
-            f"these {wanted:,} records are more than {BODIES_BYTES_MAX // 1024**2} MiB with their bodies; "
-            f"ask for limit={len(parts)} or fewer, or without bodies"
-        )
-        raise InvalidRequest(message, param="limit")
+        much = f"are more than {BODIES_BYTES_MAX // 1024**2} MiB with their bodies"
+        if size < BODIES_BYTES_MAX:  # the store has ended the list
+            much = "take longer to read with their bodies than one answer may"
+        advice = f"ask for limit={max(1, len(parts))} or fewer, or without bodies"
+        raise InvalidRequest(f"these {wanted:,} records {much}; {advice}", param="limit")
     return b'{"records":[' + b",".join(parts) + b'],"next":null}'
 
 
