@@ -336,8 +336,11 @@ def test_a_file_that_is_not_there_is_told_in_words(
     assert "Errno" not in err
 
 
-def test_what_an_option_takes_is_told(run: Run, api: AdminApi) -> None:
+def test_what_an_option_takes_is_told(
+    run: Run, api: AdminApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where it takes a few words only, with the one that was given, before anything is asked or begun."""
+    monkeypatch.chdir(tmp_path)
     for call, given, known in (
         ("up --log-format xml", "xml", "json or text"),
         ("dataset create d --from-records --group-by team", "team", "user, session or none"),
@@ -347,7 +350,7 @@ def test_what_an_option_takes_is_told(run: Run, api: AdminApi) -> None:
         to = [] if call.startswith("up") else ["--url", api.url]
         code, _, err = run(*call.split(), *to)
         assert (code, given in err, known in err) == (2, True, True), err
-    assert api.asked == []
+    assert (api.asked, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_tables_have_the_time_of_this_machine(

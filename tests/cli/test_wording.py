@@ -34,6 +34,17 @@ def test_who_wants_to_stop_it_is_not_told_to_start_a_store(tmp_path: Path) -> No
     assert (slip.returncode, "'status'" in slip.stderr) == (2, True), slip.stderr
 
 
+def test_a_verb_with_a_data_directory_of_its_own_looks_at_no_other(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`records export` goes on where the default that `records` has is a service's, which only that reads."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".airboss").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, *_: Path(path).name != ".airboss")
+    code, _, err = run("records", "export", "x.csv", "--data-dir", "mine")
+    assert (code, "there is no Airboss data in" in err, "readable" in err) == (2, True, False), err
+
+
 def test_a_path_that_another_user_has_is_told_with_what_to_do(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +55,7 @@ def test_a_path_that_another_user_has_is_told_with_what_to_do(
         code, out, err = run(*call, "--data-dir", str(tmp_path))
         message = json.loads(err)["error"]["message"]
         assert (code, out) == (2, "")
-        assert f"'{tmp_path}' is not readable: run airboss as the user whose it is" in message
+        assert f"--data-dir {tmp_path} is not readable: run airboss as the user whose it is" in message
         assert message.endswith("by --url.")
     (tmp_path / "airboss.toml").touch()
     err = run("diff", str(tmp_path / "airboss.toml"), "--json")[2]

@@ -10,7 +10,15 @@ import typer
 from airboss.domain.errors import WrongCall
 
 DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", help="Where Airboss keeps its data.", envvar="AIRBOSS_DATA_DIR")
+    Path,
+    typer.Option(
+        "--data-dir",
+        help="Where Airboss keeps its data.",
+        envvar="AIRBOSS_DATA_DIR",
+        # Whoever opens it looks whether it can be read: `records export` has one of its own, beside that of
+        # `records`, which may be another user's.
+        readable=False,
+    ),
 ]
 DEFAULT_DATA_DIR = Path(".airboss")
 
@@ -52,9 +60,18 @@ InsecureOption = Annotated[
 
 
 def check_directory(data_dir: Path) -> None:
-    """Raises WrongCall for what is no directory; there may be none yet."""
-    if data_dir.exists() and not data_dir.is_dir():
+    """Raises WrongCall for what is no directory, or is another user's; there may be none yet."""
+    if not data_dir.exists():
+        return
+    from airboss.store.datadir import readable  # noqa: PLC0415 - no verb's help needs it
+
+    if not data_dir.is_dir():
         raise WrongCall(f"--data-dir {data_dir} is no directory; name the one where Airboss keeps its data")
+    if not readable(data_dir):
+        raise WrongCall(
+            f"--data-dir {data_dir} is not readable: run airboss as the user whose it is, or ask the one that"
+            " runs by --url."
+        )
 
 
 def has_data(data_dir: Path) -> bool:

@@ -60,10 +60,7 @@ class Verbs(TyperGroup):
 def with_value(error: typer.BadParameter) -> str:
     """What is wrong, the value that is, and what to do about a path that another user has."""
     if error.message.endswith("is not readable."):
-        said = error.message.removesuffix(".")
-        asked = error.param is not None and "--data-dir" in error.param.opts
-        other = ", or ask the one that runs by --url" if asked else ""
-        return f"{said}: run airboss as the user whose it is{other}."
+        return f"{error.message.removesuffix('.')}: run airboss as the user whose it is."
     found: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if not found:
         return error.message

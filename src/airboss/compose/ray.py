@@ -35,8 +35,8 @@ def run_ray(data_dir: Path, *, log_format: str | None) -> None:
     stop = stop_on_signals()
     data = DataDir(data_dir)
     ready = fleet.ray_ready_path(data.run_dir)
-    ready.unlink(missing_ok=True)
     with role_lock(data), open_ledger(data) as ledger:
+        ready.unlink(missing_ok=True)
         said = applied_config(ledger, data).replicas
         on_parent_gone(stop.set)
         host = RayHost(address=said.address, url=said.url, drain_s=said.drain_s)

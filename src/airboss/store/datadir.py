@@ -418,6 +418,11 @@ def _private_dir(path: Path) -> None:
         _tighten(path, 0o700)
 
 
+def readable(path: Path) -> bool:
+    """Whether this user may list a directory that is there, and open what is in it."""
+    return os.access(path, os.R_OK | os.X_OK)
+
+
 def _refuse_foreign(path: Path) -> None:
     owner = path.stat().st_uid
     if owner not in (0, os.geteuid()):

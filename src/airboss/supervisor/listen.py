@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str) -> None:
-    """Raise WrongCall for what can be no address to listen on, whoever's it is."""
+    """Raise WrongCall for what can be no address to listen on, or is a name that nobody knows."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -34,6 +34,10 @@ def check_host(host: str) -> None:
                 f"--host is {host[:80]!r}, and that is no address. Give one of this machine, such as"
                 " 127.0.0.1, or 0.0.0.0 for all of them; the port goes into --port."
             ) from None
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            raise WrongCall(f"--host {host} is no address of this machine: {error.strerror}") from error
 
 
 def check_apart(port: int, console_port: int) -> None:
@@ -51,10 +55,6 @@ def check_exposure(host: str, *, tls: bool, insecure: bool) -> None:
     check_host(host)
     if is_loopback(host) or tls or insecure:
         return
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError as error:  # a slip of the pen is in nobody's reach
-        raise WrongCall(f"--host {host} is no address of this machine: {error.strerror}") from error
     raise WrongCall(
         f"--host {host} would let other machines reach Airboss, and keys and prompts would cross the network"
         " in the clear. Add [tls] cert and key to the configuration, or, behind a proxy that does TLS, say"
