@@ -39,6 +39,12 @@ def shown(redact: LogRedactor, *secrets: str) -> list[bool]:
     return [secret in line for secret in secrets]
 
 
+def test_no_half_of_a_key_stays_where_a_text_was_cut() -> None:
+    """A cause or a note quotes others' words, cut."""
+    redact = LogRedactor([OLD])
+    assert redact.text(f"judge said '{OLD[:12]}…', or {OLD}") == "judge said '[REDACTED]…', or [REDACTED]"
+
+
 def test_a_key_is_learned_with_the_plan_that_brings_it(tmp_path: Path) -> None:
     """From the next look on; the key that it replaced stays hidden, since it may still be good."""
     path = tmp_path / "key"

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from airboss.domain.errors import SetupError
 from airboss.governance.redact import Redactor
 from airboss.governance.secrets import provider_secrets
@@ -37,8 +35,8 @@ class LogRedactor:
         return self._redactor.redact(json)
 
     def text(self, text: str) -> str:
-        """A text without them."""
-        return msgspec.json.decode(self(msgspec.json.encode(text)), type=str)
+        """A text without them, or their beginnings where it was cut."""
+        return self._redactor.redact_text(text)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """From now on these are secrets too."""
