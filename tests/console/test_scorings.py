@@ -127,6 +127,7 @@ def test_the_mean_of_one_person_has_no_interval(site: Site) -> None:
         ({"scorer": "length", "limit": "5000"}, "1 to 2,000 calls"),
         ({"scorer": "exact", "limit": "5"}, "compares with an expected answer"),
         ({"scorer": "length", "limit": "5", "user": "nobody"}, "there is no call to score"),
+        ({"scorer": "length", "limit": "5", "deployment": "suport"}, "did you mean &#39;support&#39;?"),
     ],
 )
 def test_a_wrong_form_begins_nothing(site: Site, fields: dict[str, str], said: str) -> None:

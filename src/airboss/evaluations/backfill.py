@@ -113,7 +113,10 @@ class ScoringOrders:
             raise WrongCall(f"{len(order.scorers)} scorers; give 1 to {SCORERS_MAX}")
         scorers = tuple(read_scorer(each, self._folder) for each in order.scorers)
         check_live(scorers)
-        judges_of(Served.of(self._ledger), scorers)
+        served = Served.of(self._ledger)
+        judges_of(served, scorers)
+        if where.deployment is not None and not self._log.records(where, limit=1, bodies=False):
+            served.deployment(where.deployment)  # it may be misspelt
         calls, left_out = draw(self._log, where, limit=order.limit, seed=order.seed)
         return ScoringTask(scorers=scorers, calls=calls, left_out=left_out, seed=order.seed)
 
