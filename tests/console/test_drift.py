@@ -130,7 +130,7 @@ def test_the_shell_says_the_same(drifted: Site, run: Run, api: AdminApi) -> None
     api.answers["GET", "/api/v1/drift"] = found
     ended, out, _ = run("monitor", "drift", "--url", api.url)
     assert ended == 1
-    assert "output refusal: declines since" in out
+    assert "answers that decline: declines since" in out
     assert "answers to fixed prompts changed" in out
     ended, out, _ = run("monitor", "drift", "quiet", "--json", "--url", api.url)
     assert (ended, msgspec.json.decode(out)["state"]) == (0, "learning")

@@ -418,15 +418,16 @@ def test_a_score_that_cannot_get_worse_fires_nothing(log: Log) -> None:
 def test_drift_that_is_accepted_is_over(log: Log) -> None:
     """It is no data before anything is known; what was found and is gone is well again, though what is usual
     is learned anew."""
-    known: list[tuple[int, str] | None] = [None]
+    known: list[tuple[int, str, tuple[str, ...]] | None] = [None]
     measures = Measures(log, drifted=lambda _deployment: known[0])
     asked = rule(kind="drift", hold="0s")
     row, seen = begun(asked, NOW), []
-    for at, found in enumerate((None, (0, ""), (2, "longer; french"), None, None, (0, ""))):
+    for at, found in enumerate((None, (0, "", ()), (2, "longer; french", ("r1",)), None, None, (0, "", ()))):
         known[0] = found
         now = NOW + timedelta(minutes=at)
         reading = measures.read(asked, row.memory, now)
         row = decide(row, asked, reading, now=now, silence=None).row
+        assert reading.records == (("r1",) if found and found[0] else ())
         seen.append((row.value, row.phase))
     assert seen[0] == (None, "ok")
     assert [phase for _, phase in seen[1:]] == ["ok", "firing", "resolved", "resolved", "resolved"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_drift_is_found_in_records(store: SqlViewStore) -> None:
         state = watched.look()
     assert state is not None
     assert (state.reference, state.found) == (100, ())
-    assert drifted(state, None) == (0, "")
+    assert drifted(state, None) == (0, "", ())
     began = watched.clock.now()
     for _ in range(20):
         state = watched.look("I'm sorry, but I can't help with that.")
@@ -137,6 +138,9 @@ def test_drift_is_found_in_records(store: SqlViewStore) -> None:
     words = drifted(state, None)
     assert words is not None
     assert words[0] == len(state.found)
+    assert re.search("answers that decline: declines, 100 % since .* UTC, 0 % before", words[1])
+    assert len(words[2]) == 5
+    assert set(words[2]) <= known
     assert drifts.drifted(store, NAME, config()) == words
     for off in (config(features=False), Config()):
         assert drifts.drifted(store, NAME, off) is None, "what is not looked at any more fires nothing"

@@ -125,6 +125,19 @@ def test_planted_drift_is_found(change: Change, feature: str) -> None:
         assert all(int(name[1:]) < 300 for name in each.examples_before)
 
 
+def test_of_calls_since_it_began_none_is_from_before() -> None:
+    """What begins amid the calls of a look is all of what is counted since, and its examples are."""
+
+    def all_french(_rng: random.Random, given: dict[str, Any]) -> None:
+        given["input_language"] = "french"
+
+    state = watched(3, 1_100, all_french, at=1_013)
+    (found,) = [each for each in state.found if each.feature == "input_language"]
+    assert found.since == START + timedelta(minutes=1_013)
+    assert found.after == found.n_after > 0
+    assert all(int(each.removeprefix("r")) >= 1_013 for each in found.examples_after)
+
+
 def test_what_drifts_after_a_pause_drifts_since_its_first_call() -> None:
     """Not since the last one before the weekend."""
     state = watched(7, 600)

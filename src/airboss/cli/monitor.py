@@ -20,6 +20,7 @@ from airboss.cli.output import (
     table_of,
 )
 from airboss.domain.errors import WrongCall
+from airboss.evaluations.drift_words import WORDS
 from airboss.store.wording import many
 
 monitor = typer.Typer(help="Alarms: where they stand, who was told.", no_args_is_help=True)
@@ -150,7 +151,8 @@ def show_drift_of(each: dict[str, Any]) -> None:
         now = 100 * found["after"] / found["n_after"] if found["n_after"] else 0.0
         before = 100 * found["before"] / found["n_before"]
         out.print(
-            f"  {found['feature'].replace('_', ' ')}: {found['bin']} since {local_time(found['since'])}: "
+            f"  {WORDS.get(found['feature'], found['feature'])}: {found['bin']} "
+            f"since {local_time(found['since'])}: "
             f"{now:.1f} % of {many(found['n_after'], 'call')}, {before:.1f} % before",
             markup=False,
         )

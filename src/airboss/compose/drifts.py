@@ -71,8 +71,9 @@ async def check_prompts(ledger: Ledger, data: DataDir, store: DriftStore, force:
     await checks.run()
 
 
-def drifted(store: DriftStore, deployment: str, config: Config) -> tuple[int, str] | None:
-    """How much of a deployment has drifted, and in words: of what is looked at, whatever was found before."""
+def drifted(store: DriftStore, deployment: str, config: Config) -> tuple[int, str, tuple[str, ...]] | None:
+    """How much of a deployment has drifted, in words, and ids of some of those calls: of what is looked at,
+    whatever was found before."""
     from airboss.evaluations.drift import read  # noqa: PLC0415 - statistics, where needed
     from airboss.evaluations.drift_checks import Checks  # noqa: PLC0415 - as above
     from airboss.evaluations.drift_words import drifted as words  # noqa: PLC0415 - as above

@@ -9,17 +9,9 @@ from airboss.console.desk import Desk
 from airboss.console.page import Action, Form, Page, View, asking
 from airboss.console.render import Visit
 from airboss.evaluations.drift_checks import REPEATS
+from airboss.evaluations.drift_words import WORDS
 
 ORDER: Final = {"drifted": 0, "watching": 1, "learning": 2, "off": 3}
-WORDS: Final = {
-    "input_length": "length of questions",
-    "input_language": "language of questions",
-    "input_topic": "topic of questions",
-    "output_length": "length of answers",
-    "output_language": "language of answers",
-    "output_refusal": "answers that decline",
-    "output_format": "form of answers",
-}
 
 
 def drift(desk: Desk, seen: Visit) -> View:

@@ -63,8 +63,9 @@ GROWN_MAX: Final = 100
 Asked = tuple[float, float, float | None, RecordFilter]
 """What was measured: the window, how long ago, what is slow, and of which calls."""
 
-Drifted = Callable[[str], "tuple[int, str] | None"]
-"""How much of a deployment has drifted, and in words; None while too little is known."""
+Drifted = Callable[[str], "tuple[int, str, tuple[str, ...]] | None"]
+"""How much of a deployment has drifted, in words, and ids of some of these calls; None while too little is
+known."""
 
 
 class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,8 +320,15 @@ class Measures:
         why = "too few calls so far to know what is usual"
         if found is None and memory is None:
             return Reading(why=why)
-        count, words = found or (0, why)
-        return Reading(value=float(count), bound=0.0, broken=count > 0, detail=words or None, memory="known")
+        count, words, calls = found or (0, why, ())
+        return Reading(
+            value=float(count),
+            bound=0.0,
+            broken=count > 0,
+            detail=words or None,
+            memory="known",
+            records=calls,
+        )
 
 
 def recording(rule: AlarmRule, memory: object, lost: Mapping[str, int], now: datetime) -> Reading:

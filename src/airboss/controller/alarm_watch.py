@@ -181,6 +181,7 @@ class AlarmWatch:
                     silence=quieted(silences.get(name), quiet, rule.deployment, now),
                 ),
                 now,
+                readings[name].records,
             )
             for name, rule in rules.items()
             if name in readings
@@ -304,9 +305,9 @@ class AlarmWatch:
         row = rows.get(rule.name)
         return row.memory if row is not None and _same(row.rule, rule) else None
 
-    def _with_records(self, decision: Decision, now: datetime) -> Decision:
-        """A decision that an alarm fires, or may soon, with some of the calls that it is about and what
-        these failed by."""
+    def _with_records(self, decision: Decision, now: datetime, seen: Sequence[str]) -> Decision:
+        """A decision that an alarm fires, or may soon, with some of the calls that it is about, `seen` where
+        no list is, and what these failed by."""
         row = decision.row
         if (decision.event is None and decision.tell != "firing") or row.phase not in ("pending", "firing"):
             return decision
@@ -314,7 +315,8 @@ class AlarmWatch:
             callers, met = calls_about(row, self._log, now)
         except (AirbossError, ValueError):
             return decision  # it fires all the same
-        row = msgspec.structs.replace(row, records=tuple(each.id for each in callers[:RECORDS_SHOWN]))
+        ids = [each.id for each in callers] or seen
+        row = msgspec.structs.replace(row, records=tuple(ids[:RECORDS_SHOWN]))
         return msgspec.structs.replace(decision, row=row, causes=met)
 
     def _ready(self, decision: Decision) -> Sequence[str]:

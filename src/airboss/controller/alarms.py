@@ -35,7 +35,8 @@ TIMES: Final = ("since", "well_since", "blind_since", "told_at")
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured; without a value, `why` there is none. `broken` None: as the rule's bound says.
-    `bound`, `detail` and `memory` as in `AlarmRow`."""
+    `bound`, `detail` and `memory` as in `AlarmRow`. `records` are ids of calls that were seen to be so, where
+    no list of calls is."""
 
     value: float | None = None
     why: str | None = None
@@ -43,6 +44,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     bound: float | None = None
     detail: str | None = None
     memory: Any = None
+    records: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

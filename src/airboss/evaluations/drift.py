@@ -164,20 +164,20 @@ def _tested(state: Drift, calls: Sequence[Seen], now: datetime) -> Drift:
 
 def _watched(one: Watched, inside: Sequence[Seen], calls: Sequence[Seen]) -> Watched:
     test = sequential.after(one.test, n=len(calls), bad=len(inside))
-    lead = one.lead + sequential.evidence(one.test, n=len(calls), bad=len(inside))
-    if lead <= 0:
-        # No more are in it than may be: whatever happens, it has not begun yet.
-        return msgspec.structs.replace(one, test=test, lead=0.0, since=calls[-1].at, n=0, inside=0, newest=())
-    return msgspec.structs.replace(
-        one,
-        test=test,
-        lead=lead,
+    known = {each.id for each in inside}
+    lead, since, n, newest = one.lead, one.since, one.n, one.newest
+    within = one.inside
+    for call in calls:  # one by one, so that none from before it began is among those since
+        hit = call.id in known
+        before, lead = lead, lead + sequential.evidence(one.test, n=1, bad=int(hit))
+        if lead <= 0:
+            # No more are in it than may be: whatever happens, it has not begun yet.
+            lead, since, n, within, newest = 0.0, call.at, 0, 0, ()
+            continue
         # Nothing may have come for days before.
-        since=one.since if one.lead > 0 else inside[0].at,
-        n=one.n + len(calls),
-        inside=one.inside + len(inside),
-        newest=(*one.newest, *(each.id for each in inside))[-EXAMPLES:],
-    )
+        since, n, within = since if before > 0 else call.at, n + 1, within + hit
+        newest = (*newest, call.id)[-EXAMPLES:] if hit else newest
+    return msgspec.structs.replace(one, test=test, lead=lead, since=since, n=n, inside=within, newest=newest)
 
 
 def _found(state: Drift, feature: str, where: str, one: Watched, now: datetime) -> Found:
